@@ -1,0 +1,111 @@
+"""How a goal is said: the one place that turns numbers into the text a policy is conditioned on.
+
+Used when data are conditioned, when a saved checkpoint's chat template is rewritten, and when a prompt is sent to any
+engine, so that all three say exactly the same. Wording and number format: arXiv 2410.08067, released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import Field, field_validator
+
+from prefboost.chat.messages import Message
+from prefboost.settings import Settings
+
+__all__ = ["PAPER_WORDING", "Place", "SayGoal", "format_number", "goal_text", "place_goal"]
+
+PAPER_WORDING = (
+    "You are an assistant that generates responses for the instruction while implicitly achieving the following target "
+    "scores (on a scale of {{ low }}-{{ high }}, where {{ low }} is lowest and {{ high }} is highest):"
+    "{% if goal is not none %}\nOverall score: {{ goal }}.{% endif %}"
+    "{% for name, value in aspects.items() %}\n{{ name | capitalize }} score: {{ value }}.{% endfor %}"
+)
+"""The published wording; aspects are further lines of the same form."""
+
+Place = Literal["system", "user", "after", "auto"]
+"""Where the goal stands: system message, before the first user turn's text, after the last user turn's text."""
+
+
+class SayGoal(Settings):
+    """How and where a goal is said (arXiv 2410.08067, released code)."""
+
+    place: Place = Field(
+        "auto", description="system, user, after, or auto: system unless the chat template has no true system role."
+    )
+    wording: str = Field(
+        PAPER_WORDING,
+        description="Jinja text with goal, aspects (name -> number), low and high; default: the published wording.",
+    )
+    low: float = Field(1.0, description="Lowest score of the scale that the wording names.")
+    high: float = Field(10.0, description="Highest score of the scale; asked for at inference when no goal is given.")
+    decimals: int = Field(2, ge=0, le=6, description="Goals are rounded to so many decimals; integers print bare.")
+
+    @field_validator("wording")
+    @classmethod
+    def _compiles(cls, wording: str) -> str:
+        try:
+            _compiled(wording).render(goal="7", aspects={"a": "1"}, low="1", high="10")
+        except TemplateError as error:
+            raise ValueError(f"the wording is not a usable Jinja template: {error}") from error
+        return wording
+
+
+@lru_cache(maxsize=64)
+def _compiled(wording: str) -> Template:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(wording)
+
+
+def format_number(value: float, decimals: int = 2) -> str:
+    """A score as the paper prints it: integers without ``.0``, others rounded, no trailing zeros.
+
+    >>> format_number(7.0), format_number(8.5), format_number(3.669999)
+    ('7', '8.5', '3.67')
+    """
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | None] | None = None) -> str:
+    """The text for one goal.
+
+    Args:
+        say: wording and number format; ``place`` plays no part.
+        goal: the overall score asked for, or None where only aspects are asked for.
+        aspects: aspect name -> score asked for; aspects whose score is None are left out.
+    """
+    numbers = {name: format_number(v, say.decimals) for name, v in sorted((aspects or {}).items()) if v is not None}
+    return _compiled(say.wording).render(
+        goal=None if goal is None else format_number(goal, say.decimals),
+        aspects=numbers,
+        low=format_number(say.low, say.decimals),
+        high=format_number(say.high, say.decimals),
+    )
+
+
+def place_goal(messages: Sequence[Mapping[str, Any]], text: str, place: Place) -> list[Message]:
+    """The prompt with the goal said in it. ``place`` is one of system, user, after (auto is resolved before).
+
+    An existing system message is kept and extended: goal text, blank line, its own text. In the user turn the goal
+    stands before the text (published form), ``after`` puts it behind the last user turn's text, which lets all
+    sequences of a pair share the prompt's prefix.
+    """
+    placed: list[Message] = [{"role": m["role"], "content": m["content"], "extra": m.get("extra")} for m in messages]
+    if place == "system":
+        if placed and placed[0]["role"] == "system":
+            placed[0]["content"] = f"{text}\n\n{placed[0]['content']}"
+        else:
+            placed.insert(0, {"role": "system", "content": text, "extra": None})
+        return placed
+    turns = [position for position, message in enumerate(placed) if message["role"] == "user"]
+    if place not in ("user", "after") or not turns:
+        raise ValueError(f"cannot place a goal at {place!r} in a prompt with roles {[m['role'] for m in placed]}")
+    target = placed[turns[0] if place == "user" else turns[-1]]
+    own = target["content"]
+    target["content"] = f"{text}\n\n{own}" if place == "user" else f"{own}\n\n{text}"
+    return placed

@@ -1,0 +1,117 @@
+"""The exception tree. Everything prefboost raises on purpose is one of these.
+
+    PrefboostError                  exit code 2, shown as one message without a traceback
+    ├── SettingsError               a recipe or setting is wrong: file:line, key, hint
+    ├── DataError                   the data are wrong: file, row, column
+    │   ├── UnreadableFile          the bytes are not what the name promises (truncated gzip, not Parquet, ...)
+    │   ├── UnknownShape            no known shape of preference data fits the columns
+    │   ├── MissingScores           scores are needed and absent: the message names the remedy
+    │   └── BrokenFact              a table breaks one of its declared facts
+    ├── ModelError                  a model, tokenizer or chat template cannot do what is asked
+    ├── MissingExtra                an optional dependency is not installed
+    └── RunError                    a run folder or output cannot be used or continued
+
+A message says where (file:line, row, column), what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "BrokenFact",
+    "DataError",
+    "MissingExtra",
+    "MissingScores",
+    "ModelError",
+    "Place",
+    "PrefboostError",
+    "RunError",
+    "SettingsError",
+    "UnknownShape",
+    "UnreadableFile",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fault stands. ``line`` counts from 1 (text files), ``row`` from 0 (records)."""
+
+    path: str | None = None
+    line: int | None = None
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        head = self.path or ""
+        if self.line is not None:
+            head += f":{self.line}"
+        parts = [head] if head else []
+        if self.row is not None:
+            parts.append(f"row {self.row}")
+        if self.column is not None:
+            parts.append(f"column {self.column!r}")
+        return ", ".join(parts)
+
+
+class PrefboostError(Exception):
+    """Base of every deliberate error. ``exit_code`` is what the command line returns.
+
+    Args:
+        found: what is wrong, with the value that was found.
+        remedy: what to do about it.
+        place: where it stands.
+    """
+
+    exit_code = 2
+
+    def __init__(self, found: str, *, remedy: str = "", place: Place | None = None) -> None:
+        self.found = found
+        self.remedy = remedy
+        self.place = place
+        where = f"{place}: " if place is not None and str(place) else ""
+        super().__init__(f"{where}{found}" + (f"\n  -> {remedy}" if remedy else ""))
+
+
+class SettingsError(PrefboostError):
+    """A recipe or setting is wrong."""
+
+
+class DataError(PrefboostError):
+    """The data are wrong."""
+
+
+class UnreadableFile(DataError):
+    """A file's bytes are not what its name promises."""
+
+
+class UnknownShape(DataError):
+    """No known shape of preference data fits the columns."""
+
+
+class MissingScores(DataError):
+    """Scores are needed and absent."""
+
+
+class BrokenFact(DataError):
+    """A table breaks one of its declared facts."""
+
+
+class ModelError(PrefboostError):
+    """A model, tokenizer or chat template cannot do what is asked."""
+
+
+class MissingExtra(PrefboostError):
+    """An optional dependency is not installed.
+
+    Args:
+        library: the module that could not be imported.
+        extra: the extra of prefboost that brings it.
+    """
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed", remedy=f'pip install "prefboost[{extra}]"')
+
+
+class RunError(PrefboostError):
+    """A run folder or an output cannot be used or continued."""

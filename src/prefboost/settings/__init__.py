@@ -1,0 +1,5 @@
+"""Settings: frozen, closed objects that are at once function arguments and recipe nodes."""
+
+from prefboost.settings.base import Settings, choice, kind_of, load_class
+
+__all__ = ["Settings", "choice", "kind_of", "load_class"]

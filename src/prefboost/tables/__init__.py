@@ -1,0 +1,36 @@
+"""Declared tables: Polars frames with declared columns, declared facts, and everything that was set aside."""
+
+from prefboost.tables.declared import COMPLETIONS, GOAL_PAIRS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, TABLES
+from prefboost.tables.table import (
+    MESSAGE,
+    MESSAGES,
+    REJECTS,
+    Column,
+    Fact,
+    Step,
+    Table,
+    TableSpec,
+    aspects_of,
+    conform,
+    reject_where,
+)
+
+__all__ = [
+    "COMPLETIONS",
+    "GOAL_PAIRS",
+    "MESSAGE",
+    "MESSAGES",
+    "PREFERENCE_PAIRS",
+    "PROMPTS",
+    "REJECTS",
+    "SCORED_COMPLETIONS",
+    "TABLES",
+    "Column",
+    "Fact",
+    "Step",
+    "Table",
+    "TableSpec",
+    "aspects_of",
+    "conform",
+    "reject_where",
+]

@@ -1,0 +1,113 @@
+"""The tables of prefboost, in the order in which data pass through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
+
+__all__ = ["COMPLETIONS", "GOAL_PAIRS", "PREFERENCE_PAIRS", "PROMPTS", "SCORED_COMPLETIONS", "TABLES"]
+
+_ROW = Column("row", pl.Int64, "record number in the file the row came from, from 0")
+_PROMPT_ID = Column("prompt_id", pl.String, "equal for equal prompts: the source's id, or a hash of the messages")
+_PROMPT = Column("prompt", MESSAGES, "messages up to the completion; the last is a user or tool turn")
+_SOURCE = Column("source", pl.String, "which collection the prompt is from", required=False, nullable=True)
+_SPLIT = Column("split", pl.String, "train, validation or test", required=False, nullable=True)
+
+PROMPTS = TableSpec("Prompts", "Prompts to complete.", (_ROW, _PROMPT_ID, _PROMPT, _SOURCE, _SPLIT))
+
+_COMPLETION_COLUMNS = (
+    _ROW,
+    _PROMPT_ID,
+    _PROMPT,
+    Column("completion_id", pl.String, "unique within the table"),
+    Column("completion", MESSAGES, "assistant turn(s) that answer the prompt"),
+    Column("model", pl.String, "who wrote it", required=False, nullable=True),
+    _SOURCE,
+    _SPLIT,
+)
+
+COMPLETIONS = TableSpec("Completions", "Completions without scores.", _COMPLETION_COLUMNS, key="completion_id")
+
+SCORED_COMPLETIONS = TableSpec(
+    "ScoredCompletions",
+    "Several completions of a prompt, each with a score (higher is better) and possibly aspects.",
+    (
+        *_COMPLETION_COLUMNS,
+        Column("score", pl.Float64, "overall score; null where only aspects, or nothing, are known", nullable=True),
+        Column("score.*", pl.Float64, "score of one aspect; null is not rated", required=False, nullable=True),
+    ),
+    (
+        Fact(
+            "scores are finite or null",
+            lambda schema: pl.all_horizontal(
+                pl.col("score").is_finite(), *[pl.col(f"score.{a}").is_finite() for a in aspects_of(schema, "score")]
+            ),
+        ),
+    ),
+    key="completion_id",
+)
+
+_PAIR_COLUMNS = (
+    _ROW,
+    Column("pair_id", pl.String, "unique within the table; both goal views of a pair share it (one training unit)"),
+    _PROMPT_ID,
+    _PROMPT,
+    Column("chosen", MESSAGES, "the preferred completion"),
+    Column("rejected", MESSAGES, "the other completion"),
+    Column("score_chosen", pl.Float64, "score of the chosen completion; null in binary data", nullable=True),
+    Column("score_rejected", pl.Float64, "score of the rejected completion; null in binary data", nullable=True),
+    Column("score_chosen.*", pl.Float64, "aspect score of the chosen completion", required=False, nullable=True),
+    Column("score_rejected.*", pl.Float64, "aspect score of the rejected completion", required=False, nullable=True),
+    _SOURCE,
+    _SPLIT,
+)
+
+_DIFFERENT = Fact("the two completions differ", lambda _: pl.col("chosen") != pl.col("rejected"))
+
+PREFERENCE_PAIRS = TableSpec(
+    "PreferencePairs",
+    "A prompt and two completions, the first preferred. One prompt column serves both sides.",
+    _PAIR_COLUMNS,
+    (_DIFFERENT,),
+    key="pair_id",
+)
+
+
+def _nearer(schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Whether chosen is at least as near the goal as rejected (arXiv 2410.08067, R(x, y, g) = -(g - r(x, y))^2).
+
+    The distances themselves are stored by `relabel`, since they depend on its aspect weights and masks; here they are
+    held against each other, and against the scores where there is a single goal.
+    """
+    stored = pl.col("distance_chosen") <= pl.col("distance_rejected")
+    if aspects_of(schema, "goal"):
+        return stored
+    recomputed = (pl.col("goal") - pl.col("score_chosen")).abs() <= (pl.col("goal") - pl.col("score_rejected")).abs()
+    return stored.fill_null(True) & recomputed.fill_null(True)
+
+
+GOAL_PAIRS = TableSpec(
+    "GoalPairs",
+    "Preference pairs under a goal: whichever completion's score is nearer to the goal is the chosen one.",
+    (
+        Column("goal_pair_id", pl.String, "unique within the table: pair_id/view"),
+        *_PAIR_COLUMNS,
+        Column("view", pl.String, "chosen (goal = r_w), rejected (goal = r_l), grid, top, tie or plain"),
+        Column("flipped", pl.Boolean, "whether the completions changed sides against the source pair"),
+        Column("goal", pl.Float64, "the score asked for, on the fitted scale; null: plain control", nullable=True),
+        Column("goal.*", pl.Float64, "asked for aspect", required=False, nullable=True),
+        Column("distance_chosen", pl.Float64, "(weighted) |goal - score| of chosen; null: no goal", nullable=True),
+        Column("distance_rejected", pl.Float64, "(weighted) |goal - score| of rejected", nullable=True),
+    ),
+    (
+        _DIFFERENT,
+        Fact("the chosen completion is at least as near the goal as the rejected one", _nearer),
+    ),
+    key="goal_pair_id",
+)
+
+TABLES = {spec.name: spec for spec in (PROMPTS, COMPLETIONS, SCORED_COMPLETIONS, PREFERENCE_PAIRS, GOAL_PAIRS)}
+"""Every declared table by name."""

@@ -1,0 +1,216 @@
+"""What a table is: a declaration (columns, facts), a frame that conforms to it, its rejects and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from prefboost.errors import BrokenFact, DataError, Place
+
+__all__ = [
+    "MESSAGE",
+    "MESSAGES",
+    "REJECTS",
+    "Column",
+    "Fact",
+    "Step",
+    "Table",
+    "TableSpec",
+    "aspects_of",
+    "conform",
+    "reject_where",
+]
+
+MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String})
+MESSAGES = pl.List(MESSAGE)
+
+REJECTS = pl.Schema(
+    {
+        "stage": pl.String,  # the verb that set the row aside
+        "path": pl.String,  # the file it came from
+        "row": pl.Int64,  # its record number in that file, from 0
+        "id": pl.String,  # prompt_id, completion_id or pair_id, whatever is known
+        "reason": pl.String,  # one of few fixed sentences, so that they can be counted
+        "found": pl.String,  # the offending value, shortened
+    }
+)
+"""Columns of the rejects of every table."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A declared column. A name ending in ``.*`` declares a family, e.g. ``score.*`` (one column per aspect)."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    doc: str
+    required: bool = True
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A sentence that is true of every row; ``holds`` builds the boolean expression (null counts as true)."""
+
+    sentence: str
+    holds: Callable[[Mapping[str, pl.DataType]], pl.Expr]
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """The declaration of a table."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    facts: tuple[Fact, ...] = ()
+    key: str = "row"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a table's history: what was done, with which settings, how many rows went in, out and aside."""
+
+    verb: str
+    settings: Mapping[str, Any]
+    rows_in: int
+    rows_out: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame that conforms to its declaration, with the rows set aside and the steps that made it.
+
+    Tables are values: every verb returns a new one. ``scales`` holds the fitted score scales by aspect ("" is the
+    overall score), stored with the data and applied again at inference.
+    """
+
+    spec: TableSpec
+    frame: pl.DataFrame
+    rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTS))
+    steps: tuple[Step, ...] = ()
+    scales: Mapping[str, Any] = field(default_factory=dict)
+    path: str | None = None
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def then(
+        self,
+        spec: TableSpec,
+        frame: pl.DataFrame,
+        step: Step,
+        *,
+        rejects: pl.DataFrame | None = None,
+        scales: Mapping[str, Any] | None = None,
+    ) -> Table:
+        """The next table of the pipeline: the frame is checked against ``spec``, rejects and history are appended."""
+        kept = self.rejects if rejects is None or rejects.is_empty() else pl.concat([self.rejects, rejects])
+        return Table(
+            spec=spec,
+            frame=conform(frame, spec, path=self.path),
+            rejects=kept,
+            steps=(*self.steps, step),
+            scales=self.scales if scales is None else scales,
+            path=self.path,
+        )
+
+    def with_scales(self, scales: Mapping[str, Any]) -> Table:
+        """The same rows with fitted score scales attached."""
+        return replace(self, scales=dict(scales))
+
+
+def aspects_of(columns: Mapping[str, Any] | list[str], family: str) -> list[str]:
+    """Aspect names of a family, e.g. ``aspects_of(frame.schema, "score")`` -> ["helpfulness", ...], sorted."""
+    prefix = family + "."
+    return sorted(name.removeprefix(prefix) for name in columns if name.startswith(prefix))
+
+
+def conform(frame: pl.DataFrame, spec: TableSpec, *, path: str | None = None) -> pl.DataFrame:
+    """Check a frame against a declaration; returns it with declared columns first, in order, others dropped.
+
+    Raises:
+        DataError: a required column is missing, has another type, or has nulls where none may be.
+        BrokenFact: a fact does not hold; names the fact, the first row and the count.
+    """
+    ordered: list[str] = []
+    for column in spec.columns:
+        if column.name.endswith(".*"):
+            family = column.name.removesuffix(".*")
+            names = [f"{family}.{aspect}" for aspect in aspects_of(frame.schema, family)]
+        else:
+            names = [column.name] if column.required or column.name in frame.columns else []
+        for name in names:
+            _check_column(frame, spec, column, name, path)
+        ordered += names
+    kept = frame.select(ordered)
+    for fact in spec.facts:
+        broken = kept.select(fact.holds(kept.schema).fill_null(True).not_().arg_true()).to_series()
+        if broken.len():
+            first = int(broken[0])
+            row = kept.row(first, named=True)
+            shown = {key: row[key] for key in row if key.startswith(("goal", "score", "pair_id", "prompt_id"))}
+            raise BrokenFact(
+                f"{broken.len():,} of {kept.height:,} rows break a fact of {spec.name}: {fact.sentence}; "
+                f"first: {shown}",
+                remedy="mend the data or the code that made it; `prefboost inspect FILE` shows such rows",
+                place=Place(path=path, row=int(row.get("row") or first)),
+            )
+    return kept
+
+
+def _check_column(frame: pl.DataFrame, spec: TableSpec, column: Column, name: str, path: str | None) -> None:
+    if name not in frame.columns:
+        raise DataError(
+            f"{spec.name} needs a column {name!r} ({column.doc}); found {', '.join(frame.columns) or 'none'}",
+            remedy="read the data with prefboost.read, or name the column in columns.*",
+            place=Place(path=path, column=name),
+        )
+    if frame.schema[name] != column.dtype:
+        raise DataError(
+            f"{spec.name}.{name} must be {column.dtype}, found {frame.schema[name]}",
+            remedy="read the data with prefboost.read, which casts and sets bad rows aside",
+            place=Place(path=path, column=name),
+        )
+    if not column.nullable and frame[name].null_count():
+        first = frame[name].is_null().arg_true()[0]
+        raise DataError(
+            f"{spec.name}.{name} has {frame[name].null_count():,} nulls",
+            remedy="set such rows aside with a reason before they become a table",
+            place=Place(path=path, row=int(first), column=name),
+        )
+
+
+def reject_where(
+    frame: pl.DataFrame, bad: pl.Expr, *, stage: str, reason: str, path: str | None, found: pl.Expr | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a frame into the rows that stay and a rejects frame of those where ``bad`` holds (null counts as no).
+
+    Args:
+        frame: rows; ``row`` and one of pair_id, completion_id, prompt_id are used for the rejects when present.
+        bad: boolean expression.
+        stage: the verb.
+        reason: a fixed sentence.
+        path: the file.
+        found: the offending value, cast to text and cut to 200 characters.
+    """
+    mask = frame.select(bad.fill_null(False).alias("bad")).to_series()
+    if not mask.any():
+        return frame, pl.DataFrame(schema=REJECTS)
+    name = next(
+        (key for key in ("goal_pair_id", "pair_id", "completion_id", "prompt_id") if key in frame.columns), None
+    )
+    rejects = frame.filter(mask).select(
+        stage=pl.lit(stage),
+        path=pl.lit(path, dtype=pl.String),
+        row=pl.col("row").cast(pl.Int64) if "row" in frame.columns else pl.lit(None, dtype=pl.Int64),
+        id=pl.col(name).cast(pl.String) if name else pl.lit(None, dtype=pl.String),
+        reason=pl.lit(reason),
+        found=(found.cast(pl.String).str.slice(0, 200) if found is not None else pl.lit(None, dtype=pl.String)),
+    )
+    return frame.filter(~mask), rejects
