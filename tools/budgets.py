@@ -1,0 +1,230 @@
+"""The house budgets: print how the package stands and fail where a limit is broken.
+
+    python tools/budgets.py [--quiet]
+
+Limits: module <= 400 lines (median <= 150), function <= 60 lines, <= 6 parameters (self and cls excluded), public
+functions and classes typed and documented, no import cycles, no vague names, no open ends without a reason, and a test
+module for every module.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "prefboost"
+TESTS = ROOT / "tests"
+
+MODULE_LINES, MEDIAN_LINES, FUNCTION_LINES, PARAMETERS = 400, 150, 60, 6
+FORBIDDEN = {"manager", "helper", "helpers", "util", "utils", "misc", "common", "handler", "processor"}
+OPEN_END = re.compile(r"#\s*(TODO|FIXME|XXX)\b(?P<reason>.*)")
+REMEDY = re.compile(r"remedy=|;|->|\b(write|use|install|read|give|name|run|set|one of|did you mean|try|needs?)\b")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass
+class Survey:
+    """What was counted, and every broken limit."""
+
+    module_lines: dict[str, int] = field(default_factory=dict)
+    function_lines: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    public: int = 0
+    raises: int = 0
+    raises_with_value: int = 0
+    raises_with_remedy: int = 0
+    untested: list[str] = field(default_factory=list)
+    imports: dict[str, set[str]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def survey(package: Path = PACKAGE, tests: Path = TESTS) -> Survey:
+    """Read every module of a package."""
+    found = Survey()
+    paths = sorted(package.rglob("*.py"))
+    names = {module_name(path, package) for path in paths}
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = str(path.relative_to(package.parent))
+        _count_module(path, tree, where, found)
+        for scope, node in definitions(tree):
+            _count_definition(node, f"{where}:{node.lineno} {node.name}", scope, found)
+        _count_raises(tree, found)
+        found.imports[module_name(path, package)] = imported(tree, module_name(path, package), names)
+        if path.name != "__init__.py" and not namesake(path, package, tests).exists():
+            found.untested.append(where)
+    found.broken += [f"import cycle: {' -> '.join(cycle)}" for cycle in cycles(found.imports)]
+    if found.module_lines and statistics.median(found.module_lines.values()) > MEDIAN_LINES:
+        found.broken.append(f"median module has {statistics.median(found.module_lines.values())} lines (<= 150)")
+    found.broken += [f"no namesake test: {where}" for where in found.untested]
+    return found
+
+
+def module_name(path: Path, package: Path) -> str:
+    """The dotted name of a file of the package."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def namesake(path: Path, package: Path, tests: Path) -> Path:
+    """Where the tests of a module stand: the tree is mirrored."""
+    below = path.relative_to(package)
+    return tests / below.parent / f"test_{below.name}"
+
+
+def definitions(tree: ast.Module) -> Iterator[tuple[str, Function | ast.ClassDef]]:
+    """Functions and classes with the scope they stand in: ``module``, ``class`` or ``function``."""
+
+    def walk(node: ast.AST, scope: str) -> Iterator[tuple[str, Function | ast.ClassDef]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                yield scope, child
+                yield from walk(child, "private" if child.name.startswith("_") else "class")
+            elif isinstance(child, Function):
+                yield scope, child
+                yield from walk(child, "function")
+            else:
+                yield from walk(child, scope)
+
+    yield from walk(tree, "module")
+
+
+def _count_module(path: Path, tree: ast.Module, where: str, found: Survey) -> None:
+    text = path.read_text(encoding="utf-8")
+    found.module_lines[where] = text.count("\n") + 1
+    if found.module_lines[where] > MODULE_LINES:
+        found.broken.append(f"{where} has {found.module_lines[where]} lines (<= {MODULE_LINES})")
+    if not ast.get_docstring(tree):
+        found.broken.append(f"{where} has no docstring")
+    for part in (*path.relative_to(PACKAGE.parent).with_suffix("").parts,) if PACKAGE in path.parents else (path.stem,):
+        _check_name(part, where, found)
+    for number, line in enumerate(text.splitlines(), 1):
+        match = OPEN_END.search(line)
+        if match and len(match["reason"].strip(" :")) < 10:
+            found.broken.append(f"{where}:{number} leaves an open end without a reason")
+
+
+def _count_definition(node: Function | ast.ClassDef, where: str, scope: str, found: Survey) -> None:
+    _check_name(node.name, where, found)
+    public = not node.name.startswith("_") and scope in ("module", "class")
+    if public:
+        found.public += 1
+        overrides = any(isinstance(mark, ast.Name) and mark.id == "override" for mark in node.decorator_list)
+        if not ast.get_docstring(node) and not overrides:
+            found.broken.append(f"{where} is public and has no docstring")
+    if isinstance(node, ast.ClassDef):
+        return
+    assert node.end_lineno is not None
+    found.function_lines[where] = node.end_lineno - node.lineno + 1
+    if found.function_lines[where] > FUNCTION_LINES:
+        found.broken.append(f"{where} has {found.function_lines[where]} lines (<= {FUNCTION_LINES})")
+    arguments = _own_arguments(node, scope)
+    found.parameters[where] = len(arguments)
+    if len(arguments) > PARAMETERS and not where.startswith("prefboost/cli/"):
+        found.broken.append(f"{where} has {len(arguments)} parameters (<= {PARAMETERS})")
+    if public and (node.returns is None or any(argument.annotation is None for argument in arguments)):
+        found.broken.append(f"{where} is public and not fully typed")
+
+
+def _own_arguments(node: Function, scope: str) -> list[ast.arg]:
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in node.decorator_list)
+    bound = scope in ("class", "private") and not static
+    return arguments[1:] if bound and arguments and arguments[0].arg in ("self", "cls", "mcs") else arguments
+
+
+def _check_name(name: str, where: str, found: Survey) -> None:
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+    for word in sorted(words & FORBIDDEN):
+        found.broken.append(f"{where}: {name} is a vague name ({word})")
+
+
+def _count_raises(tree: ast.Module, found: Survey) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            text = ast.unparse(node.exc)
+            found.raises += 1
+            found.raises_with_value += "{" in text or any(isinstance(part, ast.Name) for part in node.exc.args)
+            found.raises_with_remedy += bool(REMEDY.search(text))
+
+
+def imported(tree: ast.Module, module: str, names: set[str]) -> set[str]:
+    """Modules of the package that are imported while this one is being imported (not inside functions)."""
+    found: set[str] = set()
+    for node in _run_at_import(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                found.add(below if below in names else node.module)
+    return (found & names) - {module}
+
+
+def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from _run_at_import(child)
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Import cycles: every strongly connected set of more than one module."""
+    reach = {start: _reachable(graph, start) for start in graph}
+    rings = {frozenset({one, *(two for two in reach[one] if one in reach.get(two, set()))}) for one in graph}
+    return [sorted(ring) for ring in rings if len(ring) > 1]
+
+
+def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += graph.get(name, set())
+    return seen
+
+
+def report(found: Survey) -> str:
+    """The figures as text, the longest of each kind named."""
+    lines = sorted(found.module_lines.values())
+    percentile = lines[min(len(lines) - 1, int(0.9 * len(lines)))]
+    longest_module = max(found.module_lines, key=found.module_lines.__getitem__)
+    longest_function = max(found.function_lines, key=found.function_lines.__getitem__)
+    widest = max(found.parameters, key=found.parameters.__getitem__)
+    modules = sum(1 for where in found.module_lines if not where.endswith("__init__.py"))
+    tested = modules - len(found.untested)
+    rows = [
+        ("modules", f"{len(lines)}, median {statistics.median(lines):.0f} lines, 90th percentile {percentile}"),
+        ("longest module", f"{found.module_lines[longest_module]} lines, {longest_module}"),
+        ("longest function", f"{found.function_lines[longest_function]} lines, {longest_function}"),
+        ("most parameters", f"{found.parameters[widest]}, {widest}"),
+        ("public names", f"{found.public}, all typed and documented unless listed below"),
+        ("raises", f"{found.raises}: show the value {found.raises_with_value}, the remedy {found.raises_with_remedy}"),
+        ("namesake tests", f"{tested} of {modules} modules"),
+    ]
+    return "\n".join(f"{name:<18}{value}" for name, value in rows)
+
+
+def main() -> int:
+    """Print the report; 1 where a limit is broken."""
+    found = survey()
+    if "--quiet" not in sys.argv:
+        print(report(found))
+    for line in found.broken:
+        print(f"broken: {line}")
+    return int(bool(found.broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
