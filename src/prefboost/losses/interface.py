@@ -1,0 +1,160 @@
+"""What a loss is given and what it gives back.
+
+A loss is a settings object that can be called. The settings load without torch (a recipe can be explained on the base
+install); torch is imported where a formula is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from prefboost.errors import DataError, MissingScores, SettingsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Loss", "LossOutput", "PairLogps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLogps:
+    """A batch of B pairs, seen through log-probs. Every tensor is floating and has shape [B]; NaN marks a null.
+
+    Args:
+        chosen: policy's log-prob of the chosen completion, summed over its tokens, in nats.
+        rejected: the same of the rejected completion.
+        length_chosen: tokens of the chosen completion, those that ``chosen`` sums over.
+        length_rejected: tokens of the rejected completion.
+        ref_chosen: reference's log-prob of the chosen completion; None where there is no reference.
+        ref_rejected: the same of the rejected completion.
+        score_chosen: score of the chosen completion; None in binary data.
+        score_rejected: score of the rejected completion.
+        goal: the score asked for; None where no goal is said.
+        distance_chosen: distance of the chosen completion's score from the goal.
+        distance_rejected: distance of the rejected completion's score from the goal.
+
+    Raises:
+        DataError: a tensor has another shape than ``chosen``, or is not one-dimensional.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    length_chosen: Tensor
+    length_rejected: Tensor
+    ref_chosen: Tensor | None = None
+    ref_rejected: Tensor | None = None
+    score_chosen: Tensor | None = None
+    score_rejected: Tensor | None = None
+    goal: Tensor | None = None
+    distance_chosen: Tensor | None = None
+    distance_rejected: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        expected = tuple(self.chosen.shape)
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if tensor is not None and (tensor.dim() != 1 or tuple(tensor.shape) != expected):
+                raise DataError(
+                    f"PairLogps.{field.name} has shape {tuple(tensor.shape)}, chosen has {expected}",
+                    remedy="give one number a pair: tensors of shape [B]",
+                )
+
+    @property
+    def ratio_chosen(self) -> Tensor:
+        """Log-ratio of policy to reference for the chosen completion [B], nats."""
+        return self.chosen - _present(self.ref_chosen, "ref_chosen")
+
+    @property
+    def ratio_rejected(self) -> Tensor:
+        """Log-ratio of policy to reference for the rejected completion [B], nats."""
+        return self.rejected - _present(self.ref_rejected, "ref_rejected")
+
+    @property
+    def delta(self) -> Tensor:
+        """D [B]: by how much the policy moved towards chosen and away from rejected, nats (arXiv 2305.18290, eq. 7)."""
+        return self.ratio_chosen - self.ratio_rejected
+
+    @property
+    def average_chosen(self) -> Tensor:
+        """Mean log-prob of the chosen completion's tokens [B], nats a token (<= 0)."""
+        return self.chosen / self.length_chosen.clamp(min=1)
+
+    @property
+    def average_rejected(self) -> Tensor:
+        """Mean log-prob of the rejected completion's tokens [B], nats a token (<= 0)."""
+        return self.rejected / self.length_rejected.clamp(min=1)
+
+    @property
+    def average_delta(self) -> Tensor:
+        """D with each log-ratio divided by its completion's tokens [B], nats a token."""
+        return self.ratio_chosen / self.length_chosen.clamp(min=1) - self.ratio_rejected / self.length_rejected.clamp(
+            min=1
+        )
+
+    @property
+    def score_gap(self) -> Tensor:
+        """Score of chosen minus score of rejected [B], on the data's scale; negative in flipped goal pairs."""
+        return _scored(self.score_chosen, "score_chosen") - _scored(self.score_rejected, "score_rejected")
+
+    @property
+    def distance_gap(self) -> Tensor:
+        """By how much chosen is nearer to the goal than rejected [B], on the data's scale; >= 0 in goal pairs."""
+        return _scored(self.distance_rejected, "distance_rejected") - _scored(self.distance_chosen, "distance_chosen")
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """What a loss says of B pairs.
+
+    Args:
+        losses: [B], to be averaged over the batch; carries the gradient.
+        reward_chosen: [B], implicit reward of the chosen completion, beta included, without gradient.
+        reward_rejected: [B], implicit reward of the rejected completion, beta included, without gradient.
+    """
+
+    losses: Tensor
+    reward_chosen: Tensor
+    reward_rejected: Tensor
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A preference loss: frozen settings that can be called. Anyone's class fits that has these five members."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in recipes."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether ``ref_chosen`` and ``ref_rejected`` must be given."""
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether scores (or distances) must be given."""
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether a pair's loss depends on the other pairs, so that a batch must not be computed in parts."""
+
+    def __call__(self, batch: PairLogps) -> LossOutput:
+        """The losses and implicit rewards of a batch of pairs."""
+
+
+def _present(tensor: Tensor | None, name: str) -> Tensor:
+    if tensor is None:
+        raise SettingsError(
+            f"this loss compares with a reference and PairLogps.{name} is None",
+            remedy="give the reference's log-probs, or use a loss without one: simpo, orpo, cpo, sft",
+        )
+    return tensor
+
+
+def _scored(tensor: Tensor | None, name: str) -> Tensor:
+    if tensor is None:
+        raise MissingScores(
+            f"this loss uses scores and PairLogps.{name} is None",
+            remedy="give pairs with scores, or use a loss that needs none: dpo, ipo, simpo",
+        )
+    return tensor
