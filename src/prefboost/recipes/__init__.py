@@ -1,0 +1,1 @@
+"""Recipes: a tree of the very settings objects that the functions take."""

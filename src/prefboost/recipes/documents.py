@@ -1,0 +1,180 @@
+"""YAML documents that remember where each of their values was written."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from prefboost.errors import Place, SettingsError
+
+__all__ = ["Document", "KeyPath", "parse", "with_overrides"]
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: names of settings and list indices."""
+
+_MOST_NODES = 20_000
+"""A recipe has some hundred values; a file of aliases to aliases would unfold to more than memory holds."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, except that ``5e-7`` is a number, as people expect."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Values, and for each path of keys the place where it was written.
+
+    ``origins`` holds a `Place` for what stands in a file, and the text ``override '...'`` for what came from the
+    command line.
+    """
+
+    values: Any
+    origins: Mapping[KeyPath, Place | str] = field(default_factory=dict)
+
+    def origin(self, path: Sequence[str | int]) -> Place | str:
+        """Where the value at a path, or the nearest one above it, was written."""
+        here: KeyPath = tuple(path)
+        while here and here not in self.origins:
+            here = here[:-1]
+        return self.origins.get(here, Place())
+
+
+def parse(text: str, *, path: str | None = None) -> Document:
+    """Read one YAML document.
+
+    Raises:
+        SettingsError: not YAML, a key that stands twice or is not text, or more values than a recipe can have.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        origins: dict[KeyPath, Place | str] = {(): Place(path, line=1)}
+        values = _Reading(loader, path, origins).read(node, ()) if node is not None else {}
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise SettingsError(
+            f"this is not YAML: {problem}",
+            remedy="indent with spaces, and quote texts that hold ': ' or ' #'",
+            place=Place(path, line=mark.line + 1 if mark else None),
+        ) from None
+    finally:
+        if loader is not None:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    return Document(values, origins)
+
+
+@dataclass
+class _Reading:
+    loader: _Loader
+    path: str | None
+    origins: dict[KeyPath, Place | str]
+    nodes: int = 0
+
+    def read(self, node: yaml.Node, at: KeyPath) -> Any:
+        self.nodes += 1
+        line = node.start_mark.line + 1
+        if self.nodes > _MOST_NODES or len(at) > 50:
+            raise SettingsError(
+                f"more than {_MOST_NODES:,} values, or nested more than 50 deep",
+                remedy="take out aliases that refer to each other",
+                place=Place(self.path, line=line),
+            )
+        self.origins.setdefault(at, Place(self.path, line=line))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*at, position)) for position, item in enumerate(node.value)]
+        return self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+
+    def _mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
+        seen: dict[str, int] = {}
+        for key_node, _ in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SettingsError(
+                    "a key must be text, found a list or mapping",
+                    remedy="write `name: value`",
+                    place=Place(self.path, line=line),
+                )
+            if key in seen and key != "<<":
+                raise SettingsError(
+                    f"{'.'.join(map(str, (*at, key)))} stands twice, first in line {seen[key]}",
+                    remedy="keep one of them",
+                    place=Place(self.path, line=line),
+                )
+            seen[key] = line
+        self.loader.flatten_mapping(node)
+        for key_node, _ in node.value:
+            self.origins[(*at, key_node.value)] = Place(self.path, line=key_node.start_mark.line + 1)
+        return {key_node.value: self.read(value, (*at, key_node.value)) for key_node, value in node.value}
+
+
+def with_overrides(document: Document, overrides: Iterable[str]) -> Document:
+    """The document with ``dotted.path=value`` overrides applied in order; values are read as YAML.
+
+    A list index is a step of the path (``lints.0=ties``); a value that is only a kind (``pair: best_vs_random``) is
+    written out as a mapping where a setting below it is overridden.
+
+    Raises:
+        SettingsError: an override that is not ``key=value``, a value that is not YAML, a path through a plain value.
+    """
+    values = copy.deepcopy(document.values)
+    origins = dict(document.origins)
+    for override in overrides:
+        source = f"override {override!r}"
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip(".") or any(not step for step in key.split(".")):
+            raise SettingsError(f"{source}: not of the form key=value", remedy="write e.g. train.learning_rate=1e-6")
+        try:
+            given = parse(text).values if text.strip() else None
+        except SettingsError as error:
+            raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
+        path = _put(values, key.split("."), given, source)
+        for below in [at for at in origins if at[: len(path)] == path]:
+            del origins[below]
+        origins[path] = source
+    return Document(values, origins)
+
+
+def _put(values: Any, steps: Sequence[str], given: Any, source: str) -> KeyPath:
+    path: list[str | int] = []
+    here = values
+    for position, step in enumerate(steps):
+        place = _index(here, step, source) if isinstance(here, list) else step
+        path.append(place)
+        if position == len(steps) - 1:
+            here[place] = given
+            break
+        below = here[place] if isinstance(here, list) else here.get(place)
+        if below is None:
+            below = {}
+        elif isinstance(below, str):
+            below = {"kind": below}
+        elif not isinstance(below, (dict, list)):
+            raise SettingsError(
+                f"{source}: {'.'.join(map(str, path))} is {below!r} and holds no settings",
+                remedy="see `prefboost show RECIPE` for the tree",
+            )
+        here[place] = below
+        here = below
+    return tuple(path)
+
+
+def _index(items: list[Any], step: str, source: str) -> int:
+    if not step.isdigit() or int(step) >= len(items):
+        raise SettingsError(f"{source}: {step!r} is not an index of a list of {len(items)}")
+    return int(step)

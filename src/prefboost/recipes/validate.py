@@ -1,0 +1,106 @@
+"""Documents to settings: every error at once, each at the line or override it comes from, with a hint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from prefboost.errors import Place, SettingsError
+from prefboost.recipes.documents import Document, KeyPath, with_overrides
+from prefboost.recipes.tree import classes_at
+from prefboost.settings import Settings
+
+__all__ = ["override", "validate"]
+
+S = TypeVar("S", bound=Settings)
+
+
+def validate(cls: type[S], document: Document) -> S:
+    """Turn a document into settings.
+
+    Raises:
+        SettingsError: one line for every wrong setting.
+    """
+    if not isinstance(document.values, Mapping):
+        origin = document.origin(())
+        raise SettingsError(
+            f"a mapping of settings is needed, found {type(document.values).__name__} {document.values!r:.60}",
+            remedy="write `name: value` lines",
+            place=origin if isinstance(origin, Place) else None,
+        )
+    try:
+        return cls.model_validate(document.values)
+    except ValidationError as error:
+        faults = sorted(_fault(cls, document, detail) for detail in error.errors(include_url=False))
+        raise _raised(faults) from None
+
+
+def override(settings: S, overrides: Iterable[str]) -> S:
+    """The same settings with ``dotted.path=value`` overrides applied, e.g. to the defaults of a verb without a recipe.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    changed = with_overrides(Document(settings.model_dump(mode="json")), overrides)
+    return validate(type(settings), changed)
+
+
+Fault = tuple[int, str, str]
+"""Line (0: an override), where it stands as text, what is wrong; sorts in reading order."""
+
+
+def _fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> Fault:
+    path = _path_in(document.values, detail)
+    dotted = ".".join(map(str, path)) or "the recipe"
+    origin = document.origin(path)
+    line = (origin.line or 0) if isinstance(origin, Place) else 0
+    return line, str(origin), _sentence(cls, document, path, dotted, detail)
+
+
+def _sentence(cls: type[Settings], document: Document, path: KeyPath, dotted: str, detail: ErrorDetails) -> str:
+    known = classes_at(cls, path[:-1], document.values)
+    if detail["type"] == "extra_forbidden":
+        names = list(dict.fromkeys(name for each in known for name in each.model_fields))
+        near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"settings here: {', '.join(names) or 'none'}"
+        return f"{dotted} is not a setting here; {hint}"
+    if detail["type"] == "missing":
+        fields = [each.model_fields[str(path[-1])] for each in known if str(path[-1]) in each.model_fields]
+        about = f" ({fields[0].description})" if fields and fields[0].description else ""
+        return f"{dotted} is missing{about}"
+    reason = detail["msg"].removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:] if reason.startswith(("Input", "String", "Value", "List")) else reason
+    shown = repr(detail["input"])
+    return f"{dotted}: {reason}" + ("" if shown in reason else f", found {shown[:80]}")
+
+
+def _path_in(values: Any, detail: ErrorDetails) -> KeyPath:
+    """The path of an error as the reader wrote it: pydantic's own has the arms of unions as further steps."""
+    path: list[str | int] = []
+    here, arm_seen = values, False
+    last = len(detail["loc"]) - 1
+    for position, step in enumerate(detail["loc"]):
+        is_arm = isinstance(here, str) or (isinstance(here, Mapping) and here.get("kind") == step and not arm_seen)
+        if is_arm and position != last:
+            arm_seen = True
+        elif _holds(here, step):
+            path.append(step)
+            here, arm_seen = here[step], False
+        elif position == last and detail["type"] == "missing":
+            path.append(step)
+    return tuple(path)
+
+
+def _holds(values: Any, step: str | int) -> bool:
+    if isinstance(values, Mapping):
+        return step in values
+    return isinstance(values, list) and isinstance(step, int) and step < len(values)
+
+
+def _raised(faults: list[Fault]) -> SettingsError:
+    remedy = "`prefboost explain KEY` describes a setting"
+    return SettingsError("\n".join(f"{where}: {what}" if where else what for _, where, what in faults), remedy=remedy)
