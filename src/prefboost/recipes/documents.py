@@ -73,7 +73,7 @@ def parse(text: str, *, path: str | None = None) -> Document:
         ) from None
     finally:
         if loader is not None:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     return Document(values, origins)
 
 
@@ -98,7 +98,7 @@ class _Reading:
             return self._mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*at, position)) for position, item in enumerate(node.value)]
-        return self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return self.loader.construct_object(node)
 
     def _mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
         seen: dict[str, int] = {}
@@ -152,9 +152,9 @@ def with_overrides(document: Document, overrides: Iterable[str]) -> Document:
 
 def _put(values: Any, steps: Sequence[str], given: Any, source: str) -> KeyPath:
     path: list[str | int] = []
-    here = values
+    here: Any = values
     for position, step in enumerate(steps):
-        place = _index(here, step, source) if isinstance(here, list) else step
+        place: Any = _index(here, step, source) if isinstance(here, list) else step
         path.append(place)
         if position == len(steps) - 1:
             here[place] = given

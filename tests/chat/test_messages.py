@@ -1,0 +1,66 @@
+"""Messages as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefboost.chat import check_messages, from_record, join_text, to_record
+
+TEXT = st.text(max_size=20)
+RECORD = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": TEXT},
+    optional={
+        "name": st.text(min_size=1, max_size=5),
+        "tool_calls": st.lists(st.dictionaries(TEXT, TEXT, max_size=2), min_size=1),
+    },
+)
+
+
+@given(RECORD)
+def test_a_record_comes_back_as_it_was_with_its_tool_calls(record: dict[str, Any]) -> None:
+    assert to_record(from_record(record)) == record
+
+
+def test_content_that_is_none_is_empty_text() -> None:
+    assert from_record({"role": "assistant", "content": None, "name": None}) == {
+        "role": "assistant",
+        "content": "",
+        "extra": None,
+    }
+
+
+def say(*roles: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": role} for role in roles]
+
+
+@pytest.mark.parametrize(
+    "roles", [("user",), ("system", "user"), ("user", "assistant", "user"), ("user", "assistant", "tool")]
+)
+def test_a_sound_prompt_passes(roles: tuple[str, ...]) -> None:
+    assert check_messages(say(*roles)) is None
+
+
+@pytest.mark.parametrize("roles", [(), ("assistant",), ("user", "system", "user"), ("human",), ("user", "assistant")])
+def test_a_broken_prompt_is_described(roles: tuple[str, ...]) -> None:
+    assert check_messages(say(*roles))
+
+
+@pytest.mark.parametrize(
+    ("roles", "sound"),
+    [
+        (("assistant",), True),
+        (("assistant", "tool", "assistant"), True),
+        (("user",), False),
+        (("assistant", "user"), False),
+    ],
+)
+def test_a_completion_begins_and_ends_with_the_assistant(roles: tuple[str, ...], sound: bool) -> None:
+    assert (check_messages(say(*roles), completion=True) is None) is sound
+
+
+def test_texts_are_joined_by_newlines() -> None:
+    assert join_text(say("user", "assistant")) == "user\nassistant"

@@ -1,0 +1,76 @@
+"""Frames conform to declarations, or the first broken row is named."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefboost.errors import BrokenFact, DataError
+from prefboost.tables.table import REJECTS, Column, Fact, Step, Table, TableSpec, aspects_of, conform, reject_where
+
+SPEC = TableSpec(
+    "Numbers",
+    "Numbers.",
+    (
+        Column("row", pl.Int64, "row"),
+        Column("x", pl.Float64, "number"),
+        Column("x.*", pl.Float64, "part", required=False, nullable=True),
+        Column("note", pl.String, "note", required=False, nullable=True),
+    ),
+    (Fact("x is not negative", lambda _: pl.col("x") >= 0),),
+)
+
+
+def frame(x: list[float | None], **more: list[object]) -> pl.DataFrame:
+    return pl.DataFrame({"row": range(len(x)), "x": x, **more}, schema_overrides={"x": pl.Float64, "row": pl.Int64})
+
+
+def test_declared_columns_come_first_in_order_and_others_are_dropped() -> None:
+    kept = conform(frame([1.0], junk=[1], **{"x.b": [1.0], "x.a": [None]}).cast({"x.a": pl.Float64}), SPEC)
+    assert kept.columns == ["row", "x", "x.a", "x.b"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (frame([1.0]).drop("x"), "needs a column 'x'"),
+        (frame([1.0]).cast({"x": pl.String}), "must be Float64, found String"),
+        (frame([1.0, None]), r"row 1, column 'x'.*1 nulls"),
+    ],
+)
+def test_a_missing_wrong_or_null_column_is_named(wrong: pl.DataFrame, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        conform(wrong, SPEC, path="f")
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=20))
+def test_a_broken_fact_names_the_first_row_and_the_count(x: list[float]) -> None:
+    broken = [position for position, value in enumerate(x) if value < 0]
+    if not broken:
+        assert conform(frame(x), SPEC).height == len(x)
+        return
+    with pytest.raises(BrokenFact, match=f"row {broken[0]}: {len(broken)} of {len(x)} rows break a fact"):
+        conform(frame(x), SPEC)
+
+
+@given(st.lists(st.floats(-10, 10), max_size=20))
+def test_no_row_is_lost_between_kept_and_rejected(x: list[float]) -> None:
+    kept, rejects = reject_where(frame(x), pl.col("x") < 0, stage="t", reason="negative", path=None, found=pl.col("x"))
+    assert kept.height + rejects.height == len(x)
+    assert rejects.schema == REJECTS
+    assert sorted([*kept["row"], *rejects["row"]]) == list(range(len(x)))
+
+
+def test_the_next_table_appends_rejects_and_history() -> None:
+    first = Table(SPEC, conform(frame([1.0, 2.0]), SPEC), path="f")
+    kept, rejects = reject_where(first.frame, pl.col("x") > 1, stage="cut", reason="too large", path="f")
+    then = first.then(SPEC, kept, Step("cut", {}, 2, 1, {"too large": 1}), rejects=rejects)
+    assert (len(first), len(then), then.rejects.height) == (2, 1, 1)
+    assert [step.verb for step in then.steps] == ["cut"]
+    assert then.with_scales({"": 1}).scales == {"": 1}
+
+
+def test_aspects_are_the_names_behind_the_dot_sorted() -> None:
+    assert aspects_of(["score", "score.b", "score.a", "other.c"], "score") == ["a", "b"]
