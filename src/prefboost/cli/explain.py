@@ -1,0 +1,78 @@
+"""``prefboost explain``: the help page of a setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from prefboost.recipes.explain import Page
+
+__all__ = ["explain_command"]
+
+
+def explain_command(
+    path: Annotated[str, typer.Argument(help="Dotted path of a setting, e.g. train.loss or train.loss.dpo.beta.")] = "",
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the page as JSON.")] = False,
+) -> None:
+    """Explain a setting of recipes: what it does, what it may hold, its default, and what stands below it."""
+    from prefboost.recipes import explain
+    from prefboost.recipes.recipe import Recipe
+
+    if schema:
+        print(json.dumps(explain.schema(Recipe), indent=2))
+        return
+    page = explain.explain(Recipe, path)
+    if as_json:
+        print(json.dumps(_plain(page), indent=2))
+        return
+    _print(page)
+
+
+def _plain(page: Page) -> dict[str, object]:
+    settings = [
+        {"name": each.name, "holds": each.holds, "default": each.default, "about": each.description}
+        for each in page.settings
+    ]
+    return {
+        "path": page.path,
+        "about": page.about,
+        "holds": page.holds,
+        "default": page.default,
+        "settings": settings,
+        "kinds": dict(page.arms),
+    }
+
+
+def _print(page: Page) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(page.path or "a recipe", style="bold"), Text(page.about))
+    if page.path and page.holds != "settings":
+        console.print(Text(f"holds {page.holds}; default {page.default or 'none: it must be given'}", style="dim"))
+    if page.arms:
+        console.print(_listed("kinds", [(kind, about) for kind, about in page.arms.items()]))
+        console.print(Text(f"more: prefboost explain {page.path}.{next(iter(page.arms))}", style="dim"))
+    if page.settings:
+        rows = [(each.name, each.holds, each.default or "must be given", each.description) for each in page.settings]
+        console.print(_listed("settings", rows))
+
+
+def _listed(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    for position in range(len(rows[0])):
+        table.add_column(no_wrap=position == 0, style="cyan" if position == 0 else None, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
