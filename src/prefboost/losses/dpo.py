@@ -16,7 +16,8 @@ __all__ = ["DPO", "DiscoPOP", "Hinge", "RobustDPO"]
 class DPO(Settings):
     """Direct preference optimisation (arXiv 2305.18290, eq. 7): -(1-e) log sigmoid(beta D) - e log sigmoid(-beta D).
 
-    D is the difference of the two log-ratios; e is the conservative label smoothing of cDPO (Mitchell 2023, eq. 3).
+    D is the difference of the two log-ratios; e is the conservative label smoothing of cDPO (Mitchell 2023,
+    A note on DPO with noisy preferences).
     """
 
     needs_reference: ClassVar[bool] = True
@@ -46,7 +47,7 @@ class DPO(Settings):
 
 
 class RobustDPO(Settings):
-    """Robust DPO (arXiv 2403.00409, eq. 12): an estimate of DPO's loss that flipped labels leave unbiased.
+    """Robust DPO (arXiv 2403.00409, section 3): an estimate of DPO's loss that flipped labels leave unbiased.
 
     (-(1-e) log sigmoid(beta D) + e log sigmoid(-beta D)) / (1 - 2e); falls without bound as D grows where e > 0.
     """
@@ -56,10 +57,8 @@ class RobustDPO(Settings):
     whole_batch: ClassVar[bool] = False
 
     kind: Literal["robust"] = Field("robust", description="Robust DPO (arXiv 2403.00409).")
-    beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2403.00409, section 5).")
-    label_smoothing: float = Field(
-        0.1, ge=0, lt=0.5, description="Assumed rate of flipped labels (arXiv 2403.00409, section 5)."
-    )
+    beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2403.00409).")
+    label_smoothing: float = Field(0.1, ge=0, lt=0.5, description="Assumed rate of flipped labels (arXiv 2403.00409).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats; may be negative."""
@@ -69,7 +68,7 @@ class RobustDPO(Settings):
 
 
 class Hinge(Settings):
-    """The hinge of SLiC on DPO's reward difference (arXiv 2305.10425; normalised as in arXiv 2309.06657, section 3.3).
+    """The hinge of SLiC on DPO's reward difference (arXiv 2305.10425; with a reference as in arXiv 2309.06657).
 
     max(0, 1 - beta D).
     """
@@ -89,7 +88,7 @@ class Hinge(Settings):
 class DiscoPOP(Settings):
     """DiscoPOP, the log-ratio modulated loss (arXiv 2406.08414, eq. 5): a blend of logistic and exponential loss.
 
-    (1 - m) (-log sigmoid(x)) + m exp(-x) with x = beta D and m = sigmoid(x / tau).
+    (1 - m) (-log sigmoid(x)) + m exp(-x) with x = beta D and m = sigmoid(x / tau). Not monotone: it dips left of x = 0.
     """
 
     needs_reference: ClassVar[bool] = True
