@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from pydantic import ValidationError
+
+from prefboost.losses import DPO, LOSSES, SFT, Loss, Term, WeightedSum
+from prefboost.settings import Settings, choice
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+
+class Train(Settings):
+    loss: Annotated[Loss, choice(LOSSES)]
+
+
+def test_a_sum_is_the_sum_with_the_first_terms_rewards(numbers, batch):
+    pairs = batch(numbers())
+    output = WeightedSum(terms=(Term(loss=DPO(beta=0.3)), Term(loss=SFT(), weight=0.2)))(pairs)
+    torch.testing.assert_close(output.losses, DPO(beta=0.3)(pairs).losses + 0.2 * SFT()(pairs).losses)
+    torch.testing.assert_close(output.reward_chosen, DPO(beta=0.3)(pairs).reward_chosen)
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        (["sft", "simpo"], (False, False, False)),
+        (["sft", "dpo"], (True, False, False)),
+        (["sft", "rpo"], (True, True, False)),
+        (["dpo", "aot"], (True, False, True)),
+    ],
+)
+def test_a_sum_needs_what_any_of_its_terms_needs(terms, expected):
+    made = WeightedSum(terms=[{"loss": kind} for kind in terms])
+    assert (made.needs_reference, made.needs_scores, made.whole_batch) == expected
+
+
+def test_the_dump_of_a_sum_in_a_recipe_loads_to_itself():
+    recipe = Train(loss={"kind": "sum", "terms": [{"loss": "dpo"}, {"loss": {"kind": "sft"}, "weight": 0.2}]})
+    assert Train(**recipe.model_dump()) == recipe
+    assert recipe.model_dump(mode="json")["loss"]["terms"][1] == {
+        "loss": {"kind": "sft", "nll_mean": "completion"},
+        "weight": 0.2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [([], "at least 1"), ([{"loss": "dpoo"}], "did you mean dpo"), ([{"loss": {"kind": "sum", "terms": []}}], "sum")],
+)
+def test_a_sum_of_nothing_of_the_unknown_or_of_sums_is_refused(terms, message):
+    with pytest.raises(ValidationError, match=message):
+        WeightedSum(terms=terms)
+
+
+def test_anyones_class_can_be_a_loss():
+    recipe = Train(loss={"kind": "prefboost.losses:DPO", "beta": 0.5})
+    assert recipe.loss == DPO(beta=0.5)
