@@ -76,6 +76,11 @@ class PairLogps:
         return self.ratio_chosen - self.ratio_rejected
 
     @property
+    def ref_delta(self) -> Tensor:
+        """By how much the reference prefers chosen over rejected [B], nats."""
+        return _present(self.ref_chosen, "ref_chosen") - _present(self.ref_rejected, "ref_rejected")
+
+    @property
     def average_chosen(self) -> Tensor:
         """Mean log-prob of the chosen completion's tokens [B], nats a token (<= 0)."""
         return self.chosen / self.length_chosen.clamp(min=1)
