@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefboost.errors import DataError
+from prefboost.statistics import Bootstrap, bootstrap, bootstrap_mean, bootstrap_mean_by, cluster_standard_error
+
+FEW = Bootstrap(resamples=200)
+numbers = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
+rows = st.lists(st.tuples(numbers, st.integers(0, 5)), min_size=2, max_size=30)
+
+
+def clustered(rng, clusters=40, size=5, between=1.0, within=0.5):
+    values = rng.normal(0, between, clusters).repeat(size) + rng.normal(0, within, clusters * size)
+    return values, np.arange(clusters).repeat(size)
+
+
+@given(rows)
+@settings(max_examples=30)
+def test_the_ends_lie_around_the_estimate_and_within_the_clusters_means(drawn):
+    values, labels = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
+    found = bootstrap_mean(values, clusters=labels, how=FEW)
+    assert found.estimate == pytest.approx(values.mean())
+    means = [values[labels == label].mean() for label in set(labels)]
+    if len(means) > 1:
+        assert min(means) - 1e-9 <= found.low <= found.high <= max(means) + 1e-9
+    assert (found.rows, found.clusters, found.level) == (len(values), len(means), 0.95)
+
+
+@given(rows, st.floats(0.1, 10), st.floats(-10, 10))
+@settings(max_examples=30)
+def test_the_interval_moves_and_stretches_with_the_values(drawn, scale, shift):
+    values, labels = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
+    found, moved = (bootstrap_mean(x, clusters=labels, how=FEW) for x in (values, scale * values + shift))
+    if found.clusters > 1:
+        assert (moved.low, moved.high) == pytest.approx((scale * found.low + shift, scale * found.high + shift))
+
+
+@given(rows, st.randoms())
+@settings(max_examples=30)
+def test_the_order_of_the_rows_does_not_matter(drawn, random):
+    turned = random.sample(drawn, len(drawn))
+    found, other = (bootstrap_mean([v for v, _ in x], clusters=[c for _, c in x], how=FEW) for x in (drawn, turned))
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), nan_ok=True)
+
+
+@given(rows)
+@settings(max_examples=20)
+def test_the_fast_mean_makes_the_same_draws_as_the_general_form(drawn):
+    values, labels = zip(*drawn, strict=True)
+    fast, general = (
+        bootstrap_mean(values, clusters=labels, how=FEW),
+        bootstrap(np.mean, values, clusters=labels, how=FEW),
+    )
+    assert (fast.low, fast.high) == pytest.approx((general.low, general.high), nan_ok=True)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another(rng):
+    values, labels = clustered(rng)
+    first, again = (bootstrap_mean(values, clusters=labels) for _ in range(2))
+    assert first == again
+    assert first != bootstrap_mean(values, clusters=labels, how=Bootstrap(seed=1))
+
+
+def test_drawing_clusters_whole_widens_the_interval_of_correlated_rows(rng):
+    values, labels = clustered(rng)
+    whole, single = bootstrap_mean(values, clusters=labels), bootstrap_mean(values)
+    assert 1.5 < (whole.high - whole.low) / (single.high - single.low) < 3.0
+
+
+def test_the_interval_agrees_with_the_cluster_standard_error(rng):
+    values, labels = clustered(rng, clusters=200)
+    found = bootstrap_mean(values, clusters=labels)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(cluster_standard_error(values, labels), rel=0.1)
+
+
+def test_about_95_of_100_intervals_hold_the_true_mean(rng):
+    held = 0
+    for _ in range(400):
+        values, labels = clustered(rng)
+        held += not bootstrap_mean(values, clusters=labels, how=Bootstrap(resamples=400)).excludes(0.0)
+    assert 0.90 <= held / 400 <= 0.98
+
+
+def test_any_statistic_of_several_columns_has_an_interval(rng):
+    x = rng.normal(size=300)
+    found = bootstrap(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, x + rng.normal(size=300), how=FEW)
+    assert found.low < 1 / math.sqrt(2) < found.high
+
+
+def test_one_cluster_says_nothing_about_the_spread():
+    found = bootstrap_mean([1.0, 2.0], clusters=["a", "a"])
+    assert found.estimate == 1.5 and math.isnan(found.low) and math.isnan(found.high)
+    assert math.isnan(bootstrap(np.mean, [1.0, 2.0], clusters=["a", "a"]).low)
+
+
+def test_every_group_has_its_mean(rng):
+    goals = np.tile([10.0, 1.0, 4.0], 50)
+    found = bootstrap_mean_by(goals / 2 + rng.normal(0, 0.1, 150), goals, clusters=np.arange(50).repeat(3), how=FEW)
+    assert list(found) == [1.0, 4.0, 10.0]
+    for goal, interval in found.items():
+        assert interval.estimate == pytest.approx(goal / 2, abs=0.1)
+        assert (interval.rows, interval.clusters) == (50, 50)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
+def test_nothing_and_missing_numbers_are_refused(values):
+    with pytest.raises(DataError):
+        bootstrap_mean(values)
+    with pytest.raises(DataError):
+        bootstrap(np.mean, values)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
