@@ -96,7 +96,7 @@ class DiscoPOP(Settings):
     whole_batch: ClassVar[bool] = False
 
     kind: Literal["discopop"] = Field("discopop", description="Discovered preference optimisation (arXiv 2406.08414).")
-    beta: float = Field(0.05, gt=0, description="Strength of the tie to the reference (arXiv 2406.08414, appendix).")
+    beta: float = Field(0.05, gt=0, description="Strength of the tie to the reference (arXiv 2406.08414).")
     tau: float = Field(0.05, gt=0, lt=1, description="Temperature of the blend (arXiv 2406.08414, eq. 5).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:

@@ -14,7 +14,7 @@ __all__ = ["APODown", "APOZero", "BCOPair", "KTOPair", "NCAPair"]
 
 
 class KTOPair(Settings):
-    """Kahneman-Tversky optimisation on pairs (arXiv 2402.01306, eqs. 7 and 8): the mean of the two completions' losses.
+    """Kahneman-Tversky optimisation on pairs (arXiv 2402.01306, eq. 7): the mean of the two completions' losses.
 
     Each half's point of reference is the other half's mean log-ratio over the batch, cut at 0 and without gradient,
     since completions of other pairs are what the paper estimates it from.

@@ -17,11 +17,11 @@ class Term(Settings):
     """One loss of a sum and its weight."""
 
     loss: Annotated[Loss, choice(SINGLE_LOSSES)] = Field(..., description="The loss: its kind, or a mapping with it.")
-    weight: float = Field(1.0, description="What the loss is multiplied by (MPO, arXiv 2411.10442, eq. 1).")
+    weight: float = Field(1.0, description="What the loss is multiplied by (MPO, arXiv 2411.10442).")
 
 
 class WeightedSum(Settings):
-    """A weighted sum of losses (as MPO, arXiv 2411.10442, eq. 1), such as dpo + 0.2 sft.
+    """A weighted sum of losses (as MPO, arXiv 2411.10442), such as dpo + 0.2 sft.
 
     The implicit rewards are those of the first term.
     """
