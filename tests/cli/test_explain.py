@@ -1,0 +1,42 @@
+"""``prefboost explain``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from prefboost.cli.main import main
+
+
+def test_a_choice_is_explained_with_its_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "train.loss"]) == 0
+    shown = capsys.readouterr().out
+    assert "train.loss" in shown
+    assert "simpo" in shown
+    assert "prefboost explain train.loss.dpo" in shown
+
+
+def test_a_setting_is_explained_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "train.loss.dpo.label_smoothing", "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["holds"] == "number"
+    assert page["default"] == "0.0"
+
+
+def test_the_whole_recipe_is_explained_without_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("data", "pair", "relabel", "condition", "train"):
+        assert part in shown
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"data", "train"} <= schema["properties"].keys()
+
+
+def test_a_wrong_path_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "train.los"]) == 2
+    assert "did you mean train.loss?" in capsys.readouterr().err
