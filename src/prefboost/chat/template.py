@@ -1,0 +1,70 @@
+"""What a chat template does with a system message: keeps it, merges it into the user turn, drops it, or refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Render", "TemplateProbe", "probe_template"]
+
+Render = Callable[[Sequence[Mapping[str, Any]]], str]
+"""Messages -> rendered text (tokenizer.apply_chat_template with tokenize=False); may raise anything."""
+
+SystemRole = Literal["kept", "merged", "dropped", "refused"]
+
+_SYSTEM, _USER = "prefboost probes the system turn 7", "prefboost probes the user turn 3"
+_ANSWERS = ("first answer", "another one, and longer")
+
+
+@dataclass(frozen=True)
+class TemplateProbe:
+    """What was found.
+
+    Args:
+        system_role: kept: it has a place of its own, in front; merged: its text lands inside the user turn;
+            dropped: its text is nowhere; refused: the template raises.
+        same_prompt: whether the rendered prompt is the same text in front of two different completions.
+        place: where the goal should stand: system where the role is kept, else user.
+    """
+
+    system_role: SystemRole
+    same_prompt: bool
+
+    @property
+    def place(self) -> Literal["system", "user"]:
+        """Where the goal should stand."""
+        return "system" if self.system_role == "kept" else "user"
+
+
+def probe_template(render: Render) -> TemplateProbe:
+    """Render small conversations and look where the text lands.
+
+    Args:
+        render: renders messages as the tokenizer's chat template does.
+
+    Returns:
+        What the template does with a system message, and whether both sides of a pair get one prompt.
+    """
+    role = _system_role(render)
+    prompt = [{"role": "user", "content": _USER}]
+    if role == "kept":
+        prompt = [{"role": "system", "content": _SYSTEM}, *prompt]
+    sides = [render([*prompt, {"role": "assistant", "content": answer}]) for answer in _ANSWERS]
+    starts = [side[: side.rindex(answer)] for side, answer in zip(sides, _ANSWERS, strict=True) if answer in side]
+    return TemplateProbe(role, len(starts) == len(_ANSWERS) and len(set(starts)) == 1)
+
+
+def _system_role(render: Render) -> SystemRole:
+    user = {"role": "user", "content": _USER}
+    try:
+        text = render([{"role": "system", "content": _SYSTEM}, user])
+    except Exception:  # a template is foreign code: whatever it raises is a refusal
+        return "refused"
+    if _SYSTEM not in text:
+        return "dropped"
+    between = text[text.index(_SYSTEM) + len(_SYSTEM) :]
+    in_front = _USER in between
+    # A template with a true system role closes the turn and opens another: more than white space stands between.
+    closed = in_front and bool(between[: between.index(_USER)].strip())
+    return "kept" if closed else "merged"

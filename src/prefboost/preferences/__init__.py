@@ -1,0 +1,53 @@
+"""The paper: which completions are paired, who wins under a goal, and how the goal is said (arXiv 2410.08067)."""
+
+from prefboost.preferences.condition import condition, resolve_place
+from prefboost.preferences.goals import (
+    SCALES,
+    DeclaredRange,
+    FittedScale,
+    MinMax,
+    Percentile,
+    Quantile,
+    Scale,
+    apply_scale,
+    fit_scale,
+)
+from prefboost.preferences.pair import (
+    PAIR_STRATEGIES,
+    Adjacent,
+    AllPairs,
+    BestVsRandom,
+    BestVsWorst,
+    MarginAtLeast,
+    PairStrategy,
+    pair,
+)
+from prefboost.preferences.relabel import RELABELLINGS, HighGoalOnly, Plain, Relabelling, RewardAugmented, relabel
+
+__all__ = [
+    "PAIR_STRATEGIES",
+    "RELABELLINGS",
+    "SCALES",
+    "Adjacent",
+    "AllPairs",
+    "BestVsRandom",
+    "BestVsWorst",
+    "DeclaredRange",
+    "FittedScale",
+    "HighGoalOnly",
+    "MarginAtLeast",
+    "MinMax",
+    "PairStrategy",
+    "Percentile",
+    "Plain",
+    "Quantile",
+    "Relabelling",
+    "RewardAugmented",
+    "Scale",
+    "apply_scale",
+    "condition",
+    "fit_scale",
+    "pair",
+    "relabel",
+    "resolve_place",
+]

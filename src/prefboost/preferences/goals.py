@@ -1,0 +1,271 @@
+"""Score scales: fitted once, stored with the data, applied again when a score is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from prefboost.errors import DataError, Place
+from prefboost.settings import Settings, choice
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+
+__all__ = [
+    "SCALES",
+    "DeclaredRange",
+    "FittedScale",
+    "MinMax",
+    "Percentile",
+    "Quantile",
+    "Scale",
+    "apply_scale",
+    "fit_scale",
+    "score_columns",
+]
+
+
+class FittedScale(Settings):
+    """A monotone map from a source's scores to the scale that goals are said on: straight lines between knots.
+
+    Scores beyond the outer knots take the outer values, or are refused where ``strict``.
+    """
+
+    kind: str = Field(description="The scale it was fitted as.")
+    knots: tuple[float, ...] = Field(min_length=2, description="Source scores, rising.")
+    values: tuple[float, ...] = Field(min_length=2, description="What each knot becomes, not falling.")
+    decimals: int | None = Field(None, description="Mapped scores are rounded to so many decimals; none keeps them.")
+    strict: bool = Field(False, description="Whether scores beyond the outer knots are rejects.")
+
+    @model_validator(mode="after")
+    def _rises(self) -> FittedScale:
+        if len(self.knots) != len(self.values):
+            raise ValueError(f"{len(self.knots)} knots and {len(self.values)} values; give one value a knot")
+        if any(a >= b for a, b in zip(self.knots, self.knots[1:], strict=False)):
+            raise ValueError("knots must rise")
+        if any(a > b for a, b in zip(self.values, self.values[1:], strict=False)):
+            raise ValueError("values must not fall")
+        return self
+
+    @property
+    def top(self) -> float:
+        """r_max: the highest score of the scale, asked for at inference when nothing else is."""
+        return self.values[-1]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing within its range."""
+        return self.knots == self.values and self.decimals is None
+
+    def apply(self, score: float) -> float:
+        """One source score on the scale (piecewise linear, clipped)."""
+        return float(self.apply_many(np.asarray([score]))[0])
+
+    def apply_many(self, scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray:  # type: ignore[type-arg]
+        """An array of source scores on the scale; NaN stays NaN."""
+        mapped = np.interp(scores, self.knots, self.values)
+        mapped = np.where(np.isnan(scores), np.nan, mapped)
+        return mapped if self.decimals is None else np.round(mapped, self.decimals)
+
+
+class Scale(Protocol):
+    """How a scale is fitted."""
+
+    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+        """Fit to finite scores of a data set."""
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether fitting reads the data."""
+
+
+class DeclaredRange(Settings):
+    """The source's range as its makers declare it, kept or stretched to the scale; scores outside are rejects."""
+
+    kind: Literal["declared"] = Field("declared", description="The scale's name in recipes.")
+    low: float = Field(1.0, description="Lowest score of the source.")
+    high: float = Field(10.0, description="Highest score of the source.")
+    to_low: float | None = Field(None, description="What the lowest becomes; none keeps the source's scores.")
+    to_high: float | None = Field(None, description="What the highest becomes; none keeps the source's scores.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DeclaredRange:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        return self
+
+    @property
+    def needs_scores(self) -> bool:
+        """Nothing is read."""
+        return False
+
+    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+        """See `Scale`; ``scores`` plays no part."""
+        low = self.low if self.to_low is None else self.to_low
+        high = self.high if self.to_high is None else self.to_high
+        return FittedScale(kind=self.kind, knots=(self.low, self.high), values=(low, high), strict=True)
+
+
+class MinMax(Settings):
+    """The lowest and highest score of the data become the ends of the scale."""
+
+    kind: Literal["min_max"] = Field("min_max", description="The scale's name in recipes.")
+    low: float = Field(1.0, description="What the lowest score becomes.")
+    high: float = Field(10.0, description="What the highest score becomes.")
+
+    @property
+    def needs_scores(self) -> bool:
+        """One pass."""
+        return True
+
+    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+        """See `Scale`."""
+        ends = _ends(scores)
+        return FittedScale(kind=self.kind, knots=ends, values=(self.low, self.high))
+
+
+class Quantile(Settings):
+    """Robust ends: two quantiles become the ends of the scale, what lies beyond is clipped."""
+
+    kind: Literal["quantile"] = Field("quantile", description="The scale's name in recipes.")
+    lower: float = Field(0.01, ge=0, lt=0.5, description="Share of scores below the lower end.")
+    upper: float = Field(0.99, gt=0.5, le=1, description="Share of scores below the upper end.")
+    low: float = Field(1.0, description="What the lower quantile becomes.")
+    high: float = Field(10.0, description="What the upper quantile becomes.")
+
+    @property
+    def needs_scores(self) -> bool:
+        """One pass."""
+        return True
+
+    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+        """See `Scale`."""
+        _ends(scores)
+        lower, upper = (float(value) for value in np.quantile(scores, [self.lower, self.upper]))
+        if lower == upper:
+            lower, upper = _ends(scores)
+        return FittedScale(kind=self.kind, knots=(lower, upper), values=(self.low, self.high))
+
+
+class Percentile(Settings):
+    """Percentile rank to 1-10 with one decimal: for scores without a scale of their own, such as implicit rewards.
+
+    The published map from implicit reward to printed goal is unknown; this one is ours, and is stored.
+    """
+
+    kind: Literal["percentile"] = Field("percentile", description="The scale's name in recipes.")
+    low: float = Field(1.0, description="What the lowest percentile becomes.")
+    high: float = Field(10.0, description="What the highest percentile becomes.")
+    decimals: int = Field(1, ge=0, le=6, description="Decimals of the mapped scores.")
+    steps: int = Field(200, ge=2, description="Straight pieces of the stored map.")
+
+    @property
+    def needs_scores(self) -> bool:
+        """One pass."""
+        return True
+
+    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+        """See `Scale`: equal scores share the middle of their ranks."""
+        _ends(scores)
+        ordered = np.sort(scores)
+        at = np.unique(np.quantile(ordered, np.linspace(0, 1, self.steps + 1)))
+        below = np.searchsorted(ordered, at, side="left")
+        middle = (below + np.searchsorted(ordered, at, side="right") - 1) / 2
+        share = middle / max(1, len(ordered) - 1)
+        values = self.low + (self.high - self.low) * share
+        return FittedScale(
+            kind=self.kind, knots=tuple(at.tolist()), values=tuple(values.tolist()), decimals=self.decimals
+        )
+
+
+SCALES: dict[str, type[Settings]] = {
+    "declared": DeclaredRange,
+    "min_max": MinMax,
+    "quantile": Quantile,
+    "percentile": Percentile,
+}
+"""Built-in scales by kind."""
+
+AnyScale = Annotated[Scale, choice(SCALES)]
+
+
+def fit_scale(scale: Scale, scores: Iterable[pl.Series] = ()) -> FittedScale:
+    """Fit a scale to the scores of a whole data set, which may come in pieces.
+
+    Args:
+        scale: how.
+        scores: pieces; nulls, NaN and infinities are left out. Not read where the scale needs none.
+
+    Raises:
+        DataError: no two different finite scores to fit to.
+    """
+    if not scale.needs_scores:
+        return scale.fit(np.empty(0))
+    pieces = [piece.drop_nulls().cast(pl.Float64).to_numpy() for piece in scores]
+    joined = np.concatenate(pieces) if pieces else np.empty(0)
+    return scale.fit(joined[np.isfinite(joined)])
+
+
+def score_columns(table: Table) -> list[str]:
+    """The columns of a table that hold overall scores, and those of aspects."""
+    families = ("score",) if table.spec is SCORED_COMPLETIONS else ("score_chosen", "score_rejected")
+    names = [name for name in families if name in table.frame.columns]
+    return names + [f"{family}.{a}" for family in families for a in aspects_of(table.frame.schema, family)]
+
+
+def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> Table:
+    """Bring a table's scores onto a fitted scale, which is stored with it.
+
+    Args:
+        table: ScoredCompletions or PreferencePairs.
+        fitted: the scale.
+        aspects: whether aspect scores are mapped too.
+
+    Returns:
+        The table; where the scale is strict, rows with an overall score outside of it are counted rejects.
+    """
+    if table.spec not in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
+        raise DataError(
+            f"a scale needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
+            remedy="apply it before relabel",
+            place=Place(path=table.path),
+        )
+    overall = [name for name in score_columns(table) if "." not in name]
+    named = score_columns(table) if aspects else overall
+    frame, rejects = table.frame, None
+    if fitted.strict:
+        outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
+        frame, rejects = reject_where(
+            frame,
+            outside,
+            stage="scale",
+            reason=f"a score lies outside the declared range {fitted.knots[0]:g} to {fitted.knots[-1]:g}",
+            path=table.path,
+            found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
+        )
+    if not fitted.is_identity:
+        mapped = [
+            pl.Series(name, fitted.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
+            for name in named
+        ]
+        frame = frame.with_columns(mapped)
+    step = Step(
+        "scale",
+        fitted.model_dump(),
+        rows_in=len(table),
+        rows_out=frame.height,
+        rejected={} if rejects is None else dict(rejects["reason"].value_counts().iter_rows()),
+    )
+    return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, "": fitted})
+
+
+def _ends(scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+    if not len(scores) or scores.min() == scores.max():
+        found = "none" if not len(scores) else f"only the score {scores[0]:g}"
+        raise DataError(
+            f"a scale needs two different scores to be fitted to, found {found}",
+            remedy="name the column of scores (columns.score), or declare the range: scale: {kind: declared, ...}",
+        )
+    return float(scores.min()), float(scores.max())

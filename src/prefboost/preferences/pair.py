@@ -1,0 +1,282 @@
+"""`pair`: several scored completions of a prompt become preference pairs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.errors import DataError, MissingScores, Place
+from prefboost.preferences.draw import seeded_rank
+from prefboost.settings import Settings, choice, kind_of
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+
+__all__ = [
+    "PAIR_STRATEGIES",
+    "Adjacent",
+    "AllPairs",
+    "BestVsRandom",
+    "BestVsWorst",
+    "MarginAtLeast",
+    "PairStrategy",
+    "pair",
+]
+
+
+class PairStrategy(Protocol):
+    """Which pairs of a prompt's completions are compared."""
+
+    cap: int | None
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """Pairs of completions of each prompt.
+
+        Args:
+            ranked: one row a completion: ``at`` (row number, unique), ``prompt_id``, ``completion_id``, ``score``,
+                ``place`` (0 for the best of its prompt; ties in order of completion_id).
+
+        Returns:
+            Columns ``prompt_id``, ``better`` and ``worse`` (values of ``at``); equal scores may be among them.
+        """
+
+
+class _Pairing(Settings):
+    cap: int | None = Field(None, ge=1, description="Most pairs a prompt may give; those of widest margin stay first.")
+
+
+class BestVsRandom(_Pairing):
+    """The best completion against a uniformly random other one (arXiv 2410.08067, data recipe)."""
+
+    kind: Literal["best_vs_random"] = Field("best_vs_random", description="The strategy's name in recipes.")
+    seed: int = Field(42, ge=0, description="Seed of the draw, which depends on nothing but it and the prompt's ids.")
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """See `PairStrategy`."""
+        others = (
+            ranked.filter(pl.col("place") > 0)
+            .with_columns(drawn=seeded_rank(self.seed, "completion_id"))
+            .sort("prompt_id", "drawn", "completion_id")
+            .unique("prompt_id", keep="first", maintain_order=True)
+        )
+        return _join(_best(ranked), others.select("prompt_id", worse="at"))
+
+
+class BestVsWorst(_Pairing):
+    """The best completion against the worst (argmax and argmin, as on-policy recipes do; SimPO v0.2)."""
+
+    kind: Literal["best_vs_worst"] = Field("best_vs_worst", description="The strategy's name in recipes.")
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """See `PairStrategy`."""
+        last = ranked.sort("prompt_id", "place").unique("prompt_id", keep="last", maintain_order=True)
+        return _join(_best(ranked), last.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
+
+
+class AllPairs(_Pairing):
+    """Every two completions of a prompt."""
+
+    kind: Literal["all_pairs"] = Field("all_pairs", description="The strategy's name in recipes.")
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """See `PairStrategy`."""
+        side = ranked.select("prompt_id", "at", "place")
+        crossed = side.join(side, on="prompt_id", suffix="_other")
+        return crossed.filter(pl.col("place") < pl.col("place_other")).select(
+            "prompt_id", better="at", worse="at_other"
+        )
+
+
+class Adjacent(_Pairing):
+    """Neighbours in the order of scores: n completions give n - 1 pairs."""
+
+    kind: Literal["adjacent"] = Field("adjacent", description="The strategy's name in recipes.")
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """See `PairStrategy`."""
+        ordered = ranked.sort("prompt_id", "place")
+        lower = ordered.select("prompt_id", better="at", worse=pl.col("at").shift(-1).over("prompt_id"))
+        return lower.drop_nulls("worse")
+
+
+class MarginAtLeast(_Pairing):
+    """Every two completions whose scores differ by at least a margin."""
+
+    kind: Literal["margin_at_least"] = Field("margin_at_least", description="The strategy's name in recipes.")
+    margin: float = Field(1.0, gt=0, description="Least difference of the two scores, in score units.")
+
+    def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
+        """See `PairStrategy`."""
+        pairs = AllPairs().edges(ranked)
+        scores = ranked.select("at", "score")
+        wide = pairs.join(scores, left_on="better", right_on="at").join(
+            scores, left_on="worse", right_on="at", suffix="_worse"
+        )
+        return wide.filter(pl.col("score") - pl.col("score_worse") >= self.margin).select(
+            "prompt_id", "better", "worse"
+        )
+
+
+PAIR_STRATEGIES: dict[str, type[Settings]] = {
+    "best_vs_random": BestVsRandom,
+    "best_vs_worst": BestVsWorst,
+    "all_pairs": AllPairs,
+    "adjacent": Adjacent,
+    "margin_at_least": MarginAtLeast,
+}
+"""Built-in strategies by kind."""
+
+AnyPairStrategy = Annotated[PairStrategy, choice(PAIR_STRATEGIES)]
+
+
+def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
+    """Make preference pairs.
+
+    Args:
+        table: ScoredCompletions; or PreferencePairs, which pass through (only the strategy's ``cap`` applies).
+        strategy: which pairs; default `BestVsRandom`, as published.
+
+    Returns:
+        PreferencePairs in order of the prompts; ``pair_id`` is the two completion ids' join with the prompt's.
+        Completions without a score, prompts left with fewer than two completions, pairs of equal scores
+        and of equal texts are counted in the rejects.
+
+    Raises:
+        MissingScores: no completion has a score.
+        DataError: the table is of another kind.
+    """
+    strategy = strategy if strategy is not None else BestVsRandom()
+    if table.spec is PREFERENCE_PAIRS:
+        return _cap_pairs(table, strategy)
+    if table.spec is not SCORED_COMPLETIONS:
+        raise DataError(
+            f"pair needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
+            remedy="score the completions first",
+            place=Place(path=table.path),
+        )
+    if len(table) and table.frame["score"].null_count() == len(table):
+        raise MissingScores(
+            "no completion has a score, so none can be preferred",
+            remedy="name the score's column (columns.score=NAME), or score the completions first",
+            place=Place(path=table.path, column="score"),
+        )
+    frame, rejects = _usable(table)
+    ranked = _ranked(frame)
+    edges = strategy.edges(ranked)
+    pairs = _gather(frame, edges)
+    tied = (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
+    pairs, ties = reject_where(
+        pairs, tied, stage="pair", reason="both completions have the same score", path=table.path,
+        found=pl.col("score_chosen"),
+    )  # fmt: skip
+    pairs, same = _reject_equal_texts(pairs, table.path)
+    pairs, capped = _cap(pairs, strategy.cap)
+    rejects = pl.concat([rejects, ties, same])
+    step = Step(
+        "pair",
+        _settings_of(strategy),
+        rows_in=len(table),
+        rows_out=pairs.height,
+        rejected=_count(rejects),
+        notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
+    )
+    return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+
+
+def _settings_of(strategy: PairStrategy) -> dict[str, object]:
+    dumped = strategy.model_dump() if isinstance(strategy, Settings) else {}
+    return {"kind": kind_of(strategy), **dumped}
+
+
+def _count(rejects: pl.DataFrame) -> dict[str, int]:
+    return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
+
+
+def _usable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    frame, unscored = reject_where(
+        table.frame, pl.col("score").is_null(), stage="pair", reason="the completion has no score", path=table.path
+    )
+    lonely = pl.len().over("prompt_id") < 2
+    frame, alone = reject_where(
+        frame, lonely, stage="pair", reason="the prompt has fewer than two scored completions", path=table.path
+    )
+    return frame, pl.concat([unscored, alone])
+
+
+def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
+    slim = frame.lazy().select("prompt_id", "completion_id", "score").with_row_index("at").collect()
+    ordered = slim.sort("prompt_id", "score", "completion_id", descending=[False, True, False])
+    return ordered.with_columns(place=pl.int_range(pl.len()).over("prompt_id"))
+
+
+def _best(ranked: pl.DataFrame) -> pl.DataFrame:
+    return ranked.filter(pl.col("place") == 0).select("prompt_id", better="at")
+
+
+def _join(better: pl.DataFrame, worse: pl.DataFrame) -> pl.DataFrame:
+    return better.join(worse, on="prompt_id").select("prompt_id", "better", "worse")
+
+
+def _gather(frame: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """Put the texts to the pairs: the payload is gathered once, by row number."""
+    edges = edges.sort("better", "worse")
+    better, worse = edges["better"], edges["worse"]
+    aspects = [f"score.{aspect}" for aspect in aspects_of(frame.schema, "score")]
+    kept = [name for name in ("row", "prompt_id", "prompt", "source", "split") if name in frame.columns]
+    scores = ["score", *aspects]
+    left = frame.select(*kept, "completion_id", "completion", *scores)[better]
+    right = frame.select("completion_id", "completion", *scores)[worse]
+    renamed = {name: name.replace("score", "score_chosen", 1) for name in scores}
+    left = left.rename({"completion": "chosen", **renamed})
+    right = right.rename(
+        {
+            "completion": "rejected",
+            "completion_id": "other_id",
+            **{name: name.replace("score", "score_rejected", 1) for name in scores},
+        }
+    )
+    return left.hstack(right).with_columns(
+        pair_id=pl.concat_str("completion_id", pl.col("other_id").str.strip_prefix(pl.col("prompt_id")), separator="~")
+    )
+
+
+def _reject_equal_texts(pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return reject_where(
+        pairs,
+        pl.col("chosen") == pl.col("rejected"),
+        stage="pair",
+        reason="both completions are the same text",
+        path=path,
+        found=pl.col("chosen").list.last().struct.field("content"),
+    )
+
+
+def _cap(pairs: pl.DataFrame, cap: int | None) -> tuple[pl.DataFrame, int]:
+    if cap is None:
+        return pairs, 0
+    margin = (pl.col("score_chosen") - pl.col("score_rejected")).fill_null(0.0)
+    order = (
+        pairs.lazy()
+        .select("prompt_id", "pair_id", margin=margin)
+        .with_row_index("at")
+        .sort("prompt_id", "margin", "pair_id", descending=[False, True, False])
+        .group_by("prompt_id", maintain_order=True)
+        .head(cap)
+        .collect()
+    )
+    kept = pairs[order["at"].sort()]
+    return kept, pairs.height - kept.height
+
+
+def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
+    pairs, rejects = _reject_equal_texts(table.frame, table.path)
+    pairs, capped = _cap(pairs, strategy.cap)
+    step = Step(
+        "pair",
+        {"cap": strategy.cap},
+        rows_in=len(table),
+        rows_out=pairs.height,
+        rejected=_count(rejects),
+        notes={"over_the_cap": capped, "read_as_pairs": True},
+    )
+    return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
