@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,3 +26,40 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the larger data sets are not on this machine (no ../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def goal_row() -> Callable[..., dict[str, Any]]:
+    """One row of GoalPairs made by hand; keyword arguments replace columns."""
+
+    def messages(*turns: tuple[str, str]) -> list[dict[str, Any]]:
+        return [{"role": role, "content": content, "extra": None} for role, content in turns]
+
+    def made(number: int, view: str = "chosen", **changed: Any) -> dict[str, Any]:
+        best, worst = [messages(("assistant", f"{word} {number}")) for word in ("good", "bad")]
+        chosen, rejected, goal, other = (best, worst, 7.0, 3.0) if view == "chosen" else (worst, best, 3.0, 7.0)
+        question = messages(("system", f"Overall score: {goal:g}."), ("user", f"Question {number} 'äß' \"😀\"?\n"))
+        ids = {"goal_pair_id": f"p{number}/{view}", "row": number, "pair_id": f"p{number}", "prompt_id": f"q{number}"}
+        sides = {"prompt": question, "chosen": chosen, "rejected": rejected}
+        scores = {"score_chosen": goal, "score_rejected": other, "goal": goal}
+        distances = {"distance_chosen": 0.0, "distance_rejected": 4.0}
+        return {**ids, **sides, **scores, "view": view, "flipped": view == "rejected", **distances, **changed}
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def goal_table(goal_row: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """A GoalPairs table of the given rows, or of both views of so many pairs."""
+
+    def made(rows: int | list[dict[str, Any]]) -> Any:
+        import polars as pl
+
+        from prefboost.tables import GOAL_PAIRS, MESSAGES, Table, conform
+
+        if isinstance(rows, int):
+            rows = [goal_row(number, view) for number in range(rows) for view in ("chosen", "rejected")]
+        frame = pl.DataFrame(rows, schema_overrides=dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES))
+        return Table(GOAL_PAIRS, conform(frame, GOAL_PAIRS), path="hand.parquet")
+
+    return made

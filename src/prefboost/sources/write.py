@@ -1,0 +1,127 @@
+"""`write`: tables to files, in the shape of any trainer's own data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.chat import to_record
+from prefboost.errors import DataError, Place
+from prefboost.sources.exports import Export, export_named, has_extra
+from prefboost.sources.file_types import LINE, FileType, file_type_of
+from prefboost.tables import GOAL_PAIRS, MESSAGES, REJECTS, Table, reject_where
+
+__all__ = ["Shaped", "push", "shape", "write"]
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """Rows in a trainer's shape, and those that it cannot take."""
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
+    """Write a table to one file; a reader sees the old file or the new one, never half.
+
+    Args:
+        table: any table for ``format="prefboost"``; GoalPairs for a trainer's format.
+        out: ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``.
+        format: see `EXPORTS`.
+
+    Returns:
+        The table, with the rows that the format cannot hold added to its rejects.
+
+    Raises:
+        DataError: the ending names no file type, or the format needs GoalPairs.
+    """
+    path = Path(out)
+    kind = file_type_of(path)
+    export = export_named(format)
+    if export.name != "prefboost" and table.spec is not GOAL_PAIRS:
+        raise DataError(
+            f"format {format} needs GoalPairs, found {table.spec.name}",
+            remedy="call pair, relabel and condition first, or write format prefboost",
+            place=Place(path=table.path),
+        )
+    shaped = shape(table.frame, export, kind, path=table.path)
+    waiting = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind.write(shaped.frame, waiting)
+    waiting.replace(path)
+    rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
+    return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
+
+
+def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | None = None) -> Shaped:
+    """Goal pairs in an export's shape.
+
+    Args:
+        frame: of GoalPairs (any table's for the format prefboost).
+        export: the shape.
+        kind: tells whether messages may have further keys.
+        path: where the rows came from, for the rejects.
+    """
+    rejects = pl.DataFrame(schema=REJECTS)
+    refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
+    extras = _columns_with_extra(frame)
+    if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
+        reason = f"tool calls and other keys of messages need JSON lines in format {export.name}"
+        refusals.append((reason, pl.any_horizontal([has_extra(column) for column in extras])))
+    for reason, holds in refusals:
+        frame, more = reject_where(frame, holds, stage="write", reason=reason, path=path)
+        rejects = pl.concat([rejects, more])
+    if kind.is_json and extras and export.spreads_extra:
+        return Shaped(_with_records(frame, export), rejects)
+    if kind.is_json:
+        frame = frame.with_columns(_plain(name) for name in _message_columns(frame))
+    return Shaped(frame.select(export.select(frame.columns)), rejects)
+
+
+def push(folder: Path, repository: str, *, private: bool = True) -> str:
+    """Upload a written folder to the Hugging Face hub as a data set.
+
+    Args:
+        folder: with its README.md and data.
+        repository: ``owner/name``.
+        private: who may see a repository that does not exist yet.
+
+    Returns:
+        Its address.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+    api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="dataset")
+    return f"https://huggingface.co/datasets/{repository}"
+
+
+def _message_columns(frame: pl.DataFrame) -> list[str]:
+    return [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
+
+
+def _columns_with_extra(frame: pl.DataFrame) -> list[str]:
+    inner = {name: frame[name].explode().struct.field("extra") for name in _message_columns(frame)}
+    return [name for name, extra in inner.items() if extra.null_count() < extra.len()]
+
+
+def _plain(column: str) -> pl.Expr:
+    keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
+    return pl.col(column).list.eval(pl.struct(keys))
+
+
+def _with_records(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
+    """One text column of finished JSON lines, for messages with keys of their own."""
+    shaped = frame.select(export.select(frame.columns))
+    sides = [name for name in _message_columns(frame) if name in shaped.columns]
+    records = frame.select(sides).iter_rows(named=True)
+    lines = [
+        json.dumps({**row, **{side: [to_record(m) for m in record[side]] for side in sides}}, ensure_ascii=False)
+        for row, record in zip(shaped.iter_rows(named=True), records, strict=True)
+    ]
+    return pl.DataFrame({LINE: lines}, schema={LINE: pl.String})

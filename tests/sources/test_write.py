@@ -1,0 +1,93 @@
+"""`write`: tables to files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+import zstandard
+
+from prefboost.errors import DataError
+from prefboost.sources.write import push, write
+from prefboost.tables import PREFERENCE_PAIRS, Table, conform
+
+
+def test_parquet_holds_the_frame_as_it_is(tmp_path: Path, goal_table: Callable[..., Any]) -> None:
+    table = goal_table(3)
+    assert write(table, tmp_path / "new" / "pairs.parquet") == table
+    assert pl.read_parquet(tmp_path / "new" / "pairs.parquet").equals(table.frame)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "opened"),
+    [
+        ("jsonl", lambda path: path.read_bytes()),
+        ("jsonl.gz", lambda path: gzip.decompress(path.read_bytes())),
+        ("jsonl.zst", lambda path: zstandard.open(path, "rb").read()),
+    ],
+)
+def test_json_lines_hold_messages_as_other_tools_write_them(
+    ending: str, opened: Callable[[Path], bytes], tmp_path: Path, goal_table: Callable[..., Any]
+) -> None:
+    table = goal_table(2)
+    write(table, tmp_path / f"pairs.{ending}")
+    rows = [json.loads(line) for line in opened(tmp_path / f"pairs.{ending}").splitlines()]
+    assert [row["goal_pair_id"] for row in rows] == table.frame["goal_pair_id"].to_list()
+    assert rows[0]["prompt"][1] == {"role": "user", "content": "Question 0 'äß' \"😀\"?\n"}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"])
+def test_the_same_rows_give_the_same_bytes(ending: str, tmp_path: Path, goal_table: Callable[..., Any]) -> None:
+    for name in ("a", "b"):
+        write(goal_table(5), tmp_path / f"{name}.{ending}")
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, goal_table: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "pairs.parquet"
+    out.write_bytes(b"old")
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write(goal_table(1), out)
+    assert out.read_bytes() == b"old"
+
+
+def test_an_unknown_ending_names_the_known_ones(tmp_path: Path, goal_table: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=r"\.parquet, \.jsonl, \.jsonl\.gz, \.jsonl\.zst"):
+        write(goal_table(1), tmp_path / "pairs.xlsx")
+
+
+def test_a_trainers_format_needs_goal_pairs(tmp_path: Path, goal_table: Callable[..., Any]) -> None:
+    table = goal_table(1)
+    pairs = Table(PREFERENCE_PAIRS, conform(table.frame, PREFERENCE_PAIRS))
+    write(pairs, tmp_path / "pairs.jsonl")
+    with pytest.raises(DataError, match="needs GoalPairs, found PreferencePairs"):
+        write(pairs, tmp_path / "pairs.jsonl", format="trl")
+
+
+def test_pushing_uploads_the_folder_to_a_private_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            calls.append((name, options))
+
+        def upload_folder(self, **options: Any) -> None:
+            calls.append(("upload", options))
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
+    assert push(tmp_path, "me/pairs") == "https://huggingface.co/datasets/me/pairs"
+    assert calls == [
+        ("me/pairs", {"repo_type": "dataset", "private": True, "exist_ok": True}),
+        ("upload", {"folder_path": str(tmp_path), "repo_id": "me/pairs", "repo_type": "dataset"}),
+    ]
