@@ -1,0 +1,283 @@
+"""What every source is: settings that say where data are, and a stream of declared tables out of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.settings import Settings
+from prefboost.sources.columns import Columns
+from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
+from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
+from prefboost.sources.files import Reader, find_files
+from prefboost.sources.grouping import whole_prompts
+from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
+from prefboost.sources.layouts import Layout, guess
+from prefboost.sources.pair_rows import pair_rows, preference_rows
+from prefboost.sources.parts import column, label, prompt_rows
+from prefboost.sources.raw import RawBatch, no_rejects
+from prefboost.sources.scores import choose_score, range_fault
+from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
+
+__all__ = ["Collection", "File", "Source"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where preference data come from; anyone's settings class with these two plugs in."""
+
+    @property
+    def kind(self) -> str:
+        """The name under which the source stands in recipes."""
+        ...
+
+    def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
+        """Declared tables, each of whole prompts and about ``rows`` records, in bounded memory."""
+        ...
+
+
+class Collection(Settings):
+    """A source made of files or of a data set on the hub; the families below differ in columns and cleaning."""
+
+    path: str = Field(..., description="File, folder, glob, saved data set, or hub id (organisation/name).")
+    split: str | None = Field(None, description="Which split to read; default: train on the hub, everything elsewhere.")
+    revision: str | None = Field(None, description="Commit, branch or tag on the hub.")
+    config: str | None = Field(None, description="Name of the configuration on the hub.")
+    streaming: bool = Field(False, description="Read from the hub as a stream instead of fetching it first.")
+    score: str = Field("overall", description="What is the score: overall as found, mean of the aspects, or an aspect.")
+    score_range: tuple[float, float] | None = Field(
+        None, description="Lowest and highest score there may be; rows outside are set aside."
+    )
+    columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
+
+    def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
+        """Declared tables of this source: see `prefboost.read_batches`."""
+        reader = _open(self)
+        named = columns.over(self.columns)
+        sample = _sample(reader)
+        layout = guess(sample, named, self.path)
+        score = self.scored_by(layout)
+        _check_score(score, layout, self.path)
+        chosen = _split_column(self, reader, layout)
+        for batch in whole_prompts(reader, layout, rows):
+            yield _table(self.model_copy(update={"score": score}), batch, layout, chosen)
+
+    def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Hook of a family: raw records before their columns are guessed; keeps the number of records."""
+        return frame
+
+    def scored_by(self, layout: Layout) -> str:
+        """Hook of a family: what is the score in data of this layout."""
+        return self.score
+
+    def doubts(self, rows: pl.DataFrame) -> pl.Series:
+        """Hook of a family: why a converted row is to be set aside, null where it stays."""
+        return nothing_wrong(rows.height)
+
+    def repair(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Hook of a family: corrections of converted rows, before scores are chosen."""
+        return rows
+
+
+class File(Collection):
+    """A file, folder, glob, saved data set or hub id of any shape; what its columns mean is guessed."""
+
+    kind: Literal["file"] = Field("file", description="Any file, folder or data set.")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How a shape is converted, and which table it becomes with and without scores."""
+
+    rows: Callable[[pl.DataFrame, Layout], pl.DataFrame]
+    unit: str
+    scored: TableSpec
+    bare: TableSpec
+
+
+SHAPES = {
+    "nested": _Shape(nested_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "parallel": _Shape(parallel_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "flat": _Shape(flat_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "pairs": _Shape(pair_rows, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
+    "preference": _Shape(preference_rows, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
+    "prompts": _Shape(prompt_rows, "prompts", PROMPTS, PROMPTS),
+}
+"""Every shape of `Layout.shape`."""
+
+
+@dataclass(frozen=True)
+class _Arranged:
+    """A reader whose records a family rearranges; it needs all columns for that."""
+
+    path: str
+    reader: Reader
+    arrange: Callable[[pl.DataFrame], pl.DataFrame]
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.files.Reader`."""
+        for batch in self.reader.batches(None, rows):
+            yield RawBatch(tuple(map(self.arrange, batch.frames)), batch.rejects)
+
+
+def _open(source: Collection) -> Reader:
+    reader = _find(source)
+    if type(source).arrange is Collection.arrange:
+        return reader
+    return _Arranged(source.path, reader, source.arrange)
+
+
+def _find(source: Collection) -> Reader:
+    path = Path(source.path).expanduser()
+    if path.is_dir() and is_saved_folder(path):
+        return SavedReader(str(path), source.split)
+    found = find_files(str(path))
+    if found is not None:
+        return found
+    if is_hub_id(source.path) and not path.suffix.startswith((".json", ".parquet", ".csv", ".arrow")):
+        return HubReader(source.path, source.split, source.revision, source.config, source.streaming)
+    raise UnreadableFile(
+        "no such file, folder or match",
+        remedy="check the path; a data set on the hub is written organisation/name",
+        place=Place(source.path),
+    )
+
+
+def _sample(reader: Reader) -> pl.DataFrame:
+    """The first records, for the guess; lines set aside on the way are counted later."""
+    first = None
+    for batch in reader.batches(None, None):
+        if batch.frames:
+            return max(batch.frames, key=lambda frame: frame.height)
+        first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
+    raise DataError(
+        "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
+        remedy="check how the file was written",
+        place=Place(reader.path),
+    )
+
+
+def _check_score(score: str, layout: Layout, path: str) -> None:
+    if score in ("overall", *layout.aspects) or (score == "mean" and layout.aspects):
+        return
+    known = ", ".join(["overall", *(["mean"] if layout.aspects else []), *layout.aspects])
+    raise DataError(
+        f"score={score!r} is not in these data; they have {known}",
+        remedy="choose one of them, or name aspects with columns.aspects=[...]",
+        place=Place(path),
+    )
+
+
+def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
+    """The column by which the records of one split are found, None where all are read."""
+    inner = reader.reader if isinstance(reader, _Arranged) else reader
+    if source.split is None or isinstance(inner, HubReader | SavedReader):
+        return None
+    if "split" not in layout.parts:
+        raise DataError(
+            f"split={source.split!r} is asked for, but no column tells splits apart",
+            remedy="leave split out, name the column (columns.split=...), or give the file of that split",
+            place=Place(source.path),
+        )
+    return layout.parts["split"]
+
+
+def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | None) -> Table:
+    shape = SHAPES[layout.shape]
+    spec = shape.scored if layout.scored else shape.bare
+    rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
+    for raw in batch.frames:
+        wanted = raw if split is None else raw.filter(label(column(raw, split)) == source.split)
+        other += raw.height - wanted.height
+        if wanted.height == 0:
+            continue
+        rows = _judged(source, shape.rows(wanted, layout), layout)
+        rows_in += rows.height
+        kept, aside = set_aside(rows, source.path, _shown(rows))
+        frames.append(kept.select(*_declared(kept, spec), *([INDEX] if INDEX in kept.columns else [])))
+        rejects.append(aside)
+    frame, doubled = _identified(_together(frames, layout, spec), source.path)
+    rejects.append(doubled)
+    aside = pl.concat(rejects)
+    step = Step(
+        "read",
+        source.model_dump(),
+        rows_in,
+        frame.height,
+        dict(Counter(aside["reason"].to_list())),
+        {
+            "unit": shape.unit,
+            "records": batch.records - other,
+            "records of other splits": other,
+            "guess": layout.described(),
+        },
+    )
+    return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)
+
+
+def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Rows with the chosen score, and the faults that have to do with it."""
+    repaired = source.repair(rows)
+    families = [name for name in ("score", "score_chosen", "score_rejected") if name in repaired.columns]
+    faults = {}
+    for family in families:
+        repaired = choose_score(repaired, source.score, family)
+        if source.score != "overall":
+            missing = pl.when(pl.col(family).is_null()).then(pl.lit("is missing"))
+            faults[f"{family} of the {'completion' if family == 'score' else 'pair'}"] = repaired.select(
+                missing
+            ).to_series()
+        faults[family] = range_fault(repaired, family, source.score_range)
+    judged = with_fault(repaired, faults)
+    doubted = pl.coalesce(FAULT, pl.lit(source.doubts(judged)))
+    return judged.with_columns(doubted.alias(FAULT))
+
+
+def _shown(rows: pl.DataFrame) -> dict[str, str]:
+    return {name.removeprefix("raw."): name for name in rows.columns if name.startswith("raw.")}
+
+
+def _declared(frame: pl.DataFrame, spec: TableSpec) -> list[str]:
+    names = {item.name for item in spec.columns if not item.name.endswith(".*")}
+    families = tuple(item.name.removesuffix("*") for item in spec.columns if item.name.endswith(".*"))
+    return [name for name in frame.columns if name in names or name.startswith(families or ("\0",))]
+
+
+def _together(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
+    if not frames:
+        return _empty(layout, spec)
+    if len(frames) == 1:
+        return frames[0]
+    order = ["row", *([INDEX] if INDEX in frames[0].columns else [])]
+    return pl.concat(frames, how="diagonal").sort(order)
+
+
+def _empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
+    columns: dict[str, pl.DataType | type[pl.DataType]] = {}
+    for item in spec.columns:
+        if item.name.endswith(".*"):
+            columns |= {item.name[:-1] + aspect: item.dtype for aspect in layout.aspects}
+        elif item.required or item.name in layout.parts:
+            columns[item.name] = item.dtype
+    return pl.DataFrame(schema=columns)
+
+
+def _identified(frame: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give completions their ids, and set rows aside whose id came before."""
+    key = "pair_id" if "pair_id" in frame.columns else "completion_id"
+    if INDEX in frame.columns:
+        position = pl.int_range(pl.len()).over("prompt_id")
+        own = pl.format("{}/{}", "prompt_id", position)
+        given = pl.col("completion_id").fill_null(own) if "completion_id" in frame.columns else own
+        frame = frame.with_columns(given.alias("completion_id")).drop(INDEX)
+    if key not in frame.columns or not frame[key].is_duplicated().any():
+        return frame, no_rejects()
+    again = pl.when(pl.col(key).is_first_distinct().not_()).then(pl.lit("is not unique"))
+    return set_aside(with_fault(frame, {key: frame.select(again).to_series()}), path, {key: key})

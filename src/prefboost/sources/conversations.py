@@ -1,0 +1,228 @@
+"""Texts, chats and transcripts of any spelling to messages, column by column, with what is wrong row by row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+
+from prefboost.chat import ROLES, Message
+from prefboost.tables import MESSAGES
+
+__all__ = [
+    "as_messages",
+    "is_conversation",
+    "prompt_ids",
+    "role_faults",
+    "text_faults",
+    "transcript_messages",
+    "with_system",
+]
+
+ROLE_NAMES = {
+    "human": "user", "prompter": "user", "User": "user", "Human": "user",
+    "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "chatbot": "assistant",
+    "Assistant": "assistant", "developer": "system", "System": "system", "function": "tool", "observation": "tool",
+}  # fmt: skip
+"""What published data call the four roles."""
+
+ROLE_KEYS = ("role", "from", "speaker")
+TEXT_KEYS = ("content", "value", "text", "message")
+TURN = re.compile(r"(?:^\s*|\n\n)(Human|Assistant): ?")
+NOT_TEXT = "holds neither text nor messages"
+
+
+def is_conversation(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds messages rather than text."""
+    return isinstance(dtype, pl.List | pl.Array | pl.Struct)
+
+
+def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+    """A column as messages.
+
+    Args:
+        values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...).
+        role: of plain text.
+
+    Returns:
+        the messages, null where there are none; and what is wrong with each row as text, null where nothing is. What
+        roles there are is checked by `role_faults`.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, pl.Array):
+        return as_messages(values.cast(pl.List(dtype.inner)), role)
+    if dtype.is_integer() or isinstance(dtype, pl.Categorical | pl.Enum):
+        return as_messages(values.cast(pl.String), role)
+    if dtype == pl.String:
+        return _from_texts(values, role)
+    if isinstance(dtype, pl.Struct):
+        return as_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        found = _from_structs(values, dtype.inner)
+        if found is not None:
+            return found
+    nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
+    present = NOT_TEXT if dtype != pl.Null and dtype != pl.List(pl.Null) else "is missing"
+    return nothing, _where(values.is_null(), "is missing", present)
+
+
+def _where(mask: pl.Series, yes: str, no: str | None) -> pl.Series:
+    when = pl.when(pl.col("m")).then(pl.lit(yes)).otherwise(pl.lit(no, dtype=pl.String))
+    return mask.to_frame("m").select(when).to_series()
+
+
+def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+    message = pl.struct(role=pl.lit(role), content=pl.col("t"), extra=pl.lit(None, dtype=pl.String))
+    frame = values.to_frame("t")
+    lists = frame.select(message.reshape((-1, 1)).arr.to_list().alias("m")).to_series() if len(values) else None
+    text = pl.col("t")
+    fault = (
+        pl.when(text.is_null())
+        .then(pl.lit("is missing"))
+        .when(text.str.contains(r"\S").not_())
+        .then(pl.lit("is empty"))
+        .when(text.str.contains("\0", literal=True))
+        .then(pl.lit("has a NUL byte or a lone surrogate"))
+    )
+    return pl.Series("m", [], dtype=MESSAGES) if lists is None else lists, frame.select(fault).to_series()
+
+
+def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
+    fields: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
+    role_key = next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
+    text_key = next((key for key in TEXT_KEYS if fields.get(key) in (pl.String, pl.Null)), None)
+    if role_key is None or text_key is None:
+        return None
+    others = [name for name in fields if name not in (role_key, text_key)]
+    element = pl.element().struct
+    message = pl.struct(
+        role=element.field(role_key).replace(ROLE_NAMES),
+        content=element.field(text_key).cast(pl.String).fill_null(""),
+        extra=_extra(others, fields),
+    )
+    lists = values.to_frame("m").select(pl.col("m").list.eval(message)).to_series()
+    return (_tidy_extra(lists) if others and others != ["extra"] else lists), text_faults(lists)
+
+
+def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
+    element = pl.element().struct
+    if not others:
+        return pl.lit(None, dtype=pl.String)
+    if list(others) == ["extra"] and fields["extra"] in (pl.String, pl.Null):
+        return element.field("extra").cast(pl.String)
+    given = pl.any_horizontal([element.field(name).is_not_null() for name in others])
+    whole = pl.struct([element.field(name) for name in others]).struct.json_encode()
+    return pl.when(given).then(whole).otherwise(pl.lit(None, dtype=pl.String))
+
+
+def _tidy_extra(lists: pl.Series) -> pl.Series:
+    """The same messages with nulls dropped from ``extra`` and its keys sorted, as `from_record` writes it."""
+    extra = pl.element().struct.field("extra").is_not_null()
+    some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
+    if not some.any():
+        return lists
+    tidied = [[_tidy(message) for message in row] for row in lists.filter(some).to_list()]
+    chosen = pl.Series("m", tidied, dtype=MESSAGES)
+    index = some.cast(pl.UInt32).cum_sum() - 1
+    frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
+    return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
+
+
+def _tidy(message: Message) -> Message:
+    if message["extra"] is None:
+        return message
+    kept = _without_nulls(json.loads(message["extra"]))
+    extra = json.dumps(kept, ensure_ascii=False, sort_keys=True) if kept else None
+    return {**message, "extra": extra}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def text_faults(lists: pl.Series) -> pl.Series:
+    """What is wrong with the texts of messages: none at all, all blank, or bytes that no text has."""
+    element = pl.element().struct
+    blank = element.field("content").str.contains(r"\S").not_() & element.field("extra").is_null()
+    nul = element.field("content").str.contains("\0", literal=True)
+    column = pl.col("m")
+    fault = (
+        pl.when(column.is_null())
+        .then(pl.lit("is missing"))
+        .when(column.list.len() == 0)
+        .then(pl.lit("has no messages"))
+        .when(column.list.eval(blank.fill_null(True)).list.all())
+        .then(pl.lit("is empty"))
+        .when(column.list.eval(nul.fill_null(False)).list.any())
+        .then(pl.lit("has a NUL byte or a lone surrogate"))
+    )
+    return lists.to_frame("m").select(fault).to_series()
+
+
+def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
+    """What is wrong with the order of roles (`prefboost.chat.check_messages`), null where nothing is."""
+    roles = pl.col("m").list.eval(pl.element().struct.field("role"))
+    unknown = roles.list.eval(pl.element().is_in(list(ROLES)).fill_null(False).not_()).list.any()
+    first, last = roles.list.first(), roles.list.last()
+    if completion:
+        order = (first != "assistant") | (last != "assistant") | roles.list.contains("system")
+        users = roles.list.contains("user")
+        wrong = pl.when(order).then(pl.lit("does not begin and end with an assistant turn"))
+        worse = wrong.when(users).then(pl.lit("has a user turn in it: the two sides answer different prompts"))
+    else:
+        late = roles.list.slice(1).list.contains("system")
+        wrong = pl.when(late).then(pl.lit("has a system message in the middle"))
+        worse = wrong.when(~last.is_in(["user", "tool"])).then(pl.lit("does not end with a user or tool turn"))
+    known = pl.when(unknown).then(pl.lit("has a message of an unknown role")).otherwise(worse)
+    return lists.to_frame("m").select(known).to_series()
+
+
+def with_system(prompts: pl.Series, system: pl.Series) -> pl.Series:
+    """Prompts with a system message in front, where there is one that is not blank and the prompt has none."""
+    message = pl.struct(role=pl.lit("system"), content=pl.col("s"), extra=pl.lit(None, dtype=pl.String))
+    wanted = pl.col("s").str.contains(r"\S") & (pl.col("m").list.first().struct.field("role") != "system")
+    longer = pl.concat_list(pl.concat_list(message), pl.col("m"))
+    frame = pl.DataFrame({"m": prompts, "s": system.cast(pl.String, strict=False)})
+    return frame.select(pl.when(wanted.fill_null(False)).then(longer).otherwise("m").alias("m")).to_series()
+
+
+def transcript_messages(texts: pl.Series) -> pl.Series:
+    """Transcripts (``\\n\\nHuman: ... \\n\\nAssistant: ...``) as messages; an empty last assistant turn is left out.
+
+    Text that begins with neither is null.
+    """
+    return pl.Series(texts.name, [_turns(text) for text in texts.to_list()], dtype=MESSAGES)
+
+
+def _turns(text: str | None) -> list[dict[str, Any]] | None:
+    if text is None:
+        return None
+    head, *rest = TURN.split(text)
+    if head.strip() or not rest:
+        return None
+    turns = [
+        {"role": ROLE_NAMES[speaker], "content": said.strip(), "extra": None}
+        for speaker, said in zip(rest[::2], rest[1::2], strict=True)
+    ]
+    if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
+        turns.pop()
+    return turns
+
+
+def prompt_ids(prompts: pl.Series) -> pl.Series:
+    """16 hexadecimal digits for each prompt: blake2b of its messages, equal for equal ones, on every machine."""
+    element = pl.element().struct
+    parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
+    whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
+    texts = prompts.to_frame("m").select(whole).to_series().to_list()
+    digests: dict[str, str] = {}
+    for text in texts:
+        if text is not None and text not in digests:
+            digests[text] = blake2b(text.encode(), digest_size=8).hexdigest()
+    return pl.Series("prompt_id", [None if text is None else digests[text] for text in texts], dtype=pl.String)

@@ -1,0 +1,342 @@
+"""Files of every format as readers: streams of raw frames that can be run through more than once."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.sources.json_lines import parse_block
+from prefboost.sources.raw import ROW, RawBatch, line_rejects
+from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
+
+__all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
+
+BATCH_BYTES = 64 << 20
+"""How much uncompressed data one batch holds, about."""
+
+MOST_ROWS = 200_000
+
+
+class Reader(Protocol):
+    """Where raw records come from."""
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        ...
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """The records from the start; at most ``rows`` a batch, only ``columns`` where the format can leave others."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetReader:
+    """A Parquet file, in slices that follow its row groups."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        try:
+            metadata = pq.ParquetFile(self.path).metadata
+            names = metadata.schema.to_arrow_schema().names
+            _refuse_duplicates(names, self.path)
+            groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
+            vast = max((group.total_byte_size for group in groups), default=0) > 8 * BATCH_BYTES
+            frames = self._arrow(columns, step) if vast else self._slices(columns, step, metadata.num_rows)
+            first = 0
+            for frame in frames:
+                yield RawBatch((_numbered(frame, first),))
+                first += frame.height
+        except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise _unreadable(self.path, "Parquet", error) from error
+
+    def _slices(self, columns: Sequence[str] | None, step: int, height: int) -> Iterator[pl.DataFrame]:
+        scan = pl.scan_parquet(self.path, glob=False)
+        wanted = scan if columns is None else scan.select(columns)
+        for offset in range(0, height, step):
+            yield wanted.slice(offset, step).collect()
+
+    def _arrow(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
+        """For row groups too large to decode at once; slower, and the text has to be validated."""
+        wanted = None if columns is None else list(columns)
+        for batch in pq.ParquetFile(self.path).iter_batches(step, columns=wanted):
+            batch.validate(full=True)
+            yield _frame(pa.Table.from_batches([batch]))
+
+
+@dataclass(frozen=True)
+class ArrowReader:
+    """An Arrow file (IPC, Feather) or stream."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first = 0
+        try:
+            with pa.memory_map(self.path) as file:
+                for batch in self._record_batches(file):
+                    batch.validate(full=True)
+                    _refuse_duplicates(batch.schema.names, self.path)
+                    table = pa.Table.from_batches([batch])
+                    kept = table if columns is None else table.select(list(columns))
+                    step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
+                    for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
+                        yield RawBatch((_numbered(part, first),))
+                        first += part.height
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.path, "Arrow", error) from error
+
+    @staticmethod
+    def _record_batches(file: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
+        try:
+            opened = pa.ipc.open_file(file)
+        except pa.ArrowInvalid:
+            file.seek(0)
+            yield from pa.ipc.open_stream(file)
+            return
+        for index in range(opened.num_record_batches):
+            yield opened.get_batch(index)
+
+
+@dataclass(frozen=True)
+class JsonReader:
+    """JSON lines, or one JSON array of objects (held in memory whole)."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first = 0
+        for block in self._blocks():
+            for piece in _pieces(block, rows):
+                batch = parse_block(piece, first, self.path)
+                if batch.records:
+                    first += batch.records
+                    yield batch
+
+    def _blocks(self) -> Iterator[Block]:
+        if not self._is_array():
+            return line_blocks(Path(self.path), BATCH_BYTES // 2)
+        try:
+            records = json.loads(b"".join(byte_chunks(Path(self.path))).removeprefix(b"\xef\xbb\xbf"))
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(self.path, "JSON", error) from error
+        return iter([Block("\n".join(json.dumps(record) for record in records).encode(), 1)])
+
+    def _is_array(self) -> bool:
+        """Whether the file begins with ``[`` and its first line is not a whole value of its own."""
+        start = b""
+        for chunk in byte_chunks(Path(self.path)):
+            start += chunk
+            if start.strip(b"\xef\xbb\xbf \t\r\n"):
+                break
+        text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not text.startswith(b"["):
+            return False
+        line, newline, rest = text.partition(b"\n")
+        try:
+            whole = isinstance(json.loads(line), list)
+        except (ValueError, RecursionError):
+            return True
+        return not (whole and newline and rest.strip())
+
+
+@dataclass(frozen=True)
+class CsvReader:
+    """Comma- or tab-separated text with a header. Cells are text; those that hold JSON lists are decoded."""
+
+    path: str
+    delimiter: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        lines = csv_rows(Path(self.path), self.delimiter)
+        _, header = next(lines, (0, []))
+        _refuse_duplicates(header, self.path)
+        first, size = 0, 0
+        good: list[tuple[int, list[str]]] = []
+        bad: list[tuple[int, int, str, str]] = []
+        for line, cells in lines:
+            if not cells:
+                continue
+            row = first + len(good) + len(bad)
+            wrong = f"{len(cells)} cells where the header has {len(header)}"
+            if len(cells) == len(header):
+                good.append((row, cells))
+            else:
+                bad.append((row, line, wrong, self.delimiter.join(cells)[:160]))
+            size += sum(map(len, cells))
+            if size > BATCH_BYTES or len(good) + len(bad) >= (rows or MOST_ROWS):
+                yield self._batch(header, good, bad)
+                first, size, good, bad = row + 1, 0, [], []
+        if good or bad:
+            yield self._batch(header, good, bad)
+
+    def _batch(
+        self, header: list[str], good: list[tuple[int, list[str]]], bad: list[tuple[int, int, str, str]]
+    ) -> RawBatch:
+        rejects = line_rejects(bad, "the row has another number of cells than the header", self.path)
+        if not good:
+            return RawBatch((), rejects)
+        cells = zip(*(values for _, values in good), strict=True)
+        columns = {name: [_clean(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(header, pl.String))
+        return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
+
+
+def _clean(cell: str) -> str:
+    return cell if cell.isascii() else cell.encode("utf-8", "replace_surrogates").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Several files one after the other; rows are counted on."""
+
+    path: str
+    members: tuple[Reader, ...]
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first = 0
+        for member in self.members:
+            read = 0
+            for batch in member.batches(columns, rows):
+                read += batch.records
+                frames = tuple(frame.with_columns(pl.col(ROW) + first) for frame in batch.frames)
+                yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
+            first += read
+
+
+FORMATS: dict[str, Callable[[str], Reader]] = {
+    ".parquet": ParquetReader,
+    ".pq": ParquetReader,
+    ".arrow": ArrowReader,
+    ".ipc": ArrowReader,
+    ".feather": ArrowReader,
+    ".jsonl": JsonReader,
+    ".ndjson": JsonReader,
+    ".json": JsonReader,
+    ".csv": lambda path: CsvReader(path, ","),
+    ".tsv": lambda path: CsvReader(path, "\t"),
+}
+"""Which reader a file's ending asks for, with or without .gz or .zst behind it."""
+
+
+def without_compression(path: Path) -> str:
+    """The ending that tells the format: ``a.jsonl.gz`` -> ``.jsonl``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".zst", ".zstd")), "")
+
+
+def file_reader(path: Path) -> Reader:
+    """The reader of one file.
+
+    Raises:
+        UnreadableFile: no file, an empty file, or an ending that names no known format.
+    """
+    place = Place(str(path))
+    if not path.is_file():
+        raise UnreadableFile("no such file", remedy="check the path", place=place)
+    if path.stat().st_size == 0:
+        raise UnreadableFile("the file is empty (0 bytes)", remedy="fetch or write the file again", place=place)
+    suffix = without_compression(path)
+    if suffix not in FORMATS:
+        raise UnreadableFile(
+            f"no known format ends in {path.suffix or 'nothing'}",
+            remedy=f"known endings: {', '.join(FORMATS)}, text formats also with .gz or .zst",
+            place=place,
+        )
+    return FORMATS[suffix](str(path))
+
+
+def find_files(pattern: str) -> Reader | None:
+    """The reader of a file, a folder or a glob; None where no such path exists.
+
+    Raises:
+        DataError: the folder holds no file of a known format, or files of several.
+    """
+    path = Path(pattern)
+    if path.is_file():
+        return file_reader(path)
+    if path.is_dir():
+        found = [item for item in path.rglob("*") if item.is_file() and not _hidden(item.relative_to(path))]
+    elif glob.has_magic(pattern):
+        matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+        found = [Path(item) for item in matches if Path(item).is_file()]
+    else:
+        return None
+    usable = sorted(item for item in found if without_compression(item) in FORMATS)
+    data = [item for item in usable if not item.name.endswith(".json")] or usable
+    if not data:
+        raise DataError(
+            f"no data files among {len(found):,} files",
+            remedy=f"known endings: {', '.join(FORMATS)}",
+            place=Place(pattern),
+        )
+    kinds = sorted({without_compression(item) for item in data})
+    if len(kinds) > 1:
+        raise DataError(
+            f"files of several formats: {', '.join(kinds)}",
+            remedy=f"name one, e.g. {pattern.rstrip('/')}/*{kinds[0]}",
+            place=Place(pattern),
+        )
+    return Readers(pattern, tuple(file_reader(item) for item in data))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    return frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64))
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _parts(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    return (frame.slice(offset, rows) for offset in range(0, frame.height, rows))
+
+
+def _pieces(block: Block, rows: int | None) -> Iterator[Block]:
+    lines = block.text.split(b"\n") if rows else []
+    if not rows or len(lines) <= rows:
+        yield block
+        return
+    for offset in range(0, len(lines), rows):
+        yield Block(b"\n".join(lines[offset : offset + rows]), block.line + offset)
+
+
+def _refuse_duplicates(names: Sequence[str], path: str) -> None:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise DataError(
+            f"several columns are named {', '.join(map(repr, twice))}",
+            remedy="rename or drop all but one of each",
+            place=Place(path, column=twice[0]),
+        )
+
+
+def _unreadable(path: str, form: str, error: BaseException) -> UnreadableFile:
+    reason = next(chain(str(error).splitlines(), [type(error).__name__]))[:300]
+    return UnreadableFile(
+        f"not readable as {form}: {reason}",
+        remedy="fetch or write the file again; a name must end as the format asks",
+        place=Place(path),
+    )

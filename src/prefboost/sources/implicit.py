@@ -1,0 +1,67 @@
+"""Prompts that stand inside both sides of a pair: the longest common prefix of two conversations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from prefboost.tables import MESSAGES
+
+__all__ = ["split_prompts"]
+
+
+def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+    """Take the prompt out of sides that hold whole conversations.
+
+    Args:
+        prompts: explicit prompts, null where there are none; they stay where both sides begin with an assistant turn.
+        chosen, rejected: messages.
+
+    Returns:
+        columns prompt, chosen, rejected; and where the prompt was taken out of the sides. The prompt is the longest
+        common prefix of both that ends with a user or tool turn; null where the sides begin differently.
+    """
+    frame = pl.DataFrame({"prompt": prompts, "chosen": chosen, "rejected": rejected})
+    roles = [pl.col(side).list.first().struct.field("role") for side in ("chosen", "rejected")]
+    whole = frame.select(pl.any_horizontal([(role != "assistant").fill_null(False) for role in roles])).to_series()
+    if not whole.any():
+        return frame, whole
+    heads = {side: pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in ("chosen", "rejected")}
+    last = heads["chosen"].list.last().struct.field("role")
+    simple = frame.select(
+        (pl.col("chosen").list.len() == pl.col("rejected").list.len())
+        & (pl.col("chosen").list.len() > 1)
+        & (heads["chosen"] == heads["rejected"])
+        & last.is_in(["user", "tool"])
+    ).to_series()
+    easy = whole & simple.fill_null(False)
+    split = frame.select(
+        prompt=pl.when(easy).then(heads["chosen"]).otherwise("prompt"),
+        chosen=pl.when(easy).then(pl.col("chosen").list.tail(1)).otherwise("chosen"),
+        rejected=pl.when(easy).then(pl.col("rejected").list.tail(1)).otherwise("rejected"),
+    )
+    hard = whole & ~easy
+    return (_one_by_one(split, hard) if hard.any() else split), whole
+
+
+def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
+    split = [_split(row["chosen"], row["rejected"]) for row in frame.filter(hard).iter_rows(named=True)]
+    index = (hard.cast(pl.Int64).cum_sum() - 1).clip(lower_bound=0)
+    columns = {}
+    for place, name in enumerate(("prompt", "chosen", "rejected")):
+        replaced = pl.Series(name, [parts[place] for parts in split], dtype=MESSAGES).gather(index)
+        both = pl.DataFrame({"hard": hard, "old": frame[name], "new": replaced})
+        columns[name] = both.select(pl.when("hard").then("new").otherwise("old")).to_series()
+    return pl.DataFrame(columns)
+
+
+def _split(chosen: list[Any] | None, rejected: list[Any] | None) -> tuple[Any, Any, Any]:
+    if not chosen or not rejected:
+        return None, chosen, rejected
+    length = 0
+    while length < min(len(chosen), len(rejected)) and chosen[length] == rejected[length]:
+        length += 1
+    while length and chosen[length - 1]["role"] not in ("user", "tool"):
+        length -= 1
+    return (chosen[:length] if length else None), chosen[length:], rejected[length:]

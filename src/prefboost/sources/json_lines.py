@@ -1,0 +1,123 @@
+"""JSON lines to frames: Polars for blocks of regular lines, line by line where they are malformed or of mixed types."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import polars as pl
+
+from prefboost.sources.raw import ROW, RawBatch, line_rejects
+from prefboost.sources.text_files import Block
+
+__all__ = ["parse_block"]
+
+NOT_JSON = "the line is not a JSON object"
+LOOKS_LIKE_JSON = r"^\s*[\[{]"
+
+
+def parse_block(block: Block, first_row: int, path: str) -> RawBatch:
+    """The records of a block. Row numbers count non-blank lines from ``first_row``.
+
+    Polars parses the whole block at once unless a line is malformed or a field changes its type from line to line;
+    such blocks are parsed line by line, malformed lines are set aside and the others grouped by the types they hold.
+    """
+    frame = _whole(block.text)
+    if frame is not None:
+        return RawBatch((frame.with_row_index(ROW, first_row).with_columns(pl.col(ROW).cast(pl.Int64)),))
+    return _line_by_line(block, first_row, path)
+
+
+def _whole(text: bytes) -> pl.DataFrame | None:
+    if b"\n" not in text and not text.strip():
+        return None
+    try:
+        frame = pl.read_ndjson(io.BytesIO(text), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
+        return None
+    if frame.width == 0 or frame.height != _records(text):
+        return None
+    # Polars writes an object into text when other lines hold text there; such blocks are taken apart.
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    mixed = texts and frame.select(pl.any_horizontal(pl.col(texts).str.contains(LOOKS_LIKE_JSON).any())).item()
+    return None if mixed else frame
+
+
+def _records(text: bytes) -> int:
+    return sum(1 for line in text.split(b"\n") if line.strip())
+
+
+def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
+    groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
+    bad: list[tuple[int, int, str, str]] = []
+    row = first_row
+    for offset, line in enumerate(block.text.split(b"\n")):
+        if not line.strip():
+            continue
+        record = _record(line)
+        if isinstance(record, str):
+            bad.append((row, block.line + offset, record, _shown(line)))
+        else:
+            groups.setdefault(_kinds(record), []).append((row, record))
+        row += 1
+    frames = []
+    for members in groups.values():
+        for rows, frame in _frames(members):
+            frames.append(frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64)))
+    return RawBatch(tuple(frames), line_rejects(bad, NOT_JSON, path))
+
+
+def _record(line: bytes) -> dict[str, Any] | str:
+    """The object on a line, or what is wrong with it."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    if not isinstance(record, dict):
+        return f"a JSON {type(record).__name__} instead of an object"
+    return record
+
+
+def _frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[int], pl.DataFrame]]:
+    """One frame of records of equal types; records that Polars still cannot hold together get frames of their own."""
+    rows = [row for row, _ in members]
+    records = [_storable(record) for _, record in members]
+    try:
+        frame = pl.DataFrame(records, infer_schema_length=None, strict=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError, OverflowError):
+        if len(members) > 1:
+            middle = len(members) // 2
+            yield from _frames(members[:middle])
+            yield from _frames(members[middle:])
+        else:
+            yield rows, pl.DataFrame({name: [json.dumps(value)] for name, value in records[0].items()})
+        return
+    yield rows, frame if frame.width else pl.DataFrame({"": [None] * len(rows)})
+
+
+def _storable(value: Any) -> Any:
+    """The value with lone surrogates replaced by NUL, which is refused later, since Polars cannot hold them."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace_surrogates").decode("utf-8")
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+def _kinds(value: Any) -> Hashable:
+    """The types that a value holds, numbers being one type, null fitting all."""
+    if isinstance(value, dict):
+        return frozenset((key, _kinds(item)) for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return ("list", frozenset(_kinds(item) for item in value if item is not None))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    return type(value).__name__
+
+
+def _shown(line: bytes) -> str:
+    return line[:160].decode("utf-8", "backslashreplace")

@@ -1,0 +1,74 @@
+"""Parts of raw records by the layout's word: columns, labels, messages, prompts."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from prefboost.sources.columns import dtype_at, expr_at
+from prefboost.sources.conversations import (
+    as_messages,
+    is_conversation,
+    prompt_ids,
+    role_faults,
+    transcript_messages,
+    with_system,
+)
+from prefboost.sources.faults import with_fault
+from prefboost.sources.layouts import Layout
+from prefboost.sources.raw import ROW
+
+__all__ = ["column", "holds_messages", "label", "messages", "nulls", "prompt_rows", "record_labels"]
+
+
+def nulls(height: int, dtype: pl.DataType | type[pl.DataType] = pl.Null) -> pl.Series:
+    """A column of nulls."""
+    return pl.Series("", [None], dtype=dtype).new_from_index(0, height)
+
+
+def column(frame: pl.DataFrame, path: str | None) -> pl.Series:
+    """The values at a column or dotted path; null where this frame has none."""
+    if path is None or dtype_at(frame.schema, path) is None:
+        return nulls(frame.height)
+    return frame.select(expr_at(frame.schema, path)).to_series()
+
+
+def label(values: pl.Series) -> pl.Series:
+    """Names as text; a list of names is joined, anything else is null."""
+    if values.dtype == pl.List(pl.String):
+        return values.list.join(", ")
+    return nulls(values.len(), pl.String) if values.dtype.is_nested() else values.cast(pl.String, strict=False)
+
+
+def messages(frame: pl.DataFrame, layout: Layout, part: str, role: str) -> tuple[pl.Series, pl.Series]:
+    """A part as messages, and what is wrong with each."""
+    path = layout.parts[part]
+    raw = column(frame, path)
+    transcript = path in layout.transcripts and raw.dtype == pl.String
+    return as_messages(transcript_messages(raw) if transcript else raw, role)
+
+
+def holds_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
+    """Whether a part has several messages, so that the order of roles has to be looked at."""
+    path = layout.parts.get(part)
+    return path in layout.transcripts or is_conversation(column(frame, path).dtype)
+
+
+def record_labels(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> pl.DataFrame:
+    """row, prompt, prompt_id (the source's, or a hash), source and split of each record."""
+    columns = {"row": frame[ROW], "prompt": prompts}
+    given = label(column(frame, layout.parts.get("prompt_id")))
+    columns["prompt_id"] = given.fill_null(prompt_ids(prompts)) if given.null_count() else given
+    columns |= {name: label(column(frame, layout.parts[name])) for name in ("source", "split") if name in layout.parts}
+    return pl.DataFrame(columns)
+
+
+def prompt_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """`record_labels` of records with an explicit prompt, with its faults and, as ``raw.prompt``, what stood there."""
+    prompts, fault = messages(frame, layout, "prompt", "user")
+    faults = {"prompt": fault}
+    if "system" in layout.parts:
+        prompts = with_system(prompts, column(frame, layout.parts["system"]))
+    if holds_messages(frame, layout, "prompt"):
+        faults["prompt's conversation"] = role_faults(prompts, completion=False)
+    rows = record_labels(frame, layout, prompts)
+    return with_fault(rows.with_columns(column(frame, layout.parts["prompt"]).alias("raw.prompt")), faults)

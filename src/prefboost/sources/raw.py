@@ -1,0 +1,61 @@
+"""Records as they stand in a file, before their columns have a meaning."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from prefboost.tables import REJECTS
+
+__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects"]
+
+ROW = "__row__"
+"""Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
+
+
+def no_rejects() -> pl.DataFrame:
+    """An empty rejects frame."""
+    return pl.DataFrame(schema=REJECTS)
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """Some records: frames (more than one where types vary from record to record) and the lines set aside."""
+
+    frames: tuple[pl.DataFrame, ...]
+    rejects: pl.DataFrame = field(default_factory=no_rejects)
+
+    @property
+    def records(self) -> int:
+        """How many records the batch holds, those set aside included."""
+        return sum(frame.height for frame in self.frames) + self.rejects.height
+
+
+def line_rejects(bad: Sequence[tuple[int, int, str, str]], reason: str, path: str) -> pl.DataFrame:
+    """Rejects of lines. ``bad`` holds row, line number, what is wrong, and the line's beginning."""
+    return pl.DataFrame(
+        [
+            {
+                "stage": "read",
+                "path": path,
+                "row": row,
+                "id": None,
+                "reason": reason,
+                "found": f"{path}:{line}: {wrong}: {shown}",
+            }
+            for row, line, wrong, shown in bad
+        ],
+        schema=REJECTS,
+    )
+
+
+def _surrogate_to_nul(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError):
+        return "\0" * (error.end - error.start), error.end
+    raise error
+
+
+codecs.register_error("replace_surrogates", _surrogate_to_nul)

@@ -1,0 +1,78 @@
+"""`read` and `read_batches`: any source of preference data to declared tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.sources.collection import File, Source
+from prefboost.sources.columns import Columns
+from prefboost.tables import Step, Table
+
+__all__ = ["read", "read_batches"]
+
+NO_COLUMNS = Columns()
+
+
+def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table:
+    """Read a whole source.
+
+    Args:
+        source: a file, folder, glob, saved data set or hub id, or the settings of a source.
+        columns: columns named by the user, over those of the source; what neither names is guessed.
+
+    Returns:
+        ScoredCompletions, Completions, PreferencePairs or Prompts, in the order of the file; what was set aside is in
+        ``rejects``, what the columns were taken for in the step's notes (``guess``).
+
+    Raises:
+        UnreadableFile: the bytes are not what the name promises.
+        UnknownShape: the columns fit no shape of preference data.
+        DataError: any other fault of the whole source.
+    """
+    return _joined(list(read_batches(source, columns=columns)))
+
+
+def read_batches(
+    source: str | Path | Source, *, columns: Columns = NO_COLUMNS, rows: int | None = None
+) -> Iterator[Table]:
+    """Read a source as a stream of tables in bounded memory; every batch holds whole prompts.
+
+    Each table carries only its own rejects and its own step; together they are what `read` returns, but that prompts
+    whose records stand apart in the file come last.
+
+    Args:
+        source, columns, raises: as in `read`.
+        rows: records a batch, about; default: as many as make some 64 MB.
+    """
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    return found.batches(columns, rows)
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    if len(tables) == 1:
+        return tables[0]
+    frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
+    rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
+    first = tables[0]
+    return replace(first, frame=frame, rejects=rejects, steps=(_summed([table.steps[0] for table in tables]),))
+
+
+def _summed(steps: Sequence[Step]) -> Step:
+    rejected: Counter[str] = Counter()
+    notes = dict(steps[0].notes)
+    for step in steps:
+        rejected.update(step.rejected)
+    for name in ("records", "records of other splits"):
+        notes[name] = sum(int(step.notes.get(name, 0)) for step in steps)
+    return replace(
+        steps[0],
+        rows_in=sum(step.rows_in for step in steps),
+        rows_out=sum(step.rows_out for step in steps),
+        rejected=dict(rejected),
+        notes=notes,
+    )

@@ -1,0 +1,46 @@
+"""PKU-SafeRLHF (PKU-Alignment/PKU-SafeRLHF): pairs judged for helpfulness and for safety, with severity of harm."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.sources.collection import Collection
+
+__all__ = ["SafeRLHF"]
+
+PREFERENCE = {"better": "better_response_id", "safer": "safer_response_id"}
+NO_HARM = 3
+"""Severity goes from 0 (none) to 3 (severe); the aspect ``safety`` is 3 - severity, so that higher is better."""
+
+
+class SafeRLHF(Collection):
+    """Two completions, which one is better (more helpful) and which one is safer, and how harmful each is.
+
+    The aspect ``safety`` is 3 - severity; there is no score of helpfulness, and none is invented.
+    """
+
+    kind: Literal["safe_rlhf"] = Field("safe_rlhf", description="PKU-Alignment/PKU-SafeRLHF.")
+    path: str = Field("PKU-Alignment/PKU-SafeRLHF", description="Hub id, file or folder.")
+    prefer: Literal["better", "safer"] = Field("better", description="Which judgement decides what is chosen.")
+
+    def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Name the two sides, and their safety, by the judgement asked for."""
+        choice = PREFERENCE[self.prefer]
+        if not {choice, "response_0", "response_1"} <= set(frame.columns):
+            return frame
+        judged = frame.schema[choice].is_numeric() or frame.schema[choice] == pl.String
+        index = pl.col(choice).cast(pl.Int64, strict=False) if judged else pl.lit(None, dtype=pl.Int64)
+        sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
+        wanted = {
+            side: pl.when(at == 0).then("response_0").when(at == 1).then("response_1") for side, at in sides.items()
+        }
+        severity = [f"response_{number}_severity_level" for number in (0, 1)]
+        if all(frame.schema.get(name, pl.Null).is_numeric() for name in severity):
+            levels = {
+                side: pl.when(at == 0).then(severity[0]).when(at == 1).then(severity[1]) for side, at in sides.items()
+            }
+            wanted |= {f"score_{side}.safety": NO_HARM - level for side, level in levels.items()}
+        return frame.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
