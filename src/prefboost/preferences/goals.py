@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from prefboost.errors import DataError, Place
@@ -25,6 +26,8 @@ __all__ = [
     "fit_scale",
     "score_columns",
 ]
+
+Scores = NDArray[np.float64]
 
 
 class FittedScale(Settings):
@@ -63,7 +66,7 @@ class FittedScale(Settings):
         """One source score on the scale (piecewise linear, clipped)."""
         return float(self.apply_many(np.asarray([score]))[0])
 
-    def apply_many(self, scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray:  # type: ignore[type-arg]
+    def apply_many(self, scores: Scores) -> Scores:
         """An array of source scores on the scale; NaN stays NaN."""
         mapped = np.interp(scores, self.knots, self.values)
         mapped = np.where(np.isnan(scores), np.nan, mapped)
@@ -73,7 +76,7 @@ class FittedScale(Settings):
 class Scale(Protocol):
     """How a scale is fitted."""
 
-    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+    def fit(self, scores: Scores) -> FittedScale:
         """Fit to finite scores of a data set."""
 
     @property
@@ -101,7 +104,7 @@ class DeclaredRange(Settings):
         """Nothing is read."""
         return False
 
-    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+    def fit(self, scores: Scores) -> FittedScale:
         """See `Scale`; ``scores`` plays no part."""
         low = self.low if self.to_low is None else self.to_low
         high = self.high if self.to_high is None else self.to_high
@@ -120,7 +123,7 @@ class MinMax(Settings):
         """One pass."""
         return True
 
-    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+    def fit(self, scores: Scores) -> FittedScale:
         """See `Scale`."""
         ends = _ends(scores)
         return FittedScale(kind=self.kind, knots=ends, values=(self.low, self.high))
@@ -140,7 +143,7 @@ class Quantile(Settings):
         """One pass."""
         return True
 
-    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
+    def fit(self, scores: Scores) -> FittedScale:
         """See `Scale`."""
         _ends(scores)
         lower, upper = (float(value) for value in np.quantile(scores, [self.lower, self.upper]))
@@ -166,14 +169,14 @@ class Percentile(Settings):
         """One pass."""
         return True
 
-    def fit(self, scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FittedScale:
-        """See `Scale`: equal scores share the middle of their ranks."""
+    def fit(self, scores: Scores) -> FittedScale:
+        """See `Scale`: equal scores share the middle of their ranks; the outer ranks become the ends."""
         _ends(scores)
         ordered = np.sort(scores)
         at = np.unique(np.quantile(ordered, np.linspace(0, 1, self.steps + 1)))
         below = np.searchsorted(ordered, at, side="left")
         middle = (below + np.searchsorted(ordered, at, side="right") - 1) / 2
-        share = middle / max(1, len(ordered) - 1)
+        share = (middle - middle[0]) / (middle[-1] - middle[0])
         values = self.low + (self.high - self.low) * share
         return FittedScale(
             kind=self.kind, knots=tuple(at.tolist()), values=tuple(values.tolist()), decimals=self.decimals
@@ -261,7 +264,7 @@ def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> T
     return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, "": fitted})
 
 
-def _ends(scores: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+def _ends(scores: Scores) -> tuple[float, float]:
     if not len(scores) or scores.min() == scores.max():
         found = "none" if not len(scores) else f"only the score {scores[0]:g}"
         raise DataError(

@@ -27,7 +27,9 @@ __all__ = [
 class PairStrategy(Protocol):
     """Which pairs of a prompt's completions are compared."""
 
-    cap: int | None
+    @property
+    def cap(self) -> int | None:
+        """Most pairs a prompt may give."""
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
         """Pairs of completions of each prompt.

@@ -20,8 +20,8 @@ from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table,
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
 NO_SCORES_REMEDY = (
-    "score the completions first: with a reward model, a judge, or implicit rewards beta * log(pi / pi_ref) of a policy "
-    "trained on these pairs (implicit-reward augmentation, arXiv 2410.08067)"
+    "score the completions first: with a reward model, a judge, or implicit rewards beta * log(pi / pi_ref) of a "
+    "policy trained on these pairs (implicit-reward augmentation, arXiv 2410.08067)"
 )
 
 _SWAP = {"chosen": "rejected", "rejected": "chosen"}

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables_of import pair_scores, pair_table, said
+
+from prefboost.chat import goal_text
+from prefboost.errors import BrokenFact, DataError, MissingScores
+from prefboost.preferences import HighGoalOnly, Plain, RewardAugmented, condition, pair, relabel
+from prefboost.tables import GOAL_PAIRS, conform
+
+RELABELLED = st.sampled_from(
+    [
+        RewardAugmented(),
+        RewardAugmented(ties="mark"),
+        RewardAugmented(contradictions="swap"),
+        RewardAugmented(fraction=0.5, seed=3),
+        RewardAugmented(goals="grid", grid=(1.0, 5.5, 10.0)),
+        RewardAugmented(goals="top"),
+        HighGoalOnly(repeat=2),
+        Plain(repeat=2),
+    ]
+)
+
+
+def some(pairs: list[tuple[float | None, float | None]]) -> bool:
+    return any(high is not None for high, _ in pairs)
+
+
+@given(pair_scores.filter(some))
+def test_the_goal_flips_the_label(pairs: list[tuple[float | None, float | None]]) -> None:
+    frame = relabel(pair_table(pairs)).frame
+    for _, views in frame.group_by("pair_id"):
+        assert views["view"].to_list() == ["chosen", "rejected"]
+        assert views["chosen"][0].to_list() == views["rejected"][1].to_list()
+        assert views["chosen"][1].to_list() == views["rejected"][0].to_list()
+        assert views["goal"].to_list() == [views["score_chosen"][0], views["score_rejected"][0]]
+        assert views["flipped"].to_list() == [False, True]
+
+
+@given(pair_scores.filter(some), RELABELLED)
+def test_nothing_is_lost_and_the_nearer_completion_wins(
+    pairs: list[tuple[float | None, float | None]], how: RewardAugmented | HighGoalOnly | Plain
+) -> None:
+    table = relabel(pair_table(pairs), how)
+    kept, aside = set(table.frame["pair_id"]), set(table.rejects["id"])
+    left_out = int(table.steps[-1].notes.get("pairs_left_out_by_fraction", 0))
+    assert len(kept | aside) + left_out == len(pairs)
+    shown = table.frame.drop_nulls("goal")
+    near = (shown["goal"] - shown["score_chosen"]).abs()
+    far = (shown["goal"] - shown["score_rejected"]).abs()
+    assert (near <= far).all()
+    assert table.frame["goal_pair_id"].is_unique().all()
+    assert sum(table.steps[-1].rejected.values()) == table.rejects.height
+
+
+@given(pair_scores.filter(some), RELABELLED, st.integers(1, 5))
+def test_shards_give_what_the_whole_gives(
+    pairs: list[tuple[float | None, float | None]], how: RewardAugmented | HighGoalOnly | Plain, size: int
+) -> None:
+    whole = pair_table(pairs)
+    joined = [
+        how.views(whole.frame[start : start + size], None)[0].select("goal_pair_id", "goal")
+        for start in range(0, len(pairs), size)
+    ]
+    at_once = how.views(whole.frame, None)[0].select("goal_pair_id", "goal")
+    assert pl.concat(joined).sort("goal_pair_id").equals(at_once.sort("goal_pair_id"))
+
+
+def test_views_of_a_pair_stand_next_to_each_other() -> None:
+    table = relabel(pair_table([(9, 1), (8, 2), (7, 3)]))
+    assert table.frame["pair_id"].to_list() == ["p0/0", "p0/0", "p1/0", "p1/0", "p2/0", "p2/0"]
+
+
+def test_half_of_the_prompts_give_as_many_rows_as_there_are_pairs() -> None:
+    table = relabel(pair_table([(9.0, 1.0)] * 2000), RewardAugmented(fraction=0.5))
+    assert 1850 < len(table) < 2150
+    assert table.frame.group_by("prompt_id").len()["len"].unique().to_list() == [2]
+
+
+def test_a_marked_tie_is_one_row_not_two_that_contradict() -> None:
+    table = relabel(pair_table([(5, 5)]), RewardAugmented(ties="mark"))
+    assert table.frame.select("view", "goal").rows() == [("tie", 5.0)]
+
+
+def test_equidistant_goals_are_skipped_and_counted() -> None:
+    table = relabel(pair_table([(9, 1)]), RewardAugmented(goals="grid", grid=(1.0, 5.0, 9.0)))
+    assert table.frame["goal"].to_list() == [1.0, 9.0]
+    assert table.rejects["reason"].to_list() == ["both completions are equally far from goal 5"]
+
+
+def test_a_missing_aspect_is_masked() -> None:
+    pairs = pair_table([(9, 1), (8, 2), (7, 3)])
+    frame = pairs.frame.with_columns(
+        **{
+            "score_chosen.a": pl.Series([5.0, 5.0, None]),
+            "score_rejected.a": pl.Series([1.0, None, None]),
+            "score_chosen.b": pl.Series([4.0, 4.0, None]),
+            "score_rejected.b": pl.Series([2.0, 2.0, 2.0]),
+        }
+    )
+    table = relabel(
+        pairs.then(pairs.spec, frame, pairs.steps[0] if pairs.steps else _step()),
+        RewardAugmented(aspects=("a", "b"), weights={"a": 3.0}),
+    )
+    first, second = (table.frame.filter(pl.col("pair_id") == name) for name in ("p0/0", "p1/0"))
+    assert first["distance_rejected"].to_list() == [(3 * 4 + 2) / 4] * 2
+    assert second["distance_rejected"].to_list() == [2.0] * 2
+    assert first["goal.a"].to_list() == [5.0, 1.0]
+    assert table.rejects["reason"].to_list() == ["no aspect is rated on both sides"]
+
+
+def _step() -> object:
+    from prefboost.tables import Step
+
+    return Step("test", {}, 0, 0)
+
+
+def test_binary_pairs_are_paired_and_then_refused_with_the_remedy() -> None:
+    paired = pair(pair_table([(None, None)]))
+    assert len(paired) == 1
+    with pytest.raises(MissingScores, match="implicit rewards"):
+        relabel(paired)
+    assert len(relabel(paired, Plain())) == 1
+
+
+def test_an_unknown_aspect_is_named() -> None:
+    with pytest.raises(DataError, match="no aspect wit"):
+        relabel(pair_table([(9, 1)]), RewardAugmented(aspects=("wit",)))
+
+
+def test_the_published_scripts_output_without_system_role_is_refused_and_ours_flips() -> None:
+    """Its view for goal r_l exchanges the first user turns, which are equal, and leaves the answers where they were.
+
+    The goal's text is put into the shared message of one side twice, since the second side's text is read after the
+    first side's message was overwritten.
+    """
+    ours = relabel(pair_table([(9.0, 3.0)]))
+    low = {
+        "chosen": [said("user", "Q"), said("assistant", "good")],
+        "rejected": [said("user", "Q"), said("assistant", "bad")],
+    }
+    text = "Overall score: 3.\n\n"
+    taken_chosen, taken_rejected = low["rejected"][0], low["chosen"][0]
+    low["chosen"][0]["content"] = text + str(taken_chosen["content"])
+    low["rejected"][0]["content"] = text + str(taken_rejected["content"])
+    assert low["chosen"][1]["content"] == "good"
+    assert low["rejected"][0]["content"] == text + text + "Q"
+    unflipped = ours.frame[:1].with_columns(
+        goal=pl.lit(3.0), view=pl.lit("rejected"), distance_chosen=pl.lit(6.0), distance_rejected=pl.lit(0.0)
+    )
+    with pytest.raises(BrokenFact, match="at least as near the goal") as caught:
+        conform(unflipped, GOAL_PAIRS, path="published.parquet")
+    assert "published.parquet, row 0" in str(caught.value)
+    with pytest.raises(BrokenFact):
+        conform(unflipped.with_columns(distance_chosen=pl.lit(0.0)), GOAL_PAIRS)
+    view = ours.frame.filter(pl.col("goal") == 3.0)
+    assert view["chosen"][0][0]["content"] == "bad 0"
+
+
+def test_both_sides_share_the_conditioned_prompt() -> None:
+    from prefboost.chat import SayGoal
+
+    table = condition(relabel(pair_table([(9.0, 3.5)])), SayGoal(place="system"))
+    texts = [prompt[0]["content"] for prompt in table.frame["prompt"]]
+    assert texts == [goal_text(SayGoal(), 9.0), goal_text(SayGoal(), 3.5)]
+    assert texts[1].endswith("Overall score: 3.5.")
