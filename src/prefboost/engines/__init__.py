@@ -1,0 +1,1 @@
+"""Engines: whatever completes prompts. Nothing heavy is imported before an engine is opened."""

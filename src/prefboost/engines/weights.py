@@ -1,0 +1,104 @@
+"""Loading a causal language model and its tokenizer for inference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from prefboost.engines.packaged import model_folder
+from prefboost.errors import ModelError
+
+__all__ = ["NumberType", "fingerprint_of_model", "load_causal_lm", "load_tokenizer"]
+
+NumberType = Literal["auto", "bfloat16", "float16", "float32"]
+
+_BLOCK = 1 << 20
+_BLOCKS = 256
+
+
+def load_causal_lm(
+    name: str, dtype: NumberType = "auto", *, revision: str | None = None, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
+    """A model in evaluation mode, on the CPU, and its tokenizer.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``.
+        dtype: number type of the weights; ``auto`` keeps that of the checkpoint.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run code that the checkpoint brings.
+
+    Raises:
+        ModelError: there is no such model, or its weights are not safetensors (pickles can run code and are refused).
+    """
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
+    model = _guarded(
+        name,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            model_folder(name),
+            dtype=dtype,
+            revision=revision or "main",
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+        ),
+    )
+    return model.eval(), tokenizer
+
+
+def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model; it pads on the left, as generation needs it.
+
+    Raises:
+        ModelError: there is no such model, or it has no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _guarded(
+        name,
+        lambda: AutoTokenizer.from_pretrained(
+            model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
+        ),
+    )
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def fingerprint_of_model(name: str, commit: str | None = None) -> str:
+    """16 hex digits that change with the weights, or ``commit`` itself where the hub names one.
+
+    Of files over 256 MiB, 256 evenly spaced blocks of 1 MiB are read: training changes every tensor, so that other
+    weights differ there, and a large model is not read twice.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``.
+        commit: the hub's commit of the loaded model, if any.
+    """
+    folder = Path(model_folder(name))
+    if not folder.is_dir():
+        return commit or name
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        stride = max(_BLOCK, size // _BLOCKS)
+        with path.open("rb") as stream:
+            for start in range(0, size, stride):
+                stream.seek(start)
+                digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()[:16]
+
+
+def _guarded(name: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, KeyError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"cannot load the model {name!r}: {lines[0][:300]}",
+            remedy="give a folder with config.json and safetensors weights, a hub id you may read, or package:NAME",
+        ) from error
