@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+from tables_of import prompt_scores, said, scored_table
+
+from prefboost.preferences.ngrams import ngram_hashes
+from prefboost.preferences.select import Select, decontaminate, prompt_text, select, split
+from prefboost.tables import Table
+
+
+def with_prompts(texts: list[str]) -> Table:
+    from dataclasses import replace
+
+    table = scored_table([(f"q{number}", [1.0]) for number in range(len(texts))])
+    prompts = pl.Series("prompt", [[said("user", text)] for text in texts], dtype=table.frame.schema["prompt"])
+    return replace(table, frame=table.frame.with_columns(prompts))
+
+
+@given(prompt_scores, st.floats(0, 1), st.integers(0, 9))
+def test_a_split_is_a_partition_that_no_prompt_straddles(
+    prompts: list[tuple[str, list[float | None]]], fraction: float, seed: int
+) -> None:
+    table = scored_table(prompts)
+    kept, aside = split(table, fraction, seed=seed)
+    assert len(kept) + len(aside) == len(table)
+    texts = [set(part.frame.select(text=prompt_text())["text"]) for part in (kept, aside)]
+    assert not texts[0] & texts[1]
+
+
+def test_prompts_that_differ_in_case_and_spaces_alone_stay_together() -> None:
+    table = with_prompts(["What is  tea?", "what is tea", "WHAT IS TEA!"] * 10)
+    kept, aside = split(table, 0.5)
+    assert 0 in (len(kept), len(aside))
+
+
+def test_the_share_set_aside_is_the_fraction_asked_for() -> None:
+    _, aside = split(with_prompts([f"question {number}" for number in range(4000)]), 0.1)
+    assert 330 < len(aside) < 470
+
+
+def test_duplicates_are_left_out_and_counted() -> None:
+    table = scored_table([("a", [1.0, 2.0])])
+    from dataclasses import replace
+
+    doubled = replace(table, frame=pl.concat([table.frame, table.frame]))
+    made = select(doubled)
+    assert made.frame.equals(table.frame)
+    assert made.steps[-1].rejected == {"the same prompt and completions were seen before": 2}
+
+
+def test_length_and_script_limits_name_their_reason() -> None:
+    table = with_prompts(["short", "x" * 50, "это вопрос о погоде и больше ни о чём на свете", "两只老虎"])
+    made = select(table, Select(max_prompt_chars=48, scripts=("latin",)))
+    assert made.frame["prompt_id"].to_list() == ["q0", "q3"] or made.frame["prompt_id"].to_list() == ["q0"]
+    assert made.steps[-1].rejected["the prompt is too long"] == 1
+
+
+def test_a_benchmark_prompt_is_found_whatever_its_case_and_punctuation() -> None:
+    words = [f"word{number}" for number in range(30)]
+    table = with_prompts([" ".join(words[3:20]).upper() + "!", "something else", "tiny"])
+    made = decontaminate(table, [" ".join(words), "tiny?"])
+    assert made.frame["prompt_id"].to_list() == ["q1"]
+    assert made.rejects.height == 2
+
+
+@given(st.lists(st.text(alphabet="ab ", max_size=12), min_size=1, max_size=6), st.integers(1, 4))
+def test_ngrams_are_those_of_a_plain_loop(texts: list[str], n: int) -> None:
+    found = ngram_hashes(pl.Series(texts), n)
+    expected = 0
+    for text in texts:
+        words = text.split()
+        grams = {tuple(words)} if 0 < len(words) < n else {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+        expected += len(grams)
+    assert found.height == expected
