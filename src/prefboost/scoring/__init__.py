@@ -1,0 +1,1 @@
+"""Scorers: completions in, scored completions out, one completion at a time."""
