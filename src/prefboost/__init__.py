@@ -1,8 +1,123 @@
 """prefboost: align language models with scored preference data.
 
+    import prefboost as pb
+
+    scored = pb.read(pb.UltraFeedback(split="train"))
+    pairs = pb.pair(scored, pb.BestVsRandom(seed=0))
+    goals = pb.relabel(pairs, pb.RewardAugmented(ties="drop"))
+    data = pb.condition(goals, pb.SayGoal(place="system"))
+    policy = pb.train(data, pb.Train(model="Qwen/Qwen2-7B-Instruct", loss=pb.DPO(beta=0.01)))
+
 The public names load on first use, so that importing the package stays fast and loads no torch.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefboost.chat import SayGoal
+    from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
+    from prefboost.preferences import (
+        Adjacent,
+        AllPairs,
+        BestVsRandom,
+        BestVsWorst,
+        HighGoalOnly,
+        MarginAtLeast,
+        Plain,
+        RewardAugmented,
+        condition,
+        pair,
+        relabel,
+    )
+    from prefboost.preferences.select import Select, select
+    from prefboost.recipes.load import load
+    from prefboost.recipes.recipe import Recipe
+    from prefboost.runs.stages import run_recipe
+    from prefboost.runs.stages import train_on as train
+    from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
+    from prefboost.tables import Table
+    from prefboost.training import Lora, Train
+
 __version__ = "0.1.0"
+
+_LOSSES = ("DPO", "IPO", "ORPO", "RPO", "SFT", "MarginDPO", "SimPO")
+_PREFERENCES = (
+    "Adjacent",
+    "AllPairs",
+    "BestVsRandom",
+    "BestVsWorst",
+    "HighGoalOnly",
+    "MarginAtLeast",
+    "Plain",
+    "RewardAugmented",
+    "condition",
+    "pair",
+    "relabel",
+)
+
+_HOMES: dict[str, str] = {
+    **dict.fromkeys(_LOSSES, "prefboost.losses"),
+    **dict.fromkeys(_PREFERENCES, "prefboost.preferences"),
+    **dict.fromkeys(("Select", "select"), "prefboost.preferences.select"),
+    **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
+    **dict.fromkeys(("Lora", "Train"), "prefboost.training"),
+    "Recipe": "prefboost.recipes.recipe",
+    "SayGoal": "prefboost.chat",
+    "Table": "prefboost.tables",
+    "load": "prefboost.recipes.load",
+    "run_recipe": "prefboost.runs.stages",
+    "train": "prefboost.runs.stages:train_on",
+}
+"""Public name -> where it stands (``module``, or ``module:name`` where it is called differently there)."""
+
+__all__ = [
+    "Adjacent",
+    "AllPairs",
+    "BestVsRandom",
+    "BestVsWorst",
+    "Columns",
+    "DPO",
+    "File",
+    "HighGoalOnly",
+    "IPO",
+    "Lora",
+    "MarginAtLeast",
+    "MarginDPO",
+    "ORPO",
+    "Plain",
+    "RPO",
+    "Recipe",
+    "RewardAugmented",
+    "SFT",
+    "SayGoal",
+    "Select",
+    "SimPO",
+    "Table",
+    "Train",
+    "UltraFeedback",
+    "condition",
+    "load",
+    "pair",
+    "read",
+    "read_batches",
+    "relabel",
+    "run_recipe",
+    "select",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prefboost' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    module, _, known_as = _HOMES[name].partition(":")
+    found: object = getattr(importlib.import_module(module), known_as or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

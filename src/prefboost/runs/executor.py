@@ -14,12 +14,18 @@ __all__ = ["Executor", "FirstOfMany", "Local", "executor_for"]
 class Executor(Protocol):
     """Sees to it that a stage is done."""
 
+    @property
+    def leads(self) -> bool:
+        """Whether the work falls to this process."""
+
     def see_to(self, stage: str, done: Callable[[], bool], work: Callable[[], None]) -> None:
         """Return when ``done()`` holds, calling ``work`` if it falls to this process."""
 
 
 class Local:
     """Does the work here."""
+
+    leads = True
 
     def see_to(self, stage: str, done: Callable[[], bool], work: Callable[[], None]) -> None:
         """Call ``work`` unless the stage is done."""
@@ -40,6 +46,7 @@ class FirstOfMany:
 
     def __init__(self, rank: int, *, wait_s: float = 24 * 3600, poll_s: float = 0.5) -> None:
         self.rank = rank
+        self.leads = rank == 0
         self.wait_s = wait_s
         self.poll_s = poll_s
 

@@ -1,0 +1,89 @@
+"""``prefboost train``: a recipe from data to a trained policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefboost.runs.stages import Prepared
+    from prefboost.training import TrainReport
+
+__all__ = ["train_command"]
+
+
+def train_command(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. train.learning_rate=1e-6")] = None,
+    runs_dir: Annotated[
+        Path, typer.Option(help="Where run folders are made; this one is named for the recipe.")
+    ] = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Prepare the data, show the counts, train nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Train a policy by a recipe: read, pair, relabel, condition, train.
+
+    The same command after an interruption goes on where it stopped. On several devices:
+    accelerate launch -m prefboost.cli.main train RECIPE
+    """
+    from prefboost.recipes.load import load
+    from prefboost.runs import stages
+    from prefboost.runs.executor import executor_for
+
+    loaded = load(recipe, overrides or [])
+    if dry_run:
+        prepared = stages.prepared_from(stages.prepare(loaded, stages.render_of(loaded)))
+        _print_json(prepared) if as_json else _print_prepared(prepared)
+        return
+    executor = executor_for(os.environ)
+    progress = None if quiet or not executor.leads else _progress()
+    try:
+        report = stages.run_recipe(loaded, runs_dir / loaded.name, executor=executor, progress=progress)
+    finally:
+        if progress is not None:
+            progress.close()
+    if executor.leads:
+        _print_json(report) if as_json else _print_report(report, runs_dir / loaded.name)
+
+
+def _progress() -> Any:
+    from prefboost.training.callbacks import RichProgress
+
+    return RichProgress()
+
+
+def _print_json(shown: Prepared | TrainReport) -> None:
+    from dataclasses import asdict
+
+    print(json.dumps(asdict(shown), indent=2, default=str))
+
+
+def _print_prepared(prepared: Prepared) -> None:
+    for step in prepared.steps:
+        print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
+        _print_counts(step["rejected"])
+    print(f"{prepared.goal_pairs:,} goal pairs to train on")
+
+
+def _print_counts(counts: Mapping[str, int]) -> None:
+    for reason, count in counts.items():
+        print(f"{'':<10} {count:>10,} set aside: {reason}")
+
+
+def _print_report(report: TrainReport, folder: Path) -> None:
+    resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
+    print(f"trained on {report.pairs:,} goal pairs in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
+    _print_counts(report.dropped)
+    wanted: Sequence[str] = ("loss", "reward_accuracy", "eval_loss", "eval_reward_accuracy")
+    shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
+    print("  ".join(shown) if shown else f"log: {folder / 'train_log.jsonl'}")
+    print(f"model: {report.model}")
+    print(f"talk to it: prefboost chat {report.model}")

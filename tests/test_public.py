@@ -1,0 +1,43 @@
+"""The public names: pinned, lazy, and all there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefboost as pb
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "scored.jsonl"
+
+
+@pytest.mark.parametrize("name", pb.__all__)
+def test_every_public_name_loads_and_is_documented(name: str) -> None:
+    assert getattr(pb, name).__doc__
+
+
+def test_every_public_name_has_a_home_and_nothing_else_has() -> None:
+    assert sorted(pb._HOMES) == sorted(pb.__all__)
+    assert set(pb.__all__) <= set(dir(pb))
+
+
+def test_an_unknown_name_is_an_attribute_error_that_lists_what_there_is() -> None:
+    with pytest.raises(AttributeError, match="RewardAugmented"):
+        _ = pb.Reward  # type: ignore[attr-defined]
+
+
+def test_naming_every_public_name_loads_no_torch() -> None:
+    code = f"import sys, prefboost\nfor name in {pb.__all__!r}: getattr(prefboost, name)\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_the_lines_of_the_readme_give_goal_pairs() -> None:
+    scored = pb.read(pb.File(path=str(EXAMPLE)))
+    pairs = pb.pair(scored, pb.BestVsRandom(seed=0))
+    goals = pb.relabel(pairs, pb.RewardAugmented(ties="drop"))
+    data = pb.condition(goals, pb.SayGoal(place="system"))
+    assert len(data) == 24
+    assert all("Overall score: " in prompt[0]["content"] for prompt in data.frame["prompt"].to_list())
