@@ -15,8 +15,9 @@ _PROMPT_ID = Column("prompt_id", pl.String, "equal for equal prompts: the source
 _PROMPT = Column("prompt", MESSAGES, "messages up to the completion; the last is a user or tool turn")
 _SOURCE = Column("source", pl.String, "which collection the prompt is from", required=False, nullable=True)
 _SPLIT = Column("split", pl.String, "train, validation or test", required=False, nullable=True)
+_RULES = Column("rules", pl.String, "JSON list of checkable rules the prompt asks for", required=False, nullable=True)
 
-PROMPTS = TableSpec("Prompts", "Prompts to complete.", (_ROW, _PROMPT_ID, _PROMPT, _SOURCE, _SPLIT))
+PROMPTS = TableSpec("Prompts", "Prompts to complete.", (_ROW, _PROMPT_ID, _PROMPT, _RULES, _SOURCE, _SPLIT))
 
 _COMPLETION_COLUMNS = (
     _ROW,
@@ -25,6 +26,10 @@ _COMPLETION_COLUMNS = (
     Column("completion_id", pl.String, "unique within the table"),
     Column("completion", MESSAGES, "assistant turn(s) that answer the prompt"),
     Column("model", pl.String, "who wrote it", required=False, nullable=True),
+    Column("goal", pl.Float64, "the score its writer was asked for", required=False, nullable=True),
+    Column("finish_reason", pl.String, "stop: it came to an end; length: it was cut", required=False, nullable=True),
+    Column("tokens", pl.Int64, "tokens its writer generated", required=False, nullable=True),
+    _RULES,
     _SOURCE,
     _SPLIT,
 )

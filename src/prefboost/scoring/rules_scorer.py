@@ -1,0 +1,134 @@
+"""The verifiable scorer: the share of a prompt's rules that a completion keeps, on a scale of 1 to 10."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.errors import DataError, Place
+from prefboost.preferences.goals import FittedScale
+from prefboost.scoring.rules.kinds import rules_from
+from prefboost.scoring.rules.rule import Rule
+from prefboost.settings import Settings
+from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+
+__all__ = ["RulesScorer", "rules_score", "text_of"]
+
+LOW, HIGH = 1.0, 10.0
+"""Scale of the score: 1 where no rule holds, 10 where all do."""
+
+_NO_RULES = "the prompt has no rules to check"
+_BAD_RULES = "the rules of the prompt cannot be read"
+
+
+def rules_score(rules: Sequence[Rule], text: str) -> float:
+    """``1 + 9 x`` the share of rules that hold.
+
+    Args:
+        rules: at least one.
+        text: the completion; an empty one keeps no rule (as in IFEval) and scores 1.
+
+    Returns:
+        1 to 10.
+    """
+    return LOW + (HIGH - LOW) * sum(_verdicts(rules, text)) / len(rules)
+
+
+def text_of(completion: Sequence[Mapping[str, Any]]) -> str:
+    """The text that rules look at: what the assistant says, turn after turn."""
+    return "\n".join(str(message["content"]) for message in completion if message["role"] == "assistant")
+
+
+class RulesScorer(Settings):
+    """Scores completions by the rules in their column ``rules`` (JSON lists, see `prefboost.scoring.rules`)."""
+
+    kind: Literal["rules"] = Field("rules", description="The share of checkable rules that hold (as IFEval does).")
+    aspects: bool = Field(False, description="Give each kind of rule a score of its own too, as an aspect.")
+
+    def score(self, table: Table) -> Table:
+        """Score every completion.
+
+        Args:
+            table: Completions or ScoredCompletions with a column ``rules``.
+
+        Returns:
+            ScoredCompletions, score 1 to 10, and with ``aspects`` a column ``score.KIND`` for each kind of rule that
+            occurs (null where a prompt has no such rule). Prompts without rules, or with unreadable ones, are rejects.
+            Empty completions score 1; the step notes how many there were.
+
+        Raises:
+            DataError: there is no column ``rules``.
+        """
+        _check(table)
+        texts = sorted(set(table.frame["rules"].drop_nulls().to_list()))
+        known = {text: _readable(text) for text in texts}
+        frame, rejects = table.frame, []
+        for reason, bad in (
+            (_NO_RULES, [text for text, rules in known.items() if rules == []]),
+            (_BAD_RULES, [text for text, rules in known.items() if rules is None]),
+        ):
+            absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
+            frame, more = reject_where(
+                frame, absent | pl.col("rules").is_in(bad), stage="score", reason=reason, path=table.path,
+                found=pl.col("rules"),
+            )  # fmt: skip
+            rejects.append(more)
+        aside = pl.concat(rejects)
+        scored, empty = self._scored(frame, {text: rules for text, rules in known.items() if rules})
+        step = Step(
+            "score",
+            self.model_dump(),
+            rows_in=len(table),
+            rows_out=scored.height,
+            rejected=dict(Counter(aside["reason"].to_list())),
+            notes={"empty completions, scored 1": empty},
+        )
+        names = ["", *aspects_of(scored.schema, "score")]
+        scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
+        return table.then(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
+
+    def _scored(self, frame: pl.DataFrame, known: Mapping[str, Sequence[Rule]]) -> tuple[pl.DataFrame, int]:
+        kinds = sorted({rule.kind for rules in known.values() for rule in rules}) if self.aspects else []
+        columns: dict[str, list[float | None]] = {name: [] for name in ("score", *(f"score.{k}" for k in kinds))}
+        empty = 0
+        for completion, text in frame.select("completion", "rules").iter_rows():
+            said, rules = text_of(completion), known[text]
+            verdicts = _verdicts(rules, said)
+            empty += not said.strip()
+            columns["score"].append(LOW + (HIGH - LOW) * sum(verdicts) / len(rules))
+            for kind in kinds:
+                of_kind = [holds for rule, holds in zip(rules, verdicts, strict=True) if rule.kind == kind]
+                share = sum(of_kind) / len(of_kind) if of_kind else None
+                columns[f"score.{kind}"].append(None if share is None else LOW + (HIGH - LOW) * share)
+        bare = frame.drop(name for name in frame.columns if name == "score" or name.startswith("score."))
+        return bare.with_columns(pl.Series(name, values, pl.Float64) for name, values in columns.items()), empty
+
+
+def _verdicts(rules: Sequence[Rule], text: str) -> list[bool]:
+    return [bool(text.strip()) and rule.holds(text) for rule in rules]
+
+
+def _readable(text: str) -> list[Rule] | None:
+    try:
+        return rules_from(text)
+    except DataError:
+        return None
+
+
+def _check(table: Table) -> None:
+    if table.spec not in (COMPLETIONS, SCORED_COMPLETIONS):
+        raise DataError(
+            f"rules score Completions, found {table.spec.name}",
+            remedy="generate completions of the prompts first",
+            place=Place(path=table.path),
+        )
+    if "rules" not in table.frame.columns:
+        raise DataError(
+            f"there is no column 'rules'; found {', '.join(table.frame.columns)}",
+            remedy='give each prompt its rules as JSON, e.g. [{"kind": "at_most_words", "count": 20}]',
+            place=Place(path=table.path, column="rules"),
+        )
