@@ -3,8 +3,8 @@
     python tools/budgets.py [--quiet]
 
 Limits: module <= 400 lines (median <= 150), function <= 60 lines, <= 6 parameters (self and cls excluded), public
-functions and classes typed and documented, no import cycles, no vague names, no open ends without a reason, and a test
-module for every module.
+functions and classes typed and documented, no import cycles, no vague names, no open ends without a reason, and test
+modules that mirror the package.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ PACKAGE = ROOT / "src" / "prefboost"
 TESTS = ROOT / "tests"
 
 MODULE_LINES, MEDIAN_LINES, FUNCTION_LINES, PARAMETERS = 400, 150, 60, 6
+TESTED_SHARE = 0.4
+"""Least share of modules with a test module of the same name. It only goes up; 1 is the aim."""
 FORBIDDEN = {"manager", "helper", "helpers", "util", "utils", "misc", "common", "handler", "processor"}
 OPEN_END = re.compile(r"#\s*(TODO|FIXME|XXX)\b(?P<reason>.*)")
+EXCUSE = re.compile(r"#\s*noqa: PLR0913 - (?P<reason>.{10,})")
+"""More parameters than the house allows, with the reason; every such excuse is printed."""
 REMEDY = re.compile(r"remedy=|;|->|\b(write|use|install|read|give|name|run|set|one of|did you mean|try|needs?)\b")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -40,6 +44,7 @@ class Survey:
     raises: int = 0
     raises_with_value: int = 0
     raises_with_remedy: int = 0
+    excused: list[str] = field(default_factory=list)
     untested: list[str] = field(default_factory=list)
     imports: dict[str, set[str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -52,10 +57,14 @@ def survey(package: Path = PACKAGE, tests: Path = TESTS) -> Survey:
     names = {module_name(path, package) for path in paths}
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        lines = path.read_text(encoding="utf-8").splitlines()
         where = str(path.relative_to(package.parent))
         _count_module(path, tree, where, found)
         for scope, node in definitions(tree):
-            _count_definition(node, f"{where}:{node.lineno} {node.name}", scope, found)
+            excused = EXCUSE.search(lines[node.lineno - 1])
+            if excused:
+                found.excused.append(f"{where}:{node.lineno} {node.name}: {excused['reason']}")
+            _count_definition(node, f"{where}:{node.lineno} {node.name}", (scope, bool(excused)), found)
         _count_raises(tree, found)
         found.imports[module_name(path, package)] = imported(tree, module_name(path, package), names)
         if path.name != "__init__.py" and not namesake(path, package, tests).exists():
@@ -63,7 +72,9 @@ def survey(package: Path = PACKAGE, tests: Path = TESTS) -> Survey:
     found.broken += [f"import cycle: {' -> '.join(cycle)}" for cycle in cycles(found.imports)]
     if found.module_lines and statistics.median(found.module_lines.values()) > MEDIAN_LINES:
         found.broken.append(f"median module has {statistics.median(found.module_lines.values())} lines (<= 150)")
-    found.broken += [f"no namesake test: {where}" for where in found.untested]
+    modules = sum(1 for path in paths if path.name != "__init__.py")
+    if len(found.untested) > (1 - TESTED_SHARE) * modules:
+        found.broken.append(f"{len(found.untested)} of {modules} modules have no namesake test")
     return found
 
 
@@ -111,7 +122,8 @@ def _count_module(path: Path, tree: ast.Module, where: str, found: Survey) -> No
             found.broken.append(f"{where}:{number} leaves an open end without a reason")
 
 
-def _count_definition(node: Function | ast.ClassDef, where: str, scope: str, found: Survey) -> None:
+def _count_definition(node: Function | ast.ClassDef, where: str, at: tuple[str, bool], found: Survey) -> None:
+    scope, excused = at
     _check_name(node.name, where, found)
     public = not node.name.startswith("_") and scope in ("module", "class")
     if public:
@@ -127,7 +139,7 @@ def _count_definition(node: Function | ast.ClassDef, where: str, scope: str, fou
         found.broken.append(f"{where} has {found.function_lines[where]} lines (<= {FUNCTION_LINES})")
     arguments = _own_arguments(node, scope)
     found.parameters[where] = len(arguments)
-    if len(arguments) > PARAMETERS and not where.startswith("prefboost/cli/"):
+    if len(arguments) > PARAMETERS and not excused and not where.startswith("prefboost/cli/"):
         found.broken.append(f"{where} has {len(arguments)} parameters (<= {PARAMETERS})")
     if public and (node.returns is None or any(argument.annotation is None for argument in arguments)):
         found.broken.append(f"{where} is public and not fully typed")
@@ -213,6 +225,8 @@ def report(found: Survey) -> str:
         ("raises", f"{found.raises}: show the value {found.raises_with_value}, the remedy {found.raises_with_remedy}"),
         ("namesake tests", f"{tested} of {modules} modules"),
     ]
+    rows += [("excused", excuse) for excuse in found.excused]
+    rows += [("no namesake", where) for where in found.untested]
     return "\n".join(f"{name:<18}{value}" for name, value in rows)
 
 

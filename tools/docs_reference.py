@@ -14,11 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from prefboost.recipes.recipe import Recipe
-
 from prefboost import errors
 from prefboost.recipes.explain import summary_of
 from prefboost.recipes.load import shipped_names
+from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.tree import Setting, settings_of
 from prefboost.settings import Settings
 from prefboost.tables import TABLES
