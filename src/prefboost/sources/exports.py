@@ -37,7 +37,7 @@ class Export:
         about: one sentence on the rows.
         documented_at: the page that documents the shape.
         select: the columns, given the names that the frame has.
-        usage: how the trainer is pointed at the data; ``{path}`` stands for the folder or file.
+        usage: how the trainer is pointed at the data; ``{path}`` is the folder or file, ``{data}`` that of the rows.
         refusals: rows that are set aside because the trainer would misread them.
         spreads_extra: whether a message's further keys (tool calls) can be spread out in JSON lines.
         companions: further files by name, e.g. the trainer's own description of the data.
@@ -178,10 +178,10 @@ def _dataset_info(data: str) -> dict[str, str]:
 EXPORTS: dict[str, Export] = {
     "prefboost": Export(
         "prefboost",
-        "Every column of the GoalPairs table; `prefboost train` and `prefboost.read` take it as it is.",
-        "the reference page of tables",
+        "Every column of the GoalPairs table.",
+        "prefboost.tables.GOAL_PAIRS",
         _prefboost,
-        "prefboost train RECIPE data={path}",
+        'prefboost.training.train(pyarrow.parquet.read_table("{data}"), prefboost.training.Train(model=...), "RUN")',
     ),
     "trl": Export(
         "trl",
@@ -222,7 +222,7 @@ EXPORTS: dict[str, Export] = {
         "verl's five fields (data_source, prompt, ability, reward_model, extra_info), and chosen and rejected as text.",
         "https://verl.readthedocs.io/en/latest/preparation/prepare_data.html",
         _verl,
-        "data.train_files={path} data.prompt_key=prompt",
+        "data.train_files={data} data.prompt_key=prompt",
         (_ONLY_TEXT, _ONE_ANSWER),
         spreads_extra=False,
     ),

@@ -1,0 +1,257 @@
+"""`augment`: scored preference data in, goal-conditioned pairs in any trainer's shape out.
+
+Read, scale, pair, relabel, condition, write: batch by batch, so that memory does not grow with the rows, and part by
+part, so that the same command after a kill goes on where it stopped and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prefboost.chat import SayGoal, to_record
+from prefboost.errors import Place, RunError
+from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel, resolve_place
+from prefboost.preferences.draw import seeded_share
+from prefboost.preferences.goals import score_columns
+from prefboost.runs.augment_output import Output
+from prefboost.runs.augment_report import Made, Said, describe
+from prefboost.runs.augment_settings import Augment, AugmentProgress, AugmentReport, Watch
+from prefboost.runs.staging import Staging, open_staging, staging_folder
+from prefboost.sources import Source, read_batches
+from prefboost.sources.exports import export_named
+from prefboost.sources.write import push, shape
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+
+if TYPE_CHECKING:
+    from prefboost.chat.template import Render
+
+__all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
+
+_DEFAULT = Augment()
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PREVIEW_RECORDS = 1000
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `augment` would do, seen on the first records: the guess, the counts, and some rows as they would be."""
+
+    report: AugmentReport
+    rows: Sequence[dict[str, Any]]
+
+
+def augment(
+    source: str | Path | Source,
+    out: str | Path,
+    settings: Augment = _DEFAULT,
+    *,
+    overwrite: bool = False,
+    push_to: str | None = None,
+    progress: Watch | None = None,
+) -> AugmentReport:
+    """Turn scored preference data into goal-conditioned pairs.
+
+    Args:
+        source: a file, folder, glob, saved data set or hub id, or the settings of a source.
+        out: a folder (README.md, prefboost.json, rejects.parquet, data/), or one file where the name ends in
+            .parquet, .jsonl, .jsonl.gz or .jsonl.zst (its card, manifest and rejects stand beside it).
+        settings: what to do.
+        overwrite: replace an output that was made otherwise.
+        push_to: ``owner/name`` on the Hugging Face hub, to which the folder is uploaded as well.
+        progress: is called after every batch.
+
+    Returns:
+        What was done; ``skipped`` where the same output was already there.
+
+    Raises:
+        RunError: the output exists and was made otherwise, or the disk is full.
+        DataError: the source cannot be read, or nothing came out.
+    """
+    begin = time.monotonic()
+    output = Output.at(Path(out), settings, source)
+    report = output.finished() or _made(output, source, settings, overwrite, progress)
+    address = None
+    if push_to is not None:
+        output.refuse_file("a single file cannot be pushed: write a folder")
+        address = push(output.path, push_to)
+    return replace(report, seconds=time.monotonic() - begin, address=address)
+
+
+def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: int = 3) -> Preview:
+    """Look at the first records only; nothing is written.
+
+    Args:
+        source: as in `augment`.
+        settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
+        rows: how many rows to show.
+    """
+    first = next(read_batches(source, columns=settings.columns, rows=_PREVIEW_RECORDS))
+    said = _settle(settings, [first])
+    table = _goal_pairs(first, settings, said)
+    export = export_named(settings.format)
+    output = Output.at(Path("OUT"), settings, source)
+    shaped = shape(table.frame, export, output.kind, path=table.path)
+    made = Made.of_table(replace(table, rejects=pl.concat([table.rejects, shaped.rejects])), shaped.frame.height)
+    report = describe([made], output.about, said, out="OUT", rejects_path="")
+    shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
+    return Preview(report, [_readable(row) for row in shown.iter_rows(named=True)])
+
+
+def _made(
+    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Watch | None
+) -> AugmentReport:
+    output.refuse_existing(overwrite)
+    try:
+        with open_staging(output.path, output.key) as staging:
+            said = _settled(source, settings, staging)
+            _make_parts(source, said, output, staging, progress)
+            parts = [Made(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+            report = describe(parts, output.about, said, out=str(output.path), rejects_path=output.rejects_path)
+            if progress is not None:
+                progress(
+                    AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
+                )
+            output.publish(staging, report, parts, said)
+            found, scraps = staging.found, staging.scraps
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _explained(error, output) from error
+    output.clear()
+    messages = []
+    if found:
+        messages.append(f"went on after {found:,} parts that an earlier call had finished")
+    if scraps:
+        messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
+    return replace(report, parts=len(parts), parts_found=found, messages=tuple(messages))
+
+
+def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -> Said:
+    """How the goal is said and the scale, from the staging folder where an earlier call has already settled them."""
+    known = staging.noted("said")
+    if known is not None:
+        scale = None if known["scale"] is None else FittedScale(**known["scale"])
+        return Said(SayGoal(**known["say"]), known["because"], scale)
+    said = _settle(settings, read_batches(source, columns=settings.columns, rows=settings.batch_rows))
+    scale_dump = None if said.scale is None else said.scale.model_dump(mode="json")
+    staging.note("said", {"scale": scale_dump, "say": said.say.model_dump(mode="json"), "because": said.because})
+    return said
+
+
+def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table]) -> Said:
+    scale = None
+    if settings.scale is not None:
+        pieces = (table.frame[name] for table in tables for name in score_columns(table) if "." not in name)
+        scale = fit_scale(settings.scale, pieces)
+    say = settings.condition
+    ends = None if scale is None else (scale.values[0], scale.values[-1])
+    if ends is not None and {"low", "high"}.isdisjoint(_changed(say)):
+        say = say.model_copy(update={"low": ends[0], "high": ends[1]})
+    place, because = resolve_place(say, _render(settings.tokenizer))
+    return Said(say.model_copy(update={"place": place}), because, scale)
+
+
+def _changed(say: SayGoal) -> set[str]:
+    plain = SayGoal()
+    return {name for name in type(say).model_fields if getattr(say, name) != getattr(plain, name)}
+
+
+def _render(tokenizer: str | None) -> Render | None:
+    """The chat template of the model to train; loads transformers only where a tokenizer is named."""
+    if tokenizer is None:
+        return None
+    from prefboost.engines.weights import load_tokenizer
+
+    loaded = load_tokenizer(tokenizer)
+
+    def render(messages: Any) -> str:
+        text: str = loaded.apply_chat_template([to_record(each) for each in messages], tokenize=False, goal=False)
+        return text
+
+    return render
+
+
+def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
+    """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
+    if said.scale is not None and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
+        table = apply_scale(table, said.scale)
+    goals = relabel(pair(table, settings.pair), settings.relabel)
+    asked = condition(goals, said.say)
+    if not settings.test_share:
+        return asked
+    old = pl.col("split").fill_null("train") if "split" in asked.frame.columns else pl.lit("train")
+    drawn = seeded_share(settings.seed, "prompt_id") < settings.test_share
+    return replace(asked, frame=asked.frame.with_columns(split=pl.when(drawn).then(pl.lit("test")).otherwise(old)))
+
+
+def _make_parts(
+    source: str | Path | Source, said: Said, output: Output, staging: Staging, progress: Watch | None
+) -> None:
+    """Compute the next part while the last one is written; parts that are already there are only read past."""
+    settings, total = output.about.settings, output.records_total()
+    records = goal_pairs = 0
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
+        for number, read in enumerate(read_batches(source, columns=settings.columns, rows=settings.batch_rows)):
+            records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
+            if number not in staging.entries:
+                table = _goal_pairs(read, settings, said)
+                if pending is not None:
+                    pending.result()
+                pending = writer.submit(_write_part, number, table, output, staging)
+                goal_pairs += len(table)
+            else:
+                goal_pairs += staging.entries[number]["made"]["goal_pairs"]
+            if progress is not None:
+                progress(AugmentProgress(records, total, goal_pairs, "augmenting"))
+        if pending is not None:
+            pending.result()
+
+
+def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
+    export = export_named(output.about.settings.format)
+    files: dict[str, Path] = {}
+    splits: dict[str, int] = {}
+    rejects = [table.rejects]
+    for split, frame in output.by_split(table.frame):
+        shaped = shape(frame, export, output.kind, path=table.path)
+        rejects.append(shaped.rejects)
+        if shaped.frame.height:
+            path = staging.path / f"{number:06d}.{split}"
+            (output.kind.write_piece if output.single else output.kind.write)(shaped.frame, path)
+            files[f"data {split}"], splits[split] = path, shaped.frame.height
+    aside = pl.concat(rejects)
+    if aside.height:
+        files["rejects"] = staging.path / f"{number:06d}.rejects"
+        aside.write_parquet(files["rejects"])
+    made = Made.of_table(replace(table, rejects=aside), sum(splits.values()), splits)
+    staging.add(number, files, {"made": asdict(made)})
+
+
+def _explained(error: Exception, output: Output) -> Exception:
+    full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
+    waiting = staging_folder(output.path)
+    if full:
+        return RunError(
+            "the disk is full",
+            remedy=f"free some space and run the same command again: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    if isinstance(error, OSError):
+        return RunError(
+            f"cannot write: {error.strerror or error}",
+            remedy=f"run the same command again once that is mended: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    return error
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
+    return {"view": row["view"], "goal": row["goal"], **sides}

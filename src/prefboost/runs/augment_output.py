@@ -1,0 +1,246 @@
+"""Where `augment` writes: an output folder or a single file, its manifest, its card, and when it counts as done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost import __version__
+from prefboost.errors import Place, RunError, SettingsError
+from prefboost.runs.augment_report import ALL, About, Made, Said, card_text, summed
+from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
+from prefboost.runs.run import fingerprint, fingerprint_of
+from prefboost.runs.staging import Staging, link, remove, replace_folder, staging_folder
+from prefboost.sources import Source
+from prefboost.sources.exports import export_named
+from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
+from prefboost.tables import REJECTS
+
+__all__ = ["MANIFEST", "Output"]
+
+MANIFEST = "prefboost.json"
+_NOT_WRITTEN = (".csv", ".tsv", ".json", ".ndjson", ".arrow", ".txt", ".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder, or one file with its card, manifest and rejects beside it."""
+
+    path: Path
+    kind: FileType
+    single: bool
+    about: About
+    key: str
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def at(cls, path: Path, settings: Augment, source: str | Path | Source) -> Output:
+        """The output at a path.
+
+        Raises:
+            DataError, SettingsError: its name asks for a type that is not written, or for another than ``file_type``.
+            RunError: it is the input.
+        """
+        single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
+        if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
+            file_type_of(path)
+        kind = file_type_of(path) if single else FILE_TYPES[settings.file_type or "parquet"]
+        if single and settings.file_type not in (None, kind.ending):
+            raise SettingsError(
+                f"file_type is {settings.file_type}, but the output's name ends in .{kind.ending}",
+                remedy="leave file_type out, or rename the output",
+            )
+        if single and settings.test_share:
+            raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
+        named, found = _named(source), _input_files(source)
+        if path.exists() and any(path.resolve() == file.resolve() for file in found):
+            raise RunError("the output is the input", remedy="give another -o", place=Place(str(path)))
+        print_of_input = fingerprint_of(named, [fingerprint(file) for file in found])
+        versions = (__version__, metadata.version("polars"))
+        key = fingerprint_of(settings.model_dump(mode="json"), print_of_input, named, versions, kind.ending, single)
+        return cls(path, kind, single, About(named, print_of_input, path.name, single, settings), key, tuple(found))
+
+    def finished(self) -> AugmentReport | None:
+        """The report of the same output, where it is already there."""
+        manifest = self._read_manifest()
+        if manifest.get("key") != self.key:
+            return None
+        base = self.path.parent if self.single else self.path
+        stand = all(_bytes(base / name) == size for name, size in manifest["files"].items())
+        if not stand:
+            return None
+        report = manifest["report"]
+        rejects = tuple(Reject(**reject) for reject in report.pop("rejects"))
+        return AugmentReport(**{**report, "out": str(self.path)}, rejects=rejects, skipped=True)
+
+    def refuse_existing(self, overwrite: bool) -> None:
+        """Raise where something else stands at the output's place.
+
+        Raises:
+            RunError: names what differs.
+        """
+        if overwrite or not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        manifest = self._read_manifest()
+        old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
+        differ = [name for name in new if old.get(name) != new[name]] if manifest else []
+        made = "it was not made by prefboost augment" if not manifest else "it was made of another input or version"
+        why = f"it was made with other settings: {', '.join(differ)}" if differ else made
+        raise RunError(
+            f"the output exists: {why}",
+            remedy="give another -o, or --overwrite to replace it",
+            place=Place(str(self.path)),
+        )
+
+    def refuse_file(self, found: str) -> None:
+        """Raise where the output is a single file."""
+        if self.single:
+            raise RunError(found, remedy="-o FOLDER", place=Place(str(self.path)))
+
+    def records_total(self) -> int | None:
+        """How many records the input has, where its files say so cheaply; an estimate for plain JSON lines."""
+        counts = [_records(path) for path in self.files]
+        return sum(count or 0 for count in counts) if counts and None not in counts else None
+
+    def by_split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The rows of each split; a single file holds them all."""
+        if self.single or "split" not in frame.columns:
+            yield (ALL if self.single else "train"), frame
+            return
+        names = frame["split"].fill_null("train").str.replace_all(r"\W+", "_").str.to_lowercase()
+        found = names.unique(maintain_order=True).to_list()
+        for name in found:
+            yield name or "train", frame if len(found) == 1 else frame.filter(names == name)
+
+    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[Made], said: Said) -> None:
+        """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
+        final = staging.path / "final"
+        remove(final)
+        final.mkdir()
+        patterns = self._single_file(staging, final) if self.single else self._folder(staging, final)
+        rejects = staging.files("rejects")
+        if rejects or not self.single:
+            _join_rejects(rejects, final / self._beside("rejects.parquet"))
+        card = card_text(self.about, report, parts, said.say, patterns)
+        (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
+        manifest = self._manifest(final, report, parts, said)
+        (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        if not self.single:
+            replace_folder(final, self.path)
+            return
+        remove(self._aside("rejects.parquet"))
+        remove(self._aside(MANIFEST))
+        for path in sorted(final.iterdir(), key=lambda each: each.name.endswith(MANIFEST)):
+            replace_folder(path, self.path.with_name(path.name))
+
+    def clear(self) -> None:
+        """Delete the staging folder."""
+        remove(staging_folder(self.path))
+        remove(self.path.with_name(f".{self.path.name}.old"))
+
+    @property
+    def rejects_path(self) -> str:
+        """Where the rows stand that were set aside."""
+        return str(self._aside("rejects.parquet"))
+
+    def _folder(self, staging: Staging, final: Path) -> dict[str, str]:
+        kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
+        patterns = {}
+        for what in kinds:
+            split, parts = what.removeprefix("data "), staging.files(what)
+            for number, part in enumerate(parts):
+                link(part, final / "data" / f"{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}")
+            patterns[split] = f"data/{split}-*"
+        for name, text in export_named(self.about.settings.format).companions("data").items():
+            (final / name).write_text(text, encoding="utf-8")
+        return patterns
+
+    def _single_file(self, staging: Staging, final: Path) -> dict[str, str]:
+        self.kind.join(staging.files(f"data {ALL}"), final / self.path.name)
+        return {ALL: self.path.name}
+
+    def _beside(self, name: str) -> str:
+        return f"{self.path.name}.{name}" if self.single else name
+
+    def _aside(self, name: str) -> Path:
+        return self.path.with_name(self._beside(name)) if self.single else self.path / name
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads(self._aside(MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return manifest if isinstance(manifest, dict) and "report" in manifest else {}
+
+    def _manifest(self, final: Path, report: AugmentReport, parts: Sequence[Made], said: Said) -> dict[str, Any]:
+        files = sorted(path for path in final.rglob("*") if path.is_file())
+        runtime = ("seconds", "parts", "parts_found", "skipped", "messages", "address")
+        return {
+            "prefboost": __version__,
+            "key": self.key,
+            "command": report.command,
+            "source": self.about.source,
+            "input_fingerprint": self.about.fingerprint,
+            "settings": self.about.settings.model_dump(mode="json"),
+            "condition": said.say.model_dump(mode="json"),
+            "scales": {} if said.scale is None else {"": said.scale.model_dump(mode="json")},
+            "guess": report.guess,
+            "steps": summed(parts),
+            "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},
+            "files": {str(path.relative_to(final)): path.stat().st_size for path in files},
+            "report": {
+                **{name: value for name, value in report.as_json().items() if name not in runtime},
+                "out": self.path.name,
+            },
+        }
+
+
+def _named(source: str | Path | Source) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    return str(getattr(source, "path", None) or getattr(source, "kind", type(source).__name__))
+
+
+def _input_files(source: str | Path | Source) -> list[Path]:
+    """Local files of a source; empty for the hub."""
+    path = Path(_named(source)).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if any(mark in path.name for mark in "*?["):
+        return sorted(each for each in path.parent.glob(path.name) if each.is_file())
+    return []
+
+
+def _records(path: Path) -> int | None:
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+        if path.suffix in (".jsonl", ".ndjson"):
+            with path.open("rb") as stream:
+                head = stream.read(1 << 20)
+            return max(1, round(path.stat().st_size * head.count(b"\n") / max(1, len(head))))
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    return None
+
+
+def _bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _join_rejects(parts: Sequence[Path], path: Path) -> None:
+    if parts:
+        pl.scan_parquet(list(parts), glob=False).sink_parquet(path, maintain_order=True)
+    else:
+        pl.DataFrame(schema=REJECTS).write_parquet(path)

@@ -1,0 +1,184 @@
+"""What `augment` did, added up over its batches: the report, the data card, and the command that does it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prefboost import __version__
+from prefboost.chat import SayGoal, goal_text
+from prefboost.errors import DataError, Place
+from prefboost.preferences import FittedScale
+from prefboost.reporting.data_card import CardStep, DataCard, data_card
+from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
+from prefboost.sources.exports import export_named
+from prefboost.tables import Table
+
+__all__ = ["About", "Made", "Said", "card_text", "describe", "summed"]
+
+ALL = "all"
+"""The only split of a single file."""
+
+_SPOTS = {
+    "system": "in the system message",
+    "user": "before the first user turn's text",
+    "after": "after the last user turn's text",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What goes in and where it comes out: the source as named, the input's fingerprint, the output's name."""
+
+    source: str
+    fingerprint: str
+    name: str
+    single: bool
+    settings: Augment
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is settled once for all batches: how the goal is said, why there, and the fitted scale (None: none)."""
+
+    say: SayGoal
+    because: str
+    scale: FittedScale | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one batch."""
+
+    goal_pairs: int
+    splits: Mapping[str, int]
+    steps: Sequence[Mapping[str, Any]]
+    rejects: Sequence[Sequence[Any]]
+
+    @classmethod
+    def of_table(cls, table: Table, goal_pairs: int, splits: Mapping[str, int] | None = None) -> Made:
+        """Count what a batch's table and rejects say."""
+        counted = table.rejects.group_by("stage", "reason", maintain_order=True).len()
+        steps = [asdict(step) for step in table.steps]
+        return cls(goal_pairs, splits or {}, json.loads(json.dumps(steps, default=str)), counted.rows())
+
+
+def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejects_path: str) -> AugmentReport:
+    """Add up what became of all batches.
+
+    Raises:
+        DataError: no goal pair is left.
+    """
+    steps = summed(parts)
+    rejected: Counter[tuple[str, str]] = Counter()
+    splits: Counter[str] = Counter()
+    for part in parts:
+        splits.update(part.splits)
+        for stage, reason, count in part.rejects:
+            rejected[stage, reason] += count
+    order = [step["verb"] for step in steps]
+    rejects = sorted(
+        (Reject(stage, reason, count) for (stage, reason), count in rejected.items()),
+        key=lambda each: (order.index(each.stage) if each.stage in order else len(order), -each.count, each.reason),
+    )
+    goal_pairs = sum(part.goal_pairs for part in parts)
+    if not goal_pairs:
+        why = "; ".join(f"{each.count:,} x {each.reason}" for each in rejects[:5])
+        raise DataError(
+            f"no goal pair came out of it; set aside: {why or 'nothing, the input is empty'}",
+            remedy="`prefboost inspect FILE` shows what is in the data",
+            place=Place(about.source),
+        )
+    by_verb = {step["verb"]: step for step in steps}
+    read = by_verb.get("read", {"notes": {}, "rows_in": 0})
+    return AugmentReport(
+        out=out,
+        format=about.settings.format,
+        records=int(read["notes"].get("records", read["rows_in"])),
+        pairs=int(by_verb["pair"]["rows_out"]),
+        goal_pairs=goal_pairs,
+        splits=dict(sorted(splits.items())),
+        rejects=tuple(rejects),
+        scale=_scale_sentence(said.scale),
+        place=said.say.place,
+        place_because=said.because,
+        guess=read["notes"].get("guess", {}),
+        rejects_path=rejects_path if rejects else None,
+        command=_command(about),
+    )
+
+
+def card_text(
+    about: About, report: AugmentReport, parts: Sequence[Made], say: SayGoal, patterns: Mapping[str, str]
+) -> str:
+    """The data card. ``patterns``: split -> pattern of its files."""
+    export = export_named(about.settings.format)
+    steps = [
+        CardStep(step["verb"], step["rows_in"], step["rows_out"], sum(step["rejected"].values()))
+        for step in summed(parts)
+    ]
+    refused = sum(each.count for each in report.rejects if each.stage == "write")
+    steps.append(CardStep("write", report.goal_pairs + refused, report.goal_pairs, refused))
+    data = about.name if about.single else f"{about.name}/data"
+    usage = export.usage.replace("{path}", about.name).replace("{data}", data)
+    card = DataCard(
+        name=about.name,
+        source=about.source,
+        splits=[("train" if split == ALL else split, patterns[split], rows) for split, rows in report.splits.items()],
+        pairs=report.pairs,
+        export={"name": export.name, "about": export.about, "page": export.documented_at, "usage": usage},
+        scale=report.scale,
+        place=(_SPOTS[report.place], report.place_because, goal_text(say, say.high)),
+        steps=steps,
+        rejects=report.rejects,
+        rejects_file=f"{about.name}.rejects.parquet" if about.single else "rejects.parquet",
+        guess=report.guess,
+        settings=about.settings.model_dump(mode="json"),
+        provenance={"command": report.command, "version": __version__, "fingerprint": about.fingerprint},
+    )
+    return data_card(card)
+
+
+def summed(parts: Sequence[Made]) -> list[dict[str, Any]]:
+    """The steps of all batches, added up verb by verb."""
+    total: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for step in part.steps:
+            known = total.setdefault(step["verb"], {**step, "rows_in": 0, "rows_out": 0, "rejected": {}, "notes": {}})
+            known["rows_in"] += step["rows_in"]
+            known["rows_out"] += step["rows_out"]
+            known["rejected"] = dict(sorted((Counter(known["rejected"]) + Counter(step["rejected"])).items()))
+            for name, value in step["notes"].items():
+                counts = isinstance(value, int) and not isinstance(value, bool)
+                known["notes"][name] = known["notes"].get(name, 0) + value if counts else value
+    return list(total.values())
+
+
+def _scale_sentence(scale: FittedScale | None) -> str:
+    if scale is None:
+        return "scores are kept as the source has them"
+    low, high = scale.values[0], scale.values[-1]
+    ends = f"{low:g} (lowest) to {high:g} (highest)"
+    if scale.is_identity:
+        return f"{ends}, as the source has them; scores outside are set aside"
+    return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}"
+
+
+def _command(about: About) -> str:
+    """The command that makes the same output again: settings that differ from their defaults are written out."""
+    plain, given = Augment().model_dump(mode="json"), about.settings.model_dump(mode="json")
+    words = []
+    for name, value in given.items():
+        if value == plain[name] or name == "format":
+            continue
+        if name in ("columns", "condition"):
+            changed = {f"{name}.{key}": each for key, each in value.items() if each != plain[name][key]}
+        else:
+            changed = {name: value}
+        words += [f"{key}={each if isinstance(each, str) else json.dumps(each)}" for key, each in changed.items()]
+    shape = [] if about.settings.format == "prefboost" else ["--format", about.settings.format]
+    return shlex.join(["prefboost", "augment", about.source, "-o", about.name, *shape, *words])

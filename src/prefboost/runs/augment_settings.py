@@ -1,0 +1,109 @@
+"""The settings of `augment`, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefboost.chat import SayGoal
+from prefboost.preferences import (
+    PAIR_STRATEGIES,
+    RELABELLINGS,
+    SCALES,
+    BestVsRandom,
+    DeclaredRange,
+    PairStrategy,
+    Relabelling,
+    RewardAugmented,
+    Scale,
+)
+from prefboost.settings import Settings, choice
+from prefboost.sources import Columns
+
+__all__ = ["Augment", "AugmentProgress", "AugmentReport", "Reject", "Watch"]
+
+Format = Literal["prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "verl"]
+
+
+class Augment(Settings):
+    """How scored preference data become goal-conditioned pairs, and in which shape they are written."""
+
+    columns: Columns = Field(Columns(), description="Columns named by the user; what is not named is guessed.")
+    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
+        BestVsRandom(), description="Which completions of a prompt are compared (arXiv 2410.08067: best, random)."
+    )
+    scale: Annotated[Scale, choice(SCALES)] | None = Field(
+        DeclaredRange(), description="How scores come onto the scale that goals are said on; none keeps any score."
+    )
+    relabel: Annotated[Relabelling, choice(RELABELLINGS)] = Field(
+        RewardAugmented(), description="Who wins under which goal (arXiv 2410.08067, section 3)."
+    )
+    condition: SayGoal = Field(SayGoal(), description="How the goal is said, and where it stands in the prompt.")
+    test_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the prompts, whole ones, that goes to a test split; folders only."
+    )
+    seed: int = Field(42, ge=0, description="Seed of the draw of test prompts.")
+    format: Format = Field("prefboost", description="Whose data the rows shall be: our own table's or a trainer's.")
+    file_type: Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"] | None = Field(
+        None, description="Type of the files in an output folder; none is parquet. A single file's name says its own."
+    )
+    tokenizer: str | None = Field(
+        None, description="Hub id or folder of the model to train, whose chat template decides place auto."
+    )
+    batch_rows: int | None = Field(
+        None, ge=1, description="Records a part, about; none makes parts of about 64 MB, which bounds the memory."
+    )
+
+
+@dataclass(frozen=True)
+class AugmentProgress:
+    """How far it is: records read, of how many (None: unknown), goal pairs written."""
+
+    records: int
+    records_total: int | None
+    goal_pairs: int
+    stage: str
+
+
+Watch = Callable[[AugmentProgress], None]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """How many rows one verb set aside for one reason."""
+
+    stage: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class AugmentReport:
+    """What `augment` did. ``counts`` and everything above it are the same however often it was interrupted."""
+
+    out: str
+    format: str
+    records: int
+    pairs: int
+    goal_pairs: int
+    splits: Mapping[str, int]
+    rejects: tuple[Reject, ...]
+    scale: str
+    place: str
+    place_because: str
+    guess: Mapping[str, Any]
+    rejects_path: str | None
+    command: str
+    seconds: float = 0.0
+    parts: int = 0
+    parts_found: int = 0
+    skipped: bool = False
+    messages: tuple[str, ...] = field(default=())
+    address: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as a JSON-able mapping."""
+        return asdict(self)

@@ -1,0 +1,183 @@
+"""A place beside an output where finished parts wait until all are there.
+
+The journal has one line for each finished part. Killed at any moment, the same command finds the parts it finished and
+goes on; the output itself appears whole, by one rename, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from prefboost.errors import Place, RunError
+
+__all__ = ["Staging", "open_staging", "replace_folder", "staging_folder"]
+
+JOURNAL = "journal.jsonl"
+
+
+class Staging:
+    """An open staging folder.
+
+    Args:
+        path: the folder.
+        key: fingerprint of everything that the parts depend on.
+        entries: finished parts by number, as their makers described them.
+        scraps: how many parts of another key were thrown away on opening.
+    """
+
+    def __init__(self, path: Path, key: str, entries: dict[int, dict[str, Any]], *, scraps: int = 0) -> None:
+        self.path = path
+        self.key = key
+        self.entries = entries
+        self.scraps = scraps
+        self.found = len(entries)
+
+    def add(self, number: int, files: Mapping[str, Path], notes: Mapping[str, Any]) -> None:
+        """Note a part as finished: its files are written and have their final names within the folder."""
+        entry = {"part": number, "files": {what: _described(path) for what, path in files.items()}, **notes}
+        with (self.path / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(entry) + "\n")
+        self.entries[number] = json.loads(json.dumps(entry))
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep something that is costly to find out again, e.g. fitted scales."""
+        with (self.path / f"{name}.json.new").open("w", encoding="utf-8") as stream:
+            json.dump(value, stream)
+        (self.path / f"{name}.json.new").replace(self.path / f"{name}.json")
+
+    def noted(self, name: str) -> Any:
+        """What `note` kept, or None."""
+        path = self.path / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def files(self, what: str) -> list[Path]:
+        """Files of one kind, in order of the parts."""
+        ordered = (self.entries[number]["files"] for number in sorted(self.entries))
+        return [self.path / files[what]["name"] for files in ordered if what in files]
+
+
+def staging_folder(out: Path) -> Path:
+    """Where the parts of an output wait."""
+    return out.with_name(f".{out.name}.partial")
+
+
+@contextlib.contextmanager
+def open_staging(out: Path, key: str) -> Iterator[Staging]:
+    """Open the staging folder of an output: finished parts of the same key are kept, others thrown away.
+
+    Raises:
+        RunError: another process is writing the same output, or the folder cannot be made.
+    """
+    folder = staging_folder(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise RunError(
+            f"cannot write here: {error.strerror}", remedy="give another output with -o", place=Place(str(out.parent))
+        ) from None
+    with lock:
+        _lock(lock, out)
+        header, entries = _read_journal(folder)
+        scraps = 0
+        if header.get("key") != key:
+            scraps = len(entries)
+            _empty(folder)
+            (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+            entries = {}
+        yield Staging(folder, key, entries, scraps=scraps)
+
+
+def replace_folder(new: Path, out: Path) -> None:
+    """Put a folder (or file) in the place of another; what stood there is deleted afterwards."""
+    old = out.with_name(f".{out.name}.old")
+    if out.exists():
+        remove(old)
+        out.rename(old)
+    new.rename(out)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """The same bytes under a second name: a hard link where the disk has them, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _lock(stream: IO[str], out: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunError(
+            "another process is writing this output", remedy="wait for it, or give another -o", place=Place(str(out))
+        ) from None
+
+
+def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+    """The key's line and the parts whose files stand as they were written. A line cut off by a kill is left out."""
+    try:
+        text = (folder / JOURNAL).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}, {}
+    whole, _, _ = text.rpartition("\n")
+    lines = []
+    for line in whole.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    if not lines or not isinstance(lines[0], dict):
+        return {}, {}
+    parts = {entry["part"]: entry for entry in lines[1:] if _stands(folder, entry)}
+    kept = [json.dumps(line) for line in (lines[0], *parts.values())]
+    _rewrite(folder / JOURNAL, "\n".join(kept) + "\n")
+    return lines[0], parts
+
+
+def _rewrite(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+def _stands(folder: Path, entry: Mapping[str, Any]) -> bool:
+    try:
+        return all(_described(folder / described["name"]) == described for described in entry["files"].values())
+    except OSError:
+        return False
+
+
+def _described(path: Path) -> dict[str, Any]:
+    check = 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            check = zlib.crc32(block, check)
+    return {"name": path.name, "bytes": path.stat().st_size, "crc32": check}
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "lock":
+            remove(path)
