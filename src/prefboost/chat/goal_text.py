@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from prefboost.chat.messages import Message
 from prefboost.settings import Settings
 
-__all__ = ["PAPER_WORDING", "Place", "SayGoal", "format_number", "goal_text", "place_goal"]
+__all__ = ["PAPER_WORDING", "Place", "SayGoal", "format_number", "goal_text", "place_goal", "print_goal", "render_wording"]
 
 PAPER_WORDING = (
     "You are an assistant that generates responses for the instruction while implicitly achieving the following target "
@@ -44,6 +44,11 @@ class SayGoal(Settings):
     low: float = Field(1.0, description="Lowest score of the scale that the wording names.")
     high: float = Field(10.0, description="Highest score of the scale; asked for at inference when no goal is given.")
     decimals: int = Field(2, ge=0, le=6, description="Goals are rounded to so many decimals; integers print bare.")
+    levels: tuple[str, ...] = Field(
+        (),
+        description="Names of equal bands of the scale, lowest first: goals print as 10 (excellent); small models "
+        "follow words sooner than digits.",
+    )
 
     @field_validator("wording")
     @classmethod
@@ -79,10 +84,27 @@ def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | No
         goal: the overall score asked for, or None where only aspects are asked for.
         aspects: aspect name -> score asked for; aspects whose score is None are left out.
     """
-    numbers = {name: format_number(v, say.decimals) for name, v in sorted((aspects or {}).items()) if v is not None}
+    numbers = {name: print_goal(say, value) for name, value in sorted((aspects or {}).items()) if value is not None}
+    return render_wording(say, None if goal is None else print_goal(say, goal), numbers)
+
+
+def print_goal(say: SayGoal, value: float) -> str:
+    """A goal as the wording prints it: the number, and its level where ``say.levels`` names some."""
+    number = format_number(value, say.decimals)
+    if not say.levels:
+        return number
+    value = round(value, say.decimals)
+    if value >= say.high:
+        return f"{number} ({say.levels[-1]})"
+    band = 0 if value <= say.low else int((value - say.low) / (say.high - say.low) * len(say.levels))
+    return f"{number} ({say.levels[min(band, len(say.levels) - 1)]})"
+
+
+def render_wording(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -> str:
+    """The wording filled with numbers that are already text (or with marks that stand for them)."""
     return _compiled(say.wording).render(
-        goal=None if goal is None else format_number(goal, say.decimals),
-        aspects=numbers,
+        goal=goal,
+        aspects=aspects,
         low=format_number(say.low, say.decimals),
         high=format_number(say.high, say.decimals),
     )

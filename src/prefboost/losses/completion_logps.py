@@ -1,0 +1,156 @@
+"""Log-probs of completions: the one forward that training, the reference and every engine of ours share.
+
+The model's body runs over padded sequences; its head runs only where a token of a completion is predicted, in chunks
+whose logits are recomputed in the backward pass. The full logits [S, L, V] never exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["completion_logps", "logps_of_tokens", "pad_sequences"]
+
+HEAD_CHUNK = 512
+"""Rows of hidden states that go through the head at once."""
+
+
+def pad_sequences(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_id: int
+) -> dict[str, Tensor]:
+    """Prompt + completion of S sequences, padded on the right to the longest.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``completion_mask`` [S, L]; the last is 1 on tokens of the completion.
+    """
+    import torch
+
+    lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
+    shape = (len(lengths), max(lengths))
+    input_ids = torch.full(shape, pad_id, dtype=torch.long)
+    attention_mask = torch.zeros(shape, dtype=torch.long)
+    completion_mask = torch.zeros(shape, dtype=torch.long)
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        input_ids[row, : lengths[row]] = torch.tensor([*prompt, *completion], dtype=torch.long)
+        attention_mask[row, : lengths[row]] = 1
+        completion_mask[row, len(prompt) : lengths[row]] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "completion_mask": completion_mask}
+
+
+def completion_logps(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor, head_chunk: int = HEAD_CHUNK
+) -> Tensor:
+    """Log-prob of each completion given its prompt, summed over the completion's tokens.
+
+    Args:
+        model: a causal language model of transformers (not wrapped).
+        input_ids: [S, L].
+        attention_mask: [S, L], 1 on real tokens, padding on the right.
+        completion_mask: [S, L], 1 on tokens whose log-prob counts; never on the first position.
+        head_chunk: rows through the head at once; changes memory, not values.
+
+    Returns:
+        [S], float32, nats; differentiable where gradients are on.
+    """
+    import torch
+
+    hidden = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
+    targets = input_ids[sequence, position + 1]
+    tokens = _token_logps(hidden[sequence, position], targets, _head_of(model), head_chunk)
+    return torch.zeros(len(input_ids), dtype=torch.float32, device=tokens.device).index_add(0, sequence, tokens)
+
+
+def logps_of_tokens(
+    model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_id: int, max_tokens: int
+) -> list[float]:
+    """Log-probs of many completions without gradient, in batches of similar length.
+
+    Args:
+        model: a causal language model of transformers; its device is used.
+        prompts: token ids, not empty.
+        completions: token ids; an empty completion has log-prob 0.
+        pad_id: any valid token id.
+        max_tokens: padded tokens a batch may have (at least one sequence is always taken).
+
+    Returns:
+        nats, in the order given.
+    """
+    import torch
+
+    found = [0.0] * len(prompts)
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        for batch in batches_by_length(
+            [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)], max_tokens
+        ):
+            padded = pad_sequences([prompts[i] for i in batch], [completions[i] for i in batch], pad_id)
+            logps = completion_logps(
+                model,
+                padded["input_ids"].to(device),
+                padded["attention_mask"].to(device),
+                padded["completion_mask"].to(device),
+            )
+            for index, logp in zip(batch, logps.tolist(), strict=True):
+                found[index] = logp
+    return found
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices in batches of similar length, longest first, each of at most ``max_tokens`` padded tokens."""
+    batches: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if room <= 0:
+            batches.append([])
+            room = max(1, max_tokens // max(1, lengths[index]))
+        batches[-1].append(index)
+        room -= 1
+    return batches
+
+
+def _token_logps(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], chunk: int) -> Tensor:
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    def of_chunk(rows: Tensor, wanted: Tensor) -> Tensor:
+        logits = head(rows).float()
+        chosen = logits.gather(-1, wanted[:, None]).squeeze(-1)
+        found: Tensor = chosen - logits.logsumexp(-1)
+        return found
+
+    parts = list(zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True))
+    if torch.is_grad_enabled() and len(parts) > 1:
+        found = [checkpoint(of_chunk, rows, wanted, use_reentrant=False) for rows, wanted in parts]
+    else:
+        found = [of_chunk(rows, wanted) for rows, wanted in parts]
+    return torch.cat(found) if found else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
+    """The output layer with whatever the architecture does to its logits (soft cap, scale)."""
+    config = model.config.get_text_config()
+    head: torch.nn.Module = model.get_output_embeddings()
+    cap = getattr(config, "final_logit_softcapping", None)
+    scale = _logit_scale(config)
+
+    def logits_of(rows: Tensor) -> Tensor:
+        logits: Tensor = head(rows)
+        logits = logits if scale == 1.0 else logits * scale
+        return logits if not cap else cap * (logits / cap).tanh()
+
+    return logits_of
+
+
+def _logit_scale(config: Any) -> float:
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if getattr(config, name, None) is not None:
+            return float(getattr(config, name))
+    divisor = getattr(config, "logits_scaling", None)
+    if divisor is None:
+        return 1.0
+    return float(divisor) if config.model_type == "hyperclovax" else 1.0 / float(divisor)

@@ -1,0 +1,143 @@
+"""Progress for people and a log for machines while a policy trains."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from transformers import TrainerCallback
+
+__all__ = ["JsonLog", "Progress", "RichProgress", "StepProgress", "read_log"]
+
+
+class Progress(Protocol):
+    """Is told how far something has come."""
+
+    def begin(self, what: str, total: int) -> None:
+        """A piece of work of ``total`` parts begins."""
+
+    def advance(self, parts: int, **facts: float) -> None:
+        """So many parts are done; facts: ``tokens`` adds to a rate, others are shown as they are."""
+
+    def end(self) -> None:
+        """The piece of work is over."""
+
+
+class RichProgress:
+    """A bar on standard error with rate and time left. Use as a context manager, or call `close`."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Bars(*columns, TextColumn("{task.fields[shown]}"), console=Console(stderr=True))
+        self._bars.start()
+        self._task: Any = None
+        self._began = 0.0
+        self._parts = 0
+        self._tokens = 0.0
+
+    def begin(self, what: str, total: int) -> None:
+        """See `Progress`."""
+        self._task = self._bars.add_task(what, total=total, shown="")
+        self._began, self._parts, self._tokens = time.monotonic(), 0, 0.0
+
+    def advance(self, parts: int, **facts: float) -> None:
+        """See `Progress`."""
+        self._parts += parts
+        self._tokens += facts.pop("tokens", 0.0)
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rates = [f"{self._parts / seconds:,.1f}/s", f"{self._tokens / seconds:,.0f} tokens/s"]
+        shown = "  ".join(rates + [f"{name} {value:.4g}" for name, value in facts.items()])
+        self._bars.update(self._task, advance=parts, shown=shown)
+
+    def end(self) -> None:
+        """See `Progress`."""
+        self._task = None
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bars.stop()
+
+    def __enter__(self) -> RichProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class StepProgress(TrainerCallback):
+    """Tells a `Progress` of every optimiser step: pairs and tokens on average over the run, and the last loss.
+
+    Args:
+        progress: is told.
+        pairs_per_step: goal pairs of a step.
+        tokens_per_pair: prompt and both completions, on average.
+    """
+
+    def __init__(self, progress: Progress, pairs_per_step: float, tokens_per_pair: float) -> None:
+        self.progress = progress
+        self.pairs_per_step = pairs_per_step
+        self.tokens_per_pair = tokens_per_pair
+        self._loss: dict[str, float] = {}
+        self._done = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin the bar at what a resumed run still has to do."""
+        pairs = round((state.max_steps - state.global_step) * self.pairs_per_step)
+        self.progress.begin("training (pairs)", pairs)
+        self._done = round(state.global_step * self.pairs_per_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Keep what is shown beside the bar."""
+        shown = {"loss": "loss", "rewards/accuracies": "accuracy"}
+        self._loss |= {short: logs[name] for name, short in shown.items() if logs and name in logs}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One step further."""
+        done = round(state.global_step * self.pairs_per_step)
+        pairs, self._done = done - self._done, done
+        self.progress.advance(pairs, tokens=pairs * self.tokens_per_pair, **self._loss)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The bar is full."""
+        self.progress.end()
+
+
+class JsonLog(TrainerCallback):
+    """Appends every log line (step, epoch, metrics) to a JSONL file; a resumed run continues it without doubles."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget lines of steps that will be done again."""
+        if not state.is_world_process_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """One line."""
+        if state.is_world_process_zero and logs:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a `JsonLog`, without a half-written last one; empty where there is no file."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,142 @@
+"""What training leaves behind: checkpoints to resume from, and a model folder that others can use as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from prefboost.chat import Place, SayGoal
+from prefboost.training.chat_template import rewrite_template
+
+__all__ = ["Provenance", "fingerprint", "last_complete", "mark_complete", "save_policy", "speak_goal"]
+
+_MARK = "complete.json"
+_LIBRARIES = ("prefboost", "torch", "transformers", "trl", "accelerate", "peft")
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Say that a checkpoint is whole; written last."""
+    (checkpoint / _MARK).write_text("{}\n", encoding="utf-8")
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The latest whole checkpoint of a folder; half-written ones, which a killed run leaves behind, are removed."""
+    found: dict[int, Path] = {}
+    for checkpoint in folder.glob("checkpoint-*") if folder.is_dir() else []:
+        if (checkpoint / _MARK).exists():
+            found[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
+        else:
+            shutil.rmtree(checkpoint)
+    return found[max(found)] if found else None
+
+
+def fingerprint(table: pa.Table) -> str:
+    """16 hex digits of a table's values and columns, whatever its chunks."""
+    digest = hashlib.sha256(repr([(field.name, str(field.type)) for field in table.schema]).encode())
+    for batch in table.combine_chunks().to_batches(max_chunksize=4096):
+        digest.update(json.dumps(batch.to_pylist(), sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the model folder says of its making.
+
+    Args:
+        settings: of the training, as they stand in a recipe.
+        data: fingerprint, counts of pairs, units, dropped and shortened rows.
+        say: how goals were said; None where none was.
+        place: where; system, user or after.
+        top: the score asked for when no goal is given; None where no goal is said.
+        top_aspects: aspect -> score asked for by itself.
+        scales: aspect -> fitted score scale ("" is the overall score).
+    """
+
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+    say: SayGoal | None = None
+    place: Place | None = None
+    top: float | None = None
+    top_aspects: Mapping[str, float] | None = None
+    scales: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What is stored as prefboost.json."""
+        return {
+            "train": dict(self.settings),
+            "data": dict(self.data),
+            "say": None if self.say is None else self.say.model_dump(),
+            "place": self.place,
+            "top": self.top,
+            "top_aspects": dict(self.top_aspects or {}),
+            "scales": {name: _plain(scale) for name, scale in (self.scales or {}).items()},
+            "versions": {name: _version(name) for name in _LIBRARIES},
+        }
+
+
+def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
+    """Rewrite the tokenizer's chat template so that the model asks for the top score by itself (in place)."""
+    if provenance.say is None or provenance.place is None:
+        return
+    own = tokenizer.chat_template
+    templates = own if isinstance(own, dict) else {"default": own}
+    rewritten = {
+        name: rewrite_template(text, provenance.say, provenance.top, provenance.top_aspects, provenance.place)
+        for name, text in templates.items()
+    }
+    tokenizer.chat_template = rewritten if isinstance(own, dict) else rewritten["default"]
+
+
+def save_policy(model: Any, tokenizer: Any, provenance: Provenance, folder: Path, *, merge: bool = True) -> Path:
+    """Write the model folder: safetensors, tokenizer with its new template, prefboost.json, model card.
+
+    Args:
+        model: unwrapped; adapters are merged and saved besides in ``adapter/``, or, with ``merge=False``, saved alone.
+        tokenizer: with the model's own template.
+        provenance: of the model.
+        folder: appears under its name only when it is complete; an earlier one is replaced.
+        merge: for models with adapters.
+    """
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    if hasattr(model, "merge_and_unload"):
+        model.save_pretrained(unfinished / "adapter" if merge else unfinished)
+        model = model.merge_and_unload() if merge else None
+    if model is not None:
+        model.save_pretrained(unfinished)
+    speak_goal(tokenizer, provenance)
+    tokenizer.save_pretrained(unfinished)
+    facts = provenance.as_json()
+    (unfinished / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (unfinished / "README.md").write_text(_model_card(facts), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder
+
+
+def _model_card(facts: Mapping[str, Any]) -> str:
+    pages = Environment(
+        loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return pages.get_template("model_card.md").render(**facts)
+
+
+def _plain(scale: Any) -> Any:
+    return scale.model_dump() if hasattr(scale, "model_dump") else scale
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,149 @@
+"""Loading what is trained, and what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prefboost.engines.packaged import model_folder
+from prefboost.errors import ModelError
+from prefboost.losses.completion_logps import completion_logps
+from prefboost.training.train_settings import Train
+
+__all__ = [
+    "Policy",
+    "add_completion_forward",
+    "check_completion_forward",
+    "load_model",
+    "load_policy",
+    "load_tokenizer",
+]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A causal language model and its tokenizer, the chat template settled."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load_policy(settings: Train) -> Policy:
+    """Load the model to train; its forward can score completions (`add_completion_forward`).
+
+    Raises:
+        ModelError: the model or its chat template cannot be loaded.
+    """
+    return Policy(load_model(settings, settings.model), load_tokenizer(settings))
+
+
+def load_tokenizer(settings: Train) -> Any:
+    """The tokenizer with the chat template that training uses.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    place = model_folder(settings.model)
+    tokenizer = _guarded(
+        settings.model,
+        lambda: AutoTokenizer.from_pretrained(
+            place, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+        ),
+    )
+    if settings.chat_template is not None:
+        tokenizer.chat_template = _template_text(settings.chat_template)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(settings: Train, name: str) -> Any:
+    """A model with the settings' number type and attention; its forward can score completions."""
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {
+        "dtype": torch.bfloat16 if settings.precision == "pure_bf16" else torch.float32,
+        "trust_remote_code": settings.trust_remote_code,
+    }
+    if settings.attention is not None:
+        options["attn_implementation"] = settings.attention
+    if name == settings.model:
+        options["revision"] = settings.revision
+    model = _guarded(name, lambda: AutoModelForCausalLM.from_pretrained(model_folder(name), **options))
+    add_completion_forward(model)
+    return model
+
+
+def add_completion_forward(model: Any) -> None:
+    """Let ``model(input_ids=, attention_mask=, completion_mask=)`` return log-probs [S] of completions.
+
+    The call goes through the model's own forward, so that wrappers (DDP, autocast, adapters) see it. Other calls
+    reach the original forward.
+    """
+    original = model.forward
+
+    @wraps(type(model).forward)
+    def forward(*args: Any, completion_mask: Tensor | None = None, **kwargs: Any) -> Any:
+        if completion_mask is None:
+            return original(*args, **kwargs)
+        return completion_logps(model, kwargs["input_ids"], kwargs["attention_mask"], completion_mask)
+
+    model.forward = forward
+
+
+def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3) -> None:
+    """Compare the log-prob of a few tokens with what the model's own logits say.
+
+    Args:
+        model: with `add_completion_forward`, not wrapped; not in training mode or without dropout.
+        ids: tokens, at least 2; the first eight are used.
+        tolerance: nats, in float32.
+
+    Raises:
+        ModelError: the architecture does something to its logits that we do not know.
+    """
+    tokens = torch.tensor([ids[:8]], device=next(model.parameters()).device)
+    with torch.inference_mode():
+        ones = torch.ones_like(tokens)
+        logits = model(input_ids=tokens, attention_mask=ones, use_cache=False).logits.float()
+        expected = logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).sum()
+        mask = ones.clone()
+        mask[:, 0] = 0
+        found = model(input_ids=tokens, attention_mask=ones, completion_mask=mask).sum()
+    scale = 1.0 if next(model.parameters()).dtype == torch.float32 else 1000.0
+    if not torch.isclose(found, expected, rtol=1e-3 * scale, atol=tolerance * scale):
+        raise ModelError(
+            f"{type(model).__name__} changes its logits in a way that is not known here: log-prob {float(found):.4f} "
+            f"by its body and head, {float(expected):.4f} by its own logits",
+            remedy="report the architecture; its output layer needs a line in losses/completion_logps.py",
+        )
+
+
+def _template_text(template: str) -> str:
+    if "{" in template or "\n" in template:
+        return template
+    path = Path(template)
+    if not path.is_file():
+        raise ModelError(
+            f"chat_template {template!r} is neither Jinja text nor a file", remedy="give the path of a .jinja file"
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def _guarded(name: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"cannot load the model {name!r}: {lines[0][:300]}",
+            remedy="give a folder with config.json and weights, a hub id you may read, or package:NAME",
+        ) from error

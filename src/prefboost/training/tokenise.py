@@ -1,0 +1,182 @@
+"""Goal pairs to token ids, a unit (all views of one pair) at a time, with every lost or shortened row counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from prefboost.chat import SayGoal, goal_text
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import DataError, Place
+
+__all__ = ["NUMBERS", "Limits", "Tokenised", "tokenise"]
+
+NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distance_rejected")
+"""Numbers that travel with every view to the loss and the log; null where the data have none."""
+
+_REQUIRED = ("pair_id", "prompt_id", "prompt", "chosen", "rejected")
+_ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most tokens of a prompt, and of prompt and completion together; None is no limit."""
+
+    max_length: int | None
+    max_prompt_length: int | None
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Units as token ids.
+
+    Args:
+        units: one row a unit: unit_id, prompt_id, and lists with one item a view: view, prompt_ids, chosen_ids,
+            rejected_ids and the ``NUMBERS``.
+        rows: rows that went in.
+        dropped: reason -> rows that are not in ``units``.
+        shortened: what was cut -> rows.
+    """
+
+    units: pa.Table
+    rows: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    shortened: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def views(self) -> int:
+        """Rows that are trained on."""
+        return self.rows - sum(self.dropped.values())
+
+
+def tokenise(
+    pairs: pa.Table, encoder: ChatEncoder, limits: Limits, *, say: SayGoal | None = None, by_unit: bool = True
+) -> Tokenised:
+    """Token ids of every goal pair.
+
+    Args:
+        pairs: GoalPairs, conditioned: the goal already stands in the prompt.
+        encoder: of the policy's tokenizer.
+        limits: too long prompts lose tokens from the left. Where the goal's text would be lost, what stands from the
+            beginning to the end of that text is kept instead, if it fits. Too long completions lose their end.
+        say: how the goal was said; needed to find its text in too long prompts.
+        by_unit: False makes each row a unit of its own (for experiments).
+
+    Returns:
+        the units. If one view of a unit cannot be used, the whole unit is dropped, so that no view is left without
+        its twin.
+
+    Raises:
+        DataError: a column is missing.
+        ModelError: the chat template cannot render the messages.
+    """
+    _check_columns(pairs)
+    units: dict[str, list[dict[str, Any]]] = {}
+    bad: dict[str, str] = {}
+    shortened: Counter[str] = Counter()
+    for row in _rows(pairs):
+        unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
+        view = _encode(row, encoder, limits, _goal_of(row, say), shortened)
+        units.setdefault(unit_id, []).append(view)
+        reason = _unusable(view)
+        if reason:
+            bad.setdefault(unit_id, reason)
+    dropped: Counter[str] = Counter()
+    for unit_id, reason in bad.items():
+        dropped[reason] += len(units.pop(unit_id))
+    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), dict(shortened))
+
+
+def _check_columns(pairs: pa.Table) -> None:
+    for name in _REQUIRED:
+        if name not in pairs.column_names:
+            raise DataError(
+                f"training needs a column {name!r}, found {', '.join(pairs.column_names) or 'none'}",
+                remedy="make goal pairs with pair, relabel and condition (prefboost augment does all three)",
+                place=Place(column=name),
+            )
+
+
+def _rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in pairs.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
+        return None
+    return goal_text(say, row.get("goal"), aspects)
+
+
+def _encode(
+    row: Mapping[str, Any], encoder: ChatEncoder, limits: Limits, goal: str | None, shortened: Counter[str]
+) -> dict[str, Any]:
+    prompt_text = encoder.prompt_text(row["prompt"])
+    prompt_ids = encoder.encode([prompt_text])[0]
+    sides = {
+        side: encoder.completion_ids(prompt_text, prompt_ids, encoder.whole_text(row["prompt"], row[side]))
+        for side in ("chosen", "rejected")
+    }
+    if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
+        shortened["prompt"] += 1
+        prompt_ids = _shorten_prompt(encoder, prompt_text, prompt_ids, goal, limits.max_prompt_length)
+    if limits.max_length:
+        room = max(0, limits.max_length - len(prompt_ids))
+        for side, ids in sides.items():
+            shortened[side] += len(ids) > room
+            sides[side] = ids[:room]
+    return {
+        "prompt_id": row["prompt_id"],
+        "view": row.get("view") or "plain",
+        "prompt_ids": prompt_ids,
+        "chosen_ids": sides["chosen"],
+        "rejected_ids": sides["rejected"],
+        **{name: row.get(name) for name in NUMBERS},
+    }
+
+
+def _shorten_prompt(
+    encoder: ChatEncoder, prompt_text: str, prompt_ids: list[int], goal: str | None, limit: int
+) -> list[int]:
+    """The last ``limit`` tokens; or everything up to the goal's end, then as many of the last tokens as fit."""
+    start = prompt_text.find(goal) if goal else -1
+    if goal and start >= 0:
+        before = len(encoder.encode([prompt_text[:start]])[0])
+        head = len(encoder.encode([prompt_text[: start + len(goal)]])[0])
+        if before < len(prompt_ids) - limit and head < limit:
+            return prompt_ids[:head] + prompt_ids[len(prompt_ids) - (limit - head) :]
+    return prompt_ids[-limit:]
+
+
+def _unusable(view: Mapping[str, Any]) -> str | None:
+    if not view["prompt_ids"]:
+        return "the prompt has no tokens"
+    if not view["chosen_ids"] or not view["rejected_ids"]:
+        return "a completion has no tokens within max_length"
+    if view["chosen_ids"] == view["rejected_ids"]:
+        return "the two completions are equal within max_length"
+    return None
+
+
+_LISTS: dict[str, pa.DataType] = {
+    "view": pa.list_(pa.string()),
+    "prompt_ids": pa.list_(pa.list_(pa.int32())),
+    "chosen_ids": pa.list_(pa.list_(pa.int32())),
+    "rejected_ids": pa.list_(pa.list_(pa.int32())),
+    **{name: pa.list_(pa.float64()) for name in NUMBERS},
+}
+
+
+def _as_table(units: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.Table:
+    columns: dict[str, pa.Array] = {
+        "unit_id": pa.array(list(units), pa.string()),
+        "prompt_id": pa.array([views[0]["prompt_id"] for views in units.values()], pa.string()),
+    }
+    for name, dtype in _LISTS.items():
+        columns[name] = pa.array([[view[name] for view in views] for views in units.values()], dtype)
+    return pa.table(columns)

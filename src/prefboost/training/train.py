@@ -1,0 +1,360 @@
+"""`train`: goal pairs in, a policy that can be asked for a score out."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefboost.chat import Place, SayGoal, goal_text
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import MissingExtra, MissingScores, ModelError, RunError
+from prefboost.settings import kind_of
+from prefboost.training.tokenise import Limits, Tokenised, tokenise
+from prefboost.training.train_settings import Train
+
+if TYPE_CHECKING:
+    from prefboost.training.callbacks import Progress
+    from prefboost.training.checkpoint import Provenance
+    from prefboost.training.policy import Policy
+    from prefboost.training.preference_trainer import Data, PreferenceTrainer
+    from prefboost.training.units import Plan
+
+__all__ = ["TrainReport", "train"]
+
+MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What training did.
+
+    Args:
+        model: folder of the trained model.
+        steps: optimiser steps in all.
+        units: units trained on.
+        pairs: goal pairs (views) trained on.
+        tokens: tokens of one pass, prompts counted once a completion.
+        seconds: wall time of this call.
+        dropped: reason -> rows left out.
+        shortened: what was cut -> rows.
+        metrics: of the last line of the log, and of the last evaluation (``eval_*``).
+        resumed_from: step at which this call took up the work; 0 for a fresh run.
+    """
+
+    model: str
+    steps: int
+    units: int
+    pairs: int
+    tokens: int
+    seconds: float
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    shortened: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    resumed_from: int = 0
+
+
+def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
+    pairs: pa.Table,
+    settings: Train,
+    out: Path,
+    *,
+    eval_pairs: pa.Table | None = None,
+    say: SayGoal | None = None,
+    scales: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train a policy on goal pairs. The same call after a kill takes up the work at the last whole checkpoint.
+
+    Args:
+        pairs: GoalPairs after `condition`, as Arrow.
+        settings: how to train.
+        out: run folder; gets model/, train_log.jsonl, train_report.json, and checkpoints while training.
+        eval_pairs: pairs to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
+        say: how goals are said in ``pairs``; the saved model then asks for the top score by itself.
+        scales: fitted score scales of the data, stored with the model.
+        progress: is told how far it has come.
+
+    Raises:
+        RunError: ``out`` holds another run, or a loss is not finite.
+        ModelError: the model or its chat template cannot be used.
+        DataError: no usable pair is left.
+    """
+    _check_installed()
+    started = time.monotonic()
+    say = say if say is None or _says_goals(pairs) else None
+    identity = _identity(pairs, eval_pairs, settings, say)
+    finished = _begin(out, identity)
+    if finished is not None:
+        return finished
+    from transformers.utils.logging import disable_progress_bar
+
+    from prefboost.training.policy import load_policy
+
+    disable_progress_bar()
+    policy = load_policy(settings)
+    encoder = ChatEncoder(policy.tokenizer)
+    tokenised, data, plan = _prepare(pairs, eval_pairs, settings, encoder, say)
+    place = None if say is None else _place_in(pairs, say)
+    provenance = _provenance(settings, identity, tokenised, (say, place, scales), pairs)
+    trainer = _trainer(policy, data, settings, plan, out, progress)
+    resumed_from = _run(trainer, out)
+    metrics = _last_metrics(trainer, out)
+    report = TrainReport(
+        model=str(out / MODEL),
+        steps=trainer.state.global_step,
+        units=len(data.train),
+        pairs=sum(len(views) for views in data.train["view"]),
+        tokens=_tokens(data.train),
+        seconds=time.monotonic() - started,
+        dropped=tokenised.dropped,
+        shortened=tokenised.shortened,
+        metrics=metrics,
+        resumed_from=resumed_from,
+    )
+    _finish(trainer, policy, provenance, report, out)
+    return report
+
+
+def _check_installed() -> None:
+    import importlib.util
+
+    for library in ("torch", "transformers", "trl", "accelerate", "peft"):
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtra(library, "train")
+
+
+def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say: SayGoal | None) -> dict[str, Any]:
+    from prefboost.training.checkpoint import fingerprint
+
+    return {
+        "train": settings.model_dump(mode="json"),
+        "data": fingerprint(pairs),
+        "eval_data": None if eval_pairs is None else fingerprint(eval_pairs),
+        "say": None if say is None else say.model_dump(mode="json"),
+    }
+
+
+def _begin(out: Path, identity: Mapping[str, Any]) -> TrainReport | None:
+    """Claim the folder for this run; returns the report if it has been finished before.
+
+    Raises:
+        RunError: the folder belongs to a run with other settings or data.
+    """
+    begun = out / BEGUN
+    if begun.exists():
+        earlier = json.loads(begun.read_text(encoding="utf-8"))
+        changed = [key for key in identity if earlier.get(key) != identity[key]]
+        if changed:
+            raise RunError(
+                f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
+                remedy="choose another folder, or delete this one",
+            )
+        if (out / REPORT).exists() and (out / MODEL).is_dir():
+            return TrainReport(**json.loads((out / REPORT).read_text(encoding="utf-8")))
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = begun.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(begun)
+    return None
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    before, after = earlier.get("train") or {}, now["train"]
+    found = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
+    return f" ({'; '.join(found[:5])})" if found else ""
+
+
+def _prepare(
+    pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, encoder: ChatEncoder, say: SayGoal | None
+) -> tuple[Tokenised, Data, Plan]:
+    """Token ids, the eval split, and how steps are laid out."""
+    import os
+
+    from datasets import Dataset
+
+    from prefboost.training.preference_trainer import Data
+    from prefboost.training.units import plan_steps, split_by_prompt
+
+    if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
+        raise MissingScores(
+            f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
+            remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
+        )
+    limits = Limits(settings.max_length, settings.max_prompt_length)
+    by_unit = settings.order == "units"
+    tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
+    units, aside = tokenised.units, None
+    if eval_pairs is not None:
+        aside = tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit).units
+    elif settings.eval_fraction:
+        units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
+    views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
+    whole = getattr(settings.loss, "whole_batch", False)
+    plan = plan_steps(
+        units.num_rows,
+        views,
+        settings.batch_size,
+        settings.batch_size if whole else settings.micro_batch,
+        devices=int(os.environ.get("WORLD_SIZE", "1")),
+        epochs=settings.epochs,
+    )
+    return tokenised, Data(Dataset(units), None if aside is None else Dataset(aside)), plan
+
+
+def _column(pairs: pa.Table, name: str) -> pa.ChunkedArray:
+    return pairs[name] if name in pairs.column_names else pa.chunked_array([pa.nulls(pairs.num_rows)])
+
+
+def _goal_columns(pairs: pa.Table) -> list[str]:
+    return [name for name in pairs.column_names if name == "goal" or name.startswith("goal.")]
+
+
+def _says_goals(pairs: pa.Table) -> bool:
+    return any(pairs[name].null_count < pairs.num_rows for name in _goal_columns(pairs))
+
+
+def _place_in(pairs: pa.Table, say: SayGoal) -> Place:
+    """Where the goal stands in the prompts (``auto`` has been resolved when they were conditioned).
+
+    Raises:
+        ModelError: the goal's text is in no message of the first prompt with a goal.
+    """
+    for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
+        aspects = {name.removeprefix("goal."): row[name] for name in _goal_columns(pairs) if name != "goal"}
+        if row.get("goal") is None and not any(value is not None for value in aspects.values()):
+            continue
+        text = goal_text(say, row.get("goal"), aspects)
+        roles = {"system": "system", "user": "user"}
+        for message in row["prompt"]:
+            own = message["content"]
+            if message["role"] in roles and text in own:
+                in_front = own.startswith(text)
+                return "system" if message["role"] == "system" else "user" if in_front else "after"
+        raise ModelError(
+            f"the goal's text is not in the prompt of pair {row['pair_id']!r}: {text[:80]!r}",
+            remedy="give the SayGoal with which the pairs were conditioned",
+        )
+    return "system"
+
+
+def _provenance(
+    settings: Train,
+    identity: Mapping[str, Any],
+    tokenised: Tokenised,
+    goals: tuple[SayGoal | None, Place | None, Mapping[str, Any] | None],
+    pairs: pa.Table,
+) -> Provenance:
+    from prefboost.training.checkpoint import Provenance
+
+    say, place, scales = goals
+    asked = [name for name in _goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
+    high = None if say is None else say.high
+    return Provenance(
+        settings=identity["train"],
+        data={
+            "fingerprint": identity["data"],
+            "rows": tokenised.rows,
+            "pairs": tokenised.views,
+            "units": tokenised.units.num_rows,
+            "dropped": tokenised.dropped,
+            "shortened": tokenised.shortened,
+        },
+        say=say,
+        place=place,
+        top=high if "goal" in asked else None,
+        top_aspects={name.removeprefix("goal."): high for name in asked if name != "goal" and high is not None},
+        scales=scales,
+    )
+
+
+def _trainer(
+    policy: Policy, data: Data, settings: Train, plan: Plan, out: Path, progress: Progress | None
+) -> PreferenceTrainer:
+    from transformers import PrinterCallback
+
+    from prefboost.training.callbacks import JsonLog, StepProgress
+    from prefboost.training.policy import check_completion_forward
+    from prefboost.training.preference_trainer import PreferenceTrainer, configure
+
+    check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
+    callbacks: list[Any] = [JsonLog(out / LOG)]
+    if progress is not None:
+        views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
+        per_unit = views / len(data.train)
+        callbacks.append(StepProgress(progress, plan.units_per_step * per_unit, _tokens(data.train) / views))
+    options: dict[str, Any] = {"callbacks": callbacks, "progress": progress}
+    if settings.lora is not None:
+        options["peft_config"] = _adapters(settings)
+    config = configure(settings, plan, out, evaluates=data.evaluation is not None)
+    trainer = PreferenceTrainer(policy, data, settings, config, out, **options)
+    trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
+    return trainer
+
+
+def _adapters(settings: Train) -> Any:
+    from peft import LoraConfig, TaskType
+
+    lora = settings.lora
+    assert lora is not None
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+    )
+
+
+def _run(trainer: PreferenceTrainer, out: Path) -> int:
+    """Train to the end; returns the step at which a resumed run began."""
+    from prefboost.training.checkpoint import last_complete
+
+    with trainer.accelerator.main_process_first():
+        checkpoint = last_complete(out / "checkpoints")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.eval_dataset is not None and trainer.state.global_step % (trainer.args.eval_steps or math.inf):
+        trainer.evaluate()
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _last_metrics(trainer: PreferenceTrainer, out: Path) -> dict[str, float]:
+    """The last numbers of every kind."""
+    from prefboost.training.callbacks import read_log
+
+    found: dict[str, float] = {}
+    for line in read_log(out / LOG):
+        found |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
+    return found
+
+
+def _tokens(units: Any) -> int:
+    table = units.data.table
+    count = {name: _flat_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    return 2 * count["prompt_ids"] + count["chosen_ids"] + count["rejected_ids"]
+
+
+def _flat_length(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(pc.list_value_length(pc.list_flatten(column))).as_py() or 0)
+
+
+def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, report: TrainReport, out: Path) -> None:
+    """Save the model, then the report, then remove what was only needed to resume."""
+    import shutil
+
+    from prefboost.training.checkpoint import save_policy
+
+    if not trainer.accelerator.is_main_process:
+        return
+    lora = trainer.settings.lora
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=lora is None or lora.merge)
+    (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)

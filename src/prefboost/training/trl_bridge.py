@@ -1,0 +1,131 @@
+"""The only file that touches TRL's insides. An upgrade that changes them fails `tests/training/test_trl_bridge.py`.
+
+What is taken from TRL 1.16's DPOTrainer: model preparation (adapters, dropout off, gradient checkpointing), the loop,
+distribution, checkpoints and logging of transformers' Trainer beneath it. What is ours is decided in the five methods
+that subclasses of `BridgedTrainer` fill in; TRL's own tokenisation, reference pass, loss and metrics never run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from trl import DPOConfig, DPOTrainer
+
+__all__ = ["OVERRIDDEN", "BridgedTrainer", "hash_of_weights", "trainer_config"]
+
+OVERRIDDEN = (
+    "_prepare_dataset",
+    "_precompute_ref_logps",
+    "_get_train_sampler",
+    "_get_num_items_in_batch",
+    "_save_checkpoint",
+    "_send_telemetry",
+    "create_model_card",
+    "compute_loss",
+    "log",
+)
+"""Methods of DPOTrainer and its bases that are replaced here; each must exist there with the parameters used."""
+
+
+def hash_of_weights(model: torch.nn.Module) -> str:
+    """A hash of all weights, the same in every process."""
+    from trl.trainer.utils import hash_module
+
+    found: str = hash_module(model)
+    return found
+
+
+class BridgedTrainer(DPOTrainer):
+    """TRL's DPOTrainer over units: five hooks decide what is trained, everything else stays TRL's."""
+
+    loss_is_scaled_for_ga = True
+
+    def units_with_reference(self, units: Dataset, name: str) -> Dataset:
+        """Hook: the units with ref_chosen and ref_rejected, or unchanged; called before the first step."""
+        raise NotImplementedError
+
+    def unit_sampler(self) -> Sampler[int]:
+        """Hook: the order of units."""
+        raise NotImplementedError
+
+    def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """Hook: losses [V] of a collated batch."""
+        raise NotImplementedError
+
+    def after_checkpoint(self) -> None:
+        """Hook: a checkpoint has been written completely."""
+        raise NotImplementedError
+
+    def watched(self) -> dict[str, list[float]]:
+        """The numbers to be averaged in the next line of the log, by metric; cleared when they are logged."""
+        found: dict[str, list[float]] = self._metrics["train" if self.model.training else "eval"]
+        return found
+
+    def current_epoch(self) -> int:
+        """The pass over the units that is running, from 0."""
+        return int(round(self.state.epoch or 0.0, 6))
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Sum of the losses over the views of the whole optimiser step, or their mean in evaluation."""
+        if return_outputs:
+            raise NotImplementedError("losses on log-probs have no logits to return; set prediction_loss_only=True")
+        losses = self.loss_of_batch(model, inputs)
+        if num_items_in_batch is None:
+            return losses.mean()
+        return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with what every process watched."""
+        mine = self.watched()
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            shares = gather_object([dict(mine)])
+            mine.clear()
+            for share in shares:
+                for name, numbers in share.items():
+                    mine.setdefault(name, []).extend(numbers)
+        super().log(logs, start_time)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Ours is written with the final checkpoint."""
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        return self.units_with_reference(dataset, name)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self.unit_sampler()
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+        """Views of the optimiser step, over all processes."""
+        views = torch.tensor(sum(len(batch["views"]) for batch in batch_samples), device=device)
+        total: torch.Tensor = self.accelerator.gather(views).sum()
+        return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.after_checkpoint()
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent anywhere."""
+
+
+def trainer_config(**fields: Any) -> DPOConfig:
+    """TRL's configuration for units: TRL neither tokenises, truncates, loads a reference nor drops columns."""
+    return DPOConfig(
+        precompute_ref_log_probs=True,  # so that no second model is loaded; `_precompute_ref_logps` is ours
+        remove_unused_columns=False,
+        prediction_loss_only=True,
+        max_length=None,
+        disable_dropout=True,
+        dataloader_drop_last=False,
+        **fields,
+    )

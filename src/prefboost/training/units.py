@@ -1,0 +1,110 @@
+"""Sampling of units: which units an optimiser step holds, in which order, and which prompts are set aside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch.utils.data import Sampler
+
+from prefboost.errors import DataError, SettingsError
+
+__all__ = ["Plan", "UnitSampler", "plan_steps", "split_by_prompt"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How units are laid out over steps.
+
+    Args:
+        units_per_step: units of one optimiser step, over all devices.
+        micro_batch: units a device holds at once.
+        accumulation: micro-batches a device adds up before it steps.
+        steps: optimiser steps in all.
+        steps_per_epoch: optimiser steps of one pass over the units.
+    """
+
+    units_per_step: int
+    micro_batch: int
+    accumulation: int
+    steps: int
+    steps_per_epoch: int
+
+
+def plan_steps(
+    units: int, views: int, batch_size: int, micro_batch: int, *, devices: int = 1, epochs: float = 1.0
+) -> Plan:
+    """Lay out units so that a step has about ``batch_size`` views and every micro-batch is full.
+
+    Args:
+        units: how many there are (>= 1).
+        views: rows in them.
+        batch_size: views a step, over all devices.
+        micro_batch: most units a device may hold at once.
+        devices: processes.
+        epochs: passes.
+
+    Raises:
+        DataError: there are no units.
+        SettingsError: fewer units a step than devices.
+    """
+    if not units:
+        raise DataError("there is no pair to train on", remedy="see the counts of dropped rows, or give more data")
+    wanted = min(units, max(1, round(batch_size * units / views)))
+    per_device = wanted // devices
+    if not per_device:
+        raise SettingsError(
+            f"batch_size {batch_size} is {wanted} units, fewer than the {devices} devices",
+            remedy="raise batch_size, or use fewer devices",
+        )
+    micro = next(size for size in range(min(micro_batch, per_device), 0, -1) if per_device % size == 0)
+    steps_per_epoch = math.ceil(math.ceil(units / (micro * devices)) / (per_device // micro))
+    return Plan(
+        units_per_step=per_device * devices,
+        micro_batch=micro,
+        accumulation=per_device // micro,
+        steps=max(1, math.ceil(epochs * steps_per_epoch)),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+class UnitSampler(Sampler[int]):
+    """A seeded permutation of the units, another one each epoch, the same on every rank and after a resume.
+
+    Args:
+        units: how many there are.
+        seed: of the permutations.
+        epoch: says which pass is running (from 0).
+    """
+
+    def __init__(self, units: int, seed: int, epoch: Callable[[], int]) -> None:
+        self.units = units
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.units
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.units)
+        return iter(order.tolist())
+
+
+def split_by_prompt(units: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:
+    """Set a share of the prompts aside; all units of a prompt stay together.
+
+    Returns:
+        units to train on, units to evaluate on (None where ``fraction`` is 0 or there is but one prompt).
+    """
+    prompts = sorted(set(units["prompt_id"].to_pylist()))
+    if not fraction or len(prompts) < 2:
+        return units, None
+    count = min(len(prompts) - 1, max(1, round(fraction * len(prompts))))
+    chosen = np.random.default_rng([seed, 0xE7A1]).choice(len(prompts), size=count, replace=False)
+    aside = {prompts[index] for index in chosen}
+    mask = pa.array([prompt in aside for prompt in units["prompt_id"].to_pylist()])
+    return units.filter(pc.invert(mask)), units.filter(mask)

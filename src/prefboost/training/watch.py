@@ -1,0 +1,62 @@
+"""What is watched while a policy learns: rewards, accuracy per view, and log-probs per score bucket."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from prefboost.losses import LossOutput, PairLogps
+
+__all__ = ["observe"]
+
+VIEW_NAMES = {"chosen": "goal_high", "rejected": "goal_low"}
+"""A view is named after the completion whose score is asked for; in the log it is the higher or the lower goal."""
+
+
+def observe(
+    output: LossOutput, pairs: PairLogps, batch: Mapping[str, Any], score_buckets: Sequence[float]
+) -> dict[str, list[float]]:
+    """One number a view for each metric, to be averaged over views.
+
+    Returns:
+        ``rewards/*`` and ``accuracy/*`` (accuracy: the chosen completion has the higher implicit reward), ``logps/*``
+        (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
+    """
+    with torch.no_grad():
+        chosen, rejected = output.reward_chosen.double(), output.reward_rejected.double()
+        right = (chosen > rejected).double().tolist()
+        found: dict[str, list[float]] = {
+            "rewards/chosen": chosen.tolist(),
+            "rewards/rejected": rejected.tolist(),
+            "rewards/margins": (chosen - rejected).tolist(),
+            "rewards/accuracies": right,
+            "logps/chosen": pairs.chosen.double().tolist(),
+            "logps/rejected": pairs.rejected.double().tolist(),
+        }
+        by_view: dict[str, list[float]] = defaultdict(list)
+        for view, hit in zip(batch["views"], right, strict=True):
+            by_view[f"accuracy/{VIEW_NAMES.get(view, view)}"].append(hit)
+        found.update(by_view)
+        for side in ("chosen", "rejected"):
+            reference = getattr(pairs, f"ref_{side}")
+            if reference is not None:
+                change = (getattr(pairs, side) - reference).tolist()
+                found.update(_by_score(change, batch[f"score_{side}"].tolist(), f"logp_change/{side}", score_buckets))
+    return found
+
+
+def _by_score(
+    values: Sequence[float], scores: Sequence[float], name: str, buckets: Sequence[float]
+) -> dict[str, list[float]]:
+    edges = [-float("inf"), *sorted(buckets), float("inf")]
+    found: dict[str, list[float]] = defaultdict(list)
+    for low, high in pairwise(edges):
+        label = (
+            f"{name}_score{f'>={low:g}' if low > -float('inf') else ''}{f'<{high:g}' if high < float('inf') else ''}"
+        )
+        found[label] += [value for value, score in zip(values, scores, strict=True) if low <= score < high]
+    return {label: numbers for label, numbers in found.items() if numbers}
