@@ -45,12 +45,15 @@ def settings_page() -> str:
         "A recipe is a tree of these; the same objects are the arguments of the library's functions.",
     ]
     lines += [f"`prefboost explain PATH` prints one entry. Shipped recipes: {', '.join(shipped_names())}.", ""]
-    lines += section("", Recipe)
+    lines += section("", Recipe, "", set())
     return "\n".join(lines)
 
 
-def section(path: str, cls: type[Settings], kind: str = "") -> Iterator[str]:
-    """A heading, a table of settings, and the sections of what stands below."""
+def section(path: str, cls: type[Settings], kind: str, seen: set[type[Settings]]) -> Iterator[str]:
+    """A heading, a table of settings, and what stands below; a class is described once, where it is first met."""
+    if cls in seen:
+        return
+    seen.add(cls)
     heading = f"{path} = {kind}" if kind else path or "the recipe"
     yield from (f"{'###' if kind else '##'} {heading}", "", escaped(summary_of(cls)), "")
     settings = [each for each in settings_of(cls) if each.name != "kind"]
@@ -62,16 +65,16 @@ def section(path: str, cls: type[Settings], kind: str = "") -> Iterator[str]:
         below = f"{path}.{each.name}" if path else each.name
         if each.arms:
             for name, arm in each.arms.items():
-                yield from section(below, arm, name)
+                yield from section(below, arm, name, seen)
         else:
             for inner in each.classes:
-                yield from section(below, inner)
+                yield from section(below, inner, "", seen)
 
 
 def row(each: Setting) -> str:
     """One line of a table of settings."""
     default = f"`{each.default}`" if each.default else "must be given"
-    holds = f"kind: {', '.join(each.arms)}" if each.arms else each.holds
+    holds = each.holds.replace("kind", f"kind: {', '.join(each.arms)}", 1) if each.arms else each.holds
     return f"| `{each.name}` | {escaped(holds)} | {escaped(default)} | {escaped(each.description)} |"
 
 

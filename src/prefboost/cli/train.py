@@ -79,10 +79,12 @@ def _print_counts(counts: Mapping[str, int]) -> None:
 
 
 def _print_report(report: TrainReport, folder: Path) -> None:
+    from prefboost.runs.run import Run
+
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} goal pairs in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
-    _print_counts(report.dropped)
-    wanted: Sequence[str] = ("loss", "reward_accuracy", "eval_loss", "eval_reward_accuracy")
+    _print_counts({**Run(folder).notes("pairs").get("rejected", {}), **report.dropped})
+    wanted: Sequence[str] = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
     shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
     print("  ".join(shown) if shown else f"log: {folder / 'train_log.jsonl'}")
     print(f"model: {report.model}")
