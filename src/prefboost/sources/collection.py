@@ -29,6 +29,10 @@ from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMP
 __all__ = ["Collection", "File", "Source"]
 
 
+SAMPLE_ROWS = 2_000
+"""How many records the guess is made from."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where preference data come from; anyone's settings class with these two plugs in."""
@@ -153,7 +157,7 @@ def _find(source: Collection) -> Reader:
 def _sample(reader: Reader) -> pl.DataFrame:
     """The first records, for the guess; lines set aside on the way are counted later."""
     first = None
-    for batch in reader.batches(None, None):
+    for batch in reader.batches(None, SAMPLE_ROWS):
         if batch.frames:
             return max(batch.frames, key=lambda frame: frame.height)
         first = batch.rejects["found"][0] if first is None and batch.rejects.height else first

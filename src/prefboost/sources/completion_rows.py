@@ -87,11 +87,8 @@ def _one_at_least() -> pl.Expr:
 
 def _unusable(frame: pl.DataFrame, layout: Layout, lists: pl.Series) -> pl.DataFrame:
     """Records whose completions have another type than the rest of the source."""
-    wrong = (
-        pl.when(pl.col("c").is_null())
-        .then(pl.lit("has no completions"))
-        .otherwise(pl.lit("has completions of an unexpected type"))
-    )
+    odd = pl.lit("has completions of an unexpected type")
+    wrong = pl.when(pl.col("c").is_null()).then(pl.lit("has no completions")).otherwise(odd)
     shown = lists.to_frame("c").select(wrong).to_series()
     known = with_fault(prompt_rows(frame, layout), {"record": shown})
     return _with_completions(known.with_columns(pl.lit(0, dtype=pl.Int64).alias(INDEX)), known.select("row"), layout)

@@ -66,7 +66,7 @@ def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
         if found is not None:
             return found
     nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
-    present = NOT_TEXT if dtype != pl.Null and dtype != pl.List(pl.Null) else "is missing"
+    present = "has no messages" if dtype == pl.List(pl.Null) else NOT_TEXT
     return nothing, _where(values.is_null(), "is missing", present)
 
 

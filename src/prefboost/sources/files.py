@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
-from prefboost.sources.json_lines import parse_block
+from prefboost.sources.json_lines import frames_by_kind, parse_block
 from prefboost.sources.raw import ROW, RawBatch, line_rejects
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
 
@@ -56,7 +56,11 @@ class ParquetReader:
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
             vast = max((group.total_byte_size for group in groups), default=0) > 8 * BATCH_BYTES
-            frames = self._arrow(columns, step) if vast else self._slices(columns, step, metadata.num_rows)
+            frames = (
+                self._arrow(columns, step)
+                if vast
+                else self._slices(columns, _spans([group.num_rows for group in groups], step))
+            )
             first = 0
             for frame in frames:
                 yield RawBatch((_numbered(frame, first),))
@@ -64,11 +68,11 @@ class ParquetReader:
         except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise _unreadable(self.path, "Parquet", error) from error
 
-    def _slices(self, columns: Sequence[str] | None, step: int, height: int) -> Iterator[pl.DataFrame]:
+    def _slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
         scan = pl.scan_parquet(self.path, glob=False)
         wanted = scan if columns is None else scan.select(columns)
-        for offset in range(0, height, step):
-            yield wanted.slice(offset, step).collect()
+        for offset, length in spans:
+            yield wanted.slice(offset, length).collect()
 
     def _arrow(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
         """For row groups too large to decode at once; slower, and the text has to be validated."""
@@ -158,7 +162,9 @@ class JsonReader:
 
 @dataclass(frozen=True)
 class CsvReader:
-    """Comma- or tab-separated text with a header. Cells are text; those that hold JSON lists are decoded."""
+    """Comma- or tab-separated text with a header. Cells are text; columns whose first cell is a JSON list
+    of objects (messages, completions) are decoded.
+    """
 
     path: str
     delimiter: str
@@ -168,35 +174,53 @@ class CsvReader:
         lines = csv_rows(Path(self.path), self.delimiter)
         _, header = next(lines, (0, []))
         _refuse_duplicates(header, self.path)
-        first, size = 0, 0
-        good: list[tuple[int, list[str]]] = []
-        bad: list[tuple[int, int, str, str]] = []
+        row, size = 0, 0
+        held: list[tuple[int, int, list[str]]] = []
+        lists: set[str] | None = None
         for line, cells in lines:
             if not cells:
                 continue
-            row = first + len(good) + len(bad)
-            wrong = f"{len(cells)} cells where the header has {len(header)}"
-            if len(cells) == len(header):
-                good.append((row, cells))
-            else:
-                bad.append((row, line, wrong, self.delimiter.join(cells)[:160]))
+            if lists is None:
+                lists = {name for name, cell in zip(header, cells, strict=False) if _json_list(cell) is not None}
+            held.append((row, line, cells))
+            row += 1
             size += sum(map(len, cells))
-            if size > BATCH_BYTES or len(good) + len(bad) >= (rows or MOST_ROWS):
-                yield self._batch(header, good, bad)
-                first, size, good, bad = row + 1, 0, [], []
-        if good or bad:
-            yield self._batch(header, good, bad)
+            if size > BATCH_BYTES or len(held) >= (rows or MOST_ROWS):
+                yield self._batch(header, held, lists)
+                size, held = 0, []
+        if held:
+            yield self._batch(header, held, lists or set())
 
-    def _batch(
-        self, header: list[str], good: list[tuple[int, list[str]]], bad: list[tuple[int, int, str, str]]
-    ) -> RawBatch:
+    def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]], lists: set[str]) -> RawBatch:
+        bad = [
+            (row, line, f"{len(cells)} cells where the header has {len(header)}", self.delimiter.join(cells)[:160])
+            for row, line, cells in rows
+            if len(cells) != len(header)
+        ]
+        good = [(row, cells) for row, _, cells in rows if len(cells) == len(header)]
         rejects = line_rejects(bad, "the row has another number of cells than the header", self.path)
         if not good:
             return RawBatch((), rejects)
-        cells = zip(*(values for _, values in good), strict=True)
-        columns = {name: [_clean(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
-        frame = pl.DataFrame(columns, schema=dict.fromkeys(header, pl.String))
+        if lists:
+            decoded = [(row, _decoded(dict(zip(header, cells, strict=True)), lists)) for row, cells in good]
+            return RawBatch(frames_by_kind(decoded), rejects)
+        columns = zip(*(cells for _, cells in good), strict=True)
+        texts = {name: [_clean(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
+        frame = pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
         return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
+
+
+def _decoded(cells: dict[str, str], lists: set[str]) -> dict[str, Any]:
+    """The cells of a row, those of list columns decoded; a cell that is no JSON list stands as null."""
+    return {name: _json_list(cell) if name in lists else cell for name, cell in cells.items()}
+
+
+def _json_list(cell: str) -> list[Any] | None:
+    try:
+        found = json.loads(cell) if cell.lstrip().startswith("[{") else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _clean(cell: str) -> str:
@@ -300,6 +324,19 @@ def find_files(pattern: str) -> Reader | None:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Offset and length of slices of at most ``most`` rows that begin and end with a row group where they can."""
+    spans: list[tuple[int, int]] = []
+    offset = 0
+    for height in heights:
+        if spans and spans[-1][1] + height <= most:
+            spans[-1] = (spans[-1][0], spans[-1][1] + height)
+        else:
+            spans += [(offset + at, min(most, height - at)) for at in range(0, height, most)]
+        offset += height
+    return spans
 
 
 def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:

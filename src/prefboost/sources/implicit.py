@@ -28,12 +28,13 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
     if not whole.any():
         return frame, whole
     heads = {side: pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in ("chosen", "rejected")}
-    last = heads["chosen"].list.last().struct.field("role")
+    asks = heads["chosen"].list.last().struct.field("role").is_in(["user", "tool"])
+    answers = [pl.col(side).list.last().struct.field("role") == "assistant" for side in ("chosen", "rejected")]
     simple = frame.select(
         (pl.col("chosen").list.len() == pl.col("rejected").list.len())
         & (pl.col("chosen").list.len() > 1)
         & (heads["chosen"] == heads["rejected"])
-        & last.is_in(["user", "tool"])
+        & pl.all_horizontal(asks, *answers)
     ).to_series()
     easy = whole & simple.fill_null(False)
     split = frame.select(

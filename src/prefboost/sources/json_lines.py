@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ import polars as pl
 from prefboost.sources.raw import ROW, RawBatch, line_rejects
 from prefboost.sources.text_files import Block
 
-__all__ = ["parse_block"]
+__all__ = ["frames_by_kind", "parse_block"]
 
 NOT_JSON = "the line is not a JSON object"
 LOOKS_LIKE_JSON = r"^\s*[\[{]"
@@ -50,7 +50,7 @@ def _records(text: bytes) -> int:
 
 
 def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
-    groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
+    good: list[tuple[int, dict[str, Any]]] = []
     bad: list[tuple[int, int, str, str]] = []
     row = first_row
     for offset, line in enumerate(block.text.split(b"\n")):
@@ -60,13 +60,21 @@ def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
         if isinstance(record, str):
             bad.append((row, block.line + offset, record, _shown(line)))
         else:
-            groups.setdefault(_kinds(record), []).append((row, record))
+            good.append((row, record))
         row += 1
-    frames = []
-    for members in groups.values():
-        for rows, frame in _frames(members):
-            frames.append(frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64)))
-    return RawBatch(tuple(frames), line_rejects(bad, NOT_JSON, path))
+    return RawBatch(frames_by_kind(good), line_rejects(bad, NOT_JSON, path))
+
+
+def frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
+    """Frames of records with their row numbers, one for each combination of types that the records hold."""
+    groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
+    for row, record in records:
+        groups.setdefault(_kinds(record), []).append((row, record))
+    return tuple(
+        frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64))
+        for members in groups.values()
+        for rows, frame in _frames(members)
+    )
 
 
 def _record(line: bytes) -> dict[str, Any] | str:

@@ -95,8 +95,15 @@ def _finished(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.Dat
             values = column(frame, path)
             columns[f"{name}.{aspect}"], faults[f"{name}.{aspect}"] = as_scores(values)
             columns[f"raw.{name}.{aspect}"] = values
-    same = pl.when(pl.col("chosen") == pl.col("rejected")).then(pl.lit("are the same"))
-    faults["two completions"] = rows.select(same).to_series()
+    faults["two completions"] = _sameness(rows)
     given = label(column(frame, layout.parts.get("pair_id")))
     own = rows.select(pl.format("{}/{}", "prompt_id", "row")).to_series()
     return with_fault(rows.with_columns(**columns, pair_id=given.fill_null(own)), faults)
+
+
+def _sameness(rows: pl.DataFrame) -> pl.Series:
+    """A fault where both completions are equal; plain texts are compared as such, which is faster than messages."""
+    texts = all(rows.schema.get(f"raw.{side}") == pl.String for side in SIDES)
+    prefix = "raw." if texts else ""
+    same = pl.col(f"{prefix}chosen") == pl.col(f"{prefix}rejected")
+    return rows.select(pl.when(same).then(pl.lit("are the same"))).to_series()

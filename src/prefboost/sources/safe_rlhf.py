@@ -34,13 +34,12 @@ class SafeRLHF(Collection):
         judged = frame.schema[choice].is_numeric() or frame.schema[choice] == pl.String
         index = pl.col(choice).cast(pl.Int64, strict=False) if judged else pl.lit(None, dtype=pl.Int64)
         sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
-        wanted = {
-            side: pl.when(at == 0).then("response_0").when(at == 1).then("response_1") for side, at in sides.items()
-        }
+        wanted = {side: _by(at, "response_0", "response_1") for side, at in sides.items()}
         severity = [f"response_{number}_severity_level" for number in (0, 1)]
         if all(frame.schema.get(name, pl.Null).is_numeric() for name in severity):
-            levels = {
-                side: pl.when(at == 0).then(severity[0]).when(at == 1).then(severity[1]) for side, at in sides.items()
-            }
-            wanted |= {f"score_{side}.safety": NO_HARM - level for side, level in levels.items()}
+            wanted |= {f"score_{side}.safety": NO_HARM - _by(at, *severity) for side, at in sides.items()}
         return frame.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
+
+
+def _by(index: pl.Expr, first: str, second: str) -> pl.Expr:
+    return pl.when(index == 0).then(first).when(index == 1).then(second)

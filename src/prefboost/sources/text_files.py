@@ -120,5 +120,5 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 def _text_lines(path: Path) -> Iterator[str]:
     for block in line_blocks(path, CHUNK_BYTES):
-        for line in block.text.split(b"\n"):
+        for line in block.text.removesuffix(b"\n").split(b"\n"):
             yield line.decode("utf-8", "surrogateescape") + "\n"

@@ -36,7 +36,7 @@ class UltraFeedback(Collection):
     )
     fix_overall: Literal["keep", "drop", "one"] = Field(
         "drop",
-        description="Overall 10 beside aspects of 2 and less on average: keep, drop, or take it for the 1 it was.",
+        description="Overall 10 beside aspects of 2 or less on average: keep, drop, or take for the 1 it was.",
     )
 
     def repair(self, rows: pl.DataFrame) -> pl.DataFrame:

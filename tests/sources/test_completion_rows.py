@@ -1,0 +1,33 @@
+"""One row a completion, from lists of any kind."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from prefboost.sources.completion_rows import INDEX, nested_rows, parallel_rows
+from prefboost.sources.faults import FAULT
+from prefboost.sources.layouts import Layout
+from prefboost.sources.raw import ROW
+
+
+def test_a_record_without_completions_keeps_one_faulty_row() -> None:
+    lists = [[{"t": "a", "s": 1}, {"t": "b", "s": 2}], [], None]
+    frame = pl.DataFrame({ROW: [0, 1, 2], "p": ["x", "y", "z"], "c": lists})
+    layout = Layout("nested", {"prompt": "p", "completions": "c", "completion": "t", "score": "s"})
+    rows = nested_rows(frame, layout)
+    assert rows["row"].to_list() == [0, 0, 1, 2]
+    assert rows[INDEX].to_list() == [0, 1, 0, 0]
+    assert rows[FAULT].to_list() == [None, None, *["the record has no completions"] * 2]
+
+
+def test_completions_of_another_type_than_elsewhere_are_faulty() -> None:
+    frame = pl.DataFrame({ROW: [0], "p": ["x"], "c": ["text"]})
+    layout = Layout("nested", {"prompt": "p", "completions": "c", "completion": "t"})
+    assert nested_rows(frame, layout)[FAULT].to_list() == ["the record has completions of an unexpected type"]
+
+
+def test_lists_of_unequal_length_are_faulty() -> None:
+    frame = pl.DataFrame({ROW: [0, 1], "p": ["x", "y"], "c": [["a", "b"], ["a"]], "s": [[1, 2], [1, 2]]})
+    rows = parallel_rows(frame, Layout("parallel", {"prompt": "p", "completions": "c", "score": "s"}))
+    assert rows["score"].to_list()[:2] == [1, 2]
+    assert rows[FAULT].to_list() == [None, None, "the record has lists of another length beside its completions"]

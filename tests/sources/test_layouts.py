@@ -1,0 +1,63 @@
+"""The guess for the shapes in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prefboost.errors import DataError
+from prefboost.sources.columns import Columns
+from prefboost.sources.layouts import guess
+
+CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+SHAPES: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": "p", "chosen": "a", "rejected": "b"}, "pairs"),
+    ({"chosen": CHAT, "rejected": CHAT}, "pairs"),
+    ({"prompt": "p", "completion": "c", "score": 1}, "flat"),
+    ({"query": "p", "response": "c", "reward": 1}, "flat"),
+    ({"instruction": "p", "completions": [{"response": "c", "overall_score": 1}]}, "nested"),
+    ({"input": "p", "generations": ["c"], "ratings": [1.0]}, "parallel"),
+    ({"prompt": "p", "response_0": "a", "response_1": "b", "better_response_id": 0}, "preference"),
+    ({"prompt": "p", "source": "s"}, "prompts"),
+]
+
+
+@pytest.mark.parametrize(("record", "shape"), SHAPES)
+def test_columns_tell_the_shape(record: dict[str, Any], shape: str) -> None:
+    assert guess(pl.DataFrame([record]), Columns(), "f").shape == shape
+
+
+def test_aspects_are_found_in_annotations_by_name_and_by_prefix() -> None:
+    nested = {"prompt": "p", "completions": [{"text": "c", "annotations": {"honesty": {"Rating": "5"}}}]}
+    assert guess(pl.DataFrame([nested]), Columns(), "f").aspects == {"honesty": "annotations.honesty.Rating"}
+    flat = {"prompt": "p", "completion": "c", "helpfulness": 1, "score.wit": 2}
+    assert guess(pl.DataFrame([flat]), Columns(), "f").aspects == {"wit": "score.wit", "helpfulness": "helpfulness"}
+    pair = {"prompt": "p", "chosen": "a", "rejected": "b", "score_chosen.wit": 1, "score_rejected.wit": 2}
+    layout = guess(pl.DataFrame([pair]), Columns(), "f")
+    assert (layout.aspects, layout.aspects_rejected) == ({"wit": "score_chosen.wit"}, {"wit": "score_rejected.wit"})
+
+
+def test_the_description_says_which_parts_the_user_named() -> None:
+    record = pl.DataFrame([{"x": "p", "completion": "c", "score": 1}])
+    assert guess(record, Columns(prompt="x"), "f").described() == {
+        "shape": "flat",
+        "prompt": "x",
+        "score": "score",
+        "completion": "completion",
+        "named by the user": ["prompt"],
+    }
+
+
+def test_half_of_a_pair_of_scores_is_refused() -> None:
+    record = pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "s": 1}])
+    with pytest.raises(DataError, match="without its other half"):
+        guess(record, Columns(score_chosen="s"), "f")
+    with pytest.raises(DataError, match="no column holds it for both sides"):
+        guess(record, Columns(aspects=("wit",)), "f")
+
+
+def test_an_ignored_margin_leaves_binary_pairs() -> None:
+    record = pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "margin": 1.5}])
+    assert not guess(record, Columns(ignore=("margin",)), "f").scored

@@ -1,0 +1,48 @@
+"""Pairs: explicit and implicit prompts side by side, equal sides, preferences."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from prefboost.sources.faults import FAULT
+from prefboost.sources.layouts import Layout
+from prefboost.sources.pair_rows import pair_rows, preference_rows
+from prefboost.sources.raw import ROW
+
+
+def chat(*contents: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(contents)]
+
+
+def test_explicit_and_implicit_prompts_may_stand_in_one_file() -> None:
+    frame = pl.DataFrame(
+        {
+            ROW: [0, 1],
+            "prompt": ["p", "other"],
+            "chosen": [[{"role": "assistant", "content": "a"}], chat("q", "a")],
+            "rejected": [[{"role": "assistant", "content": "b"}], chat("q", "b")],
+        }
+    )
+    rows = pair_rows(frame, Layout("pairs", {part: part for part in ("prompt", "chosen", "rejected")}))
+    assert rows[FAULT].null_count() == 2
+    assert [row[0]["content"] for row in rows["prompt"]] == ["p", "q"]
+    assert [row[0]["content"] for row in rows["chosen"]] == ["a", "a"]
+
+
+def test_equal_sides_and_missing_scores_are_faults() -> None:
+    frame = pl.DataFrame(
+        {ROW: [0, 1], "prompt": ["p"] * 2, "chosen": ["a", "a"], "rejected": ["a", "b"], "x": [1, None], "y": [2, 2]}
+    )
+    parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_chosen": "x", "score_rejected": "y"}
+    rows = pair_rows(frame, Layout("pairs", parts))
+    assert rows[FAULT].to_list() == ["the two completions are the same", "the score_chosen of the pair is missing"]
+
+
+def test_an_index_or_a_sign_says_which_side_is_preferred() -> None:
+    frame = pl.DataFrame({ROW: [0, 1, 2], "p": ["x"] * 3, "a": ["A"] * 3, "b": ["B"] * 3, "v": [0, 1, 7]})
+    parts = {"prompt": "p", "first": "a", "second": "b", "preference": "v"}
+    by_index = preference_rows(frame, Layout("preference", {**parts, "reads": "index"}))
+    assert [row[0]["content"] for row in by_index["chosen"]][:2] == ["A", "B"]
+    assert by_index[FAULT].to_list() == [None, None, "the preference of the pair names neither completion (a tie)"]
+    by_sign = preference_rows(frame, Layout("preference", {**parts, "reads": "sign"}))
+    assert by_sign[FAULT].null_count() == 2
