@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.goal_text import print_goal, render_wording
@@ -68,7 +69,7 @@ def rewrite_template(
         _BEGIN,
         *_asked_for(say, top, aspects or {}),
         _says(say, names),
-        "{%- if pb_goal is not none or pb.said -%}",
+        "{%- if pb.said -%}",
         _PLACEMENTS[place],
         "{%- endif -%}",
         _END,
@@ -97,7 +98,7 @@ def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) ->
     default = "none" if top is None else _number(round(top, say.decimals))
     lines = [
         f"{{%- set pb_goal = {default} -%}}",
-        "{%- set pb = namespace(said=false, text='') -%}",
+        "{%- set pb = namespace(said=false, text='', number='', value=0, band=0) -%}",
         "{%- set pb_off = false -%}",
         "{%- if goal is defined -%}{%- set pb_goal = goal -%}",
         "{%- if goal is none or goal is boolean or goal == 'none' -%}",
@@ -125,80 +126,96 @@ def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) ->
     return lines
 
 
-def _printed(variable: str, say: SayGoal) -> str:
-    """An expression that prints a number as `prefboost.chat.goal_text.print_goal` does; strings stand as they are."""
-    number = _printed_number(variable, say.decimals)
-    if not say.levels:
-        return f"({variable} if {variable} is string else {number})"
-    rounded = f"({variable} | round({say.decimals}))"
-    count, low, high = len(say.levels), _number(say.low), _number(say.high)
-    band = (
-        f"({count - 1} if {rounded} >= {high} else 0 if {rounded} <= {low} else "
-        f"((({rounded} - {low}) / ({high} - {low}) * {count}) | int))"
-    )
-    names = f"[{', '.join(map(_literal, say.levels))}]"
-    return f"({variable} if {variable} is string else {number} + ' (' + {names}[{band}] + ')')"
-
-
-def _printed_number(variable: str, decimals: int) -> str:
-    return (
-        f"(({variable} | int) | string if {variable} == ({variable} | int) else "
-        f"((({variable} | round({decimals})) | int) | string "
-        f"if ({variable} | round({decimals})) == (({variable} | round({decimals})) | int) "
-        f"else ({variable} | round({decimals})) | string))"
-    )
+def _prints(variable: str, say: SayGoal) -> str:
+    """Lines that set pb.number to a goal as `prefboost.chat.goal_text` prints it; a string stands as it is."""
+    value = f"{variable} if {variable} == ({variable} | int) else ({variable} | round({say.decimals}))"
+    lines = [
+        f"{{%- if {variable} is string -%}}{{%- set pb.number = {variable} -%}}{{%- else -%}}",
+        f"{{%- set pb.value = {value} -%}}",
+        "{%- set pb.number = ((pb.value | int) | string) if pb.value == (pb.value | int) else (pb.value | string) -%}",
+    ]
+    if say.levels:
+        count, low, high = len(say.levels), repr(say.low), repr(say.high)
+        lines += [
+            f"{{%- set pb.band = {count - 1} if pb.value >= {high} else 0 if pb.value <= {low} else ",
+            f"(((pb.value - {low}) / ({high} - {low}) * {count}) | int) -%}}",
+            f"{{%- if pb.band > {count - 1} -%}}{{%- set pb.band = {count - 1} -%}}{{%- endif -%}}",
+            f"{{%- set pb.number = pb.number + ' (' + [{', '.join(map(_literal, say.levels))}][pb.band] + ')' -%}}",
+        ]
+    return "".join(lines) + "{%- endif -%}"
 
 
 def _says(say: SayGoal, names: list[str]) -> str:
-    """Lines that put the wording, with its numbers, into pb.text."""
-    head, goal, segments, tail = _parts(say, names)
-    if goal is None:
-        lines = [f"{{%- set pb.text = {_literal(head)} -%}}"]
-    else:
-        before, after = goal
-        lines = [
-            f"{{%- set pb.text = {_literal(head)} -%}}{{%- if pb_goal is not none -%}}",
-            f"{{%- set pb.text = pb.text + {_literal(before)} + {_printed('pb_goal', say)}"
-            f" + {_literal(after)} -%}}{{%- endif -%}}",
-        ]
-    for index, (before, after) in enumerate(segments):
-        lines += [
-            f"{{%- if pb_{index} is not none -%}}{{%- set pb.said = true -%}}",
-            f"{{%- set pb.text = pb.text + {_literal(before)} + {_printed(f'pb_{index}', say)}"
-            f" + {_literal(after)} -%}}{{%- endif -%}}",
-        ]
-    return "".join(lines) + f"{{%- set pb.text = pb.text + {_literal(tail)} -%}}"
+    """Lines that put the wording, with its numbers, into pb.text; pb.said tells whether anything is said."""
+    parts = _parts(say, names)
+    lines = [f"{{%- set pb.text = {_literal(parts.head)} -%}}"]
+    for variable, segment in zip(["pb_goal", *(f"pb_{i}" for i in range(len(names)))], parts.segments, strict=True):
+        if segment is not None:
+            before, after = map(_literal, segment)
+            lines += [
+                f"{{%- if {variable} is not none -%}}{{%- set pb.said = true -%}}{_prints(variable, say)}",
+                f"{{%- set pb.text = pb.text + {before} + pb.number + {after} -%}}{{%- endif -%}}",
+            ]
+    if parts.goal_needed:
+        lines.append("{%- if pb_goal is none -%}{%- set pb.said = false -%}{%- endif -%}")
+    return "".join(lines) + f"{{%- set pb.text = pb.text + {_literal(parts.tail)} -%}}"
 
 
 Segment = tuple[str, str]
+"""What stands before and behind a number."""
 
 
-def _parts(say: SayGoal, names: list[str]) -> tuple[str, Segment | None, list[Segment], str]:
-    """The wording as head + goal's segment + one segment an aspect + tail, each segment printing its number once."""
-    numbers = {name: _ASPECT.format(index) for index, name in enumerate(names)}
+@dataclass(frozen=True)
+class _Parts:
+    """The wording as head + a segment for the goal and for each aspect that is said + tail."""
+
+    head: str
+    segments: tuple[Segment | None, ...]
+    tail: str
+    goal_needed: bool = False
+
+
+def _parts(say: SayGoal, names: list[str]) -> _Parts:
+    """Take the wording apart by filling it with marks in the place of numbers."""
     goal = _GOAL.format(0)
-    none = _fill(say, None, {})
-    singles = [_fill(say, goal, {}), *(_fill(say, None, {name: numbers[name]}) for name in names)]
-    everything = _fill(say, goal, numbers)
+    marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
+    single = [{name: mark} for name, mark in marks.items()]
+    everything = render_wording(say, goal, marks)
+    optional = _apart(
+        render_wording(say, None, {}),
+        [render_wording(say, goal, {}), *(render_wording(say, None, each) for each in single)],
+        everything,
+    )
+    if optional is not None:
+        head, segments, tail = optional
+        parts = _Parts(head, tuple(map(_around, segments, [goal, *marks.values()])), tail)
+    else:  # a wording that has no form without a goal
+        only_goal = render_wording(say, goal, {})
+        needed = _apart(only_goal, [render_wording(say, goal, each) for each in single], everything)
+        if needed is None:
+            raise _too_clever(say)
+        head, segments, tail = needed
+        if goal not in head:
+            head, tail = only_goal, ""
+        parts = _Parts("", tuple(map(_around, [head, *segments], [goal, *marks.values()])), tail, goal_needed=True)
+    _check_parts(say, names)
+    return parts
+
+
+def _apart(none: str, singles: list[str], everything: str) -> tuple[str, list[str], str] | None:
+    """head, segments, tail with none = head + tail, each single = head + segment + tail, everything = all of them."""
     for cut in range(len(none), -1, -1):
         head, tail = none[:cut], none[cut:]
-        if any(not text.startswith(head) or not text.endswith(tail) for text in singles):
-            continue
-        segments = [text[len(head) : len(text) - len(tail)] for text in singles]
-        if head + "".join(segments) + tail == everything:
-            marks = [goal, *numbers.values()]
-            split = [_around(segment, mark) if segment else None for segment, mark in zip(segments, marks, strict=True)]
-            _check_parts(say, names)
-            return head, split[0], [segment for segment in split[1:] if segment], tail
-    raise _too_clever(say)
+        if all(text.startswith(head) and text.endswith(tail) and len(text) >= len(none) for text in singles):
+            segments = [text[cut : len(text) - len(tail)] for text in singles]
+            if head + "".join(segments) + tail == everything:
+                return head, segments, tail
+    return None
 
 
-def _fill(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -> str:
-    """The wording with marks in the place of numbers."""
-    return render_wording(say, goal, aspects)
-
-
-def _around(segment: str, mark: str) -> Segment:
+def _around(segment: str, mark: str) -> Segment | None:
+    if not segment:
+        return None
     before, found, after = segment.partition(mark)
     if not found or mark in after:
         raise SettingsError(
@@ -213,7 +230,7 @@ def _check_parts(say: SayGoal, names: list[str]) -> None:
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
     for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), _subsets(names)):
         shown = print_goal(say, value)
-        text = _fill(say, _GOAL.format(0), {name: marks[name] for name in subset})
+        text = render_wording(say, _GOAL.format(0), {name: marks[name] for name in subset})
         for mark in (_GOAL.format(0), *marks.values()):
             text = text.replace(mark, shown)
         if text != goal_text(say, value, dict.fromkeys(subset, value)):

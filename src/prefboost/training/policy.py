@@ -72,6 +72,7 @@ def load_model(settings: Train, name: str) -> Any:
     options: dict[str, Any] = {
         "dtype": torch.bfloat16 if settings.precision == "pure_bf16" else torch.float32,
         "trust_remote_code": settings.trust_remote_code,
+        "use_safetensors": True,  # pickled weights can run code
     }
     if settings.attention is not None:
         options["attn_implementation"] = settings.attention
