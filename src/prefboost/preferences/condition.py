@@ -11,6 +11,7 @@ from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.goals import FittedScale
 from prefboost.tables import GOAL_PAIRS, MESSAGE, Step, Table, aspects_of, reject_where
+from prefboost.tables.message_lists import insert_first, replace_contents
 
 __all__ = ["condition", "resolve_place"]
 
@@ -100,11 +101,11 @@ def _with_prompts(frame: pl.DataFrame, say: SayGoal, place: Resolved) -> pl.Data
     names = ["goal", *[f"goal.{aspect}" for aspect in aspects]]
     keys = [pl.col(name).round(say.decimals) for name in names]
     asked = frame.lazy().select(keys).unique(maintain_order=True).collect()
-    texts = [_text(row, aspects, say) for row in asked.iter_rows(named=True)]
-    said = asked.with_columns(text=pl.Series(texts, dtype=pl.String))
+    wordings = [_text(row, aspects, say) for row in asked.iter_rows(named=True)]
+    said = asked.with_columns(text=pl.Series(wordings, dtype=pl.String))
     rounded = frame.select(keys)
-    column = rounded.join(said, on=names, how="left", nulls_equal=True, maintain_order="left")["text"]
-    return frame.with_columns(column.alias("_text")).with_columns(prompt=_placed(place)).drop("_text")
+    texts = rounded.join(said, on=names, how="left", nulls_equal=True, maintain_order="left")["text"]
+    return frame.with_columns(prompt=_placed(frame["prompt"], texts, place))
 
 
 def _text(row: dict[str, float | None], aspects: list[str], say: SayGoal) -> str | None:
@@ -114,38 +115,25 @@ def _text(row: dict[str, float | None], aspects: list[str], say: SayGoal) -> str
     return goal_text(say, row["goal"], wanted)
 
 
-def _message(role: pl.Expr | str, content: pl.Expr, extra: pl.Expr | None = None) -> pl.Expr:
-    named = pl.lit(role) if isinstance(role, str) else role
-    kept = pl.lit(None, dtype=pl.String) if extra is None else extra
-    return pl.struct(role=named, content=content, extra=kept).cast(MESSAGE)
-
-
-def _rewritten(at: pl.Expr, content: pl.Expr) -> pl.Expr:
-    """The prompt with the content of message ``at`` replaced: what is before it, the message, what is after it."""
-    old = pl.col("prompt").list.get(at)
-    new = _message(old.struct.field("role"), content, old.struct.field("extra"))
-    before = pl.col("prompt").list.slice(0, at)
-    after = pl.col("prompt").list.slice(at + 1)
-    return pl.concat_list(before, pl.concat_list(new), after)
-
-
-def _placed(place: Resolved) -> pl.Expr:
-    """The prompt with ``_text`` in it; equals `prefboost.chat.place_goal` row by row (property-tested)."""
-    text = pl.col("_text")
-    roles = pl.col("prompt").list.eval(pl.element().struct.field("role") == "user")
+def _placed(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:
+    """The prompts with the texts in them; equals `prefboost.chat.place_goal` row by row (property-tested)."""
+    rows = pl.DataFrame({"prompt": prompts, "text": texts})
+    said = pl.col("text").is_not_null()
     if place == "system":
-        own = pl.col("prompt").list.first()
-        has_system = own.struct.field("role") == "system"
-        zero = pl.lit(0, dtype=pl.Int64)
-        extended = _rewritten(zero, pl.concat_str(text, own.struct.field("content"), separator="\n\n"))
-        added = pl.concat_list(pl.concat_list(_message("system", text)), pl.col("prompt"))
-        placed = pl.when(has_system).then(extended).otherwise(added)
+        led = pl.col("prompt").list.first().struct.field("role") == "system"
+        extended, at = said & led.fill_null(False), pl.lit(0)
+        own = pl.col("prompt").list.first().struct.field("content")
     else:
-        positions = (
-            roles.list.arg_max() if place == "user" else roles.list.len() - 1 - roles.list.reverse().list.arg_max()
-        )
-        at = positions.cast(pl.Int64)
-        own = pl.col("prompt").list.get(at).struct.field("content")
-        parts = (text, own) if place == "user" else (own, text)
-        placed = _rewritten(at, pl.concat_str(*parts, separator="\n\n"))
-    return pl.when(text.is_null()).then(pl.col("prompt")).otherwise(placed)
+        roles = pl.col("prompt").list.eval(pl.element().struct.field("role") == "user")
+        at = roles.list.arg_max() if place == "user" else roles.list.len() - 1 - roles.list.reverse().list.arg_max()
+        extended, own = said, pl.col("prompt").list.get(at).struct.field("content")
+    parts = (own, pl.col("text")) if place == "after" else (pl.col("text"), own)
+    found = rows.select(
+        extended=extended, at=at, content=pl.concat_str(*parts, separator="\n\n"), added=said & ~extended
+    )
+    if found["extended"].any():
+        prompts = replace_contents(prompts, found["extended"], found["at"], found["content"])
+    if not found["added"].any():
+        return prompts
+    system = pl.struct(role=pl.lit("system"), content=pl.col("text"), extra=pl.lit(None, dtype=pl.String))
+    return insert_first(prompts, found["added"], rows.select(system.cast(MESSAGE)).to_series())

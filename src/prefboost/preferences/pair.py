@@ -11,6 +11,7 @@ from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_rank
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+from prefboost.tables.message_lists import take_rows
 
 __all__ = [
     "PAIR_STRATEGIES",
@@ -226,8 +227,8 @@ def _gather(frame: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     aspects = [f"score.{aspect}" for aspect in aspects_of(frame.schema, "score")]
     kept = [name for name in ("row", "prompt_id", "prompt", "source", "split") if name in frame.columns]
     scores = ["score", *aspects]
-    left = frame.select(*kept, "completion_id", "completion", *scores)[better]
-    right = frame.select("completion_id", "completion", *scores)[worse]
+    left = take_rows(frame.select(*kept, "completion_id", "completion", *scores), better)
+    right = take_rows(frame.select("completion_id", "completion", *scores), worse)
     renamed = {name: name.replace("score", "score_chosen", 1) for name in scores}
     left = left.rename({"completion": "chosen", **renamed})
     right = right.rename(

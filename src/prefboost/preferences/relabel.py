@@ -16,6 +16,7 @@ from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_share
 from prefboost.settings import Settings, kind_of
 from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
+from prefboost.tables.message_lists import take_rows
 
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
@@ -303,5 +304,5 @@ def _interleave(views: Sequence[pl.DataFrame]) -> pl.DataFrame:
         order = (pl.int_range(rows * count, eager=True) % count) * rows + pl.int_range(
             rows * count, eager=True
         ) // count
-        return stacked[order]
-    return stacked[stacked["pair_id"].rank("dense").arg_sort()]
+        return take_rows(stacked, order)
+    return take_rows(stacked, stacked["pair_id"].rank("dense").arg_sort())

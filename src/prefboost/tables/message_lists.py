@@ -1,0 +1,96 @@
+"""Columns of messages moved about as flat arrays.
+
+Polars gathers rows of a ``list[struct]`` column one list at a time. Here the inner messages are gathered at once and
+the lists are laid over them again by their offsets, which is some twenty times faster and gives equal columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from prefboost.tables.table import MESSAGES
+
+__all__ = ["insert_first", "replace_contents", "take_rows"]
+
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def take_rows(frame: pl.DataFrame, rows: pl.Series | Numbers) -> pl.DataFrame:
+    """Rows of a frame by number, in the order given, repeats included: ``frame[rows]``."""
+    at = rows.to_numpy().astype(np.int64) if isinstance(rows, pl.Series) else rows
+    lists = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
+    taken = {name: _taken(frame[name], at) if name in lists else frame[name].gather(at) for name in frame.columns}
+    return pl.DataFrame(taken, schema=frame.schema)
+
+
+def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents: pl.Series) -> pl.Series:
+    """The column with the content of one message replaced in some rows.
+
+    Args:
+        column: messages.
+        mask: boolean, one a row: which rows.
+        at: for every row, the position of the message within it; only those of the mask count.
+        contents: the new text of every row; only those of the mask count.
+    """
+    flat = _Flat.of(column)
+    rows = mask.to_numpy().nonzero()[0]
+    order = np.arange(flat.offsets[-1])
+    order[flat.offsets[rows] + at.cast(pl.Int64).to_numpy()[rows]] = flat.offsets[-1] + np.arange(len(rows))
+    old = flat.inner.struct.field("content")
+    new = pl.concat([old, contents.gather(rows)]).gather(order)
+    inner = flat.inner.struct.unnest().with_columns(content=new).select("role", "content", "extra").to_struct()
+    return _listed(inner, flat.offsets).alias(column.name)
+
+
+def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.Series:
+    """The column with a message put in front of some rows' lists.
+
+    Args:
+        column: messages.
+        mask: boolean, one a row: which rows.
+        messages: a message struct for every row; only those of the mask count.
+    """
+    flat = _Flat.of(column)
+    added = mask.to_numpy().astype(np.int64)
+    rows = added.nonzero()[0]
+    offsets = flat.offsets + np.concatenate([[0], np.cumsum(added)])
+    lengths = np.diff(flat.offsets)
+    order = np.empty(offsets[-1], dtype=np.int64)
+    order[offsets[rows]] = flat.offsets[-1] + np.arange(len(rows))
+    order[np.arange(flat.offsets[-1]) + np.repeat(np.cumsum(added), lengths)] = np.arange(flat.offsets[-1])
+    inner = pl.concat([flat.inner, messages.gather(rows)]).gather(order)
+    return _listed(inner, offsets).alias(column.name)
+
+
+class _Flat:
+    """A column of lists as its inner values and where each list begins; offsets has one more entry than rows."""
+
+    def __init__(self, inner: pl.Series, offsets: Numbers) -> None:
+        self.inner = inner
+        self.offsets = offsets
+
+    @classmethod
+    def of(cls, column: pl.Series) -> _Flat:
+        lengths = column.list.len().fill_null(0).cast(pl.Int64)
+        full = column.filter(lengths > 0) if (lengths == 0).any() else column
+        inner = full.explode() if full.len() else pl.Series(dtype=MESSAGES.inner)
+        return cls(inner, np.concatenate([[0], np.cumsum(lengths.to_numpy())]).astype(np.int64))
+
+
+def _taken(column: pl.Series, at: Numbers) -> pl.Series:
+    flat = _Flat.of(column)
+    lengths = np.diff(flat.offsets)[at]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    order = np.arange(offsets[-1]) + np.repeat(flat.offsets[at] - offsets[:-1], lengths)
+    return _listed(flat.inner.gather(order), offsets).alias(column.name)
+
+
+def _listed(inner: pl.Series, offsets: Numbers) -> pl.Series:
+    values: Any = inner.to_arrow(compat_level=pl.CompatLevel.newest())
+    listed = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values))
+    assert isinstance(listed, pl.Series)
+    return listed.cast(MESSAGES)
