@@ -184,11 +184,11 @@ def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
 
 
 def with_system(prompts: pl.Series, system: pl.Series) -> pl.Series:
-    """Prompts with a system message in front, where there is one that is not blank and the prompt has none."""
+    """Prompts with a system text in front, where there is one that is not blank and the prompt has none."""
     message = pl.struct(role=pl.lit("system"), content=pl.col("s"), extra=pl.lit(None, dtype=pl.String))
     wanted = pl.col("s").str.contains(r"\S") & (pl.col("m").list.first().struct.field("role") != "system")
     longer = pl.concat_list(pl.concat_list(message), pl.col("m"))
-    frame = pl.DataFrame({"m": prompts, "s": system.cast(pl.String, strict=False)})
+    frame = pl.DataFrame({"m": prompts, "s": system})
     return frame.select(pl.when(wanted.fill_null(False)).then(longer).otherwise("m").alias("m")).to_series()
 
 

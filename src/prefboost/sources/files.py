@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_lines import frames_by_kind, parse_block
-from prefboost.sources.raw import ROW, RawBatch, line_rejects
+from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
 
 __all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
@@ -63,7 +63,7 @@ class ParquetReader:
             )
             first = 0
             for frame in frames:
-                yield RawBatch((_numbered(frame, first),))
+                yield RawBatch((numbered(frame, first),))
                 first += frame.height
         except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise _unreadable(self.path, "Parquet", error) from error
@@ -100,7 +100,7 @@ class ArrowReader:
                     kept = table if columns is None else table.select(list(columns))
                     step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
                     for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
-                        yield RawBatch((_numbered(part, first),))
+                        yield RawBatch((numbered(part, first),))
                         first += part.height
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.path, "Arrow", error) from error
@@ -337,10 +337,6 @@ def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
             spans += [(offset + at, min(most, height - at)) for at in range(0, height, most)]
         offset += height
     return spans
-
-
-def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
-    return frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64))
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

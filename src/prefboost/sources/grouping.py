@@ -86,6 +86,8 @@ def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
     if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
         # The role is a short field, the text is one of the others: all are put together.
         names = [item.name for item in values.dtype.inner.fields if item.dtype == pl.String]
+        if not names:
+            return pl.Series([""]).new_from_index(0, frame.height)
         joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")
         messages = pl.col("m").list.eval(joined)
         wanted = messages if explicit else messages.list.head(pl.when(_system(names)).then(2).otherwise(1))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile
 from prefboost.sources.files import MOST_ROWS
-from prefboost.sources.raw import ROW, RawBatch
+from prefboost.sources.raw import RawBatch, numbered
 
 __all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder"]
 
@@ -116,7 +116,7 @@ def _batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: s
     try:
         for table in chosen.with_format("arrow").iter(batch_size=min(rows or SAMPLE_ROWS, MOST_ROWS)):
             frame = pl.DataFrame(pl.from_arrow(pa.table(table)))
-            yield RawBatch((frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)),))
+            yield RawBatch((numbered(frame, first),))
             first += frame.height
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise UnreadableFile(

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.raw import ROW, RawBatch, line_rejects
+from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered
 from prefboost.sources.text_files import Block
 
 __all__ = ["frames_by_kind", "parse_block"]
@@ -26,7 +26,7 @@ def parse_block(block: Block, first_row: int, path: str) -> RawBatch:
     """
     frame = _whole(block.text)
     if frame is not None:
-        return RawBatch((frame.with_row_index(ROW, first_row).with_columns(pl.col(ROW).cast(pl.Int64)),))
+        return RawBatch((numbered(frame, first_row),))
     return _line_by_line(block, first_row, path)
 
 

@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import polars as pl
 
-from prefboost.sources.conversations import as_messages, role_faults, with_system
+from prefboost.sources.conversations import as_messages, role_faults
 from prefboost.sources.faults import nothing_wrong, with_fault
 from prefboost.sources.implicit import split_prompts
 from prefboost.sources.layouts import Layout
-from prefboost.sources.parts import column, holds_messages, label, messages, nulls, prompt_rows, record_labels
+from prefboost.sources.parts import (
+    column,
+    holds_messages,
+    label,
+    messages,
+    nulls,
+    prompt_rows,
+    record_labels,
+    system_first,
+)
 from prefboost.sources.scores import as_scores
 from prefboost.tables import MESSAGES
 
@@ -35,7 +44,8 @@ def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         prompt_fault = whole.select(chosen).to_series()
         faults |= {f"{side} side": role_faults(split[side], completion=True) for side in SIDES}
     if "system" in layout.parts:
-        split = split.with_columns(with_system(split["prompt"], column(frame, layout.parts["system"])).alias("prompt"))
+        prompts, faults["system text"] = system_first(frame, layout, split["prompt"])
+        split = split.with_columns(prompts.alias("prompt"))
     missing = pl.when(pl.col("prompt").is_null()).then(pl.lit("is missing"))
     order = {
         "prompt": prompt_fault,

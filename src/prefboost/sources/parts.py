@@ -17,7 +17,7 @@ from prefboost.sources.faults import with_fault
 from prefboost.sources.layouts import Layout
 from prefboost.sources.raw import ROW
 
-__all__ = ["column", "holds_messages", "label", "messages", "nulls", "prompt_rows", "record_labels"]
+__all__ = ["column", "holds_messages", "label", "messages", "nulls", "prompt_rows", "record_labels", "system_first"]
 
 
 def nulls(height: int, dtype: pl.DataType | type[pl.DataType] = pl.Null) -> pl.Series:
@@ -53,6 +53,19 @@ def holds_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
     return path in layout.transcripts or is_conversation(column(frame, path).dtype)
 
 
+def system_first(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Prompts with the system column's text in front, and what is wrong with that text (none at all is no fault)."""
+    raw = column(frame, layout.parts["system"])
+    _, fault = as_messages(raw, "system")
+    lacking = fault.is_in(["is missing", "is empty", "has no messages"])
+    texts = raw if raw.dtype == pl.String else nulls(frame.height, pl.String)
+    odd = pl.when(~pl.col("lacking")).then("fault")
+    wrong = pl.DataFrame({"lacking": lacking, "fault": fault}).select(odd).to_series()
+    if raw.dtype != pl.String:
+        wrong = raw.is_not_null().to_frame("given").select(pl.when("given").then(pl.lit("is not text"))).to_series()
+    return with_system(prompts, texts), wrong
+
+
 def record_labels(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> pl.DataFrame:
     """row, prompt, prompt_id (the source's, or a hash), source and split of each record."""
     columns = {"row": frame[ROW], "prompt": prompts}
@@ -67,7 +80,7 @@ def prompt_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     prompts, fault = messages(frame, layout, "prompt", "user")
     faults = {"prompt": fault}
     if "system" in layout.parts:
-        prompts = with_system(prompts, column(frame, layout.parts["system"]))
+        prompts, faults["system text"] = system_first(frame, layout, prompts)
     if holds_messages(frame, layout, "prompt"):
         faults["prompt's conversation"] = role_faults(prompts, completion=False)
     rows = record_labels(frame, layout, prompts)

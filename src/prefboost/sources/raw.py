@@ -10,10 +10,15 @@ import polars as pl
 
 from prefboost.tables import REJECTS
 
-__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects"]
+__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered"]
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
+
+
+def numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    """The records with their numbers, from ``first``; a column that happens to have that name gives way."""
+    return frame.drop(ROW, strict=False).with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64))
 
 
 def no_rejects() -> pl.DataFrame:
