@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables_of import prompt_scores, said, scored_table
+from tables_of import pair_table, prompt_scores, said, scored_table
 
+from prefboost.errors import DataError
+from prefboost.preferences import condition, relabel
 from prefboost.preferences.ngrams import ngram_hashes
 from prefboost.preferences.select import Select, decontaminate, prompt_text, select, split
 from prefboost.tables import Table
 
 
 def with_prompts(texts: list[str]) -> Table:
-    from dataclasses import replace
-
     table = scored_table([(f"q{number}", [1.0]) for number in range(len(texts))])
     prompts = pl.Series("prompt", [[said("user", text)] for text in texts], dtype=table.frame.schema["prompt"])
     return replace(table, frame=table.frame.with_columns(prompts))
@@ -42,8 +46,6 @@ def test_the_share_set_aside_is_the_fraction_asked_for() -> None:
 
 def test_duplicates_are_left_out_and_counted() -> None:
     table = scored_table([("a", [1.0, 2.0])])
-    from dataclasses import replace
-
     doubled = replace(table, frame=pl.concat([table.frame, table.frame]))
     made = select(doubled)
     assert made.frame.equals(table.frame)
@@ -74,3 +76,45 @@ def test_ngrams_are_those_of_a_plain_loop(texts: list[str], n: int) -> None:
         grams = {tuple(words)} if 0 < len(words) < n else {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
         expected += len(grams)
     assert found.height == expected
+
+
+@pytest.mark.parametrize("verb", [select, lambda table: split(table, 0.5), lambda table: decontaminate(table, ["x"])])
+def test_goal_pairs_are_refused_since_their_views_belong_together(verb: Callable[[Table], object]) -> None:
+    for table in (relabel(pair_table([(9, 1)])), condition(relabel(pair_table([(9, 1)])))):
+        with pytest.raises(DataError, match="before relabel"):
+            verb(table)
+
+
+def test_one_question_under_several_system_messages_stays_on_one_side() -> None:
+    table = with_prompts([f"question {number // 2}" for number in range(400)])
+    prompts = [
+        [said("system", f"rule {row}"), *messages.to_list()] for row, messages in enumerate(table.frame["prompt"])
+    ]
+    varied = replace(table, frame=table.frame.with_columns(pl.Series("prompt", prompts, table.frame.schema["prompt"])))
+    sides = [{prompt[-1]["content"] for prompt in part.frame["prompt"]} for part in split(varied, 0.5)]
+    assert not sides[0] & sides[1]
+    assert min(map(len, sides)) > 60
+
+
+def test_prompts_without_words_are_told_apart() -> None:
+    kept, aside = split(with_prompts(["?" * number for number in range(1, 200)]), 0.5)
+    assert min(len(kept), len(aside)) > 60
+
+
+def test_a_number_of_prompts_can_be_set_aside_whatever_the_order_of_rows() -> None:
+    table = with_prompts([f"question {number}" for number in range(50)])
+    kept, aside = split(table, count=7)
+    assert (len(kept), len(aside)) == (43, 7)
+    turned = replace(table, frame=table.frame.reverse())
+    assert set(split(turned, count=7)[1].frame["prompt_id"]) == set(aside.frame["prompt_id"])
+    for wrong in ({"count": 50}, {"count": 0}, {}, {"fraction": 0.1, "count": 1}):
+        with pytest.raises(DataError):
+            split(table, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_prompt_under_a_second_id_is_left_out_with_all_its_completions() -> None:
+    table = scored_table([("a", [1.0, 2.0]), ("b", [3.0, 4.0])])
+    same = pl.Series("prompt", [[said("user", "tea?")]] * 4, dtype=table.frame.schema["prompt"])
+    made = select(replace(table, frame=table.frame.with_columns(same)), Select(dedupe="prompt"))
+    assert made.frame["completion_id"].to_list() == ["a/0", "a/1"]
+    assert made.steps[-1].rejected == {"the same prompt was seen before under another id": 2}

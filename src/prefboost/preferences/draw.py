@@ -1,12 +1,20 @@
-"""Seeded draws that depend on nothing but a seed and ids: the same whatever the shard, batch or thread count."""
+"""Seeded draws that depend on nothing but a seed and texts: the same for any shard, batch, thread count and release.
+
+Polars' own hash is no use here: it promises the same numbers within one version of Polars only, and a recipe must draw
+the same pairs next year.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 __all__ = ["seeded_rank", "seeded_share"]
 
 _MOST = 2**64 - 1
+_BYTES_AT_ONCE = 1 << 22
+_Numbers = NDArray[np.uint64]
 
 
 def seeded_rank(seed: int, *columns: str) -> pl.Expr:
@@ -14,11 +22,42 @@ def seeded_rank(seed: int, *columns: str) -> pl.Expr:
 
     Args:
         seed: another seed gives another order.
-        columns: ids that name the row.
+        columns: texts (ids) that name the row.
     """
-    return pl.struct(columns).hash(seed)
+    joined = pl.concat_str([pl.col(name).cast(pl.String) for name in columns], separator="\x1f")
+    return joined.map_batches(lambda texts: _hash(texts, seed), return_dtype=pl.UInt64, is_elementwise=True)
 
 
 def seeded_share(seed: int, *columns: str) -> pl.Expr:
     """A number in 0..1 per row, uniform over ids: ``seeded_share(...) < 0.5`` keeps half of them."""
     return seeded_rank(seed, *columns).cast(pl.Float64) / _MOST
+
+
+def _hash(texts: pl.Series, seed: int) -> pl.Series:
+    """The sum over a text's bytes of a random number for (byte, position), scrambled with the seed."""
+    parts, start, bound = [], 0, np.cumsum(texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64))
+    while start < texts.len():
+        before = int(bound[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(bound, before + _BYTES_AT_ONCE, side="right")))
+        parts.append(_hash_piece(texts[start:stop], seed))
+        start = stop
+    return pl.Series(texts.name, np.concatenate(parts) if parts else np.empty(0, np.uint64), dtype=pl.UInt64)
+
+
+def _hash_piece(texts: pl.Series, seed: int) -> _Numbers:
+    lengths = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64)
+    ends = np.cumsum(lengths)
+    content = np.frombuffer("".join(texts.fill_null("").to_list()).encode(), np.uint8).astype(np.uint64)
+    position = (np.arange(content.size) - np.repeat(ends - lengths, lengths)).astype(np.uint64)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(content + position * np.uint64(256)))])
+    salt = _mixed(np.array([seed % 2**64], np.uint64))
+    scrambled: _Numbers = _mixed(sums[ends] - sums[ends - lengths] + lengths.astype(np.uint64) + salt)
+    return scrambled
+
+
+def _mixed(numbers: _Numbers) -> _Numbers:
+    """The output function of SplitMix64 (Steele, Lea and Flood 2014), modulo 2**64."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

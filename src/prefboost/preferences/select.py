@@ -1,4 +1,8 @@
-"""`select`: what is kept of a table before it is paired or trained on; everything left out is counted."""
+"""`select`: what is kept of a table before it is relabelled; everything left out is counted.
+
+Goal pairs are refused: their views share prompt and completions, so they would count as duplicates, and once a goal
+is said in the prompts, the views of one pair would be split apart.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from prefboost.preferences.draw import seeded_rank
+from prefboost.errors import DataError, Place
+from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.preferences.ngrams import ngram_hashes, normalised
 from prefboost.settings import Settings
-from prefboost.tables import REJECTS, Step, Table, reject_where
+from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
 __all__ = ["Select", "decontaminate", "prompt_text", "select", "split"]
 
@@ -34,8 +39,10 @@ _SCRIPTS: dict[Script, str] = {
 class Select(Settings):
     """Which rows are kept. Every limit is off by default."""
 
-    dedupe: Literal["none", "exact"] = Field(
-        "exact", description="exact: rows whose prompt and completions were seen before are left out."
+    dedupe: Literal["none", "exact", "prompt"] = Field(
+        "exact",
+        description="exact: leave out rows whose prompt and completions were seen before; prompt: rows whose prompt "
+        "was seen under another id too.",
     )
     max_prompt_chars: int | None = Field(None, ge=1, description="Most characters of a prompt, all turns together.")
     min_completion_chars: int | None = Field(None, ge=0, description="Fewest characters of a completion.")
@@ -55,6 +62,29 @@ def prompt_text() -> pl.Expr:
     return _text("prompt")
 
 
+def _exactly(column: str) -> pl.Expr:
+    """A text that is equal for equal messages alone."""
+    fields = [pl.element().struct.field(name).fill_null("\x1d") for name in ("role", "content", "extra")]
+    return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e")
+
+
+def _asked(column: str = "prompt") -> pl.Expr:
+    """What makes two prompts the same question: the contents without system messages, or all where that is no word."""
+    turns = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
+    texts = [normalised(pl.col(column).list.eval(turns).list.join("\n")), normalised(_text(column)), _text(column)]
+    worded = [pl.when(text != "").then(text) for text in texts]
+    return pl.coalesce(*worded, pl.lit(""))
+
+
+def _refuse_goal_pairs(table: Table, verb: str) -> None:
+    if table.spec is GOAL_PAIRS:
+        raise DataError(
+            f"{verb} needs a table before relabel, found {table.spec.name}: the views of a pair belong together",
+            remedy=f"call {verb} before relabel",
+            place=Place(path=table.path),
+        )
+
+
 def _sides(table: Table) -> list[str]:
     return [name for name in ("completion", "chosen", "rejected") if name in table.frame.columns]
 
@@ -63,18 +93,33 @@ def select(table: Table, how: Select | None = None) -> Table:
     """Keep the rows that pass every limit.
 
     Args:
-        table: any declared table.
+        table: any declared table but GoalPairs.
         how: the limits.
 
     Returns:
         The same kind of table; rows left out are rejects with their reason.
+
+    Raises:
+        DataError: the table holds goal pairs.
     """
+    _refuse_goal_pairs(table, "select")
     how = how if how is not None else Select()
     frame, parts = table.frame, []
     for reason, bad in _limits(table, how):
         frame, rejects = reject_where(frame, bad, stage="select", reason=reason, path=table.path)
         parts.append(rejects)
-    if how.dedupe == "exact":
+    if how.dedupe == "prompt":
+        # Told by the texts themselves: a collision of hashes would lose a whole prompt.
+        frame, rejects = reject_where(
+            frame.with_columns(_key=_exactly("prompt")),
+            pl.col("prompt_id") != pl.col("prompt_id").first().over("_key"),
+            stage="select",
+            reason="the same prompt was seen before under another id",
+            path=table.path,
+        )
+        frame = frame.drop("_key")
+        parts.append(rejects)
+    if how.dedupe != "none":
         seen = pl.struct("prompt", *_sides(table)).hash(0)
         # Hashed 64-bit keys: two different rows of a million coincide with a chance of 3e-8.
         frame, rejects = reject_where(
@@ -133,10 +178,14 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
     """Leave out rows whose prompt shares a word n-gram with any of the given texts.
 
     Args:
-        table: any declared table.
+        table: any declared table but GoalPairs.
         against: prompts of benchmarks.
         ngram: words that must coincide; a shorter text must coincide as a whole.
+
+    Raises:
+        DataError: the table holds goal pairs.
     """
+    _refuse_goal_pairs(table, "decontaminate")
     known = ngram_hashes(pl.Series(list(against), dtype=pl.String), ngram)["gram"]
     found = ngram_hashes(table.frame.select(text=prompt_text())["text"], ngram)
     hit = found.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
@@ -151,30 +200,53 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
     return _then(table, "decontaminate", {"ngram": ngram, "texts": known.len()}, frame.drop("_at"), [rejects])
 
 
-def split(table: Table, fraction: float, *, seed: int = 42) -> tuple[Table, Table]:
+def split(
+    table: Table, fraction: float | None = None, *, count: int | None = None, seed: int = 42
+) -> tuple[Table, Table]:
     """Divide a table by prompt: all rows of a prompt, told by its normalised text, stay on one side.
 
-    The side of a prompt depends on the seed and its text alone, so shards and later additions agree.
+    Prompts that differ in case, punctuation or system message alone count as one. With a ``fraction`` the side of a
+    prompt depends on the seed and its text alone, so shards and later additions agree; a ``count`` needs the whole
+    table at once.
 
     Args:
-        table: any declared table.
+        table: any declared table but GoalPairs.
         fraction: share of the prompts on the second side, 0..1.
+        count: number of prompts on the second side (2,000 in the data recipe of arXiv 2410.08067's code).
         seed: another seed gives another division.
 
     Returns:
         The larger part, and the part set aside.
+
+    Raises:
+        DataError: the table holds goal pairs; not exactly one of fraction and count is given; or ``count`` leaves no
+            prompt on the first side.
     """
-    keyed = table.frame.with_columns(_key=normalised(prompt_text()))
-    aside = keyed.select(held=seeded_rank(seed, "_key").cast(pl.Float64) / (2.0**64) < fraction)["held"]
+    _refuse_goal_pairs(table, "split")
+    if (fraction is None) == (count is None):
+        raise DataError("split needs one of fraction and count", remedy="write split(table, 0.1) or count=2000")
+    keys = table.frame.select(_key=_asked())
+    prompts = keys.unique()
+    if count is not None and not 0 < count < prompts.height:
+        raise DataError(
+            f"{count:,} of {prompts.height:,} prompts cannot be set aside",
+            remedy="set a count between 1 and one less than there are prompts",
+            place=Place(path=table.path),
+        )
+    if fraction is not None:
+        held = prompts.filter(seeded_share(seed, "_key") < fraction)
+    else:
+        held = prompts.sort(seeded_rank(seed, "_key"), "_key").head(count or 0)
+    aside = keys["_key"].is_in(held["_key"].implode())
     parts = []
     for name, mask in (("kept", ~aside), ("set aside", aside)):
         frame = table.frame.filter(mask)
         step = Step(
             "split",
-            {"fraction": fraction, "seed": seed},
+            {"fraction": fraction, "count": count, "seed": seed},
             rows_in=len(table),
             rows_out=frame.height,
-            notes={"part": name},
+            notes={"part": name, "prompts": held.height if name == "set aside" else prompts.height - held.height},
         )
         parts.append(table.then(table.spec, frame, step))
     return parts[0], parts[1]

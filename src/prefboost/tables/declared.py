@@ -94,6 +94,12 @@ def _nearer(schema: Mapping[str, pl.DataType]) -> pl.Expr:
     return stored.fill_null(True) & recomputed.fill_null(True)
 
 
+def _finite(schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Every comparison with NaN would hold, so that the next fact would let it through."""
+    numbers = ["goal", "distance_chosen", "distance_rejected", *[f"goal.{a}" for a in aspects_of(schema, "goal")]]
+    return pl.all_horizontal(pl.col(name).is_finite().fill_null(True) for name in numbers)
+
+
 GOAL_PAIRS = TableSpec(
     "GoalPairs",
     "Preference pairs under a goal: whichever completion's score is nearer to the goal is the chosen one.",
@@ -109,6 +115,7 @@ GOAL_PAIRS = TableSpec(
     ),
     (
         _DIFFERENT,
+        Fact("goals and distances are finite or null", _finite),
         Fact("the chosen completion is at least as near the goal as the rejected one", _nearer),
     ),
     key="goal_pair_id",
