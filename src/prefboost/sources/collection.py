@@ -60,6 +60,9 @@ class Collection(Settings):
         None, description="Lowest and highest score there may be; rows outside are set aside."
     )
     columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
+    whole_prompts: bool = Field(
+        True, description="Whether batches hold all records of a prompt; without, pairs stream as they stand."
+    )
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Declared tables of this source: see `prefboost.read_batches`."""
@@ -70,7 +73,8 @@ class Collection(Settings):
         score = self.scored_by(layout)
         _check_score(score, layout, self.path)
         chosen = _split_column(self, reader, layout)
-        for batch in whole_prompts(reader, layout, rows):
+        together = self.whole_prompts or layout.shape not in PAIRS
+        for batch in whole_prompts(reader, layout, rows) if together else reader.batches(None, rows):
             yield _table(self.model_copy(update={"score": score}), batch, layout, chosen)
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -115,6 +119,9 @@ SHAPES = {
     "prompts": _Shape(prompt_rows, "prompts", PROMPTS, PROMPTS),
 }
 """Every shape of `Layout.shape`."""
+
+PAIRS = ("pairs", "preference")
+"""Shapes whose records are comparisons by themselves."""
 
 
 @dataclass(frozen=True)

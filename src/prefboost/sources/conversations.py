@@ -127,7 +127,7 @@ def _tidy_extra(lists: pl.Series) -> pl.Series:
         return lists
     tidied = [[_tidy(message) for message in row] for row in lists.filter(some).to_list()]
     chosen = pl.Series("m", tidied, dtype=MESSAGES)
-    index = some.cast(pl.UInt32).cum_sum() - 1
+    index = some.cast(pl.Int64).cum_sum() - 1
     frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
     return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
 

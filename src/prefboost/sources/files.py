@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_lines import frames_by_kind, parse_block
-from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered
+from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
 
 __all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
@@ -55,7 +55,7 @@ class ParquetReader:
             groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
-            vast = max((group.total_byte_size for group in groups), default=0) > 8 * BATCH_BYTES
+            vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
             frames = (
                 self._arrow(columns, step)
                 if vast
@@ -75,7 +75,7 @@ class ParquetReader:
             yield wanted.slice(offset, length).collect()
 
     def _arrow(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
-        """For row groups too large to decode at once; slower, and the text has to be validated."""
+        """For row groups larger than a batch, which slices would decode again and again; text has to be validated."""
         wanted = None if columns is None else list(columns)
         for batch in pq.ParquetFile(self.path).iter_batches(step, columns=wanted):
             batch.validate(full=True)
@@ -172,7 +172,7 @@ class CsvReader:
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
         lines = csv_rows(Path(self.path), self.delimiter)
-        _, header = next(lines, (0, []))
+        header = [storable(name) for name in next(lines, (0, []))[1]]
         _refuse_duplicates(header, self.path)
         row, size = 0, 0
         held: list[tuple[int, int, list[str]]] = []
@@ -205,7 +205,7 @@ class CsvReader:
             decoded = [(row, _decoded(dict(zip(header, cells, strict=True)), lists)) for row, cells in good]
             return RawBatch(frames_by_kind(decoded), rejects)
         columns = zip(*(cells for _, cells in good), strict=True)
-        texts = {name: [_clean(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
+        texts = {name: [storable(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
         frame = pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
         return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
 
@@ -221,10 +221,6 @@ def _json_list(cell: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) else None
-
-
-def _clean(cell: str) -> str:
-    return cell if cell.isascii() else cell.encode("utf-8", "replace_surrogates").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered
+from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
 from prefboost.sources.text_files import Block
 
 __all__ = ["frames_by_kind", "parse_block"]
@@ -106,9 +106,9 @@ def _frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[in
 
 
 def _storable(value: Any) -> Any:
-    """The value with lone surrogates replaced by NUL, which is refused later, since Polars cannot hold them."""
+    """The value as a frame can hold it: texts without lone surrogates, vast integers as floats."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace_surrogates").decode("utf-8")
+        return storable(value)
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -10,7 +10,7 @@ import polars as pl
 
 from prefboost.tables import REJECTS
 
-__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered"]
+__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered", "storable"]
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
@@ -49,12 +49,17 @@ def line_rejects(bad: Sequence[tuple[int, int, str, str]], reason: str, path: st
                 "row": row,
                 "id": None,
                 "reason": reason,
-                "found": f"{path}:{line}: {wrong}: {shown}",
+                "found": storable(f"{path}:{line}: {wrong}: {shown}"),
             }
             for row, line, wrong, shown in bad
         ],
         schema=REJECTS,
     )
+
+
+def storable(text: str) -> str:
+    """The text with lone surrogates replaced by NUL, which is refused later: no frame can hold them."""
+    return text if text.isascii() else text.encode("utf-8", "replace_surrogates").decode("utf-8")
 
 
 def _surrogate_to_nul(error: UnicodeError) -> tuple[str | bytes, int]:
