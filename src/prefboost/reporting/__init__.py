@@ -1,0 +1,1 @@
+"""Figures, pages, and the cards that travel with data and models."""

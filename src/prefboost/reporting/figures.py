@@ -1,0 +1,159 @@
+"""Figures as SVG text, drawn with matplotlib (its one home)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefboost.errors import MissingExtra
+
+__all__ = ["Bar", "Curve", "Point", "bars", "goal_response"]
+
+_INK, _GRID, _FAINT = "#1f2933", "#e4e7eb", "#7b8794"
+_COLOURS = ("#0b7285", "#d9480f", "#868e96", "#5f3dc4")
+_MARKERS = ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean with its 95 % interval at one place of the x axis; all three in score units."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named series of points, e.g. one policy asked for several goals."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A named value with its 95 % interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "demo") from error
+    matplotlib.use("svg")
+    matplotlib.rcParams.update(
+        {
+            "svg.hashsalt": "prefboost",
+            "svg.fonttype": "path",
+            "font.size": 11,
+            "axes.edgecolor": _FAINT,
+            "axes.labelcolor": _INK,
+            "text.color": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+        }
+    )
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _as_svg(figure: Any, pyplot: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(figure)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def goal_response(curves: Sequence[Curve], *, low: float = 1.0, high: float = 10.0, start: float | None = None) -> str:
+    """Asked-for score (x) against achieved score (y), one line a policy, 95 % intervals as bars.
+
+    Args:
+        curves: one per policy.
+        low: lower end of the score scale.
+        high: upper end of the score scale.
+        start: mean score of the start model, drawn as a dotted line.
+
+    Returns:
+        SVG text.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.2))
+    axes.plot([low, high], [low, high], color=_GRID, linewidth=6, solid_capstyle="round", zorder=0)
+    axes.annotate("achieved = asked for", (high, high), xytext=(-6, -16), textcoords="offset points",
+                  ha="right", color=_FAINT, fontsize=9)  # fmt: skip
+    if start is not None:
+        axes.axhline(start, color=_FAINT, linewidth=1, linestyle=":", label="start model")
+    for position, curve in enumerate(curves):
+        shift = (position - (len(curves) - 1) / 2) * 0.12
+        axes.errorbar(
+            [point.x + shift for point in curve.points],
+            [point.mean for point in curve.points],
+            yerr=[
+                [max(0.0, point.mean - point.low) for point in curve.points],
+                [max(0.0, point.high - point.mean) for point in curve.points],
+            ],
+            color=_COLOURS[position % len(_COLOURS)],
+            marker=_MARKERS[position % len(_MARKERS)],
+            markersize=6,
+            linewidth=2,
+            elinewidth=1.2,
+            capsize=3,
+            label=curve.name,
+        )
+    axes.set_xlabel("score asked for")
+    axes.set_ylabel("score achieved on held-out prompts")
+    axes.set_xlim(low - 0.5, high + 0.5)
+    axes.set_ylim(low - 0.3, high + 0.3)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left")
+    return _as_svg(figure, pyplot)
+
+
+def bars(rows: Sequence[Bar], *, label: str) -> str:
+    """Horizontal bars with intervals around a zero line, e.g. the change of a log-probability.
+
+    Args:
+        rows: drawn from top to bottom.
+        label: text of the x axis, with its unit.
+
+    Returns:
+        SVG text.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6.4, 0.6 + 0.5 * len(rows)))
+    for position, bar in enumerate(rows):
+        axes.barh(
+            -position,
+            bar.value,
+            xerr=[[max(0.0, bar.value - bar.low)], [max(0.0, bar.high - bar.value)]],
+            color=_COLOURS[position % len(_COLOURS)],
+            height=0.55,
+            capsize=3,
+            error_kw={"elinewidth": 1.2, "ecolor": _INK},
+        )
+    axes.set_yticks([-position for position in range(len(rows))], [bar.name for bar in rows])
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return _as_svg(figure, pyplot)

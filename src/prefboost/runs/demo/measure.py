@@ -1,0 +1,95 @@
+"""What the demo measures: achieved score by asked-for score, and what happened to well-scored rejected completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import polars as pl
+
+from prefboost.statistics import Interval, bootstrap_mean, bootstrap_mean_by, paired_difference, slope_interval
+
+__all__ = ["Following", "Unlearning", "following", "unlearning", "verdict"]
+
+
+@dataclass(frozen=True)
+class Following:
+    """How a policy's achieved score depends on the score it was asked for.
+
+    Args:
+        by_goal: goal -> mean achieved score with interval (bootstrap over prompts).
+        slope: achieved points per asked-for point; 1 is perfect, 0 is deaf.
+    """
+
+    by_goal: Mapping[float, Interval]
+    slope: Interval
+
+    @property
+    def at_top(self) -> Interval:
+        """Mean achieved score at the highest goal."""
+        return self.by_goal[max(self.by_goal)]
+
+
+@dataclass(frozen=True)
+class Unlearning:
+    """Mean change of the log-prob (nats a completion) that training brought, on well-scored rejected completions."""
+
+    policy: str
+    change: Interval
+
+
+def following(scored: pl.DataFrame) -> Following:
+    """Measure goal-following.
+
+    Args:
+        scored: one row a completion, with ``prompt_id``, ``goal`` and ``score``.
+    """
+    asked, achieved, prompts = (scored[name].to_numpy() for name in ("goal", "score", "prompt_id"))
+    return Following(
+        bootstrap_mean_by(achieved, asked, clusters=prompts), slope_interval(asked, achieved, clusters=prompts)
+    )
+
+
+def unlearning(policy: str, before: Sequence[float], after: Sequence[float], prompts: Sequence[str]) -> Unlearning:
+    """Change of log-probs of the same completions.
+
+    Args:
+        policy: its name.
+        before: nats under the start model.
+        after: nats under the policy, in the same order.
+        prompts: prompt_id of each.
+    """
+    return Unlearning(policy, bootstrap_mean([a - b for a, b in zip(after, before, strict=True)], clusters=prompts))
+
+
+def verdict(
+    augmented: Following, plain: Following, changes: Sequence[Unlearning], scores: Mapping[str, pl.DataFrame]
+) -> tuple[bool, list[str]]:
+    """Whether the reward-augmented policy follows, and what was found, in sentences that hold for these numbers.
+
+    A policy follows when the interval of its slope lies above zero and above the plain policy's estimate.
+    """
+    slope, other = augmented.slope, plain.slope
+    follows = slope.low > 0 and slope.low > other.estimate
+    means = [augmented.by_goal[goal].estimate for goal in sorted(augmented.by_goal)]
+    ordered = all(low <= high for low, high in pairwise(means))
+    first = (
+        f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: its achieved "
+        f"score moves by {_signed(slope)} points per point asked for; plain DPO's by {_signed(other)}."
+    )
+    rises = f"Its mean score {'rises' if ordered else 'does not rise'} with every step of the goal"
+    spans = f"{rises} ({' → '.join(f'{mean:.1f}' for mean in means)})."
+    top = max(augmented.by_goal)
+    ours, theirs = (scores[name].filter(pl.col("goal") == top).sort("completion_id") for name in ("augmented", "plain"))
+    gap = paired_difference(ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy())
+    compare = "above" if gap.low > 0 else "below" if gap.high < 0 else "not distinguishable from"
+    third = f"Asked for the top score it is {compare} plain DPO: difference {_signed(gap)} points."
+    fourth = "Log-prob of well-scored rejected completions: " + "; ".join(
+        f"{change.policy} {_signed(change.change)} nats" for change in changes
+    )
+    return follows, [first, spans, third, fourth + "."]
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -1,0 +1,77 @@
+"""The demo's prompts: a task about a topic, and four rules that code can check."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import polars as pl
+
+from prefboost.scoring.rules import RULES, Rule, rules_json
+from prefboost.tables import MESSAGES
+
+__all__ = ["HELD_OUT_TOPICS", "TRAIN_TOPICS", "demo_prompts"]
+
+_TOPICS = (
+    "a lighthouse, the rain, a bicycle, coffee, an owl, a library, a train, a garden, the ocean, a robot, a "
+    "volcano, bread, a piano, winter, a desert, a honeybee, a bridge, the moon, tea, a mountain, a kite, a river, "
+    "an elephant, a camera, a market, a clock, an island, a forest, football, a castle, snow, chocolate, a cat, "
+    "an airport, a violin, a museum, a farm, a storm, a penguin, a compass, a school, a candle, a dolphin, a "
+    "harbour, a painting, a tomato, a spider, a telescope, soup, an umbrella, a tiger, a pencil, a glacier, the "
+    "wind, a kitchen, a drum, a rose, a subway, sand, an eagle, a map, an apple, a theatre, a fox, a boat, a "
+    "mirror, a wolf, cheese, a letter, a horse, a pillow, a carpet, a ladder, a lemon, a planet, a turtle, a "
+    "window, a hammer, salt, a shark"
+)
+_SPLIT_AT = 60
+TRAIN_TOPICS = tuple(_TOPICS.split(", ")[:_SPLIT_AT])
+HELD_OUT_TOPICS = tuple(_TOPICS.split(", ")[_SPLIT_AT:])
+"""No topic stands on both sides."""
+
+_TASKS = (
+    "Describe {topic}.",
+    "Explain what {topic} is.",
+    "Write a short note about {topic}.",
+    "Tell me something about {topic}.",
+    "What is special about {topic}?",
+)
+_WORDS = ("bright", "old", "quiet", "simple", "strange", "gentle")
+_ENDINGS = ("That is all.", "The end.", "Thank you!", "Any questions?")
+
+
+def _draw_rules(draw: random.Random) -> list[Rule]:
+    drawn: dict[str, dict[str, object]] = {
+        "at_most_words": {"count": draw.choice((12, 15, 20, 25))},
+        "no_commas": {},
+        "exact_sentences": {"count": draw.choice((1, 2))},
+        "include_keyword": {"word": draw.choice(_WORDS)},
+        "ends_with": {"phrase": draw.choice(_ENDINGS)},
+    }
+    return [RULES[kind](**drawn[kind]) for kind in draw.sample(sorted(drawn), 4)]
+
+
+def demo_prompts(count: int, topics: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Prompts with four rules each.
+
+    Args:
+        count: how many.
+        topics: TRAIN_TOPICS or HELD_OUT_TOPICS.
+        seed: of the draw; the same seed gives the same prompts.
+
+    Returns:
+        Columns of PROMPTS, and ``rules``: the JSON list that the rules scorer reads.
+    """
+    draw = random.Random(seed)
+    rows = []
+    for row in range(count):
+        rules = _draw_rules(draw)
+        task = draw.choice(_TASKS).format(topic=draw.choice(list(topics)))
+        text = " ".join([task, *(rule.say() for rule in rules)])
+        rows.append(
+            {
+                "row": row,
+                "prompt_id": f"demo-{seed}-{row:03d}",
+                "prompt": [{"role": "user", "content": text, "extra": None}],
+                "rules": rules_json(rules),
+            }
+        )
+    return pl.DataFrame(rows, schema={"row": pl.Int64, "prompt_id": pl.String, "prompt": MESSAGES, "rules": pl.String})
