@@ -1,0 +1,40 @@
+"""How a goal reaches an engine: through the checkpoint's own chat template, or said in the prompt's text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefboost.chat import SayGoal, goal_text, place_goal
+from prefboost.engines.engine import Engine, Messages, Request
+from prefboost.preferences.condition import resolve_place
+
+__all__ = ["Ask", "asker"]
+
+Ask = Callable[[Messages, float | None, int], Request]
+"""(prompt, goal or None, sample) -> request."""
+
+
+def asker(engine: Engine, say: SayGoal) -> Ask:
+    """How to ask this engine for a goal.
+
+    Args:
+        engine: a checkpoint trained by prefboost says goals by itself: the goal is passed to its chat template.
+        say: how the goal is said in the prompt of any other model; ``place: auto`` looks at its chat template.
+
+    Returns:
+        A function that makes requests. Without a goal nothing is said, and a template that asks for the top score by
+        itself does so.
+
+    Raises:
+        ModelError: ``place`` is system and the model's chat template has no such role.
+    """
+    if engine.says_goals:
+        return lambda prompt, goal, sample: Request(prompt, sample, goal)
+    place, _ = resolve_place(say, lambda messages: engine.rendered_conversation(messages))
+
+    def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
+        said: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
+        return Request(said, sample)
+
+    return ask

