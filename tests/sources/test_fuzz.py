@@ -170,7 +170,7 @@ def test_broken_bytes_are_refused_by_name(tmp_path: Path) -> None:
         "head.csv": b"prompt,completion,score\n",
         "twice.csv": b"prompt,prompt,completion,score\na,b,c,1\n",
         "unknown.csv": b"foo,bar\n1,2\n",
-        "noscore.csv": b"prompt,margin\na,2\n",
+        "margin.csv": b"prompt,chosen,rejected,margin\na,b,c,2\n",
     }
     for name, content in files.items():
         path = tmp_path / name
