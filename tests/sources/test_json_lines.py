@@ -45,3 +45,17 @@ def test_a_reject_says_file_and_line() -> None:
     batch = parse_block(Block(b'{"a": 1}\n\n{"a": \n', 10), 5, "f.jsonl")
     assert batch.rejects["row"].to_list() == [6]
     assert batch.rejects["found"][0].startswith("f.jsonl:12: ")
+
+
+def test_texts_that_look_like_json_stay_text_in_the_fast_path() -> None:
+    lines = "\n".join(json.dumps({"p": value, "m": [{"t": value}]}) for value in ("[1, 2]", "{code}", "plain"))
+    batch = parse_block(Block(lines.encode(), 1), 0, "f")
+    assert len(batch.frames) == 1
+    assert batch.frames[0]["p"].to_list() == ["[1, 2]", "{code}", "plain"]
+
+
+def test_a_structure_inside_messages_is_not_taken_for_text() -> None:
+    lines = "\n".join(json.dumps({"m": [{"content": value}]}) for value in ("text", [{"type": "text"}]))
+    batch = parse_block(Block(lines.encode(), 1), 0, "f")
+    contents = [row["m"][0]["content"] for frame in batch.frames for row in frame.iter_rows(named=True)]
+    assert contents == ["text", [{"type": "text"}]]

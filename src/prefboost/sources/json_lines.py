@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -39,10 +40,27 @@ def _whole(text: bytes) -> pl.DataFrame | None:
         return None
     if frame.width == 0 or frame.height != _records(text):
         return None
-    # Polars writes an object into text when other lines hold text there; such blocks are taken apart.
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    mixed = texts and frame.select(pl.any_horizontal(pl.col(texts).str.contains(LOOKS_LIKE_JSON).any())).item()
-    return None if mixed else frame
+    # Polars writes a structure into text where other lines hold text; such blocks are taken apart.
+    suspects = {name for column in frame.get_columns() for name in _structured_texts(column)}
+    return None if any(_holds_structure(text, name) for name in suspects) else frame
+
+
+def _structured_texts(values: pl.Series) -> Iterator[str]:
+    """Names of text fields, at any depth, in which some text begins like a JSON list or object."""
+    if values.dtype == pl.String:
+        if values.str.contains(LOOKS_LIKE_JSON).any():
+            yield values.name
+    elif isinstance(values.dtype, pl.List):
+        yield from _structured_texts(values.explode())
+    elif isinstance(values.dtype, pl.Struct):
+        for field in values.struct.fields:
+            yield from _structured_texts(values.struct.field(field))
+
+
+def _holds_structure(text: bytes, name: str) -> bool:
+    """Whether a key of this name has a list or an object as value anywhere, or is written in an unusual way."""
+    key = json.dumps(name).encode()
+    return key not in text or re.search(re.escape(key) + rb"\s*:\s*[\[{]", text) is not None
 
 
 def _records(text: bytes) -> int:
