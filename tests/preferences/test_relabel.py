@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from tables_of import pair_scores, pair_table, said
 from prefboost.chat import goal_text
 from prefboost.errors import BrokenFact, DataError, MissingScores
 from prefboost.preferences import HighGoalOnly, Plain, RewardAugmented, condition, pair, relabel
-from prefboost.tables import GOAL_PAIRS, conform
+from prefboost.tables import GOAL_PAIRS, Table, conform
 
 RELABELLED = st.sampled_from(
     [
@@ -19,6 +21,7 @@ RELABELLED = st.sampled_from(
         RewardAugmented(fraction=0.5, seed=3),
         RewardAugmented(goals="grid", grid=(1.0, 5.5, 10.0)),
         RewardAugmented(goals="top"),
+        RewardAugmented(contradictions="keep", ties="mark"),
         HighGoalOnly(repeat=2),
         Plain(repeat=2),
     ]
@@ -167,3 +170,71 @@ def test_both_sides_share_the_conditioned_prompt() -> None:
     texts = [prompt[0]["content"] for prompt in table.frame["prompt"]]
     assert texts == [goal_text(SayGoal(), 9.0), goal_text(SayGoal(), 3.5)]
     assert texts[1].endswith("Overall score: 3.5.")
+
+
+@given(pair_scores.filter(some), RELABELLED)
+def test_views_stand_together_and_pairs_in_their_order(
+    pairs: list[tuple[float | None, float | None]], how: RewardAugmented | HighGoalOnly | Plain
+) -> None:
+    came = [int(name.removeprefix("p").removesuffix("/0")) for name in relabel(pair_table(pairs), how).frame["pair_id"]]
+    assert came == sorted(came)
+
+
+def with_aspect(pairs: list[tuple[float, float]]) -> Table:
+    table = pair_table(pairs)
+    sides = {f"score_{side}.wit": pl.col(f"score_{side}") for side in ("chosen", "rejected")}
+    return replace(table, frame=table.frame.with_columns(**sides))
+
+
+def test_a_goal_vector_obeys_the_policies_for_ties_and_contradictions() -> None:
+    table = with_aspect([(9, 1), (5, 5), (2, 8)])
+    found = {
+        (ties, policy): relabel(
+            table,
+            RewardAugmented(aspects=("wit",), ties=ties, contradictions=policy),  # type: ignore[arg-type]
+        )
+        .frame.select("pair_id", "view", "goal.wit")
+        .rows()
+        for ties, policy in (("mark", "drop"), ("drop", "swap"))
+    }
+    first = [("p0/0", "chosen", 9.0), ("p0/0", "rejected", 1.0)]
+    assert found["mark", "drop"] == [*first, ("p1/0", "tie", 5.0)]
+    assert found["drop", "swap"] == [*first, ("p2/0", "chosen", 8.0), ("p2/0", "rejected", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said_so"),
+    [
+        ({"aspects": ("wit",), "goals": "grid", "grid": (1, 10)}, "cannot be used with aspects"),
+        ({"aspects": ("wit",), "goals": "top"}, "cannot be used with aspects"),
+        ({"goals": "grid"}, "go together"),
+        ({"grid": (1, 10)}, "go together"),
+        ({"goals": "grid", "grid": (1, 1)}, "stands twice"),
+        ({"aspects": ("wit",), "weights": {"wit": 0}}, "above 0"),
+        ({"aspects": ("wit",), "weights": {"whit": 2}}, "whit is not among aspects"),
+    ],
+)
+def test_settings_that_would_be_ignored_are_refused(wrong: dict[str, object], said_so: str) -> None:
+    with pytest.raises(ValueError, match=said_so):
+        RewardAugmented.model_validate(wrong)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_never_becomes_a_goal(odd: float) -> None:
+    made = relabel(pair_table([(odd, 1.0), (9.0, 1.0)]))
+    assert made.frame["pair_id"].unique().to_list() == ["p1/0"]
+    assert made.rejects["reason"].to_list() == ["a score of the pair is not a finite number"]
+    with pytest.raises(BrokenFact, match="finite"):
+        conform(made.frame.with_columns(goal=pl.lit(odd), score_chosen=pl.lit(odd)), GOAL_PAIRS)
+
+
+def test_the_control_trains_on_the_pairs_that_reward_augmentation_uses() -> None:
+    table = pair_table([(9, 1), (2, 8), (None, None)])
+    control, ours = relabel(table, Plain()), relabel(table)
+    assert control.frame["pair_id"].to_list() == ["p0/0", "p2/0"]
+    assert ours.frame["pair_id"].unique().to_list() == ["p0/0"]
+
+
+def test_rejects_of_a_grid_name_the_file() -> None:
+    table = replace(pair_table([(9, 1)]), path="pairs.parquet")
+    assert relabel(table, RewardAugmented(goals="grid", grid=(5.0,))).rejects["path"].to_list() == ["pairs.parquet"]

@@ -6,11 +6,12 @@ two goal pairs: under g = r_w the chosen completion wins, under g = r_l the reje
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
+import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_share
@@ -42,8 +43,8 @@ class RewardAugmented(Settings):
     ties: Literal["drop", "mark"] = Field(
         "drop", description="Equal scores give one goal two answers: drop the pair, or keep one row with view tie."
     )
-    contradictions: Literal["drop", "swap"] = Field(
-        "drop", description="Pairs whose rejected completion has the higher score: drop (as published) or swap them."
+    contradictions: Literal["drop", "swap", "keep"] = Field(
+        "drop", description="Pairs whose rejected completion is scored higher: drop (as published), swap or keep them."
     )
     fraction: float = Field(
         1.0, gt=0, le=1, description="Share of the prompts that is augmented; 0.5 is half-RA, as many rows as pairs."
@@ -55,9 +56,23 @@ class RewardAugmented(Settings):
     top: float = Field(10.0, description="The goal asked for where goals is top: r_max of the scale.")
     aspects: tuple[str, ...] = Field((), description="Aspects that form a goal vector; none: the overall score alone.")
     weights: Mapping[str, float] = Field(
-        default_factory=dict, description="Weight of an aspect in the distance; 1 where not named."
+        default_factory=dict, description="Weight of an aspect in the distance, above 0; 1 where not named."
     )
     seed: int = Field(42, ge=0, description="Seed that picks the augmented prompts.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> RewardAugmented:
+        if (self.goals == "grid") != bool(self.grid):
+            raise ValueError("goals: grid and a list of goals go together, e.g. goals: grid, grid: [1, 4, 7, 10]")
+        if len(set(self.grid)) < len(self.grid):
+            raise ValueError(f"a goal stands twice in grid: {self.grid}")
+        if self.aspects and self.goals != "own":
+            raise ValueError(f"goals: {self.goals} asks for one number, so it cannot be used with aspects")
+        wrong = [f"{name}: {weight:g}" for name, weight in self.weights.items() if weight <= 0]
+        wrong += [f"{name} is not among aspects" for name in self.weights if name not in self.aspects]
+        if wrong:
+            raise ValueError(f"weights are above 0 and of aspects that are asked for, found {', '.join(wrong)}")
+        return self
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
@@ -65,54 +80,16 @@ class RewardAugmented(Settings):
             pairs = pairs.filter(seeded_share(self.seed, "prompt_id") < self.fraction)
         if self.aspects:
             return self._aspect_views(pairs, path)
-        pairs, rejects = self._consistent(pairs, path)
+        pairs, rejects = _consistent(pairs, path, self.contradictions)
         if self.goals != "own":
             asked = [self.top] if self.goals == "top" else list(self.grid)
-            if not asked:
-                raise DataError("goals is grid and the grid is empty", remedy="write grid: [1, 4, 7, 10]")
-            parts = [_under_goal(pairs, goal, self.goals) for goal in asked]
+            parts = [_under_goal(pairs, goal, self.goals, path) for goal in asked]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
-            return _interleave([kept for kept, _ in parts]), pl.concat([rejects, *skipped])
-        tied = pairs["score_chosen"] == pairs["score_rejected"]
-        marked = _view(pairs.filter(tied), "tie", flipped=False) if self.ties == "mark" else None
-        if self.ties == "drop":
-            pairs, ties = reject_where(
-                pairs,
-                pl.col("score_chosen") == pl.col("score_rejected"),
-                stage="relabel",
-                reason="both completions have the same score, so one goal would have two winners",
-                path=path,
-                found=pl.col("score_chosen"),
-            )
-            rejects = pl.concat([rejects, ties])
-        else:
-            pairs = pairs.filter(~tied)
-        views = [_view(pairs, "chosen", flipped=False), _view(pairs, "rejected", flipped=True)]
-        both = _interleave(views)
-        return (both if marked is None else pl.concat([both, marked.select(both.columns)])), rejects
-
-    def _consistent(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        pairs, unscored = reject_where(
-            pairs,
-            pl.col("score_chosen").is_null() | pl.col("score_rejected").is_null(),
-            stage="relabel",
-            reason="a completion of the pair has no score",
-            path=path,
-        )
-        wrong = pl.col("score_chosen") < pl.col("score_rejected")
-        if self.contradictions == "swap":
-            if not pairs.select(wrong.any()).item():
-                return pairs, unscored
-            return pl.concat([pairs.filter(~wrong), _swapped(pairs.filter(wrong)).select(pairs.columns)]), unscored
-        pairs, against = reject_where(
-            pairs,
-            wrong,
-            stage="relabel",
-            reason="the label contradicts the scores: rejected is scored above chosen",
-            path=path,
-            found=pl.format("{} < {}", "score_chosen", "score_rejected"),
-        )
-        return pairs, pl.concat([unscored, against])
+            return _interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
+        own = _own_views(pairs)
+        tied = pl.col("score_chosen") == pl.col("score_rejected")
+        kept, ties = _without_ties(own, tied, self.ties, path, found=pl.col("score_chosen"))
+        return _interleave(pairs, kept), pl.concat([rejects, ties])
 
     def _aspect_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Goal vectors: the distance is the weighted mean over aspects that both sides have."""
@@ -131,22 +108,16 @@ class RewardAugmented(Settings):
             reason="no aspect is rated on both sides",
             path=path,
         )
-        apart = _distance(self.aspects, self.weights)
-        pairs = pairs.with_columns(apart=apart)
-        pairs, ties = reject_where(
-            pairs,
-            pl.col("apart") == 0,
-            stage="relabel",
-            reason="both completions have the same score, so one goal would have two winners",
-            path=path,
-        )
+        pairs, against = _agreeing(pairs, _weighted(self.aspects, self.weights, _gap) < 0, path, self.contradictions)
+        pairs = pairs.with_columns(apart=_distance(self.aspects, self.weights))
         views = []
         for view, flipped in (("chosen", False), ("rejected", True)):
             goals = {f"goal.{aspect}": pl.col(f"score_{view}.{aspect}") for aspect in self.aspects}
             shown = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
             turned = _swapped(shown) if flipped else shown
             views.append(_name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
-        return _interleave(views), pl.concat([masked, ties])
+        kept, ties = _without_ties(views, pl.col("apart") == 0, self.ties, path)
+        return _interleave(pairs, kept), pl.concat([masked, against, ties])
 
 
 class HighGoalOnly(Settings):
@@ -157,9 +128,9 @@ class HighGoalOnly(Settings):
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
-        pairs, rejects = RewardAugmented()._consistent(pairs, path)
+        pairs, rejects = _consistent(pairs, path, "drop")
         copies = [_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
-        return _interleave(copies), rejects
+        return _interleave(pairs, copies), rejects
 
 
 class Plain(Settings):
@@ -167,14 +138,18 @@ class Plain(Settings):
 
     kind: Literal["plain"] = Field("plain", description="The relabelling's name in recipes.")
     repeat: int = Field(1, ge=1, description="Copies of every pair; 2 gives as many rows as reward augmentation.")
+    contradictions: Literal["drop", "swap", "keep"] = Field(
+        "drop", description="As in reward augmentation, so that both train on the same pairs; binary pairs always stay."
+    )
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
+        pairs, rejects = _agreeing(pairs, _against(), path, self.contradictions)
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
         copies = [
             _name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
         ]
-        return _interleave(copies), pl.DataFrame(schema=REJECTS)
+        return _interleave(pairs, copies), rejects
 
 
 RELABELLINGS: dict[str, type[Settings]] = {
@@ -234,14 +209,92 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
     return table.then(GOAL_PAIRS, views, step, rejects=rejects)
 
 
-def _swapped(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Chosen and rejected change places, with their scores; distances stay those of chosen and rejected."""
-    names = {"chosen": "rejected", "rejected": "chosen"}
-    for column in pairs.columns:
+def _against() -> pl.Expr:
+    return pl.col("score_chosen") < pl.col("score_rejected")
+
+
+def _consistent(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs with two finite scores that agree with the label, and rejects."""
+    sides = [pl.col("score_chosen"), pl.col("score_rejected")]
+    pairs, unscored = reject_where(
+        pairs,
+        pl.any_horizontal(side.is_null() for side in sides),
+        stage="relabel",
+        reason="a completion of the pair has no score",
+        path=path,
+    )
+    pairs, odd = reject_where(
+        pairs,
+        ~pl.all_horizontal(side.is_finite() for side in sides),
+        stage="relabel",
+        reason="a score of the pair is not a finite number",
+        path=path,
+        found=pl.format("{} and {}", *sides),
+    )
+    pairs, against = _agreeing(pairs, _against(), path, contradictions)
+    return pairs, pl.concat([unscored, odd, against])
+
+
+def _agreeing(
+    pairs: pl.DataFrame, wrong: pl.Expr, path: str | None, contradictions: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What becomes of pairs whose label contradicts their scores; a null in ``wrong`` is no contradiction."""
+    mask = pairs.select(wrong.fill_null(False).alias("wrong")).to_series()
+    if contradictions == "keep" or not mask.any():
+        return pairs, pl.DataFrame(schema=REJECTS)
+    if contradictions == "swap":
+        exchanged = pairs.with_columns(
+            pl.when(mask).then(pl.col(other)).otherwise(pl.col(name)).alias(name)
+            for name, other in _renaming(pairs.columns).items()
+        )
+        return exchanged, pl.DataFrame(schema=REJECTS)
+    return reject_where(
+        pairs,
+        wrong,
+        stage="relabel",
+        reason="the label contradicts the scores: rejected is scored above chosen",
+        path=path,
+        found=pl.format("{} < {}", "score_chosen", "score_rejected"),
+    )
+
+
+def _without_ties(
+    views: Sequence[pl.DataFrame], tied: pl.Expr, ties: str, path: str | None, found: pl.Expr | None = None
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie."""
+    first, *others = views
+    if ties == "mark":
+        marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
+        named = (pl.when(tied).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
+        return [first.with_columns(named), *[view.filter(~tied) for view in others]], pl.DataFrame(schema=REJECTS)
+    _, rejects = reject_where(
+        first.drop("goal_pair_id"),  # so that a reject is known by the pair's id
+        tied,
+        stage="relabel",
+        reason="both completions have the same score, so one goal would have two winners",
+        path=path,
+        found=found,
+    )
+    return [view.filter(~tied) for view in views] if rejects.height else list(views), rejects
+
+
+def _own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:
+    return [_view(pairs, "chosen", flipped=False), _view(pairs, "rejected", flipped=True)]
+
+
+def _renaming(columns: Sequence[str]) -> dict[str, str]:
+    """Every column of one side -> the column of the other side."""
+    names = dict(_SWAP)
+    for column in columns:
         for side, other in _SWAP.items():
             if column == f"score_{side}" or column.startswith(f"score_{side}."):
                 names[column] = column.replace(side, other, 1)
-    return pairs.rename(names)
+    return names
+
+
+def _swapped(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Chosen and rejected change places, with their scores; distances stay those of chosen and rejected."""
+    return pairs.rename(_renaming(pairs.columns))
 
 
 def _name_view(pairs: pl.DataFrame, view: str, flipped: bool, *, copy: int = 0, tag: str = "") -> pl.DataFrame:
@@ -260,7 +313,7 @@ def _view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) -> pl
     )
 
 
-def _under_goal(pairs: pl.DataFrame, goal: float, view: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Any goal: the completion nearer to it wins; equidistant pairs are set aside."""
     to_chosen, to_rejected = ((pl.col(f"score_{side}") - goal).abs() for side in ("chosen", "rejected"))
     pairs, equal = reject_where(
@@ -268,7 +321,7 @@ def _under_goal(pairs: pl.DataFrame, goal: float, view: str) -> tuple[pl.DataFra
         to_chosen == to_rejected,
         stage="relabel",
         reason=f"both completions are equally far from goal {goal:g}",
-        path=None,
+        path=path,
         found=pl.format("{} and {}", "score_chosen", "score_rejected"),
     )
     measured = pairs.with_columns(distance_chosen=to_chosen, distance_rejected=to_rejected, goal=pl.lit(float(goal)))
@@ -281,28 +334,30 @@ def _under_goal(pairs: pl.DataFrame, goal: float, view: str) -> tuple[pl.DataFra
 
 
 def _gap(aspect: str) -> pl.Expr:
-    return (pl.col(f"score_chosen.{aspect}") - pl.col(f"score_rejected.{aspect}")).abs()
+    return pl.col(f"score_chosen.{aspect}") - pl.col(f"score_rejected.{aspect}")
+
+
+def _weighted(aspects: Sequence[str], weights: Mapping[str, float], value: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Weighted mean of a value over the aspects that both sides have, renormalised."""
+    total = pl.sum_horizontal(value(aspect).fill_null(0) * weights.get(aspect, 1.0) for aspect in aspects)
+    rated = (_gap(aspect).is_not_null().cast(pl.Float64) * weights.get(aspect, 1.0) for aspect in aspects)
+    return total / pl.sum_horizontal(rated)
 
 
 def _distance(aspects: Sequence[str], weights: Mapping[str, float]) -> pl.Expr:
-    """Weighted mean of |difference| over the aspects that both sides have, renormalised."""
-    rated = {aspect: _gap(aspect).is_not_null() for aspect in aspects}
-    total = pl.sum_horizontal(_gap(aspect).fill_null(0) * weights.get(aspect, 1.0) for aspect in aspects)
-    weight = pl.sum_horizontal(rated[aspect].cast(pl.Float64) * weights.get(aspect, 1.0) for aspect in aspects)
-    return total / weight
+    return _weighted(aspects, weights, lambda aspect: _gap(aspect).abs())
 
 
-def _interleave(views: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """All views of a pair next to each other, pairs in their order of first appearance."""
+def _interleave(pairs: pl.DataFrame, views: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """All views of a pair next to each other, in the order of the views; pairs in the order they came in."""
     columns = views[0].columns
     stacked = pl.concat([view.select(columns) for view in views])
-    sizes = {view.height for view in views}
-    if len(views) == 1:
-        return stacked
-    if len(sizes) == 1 and all((view["pair_id"] == views[0]["pair_id"]).all() for view in views[1:]):
-        rows, count = views[0].height, len(views)
-        order = (pl.int_range(rows * count, eager=True) % count) * rows + pl.int_range(
-            rows * count, eager=True
-        ) // count
-        return take_rows(stacked, order)
-    return take_rows(stacked, stacked["pair_id"].rank("dense").arg_sort())
+    if all(view["pair_id"].equals(pairs["pair_id"]) for view in views):
+        if len(views) == 1:
+            return stacked
+        rows, count = pairs.height, len(views)
+        place = np.arange(rows * count)
+        return take_rows(stacked, place % count * rows + place // count)
+    came = pairs.lazy().select("pair_id").with_row_index("came").unique("pair_id", keep="first").collect()
+    at = stacked.select("pair_id").join(came, on="pair_id", how="left", maintain_order="left")["came"]
+    return take_rows(stacked, np.argsort(at.to_numpy(), kind="stable"))
