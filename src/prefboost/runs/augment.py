@@ -19,13 +19,13 @@ import polars as pl
 from prefboost.chat import SayGoal, to_record
 from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel, resolve_place
-from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goals import score_columns
 from prefboost.runs.augment_output import Output
 from prefboost.runs.augment_report import Made, Said, describe
+from prefboost.runs.augment_select import Selection
 from prefboost.runs.augment_settings import Augment, AugmentProgress, AugmentReport, Watch
 from prefboost.runs.staging import Staging, open_staging, staging_folder
-from prefboost.sources import Source, read_batches
+from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
 from prefboost.sources.write import push, shape
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
@@ -93,9 +93,9 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
         rows: how many rows to show.
     """
-    first = next(read_batches(source, columns=settings.columns, rows=_PREVIEW_RECORDS))
+    first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
     said = _settle(settings, [first])
-    table = _goal_pairs(first, settings, said)
+    table = _goal_pairs(Selection(settings).apply(first), settings, said)
     export = export_named(settings.format)
     output = Output.at(Path("OUT"), settings, source)
     shaped = shape(table.frame, export, output.kind, path=table.path)
@@ -138,7 +138,7 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
     if known is not None:
         scale = None if known["scale"] is None else FittedScale(**known["scale"])
         return Said(SayGoal(**known["say"]), known["because"], scale)
-    said = _settle(settings, read_batches(source, columns=settings.columns, rows=settings.batch_rows))
+    said = _settle(settings, _batches(source, settings))
     scale_dump = None if said.scale is None else said.scale.model_dump(mode="json")
     staging.note("said", {"scale": scale_dump, "say": said.say.model_dump(mode="json"), "because": said.because})
     return said
@@ -181,13 +181,15 @@ def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
     """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
     if said.scale is not None and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
         table = apply_scale(table, said.scale)
-    goals = relabel(pair(table, settings.pair), settings.relabel)
-    asked = condition(goals, said.say)
-    if not settings.test_share:
-        return asked
-    old = pl.col("split").fill_null("train") if "split" in asked.frame.columns else pl.lit("train")
-    drawn = seeded_share(settings.seed, "prompt_id") < settings.test_share
-    return replace(asked, frame=asked.frame.with_columns(split=pl.when(drawn).then(pl.lit("test")).otherwise(old)))
+    return condition(relabel(pair(table, settings.pair), settings.relabel), said.say)
+
+
+def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Pairs of one prompt need not come together unless they are counted."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
+    return read_batches(found, columns=settings.columns, rows=settings.batch_rows)
 
 
 def _make_parts(
@@ -195,13 +197,15 @@ def _make_parts(
 ) -> None:
     """Compute the next part while the last one is written; parts that are already there are only read past."""
     settings, total = output.about.settings, output.records_total()
+    selection = Selection(settings)
     records = goal_pairs = 0
     pending: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
-        for number, read in enumerate(read_batches(source, columns=settings.columns, rows=settings.batch_rows)):
+        for number, read in enumerate(_batches(source, settings)):
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
+            kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:
-                table = _goal_pairs(read, settings, said)
+                table = _goal_pairs(kept, settings, said)
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(_write_part, number, table, output, staging)

@@ -63,7 +63,10 @@ class Output:
             raise RunError("the output is the input", remedy="give another -o", place=Place(str(path)))
         print_of_input = fingerprint_of(named, [fingerprint(file) for file in found])
         versions = (__version__, metadata.version("polars"))
-        key = fingerprint_of(settings.model_dump(mode="json"), print_of_input, named, versions, kind.ending, single)
+        benchmarks = [fingerprint(path) for path in settings.decontaminate]
+        key = fingerprint_of(
+            settings.model_dump(mode="json"), benchmarks, print_of_input, named, versions, kind.ending, single
+        )
         return cls(path, kind, single, About(named, print_of_input, path.name, single, settings), key, tuple(found))
 
     def finished(self) -> AugmentReport | None:
@@ -77,7 +80,8 @@ class Output:
             return None
         report = manifest["report"]
         rejects = tuple(Reject(**reject) for reject in report.pop("rejects"))
-        return AugmentReport(**{**report, "out": str(self.path)}, rejects=rejects, skipped=True)
+        here = {"out": str(self.path), "rejects_path": report["rejects_path"] and self.rejects_path}
+        return AugmentReport(**{**report, **here}, rejects=rejects, skipped=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise where something else stands at the output's place.
@@ -197,6 +201,7 @@ class Output:
             "report": {
                 **{name: value for name, value in report.as_json().items() if name not in runtime},
                 "out": self.path.name,
+                "rejects_path": report.rejects_path and Path(report.rejects_path).name,
             },
         }
 

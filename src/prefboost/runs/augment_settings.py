@@ -20,6 +20,7 @@ from prefboost.preferences import (
     RewardAugmented,
     Scale,
 )
+from prefboost.preferences.select import Select
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 
@@ -32,6 +33,10 @@ class Augment(Settings):
     """How scored preference data become goal-conditioned pairs, and in which shape they are written."""
 
     columns: Columns = Field(Columns(), description="Columns named by the user; what is not named is guessed.")
+    select: Select | None = Field(None, description="Which rows are kept before they are paired; none keeps all.")
+    decontaminate: tuple[str, ...] = Field(
+        (), description="Benchmark files: rows whose prompt shares a word n-gram with one of theirs are left out."
+    )
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
         BestVsRandom(), description="Which completions of a prompt are compared (arXiv 2410.08067: best, random)."
     )

@@ -1,0 +1,103 @@
+"""``prefboost augment``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prefboost.cli.main import main
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "prompt": f"Question {n}?",
+            "chosen": "good",
+            "rejected": "bad",
+            "score_chosen": 8,
+            "score_rejected": 3 + 5 * (n == 2),
+        }
+        for n in range(5)
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_summary_tells_counts_reasons_scale_and_where_the_rejects_are(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["augment", str(source), "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "records in                5" in shown
+    assert "goal pairs                8" in shown
+    assert "relabel: both completions have the same score" in shown
+    assert f"rejects        {tmp_path}/out/rejects.parquet" in shown
+    assert "1 (lowest) to 10 (highest)" in shown
+    assert main(["augment", str(source), "-o", str(tmp_path / "out")]) == 0
+    assert "already there" in capsys.readouterr().out
+
+
+def test_json_holds_the_same(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["augment", str(source), "-o", str(tmp_path / "out.jsonl"), "--format", "trl", "--json"]
+    assert main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["records"], report["pairs"], report["goal_pairs"], report["format"]) == (5, 5, 8, "trl")
+    row = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert row["prompt"][0]["role"] == "system"
+
+
+def test_a_dry_run_shows_the_guess_and_three_rows_and_writes_nothing(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["augment", str(source), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "score_chosen" in shown
+    assert shown.count("view, goal") == 3
+    assert main(["augment", str(source), "--dry-run", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 3
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_settings_are_overridden_by_key_and_value(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["augment", str(source), "-o", str(tmp_path / "out"), "relabel=plain", "condition.place=user"]
+    assert main(arguments) == 0
+    manifest = json.loads((tmp_path / "out" / "prefboost.json").read_text())
+    assert manifest["settings"]["relabel"]["kind"] == "plain"
+    assert "relabel=" in manifest["command"]
+    assert main([*arguments, "relabel.tie=mark"]) == 2
+    assert "is not a setting here" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_message_and_exit_code_2(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["augment", str(source)]) == 2
+    assert "-o FOLDER" in capsys.readouterr().err
+    assert main(["augment", str(tmp_path / "none.parquet"), "-o", str(tmp_path / "out")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert main(["augment", str(source), "-o", str(tmp_path / "out"), "--format", "trlx"]) == 2
+    assert "format" in capsys.readouterr().err
+    assert main(["augment", str(source), "-o", str(tmp_path / "out.jsonl"), "--push", "me/data"]) == 2
+    assert "cannot be pushed" in capsys.readouterr().err
+
+
+def test_the_command_in_the_card_makes_the_same_data(source: Path, tmp_path: Path) -> None:
+    import shlex
+
+    first, second = tmp_path / "first" / "out", tmp_path / "second" / "out"
+    assert (
+        main(["augment", str(source), "-o", str(first), "pair.cap=1", "condition.place=after", "--format", "trl"]) == 0
+    )
+    command = json.loads((first / "prefboost.json").read_text())["command"]
+    arguments = shlex.split(command)[1:]
+    arguments[arguments.index("-o") + 1] = str(second)
+    assert main(arguments) == 0
+    for path in first.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
