@@ -160,7 +160,6 @@ def configure(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> 
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.precision == "bf16",
         gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
         eval_strategy="steps" if evaluates and settings.eval_every else "no",
         eval_steps=settings.eval_every,
         save_strategy="steps",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -320,7 +319,7 @@ def _run(trainer: PreferenceTrainer, out: Path) -> int:
     with trainer.accelerator.main_process_first():
         checkpoint = last_complete(out / "checkpoints")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.eval_dataset is not None and trainer.state.global_step % (trainer.args.eval_steps or math.inf):
+    if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
         trainer.evaluate()
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
 

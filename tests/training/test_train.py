@@ -1,0 +1,245 @@
+"""`train`, from goal pairs to a model folder; runs are tiny."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("trl")
+
+from prefboost.errors import DataError, MissingScores, ModelError, RunError
+from prefboost.losses import LOSSES
+from prefboost.training import Lora, Train, train
+from prefboost.training.callbacks import read_log
+from tests.training.conftest import SAY, build_pairs
+
+GOLDEN = [0.6931, 0.6917, 0.7081, 0.5851, 0.6613, 0.6275]
+"""Losses of the first six steps of `settings_of(tiny)` on `build_pairs(12)`: any change of the path moves them."""
+
+
+def settings_of(folder: Path, **changes: Any) -> Train:
+    small: dict[str, Any] = {
+        "model": str(folder),
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+        "micro_batch": 2,
+        "precision": "fp32",
+        "max_steps": 6,
+        "save_every": 100,
+    }
+    return Train(**(small | changes))
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in read_log(out / "train_log.jsonl") if "loss" in line]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_trajectory_of_a_tiny_model_is_the_golden_one(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    report = train(pairs, settings_of(tiny), tmp_path, say=SAY)
+    assert losses(tmp_path) == pytest.approx(GOLDEN, abs=1e-4)
+    assert (report.steps, report.units, report.pairs, report.resumed_from) == (6, 12, 24, 0)
+    line = read_log(tmp_path / "train_log.jsonl")[-2]
+    for name in ("accuracy/goal_high", "accuracy/goal_low", "logp_change/rejected_score>=5", "rewards/margins"):
+        assert name in line
+
+
+def test_the_saved_model_loads_and_asks_for_the_top_score(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY, scales={"": {"low": 1, "high": 10}})
+    tokenizer = AutoTokenizer.from_pretrained(report.model)
+    prompt = [{"role": "user", "content": "hi"}]
+    assert "system\nScore 10.<|im_end|>" in tokenizer.apply_chat_template(prompt, tokenize=False)
+    assert "system\nScore 7.<|im_end|>" in tokenizer.apply_chat_template(prompt, tokenize=False, goal=7)
+    assert "Score" not in tokenizer.apply_chat_template(prompt, tokenize=False, goal=False)
+    AutoModelForCausalLM.from_pretrained(report.model)
+    facts = json.loads((Path(report.model) / "prefboost.json").read_text())
+    assert facts["scales"] == {"": {"low": 1, "high": 10}} and facts["place"] == "system" and facts["top"] == 10
+    card = (Path(report.model) / "README.md").read_text()
+    assert facts["data"]["fingerprint"] in card and '"learning_rate": 0.001' in card and "goal=False" in card
+
+
+def test_a_model_trained_without_goals_keeps_its_template(tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    report = train(build_pairs(4, goals=False), settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+    kept, own = (AutoTokenizer.from_pretrained(folder).chat_template for folder in (report.model, tiny))
+    assert kept == own
+
+
+def test_a_finished_run_is_not_run_again_and_another_run_is_refused(
+    tiny: Path, pairs: pa.Table, tmp_path: Path
+) -> None:
+    first = train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+    started = time.monotonic()
+    assert train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY) == first
+    assert time.monotonic() - started < 1
+    with pytest.raises(RunError, match=r"learning_rate: 0\.001 -> 0\.1"):
+        train(pairs, settings_of(tiny, max_steps=1, learning_rate=0.1), tmp_path, say=SAY)
+    with pytest.raises(RunError, match="other data"):
+        train(build_pairs(3), settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
+def test_half_precision_starts_where_full_precision_starts(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, precision: str
+) -> None:
+    train(pairs, settings_of(tiny, max_steps=2, precision=precision), tmp_path, say=SAY)
+    assert losses(tmp_path)[0] == pytest.approx(0.6931, abs=0.03)
+
+
+def test_micro_batches_and_checkpointing_of_activations_change_memory_not_values(
+    tiny: Path, pairs: pa.Table, tmp_path: Path
+) -> None:
+    for name, changes in {"two": {}, "four": {"micro_batch": 4}, "again": {"gradient_checkpointing": True}}.items():
+        train(pairs, settings_of(tiny, max_steps=3, **changes), tmp_path / name, say=SAY)
+    assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
+    assert losses(tmp_path / "again") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
+
+
+def test_adapters_start_at_the_reference_and_are_saved_merged_and_alone(
+    tiny: Path, pairs: pa.Table, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    settings = settings_of(tiny, max_steps=3, lora=Lora(rank=4), learning_rate=1e-2)
+    report = train(pairs, settings, tmp_path, say=SAY)
+    assert losses(tmp_path)[0] == pytest.approx(0.6931, abs=1e-4) and losses(tmp_path)[1] != losses(tmp_path)[0]
+    merged = AutoModelForCausalLM.from_pretrained(report.model)
+    alone = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), Path(report.model) / "adapter")
+    for name, weight in alone.merge_and_unload().state_dict().items():
+        assert (weight - merged.state_dict()[name]).abs().max() < 1e-6
+
+
+def test_evaluation_prompts_are_set_aside_and_evaluated(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    settings = settings_of(tiny, max_steps=3, eval_fraction=0.3, eval_every=2)
+    report = train(pairs, settings, tmp_path, say=SAY)
+    assert report.units < 12
+    evaluated = [line["step"] for line in read_log(tmp_path / "train_log.jsonl") if "eval_loss" in line]
+    assert evaluated == [2, 3]
+    assert 0 <= report.metrics["eval_accuracy/goal_high"] <= 1
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "margin_dpo": {"gap": "distance"},
+    "sum": {"terms": [{"loss": "dpo"}, {"loss": "sft", "weight": 0.5}]},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LOSSES))
+def test_every_loss_trains(kind: str, tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    loss = {"kind": kind, **NEEDED.get(kind, {})}
+    report = train(pairs, settings_of(tiny, max_steps=1, loss=loss), tmp_path, say=SAY)
+    assert report.steps == 1
+
+
+def test_without_a_reference_none_is_computed(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    train(pairs, settings_of(tiny, max_steps=1, loss="simpo", reference="none"), tmp_path, say=SAY)
+    assert not (tmp_path / "reference").exists()
+
+
+def test_another_model_can_be_the_reference(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    from tests.training.conftest import build_folder
+
+    other = build_folder(tmp_path / "other", seed=1)
+    train(pairs, settings_of(tiny, max_steps=1, reference=str(other)), tmp_path / "run", say=SAY)
+    assert losses(tmp_path / "run")[0] != pytest.approx(0.6931, abs=0.01)
+
+
+def test_faults_of_the_user_are_named(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot load the model"):
+        train(pairs, settings_of(tmp_path / "absent"), tmp_path / "a", say=SAY)
+    with pytest.raises(DataError, match="no pair to train on"):
+        train(pairs.slice(0, 0), settings_of(tiny), tmp_path / "b", say=SAY)
+    with pytest.raises(DataError, match="needs a column 'chosen'"):
+        train(pairs.drop_columns(["chosen"]), settings_of(tiny), tmp_path / "c", say=SAY)
+    with pytest.raises(ModelError, match="not in the prompt of pair"):
+        train(pairs, settings_of(tiny), tmp_path / "d", say=SAY.model_copy(update={"wording": "Aim {{ goal }}"}))
+    bare = pairs.set_column(
+        pairs.column_names.index("score_chosen"), "score_chosen", pa.nulls(len(pairs), pa.float64())
+    )
+    with pytest.raises(MissingScores, match="'rpo' uses scores"):
+        train(bare, settings_of(tiny, loss="rpo"), tmp_path / "e", say=SAY)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_ids_of_its_pairs(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"the loss is nan at step \d for the pair\(s\) p\d+"):
+        train(pairs, settings_of(tiny, learning_rate=1e30), tmp_path, say=SAY)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from prefboost.training import Train, train
+from tests.training.conftest import SAY
+if __name__ == "__main__":
+    train(pq.read_table(sys.argv[1]), Train.model_validate_json(sys.argv[2]), Path(sys.argv[3]), say=SAY)
+"""
+
+
+def command(settings: Train, data: Path, out: Path, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    script = data.with_name("run_training.py")
+    script.write_text(KILLED)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    run = [*(launcher or (sys.executable,)), str(script), str(data), settings.model_dump_json(), str(out)]
+    return subprocess.Popen(run, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def test_a_killed_run_goes_on_at_its_last_checkpoint_to_the_same_weights(
+    tiny: Path, pairs: pa.Table, tmp_path: Path
+) -> None:
+    data = tmp_path / "pairs.parquet"
+    pq.write_table(pairs, data)
+    settings = settings_of(tiny, max_steps=150, save_every=10)
+    process = command(settings, data, tmp_path / "killed")
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/complete.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    (checkpoints / "checkpoint-149").mkdir()  # half written: must be ignored
+    reached = max(int(each.parent.name.split("-")[1]) for each in checkpoints.glob("*/complete.json"))
+    report = train(pairs, settings, tmp_path / "killed", say=SAY)
+    assert 0 < reached <= report.resumed_from < 149
+    train(pairs, settings, tmp_path / "whole", say=SAY)
+    one, other = weights(tmp_path / "killed" / "model"), weights(tmp_path / "whole" / "model")
+    assert all((one[name] == other[name]).all() for name in other)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert not checkpoints.exists()
+
+
+def test_two_processes_train_as_one_does(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    data = tmp_path / "pairs.parquet"
+    pq.write_table(pairs, data)
+    settings = settings_of(tiny, max_steps=3)
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
+    process = command(
+        settings, data, tmp_path / "two", (*launcher, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")
+    )
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors.decode()[-2000:]
+    train(pairs, settings, tmp_path / "one", say=SAY)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    both, alone = (read_log(tmp_path / name / "train_log.jsonl")[0] for name in ("two", "one"))
+    assert both["rewards/margins"] == pytest.approx(alone["rewards/margins"], abs=1e-5)
