@@ -7,6 +7,7 @@ from typing import Any
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Engine, Messages, Request
+from prefboost.errors import DataError
 from prefboost.preferences.condition import resolve_place
 
 __all__ = ["Ask", "asker"]
@@ -31,10 +32,13 @@ def asker(engine: Engine, say: SayGoal) -> Ask:
     """
     if engine.says_goals:
         return lambda prompt, goal, sample: Request(prompt, sample, goal)
-    place, _ = resolve_place(say, lambda messages: engine.rendered_conversation(messages))
+    place, _ = resolve_place(say, engine.rendered_conversation)
 
     def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
-        said: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
+        try:
+            said: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
+        except ValueError as error:
+            raise DataError(str(error), remedy="leave the prompt out, or set condition.place to system") from error
         return Request(said, sample)
 
     return ask

@@ -85,6 +85,10 @@ class Engine(Protocol):
     def says_goals(self) -> bool:
         """Whether the checkpoint's chat template says goals by itself (``Request.goal``)."""
 
+    @property
+    def context(self) -> int | None:
+        """Most tokens, of prompt and completion, that the model can see; None: not known."""
+
     def rendered(self, request: Request) -> str:
         """The prompt as the model sees it.
 

@@ -43,6 +43,7 @@ class ReplayEngine:
     """
 
     says_goals = True
+    context = None
 
     def __init__(self, settings: Replay) -> None:
         self.path = settings.path
@@ -91,9 +92,10 @@ class ReplayEngine:
         for index, request in enumerate(requests):
             found = self._recorded.get(self.rendered(request), [])
             if request.sample >= len(found):
+                ending = str(request.prompt[-1]["content"])[-60:]
                 raise ModelError(
                     f"{self.path} has {len(found)} completions of this prompt with goal {request.goal}, "
-                    f"number {request.sample + 1} is asked for; the prompt ends {request.prompt[-1]['content'][-60:]!r}",
+                    f"number {request.sample + 1} is asked for; the prompt ends {ending!r}",
                     remedy="record it with `prefboost generate`, or ask for what was recorded",
                 )
             yield index, found[request.sample]

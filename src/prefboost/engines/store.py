@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,15 @@ from typing import Any, Self
 from prefboost.engines.engine import Engine, Request, Result, Sampling
 from prefboost.errors import Place, RunError
 
-__all__ = ["Journal", "generate_stored", "key_of"]
+__all__ = ["Finished", "Journal", "generate_stored", "key_of"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A batch that is done: (index of the request, completion), and whether an earlier call had done it."""
+
+    results: list[tuple[int, Result]]
+    stored: bool
 
 
 def key_of(engine: Engine, request: Request, sampling: Sampling) -> str:
@@ -109,7 +117,7 @@ class Journal:
 
 def generate_stored(
     engine: Engine, requests: Sequence[Request], sampling: Sampling, journal: Journal
-) -> Iterator[list[tuple[int, Result]]]:
+) -> Iterator[Finished]:
     """Complete every request, batch by batch, taking from the journal what it holds.
 
     Args:
@@ -119,12 +127,13 @@ def generate_stored(
         journal: open; finished batches are added to it.
 
     Yields:
-        (index of the request, completion) of each batch, in the order of the plan.
+        each batch, in the order of the plan.
     """
     keys = [key_of(engine, request, sampling) for request in requests]
     for batch in engine.plan(requests, sampling):
-        if not all(keys[index] in journal.known for index in batch):
+        stored = all(keys[index] in journal.known for index in batch)
+        if not stored:
             wanted = [requests[index] for index in batch]
             written = [(keys[batch[at]], result) for at, result in engine.generate(wanted, sampling)]
             journal.add(written)
-        yield [(index, journal.known[keys[index]]) for index in batch]
+        yield Finished([(index, journal.known[keys[index]]) for index in batch], stored)

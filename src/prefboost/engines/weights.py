@@ -94,6 +94,10 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
 
 
 def _guarded(name: str, load: Callable[[], Any]) -> Any:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return load()
     except (OSError, ValueError, KeyError) as error:
@@ -102,3 +106,6 @@ def _guarded(name: str, load: Callable[[], Any]) -> Any:
             f"cannot load the model {name!r}: {lines[0][:300]}",
             remedy="give a folder with config.json and safetensors weights, a hub id you may read, or package:NAME",
         ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -32,6 +32,7 @@ class Columns(Settings):
     score_chosen: str | None = Field(None, description="Score of the preferred completion.")
     score_rejected: str | None = Field(None, description="Score of the other completion.")
     pair_id: str | None = Field(None, description="Unique identifier of a pair.")
+    rules: str | None = Field(None, description="JSON list of checkable rules that the prompt asks for.")
     source: str | None = Field(None, description="Which collection a prompt is from.")
     split: str | None = Field(None, description="train, validation or test, row by row.")
     ignore: tuple[str, ...] = Field((), description="Columns to treat as absent, e.g. a margin.")
@@ -55,6 +56,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
     "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
     "pair_id": ("pair_id",),
+    "rules": ("rules",),
     "source": ("source", "dataset", "data_source"),
     "split": ("split",),
 }

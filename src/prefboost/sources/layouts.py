@@ -261,7 +261,7 @@ def _nested(part_of: _Parts) -> Layout | None:
     dtype = None if completions is None else dtype_at(part_of.schema, completions)
     if completions is None or prompt is None or not isinstance(dtype, pl.List | pl.Array):
         return None
-    parts = part_of.found("prompt", "system", "prompt_id", "source", "split", completions=completions)
+    parts = part_of.found("prompt", "system", "prompt_id", "rules", "source", "split", completions=completions)
     inner = dtype.inner
     if isinstance(inner, pl.Struct) and not {"role", "content"} <= {item.name for item in inner.fields}:
         schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields}
@@ -337,7 +337,7 @@ def _flat(part_of: _Parts) -> Layout | None:
     if prompt is None or completion is None or prompt == completion:
         return None
     parts = part_of.found(
-        "prompt", "system", "prompt_id", "score", "rank", "model", "completion_id", "source", "split",
+        "prompt", "system", "prompt_id", "score", "rank", "model", "completion_id", "rules", "source", "split",
         completion=completion,
     )  # fmt: skip
     if "score" in parts:
@@ -350,7 +350,7 @@ def _flat(part_of: _Parts) -> Layout | None:
 def _prompts(part_of: _Parts) -> Layout | None:
     if part_of("prompt") is None or any(COMPLETION_LIKE.match(name.lower()) for name in part_of.schema):
         return None
-    parts = part_of.found("prompt", "system", "prompt_id", "source", "split")
+    parts = part_of.found("prompt", "system", "prompt_id", "rules", "source", "split")
     return Layout("prompts", parts, transcripts=part_of.transcripts(parts["prompt"]), given=part_of.given())
 
 

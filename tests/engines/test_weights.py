@@ -1,0 +1,45 @@
+"""Loading models for inference."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, load_tokenizer
+from prefboost.errors import ModelError
+
+pytestmark = pytest.mark.torch
+
+
+def test_a_model_is_loaded_in_the_wanted_number_type_and_ready_to_generate(folder: Path) -> None:
+    model, tokenizer = load_causal_lm(str(folder), "bfloat16")
+    assert next(model.parameters()).dtype == torch.bfloat16
+    assert not model.training
+    assert (tokenizer.padding_side, tokenizer.pad_token is not None) == ("left", True)
+
+
+def test_weights_that_can_run_code_are_refused(folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    shutil.copytree(folder, pickled)
+    model, _ = load_causal_lm(str(folder), "float32")
+    torch.save(model.state_dict(), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        load_causal_lm(str(pickled))
+
+
+def test_a_folder_without_a_model_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot load the model .*empty.*\n.*package:NAME"):
+        load_tokenizer(str(tmp_path / "empty"))
+
+
+def test_fingerprints_follow_the_weights(folder: Path, tmp_path: Path) -> None:
+    from tests.training.conftest import build_folder
+
+    same = build_folder(tmp_path / "same")
+    other = build_folder(tmp_path / "other", seed=1)
+    assert fingerprint_of_model(str(same)) == fingerprint_of_model(str(folder)) != fingerprint_of_model(str(other))
+    assert fingerprint_of_model("organisation/name", "0123abc") == "0123abc"
