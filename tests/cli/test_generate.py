@@ -1,0 +1,116 @@
+"""`prefboost generate` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from prefboost.cli.generate import settings_from
+from prefboost.cli.main import main
+from prefboost.engines.local import Local
+from prefboost.errors import SettingsError
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A recording of two prompts, goals 1 and 10, two samples each."""
+    path = tmp_path / "recorded.jsonl"
+    lines = [
+        {"prompt": prompt, "completion": f"{prompt} {goal} {sample}", "goal": goal, "finish_reason": reason}
+        for prompt in ("a fox", "tea")
+        for goal, reason in ((1, "length"), (10, "stop"))
+        for sample in range(2)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "prompts.txt").write_text("a fox\ntea\ntea\n")
+    return path
+
+
+def call(recorded: Path, *arguments: str) -> int:
+    return main(["generate", f"replay:{recorded}", str(recorded.parent / "prompts.txt"), *arguments])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_completions_are_written_by_the_ending_of_the_name(
+    recorded: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    out = recorded.parent / f"out.{ending}"
+    assert call(recorded, "goals=[1,10]", "n=2", "-o", str(out)) == 0
+    frame = pl.read_parquet(out) if ending == "parquet" else pl.read_ndjson(out)
+    assert frame["goal"].to_list() == [1, 1, 10, 10] * 2
+    assert [completion[0]["content"] for completion in frame["completion"]][:3] == [
+        "a fox 1 0",
+        "a fox 1 1",
+        "a fox 10 0",
+    ]
+    shown = capsys.readouterr()
+    assert shown.out == (
+        f"8 completions of 2 prompts, 28 tokens: {out}\n4 were cut at max_tokens\n"
+        "1 set aside: the prompt stands further up too\n"
+    )
+    assert "8/8" in shown.err
+
+
+def test_what_was_written_can_be_replayed(recorded: Path) -> None:
+    first, second = recorded.parent / "one.jsonl", recorded.parent / "two.jsonl"
+    assert call(recorded, "goals=[10]", "-o", str(first), "--quiet") == 0
+    assert call(first, "goals=[10]", "-o", str(second), "--quiet") == 0
+    texts = [pl.read_ndjson(path)["completion"].to_list() for path in (first, second)]
+    assert texts[0] == texts[1]
+
+
+def test_a_dry_run_counts_and_writes_nothing(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        call(recorded, "goals=[1,10]", "n=2", "max_tokens=50", "-o", str(recorded.parent / "o.jsonl"), "--dry-run") == 0
+    )
+    assert capsys.readouterr().out == (
+        "8 completions of 2 prompts\n12 tokens to read, at most 400 to write\n"
+        "1 set aside: the prompt stands further up too\n"
+    )
+    assert not (recorded.parent / "o.jsonl").exists()
+    assert call(recorded, "-o", str(recorded.parent / "o.jsonl"), "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+
+
+def test_counts_are_printed_as_json(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(recorded, "goals=[1]", "-o", str(recorded.parent / "o.jsonl"), "--json", "--quiet") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {
+        "rows": 2, "prompts": 2, "cut at max_tokens": 2, "tokens": 7,
+        "rejected": {"the prompt stands further up too": 1}, "out": str(recorded.parent / "o.jsonl"),
+    }  # fmt: skip
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["temprature=3"], "temprature is not a setting here; did you mean temperature?"),
+        (["goals"], "write key=value"),
+        (["n=0"], "override 'n=0'"),
+        (["temperature=-1"], "temperature"),
+        (["-o", "out.xlsx"], "out.xlsx"),
+        (["goals=[3]", "-o", "OUT"], "number 1 is asked for"),
+    ],
+)
+def test_mistakes_are_one_message_and_exit_code_2(
+    recorded: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    placed = [argument.replace("OUT", str(recorded.parent / "o.jsonl")) for argument in arguments]
+    assert call(recorded, "--quiet", *placed) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.startswith("error: ")
+    assert "Traceback" not in shown
+
+
+def test_settings_of_sampling_and_engine_stand_alone() -> None:
+    settings = settings_from("some/model", ["goals=[1,7.5]", "seed=3", "batch_rows=8", "condition.place=user"])
+    assert isinstance(settings.engine, Local)
+    assert (settings.engine.model, settings.engine.batch_rows) == ("some/model", 8)
+    assert (settings.sampling.seed, settings.goals, settings.condition.place) == (3, (1, 7.5), "user")
+    with pytest.raises(SettingsError, match="batch_rows is not a setting here"):
+        settings_from("replay:a.jsonl", ["batch_rows=8"])

@@ -1,0 +1,211 @@
+"""Completions for several goals; killed and called again, the files are the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from prefboost.chat import SayGoal
+from prefboost.engines.engine import Request, Result, Sampling
+from prefboost.engines.local import Local
+from prefboost.engines.replay import Replay
+from prefboost.errors import RunError
+from prefboost.runs.generate import Generate, Planned, Progress, generate, planned
+from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, PROMPTS, Table
+
+
+class Echo:
+    """Says its prompt, the goal it was asked for and the sample's number; a plain model or one that says goals."""
+
+    identity = "echo"
+    context: int | None = 20
+
+    def __init__(self, says_goals: bool = True) -> None:
+        self.says_goals = says_goals
+
+    def rendered(self, request: Request) -> str:
+        return self.rendered_conversation(request.prompt) + f"<{request.goal}>"
+
+    def rendered_conversation(self, messages: Sequence[Any]) -> str:
+        return "".join(f"<{message['role']}>{message['content']}</>" for message in messages)
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        return [len(request.prompt[-1]["content"].split()) for request in requests]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        return [list(range(at, min(at + 3, len(requests)))) for at in range(0, len(requests), 3)]
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        for index, request in reversed(list(enumerate(requests))):
+            yield index, Result(f"{self.rendered(request)} {request.sample}", "stop", 1, 4)
+
+    def logprob_of(self, requests: Any, completions: Any) -> list[float]:
+        raise NotImplementedError("an echo has no log-probs; not needed here")
+
+
+ECHO: Any = Echo()
+
+
+def prompts(*texts: str) -> Table:
+    frame = pl.DataFrame(
+        {
+            "row": list(range(len(texts))),
+            "prompt_id": [f"p-{text[:12]}" for text in texts],
+            "prompt": pl.Series([[{"role": "user", "content": t, "extra": None}] for t in texts], dtype=MESSAGES),
+            "rules": ["[]"] * len(texts),
+        },
+        schema_overrides={"row": pl.Int64},
+    )
+    return Table(PROMPTS, frame, path="prompts.parquet")
+
+
+def settings(**changes: Any) -> Generate:
+    sampling = Sampling(max_tokens=10)
+    return Generate(**({"engine": Replay(path="unused"), "sampling": sampling, "n": 2, "goals": (1, 10)} | changes))
+
+
+def test_every_prompt_goal_and_sample_is_completed_in_order() -> None:
+    table = generate(prompts("a fox", "tea"), settings(), engine=ECHO)
+    assert table.spec is COMPLETIONS
+    assert table.frame["completion_id"].to_list() == [
+        f"{prompt}/goal {goal}/{sample}" for prompt in ("p-a fox", "p-tea") for goal in (1, 10) for sample in (0, 1)
+    ]
+    assert table.frame["goal"].to_list() == [1, 1, 10, 10] * 2
+    assert table.frame["completion"][3][0]["content"] == "<user>a fox</><10.0> 1"
+    assert table.frame["prompt"][3][0]["content"] == "a fox"
+    assert table.frame["rules"].to_list() == ["[]"] * 8
+    assert table.steps[-1].notes == {"prompts": 2, "cut at max_tokens": 0, "tokens": 32}
+
+
+def test_without_goals_nothing_is_asked_for() -> None:
+    table = generate(prompts("tea"), settings(goals=(), n=1), engine=ECHO)
+    assert table.frame["completion"][0][0]["content"] == "<user>tea</><None> 0"
+    assert table.frame["goal"].to_list() == [None]
+    assert table.frame["completion_id"].to_list() == ["p-tea/0"]
+
+
+def test_models_that_do_not_say_goals_read_them_and_the_table_keeps_the_prompt_without() -> None:
+    say = SayGoal(wording="Score {{ goal }}.")
+    table = generate(prompts("tea"), settings(condition=say, n=1), engine=Echo(says_goals=False))  # type: ignore[arg-type]
+    assert table.frame["completion"][1][0]["content"] == "<system>Score 10.</><user>tea</><None> 0"
+    assert table.frame["prompt"][1][0]["content"] == "tea"
+
+
+def test_prompts_that_are_too_long_or_stand_twice_are_counted_rejects() -> None:
+    table = generate(prompts("tea", "long " * 11, "tea"), settings(), engine=ECHO)
+    assert table.frame["prompt_id"].unique().to_list() == ["p-tea"]
+    assert table.steps[-1].rejected == {
+        "the prompt stands further up too": 1,
+        "the prompt and max_tokens exceed the model's context": 1,
+    }
+    assert table.rejects["row"].to_list() == [2, 1]
+
+
+def test_a_table_of_pairs_names_each_prompt_once() -> None:
+    frame = (
+        prompts("tea", "tea")
+        .frame.drop("rules")
+        .with_columns(
+            pair_id=pl.Series(["a", "b"]),
+            chosen=pl.col("prompt"),
+            rejected=pl.col("prompt"),
+        )
+    )
+    table = generate(Table(PREFERENCE_PAIRS, frame), settings(n=1), engine=ECHO)
+    assert (len(table), table.rejects.height) == (2, 0)
+
+
+def test_a_plan_counts_without_generating() -> None:
+    plan = planned(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
+    rejected = {"the prompt stands further up too": 1}
+    assert plan == Planned(prompts=2, rows=8, prompt_tokens=12, most_tokens=80, rejected=rejected)
+
+
+def test_nothing_to_complete_is_an_empty_table(tmp_path: Path) -> None:
+    table = generate(prompts("long " * 11), settings(), tmp_path / "out.parquet", engine=ECHO)
+    assert len(table) == 0
+    assert pl.read_parquet(tmp_path / "out.parquet").columns == table.frame.columns
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    table, whole, out = prompts("a fox", "tea", "rain"), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    generate(table, settings(), whole, engine=ECHO)
+
+    class Stops(Echo):
+        calls = 0
+
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().generate(requests, sampling)
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(table, settings(), out, engine=Stops())  # type: ignore[arg-type]
+    assert not out.exists()
+    seen: list[Progress] = []
+    generate(table, settings(), out, engine=ECHO, progress=seen.append)
+    assert out.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "out.jsonl.journal").exists()
+    assert seen[-1] == Progress(rows=12, done=12, stored=6, tokens=24)
+
+
+def test_an_engine_that_leaves_rows_out_is_an_error() -> None:
+    class Forgets(Echo):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+            yield from list(super().generate(requests, sampling))[1:]
+
+    with pytest.raises(RunError, match="gave 3 of 4 completions"):
+        generate(prompts("tea"), settings(), engine=Forgets())  # type: ignore[arg-type]
+
+
+def test_a_goal_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="a goal stands twice"):
+        settings(goals=(1, 1))
+
+
+def test_settings_survive_their_own_dump() -> None:
+    for engine in (Replay(path="a"), Local(model="b")):
+        made = settings(engine=engine)
+        assert Generate.model_validate(made.model_dump(mode="json")) == made
+
+
+@pytest.mark.torch
+def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    from tests.training.conftest import build_folder
+
+    folder = build_folder(tmp_path / "model")
+    (tmp_path / "prompts.txt").write_text("\n".join(f"Say {'so ' * (n % 7)}{n}." for n in range(40)))
+
+    def command(out: str) -> list[str]:
+        options = ["n=4", "max_tokens=40", "batch_rows=8", "dtype=float32", "temperature=1.5", "goals=[1,10]"]
+        start = [sys.executable, "-m", "prefboost.cli.main", "generate", str(folder), str(tmp_path / "prompts.txt")]
+        return [*start, "-o", str(tmp_path / out), "--quiet", *options]
+
+    subprocess.run(command("whole.parquet"), check=True, capture_output=True, timeout=300)
+    journal = tmp_path / "out.parquet.journal"
+    running = subprocess.Popen(command("out.parquet"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(3000):
+        if journal.exists() and journal.read_bytes().count(b"\n") >= 16:
+            break
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    left = journal.read_bytes().count(b"\n")
+    assert 16 <= left < 320
+    assert not (tmp_path / "out.parquet").exists()
+    with journal.open("ab") as stream:
+        stream.write(b'{"key": "half a li')
+    subprocess.run(command("out.parquet"), check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not journal.exists()

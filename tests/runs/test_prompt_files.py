@@ -1,0 +1,44 @@
+"""Prompts from text files and tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prefboost.errors import DataError, UnreadableFile
+from prefboost.runs.prompt_files import read_prompts
+from prefboost.tables import PROMPTS, SCORED_COMPLETIONS
+
+
+def test_a_text_file_has_one_prompt_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffWhat is a fox?\r\n\n  Describe tea.  ".encode())
+    table = read_prompts(file)
+    assert table.spec is PROMPTS
+    assert [prompt[0]["content"] for prompt in table.frame["prompt"]] == ["What is a fox?", "Describe tea."]
+    assert table.frame["row"].to_list() == [0, 2]
+    assert table.frame["prompt_id"].n_unique() == 2
+
+
+def test_tables_keep_the_rules_of_their_prompts(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    rules = '[{"kind": "lowercase"}]'
+    file.write_text(json.dumps({"prompt": "Hi", "rules": rules}) + "\n")
+    table = read_prompts(file)
+    assert (table.spec, table.frame["rules"].to_list()) == (PROMPTS, [rules])
+    file.write_text(json.dumps({"prompt": "Hi", "completion": "a", "score": 3, "rules": rules}) + "\n")
+    table = read_prompts(file)
+    assert (table.spec, table.frame["rules"].to_list()) == (SCORED_COMPLETIONS, [rules])
+
+
+def test_unusable_text_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="No such file"):
+        read_prompts(tmp_path / "none.txt")
+    (tmp_path / "odd.txt").write_bytes(b"abc\xff")
+    with pytest.raises(UnreadableFile, match="not UTF-8 at byte 3"):
+        read_prompts(tmp_path / "odd.txt")
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="holds no prompt"):
+        read_prompts(tmp_path / "empty.txt")
