@@ -17,7 +17,16 @@ from pydantic import Field, field_validator
 from prefboost.chat.messages import Message
 from prefboost.settings import Settings
 
-__all__ = ["PAPER_WORDING", "Place", "SayGoal", "format_number", "goal_text", "place_goal", "print_goal", "render_wording"]
+__all__ = [
+    "PAPER_WORDING",
+    "Place",
+    "SayGoal",
+    "format_number",
+    "goal_text",
+    "place_goal",
+    "print_goal",
+    "render_wording",
+]
 
 PAPER_WORDING = (
     "You are an assistant that generates responses for the instruction while implicitly achieving the following target "
