@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prefboost.chat import SayGoal
+    from prefboost.engines.engine import Sampling
+    from prefboost.engines.local import Local
+    from prefboost.engines.replay import Replay
     from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
     from prefboost.preferences import (
         Adjacent,
@@ -35,8 +38,10 @@ if TYPE_CHECKING:
     from prefboost.preferences.select import Select, select
     from prefboost.recipes.load import load
     from prefboost.recipes.recipe import Recipe
+    from prefboost.runs.generate import Generate, generate
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
+    from prefboost.scoring import RulesScorer
     from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
     from prefboost.tables import Table
     from prefboost.training import Lora, Train
@@ -64,7 +69,12 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Select", "select"), "prefboost.preferences.select"),
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
     **dict.fromkeys(("Lora", "Train"), "prefboost.training"),
+    **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
+    "Local": "prefboost.engines.local",
     "Recipe": "prefboost.recipes.recipe",
+    "Replay": "prefboost.engines.replay",
+    "RulesScorer": "prefboost.scoring",
+    "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
     "Table": "prefboost.tables",
     "load": "prefboost.recipes.load",
@@ -81,8 +91,10 @@ __all__ = [
     "Columns",
     "DPO",
     "File",
+    "Generate",
     "HighGoalOnly",
     "IPO",
+    "Local",
     "Lora",
     "MarginAtLeast",
     "MarginDPO",
@@ -90,8 +102,11 @@ __all__ = [
     "Plain",
     "RPO",
     "Recipe",
+    "Replay",
     "RewardAugmented",
+    "RulesScorer",
     "SFT",
+    "Sampling",
     "SayGoal",
     "Select",
     "SimPO",
@@ -99,6 +114,7 @@ __all__ = [
     "Train",
     "UltraFeedback",
     "condition",
+    "generate",
     "load",
     "pair",
     "read",

@@ -116,3 +116,18 @@ def test_a_tokenizer_without_a_template_and_a_device_that_is_not_there_are_refus
     build_model().save_pretrained(tmp_path / "bare")
     with pytest.raises(ModelError, match="has no chat template"):
         Local(model=str(tmp_path / "bare")).open()
+
+
+def test_a_checkpoint_of_ours_is_asked_through_its_template_in_the_words_of_training(folder: Path) -> None:
+    from prefboost.chat import SayGoal, goal_text, place_goal
+    from prefboost.training.chat_template import rewrite_template
+
+    plain = Local(model=str(folder)).open()
+    trained = Local(model=str(folder)).open()
+    say = SayGoal(place="system")
+    trained.tokenizer.chat_template = rewrite_template(plain.tokenizer.chat_template, say, top=10.0)
+    assert trained.says_goals
+    for goal, request in ((7.0, Request(user("hi"), goal=7.0)), (10.0, Request(user("hi")))):
+        placed = place_goal(user("hi"), goal_text(say, goal), "system")
+        assert trained.rendered(request) == plain.rendered(Request(placed))
+    assert trained.rendered(Request(user("hi"), goal=False)) == plain.rendered(Request(user("hi")))

@@ -180,6 +180,7 @@ def test_settings_survive_their_own_dump() -> None:
         assert Generate.model_validate(made.model_dump(mode="json")) == made
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     from tests.training.conftest import build_folder
