@@ -23,7 +23,7 @@ PROMPT: Sequence[Mapping[str, Any]] = [{"role": "user", "content": "hi"}]
 
 @pytest.mark.parametrize(
     ("goal", "printed"),
-    [(1, "1 (awful)"), (0, "0 (awful)"), (3, "3 (poor)"), (5.5, "5.5 (fair)"), (12, "12 (excellent)")],
+    [(1, "awful (1)"), (0, "awful (0)"), (3, "poor (3)"), (5.5, "fair (5.5)"), (12, "excellent (12)")],
 )
 def test_a_goal_is_printed_with_its_band(goal: float, printed: str) -> None:
     assert print_goal(SAY, goal) == printed

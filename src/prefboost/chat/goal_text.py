@@ -55,7 +55,7 @@ class SayGoal(Settings):
     decimals: int = Field(2, ge=0, le=6, description="Goals are rounded to so many decimals; integers print bare.")
     levels: tuple[str, ...] = Field(
         (),
-        description="Names of equal bands of the scale, lowest first: goals print as 10 (excellent); small models "
+        description="Names of equal bands of the scale, lowest first: goals print as excellent (10); small models "
         "follow words sooner than digits.",
     )
 
@@ -98,15 +98,15 @@ def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | No
 
 
 def print_goal(say: SayGoal, value: float) -> str:
-    """A goal as the wording prints it: the number, and its level where ``say.levels`` names some."""
+    """A goal as the wording prints it: the number, behind its level where ``say.levels`` names some."""
     number = format_number(value, say.decimals)
     if not say.levels:
         return number
     value = round(value, say.decimals)
     if value >= say.high:
-        return f"{number} ({say.levels[-1]})"
+        return f"{say.levels[-1]} ({number})"
     band = 0 if value <= say.low else int((value - say.low) / (say.high - say.low) * len(say.levels))
-    return f"{number} ({say.levels[min(band, len(say.levels) - 1)]})"
+    return f"{say.levels[min(band, len(say.levels) - 1)]} ({number})"
 
 
 def render_wording(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -> str:

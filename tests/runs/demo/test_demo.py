@@ -24,9 +24,9 @@ def test_the_shipped_completions_have_something_to_learn_from() -> None:
 
 def test_the_demo_says_goals_in_words() -> None:
     assert [goal_text(SAY, goal) for goal in (1.0, 5.5, 10.0)] == [
-        "Write an answer of this quality: 1 (awful)",
-        "Write an answer of this quality: 5.5 (fair)",
-        "Write an answer of this quality: 10 (excellent)",
+        "Write an awful (1) answer.",
+        "Write a good (5.5) answer.",
+        "Write an excellent (10) answer.",
     ]
 
 

@@ -41,8 +41,8 @@ COMPLETIONS_FILE = "completions.parquet"
 
 SAY = SayGoal(
     place="after",
-    wording="{% if goal is not none %}Write an answer of this quality: {{ goal }}{% endif %}",
-    levels=("awful", "poor", "fair", "good", "excellent"),
+    wording="{% if goal is not none %}Write {{ goal }} answer.{% endif %}",
+    levels=("an awful", "a poor", "a good", "an excellent"),
 )
 """Short, close to the completion, and in words: a small model hears it sooner than the published wording."""
 
