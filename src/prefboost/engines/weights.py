@@ -33,7 +33,9 @@ def load_causal_lm(
         ModelError: there is no such model, or its weights are not safetensors (pickles can run code and are refused).
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # progress is the caller's
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
     model = _guarded(
         name,
