@@ -9,8 +9,6 @@ import pytest
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
 
-pytest.importorskip("transformers")
-
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-trl = pytest.importorskip("trl")
+import trl
+from tests.training.conftest import SAY, build_model, build_pairs, build_tokenizer
 
 from prefboost.training import Lora, Train, train
 from prefboost.training.callbacks import read_log
 from prefboost.training.units import UnitSampler
-from tests.training.conftest import SAY, build_model, build_pairs, build_tokenizer
 
 # Nothing is written behind the end of a turn, which TRL would train on and we would not.
 TIGHT = (

@@ -14,14 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-pytest.importorskip("trl")
+from tests.training.conftest import SAY, build_pairs
 
 from prefboost.errors import DataError, MissingScores, ModelError, RunError
 from prefboost.losses import LOSSES
 from prefboost.training import Lora, Train, train
 from prefboost.training.callbacks import read_log
-from tests.training.conftest import SAY, build_pairs
 
 GOLDEN = [0.6931, 0.6917, 0.7081, 0.5851, 0.6613, 0.6275]
 """Losses of the first six steps of `settings_of(tiny)` on `build_pairs(12)`: any change of the path moves them."""

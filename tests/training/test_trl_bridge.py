@@ -7,8 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-trl = pytest.importorskip("trl")
+import trl
 
 from prefboost.training import trl_bridge
 from prefboost.training.trl_bridge import BridgedTrainer, trainer_config
@@ -63,8 +62,9 @@ def test_trl_still_averages_what_is_watched_under_the_names_train_and_eval() -> 
 
 
 def test_trl_never_runs_its_own_reference_or_loss(tiny: Any, pairs: pa.Table, tmp_path: Any, monkeypatch: Any) -> None:
-    from prefboost.training import Train, train
     from tests.training.conftest import SAY
+
+    from prefboost.training import Train, train
 
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("TRL's own path ran")

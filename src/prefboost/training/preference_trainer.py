@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,12 @@ class PreferenceTrainer(BridgedTrainer):
         if self.progress is not None:
             self.progress.begin(f"reference log-probs ({name})", len(wanted.prompts))
         logps = cache.fill(
-            wanted, lambda prompts, completions: self._logps(model, prompts, completions), self._share, writes=False
+            wanted,
+            lambda prompts, completions: self._logps(model, prompts, completions),
+            self._share,
+            exchange=self.known_to_all,
+            writes=self.accelerator.is_main_process,
         )
-        if self.accelerator.is_main_process:
-            cache.save()
         if self.progress is not None:
             self.progress.end()
         return Dataset(with_reference(table, logps))
@@ -126,7 +129,7 @@ class PreferenceTrainer(BridgedTrainer):
         numerics = f"{self.settings.precision}-{model.dtype}-{self.accelerator.device.type}-{attention}"
         return model, ReferenceCache(self.folder / "reference", weights or hash_of_weights(model), numerics)
 
-    def _logps(self, model: Any, prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+    def _logps(self, model: Any, prompts: list[Sequence[int]], completions: list[Sequence[int]]) -> list[float]:
         """A batch under the reference: the same forward and number types as in training, adapters off."""
         padded = pad_sequences(prompts, completions, self.data_collator.pad_id)
         adapters_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
@@ -141,7 +144,8 @@ class PreferenceTrainer(BridgedTrainer):
         return found
 
     def _share(self, lengths: list[int]) -> list[list[int]]:
-        return batches_by_length(lengths, _REFERENCE_TOKENS.get(self.accelerator.device.type, 4096))
+        batches = batches_by_length(lengths, _REFERENCE_TOKENS.get(self.accelerator.device.type, 4096))
+        return batches[self.accelerator.process_index :: self.accelerator.num_processes]
 
 
 def configure(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> DPOConfig:

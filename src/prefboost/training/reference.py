@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["ReferenceCache", "Sequences", "sequences_of", "with_reference"]
 
@@ -19,19 +21,23 @@ _SAVE_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Sequences:
-    """Prompts and completions as token ids, in one order."""
+    """Prompts and completions as token ids (arrays or lists), in one order."""
 
-    prompts: list[list[int]]
-    completions: list[list[int]]
+    prompts: Sequence[Sequence[int]]
+    completions: Sequence[Sequence[int]]
 
 
 def sequences_of(units: pa.Table) -> Sequences:
     """All sequences of the units: chosen completions of all views first, then rejected ones."""
-    prompts, chosen, rejected = (
-        [ids for views in units[name].to_pylist() for ids in views]
-        for name in ("prompt_ids", "chosen_ids", "rejected_ids")
-    )
+    prompts, chosen, rejected = (_arrays(units[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     return Sequences(prompts + prompts, chosen + rejected)
+
+
+def _arrays(column: pa.ChunkedArray) -> list[Any]:
+    """The inner lists of a list<list<int>> column as arrays that share its memory."""
+    inner = pc.list_flatten(column).combine_chunks()
+    ends = np.cumsum(pc.list_value_length(inner).to_numpy(zero_copy_only=False))
+    return np.split(pc.list_flatten(inner).to_numpy(zero_copy_only=False), ends[:-1]) if len(ends) else []
 
 
 def with_reference(units: pa.Table, logps: Sequence[float]) -> pa.Table:
@@ -75,9 +81,10 @@ class ReferenceCache:
     def fill(
         self,
         wanted: Sequences,
-        compute: Callable[[list[list[int]], list[list[int]]], list[float]],
+        compute: Callable[[list[Sequence[int]], list[Sequence[int]]], list[float]],
         batches: Callable[[list[int]], list[list[int]]],
         *,
+        exchange: Callable[[dict[bytes, float]], dict[bytes, float]] = dict,
         writes: bool = True,
     ) -> list[float]:
         """Log-probs of all sequences, computing those that are not known.
@@ -85,12 +92,14 @@ class ReferenceCache:
         Args:
             wanted: sequences; equal ones are computed once.
             compute: log-probs of a batch.
-            batches: lengths -> batches of indices.
+            batches: lengths -> batches of indices, this process's share of them.
+            exchange: what this process knows -> what all processes know.
             writes: whether this process stores the file.
 
         Returns:
             nats, float32 values, in the order of ``wanted``.
         """
+        self._known = exchange(self._known)
         keys = [_key(p, c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
         missing = [index for key, index in {key: i for i, key in enumerate(keys)}.items() if key not in self._known]
         lengths = [len(wanted.prompts[i]) + len(wanted.completions[i]) for i in missing]
@@ -102,6 +111,7 @@ class ReferenceCache:
             if writes and time.monotonic() - saved_at > _SAVE_EVERY_S:
                 self.save()
                 saved_at = time.monotonic()
+        self._known = exchange(self._known)
         if writes and missing:
             self.save()
         return [self._known[key] for key in keys]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from prefboost.chat import SayGoal, goal_text
@@ -81,8 +82,8 @@ def tokenise(
     for row in _rows(pairs):
         unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
         view = _encode(row, encoder, limits, _goal_of(row, say), shortened)
-        units.setdefault(unit_id, []).append(view)
         reason = _unusable(view)
+        units.setdefault(unit_id, []).append(_compact(view))
         if reason:
             bad.setdefault(unit_id, reason)
     dropped: Counter[str] = Counter()
@@ -161,6 +162,11 @@ def _unusable(view: Mapping[str, Any]) -> str | None:
     if view["chosen_ids"] == view["rejected_ids"]:
         return "the two completions are equal within max_length"
     return None
+
+
+def _compact(view: dict[str, Any]) -> dict[str, Any]:
+    """The view with its ids as arrays, which take a ninth of the memory of lists."""
+    return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
 
 
 _LISTS: dict[str, pa.DataType] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -159,7 +161,7 @@ def _begin(out: Path, identity: Mapping[str, Any]) -> TrainReport | None:
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             return TrainReport(**json.loads((out / REPORT).read_text(encoding="utf-8")))
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = begun.with_suffix(".unfinished")
+    unfinished = begun.with_suffix(f".{os.getpid()}.unfinished")
     unfinished.write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
     unfinished.replace(begun)
     return None
@@ -175,8 +177,6 @@ def _prepare(
     pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, encoder: ChatEncoder, say: SayGoal | None
 ) -> tuple[Tokenised, Data, Plan]:
     """Token ids, the eval split, and how steps are laid out."""
-    import os
-
     from datasets import Dataset
 
     from prefboost.training.preference_trainer import Data
@@ -350,10 +350,20 @@ def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, 
 
     from prefboost.training.checkpoint import save_policy
 
-    if not trainer.accelerator.is_main_process:
-        return
-    lora = trainer.settings.lora
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=lora is None or lora.merge)
-    (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    if trainer.accelerator.is_main_process:
+        lora = trainer.settings.lora
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=lora is None or lora.merge)
+        (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.num_processes > 1:
+        atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    """Part in order: a process that just ends while another still talks to it may abort."""
+    import torch.distributed as group
+
+    if group.is_initialized():
+        group.destroy_process_group()

@@ -64,6 +64,14 @@ class BridgedTrainer(DPOTrainer):
         found: dict[str, list[float]] = self._metrics["train" if self.model.training else "eval"]
         return found
 
+    def known_to_all(self, known: dict[bytes, float]) -> dict[bytes, float]:
+        """What any process knows, in every process."""
+        if self.accelerator.num_processes == 1:
+            return known
+        from accelerate.utils import gather_object
+
+        return {key: value for share in gather_object([known]) for key, value in share.items()}
+
     def current_epoch(self) -> int:
         """The pass over the units that is running, from 0."""
         return int(round(self.state.epoch or 0.0, 6))

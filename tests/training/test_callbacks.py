@@ -1,0 +1,68 @@
+"""Progress for people, a log for machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from prefboost.training.callbacks import JsonLog, RichProgress, StepProgress, read_log
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def begin(self, what: str, total: int) -> None:
+        self.calls.append((what, total))
+
+    def advance(self, parts: int, **facts: float) -> None:
+        self.calls.append((parts, facts))
+
+    def end(self) -> None:
+        self.calls.append("end")
+
+
+def state(step: int, **more: Any) -> Any:
+    return SimpleNamespace(global_step=step, max_steps=10, is_world_process_zero=True, **more)
+
+
+def test_a_resumed_log_has_no_step_twice_and_no_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = JsonLog(path)
+    log.on_train_begin(None, state(0), None)
+    for step in (1, 2, 3):
+        log.on_log(None, state(step), None, logs={"loss": float(step)})
+    path.write_text(path.read_text() + '{"step": 4, "lo')
+    log.on_train_begin(None, state(2), None)
+    log.on_log(None, state(3), None, logs={"loss": 30.0})
+    assert read_log(path) == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 2.0}, {"step": 3, "loss": 30.0}]
+
+
+def test_steps_are_told_in_pairs_with_the_last_loss() -> None:
+    heard = Heard()
+    callback = StepProgress(heard, pairs_per_step=8, tokens_per_pair=100)
+    callback.on_train_begin(None, state(4), None)
+    callback.on_log(None, state(4), None, logs={"loss": 0.5, "rewards/accuracies": 0.75})
+    callback.on_step_end(None, state(5), None)
+    callback.on_train_end(None, state(10), None)
+    assert heard.calls == [
+        ("training (pairs)", 48),
+        (8, {"tokens": 800, "loss": 0.5, "accuracy": 0.75}),
+        "end",
+    ]
+
+
+def test_the_bar_shows_rates_and_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    with RichProgress() as progress:
+        progress.begin("training (pairs)", 10)
+        progress.advance(10, tokens=1000, loss=0.25)
+        progress.end()
+    shown = capsys.readouterr().err
+    assert "training (pairs)" in shown and "tokens/s" in shown and "loss 0.25" in shown
+
+
+def test_there_is_no_log_before_the_first_line(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "absent.jsonl") == []

@@ -1,0 +1,63 @@
+"""Loading a policy, and the forward that scores completions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.conftest import build_model, build_tokenizer
+
+from prefboost.errors import ModelError
+from prefboost.losses.completion_logps import completion_logps, pad_sequences
+from prefboost.training import Train
+from prefboost.training.policy import add_completion_forward, check_completion_forward, load_policy, load_tokenizer
+
+
+def test_a_policy_scores_completions_through_its_own_forward(tiny: Path) -> None:
+    policy = load_policy(Train(model=str(tiny), precision="fp32"))
+    padded = pad_sequences([[1, 2]], [[3, 4]], 0)
+    found = policy.model(**padded)
+    assert torch.equal(found, completion_logps(policy.model, **padded))
+    assert policy.model(input_ids=padded["input_ids"]).logits.shape == (1, 4, 259)
+
+
+def test_generation_still_works(tiny: Path) -> None:
+    policy = load_policy(Train(model=str(tiny), precision="fp32"))
+    written = policy.model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=4, do_sample=False, eos_token_id=None)
+    assert written.shape == (1, 7)
+
+
+def test_a_template_can_be_given_as_text_or_file(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.jinja"
+    file.write_text("{{ 'own' }}")
+    for given in ("{{ 'own' }}", str(file)):
+        assert load_tokenizer(Train(model=str(tiny), chat_template=given)).chat_template == "{{ 'own' }}"
+    with pytest.raises(ModelError, match="neither Jinja text nor a file"):
+        load_tokenizer(Train(model=str(tiny), chat_template="absent.jinja"))
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    model = build_model()
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    build_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_policy(Train(model=str(tmp_path)))
+
+
+def test_an_architecture_with_unknown_logits_is_refused() -> None:
+    model = build_model()
+    add_completion_forward(model)
+    check_completion_forward(model, [1, 2, 3, 4])
+    original = model.forward
+
+    def doubled(*args: object, **kwargs: object) -> object:
+        output = original(*args, **kwargs)
+        if hasattr(output, "logits"):
+            output.logits = output.logits * 2
+        return output
+
+    model.forward = doubled
+    with pytest.raises(ModelError, match="changes its logits"):
+        check_completion_forward(model, [1, 2, 3, 4])

@@ -1,0 +1,101 @@
+"""Goal pairs become token ids unit by unit; what is cut or dropped is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.training.conftest import SAY, build_pairs, build_tokenizer
+
+from prefboost.chat import goal_text
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import DataError
+from prefboost.training.tokenise import Limits, tokenise
+
+TOKENIZER = build_tokenizer()
+ENCODER = ChatEncoder(TOKENIZER)
+OPEN = Limits(None, None)
+
+
+def changed(pairs: pa.Table, row: int, **values: Any) -> pa.Table:
+    rows = pairs.to_pylist()
+    rows[row].update(values)
+    return pa.Table.from_pylist(rows, schema=pairs.schema)
+
+
+def assistant(text: str) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": text, "extra": None}]
+
+
+def test_a_unit_holds_all_views_of_a_pair_in_whatever_order_rows_come() -> None:
+    pairs = build_pairs(3)
+    units = tokenise(pairs.take([5, 0, 2, 4, 1, 3]), ENCODER, OPEN).units.to_pylist()
+    assert {unit["unit_id"]: sorted(unit["view"]) for unit in units} == {
+        f"p{i}": ["chosen", "rejected"] for i in range(3)
+    }
+
+
+def test_the_two_views_swap_their_completions() -> None:
+    unit = tokenise(build_pairs(1), ENCODER, OPEN).units.to_pylist()[0]
+    assert unit["chosen_ids"] == unit["rejected_ids"][::-1]
+    assert unit["score_chosen"] == unit["score_rejected"][::-1] == unit["goal"]
+    assert TOKENIZER.decode(unit["prompt_ids"][0]).startswith("<|im_start|>system\nScore ")
+
+
+def test_rows_by_themselves_are_units_in_experiments() -> None:
+    assert tokenise(build_pairs(3), ENCODER, OPEN, by_unit=False).units.num_rows == 6
+
+
+def test_a_unit_with_one_unusable_view_is_dropped_whole_and_counted() -> None:
+    pairs = build_pairs(3)
+    pairs = changed(pairs, 0, chosen=assistant("same"), rejected=assistant("same"))
+    found = tokenise(pairs, ENCODER, OPEN)
+    assert found.units["unit_id"].to_pylist() == ["p1", "p2"]
+    assert found.dropped == {"the two completions are equal within max_length": 2}
+    assert (found.rows, found.views) == (6, 4)
+
+
+def test_too_long_completions_lose_their_end_and_are_counted() -> None:
+    pairs = build_pairs(1)
+    whole = tokenise(pairs, ENCODER, OPEN).units.to_pylist()[0]
+    limit = len(whole["prompt_ids"][0]) + 12
+    found = tokenise(pairs, ENCODER, Limits(limit, None))
+    unit = found.units.to_pylist()[0]
+    assert unit["chosen_ids"][0] == whole["chosen_ids"][0][:12]
+    assert found.shortened["chosen"] == 2
+
+
+def test_completions_without_room_drop_the_unit() -> None:
+    found = tokenise(build_pairs(1), ENCODER, Limits(10, None))
+    assert found.units.num_rows == 0
+    assert found.dropped == {"a completion has no tokens within max_length": 2}
+
+
+def test_too_long_prompts_lose_text_from_the_left_but_not_the_goal() -> None:
+    pairs = build_pairs(1)
+    row = pairs.to_pylist()[0]
+    row["prompt"][1]["content"] = "word " * 60 + "the question"
+    pairs = changed(pairs, 0, prompt=row["prompt"])
+    found = tokenise(pairs, ENCODER, Limits(None, 100), say=SAY)
+    prompt = found.units.to_pylist()[0]["prompt_ids"][0]
+    text = TOKENIZER.decode(prompt)
+    assert len(prompt) == 100 and found.shortened["prompt"] == 1
+    assert text.startswith("<|im_start|>system\n" + goal_text(SAY, row["goal"]))
+    assert text.endswith("the question<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_without_room_for_the_goal_a_prompt_is_cut_as_published() -> None:
+    whole = tokenise(build_pairs(1), ENCODER, OPEN).units.to_pylist()[0]["prompt_ids"][0]
+    cut = tokenise(build_pairs(1), ENCODER, Limits(None, 10), say=SAY).units.to_pylist()[0]["prompt_ids"][0]
+    assert cut == whole[-10:]
+
+
+def test_numbers_travel_and_missing_ones_are_null() -> None:
+    unit = tokenise(build_pairs(1, goals=False), ENCODER, OPEN).units.to_pylist()[0]
+    assert unit["goal"] == [None] and unit["view"] == ["plain"] and unit["score_chosen"][0] >= 6
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(DataError, match="'rejected'"):
+        tokenise(build_pairs(1).drop_columns(["rejected"]), ENCODER, OPEN)
