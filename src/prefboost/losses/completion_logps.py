@@ -35,8 +35,8 @@ def pad_sequences(
     attention_mask = torch.zeros(shape, dtype=torch.long)
     completion_mask = torch.zeros(shape, dtype=torch.long)
     for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        input_ids[row, : len(prompt)] = torch.as_tensor(prompt)
-        input_ids[row, len(prompt) : lengths[row]] = torch.as_tensor(completion)
+        input_ids[row, : len(prompt)] = torch.tensor(prompt)
+        input_ids[row, len(prompt) : lengths[row]] = torch.tensor(completion)
         attention_mask[row, : lengths[row]] = 1
         completion_mask[row, len(prompt) : lengths[row]] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask, "completion_mask": completion_mask}

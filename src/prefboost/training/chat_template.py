@@ -140,7 +140,7 @@ def _prints(variable: str, say: SayGoal) -> str:
             f"{{%- set pb.band = {count - 1} if pb.value >= {high} else 0 if pb.value <= {low} else ",
             f"(((pb.value - {low}) / ({high} - {low}) * {count}) | int) -%}}",
             f"{{%- if pb.band > {count - 1} -%}}{{%- set pb.band = {count - 1} -%}}{{%- endif -%}}",
-            f"{{%- set pb.number = pb.number + ' (' + [{', '.join(map(_literal, say.levels))}][pb.band] + ')' -%}}",
+            f"{{%- set pb.number = [{', '.join(map(_literal, say.levels))}][pb.band] + ' (' + pb.number + ')' -%}}",
         ]
     return "".join(lines) + "{%- endif -%}"
 

@@ -107,6 +107,10 @@ class PreferenceTrainer(BridgedTrainer):
             self.progress.end()
         return Dataset(with_reference(table, logps))
 
+    def wants_checkpoint(self) -> bool:
+        """Runs that are over before the first checkpoint write none; longer ones write their last step too."""
+        return bool(self.state.global_step < self.state.max_steps or self.state.max_steps > self.args.save_steps)
+
     def after_checkpoint(self) -> None:
         """Mark the checkpoint as whole: only such a one is resumed from."""
         if self.args.should_save:
@@ -163,7 +167,7 @@ def configure(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> 
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.precision == "bf16",
-        gradient_checkpointing=settings.gradient_checkpointing,
+        recompute=settings.gradient_checkpointing,
         eval_strategy="steps" if evaluates and settings.eval_every else "no",
         eval_steps=settings.eval_every,
         save_strategy="steps",

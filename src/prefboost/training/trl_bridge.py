@@ -1,12 +1,13 @@
 """The only file that touches TRL's insides. An upgrade that changes them fails `tests/training/test_trl_bridge.py`.
 
 What is taken from TRL 1.16's DPOTrainer: model preparation (adapters, dropout off, gradient checkpointing), the loop,
-distribution, checkpoints and logging of transformers' Trainer beneath it. What is ours is decided in the five methods
+distribution, checkpoints and logging of transformers' Trainer beneath it. What is ours is decided in the hooks
 that subclasses of `BridgedTrainer` fill in; TRL's own tokenisation, reference pass, loss and metrics never run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def hash_of_weights(model: torch.nn.Module) -> str:
 
 
 class BridgedTrainer(DPOTrainer):
-    """TRL's DPOTrainer over units: five hooks decide what is trained, everything else stays TRL's."""
+    """TRL's DPOTrainer over units: hooks decide what is trained, everything else stays TRL's."""
 
     loss_is_scaled_for_ga = True
 
@@ -53,6 +54,10 @@ class BridgedTrainer(DPOTrainer):
 
     def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
         """Hook: losses [V] of a collated batch."""
+        raise NotImplementedError
+
+    def wants_checkpoint(self) -> bool:
+        """Hook: whether a checkpoint that is due is worth its disk space."""
         raise NotImplementedError
 
     def after_checkpoint(self) -> None:
@@ -119,15 +124,24 @@ class BridgedTrainer(DPOTrainer):
         return total
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.after_checkpoint()
+        if self.wants_checkpoint():
+            super()._save_checkpoint(model, trial)
+            self.after_checkpoint()
 
     def _send_telemetry(self) -> None:
         """Nothing is sent anywhere."""
 
 
-def trainer_config(**fields: Any) -> DPOConfig:
-    """TRL's configuration for units: TRL neither tokenises, truncates, loads a reference nor drops columns."""
+def trainer_config(*, recompute: bool = False, **fields: Any) -> DPOConfig:
+    """TRL's configuration for units: TRL neither tokenises, truncates, loads a reference nor drops columns.
+
+    Args:
+        recompute: activations in the backward pass (the option was renamed in transformers 5).
+        fields: of DPOConfig.
+    """
+    names = {field.name for field in dataclasses.fields(DPOConfig)}
+    option = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    fields[option] = recompute
     return DPOConfig(
         precompute_ref_log_probs=True,  # so that no second model is loaded; `_precompute_ref_logps` is ours
         remove_unused_columns=False,
