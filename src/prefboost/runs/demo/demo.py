@@ -152,6 +152,7 @@ def _train_settings(settings: Demo) -> Train:
         model=settings.model,
         loss=DPO(beta=settings.beta),
         learning_rate=settings.learning_rate,
+        schedule="constant_with_warmup",  # twenty steps are too few to cool down
         epochs=settings.epochs,
         batch_size=16,
         micro_batch=4,
