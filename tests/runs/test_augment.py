@@ -243,11 +243,11 @@ def test_a_full_disk_leaves_the_finished_parts_and_says_how_to_go_on(
     augment(source, tmp_path / "right" / "out", Augment(batch_rows=7))
     whole, written = pl.DataFrame.write_parquet, []
 
-    def until_full(frame: pl.DataFrame, path: Path) -> None:
+    def until_full(frame: pl.DataFrame, path: Path, **options: Any) -> None:
         if len(written) >= 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(path)
-        whole(frame, path)
+        whole(frame, path, **options)
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", until_full)
     with pytest.raises(RunError, match=r"the disk is full(.|\n)*same command again(.|\n)*\.out\.partial"):

@@ -56,7 +56,7 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     out = tmp_path / "pairs.parquet"
     out.write_bytes(b"old")
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         write(goal_table(1), out)
     assert out.read_bytes() == b"old"
