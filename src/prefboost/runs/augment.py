@@ -20,13 +20,14 @@ from prefboost.chat import SayGoal, to_record
 from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel, resolve_place
 from prefboost.preferences.goals import score_columns
-from prefboost.runs.augment_output import Output
-from prefboost.runs.augment_report import Made, Said, describe
+from prefboost.runs.augment_output import Output, named
+from prefboost.runs.augment_report import About, Made, Said, describe
 from prefboost.runs.augment_select import Selection
 from prefboost.runs.augment_settings import Augment, AugmentProgress, AugmentReport, Watch
 from prefboost.runs.staging import Staging, open_staging, staging_folder
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
+from prefboost.sources.file_types import FILE_TYPES
 from prefboost.sources.write import push, shape
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
@@ -97,10 +98,10 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     said = _settle(settings, [first])
     table = _goal_pairs(Selection(settings).apply(first), settings, said)
     export = export_named(settings.format)
-    output = Output.at(Path("OUT"), settings, source)
-    shaped = shape(table.frame, export, output.kind, path=table.path)
+    about = About(named(source), "", "OUT", single=False, settings=settings)
+    shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     made = Made.of_table(replace(table, rejects=pl.concat([table.rejects, shaped.rejects])), shaped.frame.height)
-    report = describe([made], output.about, said, out="OUT", rejects_path="")
+    report = describe([made], about, said, out="OUT", rejects_path="")
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
     return Preview(report, [_readable(row) for row in shown.iter_rows(named=True)])
 

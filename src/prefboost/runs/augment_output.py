@@ -22,7 +22,7 @@ from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
 from prefboost.tables import REJECTS
 
-__all__ = ["MANIFEST", "Output"]
+__all__ = ["MANIFEST", "Output", "named"]
 
 MANIFEST = "prefboost.json"
 _NOT_WRITTEN = (".csv", ".tsv", ".json", ".ndjson", ".arrow", ".txt", ".gz", ".zst")
@@ -58,16 +58,16 @@ class Output:
             )
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
-        named, found = _named(source), _input_files(source)
+        name, found = named(source), _input_files(source)
         if path.exists() and any(path.resolve() == file.resolve() for file in found):
             raise RunError("the output is the input", remedy="give another -o", place=Place(str(path)))
-        print_of_input = fingerprint_of(named, [fingerprint(file) for file in found])
+        print_of_input = fingerprint_of(name, [fingerprint(file) for file in found])
         versions = (__version__, metadata.version("polars"))
         benchmarks = [fingerprint(path) for path in settings.decontaminate]
         key = fingerprint_of(
-            settings.model_dump(mode="json"), benchmarks, print_of_input, named, versions, kind.ending, single
+            settings.model_dump(mode="json"), benchmarks, print_of_input, name, versions, kind.ending, single
         )
-        return cls(path, kind, single, About(named, print_of_input, path.name, single, settings), key, tuple(found))
+        return cls(path, kind, single, About(name, print_of_input, path.name, single, settings), key, tuple(found))
 
     def finished(self) -> AugmentReport | None:
         """The report of the same output, where it is already there."""
@@ -206,7 +206,8 @@ class Output:
         }
 
 
-def _named(source: str | Path | Source) -> str:
+def named(source: str | Path | Source) -> str:
+    """A source as the user named it: its path, else its kind."""
     if isinstance(source, str | Path):
         return str(source)
     return str(getattr(source, "path", None) or getattr(source, "kind", type(source).__name__))
@@ -214,7 +215,7 @@ def _named(source: str | Path | Source) -> str:
 
 def _input_files(source: str | Path | Source) -> list[Path]:
     """Local files of a source; empty for the hub."""
-    path = Path(_named(source)).expanduser()
+    path = Path(named(source)).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():

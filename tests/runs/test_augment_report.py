@@ -1,0 +1,61 @@
+"""The report, the card and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prefboost.chat import SayGoal
+from prefboost.errors import DataError
+from prefboost.preferences import BestVsWorst, RewardAugmented
+from prefboost.runs.augment import Augment, augment
+from prefboost.runs.augment_report import About, Made, Said, describe, summed
+
+
+def test_half_augmentation_and_bad_rows_are_counted_in_card_and_report(
+    tmp_path: Path, scored: Callable[..., Any]
+) -> None:
+    source = scored(tmp_path / "in.jsonl")
+    with source.open("a") as stream:
+        stream.write('{"broken\n{"instruction": "no completions", "completions": []}\n')
+    report = augment(source, tmp_path / "out", Augment(relabel=RewardAugmented(fraction=0.5)))
+    aside = pl.read_parquet(tmp_path / "out" / "rejects.parquet")
+    assert aside.filter(pl.col("stage") == "read").height >= 2
+    card = (tmp_path / "out" / "README.md").read_text()
+    for reject in report.rejects:
+        assert f"| {reject.stage} | {reject.reason} | {reject.count:,} |" in card
+
+
+def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path, scored: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=r"no goal pair came out.*outside the declared range"):
+        augment(
+            scored(tmp_path / "in.jsonl", 4),
+            tmp_path / "out",
+            Augment(scale={"kind": "declared", "low": 200, "high": 300}),
+        )
+
+
+def test_batches_add_up_whatever_their_number() -> None:
+    step = {
+        "verb": "read",
+        "settings": {},
+        "rows_in": 3,
+        "rows_out": 2,
+        "rejected": {"bad": 1},
+        "notes": {"records": 3},
+    }
+    more = {"verb": "pair", "settings": {}, "rows_in": 2, "rows_out": 1, "rejected": {}, "notes": {}}
+    parts = [Made(2, {"train": 2}, [step, more], [["read", "bad", 1]])] * 3
+    assert [(each["verb"], each["rows_in"], each["rejected"]) for each in summed(parts)] == [
+        ("read", 9, {"bad": 3}),
+        ("pair", 6, {}),
+    ]
+    about = About("in.jsonl", "abc", "out", single=False, settings=Augment(pair=BestVsWorst(cap=2)))
+    report = describe(parts, about, Said(SayGoal(place="user"), "as set", None), out="out", rejects_path="r")
+    assert (report.records, report.pairs, report.goal_pairs, report.splits) == (9, 3, 6, {"train": 6})
+    assert report.scale == "scores are kept as the source has them"
+    assert report.command == """prefboost augment in.jsonl -o out 'pair={"kind": "best_vs_worst", "cap": 2}'"""

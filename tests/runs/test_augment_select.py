@@ -1,0 +1,51 @@
+"""Selection over a stream of batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost.preferences.select import Select, split
+from prefboost.runs.augment import Augment, augment
+from prefboost.runs.augment_select import Selection
+from prefboost.sources import read
+
+
+def test_duplicates_and_benchmark_prompts_are_left_out_over_all_batches(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"Tell me about number {n % 6} in full",
+            "chosen": "a",
+            "rejected": "b",
+            "score_chosen": 8,
+            "score_rejected": 2,
+        }
+        for n in range(12)
+    ]
+    source, benchmark = tmp_path / "in.jsonl", tmp_path / "benchmark.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    benchmark.write_text(json.dumps({"prompt": "Tell me about number 4 in full"}) + "\n")
+    settings = Augment(select=Select(ngram=5), decontaminate=(str(benchmark),), batch_rows=4)
+    report = augment(source, tmp_path / "out", settings)
+    assert {each.reason: each.count for each in report.rejects} == {
+        "the same prompt and completions were seen before": 6,
+        "the prompt shares words with a benchmark's": 1,
+    }
+    assert report.goal_pairs == 10
+
+
+def test_the_test_split_is_that_of_select(tmp_path: Path, scored: Callable[..., Any]) -> None:
+    table = read(scored(tmp_path / "in.jsonl"))
+    marked = Selection(Augment(test_share=0.3, seed=7)).apply(table).frame
+    _, aside = split(table, 0.3, seed=7)
+    assert marked.filter(pl.col("split") == "test")["completion_id"].equals(aside.frame["completion_id"])
+    assert 0 < aside.frame.height < marked.height
+
+
+def test_without_settings_nothing_is_left_out(tmp_path: Path, scored: Callable[..., Any]) -> None:
+    table = read(scored(tmp_path / "in.jsonl"))
+    assert Selection(Augment()).apply(table) is table
