@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prefboost.recipes.load import load
     from prefboost.recipes.recipe import Recipe
     from prefboost.runs.generate import Generate, generate
+    from prefboost.runs.augment import Augment, augment
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
     from prefboost.scoring import RulesScorer
@@ -52,6 +53,7 @@ _LOSSES = ("DPO", "IPO", "ORPO", "RPO", "SFT", "MarginDPO", "SimPO")
 _PREFERENCES = (
     "Adjacent",
     "AllPairs",
+    "Augment",
     "BestVsRandom",
     "BestVsWorst",
     "HighGoalOnly",
@@ -71,6 +73,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Lora", "Train"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
     "Local": "prefboost.engines.local",
+    **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
     "Recipe": "prefboost.recipes.recipe",
     "Replay": "prefboost.engines.replay",
     "RulesScorer": "prefboost.scoring",
@@ -86,6 +89,7 @@ _HOMES: dict[str, str] = {
 __all__ = [
     "Adjacent",
     "AllPairs",
+    "Augment",
     "BestVsRandom",
     "BestVsWorst",
     "Columns",
@@ -113,6 +117,7 @@ __all__ = [
     "Table",
     "Train",
     "UltraFeedback",
+    "augment",
     "condition",
     "generate",
     "load",
