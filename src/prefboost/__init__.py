@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from prefboost.preferences.select import Select, select
     from prefboost.recipes.load import load
     from prefboost.recipes.recipe import Recipe
-    from prefboost.runs.generate import Generate, generate
     from prefboost.runs.augment import Augment, augment
+    from prefboost.runs.generate import Generate, generate
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
     from prefboost.scoring import RulesScorer
