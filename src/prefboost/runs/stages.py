@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import apply_scale, condition, fit_scale, pair, relabel
+from prefboost.preferences.goals import score_columns
 from prefboost.preferences.select import decontaminate, select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
@@ -54,10 +55,10 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     table = select(read(recipe.data), recipe.select)
     if recipe.decontaminate:
         table = decontaminate(table, _benchmark_prompts(recipe), ngram=recipe.select.ngram)
-    table = pair(table, recipe.pair)
     if recipe.scale is not None:
-        scores = [table.frame[name] for name in ("score_chosen", "score_rejected")]
-        table = apply_scale(table, fit_scale(recipe.scale, scores))
+        overall = [table.frame[name] for name in score_columns(table) if "." not in name]
+        table = apply_scale(table, fit_scale(recipe.scale, overall))
+    table = pair(table, recipe.pair)
     return condition(relabel(table, recipe.relabel), recipe.condition, render=render)
 
 
