@@ -42,7 +42,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_data_stages_give_conditioned_goal_pairs_with_their_history() -> None:
     table = stages.prepare(recipe("none"))
     assert table.spec is GOAL_PAIRS
-    assert [step.verb for step in table.steps] == ["read", "select", "pair", "scale", "relabel", "condition"]
+    assert [step.verb for step in table.steps] == ["read", "select", "scale", "pair", "relabel", "condition"]
     assert len(table) == 2 * 12 * 3
     assert table.frame["prompt"][0][0]["content"].startswith("You are an assistant that generates responses")
     conform(table.frame, GOAL_PAIRS)
@@ -79,7 +79,7 @@ def test_a_run_folder_holds_pairs_rejects_manifest_and_model(tiny: Path, tmp_pat
     assert (run / stages.REJECTS).exists()
     assert (run / "model" / "config.json").exists()
     notes = Run(run).notes("pairs")
-    assert [step["verb"] for step in notes["steps"]] == ["read", "select", "pair", "scale", "relabel", "condition"]
+    assert [step["verb"] for step in notes["steps"]] == ["read", "select", "scale", "pair", "relabel", "condition"]
     manifest = json.loads((run / "manifest.json").read_text())
     assert list(manifest["inputs"]) == [str(EXAMPLE)]
     assert manifest["settings"]["train"]["batch_size"] == 8
