@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
-from tables_of import pair_table, said, scored_table
+from hypothesis import given
+from tables_of import pair_scores, pair_table, said, scored_table
 
-from prefboost.diagnosis.lints import LINTS, Finding, length_cue
+from prefboost.diagnosis.finding import Finding
+from prefboost.diagnosis.lints import LINTS
 from prefboost.diagnosis.slim import slim
 from prefboost.tables import MESSAGES, Table
 
 
 def finding(name: str, table: Table) -> Finding | None:
     return LINTS[name](slim(table))
+
+
+def names_of(table: Table) -> list[str]:
+    rows = slim(table)
+    return [name for name, lint in LINTS.items() if lint(rows) is not None]
 
 
 def with_texts(table: Table, **columns: list[str]) -> Table:
@@ -27,7 +36,24 @@ def test_clean_pairs_have_no_finding() -> None:
     table = with_texts(
         pair_table([(9, 1), (2, 1)]), chosen=["a fine answer", "short one"], rejected=["poor", "a longer answer"]
     )
-    assert [name for name, lint in LINTS.items() if lint(slim(table))] == []
+    assert names_of(table) == []
+
+
+def test_goal_pairs_as_augment_makes_them_have_no_finding(goal_table: Callable[..., Table]) -> None:
+    table = goal_table(4)
+    assert [name for name in names_of(table) if name != "score_follows_length"] == []
+
+
+@given(pair_scores)
+def test_a_finding_counts_rows_and_shows_some_of_them(pairs: list[tuple[float | None, float | None]]) -> None:
+    rows = slim(pair_table(pairs))
+    for name, lint in LINTS.items():
+        found = lint(rows)
+        if found is not None:
+            assert found.name == name
+            assert 0 < found.count <= found.of <= len(pairs)
+            assert len(found.examples) <= min(5, found.count)
+            assert found.sentence and found.remedy
 
 
 def test_a_ten_that_should_be_a_one_is_found() -> None:
@@ -51,6 +77,19 @@ def test_a_pair_with_both_labels_is_found() -> None:
     assert found is not None and found.rows == (0, 1)
 
 
+def test_sides_that_differ_in_space_alone_are_found() -> None:
+    table = with_texts(pair_table([(9, 1)] * 2), chosen=["yes", "yes"], rejected=[" yes\n", "no!"])
+    found = finding("same_completions", table)
+    assert found is not None and found.rows == (0,)
+    assert finding("both_orders", table) is None
+
+
+def test_one_completion_with_two_scores_is_found() -> None:
+    table = with_texts(scored_table([("q", [1.0, 9.0, 4.0])]), completion=["the same", "the same", "another"])
+    found = finding("same_text_other_score", table)
+    assert found is not None and (found.count, found.rows) == (2, (0, 1))
+
+
 def test_duplicates_and_near_empty_texts_are_found() -> None:
     table = with_texts(pair_table([(9, 1)] * 2), prompt=["q"] * 2, chosen=["a fine one"] * 2, rejected=[" x "] * 2)
     again, empty = finding("duplicates", table), finding("near_empty", table)
@@ -65,13 +104,61 @@ def test_prompts_on_both_sides_of_a_split_are_found_whatever_their_case() -> Non
     assert found is not None and found.rows == (0, 1)
 
 
-def test_missing_scores_name_the_remedy() -> None:
-    found = finding("no_scores", pair_table([(None, None)]))
+@pytest.mark.parametrize("table", [pair_table([(None, None)]), scored_table([("q", [None, None])])])
+def test_missing_scores_name_the_remedy(table: Table) -> None:
+    found = finding("no_scores", table)
     assert found is not None and "implicit rewards" in found.remedy
 
 
-def test_the_length_cue_is_one_when_the_longer_always_wins() -> None:
-    table = with_texts(scored_table([("q", [1.0, 2.0, 3.0, 4.0])]), completion=["a" * n for n in (3, 5, 9, 30)])
-    assert length_cue(slim(table)) == (1.0, pytest.approx(1.0))
+def test_completions_without_a_score_column_have_no_scores() -> None:
+    from prefboost.tables import COMPLETIONS
+
+    table = scored_table([("q", [None])])
+    bare = Table(COMPLETIONS, table.frame.drop("score"))
+    assert finding("no_scores", bare) is not None
+
+
+def test_the_length_of_binary_pairs_is_held_against_their_label() -> None:
+    table = with_texts(pair_table([(None, None)] * 2), chosen=["long answer"] * 2, rejected=["short"] * 2)
     found = finding("score_follows_length", table)
-    assert found is not None and "longer" in found.sentence
+    assert found is not None
+    assert "the longer completion is the chosen one in 100%" in found.sentence
+
+
+def test_in_goal_pairs_the_length_is_held_against_the_score_not_the_label(goal_table: Callable[..., Table]) -> None:
+    found = finding("score_follows_length", goal_table(3))
+    assert found is not None
+    assert "the longer completion has the higher score in 100%" in found.sentence
+
+
+def test_a_goal_pair_that_points_away_from_its_goal_is_found(
+    goal_table: Callable[..., Table], goal_row: Callable[..., dict[str, Any]]
+) -> None:
+    table = goal_table(3)
+    wrong = table.frame.with_columns(goal=pl.when(pl.col("row") == 1).then(3.0).otherwise("goal"))
+    found = finding("broken_fact", replace(table, frame=wrong))
+    assert found is not None
+    assert (found.count, found.rows) == (1, (1,))
+    assert "at least as near the goal" in found.sentence
+
+
+def test_goals_that_are_no_number_are_found(goal_table: Callable[..., Table]) -> None:
+    table = goal_table(1)
+    found = finding("broken_fact", replace(table, frame=table.frame.with_columns(goal=float("nan"))))
+    assert found is not None and "finite" in found.sentence
+
+
+def test_prompts_that_do_not_say_the_goal_are_found(goal_table: Callable[..., Table]) -> None:
+    table = goal_table(2)
+    unsaid = table.frame.with_columns(prompt=pl.col("prompt").list.slice(1))
+    found = finding("goal_unsaid", replace(table, frame=unsaid))
+    assert found is not None and found.count == 4
+
+
+def test_goal_pairs_that_stand_twice_or_have_lost_their_other_view_are_found(goal_table: Callable[..., Table]) -> None:
+    table = goal_table(2)
+    half = finding("half_pairs", replace(table, frame=table.frame.head(3)))
+    assert half is not None and half.count == 1
+    twice = replace(table, frame=pl.concat([table.frame, table.frame.head(1)]))
+    again = finding("repeated_goal_pair", twice)
+    assert again is not None and again.count == 1

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import polars as pl
 from tables_of import pair_table, scored_table
 
-from prefboost.diagnosis.slim import slim
+from prefboost.diagnosis.slim import score_columns, slim
+from prefboost.tables import Table
 
 
 def test_no_text_is_kept_and_every_row_is() -> None:
@@ -10,11 +14,24 @@ def test_no_text_is_kept_and_every_row_is() -> None:
     made = slim(table)
     assert made.height == len(table)
     assert made.columns == [
-        "row", "prompt_id", "score", "score.wit", "prompt_hash", "prompt_chars",
+        "row", "score", "score.wit", "prompt_key", "prompt_hash", "prompt_chars", "prompt_words", "broken",
         "completion_hash", "completion_chars", "completion_words",
     ]  # fmt: skip
+    assert pl.String not in made.dtypes
 
 
 def test_lengths_count_characters_and_words_of_what_is_said() -> None:
     row = slim(pair_table([(9, 1)])).row(0, named=True)
     assert (row["chosen_chars"], row["chosen_words"]) == (len("good 0"), 2)
+
+
+def test_goal_pairs_keep_their_goal_and_which_fact_they_break(goal_table: Callable[..., Table]) -> None:
+    made = slim(goal_table(1))
+    assert made["goal"].to_list() == [7.0, 3.0]
+    assert made["broken"].null_count() == 2
+    assert made["said"].n_unique() == made["goal_key"].n_unique() == 2
+    assert made["pair_key"].n_unique() == 1
+
+
+def test_score_columns_are_named_overall_first() -> None:
+    assert score_columns(["score.b", "score", "score.a", "row"]) == ["score", "score.a", "score.b"]

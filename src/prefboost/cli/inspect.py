@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from prefboost.diagnosis import Histogram, Inspection
+    from rich.console import Console
+
+    from prefboost.diagnosis import Example, Histogram, Inspection, Lengths
     from prefboost.sources import Columns
 
 __all__ = ["inspect_command"]
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _STYLE = {"error": "red", "warning": "yellow", "note": "cyan"}
+_SHOWN = 3
+"""Examples that people are shown; ``--json`` has more."""
 
 
 def inspect_command(
@@ -33,7 +37,7 @@ def inspect_command(
 
     found = inspect(source, columns=_columns(overrides or []), against=_texts(against))
     if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+        print(found.to_json())
         return
     _print(found)
 
@@ -49,7 +53,9 @@ def _columns(overrides: list[str]) -> Columns:
         key, equals, value = override.partition("=")
         if not equals or not key.startswith("columns."):
             raise SettingsError(f"{override!r} is not columns.NAME=COLUMN", remedy="e.g. columns.score=helpfulness")
-        named[key.removeprefix("columns.")] = value.split(",") if "," in value else value
+        name = key.removeprefix("columns.")
+        several = name in ("aspects", "ignore")
+        named[name] = [part.strip() for part in value.strip("[]").split(",")] if several else value
     try:
         return Columns.model_validate(named)
     except ValidationError as error:
@@ -60,12 +66,15 @@ def _columns(overrides: list[str]) -> Columns:
 def _texts(path: Path | None) -> list[str]:
     if path is None:
         return []
-    if path.suffix == ".txt":
-        return path.read_text(encoding="utf-8").splitlines()
+    from prefboost.diagnosis import benchmark_texts
+    from prefboost.errors import UnknownShape
     from prefboost.preferences.select import prompt_text
-    from prefboost.sources import read
+    from prefboost.runs.prompt_files import read_prompts
 
-    return read(path).frame.select(text=prompt_text())["text"].to_list()
+    try:
+        return read_prompts(path).frame.select(text=prompt_text())["text"].to_list()
+    except UnknownShape:
+        return benchmark_texts(path)
 
 
 def _bar(histogram: Histogram) -> str:
@@ -77,40 +86,83 @@ def _bar(histogram: Histogram) -> str:
 def _print(found: Inspection) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
     console.print(
         f"[bold]{escape(found.path)}[/bold]: {found.records:,} records, {found.prompts:,} prompts, "
         f"{found.rows:,} rows of {found.table}"
     )
-    guess = "  ".join(f"{what} ← {column}" for what, column in found.mapping.items() if what != "shape")
+    guess = "  ".join(f"{what} ← {_named(column)}" for what, column in found.mapping.items() if what != "shape")
     console.print(f"read as {found.mapping.get('shape', '?')}: {escape(guess)}  (change with columns.NAME=COLUMN)")
     if found.scores:
-        table = Table("score", "n", "missing", "low", "mean", "high", "histogram", box=None, pad_edge=False)
-        for name, at in found.scores.items():
-            table.add_row(name, f"{at.count:,}", f"{at.missing:,}", f"{at.low:g}", f"{at.mean:.2f}", f"{at.high:g}",
-                          _bar(at.histogram))  # fmt: skip
-        console.print(table)
-    table = Table("characters", "mean", "5 %", "50 %", "95 %", "most", box=None, pad_edge=False)
-    for name, lengths in found.lengths.items():
-        marks = (lengths.mean, lengths.p5, lengths.p50, lengths.p95, lengths.most)
-        table.add_row(name, *[f"{mark:,.0f}" for mark in marks])
-    console.print(table)
-    if found.goals is not None:
-        first, last = found.goals.edges[0], found.goals.edges[-1]
-        console.print(f"own goals from {first:g} to {last:g}: {_bar(found.goals)}")
-    if found.distinct is not None:
-        console.print(f"scores differ in {found.distinct:.1%} of the pairs of a prompt")
+        _print_scores(console, found)
+    _print_lengths(console, {"characters": found.lengths, "words": found.words})
+    _print_goals(console, found)
     for reason, count in found.rejects.items():
-        rows = ", ".join(map(str, found.reject_rows.get(reason, ())))
-        console.print(f"[red]set aside[/red] {count:,}: {escape(reason)} (rows {rows})")
+        console.print(f"[red]set aside[/red] {count:,}: {escape(reason)}")
+        _print_examples(console, found.reject_examples.get(reason, ()))
     for finding in found.findings:
-        rows = f" (rows {', '.join(map(str, finding.rows))})" if finding.rows else ""
         style = _STYLE[finding.severity]
         console.print(
             f"[{style}]{finding.severity}[/{style}] {finding.name}: {escape(finding.sentence)}: "
-            f"{finding.count:,} of {finding.of:,}{rows}\n  → {escape(finding.remedy)}"
+            f"{finding.count:,} of {finding.of:,}"
         )
+        _print_examples(console, finding.examples)
+        console.print(f"  → {escape(finding.remedy)}")
     if not found.findings and not found.rejects:
         console.print("no lint found anything")
+
+
+def _named(columns: object) -> str:
+    if isinstance(columns, Mapping):
+        same = all(aspect == column for aspect, column in columns.items())
+        return ", ".join(columns if same else (f"{aspect}={column}" for aspect, column in columns.items()))
+    return ", ".join(map(str, columns)) if isinstance(columns, list | tuple) else str(columns)
+
+
+def _print_scores(console: Console, found: Inspection) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("score", "n", "missing", "low", "mean", "high", "histogram", box=None, pad_edge=False)
+    for name, at in found.scores.items():
+        table.add_row(escape(name), f"{at.count:,}", f"{at.missing:,}", f"{at.low:g}", f"{at.mean:.4g}",
+                      f"{at.high:g}", _bar(at.histogram))  # fmt: skip
+    console.print(table)
+
+
+def _print_lengths(console: Console, measured: Mapping[str, Mapping[str, Lengths]]) -> None:
+    from rich.table import Table
+
+    for unit, columns in measured.items():
+        if not columns:
+            continue
+        table = Table(unit, "mean", "5 %", "50 %", "95 %", "most", box=None, pad_edge=False)
+        for name, lengths in columns.items():
+            marks = (lengths.mean, lengths.p5, lengths.p50, lengths.p95, lengths.most)
+            table.add_row(name.ljust(len("characters")), *[f"{mark:,.0f}" for mark in marks])
+        console.print(table)
+
+
+def _print_goals(console: Console, found: Inspection) -> None:
+    if found.goals is not None:
+        first, last = found.goals.edges[0], found.goals.edges[-1]
+        own = "goals" if found.views else "own goals (r_w and r_l)"
+        tenths = f"{found.goals.filled()} of {len(found.goals.counts)} tenths of the range hold 1 % or more"
+        console.print(f"{own} from {first:g} to {last:g}: {_bar(found.goals)}  {tenths}")
+    if found.distinct is not None:
+        console.print(f"scores differ in {found.distinct:.1%} of the pairs of a prompt")
+    if found.views:
+        console.print("views: " + ", ".join(f"{view} {count:,}" for view, count in found.views.items()))
+
+
+def _print_examples(console: Console, examples: tuple[Example, ...]) -> None:
+    from rich.text import Text
+
+    for example in examples[:_SHOWN]:
+        where = "?" if example.row is None else f"{example.row:,}"
+        line = Text(f"    row {where}  {example.text}")
+        console.print(line, overflow="ellipsis", no_wrap=True, soft_wrap=False)
+    rest = [str(example.row) for example in examples[_SHOWN:] if example.row is not None]
+    if rest:
+        console.print(f"    rows {', '.join(rest)} ...")

@@ -1,6 +1,19 @@
 """Looking into data and policies: what is there, and what is wrong with it."""
 
-from prefboost.diagnosis.inspection import Histogram, Inspection, Lengths, ScoreSummary, inspect
-from prefboost.diagnosis.lints import LINTS, Finding
+from prefboost.diagnosis.benchmark import benchmark_texts
+from prefboost.diagnosis.finding import Example, Finding
+from prefboost.diagnosis.inspection import Inspection, inspect
+from prefboost.diagnosis.lints import LINTS
+from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary
 
-__all__ = ["LINTS", "Finding", "Histogram", "Inspection", "Lengths", "ScoreSummary", "inspect"]
+__all__ = [
+    "Example",
+    "Finding",
+    "Histogram",
+    "Inspection",
+    "LINTS",
+    "Lengths",
+    "ScoreSummary",
+    "benchmark_texts",
+    "inspect",
+]

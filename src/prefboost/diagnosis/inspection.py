@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,54 +12,22 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.diagnosis.lints import LINTS, Finding
-from prefboost.diagnosis.slim import SIDES, slim
+from prefboost.diagnosis.examples import with_texts
+from prefboost.diagnosis.finding import EXAMPLES, Example, Finding
+from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
+from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histogram, lengths_of, summary
+from prefboost.diagnosis.slim import SIDES, joined_text, score_columns, slim
+from prefboost.diagnosis.streams import stream_of
 from prefboost.preferences.ngrams import ngram_hashes
-from prefboost.preferences.select import prompt_text
-from prefboost.sources import Columns, Source, read_batches
-from prefboost.tables import Table, aspects_of
+from prefboost.sources import Columns, Source
+from prefboost.tables import Table
 
-__all__ = ["Histogram", "Inspection", "Lengths", "ScoreSummary", "inspect"]
-
-_BINS = 10
-_EXAMPLES = 5
-_NGRAM = 13
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Counts between rising edges; the last bin includes its upper edge."""
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ScoreSummary:
-    """Scores of one column: how many, how many missing, range, mean, and their histogram."""
-
-    count: int
-    missing: int
-    low: float
-    high: float
-    mean: float
-    histogram: Histogram
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Characters: mean and quantiles (5 %, 50 %, 95 %, 100 %)."""
-
-    mean: float
-    p5: float
-    p50: float
-    p95: float
-    most: float
+__all__ = ["Inspection", "inspect"]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found; `as_dict` is the document that ``--json`` prints.
+    """What was found; `to_json` is the document that ``--json`` prints.
 
     Args:
         path: the source.
@@ -66,10 +35,12 @@ class Inspection:
         rows: rows of that table; ``records`` of the file and ``prompts`` beside it.
         mapping: what each column was taken for.
         scores: score column -> summary; aspects as ``score.aspect``.
-        lengths: prompt, completion, chosen, rejected -> characters.
-        goals: how the goals that a pair would be asked for (its own two scores) spread; None without scores.
-        distinct: share of pairs whose two scores differ.
-        rejects: reason -> count; ``reject_rows`` holds the first of each.
+        lengths: prompt, completion, chosen, rejected -> characters; ``words`` the same in words.
+        goals: how the goals spread: those of goal pairs, else those that pairs would be asked for (their own two
+            scores, r_w and r_l of arXiv 2410.08067, section 3); None without scores.
+        distinct: share of pairs (all pairs of a prompt's completions) whose two scores differ.
+        views: of goal pairs, view -> rows; ``flipped`` are the rows whose completions changed sides.
+        rejects: reason -> count; ``reject_examples`` holds the first of each.
         findings: lints that found something.
     """
 
@@ -81,15 +52,21 @@ class Inspection:
     mapping: Mapping[str, Any]
     scores: Mapping[str, ScoreSummary]
     lengths: Mapping[str, Lengths]
+    words: Mapping[str, Lengths]
     goals: Histogram | None
     distinct: float | None
+    views: Mapping[str, int]
     rejects: Mapping[str, int]
-    reject_rows: Mapping[str, tuple[int, ...]]
+    reject_examples: Mapping[str, tuple[Example, ...]]
     findings: tuple[Finding, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """One JSON document (RFC 8259: there is no NaN in it)."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def inspect(
@@ -97,40 +74,40 @@ def inspect(
 ) -> Inspection:
     """Measure a source.
 
+    Batches stream by; of each row about a hundred bytes are kept (hashes, lengths, scores), so that a million rows take
+    some 100 MB whatever their texts. Goal pairs, as `prefboost augment` writes them, are held to their facts.
+
     Args:
-        source: as for `read`, or a table.
+        source: as for `read`, or a table, or a file or folder of goal pairs.
         columns: as for `read`.
         against: texts of a benchmark; prompts that share a run of 13 words with one are a finding.
 
     Raises:
         DataError: as `read`.
     """
-    tables = iter([source]) if isinstance(source, Table) else read_batches(source, columns=columns or Columns())
-    known = ngram_hashes(pl.Series(list(against), dtype=pl.String), _NGRAM)["gram"]
+    stream = stream_of(source, columns or Columns())
+    known = ngram_hashes(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
     gathered = _Gathered()
-    kept = list(_slimmed(tables, known, gathered))
+    kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
-    if known.len():
-        contaminated = _contamination(frame)
-        findings += [] if contaminated is None else [contaminated]
-    names = _score_names(frame)
-    own = [pl.col(name) for name in ("score", "score_chosen", "score_rejected") if name in names]
-    goals = pl.concat([frame.select(column.alias("goal")) for column in own])["goal"].drop_nulls() if own else None
+    texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
     return Inspection(
-        path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", "")),
+        path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
         table=gathered.table,
         rows=frame.height,
         records=gathered.records,
-        prompts=frame["prompt_hash"].n_unique() if frame.height else 0,
+        prompts=_prompts(frame),
         mapping=gathered.mapping,
-        scores={name: found for name in names if (found := _summary(frame[name])) is not None},
-        lengths={side: _lengths(frame[f"{side}_chars"]) for side in ("prompt", *SIDES) if f"{side}_chars" in frame},
-        goals=None if goals is None or goals.is_empty() else _histogram(goals),
+        scores={name: seen for name in score_columns(frame.columns) if (seen := summary(frame[name])) is not None},
+        lengths={name: lengths_of(frame[f"{name}_chars"]) for name in texts},
+        words={name: lengths_of(frame[f"{name}_words"]) for name in texts},
+        goals=_goals(frame),
         distinct=_distinct(frame),
+        views=_views(frame),
         rejects=dict(gathered.rejects),
-        reject_rows={reason: tuple(rows) for reason, rows in gathered.reject_rows.items()},
-        findings=tuple(findings),
+        reject_examples={reason: tuple(seen) for reason, seen in gathered.examples.items()},
+        findings=with_texts(findings, stream),
     )
 
 
@@ -142,70 +119,52 @@ class _Gathered:
     records: int = 0
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rejects: Counter[str] = dataclasses.field(default_factory=Counter)
-    reject_rows: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    examples: dict[str, list[Example]] = dataclasses.field(default_factory=dict)
+
+    def add(self, table: Table) -> None:
+        self.table = table.spec.name
+        for step in table.steps:
+            if step.verb == "read":
+                self.records += int(step.notes.get("records", step.rows_in))
+                self.mapping = step.notes.get("guess", {})
+        first = pl.struct("row", "found", "path").head(EXAMPLES)
+        by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)
+        for reason, count, rows in by_reason.iter_rows():
+            self.rejects[reason] += count
+            seen = self.examples.setdefault(reason, [])
+            more = [Example(row["row"], row["found"] or "", row["path"] or "") for row in rows]
+            seen += more[: EXAMPLES - len(seen)]
 
 
 def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> Iterator[pl.DataFrame]:
     for table in tables:
-        gathered.table = table.spec.name
-        for step in table.steps:
-            if step.verb == "read":
-                gathered.records += int(step.notes.get("records", step.rows_in))
-                gathered.mapping = step.notes.get("guess", {})
-        for reason, row in table.rejects.select("reason", "row").iter_rows():
-            gathered.rejects[reason] += 1
-            rows = gathered.reject_rows.setdefault(reason, [])
-            if len(rows) < _EXAMPLES and row is not None:
-                rows.append(row)
-        rows_seen = slim(table)
+        gathered.add(table)
+        rows = slim(table)
         if known.len():
-            grams = ngram_hashes(table.frame.select(text=prompt_text())["text"], _NGRAM)
+            grams = ngram_hashes(table.frame.select(joined_text("prompt")).to_series(), NGRAM)
             hit = grams.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
-            rows_seen = rows_seen.with_row_index("_at").with_columns(contaminated=pl.col("_at").is_in(hit.implode()))
-            rows_seen = rows_seen.drop("_at")
-        yield rows_seen
+            rows = rows.with_columns(pl.int_range(pl.len()).is_in(hit.implode()).alias(CONTAMINATED))
+        yield rows
 
 
-def _contamination(frame: pl.DataFrame) -> Finding | None:
-    hit = frame.filter(pl.col("contaminated")) if frame.height else frame
-    if hit.is_empty():
-        return None
-    return Finding(
-        "contamination",
-        "error",
-        f"the prompt shares a run of {_NGRAM} words (or all of a shorter text) with the benchmark",
-        hit.height,
-        frame.height,
-        tuple(hit["row"].head(_EXAMPLES).to_list()),
-        "preferences.decontaminate leaves such prompts out",
-    )
+def _prompts(frame: pl.DataFrame) -> int:
+    """How many different prompts; in goal pairs the texts differ by the goal, so that their ids are counted."""
+    name = "prompt_key" if "view" in frame.columns else "prompt_hash"
+    return frame[name].n_unique() if frame.height else 0
 
 
-def _score_names(frame: pl.DataFrame) -> list[str]:
-    families = [name for name in ("score", "score_chosen", "score_rejected") if name in frame.columns]
-    return families + [f"{name}.{aspect}" for name in families for aspect in aspects_of(frame.schema, name)]
+def _goals(frame: pl.DataFrame) -> Histogram | None:
+    if "goal" in frame.columns:
+        return histogram(frame["goal"])
+    own = [frame[name].rename("goal") for name in ("score", "score_chosen", "score_rejected") if name in frame.columns]
+    return histogram(pl.concat(own)) if own else None
 
 
-def _histogram(values: pl.Series) -> Histogram:
-    low, high = float(str(values.min())), float(str(values.max()))
-    width = (high - low) / _BINS or 1.0
-    edges = tuple(low + width * step for step in range(_BINS + 1))
-    bins = ((values - low) / width).floor().clip(0, _BINS - 1).cast(pl.Int64)
-    counted = dict(bins.value_counts().iter_rows())
-    return Histogram(edges, tuple(int(counted.get(step, 0)) for step in range(_BINS)))
-
-
-def _summary(values: pl.Series) -> ScoreSummary | None:
-    known = values.drop_nulls()
-    if known.is_empty():
-        return None
-    low, high, mean = (float(str(found)) for found in (known.min(), known.max(), known.mean()))
-    return ScoreSummary(known.len(), values.null_count(), low, high, mean, _histogram(known))
-
-
-def _lengths(chars: pl.Series) -> Lengths:
-    marks = [chars.quantile(share, "nearest") for share in (0.05, 0.5, 0.95, 1.0)]
-    return Lengths(float(str(chars.mean() or 0.0)), *[float(mark or 0.0) for mark in marks])
+def _views(frame: pl.DataFrame) -> dict[str, int]:
+    if "view" not in frame.columns:
+        return {}
+    counts = {str(view): int(count) for view, count in frame["view"].value_counts().sort("view").iter_rows()}
+    return {**counts, "flipped": int(frame["flipped"].sum() or 0)}
 
 
 def _distinct(frame: pl.DataFrame) -> float | None:
@@ -214,10 +173,11 @@ def _distinct(frame: pl.DataFrame) -> float | None:
         return None if differ is None else float(differ)
     if "score" not in frame.columns or frame["score"].null_count() == frame.height:
         return None
-    per_prompt = frame.drop_nulls("score").group_by("prompt_id").agg(n=pl.len(), kinds=pl.col("score").value_counts())
-    equal = pl.col("kinds").list.eval(_pairs_of(pl.element().struct.field("count"))).list.sum()
-    sums = per_prompt.select(all=_pairs_of(pl.col("n")).sum(), equal=equal.sum()).row(0, named=True)
-    return None if not sums["all"] else 1.0 - float(sums["equal"]) / float(sums["all"])
+    per_score = frame.drop_nulls("score").group_by("prompt_key", "score").agg(n=pl.len())
+    equal = per_score.select(_pairs_of(pl.col("n")).sum()).item()
+    per_prompt = per_score.group_by("prompt_key").agg(pl.col("n").sum())
+    pairs = per_prompt.select(_pairs_of(pl.col("n")).sum()).item()
+    return None if not pairs else 1.0 - float(equal) / float(pairs)
 
 
 def _pairs_of(count: pl.Expr) -> pl.Expr:

@@ -1,39 +1,67 @@
-"""What is remembered of each row while a file streams by: ids, hashes, lengths and scores, never the texts."""
+"""What is remembered of each row while a file streams by: hashes, lengths and scores, never the texts."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from prefboost.preferences.ngrams import normalised
-from prefboost.tables import Table, aspects_of
+from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
-__all__ = ["SIDES", "slim"]
+__all__ = ["SIDES", "joined_text", "score_columns", "slim"]
 
 SIDES = ("completion", "chosen", "rejected")
 
+_FACTS = pl.Enum(sorted({fact.sentence for spec in TABLES.values() for fact in spec.facts}))
+"""One byte a row instead of a sentence."""
 
-def _text(column: str) -> pl.Expr:
+
+def joined_text(column: str) -> pl.Expr:
+    """The contents of a column's messages, joined by newlines."""
     return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
 
 
+def score_columns(columns: list[str]) -> list[str]:
+    """The score columns there are: overall first, then aspects as ``score.aspect``."""
+    families = [name for name in ("score", "score_chosen", "score_rejected") if name in columns]
+    return families + [f"{name}.{aspect}" for name in families for aspect in aspects_of(columns, name)]
+
+
 def slim(table: Table) -> pl.DataFrame:
-    """One row a row of the table, about a hundred bytes each.
+    """One row a row of the table, about a hundred bytes each (64-bit hashes stand for texts and ids).
 
     Returns:
-        row, prompt_id, prompt (UInt64 hash of its normalised text), split and source where known; for each side
-        ``hash``, ``chars``, ``words``; every score column. Names: ``chosen_chars`` etc.
+        ``row``, ``split`` where known; ``prompt_key`` (hash of the prompt_id) and ``prompt_hash`` (of the normalised
+        text); ``chars``, ``words`` (UInt32) of the prompt and each side, ``hash`` of each side, named
+        ``chosen_chars`` etc.; every score column; ``broken``, the first fact of the table that the row breaks, null
+        where all hold. Of goal pairs also goal, view, flipped, ``said`` (hash of the prompt exactly as it stands),
+        ``pair_key``, ``goal_pair_key`` and ``goal_key`` (hash of the whole goal).
     """
     columns = table.frame.columns
-    sides = [side for side in SIDES if side in columns]
     measured = {
-        "prompt_hash": normalised(_text("prompt")).hash(0),
-        "prompt_chars": _text("prompt").str.len_chars(),
+        "prompt_key": pl.col("prompt_id").hash(0),
+        "prompt_hash": normalised(joined_text("prompt")).hash(0),
+        **_lengths("prompt"),
+        "broken": _first_broken(table),
     }
-    for side in sides:
-        measured[f"{side}_hash"] = _text(side).hash(0)
-        measured[f"{side}_chars"] = _text(side).str.strip_chars().str.len_chars()
-        measured[f"{side}_words"] = _text(side).str.count_matches(r"\S+")
-    families = [name for name in ("score", "score_chosen", "score_rejected") if name in columns]
-    scores = families + [f"{name}.{aspect}" for name in families for aspect in aspects_of(table.frame.schema, name)]
-    known = [name for name in ("row", "prompt_id", "split", "source") if name in columns]
-    return table.frame.select(*known, *scores, **measured)
+    for side in (side for side in SIDES if side in columns):
+        measured |= {f"{side}_hash": joined_text(side).str.strip_chars().hash(0), **_lengths(side)}
+    known: list[str] = [name for name in ("row", "split") if name in columns]
+    if table.spec is GOAL_PAIRS:
+        known += ["goal", "view", "flipped"]
+        asked = ["goal", *(f"goal.{aspect}" for aspect in aspects_of(columns, "goal"))]
+        measured |= {"said": pl.col("prompt").hash(0), "goal_key": pl.struct(asked).hash(0)}
+        measured |= {"pair_key": pl.col("pair_id").hash(0), "goal_pair_key": pl.col("goal_pair_id").hash(0)}
+    return table.frame.select(*known, *score_columns(columns), **measured)
+
+
+def _lengths(column: str) -> dict[str, pl.Expr]:
+    text = joined_text(column).str.strip_chars()
+    return {f"{column}_chars": text.str.len_chars(), f"{column}_words": text.str.count_matches(r"\S+")}
+
+
+def _first_broken(table: Table) -> pl.Expr:
+    checks = [
+        pl.when(fact.holds(table.frame.schema).fill_null(True).not_()).then(pl.lit(fact.sentence))
+        for fact in table.spec.facts
+    ]
+    return pl.coalesce(*checks, pl.lit(None, dtype=pl.String)).cast(_FACTS)

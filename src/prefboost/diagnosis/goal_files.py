@@ -1,0 +1,101 @@
+"""Goal pairs read back from a file, without refusing those that break a fact, so that they can be shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.sources.conversations import as_messages
+from prefboost.sources.faults import FAULT, set_aside, with_fault
+from prefboost.sources.files import Reader, find_files
+from prefboost.sources.raw import ROW
+from prefboost.tables import GOAL_PAIRS, MESSAGES, Step, Table, aspects_of
+
+__all__ = ["goal_pair_tables", "goal_reader"]
+
+KEY = "goal_pair_id"
+_TEXTS = {"prompt": ("prompt", "messages", "conversations"), "chosen": ("chosen",), "rejected": ("rejected",)}
+"""Where the exports of `prefboost augment` keep messages."""
+
+_NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distance_rejected")
+
+
+def goal_reader(path: str | Path) -> Reader | None:
+    """The reader of a file or folder of goal pairs; None where it is no file, or holds something else.
+
+    Raises:
+        UnreadableFile, DataError: as `prefboost.read`.
+    """
+    folder = Path(path).expanduser()
+    inside = folder / "data" if (folder / "prefboost.json").is_file() and (folder / "data").is_dir() else folder
+    reader = find_files(str(inside))
+    first = None if reader is None else next((batch for batch in reader.batches(None, 100) if batch.frames), None)
+    return reader if first is not None and KEY in first.frames[0].columns else None
+
+
+def goal_pair_tables(reader: Reader) -> Iterator[Table]:
+    """Goal pairs as tables whose facts have not been checked; rows that hold no pair are rejects.
+
+    Raises:
+        DataError: there is no prompt, chosen or rejected column.
+    """
+    for batch in reader.batches(None, None):
+        parts = [_converted(frame, reader.path) for frame in batch.frames]
+        rejects = pl.concat([batch.rejects, *(aside for _, aside, _ in parts)])
+        frame = pl.concat([kept for kept, _, _ in parts], how="diagonal") if parts else None
+        if frame is None:
+            continue
+        counts = Counter(rejects["reason"].to_list())
+        notes = {"records": batch.records, "guess": {"shape": "goal pairs", **parts[0][2]}}
+        step = Step("read", {}, batch.records, frame.height, dict(counts), notes)
+        yield Table(GOAL_PAIRS, frame, rejects, (step,), path=reader.path)
+
+
+def _converted(raw: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+    """Rows, rejects, and which column was taken for what."""
+    taken = {part: _first(raw, names, path) for part, names in _TEXTS.items()}
+    columns: dict[str, pl.Series] = {}
+    faults = {}
+    for part, name in taken.items():
+        messages, faults[part] = as_messages(raw[name], "user" if part == "prompt" else "assistant")
+        columns[part] = messages.cast(MESSAGES)
+    for name in (KEY, "pair_id", "prompt_id", "view", "split"):
+        columns[name] = _cast(raw, name, pl.String)
+    aspects = [f"{family}.{aspect}" for family in _NUMBERS[:3] for aspect in aspects_of(raw.columns, family)]
+    for name in (*_NUMBERS, *aspects):
+        columns[name] = _cast(raw, name, pl.Float64)
+    missing = pl.when(columns[KEY].is_null()).then(pl.lit("is missing"))
+    faults[KEY] = raw.select(missing.alias(KEY)).to_series()
+    rows = pl.DataFrame({"row": raw[ROW], **columns, "flipped": _cast(raw, "flipped", pl.Boolean)})
+    if "split" not in raw.columns:
+        rows = rows.drop("split")
+    rows = rows.with_columns(pl.col("pair_id").fill_null(pl.col(KEY).str.replace(r"/[^/]*$", "")))
+    rows = rows.with_columns(prompt_id=pl.col("prompt_id").fill_null(pl.col("pair_id")))
+    kept, aside = set_aside(with_fault(rows, faults), path, {})
+    return kept.drop(FAULT, strict=False), aside, {**taken, "goal": "goal", "goal_pair_id": KEY}
+
+
+def _first(raw: pl.DataFrame, names: tuple[str, ...], path: str) -> str:
+    name = next((name for name in names if name in raw.columns), None)
+    if name is None:
+        raise DataError(
+            f"goal pairs without a column {names[0]!r}; found {', '.join(raw.columns)}",
+            remedy="inspect a file as `prefboost augment` writes it",
+            place=Place(path, column=names[0]),
+        )
+    return name
+
+
+def _cast(raw: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Series:
+    """The column in another type; what cannot be cast is null."""
+    if name not in raw.columns or raw[name].dtype.is_nested():
+        return pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height)
+    if dtype is pl.Boolean and raw[name].dtype == pl.String:
+        return raw.select(pl.col(name).str.to_lowercase().replace_strict({"true": True, "false": False}, default=None))[
+            name
+        ]
+    return raw[name].cast(dtype, strict=False)
