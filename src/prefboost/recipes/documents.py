@@ -12,7 +12,7 @@ import yaml
 
 from prefboost.errors import Place, SettingsError
 
-__all__ = ["Document", "KeyPath", "parse", "with_overrides"]
+__all__ = ["Document", "KeyPath", "parse", "with_overrides", "write"]
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of settings and list indices."""
@@ -25,11 +25,21 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, except that ``5e-7`` is a number, as people expect."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that `_Loader` would take for a number, such as a revision ``1e5``."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
+
+
+def write(values: Any) -> str:
+    """Plain values as YAML text that `parse` reads back to the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import parse, with_overrides, write
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
@@ -43,7 +41,7 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def dump(recipe: Settings) -> str:
     """Settings as YAML that loads to an equal object; defaults are written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    return write(recipe.model_dump(mode="json"))
 
 
 def shipped_names() -> list[str]:
