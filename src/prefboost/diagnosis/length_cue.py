@@ -36,27 +36,33 @@ def length_cue(frame: pl.DataFrame) -> LengthCue:
     compared in a hashed order, each with the next of its prompt.
     """
     if "chosen_chars" in frame.columns:
-        compared, scored = _pairs(frame)
+        compared, scored = _pairs(frame), _sides(_drawn(_finite(frame, "score_chosen", "score_rejected")))
     elif "score" in frame.columns:
-        compared, scored = _neighbours(frame)
+        known = _finite(frame, "score")
+        compared, scored = _neighbours(known), _drawn(known).rename({"completion_chars": "chars"})
     else:
         return LengthCue(None, 0, None, 0)
-    decided = compared.filter((pl.col("score") != 0) & (pl.col("chars") != 0))
-    share = decided.select(((pl.col("score") > 0) == (pl.col("chars") > 0)).mean()).item()
-    drawn = scored["prompt_hash"].unique().bottom_k(_MOST_PROMPTS)
-    few = scored.filter(pl.col("prompt_hash").is_in(drawn.implode()))
-    if few.is_empty():
-        return LengthCue(share, decided.height, None, 0)
-    rho = spearman_within(few["score"].to_numpy(), few["chars"].to_numpy(), few["prompt_hash"].to_numpy())
-    return LengthCue(share, decided.height, rho.mean if rho.groups else None, rho.groups)
+    decided = compared.select(differ=(pl.col("score") != 0) & (pl.col("chars") != 0),
+                              longer=(pl.col("score") > 0) == (pl.col("chars") > 0))  # fmt: skip
+    share, count = decided.select(pl.col("longer").filter("differ").mean(), pl.col("differ").sum()).row(0)
+    if scored.is_empty():
+        return LengthCue(share, int(count), None, 0)
+    rho = spearman_within(scored["score"].to_numpy(), scored["chars"].to_numpy(), scored["prompt_hash"].to_numpy())
+    return LengthCue(share, int(count), rho.mean if rho.groups else None, rho.groups)
 
 
-def _pairs(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _drawn(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of at most 5,000 prompts."""
+    drawn = frame["prompt_hash"].unique().bottom_k(_MOST_PROMPTS)
+    return frame.filter(pl.col("prompt_hash").is_in(drawn.implode()))
+
+
+def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
     known = _finite(frame, "score_chosen", "score_rejected")
     chars = pl.col("chosen_chars").cast(pl.Int64) - pl.col("rejected_chars").cast(pl.Int64)
     if known.is_empty():
-        return frame.select(score=pl.lit(1.0), chars=chars), _sides(known)
-    return known.select(score=pl.col("score_chosen") - pl.col("score_rejected"), chars=chars), _sides(known)
+        return frame.select(score=pl.lit(1.0), chars=chars)
+    return known.select(score=pl.col("score_chosen") - pl.col("score_rejected"), chars=chars)
 
 
 def _sides(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -68,11 +74,11 @@ def _sides(pairs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).unique(["prompt_hash", "text"], keep="first", maintain_order=True)
 
 
-def _neighbours(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    known = _finite(frame, "score").sort("completion_hash").rename({"completion_chars": "chars"})
-    change = [pl.col(name).cast(pl.Float64).diff().over("prompt_hash").alias(name) for name in ("score", "chars")]
-    return known.select(change), known.select("prompt_hash", "score", "chars")
+def _neighbours(known: pl.DataFrame) -> pl.DataFrame:
+    ordered = known.select("prompt_hash", "completion_hash", "score", chars="completion_chars").sort("completion_hash")
+    return ordered.select(pl.col(name).cast(pl.Float64).diff().over("prompt_hash") for name in ("score", "chars"))
 
 
 def _finite(frame: pl.DataFrame, *scores: str) -> pl.DataFrame:
-    return frame.filter(pl.all_horizontal(pl.col(name).is_finite().fill_null(False) for name in scores))
+    known = frame.select(pl.all_horizontal(pl.col(name).is_finite().fill_null(False) for name in scores)).to_series()
+    return frame if known.all() else frame.filter(known)

@@ -77,7 +77,10 @@ def both_orders(frame: pl.DataFrame) -> Finding | None:
     """One prompt has the same two completions with both labels (in goal pairs the goal decides)."""
     if "chosen_hash" not in frame.columns or "flipped" in frame.columns:
         return None
-    key = frame.select("prompt_hash", "chosen_hash", "rejected_hash").with_row_index("at")
+    # The few pairs whose unordered key comes again are looked at closely: a join of all would take much memory.
+    unordered = pl.col("chosen_hash") ^ pl.col("rejected_hash") ^ pl.col("prompt_hash")
+    again = frame.select(unordered.is_duplicated()).to_series()
+    key = frame.select("prompt_hash", "chosen_hash", "rejected_hash").with_row_index("at").filter(again)
     key = key.filter(pl.col("chosen_hash") != pl.col("rejected_hash"))
     turned = key.select("prompt_hash", chosen_hash="rejected_hash", rejected_hash="chosen_hash").unique()
     hit = key.join(turned, on=["prompt_hash", "chosen_hash", "rejected_hash"], how="semi")["at"]
@@ -126,7 +129,7 @@ def duplicates(frame: pl.DataFrame) -> Finding | None:
     key = ["prompt_hash", *sides, *(name for name in ("goal_key",) if name in frame.columns)]
     what = "the same prompt and completions stand" if sides else "the same prompt stands"
     words = (f"{what} there again", "select.dedupe: exact leaves them out")
-    return found(frame, ~pl.struct(key).is_first_distinct(), "duplicates", "warning", words)
+    return found(frame, ~pl.struct(key).hash(0).is_first_distinct(), "duplicates", "warning", words)
 
 
 def split_overlap(frame: pl.DataFrame) -> Finding | None:

@@ -55,7 +55,8 @@ def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
     dtype = values.dtype
     if isinstance(dtype, pl.Array):
         return as_messages(values.cast(pl.List(dtype.inner)), role)
-    if dtype.is_integer() or isinstance(dtype, pl.Categorical | pl.Enum):
+    if dtype.is_numeric() or dtype == pl.Boolean or isinstance(dtype, pl.Categorical | pl.Enum):
+        # Beside texts Polars reads 42, 0.5 and true of JSON lines as texts too: no row may depend on its neighbours.
         return as_messages(values.cast(pl.String), role)
     if dtype == pl.String:
         return _from_texts(values, role)

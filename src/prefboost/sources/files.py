@@ -26,6 +26,15 @@ BATCH_BYTES = 64 << 20
 
 MOST_ROWS = 200_000
 
+DAMAGE = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    UnicodeDecodeError,  # of a column's name
+)
+"""What the libraries raise on damaged binary files."""
+
 
 class Reader(Protocol):
     """Where raw records come from."""
@@ -65,7 +74,7 @@ class ParquetReader:
             for frame in frames:
                 yield RawBatch((numbered(frame, first),))
                 first += frame.height
-        except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        except DAMAGE as error:
             raise _unreadable(self.path, "Parquet", error) from error
 
     def _slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
@@ -102,7 +111,7 @@ class ArrowReader:
                     for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
                         yield RawBatch((numbered(part, first),))
                         first += part.height
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise _unreadable(self.path, "Arrow", error) from error
 
     @staticmethod
