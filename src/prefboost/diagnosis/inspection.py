@@ -75,7 +75,8 @@ def inspect(
     """Measure a source.
 
     Batches stream by; of each row about a hundred bytes are kept (hashes, lengths, scores), so that a million rows take
-    some 100 MB whatever their texts, and as much again while the lints run. Goal pairs, as `prefboost augment` writes them, are held to their facts.
+    some 100 MB whatever their texts, and as much again while the lints run. Goal pairs, as `prefboost augment` writes
+    them, are held to their facts.
 
     Args:
         source: as for `read`, or a table, or a file or folder of goal pairs.
