@@ -48,7 +48,7 @@ def test_a_dry_run_counts_and_makes_nothing(recipe: Path, tmp_path: Path, capsys
     )
     shown = json.loads(capsys.readouterr().out)
     assert shown["goal_pairs"] == 72
-    assert [step["verb"] for step in shown["steps"]] == ["read", "select", "pair", "scale", "relabel", "condition"]
+    assert [step["verb"] for step in shown["steps"]] == ["read", "select", "scale", "pair", "relabel", "condition"]
     assert not (tmp_path / "runs").exists()
 
 

@@ -18,6 +18,7 @@ PLAIN = st.recursive(
 
 @given(st.dictionaries(st.text(min_size=1, max_size=6), PLAIN, max_size=4))
 @example({"revision": "0E0"})
+@example({"\x85": None, "wording": "é\u2028"})
 def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
     assert parse(write(values)).values == values
 

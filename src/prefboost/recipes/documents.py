@@ -39,7 +39,14 @@ for _side in (_Loader, _Dumper):
 
 def write(values: Any) -> str:
     """Plain values as YAML text that `parse` reads back to the same values."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    text = _dumped(values, allow_unicode=True)
+    # PyYAML writes line separators such as U+0085 as they are and reads them back as spaces: then all is escaped.
+    return text if all(char.isprintable() or char == "\n" for char in text) else _dumped(values, allow_unicode=False)
+
+
+def _dumped(values: Any, *, allow_unicode: bool) -> str:
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=110)
+    return text
 
 
 @dataclass(frozen=True)
