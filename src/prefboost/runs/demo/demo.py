@@ -46,6 +46,9 @@ SAY = SayGoal(
 )
 """Short, close to the completion, and in words: a small model hears it sooner than the published wording."""
 
+PROMPTS_SEED = 1
+"""Seed of the training prompts: the shipped completions answer these, whatever the seed of the run."""
+
 GOOD = 5.5
 """Completions from this score on count as good when unlearning is measured."""
 
@@ -81,7 +84,7 @@ class Demo(Settings):
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of both policies.")
     beta: float = Field(0.2, gt=0, description="DPO's beta of both policies.")
     epochs: float = Field(1.0, gt=0, description="Passes over the pairs, for both policies.")
-    seed: int = Field(1, ge=0, description="Seed of prompts, order and sampling.")
+    seed: int = Field(1, ge=0, description="Seed of the held-out prompts, of the order of training and of sampling.")
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def _train_settings(settings: Demo) -> Train:
 
 
 def _training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
-    prompts = demo_prompts(settings.prompts, TRAIN_TOPICS, seed=settings.seed)
+    prompts = demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
     if settings.fresh:
         stored = out / COMPLETIONS_FILE
         if not stored.exists():
