@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["completion_logps", "logps_of_tokens", "pad_sequences"]
+__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "logps_of_tokens", "pad_sequences"]
 
 HEAD_CHUNK = 512
 """Rows of hidden states that go through the head at once."""
@@ -55,15 +55,34 @@ def completion_logps(
         head_chunk: rows through the head at once; changes memory, not values.
 
     Returns:
-        [S], float32, nats; differentiable where gradients are on.
+        [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    import torch
-
-    hidden = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    hidden = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
     targets = input_ids[sequence, position + 1]
-    tokens = _token_logps(hidden[sequence, position], targets, _head_of(model), head_chunk)
-    return torch.zeros(len(input_ids), dtype=torch.float32, device=tokens.device).index_add(0, sequence, tokens)
+    tokens = logps_of_rows(model, hidden[sequence, position], targets, head_chunk)
+    return tokens.new_zeros(len(input_ids)).index_add(0, sequence, tokens)
+
+
+def body_of(model: Any) -> Any:
+    """The model without its head: token ids to the hidden states after the final norm."""
+    body = model.base_model
+    return body if body is not model else model.model  # a few models name a body that they do not have
+
+
+def logps_of_rows(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int = HEAD_CHUNK) -> Tensor:
+    """Log-probs of single tokens by the model's head, whatever layer it is.
+
+    Args:
+        model: a causal language model of transformers (not wrapped).
+        hidden: [C, H], hidden states after the final norm.
+        targets: [C], the tokens that follow.
+        head_chunk: rows through the head at once; changes memory, not values.
+
+    Returns:
+        [C], float32 (float64 for float64 models), nats.
+    """
+    return _token_logps(hidden, targets, _head_of(model), head_chunk)
 
 
 def logps_of_tokens(
@@ -119,7 +138,8 @@ def _token_logps(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tenso
     from torch.utils.checkpoint import checkpoint
 
     def of_chunk(rows: Tensor, wanted: Tensor) -> Tensor:
-        logits = head(rows).float()
+        logits = head(rows)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         chosen = logits.gather(-1, wanted[:, None]).squeeze(-1)
         found: Tensor = chosen - logits.logsumexp(-1)
         return found
@@ -137,7 +157,7 @@ def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
     config = model.config.get_text_config()
     head: torch.nn.Module = model.get_output_embeddings()
     cap = getattr(config, "final_logit_softcapping", None)
-    scale = _logit_scale(config)
+    scale = logit_scale(config)
 
     def logits_of(rows: Tensor) -> Tensor:
         logits: Tensor = head(rows)
@@ -147,7 +167,8 @@ def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
     return logits_of
 
 
-def _logit_scale(config: Any) -> float:
+def logit_scale(config: Any) -> float:
+    """What an architecture multiplies its logits by, from its configuration."""
     for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         if getattr(config, name, None) is not None:
             return float(getattr(config, name))

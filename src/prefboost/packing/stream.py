@@ -1,0 +1,120 @@
+"""`Packed`: sequences as one flat stream of tensors, with what attention and the head have to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prefboost.packing.trie import MIN_SHARED, Ids, Node, build_trie
+
+__all__ = ["Packed", "pack", "stream_length"]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """S sequences in a stream of T tokens; C different predictions are scored.
+
+    Args:
+        input_ids: [T].
+        position_ids: [T], each token's position in its own sequences.
+        source: [C], rows of the stream whose hidden state predicts a token of a completion.
+        targets: [C], the tokens predicted.
+        item: [K], for each token of each completion, which of the C predictions it is (equal ones are scored once).
+        owner: [K], the sequence of each.
+        ends: [S], row of the last token fed of each sequence.
+        sequences: S.
+        nodes: runs of the stream; see `Node`.
+        subtree_ends: [N], one after the last row of each node's subtree.
+        unshared_tokens: tokens fed if nothing were shared.
+        padded_tokens: S times the longest sequence, its last token included: what padding would have cost.
+        made: what attention has derived for this stream, by name; filled at first use.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    source: Tensor
+    targets: Tensor
+    item: Tensor
+    owner: Tensor
+    ends: Tensor
+    sequences: int
+    nodes: tuple[Node, ...]
+    subtree_ends: tuple[int, ...]
+    unshared_tokens: int
+    padded_tokens: int
+    made: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def tokens(self) -> int:
+        """T, the tokens that are computed."""
+        return int(self.input_ids.shape[0])
+
+    def to(self, device: torch.device | str) -> Packed:
+        """The same stream on a device."""
+        tensors = ("input_ids", "position_ids", "source", "targets", "item", "owner", "ends")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in tensors}
+        return replace(self, made={}, **moved)
+
+
+def pack(
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    *,
+    min_shared: int = MIN_SHARED,
+    share: bool = True,
+) -> Packed:
+    """Put S sequences into one stream without padding; what they share at their beginning is fed once.
+
+    The last token of a completion predicts nothing and is not fed.
+
+    Args:
+        prompts: token ids; not empty.
+        completions: token ids; an empty completion has log-prob 0, and its whole prompt is fed.
+        min_shared: fewer common tokens are not shared (>= 1).
+        share: False feeds every sequence apart (for comparison).
+
+    Raises:
+        ValueError: a prompt is empty.
+    """
+    trie = build_trie(_fed(prompts, completions), min_shared=min_shared, share=share)
+    sources, targets, owners = [], [], []
+    for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        sources.append(trie.rows[number][len(prompt) - 1 :] if len(completion) else np.zeros(0, np.int64))
+        targets.append(np.asarray(completion, dtype=np.int64))
+        owners.append(np.full(len(completion), number))
+    source, target = np.concatenate(sources), np.concatenate(targets)
+    pairs, item = np.unique(np.stack([source, target]), axis=1, return_inverse=True)
+    lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
+    return Packed(
+        input_ids=torch.from_numpy(trie.tokens),
+        position_ids=torch.from_numpy(trie.positions),
+        source=torch.from_numpy(pairs[0].copy()),
+        targets=torch.from_numpy(pairs[1].copy()),
+        item=torch.from_numpy(item.reshape(-1).copy()),
+        owner=torch.from_numpy(np.concatenate(owners)),
+        ends=torch.tensor([int(rows[-1]) for rows in trie.rows]),
+        sequences=len(prompts),
+        nodes=trie.nodes,
+        subtree_ends=trie.subtree_ends,
+        unshared_tokens=sum(len(rows) for rows in trie.rows),
+        padded_tokens=len(lengths) * max(lengths),
+    )
+
+
+def stream_length(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], *, min_shared: int = MIN_SHARED
+) -> int:
+    """Tokens that `pack` would feed."""
+    return len(build_trie(_fed(prompts, completions), min_shared=min_shared).tokens)
+
+
+def _fed(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[Ids]:
+    return [
+        np.concatenate([np.asarray(prompt, dtype=np.int64), np.asarray(completion[:-1], dtype=np.int64)])
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""Whether a model can be run over packed streams: tried on a small example, not guessed from its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from prefboost.losses.completion_logps import completion_logps, pad_sequences
+from prefboost.packing.logps import enable_packing, packed_logps
+from prefboost.packing.stream import pack
+
+__all__ = ["Support", "support_of"]
+
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """Whether and how a model runs over packed streams.
+
+    Args:
+        ok: whether it does.
+        backend: how its attention is computed; empty where it does not.
+        reason: why it does not, in a sentence; empty where it does.
+    """
+
+    ok: bool
+    backend: str = ""
+    reason: str = ""
+
+
+def support_of(model: Any) -> Support:
+    """Run a small example packed and padded; enables packing on the model, and leaves it enabled where it works.
+
+    Every layer must have asked the packed attention once (layers that mix tokens in another way, such as state-space
+    layers, convolutions or linear attention, do not), and the log-probs must be those of the padded forward.
+
+    Args:
+        model: a causal language model of transformers, not wrapped.
+    """
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    before = model.config._attn_implementation
+    adapts = getattr(model, "_can_set_attn_implementation", bool)()
+    found = _tried(model, layers, dense=not adapts)
+    if found.ok or not adapts:
+        return found
+    model.set_attn_implementation(before)
+    older = _tried(model, layers, dense=True) if not found.backend else found
+    return older if older.ok else Support(False, reason=found.reason)
+
+
+def _tried(model: Any, layers: int | None, *, dense: bool) -> Support:
+    """The outcome of one way; where it fails, ``backend`` says whether any layer asked the packed attention."""
+    name = type(model).__name__
+    try:
+        enable_packing(model, dense=dense)
+        calls, backend, difference = _try(model)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError) as error:
+        return Support(False, reason=f"{name} cannot be run over a packed stream: {_first_line(error)}")
+    if not dense and calls != layers:
+        reason = f"{name} attends in {calls} of {layers} layers through transformers' attention interface"
+        return Support(False, backend, reason)
+    if not difference < 1.0:
+        reason = f"{name} gives other log-probs over a packed stream than over padded sequences"
+        return Support(False, backend, reason)
+    return Support(True, "dense" if dense else backend)
+
+
+def _try(model: Any) -> tuple[int, str, float]:
+    """Calls of the packed attention, its backend, and the difference in units of what is tolerated."""
+    parameter = next(model.parameters())
+    prompts, completions = _example(int(model.config.get_text_config().vocab_size))
+    packed = pack(prompts, completions, min_shared=1).to(parameter.device)
+    packed = replace(packed, made={"calls": []})
+    padded = [tensor.to(parameter.device) for tensor in pad_sequences(prompts, completions, 0).values()]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            found = packed_logps(model, packed).double()
+            expected = completion_logps(model, padded[0], padded[1], padded[2]).double()
+    finally:
+        model.train(was_training)
+    tolerance = _TOLERANCE.get(parameter.dtype, 0.05)
+    calls = packed.made["calls"]
+    backends = {str(call) for call in calls}
+    worst = float(((found - expected).abs() / (tolerance * (1 + expected.abs()))).max())
+    return len(calls), "+".join(sorted(backends)), worst
+
+
+def _example(vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Two prompts with a common beginning, two completions each."""
+    draw = torch.Generator().manual_seed(0)
+
+    def tokens(count: int) -> list[int]:
+        return [int(token) for token in torch.randint(1, vocabulary, (count,), generator=draw)]
+
+    common = tokens(5)
+    prompts = [common + tokens(3), common + tokens(6)]
+    return [prompt for prompt in prompts for _ in range(2)], [tokens(count) for count in (7, 4, 1, 9)]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,43 @@
+"""What can be packed is found out by trying, and what cannot says why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import DENSE, tiny_model
+
+from prefboost.packing import support_of
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("llama", "sdpa"), ("gemma2", "eager"), *((k, "dense") for k in DENSE)])
+def test_the_way_of_attending_is_named(kind: str, backend: str) -> None:
+    support = support_of(tiny_model(kind))
+    assert (support.ok, support.backend, support.reason) == (True, backend, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("mamba", "MambaForCausalLM cannot be run over a packed stream"),
+        ("bloom", "BloomForCausalLM cannot be run over a packed stream"),
+        ("mpt", "MptForCausalLM gives other log-probs"),
+        ("lfm2", "Lfm2ForCausalLM attends in 1 of 2 layers"),
+        ("qwen3_next", "Qwen3NextForCausalLM attends in 1 of 2 layers"),
+    ],
+)
+def test_what_mixes_tokens_in_another_way_is_refused_and_works_as_before(kind: str, reason: str) -> None:
+    model = tiny_model(kind)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        support = support_of(model)
+        after = model(input_ids=ids).logits
+    assert not support.ok
+    assert support.reason.startswith(reason)
+    torch.testing.assert_close(after, before)
+
+
+def test_training_mode_is_left_as_it_was() -> None:
+    model = tiny_model("llama").train()
+    support_of(model)
+    assert model.training
