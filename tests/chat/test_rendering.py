@@ -46,6 +46,24 @@ def test_a_completion_of_several_turns_keeps_what_stands_between_them() -> None:
     )
 
 
+@pytest.mark.parametrize("content", ["yes and th", " a cut one ", "x<|im_end|>y", ""])
+@pytest.mark.parametrize("ending", ["<|im_end|>\n", "</s>", " END\n"])
+def test_a_completion_that_was_cut_has_no_end_of_turn(content: str, ending: str) -> None:
+    tokenizer = tokenizer_with(CHATML.replace("<|im_end|>\n", ending))
+    encoder = ChatEncoder(tokenizer)
+    cut = [*ANSWER, {"role": "user", "content": "go on"}, {"role": "assistant", "content": content, "extra": None}]
+    text, whole = encoder.whole_text(USER, cut, ended=False), encoder.whole_text(USER, cut)
+    assert whole == text + ending
+    assert text.endswith("assistant\n" + content)
+
+
+def test_a_cut_completion_keeps_its_last_blanks_even_where_the_template_trims() -> None:
+    template = CHATML.replace("{{ message['content'] }}", "{{ message['content'] | trim }}")
+    encoder = ChatEncoder(tokenizer_with(template))
+    cut = [{"role": "assistant", "content": "one, ", "extra": None}]
+    assert encoder.whole_text(USER, cut, ended=False) == encoder.prompt_text(USER) + "one, "
+
+
 def test_extra_keys_of_a_message_reach_the_template() -> None:
     template = "{% for m in messages %}{{ m['name'] }}:{{ m['content'] }};{% endfor %}"
     prompt = [{"role": "user", "content": "hi", "extra": '{"name": "ann"}'}]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -105,3 +107,14 @@ def test_unscored_completions_are_refused_with_the_remedy() -> None:
 def test_goal_pairs_cannot_be_paired_again() -> None:
     with pytest.raises(DataError, match="found GoalPairs"):
         pair(relabel(pair(scored_table([("q", [1.0, 2.0])]))))
+
+
+@given(prompt_scores.filter(scored), STRATEGIES)
+def test_a_pair_says_why_each_of_its_completions_ended(prompts: Prompts, strategy: PairStrategy) -> None:
+    table = scored_table(prompts)
+    why = pl.when(pl.col("row") % 2 == 0).then(pl.lit("length")).otherwise(pl.lit("stop"))
+    made = pair(replace(table, frame=table.frame.with_columns(finish_reason=why)), strategy).frame
+    known = {str(row["completion"]): ("length", "stop")[row["row"] % 2] for row in table.frame.iter_rows(named=True)}
+    for row in made.iter_rows(named=True):
+        for side in ("chosen", "rejected"):
+            assert row[f"finish_{side}"] == known[str(row[side])]

@@ -59,6 +59,19 @@ def test_nothing_is_lost_and_the_nearer_completion_wins(
     assert sum(table.steps[-1].rejected.values()) == table.rejects.height
 
 
+@given(pair_scores.filter(some), RELABELLED)
+def test_why_a_completion_ended_goes_with_it_to_whichever_side(
+    pairs: list[tuple[float | None, float | None]], how: RewardAugmented | HighGoalOnly | Plain
+) -> None:
+    table = pair_table(pairs)
+    ends = {"finish_chosen": pl.lit("length"), "finish_rejected": pl.lit("stop")}
+    frame = condition(relabel(replace(table, frame=table.frame.with_columns(**ends)), how)).frame
+    for side in ("chosen", "rejected"):
+        cut = pl.when(frame[f"finish_{side}"] == "length").then(pl.lit("good")).otherwise(pl.lit("bad"))
+        said_by = frame[side].list.first().struct.field("content").str.split(" ").list.first()
+        assert said_by.equals(frame.select(cut.alias(side)).to_series())
+
+
 @given(pair_scores.filter(some), RELABELLED, st.integers(1, 5))
 def test_shards_give_what_the_whole_gives(
     pairs: list[tuple[float | None, float | None]], how: RewardAugmented | HighGoalOnly | Plain, size: int

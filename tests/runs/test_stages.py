@@ -48,6 +48,18 @@ def test_the_data_stages_give_conditioned_goal_pairs_with_their_history() -> Non
     conform(table.frame, GOAL_PAIRS)
 
 
+def test_which_completions_were_cut_is_known_from_the_file_to_the_goal_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "scored.jsonl"
+    ends = [("stop", 9.0), ("length", 2.0)]
+    rows = [{"prompt": "q", "completion": why, "score": score, "finish_reason": why} for why, score in ends]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    frame = stages.prepare(recipe("none", data=path)).frame
+    assert frame.height == 2
+    for side in ("chosen", "rejected"):
+        said = frame[side].list.first().struct.field("content")
+        assert said.equals(frame[f"finish_{side}"])
+
+
 def test_a_scale_is_fitted_applied_and_kept() -> None:
     table = stages.prepare(recipe("none", "scale={kind: min_max, low: 0, high: 1}"))
     assert table.frame["goal"].min() == 0.0

@@ -31,3 +31,12 @@ def test_lists_of_unequal_length_are_faulty() -> None:
     rows = parallel_rows(frame, Layout("parallel", {"prompt": "p", "completions": "c", "score": "s"}))
     assert rows["score"].to_list()[:2] == [1, 2]
     assert rows[FAULT].to_list() == [None, None, "the record has lists of another length beside its completions"]
+
+
+def test_why_completions_ended_is_read_from_lists_of_any_kind() -> None:
+    nested = pl.DataFrame({ROW: [0], "p": ["x"], "c": [[{"t": "a", "why": "stop"}, {"t": "b", "why": "max_tokens"}]]})
+    layout = Layout("nested", {"prompt": "p", "completions": "c", "completion": "t", "finish_reason": "why"})
+    assert nested_rows(nested, layout)["finish_reason"].to_list() == ["stop", "length"]
+    beside = pl.DataFrame({ROW: [0], "p": ["x"], "c": [["a", "b"]], "why": [["length", None]]})
+    rows = parallel_rows(beside, Layout("parallel", {"prompt": "p", "completions": "c", "finish_reason": "why"}))
+    assert rows["finish_reason"].to_list() == ["length", None]

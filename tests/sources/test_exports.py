@@ -145,6 +145,16 @@ def test_every_trainer_is_told_the_same_winner_under_the_same_goal(name: str, go
     assert "Overall score: 3." in prompts[1]
 
 
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_trainer_is_told_which_completions_were_cut(name: str, goal_table: Callable[..., Any]) -> None:
+    ends = {"finish_chosen": pl.Series(["length", "stop"]), "finish_rejected": pl.Series(["stop", "length"])}
+    rows = shape(goal_table(1).frame.with_columns(**ends), EXPORTS[name], FILE_TYPES["jsonl"]).frame.to_dicts()
+    told = [row.get("extra_info", row) for row in rows]
+    assert [(row["finish_chosen"], row["finish_rejected"]) for row in told] == [("length", "stop"), ("stop", "length")]
+    for row in rows:
+        SCHEMAS[name].model_validate(row)
+
+
 def _text(completion: Any) -> str:
     last = completion[-1] if isinstance(completion, list) else completion
     return str(last) if isinstance(last, str) else str(last.get("content") or last.get("value"))

@@ -46,3 +46,10 @@ def test_an_index_or_a_sign_says_which_side_is_preferred() -> None:
     assert by_index[FAULT].to_list() == [None, None, "the preference of the pair names neither completion (a tie)"]
     by_sign = preference_rows(frame, Layout("preference", {**parts, "reads": "sign"}))
     assert by_sign[FAULT].null_count() == 2
+
+
+def test_why_each_side_ended_is_read_where_the_file_says_it() -> None:
+    frame = pl.DataFrame({ROW: [0], "prompt": ["p"], "chosen": ["a"], "rejected": ["b"], "x": ["max_tokens"]})
+    parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "finish_chosen": "x"}
+    rows = pair_rows(frame, Layout("pairs", parts))
+    assert (rows["finish_chosen"].to_list(), "finish_rejected" in rows.columns) == (["length"], False)

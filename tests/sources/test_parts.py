@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from prefboost.sources.layouts import Layout
-from prefboost.sources.parts import column, label, prompt_rows
+from prefboost.sources.parts import column, ending, label, prompt_rows
 from prefboost.sources.raw import ROW
 
 
@@ -24,3 +24,9 @@ def test_a_missing_id_is_replaced_by_the_hash() -> None:
     ids = prompt_rows(frame, Layout("prompts", {"prompt": "prompt", "prompt_id": "id"}))["prompt_id"]
     assert ids[0] == "x"
     assert len(ids[1]) == 16
+
+
+def test_why_a_completion_ended_is_said_in_two_words_whatever_the_server_said() -> None:
+    words = pl.Series(["stop", "LENGTH", "max_tokens", "eos", "content_filter", None])
+    assert ending(words).to_list() == ["stop", "length", "length", "stop", None, None]
+    assert ending(pl.Series([1, 2])).to_list() == [None, None]

@@ -66,6 +66,22 @@ def test_too_long_completions_lose_their_end_and_are_counted() -> None:
     assert found.shortened["chosen"] == 2
 
 
+def test_a_completion_that_generation_cut_has_no_end_of_turn_on_whichever_side_it_stands() -> None:
+    pairs = build_pairs(2)
+    ends = pa.array(["length", "stop", None, "stop"]), pa.array(["stop", "length", None, "stop"])
+    whole = tokenise(pairs, ENCODER, OPEN).units.to_pylist()
+    for name, values in zip(("finish_chosen", "finish_rejected"), ends, strict=True):
+        pairs = pairs.append_column(name, values)
+    found = tokenise(pairs, ENCODER, OPEN)
+    first, second = found.units.to_pylist()
+    end = TOKENIZER.eos_token_id
+    assert whole[0]["chosen_ids"][0][-1] == end
+    assert first["chosen_ids"][0] == whole[0]["chosen_ids"][0][:-1] == first["rejected_ids"][1]
+    assert first["rejected_ids"][0] == whole[0]["rejected_ids"][0] == first["chosen_ids"][1]
+    assert second == whole[1]
+    assert found.shortened == {"end of turn of chosen": 1, "end of turn of rejected": 1}
+
+
 def test_completions_without_room_drop_the_unit() -> None:
     found = tokenise(build_pairs(1), ENCODER, Limits(10, None))
     assert found.units.num_rows == 0

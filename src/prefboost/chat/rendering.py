@@ -16,6 +16,9 @@ __all__ = ["ChatEncoder"]
 
 Messages = Sequence[Mapping[str, Any]]
 
+_CUT = "\ue000prefboost: the completion was cut here\ue001"
+"""Stands behind the content of a cut completion while it is rendered; private-use characters are in no text."""
+
 
 class ChatEncoder:
     """Renders and encodes prompts and completions. A template that asks for a goal by itself is told not to.
@@ -42,13 +45,22 @@ class ChatEncoder:
         """The rendered prompt, ending where the assistant begins to speak."""
         return self._render(prompt, add_generation_prompt=True)
 
-    def whole_text(self, prompt: Messages, completion: Messages) -> str:
+    def whole_text(self, prompt: Messages, completion: Messages, *, ended: bool = True) -> str:
         """Prompt and completion rendered together.
 
+        Args:
+            prompt, completion: messages.
+            ended: False for a completion that was cut: the text stops where its last message's content stops, without
+                what the template writes to end the turn. Messages with tool calls are rendered whole either way.
+
         Raises:
-            ModelError: the template renders the prompt differently once a completion follows.
+            ModelError: the chat template refuses the messages.
         """
-        return self._render([*prompt, *completion], add_generation_prompt=False)
+        *before, last = completion
+        if ended or last.get("extra"):
+            return self._render([*prompt, *completion], add_generation_prompt=False)
+        marked = {**last, "content": f"{last['content']}{_CUT}"}
+        return self._render([*prompt, *before, marked], add_generation_prompt=False).partition(_CUT)[0]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts; the template has already written every special token."""

@@ -226,21 +226,20 @@ def _gather(frame: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     better, worse = edges["better"], edges["worse"]
     aspects = [f"score.{aspect}" for aspect in aspects_of(frame.schema, "score")]
     kept = [name for name in ("row", "prompt_id", "prompt", "source", "split") if name in frame.columns]
-    scores = ["score", *aspects]
-    left = take_rows(frame.select(*kept, "completion_id", "completion", *scores), better)
-    right = take_rows(frame.select("completion_id", "completion", *scores), worse)
-    renamed = {name: name.replace("score", "score_chosen", 1) for name in scores}
-    left = left.rename({"completion": "chosen", **renamed})
-    right = right.rename(
-        {
-            "completion": "rejected",
-            "completion_id": "other_id",
-            **{name: name.replace("score", "score_rejected", 1) for name in scores},
-        }
-    )
+    sided = ["completion", "score", *aspects, *(["finish_reason"] if "finish_reason" in frame.columns else [])]
+    left = take_rows(frame.select(*kept, "completion_id", *sided), better)
+    right = take_rows(frame.select("completion_id", *sided), worse)
+    left = left.rename({name: _of_side(name, "chosen") for name in sided})
+    right = right.rename({"completion_id": "other_id", **{name: _of_side(name, "rejected") for name in sided}})
     return left.hstack(right).with_columns(
         pair_id=pl.concat_str("completion_id", pl.col("other_id").str.strip_prefix(pl.col("prompt_id")), separator="~")
     )
+
+
+def _of_side(name: str, side: str) -> str:
+    """The name of a completion's column in a table of pairs: score.style -> score_chosen.style."""
+    whole = {"completion": side, "finish_reason": f"finish_{side}"}
+    return whole.get(name) or name.replace("score", f"score_{side}", 1)
 
 
 def _reject_equal_texts(pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -287,7 +287,7 @@ def _renaming(columns: Sequence[str]) -> dict[str, str]:
     names = dict(_SWAP)
     for column in columns:
         for side, other in _SWAP.items():
-            if column == f"score_{side}" or column.startswith(f"score_{side}."):
+            if column in (f"score_{side}", f"finish_{side}") or column.startswith(f"score_{side}."):
                 names[column] = column.replace(side, other, 1)
     return names
 

@@ -27,10 +27,13 @@ class Columns(Settings):
     rank: str | None = Field(None, description="Rank of a completion, 1 is best; becomes the score 8 - rank.")
     aspects: tuple[str, ...] | None = Field(None, description="Columns with scores of single aspects.")
     model: str | None = Field(None, description="Who wrote a completion.")
+    finish_reason: str | None = Field(None, description="Why a completion ended: stop, or length where it was cut.")
     chosen: str | None = Field(None, description="The preferred completion of a pair.")
     rejected: str | None = Field(None, description="The other completion of a pair.")
     score_chosen: str | None = Field(None, description="Score of the preferred completion.")
     score_rejected: str | None = Field(None, description="Score of the other completion.")
+    finish_chosen: str | None = Field(None, description="Why the preferred completion ended.")
+    finish_rejected: str | None = Field(None, description="Why the other completion ended.")
     pair_id: str | None = Field(None, description="Unique identifier of a pair.")
     rules: str | None = Field(None, description="JSON list of checkable rules that the prompt asks for.")
     source: str | None = Field(None, description="Which collection a prompt is from.")
@@ -53,6 +56,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "score": ("score", "overall_score", "overall", "rating", "reward", "quality", "judge_score", "scores", "ratings"),
     "rank": ("rank", "ranks"),
     "model": ("model", "generator", "model_name", "models"),
+    "finish_reason": ("finish_reason", "finish_reasons"),
+    "finish_chosen": ("finish_chosen", "finish_reason_chosen", "chosen_finish_reason"),
+    "finish_rejected": ("finish_rejected", "finish_reason_rejected", "rejected_finish_reason"),
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
     "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
     "pair_id": ("pair_id",),

@@ -9,7 +9,7 @@ import polars as pl
 from prefboost.sources.conversations import as_messages, is_conversation, role_faults
 from prefboost.sources.faults import with_fault
 from prefboost.sources.layouts import Layout
-from prefboost.sources.parts import column, label, nulls, prompt_rows
+from prefboost.sources.parts import column, ending, label, nulls, prompt_rows
 from prefboost.sources.scores import as_scores
 
 __all__ = ["INDEX", "flat_rows", "nested_rows", "parallel_rows"]
@@ -17,7 +17,7 @@ __all__ = ["INDEX", "flat_rows", "nested_rows", "parallel_rows"]
 INDEX = "__index__"
 """Position of a completion in its record, from 0."""
 
-INNER = ("completion", "score", "rank", "model", "completion_id")
+INNER = ("completion", "score", "rank", "model", "completion_id", "finish_reason")
 
 
 def flat_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -110,7 +110,9 @@ def _with_completions(known: pl.DataFrame, raw: pl.DataFrame, layout: Layout) ->
         values = column(raw, path)
         columns[f"score.{aspect}"], faults[f"score.{aspect}"] = as_scores(values)
         columns[f"raw.score.{aspect}"] = values
-    columns |= {part: label(column(raw, layout.parts[part])) for part in INNER[3:] if part in layout.parts}
+    columns |= {part: label(column(raw, layout.parts[part])) for part in INNER[3:5] if part in layout.parts}
+    if "finish_reason" in layout.parts:
+        columns["finish_reason"] = ending(column(raw, layout.parts["finish_reason"]))
     rows = known.with_columns(**columns)
     if number is not None:
         rated = pl.any_horizontal([pl.col(name).is_not_null() for name in columns if name.startswith("score")])

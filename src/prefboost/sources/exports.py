@@ -17,6 +17,7 @@ from prefboost.errors import SettingsError
 __all__ = ["EXPORTS", "Export", "Refusal", "export_named", "has_extra"]
 
 SIDES = ("prompt", "chosen", "rejected")
+FINISH = ("finish_chosen", "finish_rejected")
 IDS = ("goal_pair_id", "pair_id", "prompt_id", "view", "flipped")
 
 
@@ -70,9 +71,9 @@ def has_extra(column: str) -> pl.Expr:
 
 
 def _about(columns: list[str]) -> list[pl.Expr]:
-    """Scores, goals and ids, which every trainer may ignore and none has a use of its own for."""
+    """Scores, goals, ids and why completions ended, which every trainer may ignore and none has a use of its own for."""
     scores = [name for name in columns if name.partition(".")[0] in ("score_chosen", "score_rejected", "goal")]
-    return [pl.col(name) for name in (*scores, *IDS, "source", "split") if name in columns]
+    return [pl.col(name) for name in (*scores, *IDS, *FINISH, "source", "split") if name in columns]
 
 
 def _plain(column: str) -> pl.Expr:

@@ -17,6 +17,8 @@ __all__ = ["PREFERENCES", "Layout", "Preference", "guess"]
 
 TRANSCRIPT = r"^\s*(Human|Assistant): "
 MARGINS = ("margin", "score_margin", "score_diff", "score_difference", "reward_margin")
+COMPLETION_PARTS = ("score", "rank", "model", "completion_id", "finish_reason")
+FINISH_PARTS = ("finish_chosen", "finish_rejected")
 PAIR_PARTS = ("prompt", "system", "prompt_id", "pair_id", "source", "split")
 COMPLETION_LIKE = re.compile(
     r"(response|completion|answer|generation|output|chosen|rejected|summary|human_ref)s?([_-].*|\d*)$"
@@ -177,7 +179,7 @@ def _pairs(part_of: _Parts) -> Layout | None:
         return None
     schema = part_of.schema
     transcripts = part_of.transcripts(chosen, rejected, part_of("prompt"))
-    parts = part_of.found(*PAIR_PARTS, chosen=chosen, rejected=rejected)
+    parts = part_of.found(*PAIR_PARTS, *FINISH_PARTS, chosen=chosen, rejected=rejected)
     if "prompt" not in parts and chosen not in transcripts and not _is_conversation(schema, chosen):
         raise UnknownShape(
             f"pairs of texts without a prompt column; found {_listing(schema)}",
@@ -273,11 +275,11 @@ def _nested(part_of: _Parts) -> Layout | None:
                 place=Place(part_of.path, column=completions),
             )
         shape = "nested"
-        parts |= {"completion": text, **_within(part_of, schema, ("score", "rank", "model", "completion_id"))}
+        parts |= {"completion": text, **_within(part_of, schema, COMPLETION_PARTS)}
         aspects = _aspects(part_of, schema)
     else:
         shape = "parallel"
-        beside = {part: part_of(part) for part in ("score", "rank", "model", "completion_id")}
+        beside = {part: part_of(part) for part in COMPLETION_PARTS}
         parts |= {
             part: column
             for part, column in beside.items()
@@ -337,9 +339,8 @@ def _flat(part_of: _Parts) -> Layout | None:
     if prompt is None or completion is None or prompt == completion:
         return None
     parts = part_of.found(
-        "prompt", "system", "prompt_id", "score", "rank", "model", "completion_id", "rules", "source", "split",
-        completion=completion,
-    )  # fmt: skip
+        "prompt", "system", "prompt_id", *COMPLETION_PARTS, "rules", "source", "split", completion=completion
+    )
     if "score" in parts:
         parts.pop("rank", None)
     aspects = _aspects(part_of, part_of.schema)

@@ -12,6 +12,7 @@ from prefboost.sources.implicit import split_prompts
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import (
     column,
+    ending,
     holds_messages,
     label,
     messages,
@@ -105,6 +106,8 @@ def _finished(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.Dat
             values = column(frame, path)
             columns[f"{name}.{aspect}"], faults[f"{name}.{aspect}"] = as_scores(values)
             columns[f"raw.{name}.{aspect}"] = values
+        if f"finish_{side}" in layout.parts:
+            columns[f"finish_{side}"] = ending(column(frame, layout.parts[f"finish_{side}"]))
     faults["two completions"] = _sameness(rows)
     given = label(column(frame, layout.parts.get("pair_id")))
     own = rows.select(pl.format("{}/{}", "prompt_id", "row")).to_series()

@@ -17,7 +17,17 @@ from prefboost.sources.faults import with_fault
 from prefboost.sources.layouts import Layout
 from prefboost.sources.raw import ROW
 
-__all__ = ["column", "holds_messages", "label", "messages", "nulls", "prompt_rows", "record_labels", "system_first"]
+__all__ = [
+    "column",
+    "ending",
+    "holds_messages",
+    "label",
+    "messages",
+    "nulls",
+    "prompt_rows",
+    "record_labels",
+    "system_first",
+]
 
 
 def nulls(height: int, dtype: pl.DataType | type[pl.DataType] = pl.Null) -> pl.Series:
@@ -37,6 +47,16 @@ def label(values: pl.Series) -> pl.Series:
     if values.dtype == pl.List(pl.String):
         return values.list.join(", ")
     return nulls(values.len(), pl.String) if values.dtype.is_nested() else values.cast(pl.String, strict=False)
+
+
+def ending(values: pl.Series) -> pl.Series:
+    """Why completions ended, in the words of the tables: stop or length; null where the source's word is unknown."""
+    return label(values).str.to_lowercase().replace_strict(_ENDINGS, default=None, return_dtype=pl.String)
+
+
+_ENDINGS = {"stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "tool_calls": "stop",
+            "length": "length", "max_tokens": "length", "max_length": "length"}  # fmt: skip
+"""Words of the usual servers for the end of a completion -> ours."""
 
 
 def messages(frame: pl.DataFrame, layout: Layout, part: str, role: str) -> tuple[pl.Series, pl.Series]:

@@ -66,6 +66,8 @@ _PAIR_COLUMNS = (
     Column("score_rejected", pl.Float64, "score of the rejected completion; null in binary data", nullable=True),
     Column("score_chosen.*", pl.Float64, "aspect score of the chosen completion", required=False, nullable=True),
     Column("score_rejected.*", pl.Float64, "aspect score of the rejected completion", required=False, nullable=True),
+    Column("finish_chosen", pl.String, "finish_reason of the chosen completion", required=False, nullable=True),
+    Column("finish_rejected", pl.String, "finish_reason of the rejected completion", required=False, nullable=True),
     _SOURCE,
     _SPLIT,
 )

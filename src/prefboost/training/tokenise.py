@@ -40,7 +40,7 @@ class Tokenised:
             rejected_ids and the ``NUMBERS``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
-        shortened: what was cut -> rows.
+        shortened: what was cut or left out -> rows.
     """
 
     units: pa.Table
@@ -68,7 +68,8 @@ def tokenise(
         by_unit: False makes each row a unit of its own (for experiments).
 
     Returns:
-        the units. If one view of a unit cannot be used, the whole unit is dropped, so that no view is left without
+        the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
+        that ends its turn, so that nobody learns to stop in the middle of a sentence. If one view of a unit cannot be used, the whole unit is dropped, so that no view is left without
         its twin.
 
     Raises:
@@ -89,7 +90,7 @@ def tokenise(
     dropped: Counter[str] = Counter()
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
-    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), dict(shortened))
+    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), dict(+shortened))
 
 
 def _check_columns(pairs: pa.Table) -> None:
@@ -119,10 +120,12 @@ def _encode(
 ) -> dict[str, Any]:
     prompt_text = encoder.prompt_text(row["prompt"])
     prompt_ids = encoder.encode([prompt_text])[0]
-    sides = {
-        side: encoder.completion_ids(prompt_text, prompt_ids, encoder.whole_text(row["prompt"], row[side]))
-        for side in ("chosen", "rejected")
-    }
+    sides: dict[str, list[int]] = {}
+    for side in ("chosen", "rejected"):
+        ended = row.get(f"finish_{side}") != "length"
+        shortened[f"end of turn of {side}"] += not ended
+        whole_text = encoder.whole_text(row["prompt"], row[side], ended=ended)
+        sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
     if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
         shortened["prompt"] += 1
         prompt_ids = _shorten_prompt(encoder, prompt_text, prompt_ids, goal, limits.max_prompt_length)
