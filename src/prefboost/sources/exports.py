@@ -71,7 +71,7 @@ def has_extra(column: str) -> pl.Expr:
 
 
 def _about(columns: list[str]) -> list[pl.Expr]:
-    """Scores, goals, ids and why completions ended, which every trainer may ignore and none has a use of its own for."""
+    """Scores, goals, ids and why completions ended: every trainer may ignore them and none has a use of its own."""
     scores = [name for name in columns if name.partition(".")[0] in ("score_chosen", "score_rejected", "goal")]
     return [pl.col(name) for name in (*scores, *IDS, *FINISH, "source", "split") if name in columns]
 

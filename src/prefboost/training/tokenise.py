@@ -69,8 +69,8 @@ def tokenise(
 
     Returns:
         the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
-        that ends its turn, so that nobody learns to stop in the middle of a sentence. If one view of a unit cannot be used, the whole unit is dropped, so that no view is left without
-        its twin.
+        that ends its turn, so that nobody learns to stop in the middle of a sentence. If one view of a unit cannot be
+        used, the whole unit is dropped, so that no view is left without its twin.
 
     Raises:
         DataError: a column is missing.
