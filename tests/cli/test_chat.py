@@ -13,6 +13,7 @@ import pytest
 from prefboost.cli.chat import Conversation
 from prefboost.cli.main import main
 from prefboost.engines.engine import Request, Sampling
+from prefboost.errors import ModelError
 
 
 class Echo:
@@ -48,6 +49,20 @@ def test_goal_and_system_message_can_be_switched() -> None:
     assert not talk.over
     assert "".join(talk.hear("/quit")) == "[bye]"
     assert talk.over
+
+
+def test_what_the_template_refuses_is_said_and_the_conversation_stands() -> None:
+    talk = conversation()
+
+    def refuse(prompt: Any, goal: Any, sample: int) -> Request:
+        raise ModelError("the chat template refuses it", remedy="ask otherwise")
+
+    talk.hear("/system Be brief.")
+    "".join(talk.hear("Hi"))
+    talk.ask = refuse
+    assert "".join(talk.hear("More")) == "[the chat template refuses it\n  -> ask otherwise]"
+    assert len(talk.turns) == 2
+    assert not talk.over
 
 
 @pytest.mark.torch

@@ -49,9 +49,11 @@ def test_completions_are_written_by_the_ending_of_the_name(
     shown = capsys.readouterr()
     assert shown.out == (
         f"8 completions of 2 prompts, 28 tokens: {out}\n4 were cut at max_tokens\n"
-        "1 set aside: the prompt stands further up too\n"
+        f"1 set aside: the prompt stands further up too\nwhat was set aside: {out}.rejects.parquet\n"
     )
     assert "8/8" in shown.err
+    aside = pl.read_parquet(f"{out}.rejects.parquet").row(0, named=True)
+    assert (aside["row"], aside["reason"]) == (2, "the prompt stands further up too")
 
 
 def test_what_was_written_can_be_replayed(recorded: Path) -> None:
@@ -81,6 +83,7 @@ def test_counts_are_printed_as_json(recorded: Path, capsys: pytest.CaptureFixtur
     assert json.loads(shown.out) == {
         "rows": 2, "prompts": 2, "cut at max_tokens": 2, "tokens": 7,
         "rejected": {"the prompt stands further up too": 1}, "out": str(recorded.parent / "o.jsonl"),
+        "rejects": str(recorded.parent / "o.jsonl.rejects.parquet"),
     }  # fmt: skip
     assert shown.err == ""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from prefboost.chat import SayGoal
 from prefboost.engines.engine import Request, Result, Sampling
 from prefboost.engines.local import Local
 from prefboost.engines.replay import Replay
-from prefboost.errors import RunError
-from prefboost.runs.generate import Generate, Planned, Progress, generate, planned
+from prefboost.errors import ModelError, RunError
+from prefboost.runs.generate import Generate, Planned, Progress, generate, planned, rejects_file
+from prefboost.runs.prompt_files import read_prompts
 from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, PROMPTS, Table
 
 
@@ -109,6 +111,56 @@ def test_prompts_that_are_too_long_or_stand_twice_are_counted_rejects() -> None:
         "the prompt and max_tokens exceed the model's context": 1,
     }
     assert table.rejects["row"].to_list() == [2, 1]
+
+
+class Picky(Echo):
+    """A chat template that knows no tools."""
+
+    def rendered(self, request: Request) -> str:
+        if "tool" in [message["role"] for message in request.prompt]:
+            raise ModelError("no tools here", remedy="ask without tools")
+        return super().rendered(request)
+
+
+def with_roles(*conversations: str) -> Table:
+    """Prompts whose turns have the roles named."""
+    table = prompts(*conversations)
+    turns = [[{"role": role, "content": role, "extra": None} for role in text.split()] for text in conversations]
+    return replace(table, frame=table.frame.with_columns(prompt=pl.Series(turns, dtype=MESSAGES)))
+
+
+@pytest.mark.parametrize("planning", [False, True])
+def test_a_prompt_that_the_template_refuses_stops_nobody_else(planning: bool, tmp_path: Path) -> None:
+    asked, out = with_roles("user", "user tool", "system user"), tmp_path / "out.parquet"
+    rejected = {"the chat template refuses the prompt": 1}
+    if planning:
+        assert planned(asked, settings(), engine=Picky()).rejected == rejected  # type: ignore[arg-type]
+        return
+    table = generate(asked, settings(n=1), out, engine=Picky())  # type: ignore[arg-type]
+    assert table.frame["row"].unique(maintain_order=True).to_list() == [0, 2]
+    assert table.steps[-1].rejected == rejected
+    stored = pl.read_parquet(rejects_file(out))
+    assert stored.equals(table.rejects)
+    assert stored.select("stage", "row", "found").row(0) == ("generate", 1, "no tools here")
+    generate(prompts("tea"), settings(n=1), out, engine=Picky())  # type: ignore[arg-type]
+    assert not rejects_file(out).exists()
+
+
+def test_a_prompt_that_cannot_say_the_goal_stops_nobody_else() -> None:
+    say = SayGoal(wording="Score {{ goal }}.", place="user")
+    table = generate(with_roles("tool", "user"), settings(condition=say), engine=Echo(says_goals=False))  # type: ignore[arg-type]
+    assert table.frame["row"].unique().to_list() == [1]
+    assert table.steps[-1].rejected == {"the goal cannot be said in the prompt": 1}
+    assert "cannot place a goal at 'user'" in table.rejects["found"][0]
+
+
+def test_rows_that_could_not_be_read_stand_among_the_rejects(tmp_path: Path) -> None:
+    file, out = tmp_path / "prompts.txt", tmp_path / "out.jsonl"
+    file.write_bytes(b"tea\n\xff\nrain\n")
+    asked = read_prompts(file)
+    assert planned(asked, settings(), engine=ECHO).rejected == {"the line is not UTF-8": 1}
+    generate(asked, settings(), out, engine=ECHO)
+    assert pl.read_parquet(rejects_file(out))["row"].to_list() == [1]
 
 
 def test_a_table_of_pairs_names_each_prompt_once() -> None:

@@ -37,8 +37,21 @@ def test_unusable_text_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match="No such file"):
         read_prompts(tmp_path / "none.txt")
     (tmp_path / "odd.txt").write_bytes(b"abc\xff")
-    with pytest.raises(UnreadableFile, match="not UTF-8 at byte 3"):
+    with pytest.raises(UnreadableFile, match=r"odd\.txt:1: no line of the file can be used; the first is not UTF-8"):
         read_prompts(tmp_path / "odd.txt")
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(DataError, match="holds no prompt"):
         read_prompts(tmp_path / "empty.txt")
+
+
+def test_a_line_that_cannot_be_used_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"tea\nab\xffc\n\nno\0good\n\xc2\xa0\nrain\n")
+    table = read_prompts(file)
+    assert [prompt[0]["content"] for prompt in table.frame["prompt"]] == ["tea", "rain"]
+    assert table.rejects.select("row", "reason", "found").rows() == [
+        (1, "the line is not UTF-8", "ab\\xffc"),
+        (3, "the line holds a NUL byte", "no\\0good"),
+        (4, "the line is blank", "\xa0"),
+    ]
+    assert (table.steps[0].rows_in, table.steps[0].rows_out) == (5, 2)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.errors import PrefboostError
+
 if TYPE_CHECKING:
     from prefboost.engines.asking import Ask
     from prefboost.engines.engine import Sampling
@@ -77,9 +79,13 @@ class Conversation:
         front = [_message("system", self.system)] if self.system else []
         turns = [*self.turns, _message("user", line)]
         said = []
-        for piece in self.engine.stream(self.ask([*front, *turns], self.goal, 0), self.sampling):
-            said.append(piece)
-            yield piece
+        try:
+            for piece in self.engine.stream(self.ask([*front, *turns], self.goal, 0), self.sampling):
+                said.append(piece)
+                yield piece
+        except PrefboostError as error:  # e.g. a template without a system role: the conversation stands as it was
+            yield f"[{error}]"
+            return
         self.turns = [*turns, _message("assistant", "".join(said))]
 
 

@@ -131,15 +131,25 @@ def _print_planned(plan: Planned, as_json: bool) -> None:
 
 
 def _print_completed(table: Table, out: Path, as_json: bool) -> None:
+    from collections import Counter
+
+    from prefboost.runs.generate import rejects_file
+
     step = table.steps[-1]
-    counts: dict[str, Any] = {"rows": len(table), **step.notes, "rejected": dict(step.rejected), "out": str(out)}
+    rejected = Counter(table.rejects["reason"].to_list())
+    aside = str(rejects_file(out)) if rejected else None
+    counts: dict[str, Any] = {
+        "rows": len(table), **step.notes, "rejected": dict(rejected), "out": str(out), "rejects": aside,
+    }  # fmt: skip
     if as_json:
         print(json.dumps(counts, indent=2, ensure_ascii=False))
         return
     print(f"{len(table):,} completions of {step.notes['prompts']:,} prompts, {step.notes['tokens']:,} tokens: {out}")
     if step.notes["cut at max_tokens"]:
         print(f"{step.notes['cut at max_tokens']:,} were cut at max_tokens")
-    _print_rejected(step.rejected)
+    _print_rejected(rejected)
+    if aside:
+        print(f"what was set aside: {aside}")
 
 
 def _print_rejected(rejected: Mapping[str, int]) -> None:

@@ -12,16 +12,16 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from prefboost.chat import SayGoal, format_number
-from prefboost.engines.asking import asker
+from prefboost.engines.asking import Ask, asker
 from prefboost.engines.engine import Engine, Request, Result, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.engines.store import Finished, Journal, generate_stored
-from prefboost.errors import RunError
+from prefboost.errors import DataError, ModelError, PrefboostError, RunError
 from prefboost.settings import Settings, choice
 from prefboost.sources.write import write
 from prefboost.tables import COMPLETIONS, PROMPTS, REJECTS, Step, Table, reject_where
 
-__all__ = ["Generate", "Planned", "Progress", "generate", "planned"]
+__all__ = ["Generate", "Planned", "Progress", "generate", "planned", "rejects_file"]
 
 
 class Generate(Settings):
@@ -52,7 +52,7 @@ class Planned:
         rows: completions.
         prompt_tokens: tokens of all their prompts.
         most_tokens: tokens that they have if none ends before ``max_tokens``.
-        rejected: prompts set aside, by reason.
+        rejected: prompts set aside by whichever step, by reason.
     """
 
     prompts: int
@@ -90,15 +90,21 @@ def planned(prompts: Table, settings: Generate, *, engine: Engine | None = None)
         engine: an engine that is already open.
     """
     engine = engine or settings.engine.open()
-    frame, rejects = _usable(prompts)
+    frame, rejects = _askable(prompts, settings, engine)
     lengths = engine.prompt_tokens([row.request for row in _rows(frame, settings, engine)])
     return Planned(
         prompts=frame.height,
         rows=len(lengths),
         prompt_tokens=sum(lengths),
         most_tokens=len(lengths) * settings.sampling.max_tokens,
-        rejected=dict(Counter(rejects["reason"].to_list())),
+        rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
     )
+
+
+def rejects_file(out: str | Path) -> Path:
+    """Where the prompts stand that `generate` could not complete, beside its output: one row each, with the reason."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.rejects.parquet")
 
 
 def generate(
@@ -115,21 +121,22 @@ def generate(
         prompts: Prompts, or any table with prompts, of which each is completed once.
         settings: engine, sampling, number of completions and goals.
         out: ``.parquet`` or ``.jsonl`` file to write. While it is being made, ``OUT.journal`` holds what is finished:
-            the same call after an interruption goes on from there, and its rows equal an uninterrupted run's.
+            the same call after an interruption goes on from there, and its rows equal an uninterrupted run's. What was
+            set aside, in reading the prompts or here, stands in `rejects_file`, which is absent where nothing was.
         engine: an engine that is already open, instead of ``settings.engine``.
         progress: called after every batch.
 
     Returns:
         Completions in the order of the prompts, goals and samples, with ``goal``, ``model``, ``finish_reason`` and
-        ``tokens``; their prompts are those that were given, without the goal. Prompts that are too long for the model
-        or stand twice are rejects.
+        ``tokens``; their prompts are those that were given, without the goal. Prompts that the chat template
+        refuses, that cannot say a goal, are too long for the model or stand twice are rejects.
 
     Raises:
-        ModelError: the model cannot be loaded, or its chat template refuses the messages.
+        ModelError: the model cannot be loaded, or its chat template has no place for goals.
         RunError: another process is writing the same output.
     """
     engine = engine or settings.engine.open()
-    frame, rejects = _usable(prompts)
+    frame, rejects = _askable(prompts, settings, engine)
     frame, too_long = _fitting(frame, prompts.path, settings, engine)
     rejects = pl.concat([rejects, too_long])
     rows = _rows(frame, settings, engine)
@@ -142,6 +149,7 @@ def generate(
     with Journal(target.with_name(f"{target.name}.journal")) as journal:
         results = _collected(len(rows), generate_stored(engine, requests, settings.sampling, journal), progress)
         table = write(_table(prompts, frame, rejects, settings, list(zip(rows, results, strict=True))), target)
+        _write_rejects(table.rejects, rejects_file(target))
         journal.delete()
     return table
 
@@ -171,6 +179,48 @@ def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     if prompts.spec.name != PROMPTS.name:
         return frame.filter(~again), pl.DataFrame(schema=REJECTS)
     return reject_where(frame, again, stage="generate", reason="the prompt stands further up too", path=prompts.path)
+
+
+def _askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prompts that can be asked, once each, and the others: one odd prompt stops nobody else's completion."""
+    frame, rejects = _usable(prompts)
+    ask = asker(engine, settings.condition)
+    found = [_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
+    refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
+    frame = frame.hstack(refusals)
+    for reason in _REFUSALS.values():
+        frame, more = reject_where(
+            frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
+            found=pl.col("_found"),
+        )  # fmt: skip
+        rejects = pl.concat([rejects, more])
+    return frame.drop("_reason", "_found"), rejects
+
+
+_REFUSALS: dict[type[PrefboostError], str] = {
+    ModelError: "the chat template refuses the prompt",
+    DataError: "the goal cannot be said in the prompt",
+}
+"""What is raised over a single prompt, and the reason it is set aside for."""
+
+
+def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
+    """Why a prompt cannot be asked, and what was found; two None where it can."""
+    try:
+        for goal in goals or (None,):
+            engine.rendered(ask(prompt, goal, 0))
+    except tuple(_REFUSALS) as error:
+        return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.found
+    return None, None
+
+
+def _write_rejects(rejects: pl.DataFrame, path: Path) -> None:
+    if rejects.is_empty():
+        path.unlink(missing_ok=True)
+        return
+    waiting = path.with_name(f".{path.name}.partial")
+    rejects.write_parquet(waiting)
+    waiting.replace(path)
 
 
 def _fitting(

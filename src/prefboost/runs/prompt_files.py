@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources import read
-from prefboost.tables import MESSAGES, PROMPTS, Step, Table, conform
+from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["read_prompts"]
 
@@ -22,7 +24,7 @@ def read_prompts(path: str | Path) -> Table:
             completions or pairs the prompts are taken.
 
     Raises:
-        UnreadableFile: a text file is missing or not UTF-8.
+        UnreadableFile: a text file is missing, or none of its lines is UTF-8 text; single such lines are rejects.
         DataError: there is no prompt in it.
     """
     file = Path(path)
@@ -31,17 +33,25 @@ def read_prompts(path: str | Path) -> Table:
 
 def _lines(path: Path) -> Table:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
         raise UnreadableFile(
-            f"the prompts cannot be read: {reason}",
+            f"the prompts cannot be read: {error.strerror}",
             remedy="give a text file in UTF-8 with one prompt a line",
             place=Place(str(path)),
         ) from error
-    texts = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
-    if not texts:
+    filled = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
+    if not filled:
         raise DataError("the file holds no prompt", remedy="write one prompt a line", place=Place(str(path)))
+    faults = {row: fault for row, line in filled if (fault := _fault(line))}
+    if len(faults) == len(filled):
+        row, fault = next(iter(faults.items()))
+        raise UnreadableFile(
+            f"no line of the file can be used; the first {fault}",
+            remedy="give a text file in UTF-8 with one prompt a line",
+            place=Place(str(path), line=row + 1),
+        )
+    texts = [(row, line.decode().strip()) for row, line in filled if row not in faults]
     frame = pl.DataFrame(
         {
             "row": pl.Series([row for row, _ in texts], dtype=pl.Int64),
@@ -51,5 +61,22 @@ def _lines(path: Path) -> Table:
             ),
         }
     )
-    step = Step("read", {"path": str(path)}, rows_in=len(texts), rows_out=len(texts))
-    return Table(PROMPTS, conform(frame, PROMPTS, path=str(path)), steps=(step,), path=str(path))
+    rejects = pl.DataFrame([_reject(path, row, line, faults[row]) for row, line in filled if row in faults], REJECTS)
+    rejected = dict(Counter(rejects["reason"].to_list()))
+    step = Step("read", {"path": str(path)}, rows_in=len(filled), rows_out=len(texts), rejected=rejected)
+    return Table(PROMPTS, conform(frame, PROMPTS, path=str(path)), rejects, steps=(step,), path=str(path))
+
+
+def _fault(line: bytes) -> str | None:
+    """What is wrong with a line, or None."""
+    if b"\0" in line:
+        return "holds a NUL byte"
+    try:
+        return None if line.decode().strip() else "is blank"
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+
+
+def _reject(path: Path, row: int, line: bytes, fault: str) -> dict[str, Any]:
+    shown = line[:200].decode(errors="backslashreplace").replace("\0", "\\0")
+    return {"stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {fault}", "found": shown}
