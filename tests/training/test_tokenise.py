@@ -88,6 +88,16 @@ def test_completions_without_room_drop_the_unit() -> None:
     assert found.dropped == {"a completion has no tokens within max_length": 2}
 
 
+def test_pairs_that_are_all_dropped_are_refused_with_the_counts_and_reasons() -> None:
+    tokenise(build_pairs(1), ENCODER, OPEN).refuse_empty()
+    found = tokenise(build_pairs(3), ENCODER, Limits(10, None))
+    with pytest.raises(DataError, match=r"of 6 rows 6 were dropped, 6 because a completion has no tokens") as error:
+        found.refuse_empty()
+    assert "raise max_length" in str(error.value)
+    with pytest.raises(DataError, match=r"of 0 rows 0 were dropped\n"):
+        tokenise(build_pairs(1).slice(0, 0), ENCODER, OPEN).refuse_empty()
+
+
 def test_too_long_prompts_lose_text_from_the_left_but_not_the_goal() -> None:
     pairs = build_pairs(1)
     row = pairs.to_pylist()[0]

@@ -32,11 +32,14 @@ def demo_command(
     from prefboost.training.callbacks import RichProgress
 
     named = dict(override.partition("=")[::2] for override in overrides or [])
+    remedy = f"settings of the demo: {', '.join(Demo.model_fields)}"
     try:
         settings = Demo.model_validate({"fresh": fresh, **{key: yaml.safe_load(text) for key, text in named.items()}})
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise SettingsError(wrong, remedy=f"settings of the demo: {', '.join(Demo.model_fields)}") from None
+        raise SettingsError(wrong, remedy=remedy) from None
+    except yaml.YAMLError:
+        raise SettingsError(f"an override cannot be read as YAML: {' '.join(overrides or [])}", remedy=remedy) from None
     progress = None if quiet else RichProgress()
     try:
         report = run_demo(out, settings, progress=progress)

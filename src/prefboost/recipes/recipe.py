@@ -8,19 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from prefboost.chat import SayGoal
-from prefboost.preferences import (
-    PAIR_STRATEGIES,
-    RELABELLINGS,
-    SCALES,
-    BestVsRandom,
-    DeclaredRange,
-    PairStrategy,
-    Relabelling,
-    RewardAugmented,
-    Scale,
-)
-from prefboost.preferences.select import Select
+from prefboost.recipes.preparation import Preparation
 from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Source
 from prefboost.training import Train
@@ -28,8 +16,8 @@ from prefboost.training import Train
 __all__ = ["Recipe"]
 
 
-class Recipe(Settings):
-    """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
+class _Begins(Settings):
+    """What stands at the top of a recipe: pydantic puts the fields of the last base first."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="What the run is called; also the name of its folder."
@@ -37,22 +25,11 @@ class Recipe(Settings):
     data: Annotated[Source, choice(SOURCES)] = Field(
         description="Where scored data come from: a source, or the path of a file."
     )
-    select: Select = Field(Select(), description="Which rows are kept before they are paired.")
-    decontaminate: tuple[str, ...] = Field(
-        (),
-        description="Files whose prompts may not be trained on; rows that share select.ngram words go.",
-    )
-    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        BestVsRandom(),
-        description="Which completions of a prompt are compared (arXiv 2410.08067: best against random).",
-    )
-    scale: Annotated[Scale, choice(SCALES)] | None = Field(
-        DeclaredRange(), description="How scores come onto the scale that goals are said on; none keeps any score."
-    )
-    relabel: Annotated[Relabelling, choice(RELABELLINGS)] = Field(
-        RewardAugmented(), description="Who wins under which goal (arXiv 2410.08067)."
-    )
-    condition: SayGoal = Field(SayGoal(), description="How the goal is said, and where it stands in the prompt.")
+
+
+class Recipe(Preparation, _Begins):
+    """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
+
     train: Train = Field(description="How the policy is trained.")
 
     @field_validator("data", mode="before")

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.chat import SayGoal
-from prefboost.preferences import (
-    PAIR_STRATEGIES,
-    RELABELLINGS,
-    SCALES,
-    BestVsRandom,
-    DeclaredRange,
-    PairStrategy,
-    Relabelling,
-    RewardAugmented,
-    Scale,
-)
 from prefboost.preferences.select import Select
-from prefboost.settings import Settings, choice
+from prefboost.recipes.preparation import Preparation
 from prefboost.sources import Columns
 
 __all__ = ["Augment", "AugmentProgress", "AugmentReport", "Reject", "Watch"]
@@ -29,24 +17,11 @@ __all__ = ["Augment", "AugmentProgress", "AugmentReport", "Reject", "Watch"]
 Format = Literal["prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "verl"]
 
 
-class Augment(Settings):
+class Augment(Preparation):
     """How scored preference data become goal-conditioned pairs, and in which shape they are written."""
 
     columns: Columns = Field(Columns(), description="Columns named by the user; what is not named is guessed.")
-    select: Select | None = Field(None, description="Which rows are kept before they are paired; none keeps all.")
-    decontaminate: tuple[str, ...] = Field(
-        (), description="Benchmark files: rows whose prompt shares a word n-gram with one of theirs are left out."
-    )
-    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
-        BestVsRandom(), description="Which completions of a prompt are compared (arXiv 2410.08067: best, random)."
-    )
-    scale: Annotated[Scale, choice(SCALES)] | None = Field(
-        DeclaredRange(), description="How scores come onto the scale that goals are said on; none keeps any score."
-    )
-    relabel: Annotated[Relabelling, choice(RELABELLINGS)] = Field(
-        RewardAugmented(), description="Who wins under which goal (arXiv 2410.08067, section 3)."
-    )
-    condition: SayGoal = Field(SayGoal(), description="How the goal is said, and where it stands in the prompt.")
+    select: Select | None = Field(None, description="Which rows are kept before they are paired; none keeps them all.")
     test_share: float = Field(
         0.0, ge=0, lt=1, description="Share of the prompts, whole ones, that goes to a test split; folders only."
     )

@@ -12,7 +12,7 @@ from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import apply_scale, condition, fit_scale, pair, relabel
 from prefboost.preferences.goals import score_columns
-from prefboost.preferences.select import decontaminate, select
+from prefboost.preferences.select import Select, decontaminate, select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
 from prefboost.runs.run import Run, fingerprint, fingerprint_of, open_run
@@ -52,9 +52,11 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     Raises:
         DataError, ModelError: see the stages.
     """
-    table = select(read(recipe.data), recipe.select)
+    table = read(recipe.data)
+    if recipe.select is not None:
+        table = select(table, recipe.select)
     if recipe.decontaminate:
-        table = decontaminate(table, _benchmark_prompts(recipe), ngram=recipe.select.ngram)
+        table = decontaminate(table, _benchmark_prompts(recipe), ngram=(recipe.select or Select()).ngram)
     if recipe.scale is not None:
         overall = [table.frame[name] for name in score_columns(table) if "." not in name]
         table = apply_scale(table, fit_scale(recipe.scale, overall))

@@ -53,6 +53,21 @@ class Tokenised:
         """Rows that are trained on."""
         return self.rows - sum(self.dropped.values())
 
+    def refuse_empty(self) -> None:
+        """Nothing can be trained on no pairs.
+
+        Raises:
+            DataError: no unit is left; says how many rows were dropped for which reason.
+        """
+        if self.units.num_rows:
+            return
+        reasons = "; ".join(f"{count:,} because {reason}" for reason, count in self.dropped.items())
+        raise DataError(
+            f"there is no pair to train on: of {self.rows:,} rows {sum(self.dropped.values()):,} were dropped"
+            + (f", {reasons}" if reasons else ""),
+            remedy="where completions did not fit, raise max_length or lower max_prompt_length; else give more data",
+        )
+
 
 def tokenise(
     pairs: pa.Table, encoder: ChatEncoder, limits: Limits, *, say: SayGoal | None = None, by_unit: bool = True

@@ -190,6 +190,7 @@ def _prepare(
     limits = Limits(settings.max_length, settings.max_prompt_length)
     by_unit = settings.order == "units"
     tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
+    tokenised.refuse_empty()
     units, aside = tokenised.units, None
     if eval_pairs is not None:
         aside = tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit).units
