@@ -16,6 +16,7 @@ from prefboost.tables import MESSAGES
 __all__ = [
     "as_messages",
     "is_conversation",
+    "plain_texts",
     "prompt_ids",
     "role_faults",
     "text_faults",
@@ -55,19 +56,34 @@ def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
     dtype = values.dtype
     if isinstance(dtype, pl.Array):
         return as_messages(values.cast(pl.List(dtype.inner)), role)
-    if dtype.is_numeric() or dtype == pl.Boolean or isinstance(dtype, pl.Categorical | pl.Enum):
-        # Beside texts Polars reads 42, 0.5 and true of JSON lines as texts too: no row may depend on its neighbours.
-        return as_messages(values.cast(pl.String), role)
-    if dtype == pl.String:
-        return _from_texts(values, role)
+    if not dtype.is_nested() and dtype != pl.Null:
+        texts = plain_texts(values)
+        return _from_texts(texts, role) if texts.dtype == pl.String else _neither(values)
     if isinstance(dtype, pl.Struct):
         return as_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
         found = _from_structs(values, dtype.inner)
         if found is not None:
             return found
+    return _neither(values)
+
+
+def plain_texts(values: pl.Series) -> pl.Series:
+    """Numbers, truth values and categories as the texts they are written as; other columns as they are.
+
+    Beside texts Polars reads 42, 42.0, 0.5 and true of JSON lines as texts too (42, 42, 0.5 and true), and no row may
+    depend on its neighbours.
+    """
+    dtype = values.dtype
+    if dtype.is_float():
+        return values.cast(pl.String).str.strip_suffix(".0")
+    written = dtype.is_numeric() or dtype == pl.Boolean or isinstance(dtype, pl.Categorical | pl.Enum)
+    return values.cast(pl.String) if written else values
+
+
+def _neither(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
-    present = "has no messages" if dtype == pl.List(pl.Null) else NOT_TEXT
+    present = "has no messages" if values.dtype == pl.List(pl.Null) else NOT_TEXT
     return nothing, _where(values.is_null(), "is missing", present)
 
 
@@ -95,7 +111,7 @@ def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
 def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
     fields: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
     role_key = next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
-    text_key = next((key for key in TEXT_KEYS if fields.get(key) in (pl.String, pl.Null)), None)
+    text_key = next((key for key in TEXT_KEYS if key in fields and not fields[key].is_nested()), None)
     if role_key is None or text_key is None:
         return None
     others = [name for name in fields if name not in (role_key, text_key)]

@@ -124,13 +124,17 @@ def _frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[in
 
 
 def _storable(value: Any) -> Any:
-    """The value as a frame can hold it: texts without lone surrogates, vast integers as floats."""
+    """The value as a frame can hold it: texts without lone surrogates, vast integers as floats, 42.0 as 42 (beside
+    texts both become texts, and Polars' own reader of JSON lines drops the zero).
+    """
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_storable(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
     return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 

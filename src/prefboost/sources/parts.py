@@ -8,6 +8,7 @@ from prefboost.sources.columns import dtype_at, expr_at
 from prefboost.sources.conversations import (
     as_messages,
     is_conversation,
+    plain_texts,
     prompt_ids,
     role_faults,
     transcript_messages,
@@ -29,6 +30,8 @@ __all__ = [
     "system_first",
 ]
 
+NO_TRANSCRIPT = "is no transcript (Human: ... Assistant: ...), as most others are"
+
 
 def nulls(height: int, dtype: pl.DataType | type[pl.DataType] = pl.Null) -> pl.Series:
     """A column of nulls."""
@@ -46,7 +49,7 @@ def label(values: pl.Series) -> pl.Series:
     """Names as text; a list of names is joined, anything else is null."""
     if values.dtype == pl.List(pl.String):
         return values.list.join(", ")
-    return nulls(values.len(), pl.String) if values.dtype.is_nested() else values.cast(pl.String, strict=False)
+    return nulls(values.len(), pl.String) if values.dtype.is_nested() else plain_texts(values).cast(pl.String)
 
 
 def ending(values: pl.Series) -> pl.Series:
@@ -62,9 +65,12 @@ _ENDINGS = {"stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": 
 def messages(frame: pl.DataFrame, layout: Layout, part: str, role: str) -> tuple[pl.Series, pl.Series]:
     """A part as messages, and what is wrong with each."""
     path = layout.parts[part]
-    raw = column(frame, path)
-    transcript = path in layout.transcripts and raw.dtype == pl.String
-    return as_messages(transcript_messages(raw) if transcript else raw, role)
+    raw = plain_texts(column(frame, path))
+    if path not in layout.transcripts or raw.dtype != pl.String:
+        return as_messages(raw, role)
+    lists, fault = as_messages(transcript_messages(raw), role)
+    other = pl.when(pl.col("m").is_null() & pl.col("raw").str.contains(r"\S")).then(pl.lit(NO_TRANSCRIPT))
+    return lists, pl.DataFrame({"m": lists, "raw": raw, "f": fault}).select(other.otherwise("f")).to_series()
 
 
 def holds_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
@@ -75,7 +81,7 @@ def holds_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
 
 def system_first(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Prompts with the system column's text in front, and what is wrong with that text (none at all is no fault)."""
-    raw = column(frame, layout.parts["system"])
+    raw = plain_texts(column(frame, layout.parts["system"]))
     _, fault = as_messages(raw, "system")
     lacking = fault.is_in(["is missing", "is empty", "has no messages"])
     texts = raw if raw.dtype == pl.String else nulls(frame.height, pl.String)

@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.sources.collection import Collection
+from prefboost.sources.conversations import plain_texts
 
 __all__ = ["SafeRLHF"]
 
@@ -31,14 +32,30 @@ class SafeRLHF(Collection):
         choice = PREFERENCE[self.prefer]
         if not {choice, "response_0", "response_1"} <= set(frame.columns):
             return frame
-        judged = frame.schema[choice].is_numeric() or frame.schema[choice] == pl.String
-        index = pl.col(choice).cast(pl.Int64, strict=False) if judged else pl.lit(None, dtype=pl.Int64)
+        index = _numbers(frame[choice]).cast(pl.Int64, strict=False)
         sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
         wanted = {side: _by(at, "response_0", "response_1") for side, at in sides.items()}
         severity = [f"response_{number}_severity_level" for number in (0, 1)]
-        if all(frame.schema.get(name, pl.Null).is_numeric() for name in severity):
+        made = _texts(frame, "response_0", "response_1")
+        if set(severity) <= set(frame.columns):
+            made = made.with_columns(_numbers(frame[name]) for name in severity)
             wanted |= {f"score_{side}.safety": NO_HARM - _by(at, *severity) for side, at in sides.items()}
-        return frame.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
+        return made.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
+
+
+def _numbers(values: pl.Series) -> pl.Series:
+    """Numbers, also those that stand in texts; null for anything else, whatever stands beside it."""
+    if values.dtype.is_numeric() or values.dtype == pl.String:
+        return values.cast(pl.Float64, strict=False)
+    return pl.Series(values.name, [None], dtype=pl.Float64).new_from_index(0, values.len())
+
+
+def _texts(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The frame with columns that can stand in one: numbers are texts, and lists and structs count as missing."""
+    columns = [plain_texts(frame[name]) for name in names]
+    return frame.with_columns(
+        column if column.dtype == pl.String else pl.lit(None, dtype=pl.String).alias(column.name) for column in columns
+    )
 
 
 def _by(index: pl.Expr, first: str, second: str) -> pl.Expr:
