@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.training.callbacks import JsonLog, RichProgress, StepProgress, read_log
+from prefboost.training.callbacks import JsonLog, RichProgress, SaveByTime, StepProgress, read_log
 
 
 class Heard:
@@ -53,6 +53,34 @@ def test_steps_are_told_in_pairs_with_the_last_loss() -> None:
         (8, {"tokens": 800, "loss": 0.5, "accuracy": 0.75}),
         "end",
     ]
+
+
+def saved_at(minutes: float | None, steps: int, *, step_s: float, write_s: float, every: int = 0) -> list[int]:
+    """Steps after which a checkpoint is written, where a step and a checkpoint take so many seconds."""
+    now = 0.0
+    callback = SaveByTime(minutes, lambda: now)
+    now = 1e6  # loading took its time
+    callback.on_train_begin(None, state(0), None)
+    found = []
+    for step in range(1, steps + 1):
+        now += step_s
+        control = SimpleNamespace(should_save=bool(every) and step % every == 0)
+        callback.on_step_end(None, state(step), control)
+        if control.should_save:
+            found.append(step)
+            now += write_s
+            callback.on_save(None, state(step), control)
+    return found
+
+
+def test_a_checkpoint_is_written_every_few_minutes() -> None:
+    assert saved_at(5, 20, step_s=60, write_s=1) == [5, 10, 15, 20]
+    assert saved_at(5, 20, step_s=60, write_s=1, every=8) == [5, 8, 13, 16]
+    assert saved_at(None, 20, step_s=60, write_s=1) == []
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most() -> None:
+    assert saved_at(5, 100, step_s=60, write_s=120) == [5, 45, 85]
 
 
 def test_the_bar_shows_rates_and_facts(capsys: pytest.CaptureFixture[str]) -> None:

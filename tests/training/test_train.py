@@ -197,7 +197,7 @@ def command(settings: Train, data: Path, out: Path, launcher: tuple[str, ...] = 
     script = data.with_name("run_training.py")
     script.write_text(KILLED)
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     run = [*(launcher or (sys.executable,)), str(script), str(data), settings.model_dump_json(), str(out)]
     return subprocess.Popen(run, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -225,6 +225,28 @@ def test_a_killed_run_goes_on_at_its_last_checkpoint_to_the_same_weights(
     assert all((one[name] == other[name]).all() for name in other)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert not checkpoints.exists()
+
+
+def test_a_run_shorter_than_save_every_is_resumed_too(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.training.callbacks import JsonLog
+
+    settings = settings_of(tiny, save_minutes=0)
+    with monkeypatch.context() as patched:
+
+        def on_log(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 5:
+                raise KeyboardInterrupt
+
+        patched.setattr(JsonLog, "on_log", on_log)
+        with pytest.raises(KeyboardInterrupt):
+            train(pairs, settings, tmp_path / "cut", say=SAY)
+    report = train(pairs, settings, tmp_path / "cut", say=SAY)
+    assert 1 <= report.resumed_from < 5
+    train(pairs, settings, tmp_path / "whole", say=SAY)
+    one, other = weights(tmp_path / "cut" / "model"), weights(tmp_path / "whole" / "model")
+    assert all((one[name] == other[name]).all() for name in other)
 
 
 def test_two_processes_train_as_one_does(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:

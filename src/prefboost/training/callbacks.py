@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
-__all__ = ["JsonLog", "Progress", "RichProgress", "StepProgress", "read_log"]
+__all__ = ["JsonLog", "Progress", "RichProgress", "SaveByTime", "StepProgress", "read_log"]
 
 
 class Progress(Protocol):
@@ -109,6 +110,41 @@ class StepProgress(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The bar is full."""
         self.progress.end()
+
+
+class SaveByTime(TrainerCallback):
+    """Asks for a checkpoint whenever the last one is so many minutes old, so that a kill never costs more.
+
+    Writing takes a twentieth of the time at most: slow disks and large models get fewer checkpoints than asked for.
+
+    Args:
+        minutes: between two checkpoints; None: only ``save_every`` counts.
+        clock: seconds.
+    """
+
+    def __init__(self, minutes: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.minutes = minutes
+        self.clock = clock
+        self._last = self._begun = clock()
+        self._took = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The time before the first step does not count."""
+        self._last = self.clock()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decide; the first process does so for all, since they write together."""
+        from accelerate.utils import broadcast_object_list
+
+        self._begun = self.clock()
+        if self.minutes is not None:
+            due = self._begun - self._last >= max(60 * self.minutes, 20 * self._took)
+            control.should_save = broadcast_object_list([due])[0] or control.should_save
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A checkpoint was written."""
+        self._last = self.clock()
+        self._took = self._last - self._begun
 
 
 class JsonLog(TrainerCallback):

@@ -280,12 +280,12 @@ def _trainer(
 ) -> PreferenceTrainer:
     from transformers import PrinterCallback
 
-    from prefboost.training.callbacks import JsonLog, StepProgress
+    from prefboost.training.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.policy import check_completion_forward
     from prefboost.training.preference_trainer import PreferenceTrainer, configure
 
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
-    callbacks: list[Any] = [JsonLog(out / LOG)]
+    callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
     if progress is not None:
         views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
         per_unit = views / len(data.train)
