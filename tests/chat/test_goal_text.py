@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prefboost.chat import SayGoal, format_number, goal_text, place_goal
+from prefboost.chat.goal_text import SAID_GOAL
 
 PROMPT = [
     {"role": "user", "content": "Hi"},
@@ -33,6 +36,13 @@ def test_the_wording_is_the_published_one() -> None:
         "You are an assistant that generates responses for the instruction while implicitly achieving the following "
         "target scores (on a scale of 1-10, where 1 is lowest and 10 is highest):\nOverall score: 8."
     )
+
+
+@given(st.floats(-100, 100), st.sampled_from([(1.0, 10.0), (0.0, 4.0), (-2.5, 2.5)]))
+def test_a_said_goal_is_found_again(goal: float, ends: tuple[float, float]) -> None:
+    text = goal_text(SayGoal(low=ends[0], high=ends[1]), goal, {"honesty": 3.0})
+    found = re.search(SAID_GOAL, f"A system text.\n\n{text}\n\nWhat is tea?")
+    assert found is not None and found[1] == format_number(goal)
 
 
 def test_aspects_are_further_lines_in_a_fixed_order_and_missing_ones_are_left_out() -> None:

@@ -162,7 +162,7 @@ def outcome(path: Path, source: Source | None = None) -> tuple[int, int, int] | 
 @pytest.mark.parametrize("seed", range(8))
 def test_spoiled_json_lines_lose_nothing_silently(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)
-    for number in range(60):
+    for number in range(40):
         shape = draw.choice(SHAPES)
         records = [shape(n) for n in range(12)]
         spoiled = [spoil_record(record, draw) if draw.random() < 0.4 else record for record in records]
@@ -270,7 +270,7 @@ def written(kind: str, records: list[dict[str, Any]]) -> bytes:
 def test_damaged_bytes_lose_nothing_silently(kind: str, tmp_path: Path) -> None:
     draw = random.Random(f"bytes of {kind}")
     pack = {"gz": gzip.compress, "zst": zstandard.compress}.get(kind.rpartition(".")[2], bytes)
-    for number in range(60):
+    for number in range(40):
         content = written(kind, [SHAPES[number % 5](n) for n in range(12)])
         inside = pack is not bytes and number % 2
         path = tmp_path / f"{number}.{kind}"
@@ -336,7 +336,7 @@ values = st.recursive(
 """JSON of any shape whose keys may mean something to a reader; texts hold NUL bytes and lone surrogates too."""
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(WORDS), values, max_size=6), min_size=1, max_size=6))
 def test_any_json_objects_are_refused_or_accounted_for(tmp_path: Path, records: list[dict[str, Any]]) -> None:
     path = tmp_path / "any.jsonl"
@@ -345,7 +345,7 @@ def test_any_json_objects_are_refused_or_accounted_for(tmp_path: Path, records: 
     assert found is None or found[0] == len(records)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200))
 def test_any_text_as_csv_is_refused_or_accounted_for(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.csv"

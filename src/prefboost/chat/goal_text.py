@@ -19,6 +19,7 @@ from prefboost.settings import Settings
 
 __all__ = [
     "PAPER_WORDING",
+    "SAID_GOAL",
     "Place",
     "SayGoal",
     "format_number",
@@ -35,6 +36,9 @@ PAPER_WORDING = (
     "{% for name, value in aspects.items() %}\n{{ name | capitalize }} score: {{ value }}.{% endfor %}"
 )
 """The published wording; aspects are further lines of the same form."""
+
+SAID_GOAL = r"target scores? \(on a scale of [^)]*\):\s+Overall score: (-?\d+(?:\.\d+)?)\."
+"""What finds the overall score in a text that `PAPER_WORDING` was put into."""
 
 Place = Literal["system", "user", "after", "auto"]
 """Where the goal stands: system message, before the first user turn's text, after the last user turn's text."""

@@ -23,6 +23,7 @@ from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows, preference_rows
 from prefboost.sources.parts import column, label, prompt_rows
 from prefboost.sources.raw import RawBatch, no_rejects
+from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.scores import choose_score, range_fault
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
@@ -70,6 +71,7 @@ class Collection(Settings):
         named = columns.over(self.columns)
         sample = _sample(reader)
         layout = guess(sample, named, self.path)
+        refuse_said_goals(sample, layout, self.path)
         score = self.scored_by(layout)
         _check_score(score, layout, self.path)
         chosen = _split_column(self, reader, layout)
