@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import ROLES, Message
+from prefboost.sources.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
 from prefboost.tables import MESSAGES
 
 __all__ = [
@@ -46,7 +47,8 @@ def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
     """A column as messages.
 
     Args:
-        values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...).
+        values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...), whose
+            content may be a list of parts: their texts are joined by newlines, and one that is no text is a fault.
         role: of plain text.
 
     Returns:
@@ -111,18 +113,26 @@ def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
 def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
     fields: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
     role_key = next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
-    text_key = next((key for key in TEXT_KEYS if key in fields and not fields[key].is_nested()), None)
+    usable = (key for key in TEXT_KEYS if key in fields and (are_parts(fields[key]) or not fields[key].is_nested()))
+    text_key = next(usable, None)
     if role_key is None or text_key is None:
         return None
     others = [name for name in fields if name not in (role_key, text_key)]
     element = pl.element().struct
+    given, dtype = element.field(text_key), fields[text_key]
+    content = joined_parts(given, dtype) if are_parts(dtype) else given.cast(pl.String)
     message = pl.struct(
         role=element.field(role_key).replace(ROLE_NAMES),
-        content=element.field(text_key).cast(pl.String).fill_null(""),
+        content=content.fill_null(""),
         extra=_extra(others, fields),
     )
     lists = values.to_frame("m").select(pl.col("m").list.eval(message)).to_series()
-    return (_tidy_extra(lists) if others and others != ["extra"] else lists), text_faults(lists)
+    faults = text_faults(lists)
+    if are_parts(dtype):
+        other = pl.col("m").list.eval(not_text(given, dtype)).list.any()
+        wrong = values.to_frame("m").select(pl.when(other).then(pl.lit(NOT_TEXT_PART)).alias("w")).to_series()
+        faults = wrong.fill_null(faults)
+    return (_tidy_extra(lists) if others and others != ["extra"] else lists), faults
 
 
 def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.sources.conversations import is_conversation
+from prefboost.sources.content_parts import are_parts
+from prefboost.sources.conversations import as_messages, is_conversation
 from prefboost.sources.files import BATCH_BYTES, Reader
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, label
 from prefboost.sources.raw import ROW, RawBatch
+from prefboost.tables import MESSAGE
 
 __all__ = ["whole_prompts"]
 
@@ -85,7 +87,10 @@ def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
         return texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
     if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
         # The role is a short field, the text is one of the others: all are put together.
-        names = [item.name for item in values.dtype.inner.fields if item.dtype == pl.String]
+        fields = values.dtype.inner.fields
+        if any(are_parts(item.dtype) for item in fields):
+            values, fields = as_messages(values, "user")[0], MESSAGE.fields
+        names = [item.name for item in fields if item.dtype == pl.String and item.name != "extra"]
         if not names:
             return pl.Series([""]).new_from_index(0, frame.height)
         joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")

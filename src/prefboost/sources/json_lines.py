@@ -132,10 +132,19 @@ def _storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [_storable(item) for item in _alike(value)]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+def _alike(items: list[Any]) -> list[Any]:
+    """A conversation in which some contents are texts and others lists of parts, as lists of parts throughout."""
+    contents = [item.get("content") for item in items if isinstance(item, dict)]
+    if len(contents) < len(items) or {type(content) for content in contents} - {type(None)} != {str, list}:
+        return items
+    parts = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
+    return [{**item, "content": content} for item, content in zip(items, parts, strict=True)]
 
 
 def _kinds(value: Any) -> Hashable:

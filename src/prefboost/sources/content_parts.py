@@ -1,0 +1,40 @@
+"""Contents given as parts, ``[{"type": "text", "text": ...}]`` (OpenAI's chat format, TRL's conversational one)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+__all__ = ["NOT_TEXT_PART", "are_parts", "joined_parts", "not_text"]
+
+TEXT_TYPES = ("text", "input_text", "output_text")
+NOT_TEXT_PART = "has a part that is not text (an image, audio, ...)"
+
+
+def are_parts(dtype: Any) -> bool:
+    """Whether contents of this type are lists of parts."""
+    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "type" in _fields(dtype)
+
+
+def joined_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """The texts of each content's parts, a line each; empty where there are none."""
+    if _fields(dtype).get("text") != pl.String:
+        return pl.lit("", dtype=pl.String)
+    return contents.list.eval(pl.element().struct.field("text")).list.drop_nulls().list.join("\n")
+
+
+def not_text(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Whether a content has a part that is no text, which would be lost."""
+    element, fields = pl.element().struct, _fields(dtype)
+    if fields["type"] != pl.String:
+        return contents.list.len() > 0
+    kind = element.field("type").is_in(list(TEXT_TYPES)).fill_null(False)
+    text = element.field("text").is_not_null() if fields.get("text") == pl.String else pl.lit(False)
+    return contents.list.eval((kind & text).not_()).list.any()
+
+
+def _fields(dtype: pl.List) -> Mapping[str, Any]:
+    inner: Any = dtype.inner
+    return {item.name: item.dtype for item in inner.fields}
