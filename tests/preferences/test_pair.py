@@ -16,6 +16,7 @@ from prefboost.preferences import (
     BestVsWorst,
     MarginAtLeast,
     PairStrategy,
+    RewardAugmented,
     pair,
     relabel,
 )
@@ -82,6 +83,29 @@ def test_every_strategy_gives_the_pairs_it_promises() -> None:
         "MarginAtLeast": [(6, 1), (9, 1), (9, 4)],
         "AllPairs": [(9, 1)],
     }
+
+
+@pytest.mark.parametrize(
+    ("among", "pairs"),
+    [
+        ("all", [(5, 1), (6, 1), (9, 1), (9, 5)]),
+        ("best", [(9, 1), (9, 5)]),
+        ("best_vs_worst", [(9, 1)]),
+        ("adjacent", [(5, 1)]),
+    ],
+)
+def test_a_margin_is_asked_of_all_pairs_or_of_those_named(among: str, pairs: list[tuple[float, float]]) -> None:
+    strategy = MarginAtLeast.model_validate({"margin": 4.0, "among": among})
+    made = pair(scored_table([("q", [1.0, 5.0, 9.0, 6.0]), ("r", [3.0, 4.0])]), strategy)
+    assert sorted(made.frame.select("score_chosen", "score_rejected").rows()) == pairs
+
+
+def test_ties_are_dropped_and_counted_or_kept_for_relabel_to_mark() -> None:
+    table = scored_table([("b", [3.0, 3.0])])
+    assert pair(table, BestVsWorst()).steps[-1].rejected == {"both completions have the same score": 1}
+    kept = pair(table, BestVsWorst(ties="keep"))
+    assert kept.frame.select("score_chosen", "score_rejected").rows() == [(3.0, 3.0)]
+    assert relabel(kept, RewardAugmented(ties="mark")).frame["view"].to_list() == ["tie"]
 
 
 def test_what_cannot_be_paired_is_counted_with_its_reason() -> None:

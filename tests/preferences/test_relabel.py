@@ -23,7 +23,9 @@ RELABELLED = st.sampled_from(
         RewardAugmented(goals="top"),
         RewardAugmented(contradictions="keep", ties="mark"),
         HighGoalOnly(repeat=2),
+        HighGoalOnly(contradictions="swap", ties="mark"),
         Plain(repeat=2),
+        Plain(repeat=2, ties="mark"),
     ]
 )
 
@@ -242,11 +244,37 @@ def test_a_score_that_is_no_number_never_becomes_a_goal(odd: float) -> None:
         conform(made.frame.with_columns(goal=pl.lit(odd), score_chosen=pl.lit(odd)), GOAL_PAIRS)
 
 
-def test_the_control_trains_on_the_pairs_that_reward_augmentation_uses() -> None:
-    table = pair_table([(9, 1), (2, 8), (None, None)])
-    control, ours = relabel(table, Plain()), relabel(table)
-    assert control.frame["pair_id"].to_list() == ["p0/0", "p2/0"]
-    assert ours.frame["pair_id"].unique().to_list() == ["p0/0"]
+scored_pairs = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=9)
+
+
+@given(
+    scored_pairs,
+    st.sampled_from(["drop", "mark"]),
+    st.sampled_from(["drop", "swap", "keep"]),
+    st.sampled_from([HighGoalOnly, Plain]),
+)
+def test_a_control_trains_on_the_pairs_that_reward_augmentation_uses(
+    pairs: list[tuple[float, float]], ties: str, contradictions: str, control: type[HighGoalOnly | Plain]
+) -> None:
+    same = {"ties": ties, "contradictions": contradictions}
+    table = pair_table(pairs)
+    ours = relabel(table, RewardAugmented.model_validate(same))
+    theirs = relabel(table, control.model_validate({**same, "repeat": 2}))
+    assert theirs.frame["pair_id"].to_list() == ours.frame["pair_id"].to_list()
+    assert (theirs.frame["view"] == "tie").equals(ours.frame["view"] == "tie")
+    assert theirs.rejects.equals(ours.rejects)
+
+
+def test_the_defaults_of_controls_and_reward_augmentation_agree() -> None:
+    for control in (HighGoalOnly(), Plain()):
+        assert (control.ties, control.contradictions) == (RewardAugmented().ties, RewardAugmented().contradictions)
+
+
+def test_binary_pairs_stay_in_the_plain_control() -> None:
+    table = pair_table([(9, 1), (2, 8), (None, None), (5, 5)])
+    assert relabel(table, Plain()).frame["pair_id"].to_list() == ["p0/0", "p2/0"]
+    assert relabel(table, Plain(ties="mark")).frame["pair_id"].to_list() == ["p0/0", "p2/0", "p3/0"]
+    assert relabel(table).frame["pair_id"].unique().to_list() == ["p0/0"]
 
 
 def test_rejects_of_a_grid_name_the_file() -> None:

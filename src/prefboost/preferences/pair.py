@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal, Protocol
 
 import polars as pl
@@ -46,6 +47,10 @@ class PairStrategy(Protocol):
 
 class _Pairing(Settings):
     cap: int | None = Field(None, ge=1, description="Most pairs a prompt may give; those of widest margin stay first.")
+    ties: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Pairs of equal scores: drop, or keep for relabel to mark; those read as pairs are left to relabel.",
+    )
 
 
 class BestVsRandom(_Pairing):
@@ -103,14 +108,18 @@ class Adjacent(_Pairing):
 
 
 class MarginAtLeast(_Pairing):
-    """Every two completions whose scores differ by at least a margin."""
+    """Pairs of completions whose scores differ by at least a margin: all of them, or those of another strategy."""
 
     kind: Literal["margin_at_least"] = Field("margin_at_least", description="The strategy's name in recipes.")
     margin: float = Field(1.0, gt=0, description="Least difference of the two scores, in score units.")
+    among: Literal["all", "best", "best_vs_worst", "adjacent"] = Field(
+        "all",
+        description="Which pairs are looked at: all, the best against every other, or as their names say.",
+    )
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
         """See `PairStrategy`."""
-        pairs = AllPairs().edges(ranked)
+        pairs = AMONG[self.among](ranked)
         scores = ranked.select("at", "score")
         wide = pairs.join(scores, left_on="better", right_on="at").join(
             scores, left_on="worse", right_on="at", suffix="_worse"
@@ -119,6 +128,18 @@ class MarginAtLeast(_Pairing):
             "prompt_id", "better", "worse"
         )
 
+
+def _best_vs_others(ranked: pl.DataFrame) -> pl.DataFrame:
+    return _join(_best(ranked), ranked.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
+
+
+AMONG: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "all": AllPairs().edges,
+    "best": _best_vs_others,
+    "best_vs_worst": BestVsWorst().edges,
+    "adjacent": Adjacent().edges,
+}
+"""The pairs that `MarginAtLeast` looks among."""
 
 PAIR_STRATEGIES: dict[str, type[Settings]] = {
     "best_vs_random": BestVsRandom,
@@ -167,7 +188,8 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     ranked = _ranked(frame)
     edges = strategy.edges(ranked)
     pairs = _gather(frame, edges)
-    tied = (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
+    dropped = getattr(strategy, "ties", "drop") == "drop"
+    tied = (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False) & dropped
     pairs, ties = reject_where(
         pairs, tied, stage="pair", reason="both completions have the same score", path=table.path,
         found=pl.col("score_chosen"),

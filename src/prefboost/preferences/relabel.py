@@ -86,9 +86,7 @@ class RewardAugmented(Settings):
             parts = [_under_goal(pairs, goal, self.goals, path) for goal in asked]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
             return _interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
-        own = _own_views(pairs)
-        tied = pl.col("score_chosen") == pl.col("score_rejected")
-        kept, ties = _without_ties(own, tied, self.ties, path, found=pl.col("score_chosen"))
+        kept, ties = _without_ties(_own_views(pairs), _tied(), self.ties, path, found=pl.col("score_chosen"))
         return _interleave(pairs, kept), pl.concat([rejects, ties])
 
     def _aspect_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -120,27 +118,35 @@ class RewardAugmented(Settings):
         return _interleave(pairs, kept), pl.concat([masked, against, ties])
 
 
-class HighGoalOnly(Settings):
-    """Control: the chosen completion's score is shown as the goal, and nothing is ever flipped."""
+class _Control(Settings):
+    """What the controls share: the pairs that reward augmentation drops are dropped, so that a comparison is fair."""
 
-    kind: Literal["high_goal_only"] = Field("high_goal_only", description="The relabelling's name in recipes.")
     repeat: int = Field(1, ge=1, description="Copies of every pair; 2 gives as many rows as reward augmentation.")
-
-    def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`."""
-        pairs, rejects = _consistent(pairs, path, "drop")
-        copies = [_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
-        return _interleave(pairs, copies), rejects
-
-
-class Plain(Settings):
-    """Control: the pairs as they are, without a goal: plain preference training through the same path."""
-
-    kind: Literal["plain"] = Field("plain", description="The relabelling's name in recipes.")
-    repeat: int = Field(1, ge=1, description="Copies of every pair; 2 gives as many rows as reward augmentation.")
+    ties: Literal["drop", "mark"] = Field(
+        "drop", description="As in reward augmentation, so that both train on the same pairs; a marked tie is one row."
+    )
     contradictions: Literal["drop", "swap", "keep"] = Field(
         "drop", description="As in reward augmentation, so that both train on the same pairs; binary pairs always stay."
     )
+
+
+class HighGoalOnly(_Control):
+    """Control: the chosen completion's score is shown as the goal, and nothing is ever flipped."""
+
+    kind: Literal["high_goal_only"] = Field("high_goal_only", description="The relabelling's name in recipes.")
+
+    def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """See `Relabelling`."""
+        pairs, rejects = _consistent(pairs, path, self.contradictions)
+        copies = [_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
+        kept, ties = _without_ties(copies, _tied(), self.ties, path, found=pl.col("score_chosen"))
+        return _interleave(pairs, kept), pl.concat([rejects, ties])
+
+
+class Plain(_Control):
+    """Control: the pairs as they are, without a goal: plain preference training through the same path."""
+
+    kind: Literal["plain"] = Field("plain", description="The relabelling's name in recipes.")
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
@@ -149,7 +155,8 @@ class Plain(Settings):
         copies = [
             _name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
         ]
-        return _interleave(pairs, copies), rejects
+        kept, ties = _without_ties(copies, _tied(), self.ties, path, found=pl.col("score_chosen"))
+        return _interleave(pairs, kept), pl.concat([rejects, ties])
 
 
 RELABELLINGS: dict[str, type[Settings]] = {
@@ -207,6 +214,11 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
         notes=notes,
     )
     return table.then(GOAL_PAIRS, views, step, rejects=rejects)
+
+
+def _tied() -> pl.Expr:
+    """Whether both scores are known and equal; never null."""
+    return (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
 
 
 def _against() -> pl.Expr:
