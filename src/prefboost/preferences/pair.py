@@ -49,7 +49,7 @@ class _Pairing(Settings):
     cap: int | None = Field(None, ge=1, description="Most pairs a prompt may give; those of widest margin stay first.")
     ties: Literal["drop", "keep"] = Field(
         "drop",
-        description="Pairs of equal scores: drop, or keep for relabel to mark; those read as pairs are left to relabel.",
+        description="Pairs of equal scores: drop them, or keep them for relabel to mark; those read as pairs stay.",
     )
 
 
