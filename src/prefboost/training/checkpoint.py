@@ -6,7 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from prefboost.chat import Place, SayGoal
 from prefboost.training.chat_template import rewrite_template
 
-__all__ = ["Provenance", "fingerprint", "last_complete", "mark_complete", "save_policy", "speak_goal"]
+__all__ = [
+    "Provenance",
+    "fingerprint",
+    "last_complete",
+    "mark_complete",
+    "save_policy",
+    "save_reward_model",
+    "speak_goal",
+]
 
 _MARK = "complete.json"
 _LIBRARIES = ("prefboost", "torch", "transformers", "trl", "accelerate", "peft")
@@ -106,29 +115,63 @@ def save_policy(model: Any, tokenizer: Any, provenance: Provenance, folder: Path
         folder: appears under its name only when it is complete; an earlier one is replaced.
         merge: for models with adapters.
     """
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(unfinished / "adapter" if merge else unfinished)
-        model = model.merge_and_unload() if merge else None
-    if model is not None:
-        model.save_pretrained(unfinished)
-    speak_goal(tokenizer, provenance)
-    tokenizer.save_pretrained(unfinished)
-    facts = provenance.as_json()
-    (unfinished / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (unfinished / "README.md").write_text(_model_card(facts), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    with _appears_whole(folder) as unfinished:
+        _save_weights(model, unfinished, merge=merge)
+        speak_goal(tokenizer, provenance)
+        tokenizer.save_pretrained(unfinished)
+        _write_facts(provenance.as_json(), "model_card.md", unfinished)
     return folder
 
 
-def _model_card(facts: Mapping[str, Any]) -> str:
+def save_reward_model(
+    model: Any, tokenizer: Any, facts: Mapping[str, Any], folder: Path, *, merge: bool = True
+) -> Path:
+    """Write the folder of a reward model: safetensors, tokenizer, prefboost.json, model card.
+
+    Args:
+        model: unwrapped; adapters are merged and saved besides in ``adapter/``, or, with ``merge=False``, saved alone.
+        tokenizer: of the model.
+        facts: settings (``train_reward``), ``heads``, ``data`` and ``metrics``.
+        folder: appears under its name only when it is complete; an earlier one is replaced.
+        merge: for models with adapters.
+    """
+    with _appears_whole(folder) as unfinished:
+        _save_weights(model, unfinished, merge=merge)
+        tokenizer.save_pretrained(unfinished)
+        versions = {name: _version(name) for name in _LIBRARIES}
+        _write_facts({**facts, "versions": versions}, "reward_card.md", unfinished)
+    return folder
+
+
+def _save_weights(model: Any, folder: Path, *, merge: bool) -> None:
+    if hasattr(model, "merge_and_unload"):
+        model.save_pretrained(folder / "adapter" if merge else folder)
+        model = model.merge_and_unload() if merge else None
+    if model is not None:
+        model.save_pretrained(folder)
+
+
+@contextmanager
+def _appears_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its name when it is complete."""
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    yield unfinished
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
+    (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(card, facts), encoding="utf-8")
+
+
+def _card(name: str, facts: Mapping[str, Any]) -> str:
     pages = Environment(
         loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return pages.get_template("model_card.md").render(**facts)
+    return pages.get_template(name).render(**facts)
 
 
 def _plain(scale: Any) -> Any:

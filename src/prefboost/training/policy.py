@@ -23,6 +23,7 @@ __all__ = [
     "load_model",
     "load_policy",
     "load_tokenizer",
+    "template_text",
 ]
 
 
@@ -59,7 +60,7 @@ def load_tokenizer(settings: Train) -> Any:
         ),
     )
     if settings.chat_template is not None:
-        tokenizer.chat_template = _template_text(settings.chat_template)
+        tokenizer.chat_template = template_text(settings.chat_template)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -128,7 +129,12 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
         )
 
 
-def _template_text(template: str) -> str:
+def template_text(template: str) -> str:
+    """A chat template given as Jinja text, or as the file that holds it.
+
+    Raises:
+        ModelError: it is neither.
+    """
     if "{" in template or "\n" in template:
         return template
     path = Path(template)

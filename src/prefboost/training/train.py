@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import time
@@ -16,8 +15,9 @@ import pyarrow.compute as pc
 
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import MissingExtra, MissingScores, ModelError, RunError
+from prefboost.errors import MissingScores, ModelError
 from prefboost.settings import kind_of
+from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
 from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from prefboost.training.units import Plan
 
 __all__ = ["TrainReport", "train"]
-
-MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
 
 
 @dataclass(frozen=True)
@@ -88,13 +86,13 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
         ModelError: the model or its chat template cannot be used.
         DataError: no usable pair is left.
     """
-    _check_installed()
+    check_installed()
     started = time.monotonic()
     say = say if say is None or _says_goals(pairs) else None
     identity = _identity(pairs, eval_pairs, settings, say)
-    finished = _begin(out, identity)
+    finished = begin(out, identity)
     if finished is not None:
-        return finished
+        return TrainReport(**finished)
     from transformers.utils.logging import disable_progress_bar
 
     from prefboost.training.policy import load_policy
@@ -107,7 +105,7 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     provenance = _provenance(settings, identity, tokenised, (say, place, scales), pairs)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
-    metrics = _last_metrics(trainer, out)
+    metrics = last_metrics(out)
     report = TrainReport(
         model=str(out / MODEL),
         steps=trainer.state.global_step,
@@ -124,14 +122,6 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     return report
 
 
-def _check_installed() -> None:
-    import importlib.util
-
-    for library in ("torch", "transformers", "trl", "accelerate", "peft"):
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtra(library, "train")
-
-
 def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say: SayGoal | None) -> dict[str, Any]:
     from prefboost.training.checkpoint import fingerprint
 
@@ -141,36 +131,6 @@ def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say
         "eval_data": None if eval_pairs is None else fingerprint(eval_pairs),
         "say": None if say is None else say.model_dump(mode="json"),
     }
-
-
-def _begin(out: Path, identity: Mapping[str, Any]) -> TrainReport | None:
-    """Claim the folder for this run; returns the report if it has been finished before.
-
-    Raises:
-        RunError: the folder belongs to a run with other settings or data.
-    """
-    begun = out / BEGUN
-    if begun.exists():
-        earlier = json.loads(begun.read_text(encoding="utf-8"))
-        changed = [key for key in identity if earlier.get(key) != identity[key]]
-        if changed:
-            raise RunError(
-                f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
-                remedy="choose another folder, or delete this one",
-            )
-        if (out / REPORT).exists() and (out / MODEL).is_dir():
-            return TrainReport(**json.loads((out / REPORT).read_text(encoding="utf-8")))
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = begun.with_suffix(f".{os.getpid()}.unfinished")
-    unfinished.write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(begun)
-    return None
-
-
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    before, after = earlier.get("train") or {}, now["train"]
-    found = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
-    return f" ({'; '.join(found[:5])})" if found else ""
 
 
 def _prepare(
@@ -325,16 +285,6 @@ def _run(trainer: PreferenceTrainer, out: Path) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _last_metrics(trainer: PreferenceTrainer, out: Path) -> dict[str, float]:
-    """The last numbers of every kind."""
-    from prefboost.training.callbacks import read_log
-
-    found: dict[str, float] = {}
-    for line in read_log(out / LOG):
-        found |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
-    return found
-
-
 def _tokens(units: Any) -> int:
     table = units.data.table
     count = {name: _flat_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
@@ -358,13 +308,4 @@ def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, 
         (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-    if trainer.accelerator.num_processes > 1:
-        atexit.register(_leave_group)
-
-
-def _leave_group() -> None:
-    """Part in order: a process that just ends while another still talks to it may abort."""
-    import torch.distributed as group
-
-    if group.is_initialized():
-        group.destroy_process_group()
+    part_in_order(trainer.accelerator.num_processes)

@@ -1,0 +1,321 @@
+"""Reward models: whole texts in, a number (or one an aspect) out, read at the text's last token.
+
+Any sequence-classification model of transformers. Texts that begin alike (completions of one prompt) are computed as
+one stream without padding, their common beginning once; where the architecture cannot do that, they are padded. Both
+give what the model's own forward gives.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.engines.packaged import model_folder
+from prefboost.engines.weights import NumberType, load_tokenizer
+from prefboost.errors import ModelError
+from prefboost.losses.completion_logps import batches_by_length, pad_sequences
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prefboost.packing import Packed
+
+__all__ = ["RewardModel", "enable_packed_rewards", "load_reward_model", "rewards_of", "text_ids", "text_tensors"]
+
+OVERALL = "overall"
+"""Name of the head of a model that has but one."""
+
+_FAILS = (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError)
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A sequence-classification model and how it is run.
+
+    Args:
+        model: of transformers; on its device.
+        tokenizer: with a chat template.
+        unpacked: why texts are padded, in a sentence; empty where they are packed.
+        output: field of the model's output that holds the rewards.
+    """
+
+    model: Any
+    tokenizer: Any
+    unpacked: str = ""
+    output: str = "logits"
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts are computed as one stream."""
+        return not self.unpacked
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """What each number stands for: ``overall``, or the names that the checkpoint gives its heads."""
+        config = self.model.config
+        return (OVERALL,) if config.num_labels == 1 else tuple(config.id2label[at] for at in range(config.num_labels))
+
+    @property
+    def pad_id(self) -> int:
+        """The token that texts are padded with."""
+        return int(self.model.config.get_text_config().pad_token_id)
+
+
+def load_reward_model(
+    name: str,
+    dtype: NumberType = "auto",
+    *,
+    heads: Sequence[str] | None = None,
+    chat_template: str | None = None,
+    **options: Any,
+) -> RewardModel:
+    """A reward model in evaluation mode, on the CPU, its packing not tried yet (`enable_packed_rewards`).
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``: a reward model, or with ``heads`` any model to train one from.
+        dtype: number type of the weights; ``auto`` keeps that of the checkpoint.
+        heads: names of the heads of a model to be trained; a head that the checkpoint lacks is drawn at random.
+        chat_template: Jinja text instead of the tokenizer's own.
+        options: revision, trust_remote_code, attn_implementation.
+
+    Raises:
+        ModelError: there is no such model, it is no reward model, or its weights are not safetensors.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    places = {name: options[name] for name in ("revision", "trust_remote_code") if options.get(name) is not None}
+    tokenizer = load_tokenizer(name, **places)
+    tokenizer.padding_side = "right"
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    named = {} if heads is None else {"num_labels": len(heads), "id2label": dict(enumerate(heads)), "label2id": {
+        head: at for at, head in enumerate(heads)}}  # fmt: skip
+    settings = {key: value for key, value in {**options, **named}.items() if value is not None}
+    with _quiet():
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                model_folder(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelError(
+                f"cannot load the reward model {name!r}: {_first_line(error)}",
+                remedy="give a folder with config.json and safetensors weights, or a hub id you may read",
+            ) from error
+    if heads is None and report["missing_keys"]:
+        raise ModelError(
+            f"{name} is no reward model: its checkpoint lacks {', '.join(sorted(report['missing_keys'])[:3])}",
+            remedy="train one with `prefboost train-reward`, or name a model made for sequence classification",
+        )
+    text = model.config.get_text_config()
+    if text.pad_token_id is None:
+        text.pad_token_id = tokenizer.pad_token_id
+    return RewardModel(model.eval(), tokenizer, unpacked="packing was not tried")
+
+
+def text_ids(encoder: ChatEncoder, prompt: Sequence[Any], completion: Sequence[Any], pad_id: int) -> list[int]:
+    """Token ids of a prompt and its completion, as the chat template writes a whole conversation.
+
+    Sequence-classification models read the last token that is not padding; trailing tokens that are the padding token
+    too are left out, so that the last one is that token in a packed stream as well.
+    """
+    ids = encoder.encode([encoder.whole_text(prompt, completion)])[0]
+    end = len(ids)
+    while end and ids[end - 1] == pad_id:
+        end -= 1
+    return ids[:end]
+
+
+def text_tensors(model: RewardModel, texts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """What the model is called with for S texts: a packed stream, or padded ids and their mask."""
+    from prefboost.packing import pack
+
+    nothing: list[tuple[int, ...]] = [()] * len(texts)
+    if model.packs:
+        return {"texts": pack(texts, nothing)}
+    padded = pad_sequences(texts, nothing, model.pad_id)
+    return {name: padded[name] for name in ("input_ids", "attention_mask")}
+
+
+def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = None) -> Tensor:
+    """Rewards of texts, with a gradient where gradients are on.
+
+    Args:
+        model: how it is run.
+        tensors: of `text_tensors`, on the model's device.
+        called: the model inside its wrappers (DDP, adapters), where there are any.
+
+    Returns:
+        [S, H], float32 (float64 for float64 models).
+    """
+    import torch
+
+    run = model.model if called is None else called
+    if "texts" in tensors:
+        found = run(texts=tensors["texts"])
+    else:
+        more = {"use_cache": False} if _takes_cache(model.model) else {}
+        output = run(**tensors, **more)
+        found = getattr(output, model.output, None)
+        if found is None:
+            raise ModelError(
+                f"{type(model.model).__name__} gives no output {model.output!r}; it has {', '.join(output.keys())}",
+                remedy="name the field with the rewards: output: logits",
+            )
+    rewards: Tensor = found.reshape(len(found), -1)
+    return rewards if rewards.dtype == torch.float64 else rewards.float()
+
+
+def enable_packed_rewards(found: RewardModel) -> RewardModel:
+    """Run the model over packed streams if it gives the same rewards there as over padded texts (tried, not guessed).
+
+    ``model(texts=Packed)`` then returns rewards [S, H], through the model's own forward.
+    """
+    from dataclasses import replace
+
+    from prefboost.packing import enable_packing
+
+    model = found.model
+    if found.output != "logits" or getattr(model, "score", None) is None:
+        return replace(found, unpacked=f"{type(model).__name__} has no linear head named score over its last token")
+    before = model.config._attn_implementation
+    reason = ""
+    _patch(model)
+    for dense in (False, True):
+        try:
+            with _quiet():
+                enable_packing(model, dense=dense)
+            if _difference(found) < 1.0:
+                return replace(found, unpacked="")
+            reason = f"{type(model).__name__} gives other rewards over a packed stream than over padded texts"
+        except _FAILS as error:
+            reason = f"{type(model).__name__} cannot be run over a packed stream: {_first_line(error)}"
+        with _quiet():
+            model.set_attn_implementation(before)
+    return replace(found, unpacked=reason)
+
+
+def stream_batches(
+    model: RewardModel, units: Sequence[Sequence[Sequence[int]]], max_tokens: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Batches of texts within a budget of computed tokens; texts of a unit stay together where they fit.
+
+    Args:
+        model: packed or padded.
+        units: texts that begin alike (completions of a prompt).
+        max_tokens: a single text may have more.
+
+    Yields:
+        (unit, text) of each text.
+    """
+    from prefboost.packing import stream_length
+
+    if not model.packs:
+        places = [(unit, at) for unit, texts in enumerate(units) for at in range(len(texts))]
+        lengths = [len(units[unit][at]) for unit, at in places]
+        yield from ([places[index] for index in batch] for batch in batches_by_length(lengths, max_tokens))
+        return
+    batch: list[tuple[int, int]] = []
+    used = 0
+    for unit, texts in enumerate(units):
+        cost = stream_length(texts, [()] * len(texts))
+        parts = [list(range(len(texts)))] if cost <= max_tokens else [[at] for at in range(len(texts))]
+        for part in parts:
+            more = cost if len(part) > 1 else len(texts[part[0]])
+            if batch and used + more > max_tokens:
+                yield batch
+                batch, used = [], 0
+            batch += [(unit, at) for at in part]
+            used += more
+    if batch:
+        yield batch
+
+
+def _patch(model: Any) -> None:
+    original = model.forward
+
+    @wraps(original)
+    def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
+        return original(*args, **kwargs) if texts is None else _packed_rewards(model, texts)
+
+    model.forward = forward
+
+
+def _packed_rewards(model: Any, texts: Packed) -> Tensor:
+    import torch
+
+    from prefboost.packing import packed_ends
+
+    hidden = packed_ends(model, texts)
+    with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
+        found: Tensor = model.score(hidden.to(next(model.score.parameters()).dtype))
+    return found
+
+
+def _difference(found: RewardModel) -> float:
+    """The largest difference of packed and padded rewards, in units of what is tolerated."""
+    from dataclasses import replace
+
+    import torch
+
+    model = found.model
+    parameter = next(model.parameters())
+    texts = _example(int(model.config.get_text_config().vocab_size), found.pad_id)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            packed, padded = (
+                rewards_of(way, _moved(text_tensors(way, texts), parameter.device)).double()
+                for way in (replace(found, unpacked=""), replace(found, unpacked="for comparison"))
+            )
+    finally:
+        model.train(was_training)
+    tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(parameter.dtype, 0.05)
+    return float(((packed - padded).abs() / (tolerance * (1 + padded.abs()))).max())
+
+
+def _moved(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _example(vocabulary: int, pad_id: int) -> list[list[int]]:
+    """Texts with a common beginning."""
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+
+    def tokens(count: int) -> list[int]:
+        drawn = torch.randint(0, vocabulary, (4 * count,), generator=draw).tolist()
+        return [token for token in drawn if token != pad_id][:count]
+
+    common = tokens(20)
+    return [common + tokens(7), common + tokens(3), tokens(9), common + tokens(30)]
+
+
+def _takes_cache(model: Any) -> bool:
+    return "use_cache" in inspect.signature(type(model).forward).parameters
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no remarks on heads that are about to be trained."""
+    from transformers.utils import logging
+
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,123 @@
+"""Losses of reward models: rewards of whole texts against who won (Bradley-Terry) or against scores (regression)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from prefboost.losses.terms import logistic
+from prefboost.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["REWARD_LOSSES", "BradleyTerry", "Judged", "Regression", "RewardLoss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """T texts as a reward model sees them, and what the data say of them: P pairs, H scores a text.
+
+    Args:
+        rewards: [T, H], one column a head of the model.
+        chosen: [P], which text is the preferred one of each pair.
+        rejected: [P], which is the other.
+        gap: [P], score of chosen minus score of rejected; NaN where the data have none.
+        labels: [T, H], scores; NaN where a text is not rated.
+    """
+
+    rewards: Tensor
+    chosen: Tensor
+    rejected: Tensor
+    gap: Tensor
+    labels: Tensor
+
+
+@runtime_checkable
+class RewardLoss(Protocol):
+    """A loss of reward models: frozen settings that can be called."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in recipes."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether it has one item a pair; otherwise it has one a text, and needs scores."""
+
+    @property
+    def needs_gap(self) -> bool:
+        """Whether the scores of both sides of a pair must be known."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that the model gets: ``overall``, or names of aspects."""
+
+    def __call__(self, batch: Judged) -> Tensor:
+        """Losses, one an item: [P] where it compares, else [T]; to be averaged over items."""
+
+
+class BradleyTerry(Settings):
+    """The likelihood of the preferences (Bradley and Terry 1952; arXiv 2203.02155, eq. 1): -log sigmoid(r_w - r_l)."""
+
+    compares: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("overall",)
+
+    kind: Literal["bradley_terry"] = Field("bradley_terry", description="Likelihood of the preferences.")
+    gap: Literal["ignore", "margin", "weight"] = Field(
+        "ignore",
+        description="What the gap of the scores does: nothing; margin: subtracted from r_w - r_l (arXiv 2307.09288, "
+        "section 3.2.2); weight: multiplies the loss (arXiv 2410.01257).",
+    )
+    gap_scale: float = Field(1.0, gt=0, description="The gap of the scores is multiplied by this first.")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Assumed share of wrong labels.")
+    center_rewards_coefficient: float = Field(
+        0.0, ge=0, description="Weight of (r_w + r_l)^2, which keeps rewards around 0 (arXiv 2312.09244)."
+    )
+
+    @property
+    def needs_gap(self) -> bool:
+        """Whether scores are used."""
+        return self.gap != "ignore"
+
+    def __call__(self, batch: Judged) -> Tensor:
+        """Losses [P], nats; TRL's RewardTrainer has the mean of the same."""
+        rewards = batch.rewards[:, 0]
+        chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
+        gap = self.gap_scale * batch.gap.to(rewards)
+        difference = chosen - rejected
+        losses = logistic(difference - gap if self.gap == "margin" else difference, self.label_smoothing)
+        losses = losses * gap if self.gap == "weight" else losses
+        if not self.center_rewards_coefficient:
+            return losses
+        return losses + self.center_rewards_coefficient * (chosen + rejected) ** 2
+
+
+class Regression(Settings):
+    """The squared distance of each head from the score it stands for; absent scores play no part (arXiv 2406.12845)."""
+
+    compares: ClassVar[bool] = False
+    needs_gap: ClassVar[bool] = False
+
+    kind: Literal["regression"] = Field("regression", description="Squared distance from the scores.")
+    aspects: tuple[str, ...] = Field(
+        (), description="Aspects that get a head each, in this order; overall is the score itself. None: overall alone."
+    )
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """One head an aspect."""
+        return self.aspects or ("overall",)
+
+    def __call__(self, batch: Judged) -> Tensor:
+        """Losses [T]: the mean over a text's known scores; 0 for a text without any."""
+        known = batch.labels.isfinite()
+        wanted = batch.labels.nan_to_num(0.0).to(batch.rewards)
+        squares = (batch.rewards - wanted).where(known, 0.0) ** 2
+        return squares.sum(1) / known.sum(1).clamp(min=1)
+
+
+REWARD_LOSSES: dict[str, type[Settings]] = {"bradley_terry": BradleyTerry, "regression": Regression}
+"""Built-in losses of reward models, kind -> settings."""

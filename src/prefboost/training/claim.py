@@ -1,0 +1,87 @@
+"""The run folder of a training: claimed by one set of settings and data, finished once, taken up after a kill."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefboost.errors import MissingExtra, RunError
+
+__all__ = ["BEGUN", "LOG", "MODEL", "REPORT", "begin", "check_installed", "last_metrics", "part_in_order"]
+
+MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
+"""Names in a run folder: the trained model, a line a step, what was done, what was asked for."""
+
+
+def check_installed() -> None:
+    """Whether everything that training imports is there.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    for library in ("torch", "transformers", "trl", "accelerate", "peft"):
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtra(library, "train")
+
+
+def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Claim the folder for this run; returns the report if it has been finished before.
+
+    Args:
+        out: the folder; made where it is missing.
+        identity: settings (under ``train``) and fingerprints of the data, as JSON values.
+
+    Raises:
+        RunError: the folder belongs to a run with other settings or data.
+    """
+    begun = out / BEGUN
+    if begun.exists():
+        earlier = json.loads(begun.read_text(encoding="utf-8"))
+        changed = [key for key in identity if earlier.get(key) != identity[key]]
+        if changed:
+            raise RunError(
+                f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
+                remedy="choose another folder, or delete this one",
+            )
+        if (out / REPORT).exists() and (out / MODEL).is_dir():
+            report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
+            return report
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = begun.with_suffix(f".{os.getpid()}.unfinished")
+    unfinished.write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(begun)
+    return None
+
+
+def last_metrics(out: Path) -> dict[str, float]:
+    """The last number of every metric in a run's log."""
+    from prefboost.training.callbacks import read_log
+
+    found: dict[str, float] = {}
+    for line in read_log(out / LOG):
+        found |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
+    return found
+
+
+def part_in_order(processes: int) -> None:
+    """At exit, leave the group of processes together: one that just ends while another talks to it may abort."""
+    if processes > 1:
+        atexit.register(_leave_group)
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    before, after = earlier.get("train") or {}, now["train"]
+    found = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
+    return f" ({'; '.join(found[:5])})" if found else ""
+
+
+def _leave_group() -> None:
+    import torch.distributed as group
+
+    if group.is_initialized():
+        group.destroy_process_group()

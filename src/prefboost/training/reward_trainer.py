@@ -1,0 +1,219 @@
+"""The trainer of reward models: all texts of a unit in one stream, the loss on the reward at each text's last token."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainingArguments
+
+from prefboost.engines.reward_model import RewardModel, rewards_of, text_tensors
+from prefboost.errors import RunError
+from prefboost.losses.judged import Judged
+from prefboost.training.checkpoint import mark_complete
+from prefboost.training.reward_settings import TrainReward
+from prefboost.training.units import Plan, UnitSampler
+
+__all__ = ["RewardCollator", "RewardTrainer", "configure"]
+
+
+class RewardCollator:
+    """Collates units; the texts of all of them make one stream (or are padded).
+
+    Args:
+        model: how it is run.
+        compares: whether the items of a batch are pairs; otherwise texts.
+
+    Returns (on call):
+        ``chosen``, ``rejected`` [P], ``gap`` [P] and ``labels`` [T, H] (float64, NaN where unknown), ``items``, ``ids``
+        (of rows), and what `text_tensors` makes of the T texts.
+    """
+
+    def __init__(self, model: RewardModel, *, compares: bool) -> None:
+        self.model = model
+        self.compares = compares
+
+    def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One batch."""
+        texts = [ids for unit in units for ids in unit["texts"]]
+        firsts = [0]
+        for unit in units:
+            firsts.append(firsts[-1] + len(unit["texts"]))
+        numbers = {
+            side: [first + at for unit, first in zip(units, firsts, strict=False) for at in unit[side]]
+            for side in ("chosen", "rejected")
+        }
+        labels = [own for unit in units for own in unit["labels"]]
+        return {
+            **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
+            "gap": _numbers([gap for unit in units for gap in unit["gap"]]),
+            "labels": torch.stack([_numbers(own) for own in labels]),
+            "items": len(numbers["chosen"]) if self.compares else len(texts),
+            "ids": [name for unit in units for name in unit["ids"]],
+            **text_tensors(self.model, texts),
+        }
+
+
+class RewardTrainer(Trainer):
+    """Trains a reward model on units.
+
+    Args:
+        found: the model and how it is run.
+        trained: the model as it is trained: the same, or with adapters around it.
+        data: units to train on, and to evaluate on (may be None).
+        settings: of the training.
+        options: further arguments of transformers' Trainer (args, callbacks).
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        found: RewardModel,
+        trained: Any,
+        data: tuple[Dataset, Dataset | None],
+        settings: TrainReward,
+        **options: Any,
+    ) -> None:
+        self.found = found
+        self.settings = settings
+        self._watched: dict[str, dict[str, list[float]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        super().__init__(
+            model=trained,
+            data_collator=RewardCollator(found, compares=settings.loss.compares),
+            train_dataset=data[0],
+            eval_dataset=data[1],
+            processing_class=found.tokenizer,
+            **options,
+        )
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Sum of the losses over the optimiser step's items divided by their number; in evaluation the mean.
+
+        Raises:
+            RunError: a loss is not finite; names rows.
+        """
+        if return_outputs:
+            raise NotImplementedError("rewards are not collected; set prediction_loss_only=True")
+        judged = self._judged(model, inputs)
+        losses = self.settings.loss(judged)
+        if not bool(losses.isfinite().all()):
+            raise RunError(
+                f"the loss is {losses[~losses.isfinite()][0].item()} at step {self.state.global_step + 1}; the rows "
+                f"are {', '.join(inputs['ids'][:8])}",
+                remedy="look at these rows; lower learning_rate, use precision: fp32, or resume from a checkpoint",
+            )
+        self._watch(judged)
+        if num_items_in_batch is None:
+            return losses.mean()
+        return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
+        """The loss alone."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the averages over all processes of what was watched."""
+        mode = "train" if self.model.training else "eval"
+        mine, shares = self._watched[mode], [dict(self._watched[mode])]
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            shares = gather_object(shares)
+        for name in {name for share in shares for name in share}:
+            numbers = [number for share in shares for number in share.get(name, [])]
+            logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
+        mine.clear()
+        super().log(logs, start_time)
+
+    def _judged(self, model: Any, inputs: Mapping[str, Any]) -> Judged:
+        texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
+        moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
+        rewards = rewards_of(self.found, moved, model)
+        named = {name: inputs[name].to(rewards.device) for name in ("chosen", "rejected", "gap", "labels")}
+        return Judged(rewards=rewards, **named)
+
+    def _watch(self, judged: Judged) -> None:
+        watched = self._watched["train" if self.model.training else "eval"]
+        with torch.no_grad():
+            overall = judged.rewards.double()[:, 0]
+            chosen, rejected = overall[judged.chosen], overall[judged.rejected]
+            watched["rewards/mean"] += overall.tolist()
+            watched["rewards/margins"] += (chosen - rejected).tolist()
+            watched["rewards/accuracies"] += (chosen > rejected).double().tolist()
+            for at, head in enumerate(self.settings.loss.heads if not self.settings.loss.compares else ()):
+                label = judged.labels[:, at]
+                known = label.isfinite()
+                distance = (judged.rewards[:, at].double() - label)[known].abs()
+                watched[f"distance/{head}"] += distance.tolist()
+        for name in [name for name, numbers in watched.items() if not numbers]:
+            del watched[name]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        def epoch() -> int:
+            return int(round(self.state.epoch or 0.0, 6))
+
+        return UnitSampler(len(self.train_dataset), self.settings.seed, epoch)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+        items = torch.tensor(sum(batch["items"] for batch in batch_samples), device=device)
+        total: torch.Tensor = self.accelerator.gather(items).sum()
+        return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Runs that are over before the first checkpoint write none; a mark says that one is whole."""
+        if self.state.global_step >= self.state.max_steps <= self.args.save_steps:
+            return
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+
+def configure(settings: TrainReward, plan: Plan, folder: Path, *, evaluates: bool) -> TrainingArguments:
+    """Transformers' configuration for our settings."""
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    recompute = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    steps = settings.max_steps or plan.steps
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=plan.micro_batch,
+        per_device_eval_batch_size=plan.micro_batch,
+        gradient_accumulation_steps=plan.accumulation,
+        max_steps=steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=int(settings.warmup_ratio * steps),
+        optim=settings.optimizer,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=settings.precision == "bf16",
+        eval_strategy="steps" if evaluates and settings.eval_every else "no",
+        eval_steps=settings.eval_every,
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        save_total_limit=settings.keep_checkpoints,
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
+        report_to=list(settings.report_to) or "none",
+        seed=settings.seed,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        prediction_loss_only=True,
+        disable_tqdm=True,
+        **{recompute: settings.gradient_checkpointing},
+    )
+
+
+def _numbers(values: Sequence[float | None]) -> torch.Tensor:
+    """Float64, NaN for null."""
+    return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)

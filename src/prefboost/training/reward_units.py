@@ -1,0 +1,190 @@
+"""Preference pairs or scored completions to units of token ids: all texts of a prompt (or pair), each text once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import DataError, MissingScores, Place
+
+__all__ = ["RewardUnits", "Wanted", "reward_units"]
+
+_SIDES = ("chosen", "rejected")
+_ROWS_AT_ONCE = 512
+
+TOO_LONG = "a conversation has more than max_length tokens"
+EQUAL = "the two conversations have equal tokens"
+NO_GAP = "a side of the pair has no score"
+NO_LABEL = "none of the wanted scores is known"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a loss needs of the data.
+
+    Args:
+        heads: what each head stands for: ``overall`` or an aspect.
+        compares: pairs are needed; otherwise scores are.
+        needs_gap: both sides of a pair must have a score.
+        by_prompt: units are prompts; otherwise pairs.
+        max_length: most tokens of a text.
+    """
+
+    heads: tuple[str, ...] = ("overall",)
+    compares: bool = True
+    needs_gap: bool = False
+    by_prompt: bool = True
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class RewardUnits:
+    """Units as token ids.
+
+    Args:
+        units: one row a unit: unit_id, prompt_id, ``texts`` (token ids, different ones), ``chosen`` and ``rejected``
+            (numbers of texts, one a pair), ``gap`` (score of chosen minus that of rejected), ``labels`` (a score a head
+            for every text; null where not rated), ``items`` (pairs, or texts where scores are wanted), ``ids``.
+        rows: rows that went in.
+        dropped: reason -> rows that are not in ``units``.
+    """
+
+    units: pa.Table
+    rows: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Unit:
+    prompt_id: str
+    texts: dict[tuple[int, ...], int] = field(default_factory=dict)
+    labels: list[list[float | None]] = field(default_factory=list)
+    pairs: list[tuple[int, int, float | None]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+    def number_of(self, ids: Sequence[int], labels: list[float | None]) -> int:
+        """Which text of the unit it is; a known text gets the scores that it lacked."""
+        key = tuple(ids)
+        if key not in self.texts:
+            self.texts[key] = len(self.texts)
+            self.labels.append(labels)
+        at = self.texts[key]
+        self.labels[at] = [new if old is None else old for old, new in zip(self.labels[at], labels, strict=True)]
+        return at
+
+
+def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Wanted) -> RewardUnits:
+    """Token ids of everything that a reward model is trained on.
+
+    Args:
+        rows: PreferencePairs, or (where scores are wanted) ScoredCompletions.
+        encoder: of the model's tokenizer.
+        pad_id: the model's padding token, which ends no text.
+        wanted: what the loss needs.
+
+    Returns:
+        the units; rows that cannot be used are counted. Rows that lead to equal tokens are one text.
+
+    Raises:
+        DataError: a column is missing.
+        MissingScores: scores are wanted and there are none.
+        ModelError: the chat template cannot render the messages.
+    """
+    sides = _checked_sides(rows, wanted)
+    units: dict[str, _Unit] = {}
+    dropped: Counter[str] = Counter()
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            texts = [_text(row, side, encoder, pad_id) for side in sides]
+            labels = [_labels(row, side, wanted.heads) for side in sides]
+            reason = _unusable(texts, labels, wanted)
+            if reason:
+                dropped[reason] += 1
+                continue
+            key = row["prompt_id"] if wanted.by_prompt else row.get("pair_id") or row["prompt_id"]
+            unit = units.setdefault(key, _Unit(row["prompt_id"]))
+            numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
+            unit.ids.append(row.get("pair_id") or row.get("completion_id") or row["prompt_id"])
+            if len(numbers) == 2:
+                unit.pairs.append((numbers[0], numbers[1], _gap(row)))
+    return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped))
+
+
+def _checked_sides(rows: pa.Table, wanted: Wanted) -> tuple[str, ...]:
+    """The columns with completions."""
+    names = set(rows.column_names)
+    is_pairs = set(_SIDES) <= names
+    if not is_pairs and (wanted.compares or "completion" not in names):
+        raise DataError(
+            f"a reward model is trained on preference pairs{'' if wanted.compares else ' or scored completions'}, "
+            f"found columns {', '.join(rows.column_names) or 'none'}",
+            remedy="make pairs of scored completions with prefboost.pair, or write loss: regression",
+            place=Place(column="chosen"),
+        )
+    sides = _SIDES if is_pairs else ("completion",)
+    columns = [_score_column(side, head) for head in wanted.heads for side in sides]
+    known = any(name in names and rows[name].null_count < rows.num_rows for name in columns)
+    if (wanted.needs_gap or not wanted.compares) and rows.num_rows and not known:
+        raise MissingScores(
+            f"the loss uses scores, and none of the columns {', '.join(columns)} has any",
+            remedy="score the completions first (prefboost score), or write loss: bradley_terry",
+            place=Place(column=columns[0]),
+        )
+    return sides
+
+
+def _score_column(side: str, head: str) -> str:
+    family = "score" if side == "completion" else f"score_{side}"
+    return family if head == "overall" else f"{family}.{head}"
+
+
+def _text(row: Mapping[str, Any], side: str, encoder: ChatEncoder, pad_id: int) -> list[int]:
+    from prefboost.engines.reward_model import text_ids
+
+    return text_ids(encoder, row["prompt"], row[side], pad_id)
+
+
+def _labels(row: Mapping[str, Any], side: str, heads: Sequence[str]) -> list[float | None]:
+    return [row.get(_score_column(side, head)) for head in heads]
+
+
+def _gap(row: Mapping[str, Any]) -> float | None:
+    chosen, rejected = row.get("score_chosen"), row.get("score_rejected")
+    return None if chosen is None or rejected is None else float(chosen - rejected)
+
+
+def _unusable(texts: Sequence[list[int]], labels: Sequence[list[float | None]], wanted: Wanted) -> str | None:
+    if wanted.max_length and max(map(len, texts)) > wanted.max_length:
+        return TOO_LONG
+    if wanted.compares and texts[0] == texts[1]:
+        return EQUAL
+    if wanted.needs_gap and any(own[0] is None for own in labels):
+        return NO_GAP
+    if not wanted.compares and all(label is None for own in labels for label in own):
+        return NO_LABEL
+    return None
+
+
+def _as_table(units: Mapping[str, _Unit], wanted: Wanted) -> pa.Table:
+    made = list(units.values())
+    texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in made]
+    number, numbers = pa.list_(pa.int32()), pa.list_(pa.list_(pa.int32()))
+    return pa.table(
+        {
+            "unit_id": pa.array(list(units), pa.string()),
+            "prompt_id": pa.array([unit.prompt_id for unit in made], pa.string()),
+            "texts": pa.array(texts, numbers),
+            "chosen": pa.array([[pair[0] for pair in unit.pairs] for unit in made], number),
+            "rejected": pa.array([[pair[1] for pair in unit.pairs] for unit in made], number),
+            "gap": pa.array([[pair[2] for pair in unit.pairs] for unit in made], pa.list_(pa.float64())),
+            "labels": pa.array([unit.labels for unit in made], pa.list_(pa.list_(pa.float64()))),
+            "items": pa.array([len(unit.pairs) if wanted.compares else len(unit.texts) for unit in made], pa.int64()),
+            "ids": pa.array([unit.ids for unit in made], pa.list_(pa.string())),
+        }
+    )

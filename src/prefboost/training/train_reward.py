@@ -1,0 +1,236 @@
+"""`train_reward`: preference pairs or scored completions in, a reward model that others can load out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
+from prefboost.training.reward_settings import TrainReward
+from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
+from prefboost.training.train import TrainReport
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from prefboost.engines.reward_model import RewardModel
+    from prefboost.training.callbacks import Progress
+    from prefboost.training.reward_trainer import RewardTrainer
+    from prefboost.training.units import Plan
+
+__all__ = ["train_reward"]
+
+
+def train_reward(
+    rows: pa.Table,
+    settings: TrainReward,
+    out: Path,
+    *,
+    eval_rows: pa.Table | None = None,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train a reward model. The same call after a kill takes up the work at the last whole checkpoint.
+
+    Args:
+        rows: PreferencePairs, or ScoredCompletions where the loss is a regression, as Arrow.
+        settings: how to train.
+        out: run folder; gets model/, train_log.jsonl, train_report.json, and checkpoints while training.
+        eval_rows: rows to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
+        progress: is told how far it has come.
+
+    Returns:
+        the report; ``pairs`` counts texts where the loss is a regression.
+
+    Raises:
+        RunError: ``out`` holds another run, or a loss is not finite.
+        ModelError: the model or its chat template cannot be used.
+        MissingScores: the loss uses scores and there are none.
+        DataError: no usable row is left.
+    """
+    check_installed()
+    started = time.monotonic()
+    identity = _identity(rows, eval_rows, settings)
+    finished = begin(out, identity)
+    if finished is not None:
+        return TrainReport(**finished)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    found = _model(settings)
+    units, data, plan = _prepare(rows, eval_rows, settings, found)
+    trainer = _trainer(found, data, settings, plan, out, progress)
+    resumed_from = _run(trainer, out)
+    report = TrainReport(
+        model=str(out / MODEL),
+        steps=trainer.state.global_step,
+        units=len(data[0]),
+        pairs=sum(data[0]["items"]),
+        tokens=_tokens(data[0]),
+        seconds=time.monotonic() - started,
+        dropped=units.dropped,
+        metrics=last_metrics(out),
+        resumed_from=resumed_from,
+    )
+    _finish(trainer, identity, report, out)
+    return report
+
+
+def _identity(rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward) -> dict[str, Any]:
+    from prefboost.training.checkpoint import fingerprint
+
+    return {
+        "train": settings.model_dump(mode="json"),
+        "data": fingerprint(rows),
+        "eval_data": None if eval_rows is None else fingerprint(eval_rows),
+    }
+
+
+def _model(settings: TrainReward) -> RewardModel:
+    """The model with its new head, which the seed decides."""
+    from transformers import set_seed
+
+    from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
+    from prefboost.training.policy import template_text
+
+    set_seed(settings.seed)
+    template = settings.chat_template
+    found = load_reward_model(
+        settings.model,
+        "bfloat16" if settings.precision == "pure_bf16" else "float32",
+        heads=settings.loss.heads,
+        chat_template=None if template is None else template_text(template),
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        attn_implementation=settings.attention,
+    )
+    return replace(found, unpacked="packing is off") if settings.packing == "off" else enable_packed_rewards(found)
+
+
+def _prepare(
+    rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward, found: RewardModel
+) -> tuple[RewardUnits, tuple[Dataset, Dataset | None], Plan]:
+    """Token ids, the eval split, and how steps are laid out."""
+    import os
+
+    from datasets import Dataset
+
+    from prefboost.training.units import plan_steps, split_by_prompt
+
+    encoder = ChatEncoder(found.tokenizer)
+    loss = settings.loss
+    wanted = Wanted(loss.heads, loss.compares, loss.needs_gap, settings.unit == "prompt", settings.max_length)
+    made = reward_units(rows, encoder, found.pad_id, wanted)
+    units, aside = made.units, None
+    if eval_rows is not None:
+        aside = reward_units(eval_rows, encoder, found.pad_id, wanted).units
+    elif settings.eval_fraction:
+        units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
+    plan = plan_steps(
+        units.num_rows,
+        pc.sum(units["items"]).as_py() or 0,
+        settings.batch_size,
+        settings.micro_batch,
+        devices=int(os.environ.get("WORLD_SIZE", "1")),
+        epochs=settings.epochs,
+    )
+    return made, (Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
+
+
+def _trainer(
+    found: RewardModel,
+    data: tuple[Dataset, Dataset | None],
+    settings: TrainReward,
+    plan: Plan,
+    out: Path,
+    progress: Progress | None,
+) -> RewardTrainer:
+    from transformers import PrinterCallback
+
+    from prefboost.training.callbacks import JsonLog, StepProgress
+    from prefboost.training.reward_trainer import RewardTrainer, configure
+
+    callbacks: list[Any] = [JsonLog(out / LOG)]
+    if progress is not None:
+        items = sum(data[0]["items"])
+        callbacks.append(
+            StepProgress(progress, plan.units_per_step * items / len(data[0]), _tokens(data[0]) / max(1, items))
+        )
+    trained = found.model if settings.lora is None else _with_adapters(found.model, settings)
+    _without_dropout(trained, keeps="lora_dropout")
+    args = configure(settings, plan, out, evaluates=data[1] is not None)
+    trainer = RewardTrainer(found, trained, data, settings, args=args, callbacks=callbacks)
+    trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
+    return trainer
+
+
+def _with_adapters(model: Any, settings: TrainReward) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = settings.lora
+    assert lora is not None
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        ),
+    )
+    if settings.gradient_checkpointing:
+        adapted.enable_input_require_grads()
+    return adapted
+
+
+def _without_dropout(model: Any, keeps: str) -> None:
+    import torch
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and keeps not in name:
+            module.p = 0.0
+
+
+def _run(trainer: RewardTrainer, out: Path) -> int:
+    """Train to the end; returns the step at which a resumed run began."""
+    from prefboost.training.checkpoint import last_complete
+
+    with trainer.accelerator.main_process_first():
+        checkpoint = last_complete(out / "checkpoints")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
+        trainer.evaluate()
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _tokens(units: Dataset) -> int:
+    return int(pc.sum(pc.list_value_length(pc.list_flatten(units.data.table["texts"]))).as_py() or 0)
+
+
+def _finish(trainer: RewardTrainer, identity: Mapping[str, Any], report: TrainReport, out: Path) -> None:
+    """Save the model, then the report, then remove what was only needed to resume."""
+    from prefboost.training.checkpoint import save_reward_model
+
+    if trainer.accelerator.is_main_process:
+        lora = trainer.settings.lora
+        facts = {
+            "train_reward": identity["train"],
+            "heads": list(trainer.found.heads),
+            "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
+            "metrics": dict(report.metrics),
+        }
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        save_reward_model(model, trainer.found.tokenizer, facts, out / MODEL, merge=lora is None or lora.merge)
+        (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    part_in_order(trainer.accelerator.num_processes)

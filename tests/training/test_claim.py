@@ -1,0 +1,40 @@
+"""A run folder belongs to one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prefboost.errors import RunError
+from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics
+
+
+def test_a_folder_is_claimed_once_and_refuses_another_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert begin(out, {"train": {"seed": 1}, "data": "a"}) is None
+    assert begin(out, {"train": {"seed": 1}, "data": "a"}) is None
+    with pytest.raises(RunError, match=r"other train \(seed: 1 -> 2\)"):
+        begin(out, {"train": {"seed": 2}, "data": "a"})
+    with pytest.raises(RunError, match="other data"):
+        begin(out, {"train": {"seed": 1}, "data": "b"})
+
+
+def test_a_finished_run_gives_its_report_back(tmp_path: Path) -> None:
+    identity = {"train": {}, "data": "a"}
+    begin(tmp_path, identity)
+    (tmp_path / REPORT).write_text(json.dumps({"steps": 3}))
+    assert begin(tmp_path, identity) is None
+    (tmp_path / MODEL).mkdir()
+    assert begin(tmp_path, identity) == {"steps": 3}
+
+
+def test_the_last_number_of_every_metric_is_kept(tmp_path: Path) -> None:
+    lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5}]
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert last_metrics(tmp_path) == {"loss": 1.0, "eval_loss": 1.5}
+
+
+def test_what_training_needs_is_installed_here() -> None:
+    check_installed()

@@ -1,0 +1,98 @@
+"""`train_reward` from rows to a folder: learning, evaluation, aspects, resuming, faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.training.conftest import build_folder
+from tests.training.test_reward_trainer import losses_in, preference_pairs
+from tests.training.test_reward_units import completion, pair
+
+from prefboost.engines.reward_model import load_reward_model
+from prefboost.errors import DataError, RunError
+from prefboost.training.reward_settings import TrainReward
+from prefboost.training.train_reward import train_reward
+
+
+def settings_for(folder: Path, **changes: Any) -> TrainReward:
+    usual: dict[str, Any] = {"model": str(folder), "learning_rate": 3e-3, "batch_size": 8, "precision": "fp32"}
+    return TrainReward(**(usual | changes))
+
+
+def planted(count: int) -> pa.Table:
+    """The completion with the letter z wins."""
+    rows = [pair(n, f"q{n}", f"{'abcd'[n % 4]}z{n % 7}", f"{'dcba'[n % 4]}y{n % 5}") for n in range(count)]
+    return pa.Table.from_pylist(rows)
+
+
+def test_a_planted_preference_is_learned_and_holds_on_prompts_not_seen(tiny: Path, tmp_path: Path) -> None:
+    report = train_reward(planted(64), settings_for(tiny, epochs=6, eval_fraction=0.25), tmp_path)
+    assert report.pairs == 48 and report.metrics["eval_rewards/accuracies"] == 1.0
+    assert report.metrics["eval_loss"] < 0.3
+    assert json.loads((tmp_path / "model" / "prefboost.json").read_text())["heads"] == ["overall"]
+
+
+def test_heads_learn_their_own_aspects_and_the_checkpoint_names_them(tiny: Path, tmp_path: Path) -> None:
+    rows = []
+    for n in range(48):
+        long, loud = n % 2 == 0, n % 3 == 0
+        text = ("ab" * (6 if long else 2)) + ("!!" if loud else "..")
+        rows.append(completion(n, f"q{n % 12}", text + str(n % 5), **{
+            "score.length": float(long) if n % 4 else None, "score.volume": float(loud)}))  # fmt: skip
+    loss = {"kind": "regression", "aspects": ["length", "volume"]}
+    settings = settings_for(tiny, loss=loss, epochs=25, micro_batch=12, batch_size=16)
+    report = train_reward(pa.Table.from_pylist(rows), settings, tmp_path)
+    assert load_reward_model(report.model).heads == ("length", "volume")
+    assert report.metrics["distance/length"] < 0.25 and report.metrics["distance/volume"] < 0.25
+
+
+def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(tiny: Path, tmp_path: Path) -> None:
+    pairs = preference_pairs(8)
+    first = train_reward(pairs, settings_for(tiny, max_steps=1), tmp_path)
+    assert train_reward(pairs, settings_for(tiny, max_steps=1), tmp_path) == first
+    with pytest.raises(RunError, match="max_steps: 1 -> 2"):
+        train_reward(pairs, settings_for(tiny, max_steps=2), tmp_path)
+
+
+def test_no_usable_pair_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no pair to train on"):
+        train_reward(planted(3), settings_for(tiny, max_length=2), tmp_path)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.training.test_train_reward import planted, settings_for
+from prefboost.training.train_reward import train_reward
+train_reward(planted(24), settings_for(Path(sys.argv[1]), **RESUMED), Path(sys.argv[2]))
+"""
+RESUMED = {"epochs": 12, "save_every": 3, "batch_size": 4, "micro_batch": 2}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    folder = build_folder(tmp_path / "tiny")
+    whole = train_reward(planted(24), settings_for(folder, **RESUMED), tmp_path / "whole")
+    script = SCRIPT.replace("RESUMED", repr(RESUMED))
+    root = Path(__file__).parents[2]
+    places = [str(root / "src"), str(root), str(root / "tests" / "made"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    out = tmp_path / "killed"
+    child = subprocess.Popen([sys.executable, "-c", script, str(folder), str(out)], env=environment)
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints" / "checkpoint-6" / "complete.json").exists() and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    report = train_reward(planted(24), settings_for(folder, **RESUMED), out)
+    assert report.resumed_from >= 6 and report.steps == whole.steps
+    assert losses_in(out) == pytest.approx(losses_in(tmp_path / "whole"), abs=1e-6)
