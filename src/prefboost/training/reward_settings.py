@@ -67,6 +67,9 @@ class TrainReward(Settings):
         None, ge=1, description="Steps between evaluations; none evaluates once, at the end."
     )
     save_every: int = Field(100, ge=1, description="Steps between checkpoints, from which training resumes.")
+    save_minutes: float | None = Field(
+        5.0, ge=0, description="Minutes after which a checkpoint is written before save_every is reached; none: never."
+    )
     keep_checkpoints: int = Field(2, ge=2, description="Checkpoints kept on disk while training; two, so one is whole.")
     log_every: int = Field(1, ge=1, description="Steps between two lines of the log.")
     report_to: tuple[str, ...] = Field((), description="Trackers of transformers, e.g. wandb, tensorboard, trackio.")

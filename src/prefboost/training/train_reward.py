@@ -155,10 +155,10 @@ def _trainer(
 ) -> RewardTrainer:
     from transformers import PrinterCallback
 
-    from prefboost.training.callbacks import JsonLog, StepProgress
+    from prefboost.training.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.reward_trainer import RewardTrainer, configure
 
-    callbacks: list[Any] = [JsonLog(out / LOG)]
+    callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
     if progress is not None:
         items = sum(data[0]["items"])
         callbacks.append(
