@@ -57,7 +57,8 @@ CHANGED = [
 
 @pytest.mark.parametrize(
     ("name", "asked"),
-    [("sdpa", asked) for asked in PLAIN] + [("eager", asked) for asked in PLAIN + CHANGED],
+    [(name, asked) for name in ("sdpa", "blocked") for asked in PLAIN]
+    + [("eager", asked) for asked in PLAIN + CHANGED],
 )
 def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: Asked) -> None:
     packed, query, key, value = _stream()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from prefboost.packing.blocked import attend_blocked
 from prefboost.packing.stream import Packed
 
 __all__ = ["BACKENDS", "Asked", "attend", "dense_mask", "implementation", "register"]
@@ -132,9 +133,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Ask
 def _backend(query: Tensor, value: Tensor, asked: Asked) -> str:
     if not asked.plain_scores:
         return "flex" if query.is_cuda else "eager"
+    if not query.is_cuda:
+        return "blocked"
     halves = query.dtype in (torch.float16, torch.bfloat16)
     fits = query.shape[-1] == value.shape[-1] and query.shape[-1] <= 256 and asked.chunk is None
-    return "varlen" if query.is_cuda and halves and fits and _has_varlen() else "sdpa"
+    return "varlen" if halves and fits and _has_varlen() else "sdpa"
 
 
 def _has_varlen() -> bool:
@@ -274,6 +277,7 @@ def _attend_flex(query: Tensor, key: Tensor, value: Tensor, packed: Packed, aske
 
 
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Packed, Asked], Tensor]] = {
+    "blocked": attend_blocked,
     "sdpa": _attend_sdpa,
     "eager": _attend_eager,
     "varlen": _attend_varlen,

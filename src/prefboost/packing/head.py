@@ -6,6 +6,7 @@ place, which takes half the memory of letting autograd do it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ __all__ = ["CHUNK_BYTES", "Head", "head_of", "token_logps"]
 
 CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
 """Most bytes of float32 logits at a time, by device."""
+
+
+ELEMENT_ROWS = 16
+"""Rows whose exponentials are taken at a time on a CPU, so that they stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -67,52 +72,94 @@ class _TokenLogps(torch.autograd.Function):
         scale, cap, rows = how
         ctx.save_for_backward(hidden, weight, bias, targets)
         ctx.how = how
-        wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        found = torch.empty(len(hidden), dtype=wide, device=hidden.device)
-        norms = torch.empty_like(found)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        found, norms = (torch.empty(len(hidden), dtype=wide, device=hidden.device) for _ in range(2))
+        buffers = _Buffers.of(hidden, weight, rows)
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), rows):
-                chunk = slice(start, start + rows)
-                logits = _logits(hidden[chunk], weight, bias, scale, cap).to(wide)
-                norms[chunk] = logits.logsumexp(-1)
-                found[chunk] = logits.gather(-1, targets[chunk, None]).squeeze(-1) - norms[chunk]
+                logits = buffers.logits(hidden[start : start + rows], weight, bias)
+                for first, part in buffers.blocks(logits, scale, cap):
+                    block = slice(start + first, start + first + len(part))
+                    found[block] = part.gather(-1, targets[block, None]).squeeze(-1)
+                    largest = part.amax(-1)
+                    norms[block] = part.sub_(largest[:, None]).exp_().sum(-1).log_().add_(largest)
         ctx.norms = norms
-        return found
+        return found.sub_(norms)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         hidden, weight, bias, targets = ctx.saved_tensors
         scale, cap, rows = ctx.how
         wide = ctx.norms.dtype
+        grad = grad.to(wide)
         wants_weight, wants_bias = ctx.needs_input_grad[1], bias is not None and ctx.needs_input_grad[2]
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros(weight.shape, dtype=wide, device=weight.device) if wants_weight else None
         grad_bias = torch.zeros(weight.shape[0], dtype=wide, device=weight.device) if wants_bias else None
+        buffers = _Buffers.of(hidden, weight, rows)
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), rows):
                 chunk = slice(start, start + rows)
-                change = _logits(hidden[chunk], weight, bias, scale, cap).to(wide)
-                bent = None if cap is None else 1 - (change / cap).square()
-                change.sub_(ctx.norms[chunk, None]).exp_().mul_(-grad[chunk, None])
-                change.scatter_add_(-1, targets[chunk, None], grad[chunk, None].to(wide))
-                if bent is not None:
-                    change.mul_(bent)
-                if scale != 1.0:
-                    change.mul_(scale)
-                narrow = change.to(weight.dtype)
-                torch.mm(narrow, weight, out=grad_hidden[chunk])
+                change = buffers.logits(hidden[chunk], weight, bias)
+                for first, part in buffers.blocks(change, scale, cap):
+                    block = slice(start + first, start + first + len(part))
+                    bent = None if cap is None else 1 - (part / cap).square()
+                    part.sub_(ctx.norms[block, None]).exp_().mul_(-grad[block, None])
+                    part.scatter_add_(-1, targets[block, None], grad[block, None])
+                    _ = None if bent is None else part.mul_(bent)
+                    _ = None if scale == 1.0 else part.mul_(scale)
+                    if grad_bias is not None:
+                        grad_bias += part.sum(0)
+                    buffers.keep(change, first, part)
+                torch.mm(change, weight, out=grad_hidden[chunk])
                 if grad_weight is not None:
-                    _add_product(grad_weight, narrow.t(), hidden[chunk])
-                if grad_bias is not None:
-                    grad_bias += change.sum(0)
+                    _add_product(grad_weight, change.t(), hidden[chunk])
         given = None if grad_weight is None else grad_weight.to(weight.dtype)
         return grad_hidden, given, None if grad_bias is None else grad_bias.to(bias.dtype), None, None, None, None
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, cap: float | None) -> Tensor:
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    logits = logits if scale == 1.0 else logits.mul_(scale)
-    return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
+@dataclass(frozen=True)
+class _Buffers:
+    """Memory that every chunk uses again: fresh pages for each would cost as much as the arithmetic.
+
+    Args:
+        chunk: [rows, V], logits in the number type of the product.
+        block: [ELEMENT_ROWS, V], a few rows in the wide type, small enough for a cache; None where logits are wide.
+    """
+
+    chunk: Tensor
+    block: Tensor | None
+
+    @classmethod
+    def of(cls, hidden: Tensor, weight: Tensor, rows: int) -> _Buffers:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        chunk = hidden.new_empty(min(rows, len(hidden)), weight.shape[0])
+        narrow = hidden.dtype != wide
+        block = hidden.new_empty(_element_rows(chunk), weight.shape[0], dtype=wide) if narrow else None
+        return cls(chunk, block)
+
+    def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        chunk = self.chunk[: len(hidden)]
+        torch.mm(hidden, weight.t(), out=chunk)
+        return chunk if bias is None else chunk.add_(bias)
+
+    def blocks(self, logits: Tensor, scale: float, cap: float | None) -> Iterator[tuple[int, Tensor]]:
+        """A few rows at a time in the wide type, after scale and cap, with the number of the first."""
+        size = _element_rows(logits)
+        for first in range(0, len(logits), size):
+            part = logits[first : first + size]
+            part = part if self.block is None else self.block[: len(part)].copy_(part)
+            part = part if scale == 1.0 else part.mul_(scale)
+            yield first, part if cap is None else part.div_(cap).tanh_().mul_(cap)
+
+    def keep(self, chunk: Tensor, first: int, part: Tensor) -> None:
+        """Put changed rows back where they came from."""
+        if self.block is not None:
+            chunk[first : first + len(part)] = part
+
+
+def _element_rows(logits: Tensor) -> int:
+    return len(logits) if logits.is_cuda else min(max(1, len(logits)), ELEMENT_ROWS)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
