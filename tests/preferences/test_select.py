@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables_of import pair_table, prompt_scores, said, scored_table
 
-from prefboost.errors import DataError
+from prefboost.errors import DataError, SettingsError
 from prefboost.preferences import condition, relabel
 from prefboost.preferences.ngrams import ngram_hashes
 from prefboost.preferences.select import Select, decontaminate, prompt_text, select, split
@@ -52,11 +52,70 @@ def test_duplicates_are_left_out_and_counted() -> None:
     assert made.steps[-1].rejected == {"the same prompt and completions were seen before": 2}
 
 
-def test_length_and_script_limits_name_their_reason() -> None:
-    table = with_prompts(["short", "x" * 50, "это вопрос о погоде и больше ни о чём на свете", "两只老虎"])
-    made = select(table, Select(max_prompt_chars=48, scripts=("latin",)))
-    assert made.frame["prompt_id"].to_list() == ["q0", "q3"] or made.frame["prompt_id"].to_list() == ["q0"]
-    assert made.steps[-1].rejected["the prompt is too long"] == 1
+LIMITS = {
+    "max_prompt_chars": ("the prompt is too long", "prompt", len, int.__gt__),
+    "max_prompt_words": ("the prompt has too many words", "prompt", lambda text: len(text.split()), int.__gt__),
+    "max_prompt_tokens": ("the prompt has too many tokens", "prompt", lambda text: len(text) // 2, int.__gt__),
+    "min_completion_chars": ("a completion is too short", "completion", len, int.__lt__),
+    "max_completion_chars": ("a completion is too long", "completion", len, int.__gt__),
+    "min_completion_words": (
+        "a completion has too few words",
+        "completion",
+        lambda text: len(text.split()),
+        int.__lt__,
+    ),
+    "max_completion_words": (
+        "a completion has too many words",
+        "completion",
+        lambda text: len(text.split()),
+        int.__gt__,
+    ),
+    "max_completion_tokens": (
+        "a completion has too many tokens",
+        "completion",
+        lambda text: len(text) // 2,
+        int.__gt__,
+    ),
+}
+
+
+def half_of_the_characters(texts: Sequence[str]) -> list[int]:
+    return [len(text) // 2 for text in texts]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@given(texts=st.lists(st.text(alphabet="ab c\n", max_size=9), min_size=1, max_size=5), at=st.integers(1, 6))
+def test_every_length_limit_leaves_out_what_a_plain_loop_would(limit: str, texts: list[str], at: int) -> None:
+    reason, part, length, beyond = LIMITS[limit]
+    table = with_prompts(texts)
+    if part == "completion":
+        said_so = pl.Series("completion", [[said("assistant", text)] for text in texts], table.frame.schema["prompt"])
+        table = replace(table, frame=table.frame.with_columns(said_so))
+    how = Select.model_validate({limit: at, "dedupe": "none"})
+    made = select(table, how, count_tokens=half_of_the_characters)
+    out = [row for row, text in enumerate(texts) if beyond(length(text), at)]
+    assert made.rejects["row"].to_list() == out
+    assert made.steps[-1].rejected == ({reason: len(out)} if out else {})
+
+
+def test_both_sides_of_a_pair_must_keep_the_limit() -> None:
+    table = pair_table([(9, 1)])
+    for limit in ({"max_completion_chars": 5}, {"min_completion_chars": 6}, {"max_completion_words": 1}):
+        assert len(select(table, Select.model_validate(limit))) == 0
+    assert len(select(table, Select(min_completion_chars=5, max_completion_chars=6, max_completion_words=2))) == 1
+
+
+def test_a_limit_in_tokens_needs_something_that_counts_them() -> None:
+    with pytest.raises(SettingsError, match="tokenizer"):
+        select(pair_table([(9, 1)]), Select(max_prompt_tokens=5))
+
+
+def test_rows_mostly_in_another_script_are_left_out() -> None:
+    table = with_prompts(
+        ["short", "это вопрос о погоде и больше ни о чём на свете", "两只老虎跑得快真奇怪两只老虎", "42?"]
+    )
+    assert select(table, Select(scripts=("latin",))).frame["prompt_id"].to_list() == ["q0", "q3"]
+    assert select(table, Select(scripts=("latin", "cyrillic"))).frame["prompt_id"].to_list() == ["q0", "q1", "q3"]
 
 
 def test_a_benchmark_prompt_is_found_whatever_its_case_and_punctuation() -> None:

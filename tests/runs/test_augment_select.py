@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.preferences.select import Select, split
+from prefboost.preferences.select import Select, select, split
 from prefboost.runs.augment import Augment, augment
 from prefboost.runs.augment_select import Selection
-from prefboost.sources import read
+from prefboost.sources import read, read_batches
 
 
 def test_duplicates_and_benchmark_prompts_are_left_out_over_all_batches(tmp_path: Path) -> None:
@@ -49,3 +49,20 @@ def test_the_test_split_is_that_of_select(tmp_path: Path, scored: Callable[..., 
 def test_without_settings_nothing_is_left_out(tmp_path: Path, scored: Callable[..., Any]) -> None:
     table = read(scored(tmp_path / "in.jsonl"))
     assert Selection(Augment()).apply(table) is table
+
+
+def test_a_prompt_under_a_second_id_is_left_out_over_all_batches(tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": f"{n % 4}", "prompt": f"Tell me about number {n % 2}", "completion": f"a {n}", "score": n % 3}
+        for n in range(12)
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = select(read(source), Select(dedupe="prompt"))
+    for size in (None, 3, 5):
+        selection = Selection(Augment(select=Select(dedupe="prompt")))
+        tables = [selection.apply(batch) for batch in read_batches(source, rows=size)]
+        kept = pl.concat([table.frame["completion_id"] for table in tables])
+        assert sorted(kept) == sorted(whole.frame["completion_id"])
+        reasons = pl.concat([table.rejects["reason"] for table in tables])
+        assert reasons.unique().to_list() == ["the same prompt was seen before under another id"]

@@ -6,19 +6,22 @@ is said in the prompts, the views of one pair would be split apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import polars as pl
 from pydantic import Field
 
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.preferences.ngrams import ngram_hashes, normalised
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
-__all__ = ["Select", "decontaminate", "prompt_text", "select", "split"]
+__all__ = ["CountTokens", "Select", "decontaminate", "prompt_text", "select", "split"]
+
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+"""How many tokens each text has."""
 
 Script = Literal["latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "han", "kana", "hangul", "thai"]
 
@@ -47,10 +50,24 @@ class Select(Settings):
     max_prompt_chars: int | None = Field(None, ge=1, description="Most characters of a prompt, all turns together.")
     min_completion_chars: int | None = Field(None, ge=0, description="Fewest characters of a completion.")
     max_completion_chars: int | None = Field(None, ge=1, description="Most characters of a completion.")
+    max_prompt_words: int | None = Field(None, ge=1, description="Most words of a prompt, told by the space between.")
+    min_completion_words: int | None = Field(None, ge=0, description="Fewest words of a completion.")
+    max_completion_words: int | None = Field(None, ge=1, description="Most words of a completion.")
+    max_prompt_tokens: int | None = Field(
+        None, ge=1, description="Most tokens of a prompt's texts, by the tokenizer of the model to train."
+    )
+    max_completion_tokens: int | None = Field(
+        None, ge=1, description="Most tokens of a completion's text, by the tokenizer of the model to train."
+    )
     scripts: tuple[Script, ...] = Field(
         (), description="Writing systems kept: at least half of a row's letters are in them; a stand-in for language."
     )
     ngram: int = Field(13, ge=1, description="Words that must coincide for a prompt to count as contaminated.")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a limit is in tokens, so that a tokenizer is needed."""
+        return self.max_prompt_tokens is not None or self.max_completion_tokens is not None
 
 
 def _text(column: str) -> pl.Expr:
@@ -89,23 +106,30 @@ def _sides(table: Table) -> list[str]:
     return [name for name in ("completion", "chosen", "rejected") if name in table.frame.columns]
 
 
-def select(table: Table, how: Select | None = None) -> Table:
+def select(table: Table, how: Select | None = None, *, count_tokens: CountTokens | None = None) -> Table:
     """Keep the rows that pass every limit.
 
     Args:
         table: any declared table but GoalPairs.
         how: the limits.
+        count_tokens: texts -> how many tokens each has; needed where a limit is in tokens.
 
     Returns:
         The same kind of table; rows left out are rejects with their reason.
 
     Raises:
         DataError: the table holds goal pairs.
+        SettingsError: a limit is in tokens, and nothing counts them.
     """
     _refuse_goal_pairs(table, "select")
     how = how if how is not None else Select()
+    if how.counts_tokens and count_tokens is None:
+        raise SettingsError(
+            "a limit of select is in tokens, and no tokenizer is named",
+            remedy="name the model to train (tokenizer=...), or set the limit in words or characters",
+        )
     frame, parts = table.frame, []
-    for reason, bad in _limits(table, how):
+    for reason, bad in _limits(table, how, count_tokens):
         frame, rejects = reject_where(frame, bad, stage="select", reason=reason, path=table.path)
         parts.append(rejects)
     if how.dedupe == "prompt":
@@ -134,30 +158,48 @@ def select(table: Table, how: Select | None = None) -> Table:
     return _then(table, "select", how.model_dump(), frame, parts)
 
 
-def _limits(table: Table, how: Select) -> list[tuple[str, pl.Expr]]:
-    lengths = [_text(side).str.len_chars() for side in _sides(table)]
-    letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))])
-    inside = "|".join(_SCRIPTS[script] for script in how.scripts)
-    few = (
-        pl.lit(False)
-        if not how.scripts
-        else letters.str.count_matches(inside) * 2 < letters.str.count_matches(r"\p{L}")
-    )
-    named: list[tuple[str, object, pl.Expr | None]] = [
-        ("the prompt is too long", how.max_prompt_chars, prompt_text().str.len_chars() > (how.max_prompt_chars or 0)),
-        (
-            "a completion is too short",
-            how.min_completion_chars,
-            pl.any_horizontal(length < (how.min_completion_chars or 0) for length in lengths) if lengths else None,
-        ),
-        (
-            "a completion is too long",
-            how.max_completion_chars,
-            pl.any_horizontal(length > (how.max_completion_chars or 0) for length in lengths) if lengths else None,
-        ),
-        (f"most letters are not {' or '.join(how.scripts)}", how.scripts, few),
-    ]
-    return [(reason, bad) for reason, wanted, bad in named if wanted and bad is not None]
+def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
+    """Reasons with the rows that they leave out. Every limit is a setting ``most_or_fewest_part_unit``."""
+    units: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+        "chars": lambda text: text.str.len_chars(),
+        "words": lambda text: text.str.count_matches(r"\S+"),
+        "tokens": lambda text: _tokens(text, count_tokens),
+    }
+    found: list[tuple[str, pl.Expr]] = []
+    for part, columns in (("prompt", ["prompt"]), ("completion", _sides(table))):
+        for unit, length in units.items():
+            lengths = [length(_text(column)) for column in columns]
+            most = getattr(how, f"max_{part}_{unit}", None)
+            fewest = getattr(how, f"min_{part}_{unit}", None)
+            if most is not None and lengths:
+                found.append((_TOO_LONG[part, unit], pl.any_horizontal(each > most for each in lengths)))
+            if fewest and lengths:
+                found.append((_TOO_SHORT[unit], pl.any_horizontal(each < fewest for each in lengths)))
+    if how.scripts:
+        letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
+        inside = letters.str.count_matches("|".join(_SCRIPTS[script] for script in how.scripts))
+        found.append(
+            (f"most letters are not {' or '.join(how.scripts)}", inside * 2 < letters.str.count_matches(r"\p{L}"))
+        )
+    return found
+
+
+_TOO_LONG = {
+    ("prompt", "chars"): "the prompt is too long",
+    ("prompt", "words"): "the prompt has too many words",
+    ("prompt", "tokens"): "the prompt has too many tokens",
+    ("completion", "chars"): "a completion is too long",
+    ("completion", "words"): "a completion has too many words",
+    ("completion", "tokens"): "a completion has too many tokens",
+}
+_TOO_SHORT = {"chars": "a completion is too short", "words": "a completion has too few words"}
+
+
+def _tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
+    def counted(texts: pl.Series) -> pl.Series:
+        return pl.Series(texts.name, count_tokens(texts.to_list()) if count_tokens else [], dtype=pl.Int64)
+
+    return text.map_batches(counted, return_dtype=pl.Int64, is_elementwise=True)
 
 
 def _then(

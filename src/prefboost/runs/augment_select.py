@@ -9,6 +9,7 @@ from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.ngrams import normalised
 from prefboost.preferences.select import decontaminate, prompt_text, select
 from prefboost.runs.augment_settings import Augment
+from prefboost.runs.token_counts import token_counter
 from prefboost.sources import read
 from prefboost.tables import Step, Table, reject_where
 
@@ -16,15 +17,21 @@ __all__ = ["Selection"]
 
 
 class Selection:
-    """What is kept of each batch. Duplicates are told by 64-bit hashes, eight bytes a row, over all batches so far.
+    """What is kept of each batch. Duplicates are told by 64-bit hashes, eight bytes a row, over all batches so far;
+    a prompt under several ids by sixteen bytes a prompt.
 
     Args:
-        settings: ``select``, ``decontaminate``, ``test_share`` and ``seed`` play a part.
+        settings: ``select``, ``decontaminate``, ``test_share``, ``seed`` and ``tokenizer`` play a part.
+
+    Raises:
+        ModelError: a limit is in tokens, and the tokenizer cannot be loaded.
     """
 
     def __init__(self, settings: Augment) -> None:
         self.settings = settings
         self.seen = np.empty(0, dtype=np.uint64)
+        self.owners = pl.DataFrame(schema={"_prompt": pl.UInt64, "_owner": pl.UInt64})
+        self.count_tokens = token_counter(settings.select, settings.tokenizer)
         self.texts = [text for path in settings.decontaminate for text in _prompts(path)]
 
     @property
@@ -36,12 +43,31 @@ class Selection:
         """The batch without what is left out; prompts drawn for the test split are marked in ``split``."""
         how = self.settings.select
         if how is not None:
-            table = select(table, how.model_copy(update={"dedupe": "none"}))
+            table = select(table, how.model_copy(update={"dedupe": "none"}), count_tokens=self.count_tokens)
+        if how is not None and how.dedupe == "prompt":
+            table = self._first_owner(table)
         if self.remembers:
             table = self._first_seen(table)
         if self.texts:
             table = decontaminate(table, self.texts, ngram=how.ngram if how is not None else 13)
         return self._split(table) if self.settings.test_share else table
+
+    def _first_owner(self, table: Table) -> Table:
+        """The batch without the rows whose prompt was seen under another id."""
+        keys = {"_prompt": pl.col("prompt").hash(0), "_id": pl.col("prompt_id").hash(0)}
+        keyed = table.frame.with_columns(**keys)
+        first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
+        self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])
+        owned = keyed.join(self.owners, on="_prompt", how="left", maintain_order="left")
+        frame, rejects = reject_where(
+            owned,
+            pl.col("_id") != pl.col("_owner"),
+            stage="select",
+            reason="the same prompt was seen before under another id",
+            path=table.path,
+        )
+        step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
+        return table.then(table.spec, frame.drop("_prompt", "_id", "_owner"), step, rejects=rejects)
 
     def _first_seen(self, table: Table) -> Table:
         sides = [name for name in ("prompt", "completion", "chosen", "rejected") if name in table.frame.columns]

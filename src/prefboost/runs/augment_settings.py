@@ -31,7 +31,8 @@ class Augment(Preparation):
         None, description="Type of the files in an output folder; none is parquet. A single file's name says its own."
     )
     tokenizer: str | None = Field(
-        None, description="Hub id or folder of the model to train, whose chat template decides place auto."
+        None,
+        description="Hub id or folder of the model to train, whose chat template decides place auto and whose tokens limits count.",
     )
     batch_rows: int | None = Field(
         None, ge=1, description="Records a part, about; none makes parts of about 64 MB, which bounds the memory."

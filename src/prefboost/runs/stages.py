@@ -12,10 +12,11 @@ from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import apply_scale, condition, fit_scale, pair, relabel
 from prefboost.preferences.goals import score_columns
-from prefboost.preferences.select import Select, decontaminate, select
+from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
 from prefboost.runs.run import Run, fingerprint, fingerprint_of, open_run
+from prefboost.runs.token_counts import counter_of
 from prefboost.sources import read
 from prefboost.tables import Step, Table
 from prefboost.training import Train, TrainReport, train
@@ -46,7 +47,8 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     """Everything before training: GoalPairs with the goal said in their prompts.
 
     Args:
-        recipe: which stages, with which settings; ``train`` plays no part.
+        recipe: which stages, with which settings; of ``train`` only the model's tokenizer plays a part, and only where
+            ``select`` has a limit in tokens.
         render: the chat template of the model to train, probed for where the goal can stand.
 
     Raises:
@@ -54,7 +56,7 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     """
     table = read(recipe.data)
     if recipe.select is not None:
-        table = select(table, recipe.select)
+        table = select(table, recipe.select, count_tokens=_token_counter(recipe))
     if recipe.decontaminate:
         table = decontaminate(table, _benchmark_prompts(recipe), ngram=(recipe.select or Select()).ngram)
     if recipe.scale is not None:
@@ -161,6 +163,14 @@ def render_of(recipe: Recipe) -> Render:
         return text
 
     return render
+
+
+def _token_counter(recipe: Recipe) -> CountTokens | None:
+    if recipe.select is None or not recipe.select.counts_tokens:
+        return None
+    from prefboost.training.policy import load_tokenizer
+
+    return counter_of(load_tokenizer(recipe.train))
 
 
 def _write(table: Table, folder: Path) -> dict[str, Any]:
