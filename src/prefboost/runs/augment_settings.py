@@ -32,7 +32,8 @@ class Augment(Preparation):
     )
     tokenizer: str | None = Field(
         None,
-        description="Hub id or folder of the model to train, whose chat template decides place auto and whose tokens limits count.",
+        description="Hub id or folder of the model to train: its chat template decides place auto, its tokens are "
+        "what limits in tokens count.",
     )
     batch_rows: int | None = Field(
         None, ge=1, description="Records a part, about; none makes parts of about 64 MB, which bounds the memory."
