@@ -159,40 +159,42 @@ def select(table: Table, how: Select | None = None, *, count_tokens: CountTokens
 
 
 def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
-    """Reasons with the rows that they leave out. Every limit is a setting ``most_or_fewest_part_unit``."""
-    units: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    """Reasons with the rows that they leave out."""
+    texts = {"prompt": [_text("prompt")], "completion": [_text(side) for side in _sides(table)]}
+    lengths = {
+        (part, unit): [length(text) for text in texts[part]]
+        for part in texts
+        for unit, length in _units(count_tokens).items()
+    }
+    most = [
+        ("the prompt is too long", how.max_prompt_chars, lengths["prompt", "chars"]),
+        ("the prompt has too many words", how.max_prompt_words, lengths["prompt", "words"]),
+        ("the prompt has too many tokens", how.max_prompt_tokens, lengths["prompt", "tokens"]),
+        ("a completion is too long", how.max_completion_chars, lengths["completion", "chars"]),
+        ("a completion has too many words", how.max_completion_words, lengths["completion", "words"]),
+        ("a completion has too many tokens", how.max_completion_tokens, lengths["completion", "tokens"]),
+    ]
+    fewest = [
+        ("a completion is too short", how.min_completion_chars, lengths["completion", "chars"]),
+        ("a completion has too few words", how.min_completion_words, lengths["completion", "words"]),
+    ]
+    found = [(reason, pl.any_horizontal(of > at for of in each)) for reason, at, each in most if at and each]
+    found += [(reason, pl.any_horizontal(of < at for of in each)) for reason, at, each in fewest if at and each]
+    if how.scripts:
+        letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
+        inside = letters.str.count_matches("|".join(_SCRIPTS[script] for script in how.scripts))
+        few = inside * 2 < letters.str.count_matches(r"\p{L}")
+        found.append((f"most letters are not {' or '.join(how.scripts)}", few))
+    return found
+
+
+def _units(count_tokens: CountTokens | None) -> dict[str, Callable[[pl.Expr], pl.Expr]]:
+    """What a text's length is measured in."""
+    return {
         "chars": lambda text: text.str.len_chars(),
         "words": lambda text: text.str.count_matches(r"\S+"),
         "tokens": lambda text: _tokens(text, count_tokens),
     }
-    found: list[tuple[str, pl.Expr]] = []
-    for part, columns in (("prompt", ["prompt"]), ("completion", _sides(table))):
-        for unit, length in units.items():
-            lengths = [length(_text(column)) for column in columns]
-            most = getattr(how, f"max_{part}_{unit}", None)
-            fewest = getattr(how, f"min_{part}_{unit}", None)
-            if most is not None and lengths:
-                found.append((_TOO_LONG[part, unit], pl.any_horizontal(each > most for each in lengths)))
-            if fewest and lengths:
-                found.append((_TOO_SHORT[unit], pl.any_horizontal(each < fewest for each in lengths)))
-    if how.scripts:
-        letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
-        inside = letters.str.count_matches("|".join(_SCRIPTS[script] for script in how.scripts))
-        found.append(
-            (f"most letters are not {' or '.join(how.scripts)}", inside * 2 < letters.str.count_matches(r"\p{L}"))
-        )
-    return found
-
-
-_TOO_LONG = {
-    ("prompt", "chars"): "the prompt is too long",
-    ("prompt", "words"): "the prompt has too many words",
-    ("prompt", "tokens"): "the prompt has too many tokens",
-    ("completion", "chars"): "a completion is too long",
-    ("completion", "words"): "a completion has too many words",
-    ("completion", "tokens"): "a completion has too many tokens",
-}
-_TOO_SHORT = {"chars": "a completion is too short", "words": "a completion has too few words"}
 
 
 def _tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
