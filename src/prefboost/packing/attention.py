@@ -7,9 +7,11 @@ Dropout of attention is never applied: log-probs that are compared must be exact
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -140,10 +142,14 @@ def _backend(query: Tensor, value: Tensor, asked: Asked) -> str:
     return "varlen" if halves and fits and _has_varlen() else "sdpa"
 
 
+@lru_cache(maxsize=1)
 def _has_varlen() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("torch.nn.attention.varlen") is not None
+    """Whether torch has the kernel, with the arguments that are given here."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"scale", "window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
 def _per_node(
