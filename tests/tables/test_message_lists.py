@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.tables import MESSAGES
-from prefboost.tables.message_lists import insert_first, replace_contents, take_rows
+from prefboost.tables.message_lists import insert_first, replace_contents, same_messages, take_rows
 
 MESSAGE = st.fixed_dictionaries(
     {
@@ -33,6 +33,14 @@ def test_taking_rows_is_indexing(lists: list[list[dict[str, Any]]], data: st.Dat
     taken = take_rows(frame, np.array(rows, dtype=np.int64))
     assert taken.schema == frame.schema
     assert taken.to_dicts() == [frame.to_dicts()[row] for row in rows]
+
+
+@given(st.lists(st.tuples(*[st.none() | st.lists(MESSAGE, max_size=2)] * 2), min_size=1, max_size=8))
+def test_messages_are_the_same_where_every_key_is(pairs: list[tuple[Any, Any]]) -> None:
+    both = [*pairs, *[(one, one) for one, _ in pairs]]
+    frame = pl.DataFrame({"a": series([one for one, _ in both]), "b": series([other for _, other in both])})
+    expected = [None if None in pair else pair[0] == pair[1] for pair in both]
+    assert frame.select(same_messages("a", "b")).to_series().to_list() == expected
 
 
 @given(LISTS, st.data())

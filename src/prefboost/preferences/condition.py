@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import polars as pl
@@ -101,18 +102,19 @@ def _with_prompts(frame: pl.DataFrame, say: SayGoal, place: Resolved) -> pl.Data
     names = ["goal", *[f"goal.{aspect}" for aspect in aspects]]
     keys = [pl.col(name).round(say.decimals) for name in names]
     asked = frame.lazy().select(keys).unique(maintain_order=True).collect()
-    wordings = [_text(row, aspects, say) for row in asked.iter_rows(named=True)]
+    wordings = [_text(say, goal, tuple(zip(aspects, wanted, strict=True))) for goal, *wanted in asked.iter_rows()]
     said = asked.with_columns(text=pl.Series(wordings, dtype=pl.String))
     rounded = frame.select(keys)
     texts = rounded.join(said, on=names, how="left", nulls_equal=True, maintain_order="left")["text"]
     return frame.with_columns(prompt=_placed(frame["prompt"], texts, place))
 
 
-def _text(row: dict[str, float | None], aspects: list[str], say: SayGoal) -> str | None:
-    wanted = {aspect: row[f"goal.{aspect}"] for aspect in aspects}
-    if row["goal"] is None and all(value is None for value in wanted.values()):
+@lru_cache(maxsize=1 << 16)
+def _text(say: SayGoal, goal: float | None, wanted: tuple[tuple[str, float | None], ...]) -> str | None:
+    """The wording of one goal; scores repeat from batch to batch, so what was said once is remembered."""
+    if goal is None and all(value is None for _, value in wanted):
         return None
-    return goal_text(say, row["goal"], wanted)
+    return goal_text(say, goal, dict(wanted))
 
 
 def _placed(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:
@@ -127,12 +129,11 @@ def _placed(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:
         roles = pl.col("prompt").list.eval(pl.element().struct.field("role") == "user")
         at = roles.list.arg_max() if place == "user" else roles.list.len() - 1 - roles.list.reverse().list.arg_max()
         extended, own = said, pl.col("prompt").list.get(at).struct.field("content")
-    parts = (own, pl.col("text")) if place == "after" else (pl.col("text"), own)
-    found = rows.select(
-        extended=extended, at=at, content=pl.concat_str(*parts, separator="\n\n"), added=said & ~extended
-    )
+    found = rows.select(extended=extended, at=at, added=said & ~extended)
     if found["extended"].any():
-        prompts = replace_contents(prompts, found["extended"], found["at"], found["content"])
+        parts = (own, pl.col("text")) if place == "after" else (pl.col("text"), own)
+        contents = rows.select(pl.concat_str(*parts, separator="\n\n")).to_series()
+        prompts = replace_contents(prompts, found["extended"], found["at"], contents)
     if not found["added"].any():
         return prompts
     system = pl.struct(role=pl.lit("system"), content=pl.col("text"), extra=pl.lit(None, dtype=pl.String))

@@ -45,13 +45,19 @@ def _hash(texts: pl.Series, seed: int) -> pl.Series:
 
 
 def _hash_piece(texts: pl.Series, seed: int) -> _Numbers:
-    lengths = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64)
-    ends = np.cumsum(lengths)
-    content = np.frombuffer("".join(texts.fill_null("").to_list()).encode(), np.uint8).astype(np.uint64)
-    position = (np.arange(content.size) - np.repeat(ends - lengths, lengths)).astype(np.uint64)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(content + position * np.uint64(256)))])
+    arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, bounds, content = arrow.buffers()
+    offsets = np.frombuffer(bounds, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
+    lengths, whole = np.diff(offsets), slice(int(offsets[0]), int(offsets[-1]))
+    place = np.arange(offsets[0], offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    keys = (place << 8) + np.frombuffer(content, np.uint8)[whole] if place.size else place
+    mixed = _FIRST.take(keys, mode="clip")
+    late = np.flatnonzero(keys >= _FIRST.size)
+    mixed[late] = _mixed(keys[late].astype(np.uint64))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed)])
+    ends = offsets - offsets[0]
     salt = _mixed(np.array([seed % 2**64], np.uint64))
-    scrambled: _Numbers = _mixed(sums[ends] - sums[ends - lengths] + lengths.astype(np.uint64) + salt)
+    scrambled: _Numbers = _mixed(sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64) + salt)
     return scrambled
 
 
@@ -61,3 +67,7 @@ def _mixed(numbers: _Numbers) -> _Numbers:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+_FIRST = _mixed(np.arange(256 * 64, dtype=np.uint64))
+"""The numbers of all bytes at the first 64 places, where most ids end."""

@@ -12,7 +12,8 @@ from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_rank
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
-from prefboost.tables.message_lists import take_rows
+from prefboost.tables.groups import group_numbers
+from prefboost.tables.message_lists import same_messages, take_rows
 
 __all__ = [
     "PAIR_STRATEGIES",
@@ -38,7 +39,8 @@ class PairStrategy(Protocol):
 
         Args:
             ranked: one row a completion: ``at`` (row number, unique), ``prompt_id``, ``completion_id``, ``score``,
-                ``place`` (0 for the best of its prompt; ties in order of completion_id).
+                ``place`` (0 for the best of its prompt; ties in order of completion_id). Rows of a prompt stand
+                together, best first.
 
         Returns:
             Columns ``prompt_id``, ``better`` and ``worse`` (values of ``at``); equal scores may be among them.
@@ -61,13 +63,13 @@ class BestVsRandom(_Pairing):
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
         """See `PairStrategy`."""
-        others = (
-            ranked.filter(pl.col("place") > 0)
-            .with_columns(drawn=seeded_rank(self.seed, "completion_id"))
-            .sort("prompt_id", "drawn", "completion_id")
-            .unique("prompt_id", keep="first", maintain_order=True)
+        others = ranked.filter(pl.col("place") > 0).with_columns(
+            drawn=seeded_rank(self.seed, "completion_id"), group=pl.col("prompt_id").rle_id()
         )
-        return _join(_best(ranked), others.select("prompt_id", worse="at"))
+        first = others.filter(pl.col("drawn") == pl.col("drawn").min().over("group"))
+        if first.height and first["group"].is_duplicated().any():
+            first = first.sort("completion_id").unique("group", keep="first", maintain_order=True)
+        return _join(_best(ranked), first.select("prompt_id", worse="at"))
 
 
 class BestVsWorst(_Pairing):
@@ -230,8 +232,16 @@ def _usable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
     slim = frame.lazy().select("prompt_id", "completion_id", "score").with_row_index("at").collect()
-    ordered = slim.sort("prompt_id", "score", "completion_id", descending=[False, True, False])
-    return ordered.with_columns(place=pl.int_range(pl.len()).over("prompt_id"))
+    slim = slim.with_columns(group=group_numbers(slim["prompt_id"]))
+    again = pl.col("group") == pl.col("group").shift(1)
+    risen = slim.select((again & (pl.col("completion_id") < pl.col("completion_id").shift(1))).any().not_()).item()
+    # A stable sort keeps ties in order of their ids where the ids already are; sorting by texts takes far longer.
+    ordered = (
+        slim.sort("group", "score", descending=[False, True], maintain_order=True)
+        if risen and slim["group"].is_sorted()
+        else slim.sort("group", "score", "completion_id", descending=[False, True, False])
+    )
+    return ordered.with_columns(place=pl.int_range(pl.len()).over("group")).drop("group")
 
 
 def _best(ranked: pl.DataFrame) -> pl.DataFrame:
@@ -267,7 +277,7 @@ def _of_side(name: str, side: str) -> str:
 def _reject_equal_texts(pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     return reject_where(
         pairs,
-        pl.col("chosen") == pl.col("rejected"),
+        same_messages("chosen", "rejected"),
         stage="pair",
         reason="both completions are the same text",
         path=path,

@@ -193,6 +193,15 @@ def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     return read_batches(found, columns=settings.columns, rows=settings.batch_rows)
 
 
+def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
+    """The same tables, the next one being read while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
+
+
 def _make_parts(
     source: str | Path | Source, said: Said, output: Output, staging: Staging, progress: Watch | None
 ) -> None:
@@ -202,7 +211,7 @@ def _make_parts(
     records = goal_pairs = 0
     pending: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
-        for number, read in enumerate(_batches(source, settings)):
+        for number, read in enumerate(_read_ahead(_batches(source, settings))):
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
             kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:

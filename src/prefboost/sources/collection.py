@@ -26,6 +26,7 @@ from prefboost.sources.raw import RawBatch, no_rejects
 from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.scores import choose_score, range_fault
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
+from prefboost.tables.groups import group_numbers
 
 __all__ = ["Collection", "File", "Source"]
 
@@ -285,12 +286,13 @@ def _empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
 def _identified(frame: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give completions their ids, and set rows aside whose id came before."""
     key = "pair_id" if "pair_id" in frame.columns else "completion_id"
+    own_ids = INDEX in frame.columns and "completion_id" not in frame.columns  # these cannot be the same
     if INDEX in frame.columns:
-        position = pl.int_range(pl.len()).over("prompt_id")
+        position = pl.int_range(pl.len()).over(group_numbers(frame["prompt_id"]))
         own = pl.format("{}/{}", "prompt_id", position)
-        given = pl.col("completion_id").fill_null(own) if "completion_id" in frame.columns else own
+        given = own if own_ids else pl.col("completion_id").fill_null(own)
         frame = frame.with_columns(given.alias("completion_id")).drop(INDEX)
-    if key not in frame.columns or not frame[key].is_duplicated().any():
+    if own_ids or key not in frame.columns or not frame[key].is_duplicated().any():
         return frame, no_rejects()
     again = pl.when(pl.col(key).is_first_distinct().not_()).then(pl.lit("is not unique"))
     return set_aside(with_fault(frame, {key: frame.select(again).to_series()}), path, {key: key})

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -247,9 +248,11 @@ def prompt_ids(prompts: pl.Series) -> pl.Series:
     element = pl.element().struct
     parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
     whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
-    texts = prompts.to_frame("m").select(whole).to_series().to_list()
-    digests: dict[str, str] = {}
-    for text in texts:
-        if text is not None and text not in digests:
-            digests[text] = blake2b(text.encode(), digest_size=8).hexdigest()
-    return pl.Series("prompt_id", [None if text is None else digests[text] for text in texts], dtype=pl.String)
+    texts = prompts.to_frame("m").select(whole).to_series()
+    arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, bounds, content = arrow.buffers()
+    offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()
+    view = memoryview(content or b"")
+    digests = [blake2b(view[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets)]
+    hexadecimal = pl.Series("prompt_id", digests, dtype=pl.Binary).bin.encode("hex")
+    return hexadecimal.zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.String))

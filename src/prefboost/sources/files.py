@@ -64,11 +64,12 @@ class ParquetReader:
             groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
+            most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
             vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
             frames = (
                 self._arrow(columns, step)
                 if vast
-                else self._slices(columns, _spans([group.num_rows for group in groups], step))
+                else self._slices(columns, _spans([group.num_rows for group in groups], step if rows else most))
             )
             first = 0
             for frame in frames:

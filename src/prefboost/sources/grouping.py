@@ -42,9 +42,11 @@ def whole_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
         held: tuple[pl.DataFrame, ...] = ()
         for batch in chain(begin, stream):
             keyed = [_keyed(frame, layout) for frame in batch.frames]
-            for frame in keyed:
-                spill.add(frame.filter(pl.col(KEY).is_in(scattered.implode())))
-            staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
+            staying = keyed
+            if scattered.len():
+                for frame in keyed:
+                    spill.add(frame.filter(pl.col(KEY).is_in(scattered.implode())))
+                staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
             ready, held = _hold_back(_stacked([*held, *staying]))
             if ready or batch.rejects.height:
                 yield RawBatch(tuple(frame.drop(KEY) for frame in ready), batch.rejects)
@@ -67,8 +69,9 @@ def _hold_back(frames: list[pl.DataFrame]) -> tuple[list[pl.DataFrame], tuple[pl
     if not frames:
         return [], ()
     last = max(frames, key=lambda frame: frame[ROW][-1])[KEY][-1]
-    ready = [frame.filter(pl.col(KEY) != last) for frame in frames]
-    held = [frame.filter(pl.col(KEY) == last) for frame in frames]
+    own = [frame.height - int((frame[KEY] == last).sum()) for frame in frames]  # where it begins: it is in one piece
+    ready = [frame.head(begin) for frame, begin in zip(frames, own, strict=True)]
+    held = [frame.slice(begin) for frame, begin in zip(frames, own, strict=True)]
     return [frame for frame in ready if frame.height], tuple(frame for frame in held if frame.height)
 
 

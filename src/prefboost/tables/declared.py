@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from prefboost.tables.message_lists import same_messages
 from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
 
 __all__ = ["COMPLETIONS", "GOAL_PAIRS", "PREFERENCE_PAIRS", "PROMPTS", "SCORED_COMPLETIONS", "TABLES"]
@@ -72,7 +73,7 @@ _PAIR_COLUMNS = (
     _SPLIT,
 )
 
-_DIFFERENT = Fact("the two completions differ", lambda _: pl.col("chosen") != pl.col("rejected"))
+_DIFFERENT = Fact("the two completions differ", lambda _: ~same_messages("chosen", "rejected"))
 
 PREFERENCE_PAIRS = TableSpec(
     "PreferencePairs",

@@ -1,7 +1,8 @@
-"""Columns of messages moved about as flat arrays.
+"""Columns of messages moved about, compared and changed as flat arrays.
 
-Polars gathers rows of a ``list[struct]`` column one list at a time. Here the inner messages are gathered at once and
-the lists are laid over them again by their offsets, which is some twenty times faster and gives equal columns.
+Polars gathers and compares ``list[struct]`` columns one list at a time, unless they are in one piece. Here the inner
+messages are gathered at once and the lists are laid over them again by their offsets, which is some twenty times faster
+and gives equal columns.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ import pyarrow as pa
 
 from prefboost.tables.table import MESSAGES
 
-__all__ = ["insert_first", "replace_contents", "take_rows"]
+__all__ = ["insert_first", "replace_contents", "same_messages", "take_rows"]
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def take_rows(frame: pl.DataFrame, rows: pl.Series | Numbers) -> pl.DataFrame:
     """Rows of a frame by number, in the order given, repeats included: ``frame[rows]``."""
-    at = rows.to_numpy().astype(np.int64) if isinstance(rows, pl.Series) else rows
-    lists = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
-    taken = {name: _taken(frame[name], at) if name in lists else frame[name].gather(at) for name in frame.columns}
-    return pl.DataFrame(taken, schema=frame.schema)
+    return frame.rechunk()[rows]
+
+
+def same_messages(column: str, other: str) -> pl.Expr:
+    """Whether two columns hold the same messages, row by row; null where either is null: ``column == other``.
+
+    Last texts are compared first, and whole conversations only where those are equal.
+    """
+    return pl.map_batches([column, other], lambda both: _same(*both), return_dtype=pl.Boolean)
 
 
 def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents: pl.Series) -> pl.Series:
@@ -66,6 +72,17 @@ def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.
     return _listed(inner, offsets).alias(column.name)
 
 
+def _same(column: pl.Series, other: pl.Series) -> pl.Series:
+    frame = pl.DataFrame({"one": column, "other": other})
+    last = [pl.col(name).list.last().struct.field("content") for name in frame.columns]
+    alike = frame.select(last[0].eq_missing(last[1])).to_series()
+    present = frame.select(pl.when(pl.all_horizontal(pl.all().is_not_null())).then(False)).to_series()
+    if not alike.any():
+        return present
+    among = frame.filter(alike).select(pl.col("one") == pl.col("other")).to_series()
+    return present.scatter(alike.arg_true(), among)
+
+
 class _Flat:
     """A column of lists as its inner values and where each list begins; offsets has one more entry than rows."""
 
@@ -81,16 +98,8 @@ class _Flat:
         return cls(inner, np.concatenate([[0], np.cumsum(lengths.to_numpy())]).astype(np.int64))
 
 
-def _taken(column: pl.Series, at: Numbers) -> pl.Series:
-    flat = _Flat.of(column)
-    lengths = np.diff(flat.offsets)[at]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    order = np.arange(offsets[-1]) + np.repeat(flat.offsets[at] - offsets[:-1], lengths)
-    return _listed(flat.inner.gather(order), offsets).alias(column.name)
-
-
 def _listed(inner: pl.Series, offsets: Numbers) -> pl.Series:
     values: Any = inner.to_arrow(compat_level=pl.CompatLevel.newest())
-    listed = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values))
+    listed = pl.from_arrow(pa.LargeListArray.from_arrays(pl.Series(offsets, dtype=pl.Int64).to_arrow(), values))
     assert isinstance(listed, pl.Series)
-    return listed.cast(MESSAGES)
+    return listed if listed.dtype == MESSAGES else listed.cast(MESSAGES)
