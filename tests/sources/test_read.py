@@ -160,9 +160,12 @@ def test_a_score_outside_the_declared_range_is_set_aside(tmp_path: Path) -> None
     assert table.rejects["reason"].to_list() == ["the score is outside the declared range 1 to 10"]
 
 
-def test_a_given_id_that_is_not_unique_is_set_aside(tmp_path: Path) -> None:
-    rows = [{"prompt": "p", "completion": c, "score": 1, "completion_id": "x"} for c in "ab"]
-    assert read(write_as(rows, tmp_path / "d.jsonl")).rejects["reason"].to_list() == ["the completion_id is not unique"]
+def test_a_given_id_that_is_not_unique_is_made_distinct_by_its_row(tmp_path: Path) -> None:
+    rows = [{"prompt": "p", "completion": c, "score": 1, "completion_id": c[0]} for c in ("x1", "x2", "y")]
+    table = read(write_as(rows, tmp_path / "d.jsonl"))
+    assert table.frame["completion_id"].to_list() == ["x#0/0", "x#1/0", "y"]
+    assert table.rejects.is_empty()
+    assert table.steps[0].notes["ids made distinct"] == 2
 
 
 def test_one_split_is_read_when_asked_for(tmp_path: Path) -> None:

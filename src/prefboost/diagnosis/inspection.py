@@ -20,6 +20,7 @@ from prefboost.diagnosis.slim import SIDES, joined_text, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
 from prefboost.preferences.ngrams import ngram_hashes
 from prefboost.sources import Columns, Source
+from prefboost.sources.identifiers import REPEATED
 from prefboost.tables import Table
 
 __all__ = ["Inspection", "inspect"]
@@ -92,6 +93,7 @@ def inspect(
     kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
+    findings += _repeated(gathered.repeated, frame.height)
     texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
@@ -118,6 +120,7 @@ class _Gathered:
 
     table: str = "nothing"
     records: int = 0
+    repeated: int = 0
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rejects: Counter[str] = dataclasses.field(default_factory=Counter)
     examples: dict[str, list[Example]] = dataclasses.field(default_factory=dict)
@@ -128,6 +131,7 @@ class _Gathered:
             if step.verb == "read":
                 self.records += int(step.notes.get("records", step.rows_in))
                 self.mapping = step.notes.get("guess", {})
+                self.repeated += int(step.notes.get(REPEATED, 0))
         first = pl.struct("row", "found", "path").head(EXAMPLES)
         by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)
         for reason, count, rows in by_reason.iter_rows():
@@ -135,6 +139,14 @@ class _Gathered:
             seen = self.examples.setdefault(reason, [])
             more = [Example(row["row"], row["found"] or "", row["path"] or "") for row in rows]
             seen += more[: EXAMPLES - len(seen)]
+
+
+def _repeated(count: int, rows: int) -> list[Finding]:
+    if not count:
+        return []
+    sentence = "the source gives several rows the same id, so that each bears its row's number as well"
+    remedy = "nothing is lost; name another column (columns.pair_id=..., columns.completion_id=...) if it was meant"
+    return [Finding("repeated_ids", "note", sentence, count, rows, (), remedy)]
 
 
 def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> Iterator[pl.DataFrame]:

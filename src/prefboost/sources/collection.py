@@ -19,14 +19,14 @@ from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import Reader, find_files
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
+from prefboost.sources.identifiers import REPEATED, identified, repeated_ids
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows, preference_rows
 from prefboost.sources.parts import column, label, prompt_rows
-from prefboost.sources.raw import RawBatch, no_rejects
+from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.scores import choose_score, range_fault
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
-from prefboost.tables.groups import group_numbers
 
 __all__ = ["Collection", "File", "Source"]
 
@@ -76,9 +76,10 @@ class Collection(Settings):
         score = self.scored_by(layout)
         _check_score(score, layout, self.path)
         chosen = _split_column(self, reader, layout)
+        repeated = repeated_ids(reader, layout, rows)
         together = self.whole_prompts or layout.shape not in PAIRS
         for batch in whole_prompts(reader, layout, rows) if together else reader.batches(None, rows):
-            yield _table(self.model_copy(update={"score": score}), batch, layout, chosen)
+            yield _table(self.model_copy(update={"score": score}), batch, layout, chosen, repeated)
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Hook of a family: raw records before their columns are guessed; keeps the number of records."""
@@ -203,7 +204,7 @@ def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | N
     return layout.parts["split"]
 
 
-def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | None) -> Table:
+def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | None, repeated: pl.Series) -> Table:
     shape = SHAPES[layout.shape]
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
@@ -217,8 +218,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
         kept, aside = set_aside(rows, source.path, _shown(rows))
         frames.append(kept.select(*_declared(kept, spec), *([INDEX] if INDEX in kept.columns else [])))
         rejects.append(aside)
-    frame, doubled = _identified(_together(frames, layout, spec), source.path)
-    rejects.append(doubled)
+    frame, distinguished = identified(_together(frames, layout, spec), repeated)
     aside = pl.concat(rejects)
     step = Step(
         "read",
@@ -231,6 +231,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             "records": batch.records - other,
             "records of other splits": other,
             "guess": layout.described(),
+            **({REPEATED: distinguished} if distinguished else {}),
         },
     )
     return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)
@@ -281,18 +282,3 @@ def _empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
         elif item.required or item.name in layout.parts:
             columns[item.name] = item.dtype
     return pl.DataFrame(schema=columns)
-
-
-def _identified(frame: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give completions their ids, and set rows aside whose id came before."""
-    key = "pair_id" if "pair_id" in frame.columns else "completion_id"
-    own_ids = INDEX in frame.columns and "completion_id" not in frame.columns  # these cannot be the same
-    if INDEX in frame.columns:
-        position = pl.int_range(pl.len()).over(group_numbers(frame["prompt_id"]))
-        own = pl.format("{}/{}", "prompt_id", position)
-        given = own if own_ids else pl.col("completion_id").fill_null(own)
-        frame = frame.with_columns(given.alias("completion_id")).drop(INDEX)
-    if own_ids or key not in frame.columns or not frame[key].is_duplicated().any():
-        return frame, no_rejects()
-    again = pl.when(pl.col(key).is_first_distinct().not_()).then(pl.lit("is not unique"))
-    return set_aside(with_fault(frame, {key: frame.select(again).to_series()}), path, {key: key})

@@ -11,6 +11,7 @@ import polars as pl
 
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
+from prefboost.sources.identifiers import REPEATED
 from prefboost.tables import Step, Table
 
 __all__ = ["read", "read_batches"]
@@ -67,8 +68,9 @@ def _summed(steps: Sequence[Step]) -> Step:
     notes = dict(steps[0].notes)
     for step in steps:
         rejected.update(step.rejected)
-    for name in ("records", "records of other splits"):
-        notes[name] = sum(int(step.notes.get(name, 0)) for step in steps)
+    for name in ("records", "records of other splits", REPEATED):
+        total = sum(int(step.notes.get(name, 0)) for step in steps)
+        notes |= {name: total} if total or name in notes else {}
     return replace(
         steps[0],
         rows_in=sum(step.rows_in for step in steps),
