@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prefboost.chat import SayGoal, format_number, goal_text, place_goal
-from prefboost.chat.goal_text import SAID_GOAL
+from prefboost.chat.goal_text import SAID_GOAL, round_number
 
 PROMPT = [
     {"role": "user", "content": "Hi"},
@@ -24,6 +24,23 @@ PROMPT = [
 )
 def test_numbers_print_as_the_paper_prints_them(value: float, text: str) -> None:
     assert format_number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.125, "3.13"), (-3.125, "-3.13"), (0.005, "0.01"), (9.999, "10")])
+def test_halves_are_rounded_away_from_zero(value: float, text: str) -> None:
+    assert format_number(value) == text
+
+
+@given(st.floats(-1000, 1000), st.integers(0, 6))
+def test_the_rounded_number_prints_as_the_number_does(value: float, decimals: int) -> None:
+    rounded = round_number(value, decimals)
+    assert format_number(rounded, decimals) == format_number(value, decimals)
+    assert round_number(rounded, decimals) == rounded
+
+
+def test_what_is_no_number_prints_as_it_is() -> None:
+    assert [format_number(value) for value in (float("inf"), float("nan"))] == ["inf", "nan"]
+    assert round_number(float("inf")) == float("inf")
 
 
 @given(st.floats(-1000, 1000))

@@ -42,6 +42,7 @@ def test_goal_and_system_message_can_be_switched() -> None:
     assert "".join(talk.hear("Hi")).startswith("s:Be brief. u:Hi")
     assert "".join(talk.hear("/goal 3")) == "[asks for: goal 3]"
     assert "".join(talk.hear("/goal high")) == "'high' is not a number; write e.g. /goal 3"
+    assert "".join(talk.hear("/goal inf")) == "'inf' is not a number; write e.g. /goal 3"
     assert talk.goal == 3
     assert "".join(talk.hear("/goal")) == "[asks for: default]"
     assert "".join(talk.hear("/system")) == "[no system message]"

@@ -37,6 +37,14 @@ def test_the_vectorised_prompt_equals_the_one_that_engines_say(
         assert row["prompt"] == place_goal(prompt, goal_text(say, row["goal"]), place)
 
 
+@given(st.floats(1, 10), st.floats(1, 10), st.integers(0, 4))
+def test_every_goal_is_printed_as_engines_print_it(one: float, other: float, decimals: int) -> None:
+    say = SayGoal(place="system", wording="{{ goal }}", decimals=decimals)
+    made = condition(relabel(pair_table([(max(one, other), min(one, other)), (3.125, 2.675)])), say).frame
+    for row in made.iter_rows(named=True):
+        assert row["prompt"][0]["content"] == goal_text(say, row["goal"])
+
+
 def test_rows_without_a_goal_keep_their_prompt() -> None:
     table = relabel(pair_table([(9, 1)]), Plain())
     assert condition(table).frame["prompt"].to_list() == table.frame["prompt"].to_list()

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from prefboost.chat import PAPER_WORDING, SayGoal, goal_text, place_goal
+from prefboost.chat import PAPER_WORDING, SayGoal, format_number, goal_text, place_goal
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training.chat_template import original_template, rewrite_template
 
@@ -207,10 +209,52 @@ def test_rewriting_twice_replaces_the_first_rewriting() -> None:
     assert original_template(once) == ZEPHYR and original_template(ZEPHYR) == ZEPHYR
 
 
-def test_only_constructs_that_other_engines_have_are_used() -> None:
-    added = rewrite_template("", SAY, 10, {"style": 9})
-    for absent in ("macro", "dict(", "| tojson", "|format", ".items()", "selectattr", "do "):
-        assert absent not in added
+ALLOWED = {
+    nodes.Filter: {"int", "string"},
+    nodes.Test: {"boolean", "defined", "mapping", "none", "string"},
+    nodes.Operand: {"eq", "gt", "gteq", "in", "lt", "lteq", "notin"},
+    **dict.fromkeys(
+        (nodes.Template, nodes.Output, nodes.Assign, nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.And)
+    ),
+    **dict.fromkeys((nodes.Or, nodes.Not, nodes.Neg, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.Const)),
+    **dict.fromkeys((nodes.Name, nodes.NSRef, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.List, nodes.Dict)),
+    **dict.fromkeys((nodes.Pair, nodes.Keyword)),
+    nodes.Call: {"namespace", "raise_exception"},
+}
+"""What may stand in the lines we add: rendered alike by transformers, llama.cpp's engine and minja."""
+
+
+def added_lines() -> list[nodes.Template]:
+    """What every kind of rewriting puts before a model's template, parsed as vLLM parses it."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    says = [
+        SayGoal(place=place, levels=levels, decimals=decimals)
+        for place in ("system", "user", "after")
+        for levels in ((), ("bad", "good"))
+        for decimals in (0, 2)
+    ]
+    return [environment.parse(rewrite_template("", say, 10, {"style": 9, "wit": 3})) for say in says]
+
+
+@pytest.mark.parametrize("parsed", added_lines())
+def test_only_constructs_that_other_engines_have_are_used(parsed: nodes.Template) -> None:
+    for node in parsed.find_all(nodes.Node):
+        assert type(node) in ALLOWED, f"line {node.lineno}: {node}"
+        names = ALLOWED[type(node)]
+        used = {nodes.Operand: "op", nodes.Call: "node"}.get(type(node), "name")
+        found = getattr(node, used, None)
+        assert names is None or getattr(found, "name", found) in names, f"{node}"
+
+
+@pytest.mark.parametrize("parsed", added_lines())
+def test_vllm_passes_goal_and_aspects_on_and_sees_contents_as_text(parsed: nodes.Template) -> None:
+    # vLLM drops chat_template_kwargs that the template does not mention, and takes a template that loops over a
+    # message's content for one that wants content in parts.
+    assert {"goal", "aspects", "messages"} <= meta.find_undeclared_variables(parsed)
+    looped = {each.iter.name if isinstance(each.iter, nodes.Name) else "" for each in parsed.find_all(nodes.For)}
+    assert looped <= {"aspects", "messages", ""}
+    plain_assignments = [each for each in parsed.find_all(nodes.Assign) if isinstance(each.node, nodes.Getitem)]
+    assert not any(getattr(each.node.node, "name", "") == "messages" for each in plain_assignments)
 
 
 @pytest.mark.parametrize(
@@ -233,11 +277,18 @@ def test_a_wording_with_text_behind_its_numbers_works() -> None:
     assert "Aim: 7.25 of 10, please." in shown
 
 
-def test_an_unresolved_place_and_too_many_decimals_are_refused() -> None:
+def test_an_unresolved_place_is_refused() -> None:
     with pytest.raises(ModelError, match="not resolved"):
         rewrite_template(QWEN2, SayGoal(place="auto"), 10)
-    with pytest.raises(SettingsError, match="decimals"):
-        rewrite_template(QWEN2, SayGoal(place="system", decimals=6), 10)
+
+
+@given(st.floats(-20, 20), st.integers(0, 6))
+def test_the_template_computes_the_digits_that_conditioning_prints(goal: float, decimals: int) -> None:
+    say = SayGoal(place="user", wording="<{{ goal }}>", decimals=decimals)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(rewrite_template("{{ messages[0]['content'] }}", say, 10))
+    shown = template.render(messages=[{"role": "user", "content": ""}], goal=goal)
+    assert shown == f"<{format_number(goal, decimals)}>\n\n"
 
 
 def test_the_published_wording_is_the_default() -> None:

@@ -6,6 +6,7 @@ engine, so that all three say exactly the same. Wording and number format: arXiv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -27,6 +28,7 @@ __all__ = [
     "place_goal",
     "print_goal",
     "render_wording",
+    "round_number",
 ]
 
 PAPER_WORDING = (
@@ -81,12 +83,29 @@ def _compiled(wording: str) -> Template:
 def format_number(value: float, decimals: int = 2) -> str:
     """A score as the paper prints it: integers without ``.0``, others rounded, no trailing zeros.
 
+    Rounded is floor(|x| 10^d + 1/2), so that a chat template, in whatever engine, can compute the same digits.
+
     >>> format_number(7.0), format_number(8.5), format_number(3.669999)
     ('7', '8.5', '3.67')
     """
-    text = f"{value:.{decimals}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
+    if not math.isfinite(value):
+        return str(value)
+    scaled = _scaled(value, decimals)
+    whole, rest = divmod(scaled, 10**decimals)
+    digits = f"{rest:0{decimals}d}".rstrip("0") if decimals else ""
+    sign = "-" if value < 0 and scaled else ""
+    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def round_number(value: float, decimals: int = 2) -> float:
+    """The number that `format_number` prints."""
+    if not math.isfinite(value):
+        return value
+    return math.copysign(_scaled(value, decimals) / 10**decimals, value)
+
+
+def _scaled(value: float, decimals: int) -> int:
+    return math.floor(abs(value) * 10**decimals + 0.5)
 
 
 def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | None] | None = None) -> str:
@@ -106,7 +125,7 @@ def print_goal(say: SayGoal, value: float) -> str:
     number = format_number(value, say.decimals)
     if not say.levels:
         return number
-    value = round(value, say.decimals)
+    value = round_number(value, say.decimals)
     if value >= say.high:
         return f"{say.levels[-1]} ({number})"
     band = 0 if value <= say.low else int((value - say.low) / (say.high - say.low) * len(say.levels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -105,9 +106,12 @@ def _lines(at_terminal: bool, mark: Callable[[], str]) -> Iterable[str]:
 
 def _set_goal(talk: Conversation, text: str) -> str:
     try:
-        talk.goal = float(text) if text else None
+        goal = float(text) if text else None
     except ValueError:
+        goal = math.nan
+    if goal is not None and not math.isfinite(goal):
         return f"{text!r} is not a number; write e.g. /goal 3"
+    talk.goal = goal
     return f"[asks for: {talk.asked}]"
 
 

@@ -100,13 +100,18 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
 def _with_prompts(frame: pl.DataFrame, say: SayGoal, place: Resolved) -> pl.DataFrame:
     aspects = aspects_of(frame.schema, "goal")
     names = ["goal", *[f"goal.{aspect}" for aspect in aspects]]
-    keys = [pl.col(name).round(say.decimals) for name in names]
-    asked = frame.lazy().select(keys).unique(maintain_order=True).collect()
+    rounded = frame.select([_rounded(name, say.decimals) for name in names])
+    asked = rounded.lazy().unique(maintain_order=True).collect()
     wordings = [_text(say, goal, tuple(zip(aspects, wanted, strict=True))) for goal, *wanted in asked.iter_rows()]
     said = asked.with_columns(text=pl.Series(wordings, dtype=pl.String))
-    rounded = frame.select(keys)
     texts = rounded.join(said, on=names, how="left", nulls_equal=True, maintain_order="left")["text"]
     return frame.with_columns(prompt=_placed(frame["prompt"], texts, place))
+
+
+def _rounded(name: str, decimals: int) -> pl.Expr:
+    """`prefboost.chat.goal_text.round_number` of a column, by the same arithmetic."""
+    size = (pl.col(name).abs() * 10**decimals + 0.5).floor() / 10**decimals
+    return pl.when(pl.col(name) < 0).then(-size).otherwise(size).alias(name)
 
 
 @lru_cache(maxsize=1 << 16)

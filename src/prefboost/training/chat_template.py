@@ -2,7 +2,7 @@
 
 A saved policy's template begins with a few lines of plain Jinja that build a new list of messages, with the goal said
 exactly as `prefboost.chat.place_goal` says it in training data; the model's own template follows verbatim. Only
-constructs that transformers, vLLM and llama.cpp all have are used.
+constructs that transformers (whose renderer vLLM uses), llama.cpp's engine and minja all have are used.
 
     apply_chat_template(messages)                         the top score
     apply_chat_template(messages, goal=7)                 another score
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prefboost.chat import Place, SayGoal, goal_text
-from prefboost.chat.goal_text import print_goal, render_wording
+from prefboost.chat.goal_text import print_goal, render_wording, round_number
 from prefboost.errors import ModelError, SettingsError
 
 __all__ = ["original_template", "rewrite_template"]
@@ -50,16 +50,12 @@ def rewrite_template(
 
     Raises:
         ModelError: the place is not resolved.
-        SettingsError: the wording does more with its numbers than print them, or prints more than four decimals.
+        SettingsError: the wording does more with its numbers than print them.
     """
     place = place or say.place
     if place not in _PLACEMENTS:
         raise ModelError(
             f"the goal's place {place!r} is not resolved", remedy="give system, user or after (condition has chosen it)"
-        )
-    if say.decimals > 4:
-        raise SettingsError(
-            f"decimals {say.decimals}: a chat template can print at most 4", remedy="write decimals: 4 or fewer"
         )
     names = sorted(aspects or {})
     own = original_template(template)
@@ -95,10 +91,10 @@ def _number(value: float) -> str:
 
 def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) -> list[str]:
     """Lines that set pb_goal (a number, or none) and pb_0, pb_1, ... (one an aspect, in the order of their names)."""
-    default = "none" if top is None else _number(round(top, say.decimals))
+    default = "none" if top is None else _number(round_number(top, say.decimals))
     lines = [
         f"{{%- set pb_goal = {default} -%}}",
-        "{%- set pb = namespace(said=false, text='', number='', value=0, band=0) -%}",
+        "{%- set pb = namespace(said=false, text='', number='', sign='', value=0, rest=0, digit=0, band=0) -%}",
         "{%- set pb_off = false -%}",
         "{%- if goal is defined -%}{%- set pb_goal = goal -%}",
         "{%- if goal is none or goal is boolean or goal == 'none' -%}",
@@ -121,19 +117,37 @@ def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) ->
             "{%- if aspects is defined and aspects is mapping -%}",
             f"{{%- if {key} in aspects -%}}{{%- set pb_{index} = aspects[{key}] -%}}{{%- endif -%}}",
             "{%- elif not pb_off and (aspects is not defined or aspects is none) -%}",
-            f"{{%- set pb_{index} = {_number(round(aspects[name], say.decimals))} -%}}{{%- endif -%}}",
+            f"{{%- set pb_{index} = {_number(round_number(aspects[name], say.decimals))} -%}}{{%- endif -%}}",
         ]
     return lines
 
 
 def _prints(variable: str, say: SayGoal) -> str:
-    """Lines that set pb.number to a goal as `prefboost.chat.goal_text` prints it; a string stands as it is."""
-    value = f"{variable} if {variable} == ({variable} | int) else ({variable} | round({say.decimals}))"
+    """Lines that set pb.number to a goal as `prefboost.chat.goal_text` prints it; a string stands as it is.
+
+    The digits are computed, since llama.cpp's engine and minja have no ``round``, and engines print floats each their
+    own way.
+    """
+    ones = 10**say.decimals
+    units = [10**power for power in reversed(range(say.decimals))]
     lines = [
         f"{{%- if {variable} is string -%}}{{%- set pb.number = {variable} -%}}{{%- else -%}}",
-        f"{{%- set pb.value = {value} -%}}",
-        "{%- set pb.number = ((pb.value | int) | string) if pb.value == (pb.value | int) else (pb.value | string) -%}",
+        f"{{%- set pb.sign = '' -%}}{{%- set pb.value = {variable} -%}}",
+        "{%- if pb.value < 0 -%}{%- set pb.sign = '-' -%}{%- set pb.value = 0 - pb.value -%}{%- endif -%}",
+        f"{{%- set pb.rest = (pb.value * {ones} + 0.5) | int -%}}{{%- set pb.value = pb.rest / {ones}.0 -%}}",
+        "{%- if pb.rest == 0 -%}{%- set pb.sign = '' -%}{%- endif -%}",
+        f"{{%- set pb.digit = (pb.rest / {ones}) | int -%}}{{%- set pb.rest = pb.rest - pb.digit * {ones} -%}}",
+        "{%- set pb.number = pb.sign + (pb.digit | string) -%}",
+        "{%- if pb.sign == '-' -%}{%- set pb.value = 0 - pb.value -%}{%- endif -%}",
     ]
+    if units:
+        lines += [
+            "{%- if pb.rest > 0 -%}{%- set pb.number = pb.number + '.' -%}",
+            f"{{%- for unit in {units} -%}}{{%- if pb.rest > 0 -%}}",
+            "{%- set pb.digit = (pb.rest / unit) | int -%}{%- set pb.rest = pb.rest - pb.digit * unit -%}",
+            "{%- set pb.number = pb.number + (pb.digit | string) -%}",
+            "{%- endif -%}{%- endfor -%}{%- endif -%}",
+        ]
     if say.levels:
         count, low, high = len(say.levels), repr(say.low), repr(say.high)
         lines += [
