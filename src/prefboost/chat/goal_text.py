@@ -105,7 +105,7 @@ def round_number(value: float, decimals: int = 2) -> float:
 
 
 def _scaled(value: float, decimals: int) -> int:
-    return math.floor(abs(value) * 10**decimals + 0.5)
+    return math.floor(abs(value) * 10.0**decimals + 0.5)
 
 
 def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | None] | None = None) -> str:
