@@ -15,7 +15,6 @@ from prefboost.engines.reward_model import (
     enable_packed_rewards,
     load_reward_model,
     rewards_of,
-    stream_batches,
     text_ids,
     text_tensors,
 )
@@ -106,18 +105,3 @@ def test_no_text_ends_with_padding(judge: Path) -> None:
     answer = [{"role": "assistant", "content": "yes", "extra": None}]
     whole = text_ids(ChatEncoder(found.tokenizer), prompt, answer, -1)
     assert text_ids(ChatEncoder(found.tokenizer), prompt, answer, whole[-1]) == whole[:-1]
-
-
-@pytest.mark.parametrize("packs", [True, False])
-def test_batches_hold_every_text_once_within_the_budget(packs: bool, judge: Path) -> None:
-    found = replace(load_reward_model(str(judge)), unpacked="" if packs else "for the test")
-    shared = list(range(30))
-    units = [[[*shared, 40 + at] for at in range(3)], [[7] * 200], [[1, 2, 3]], [[*shared, at] for at in range(50, 60)]]
-    batches = list(stream_batches(found, units, 64))
-    places = [place for batch in batches for place in batch]
-    assert sorted(places) == [(unit, at) for unit, texts in enumerate(units) for at in range(len(texts))]
-    for batch in batches:
-        length = max(len(units[unit][at]) for unit, at in batch)
-        assert len(batch) == 1 or packs or len(batch) * length <= 64
-    if packs:
-        assert [(0, 0), (0, 1), (0, 2)] in batches and len(batches) == 3

@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
     ),
     "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
     "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
+    "score": Verb("prefboost.cli.score:score_command", "Score completions, or both sides of pairs, with a model."),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with every setting that it leaves at its default."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

@@ -12,9 +12,16 @@ from pydantic import Field
 from prefboost.chat import to_record
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
-from prefboost.engines.weights import NumberType, fingerprint_of_model, load_causal_lm, load_tokenizer
+from prefboost.engines.streams import logps_of_groups
+from prefboost.engines.weights import (
+    NumberType,
+    context_of,
+    fingerprint_of_model,
+    load_causal_lm,
+    load_tokenizer,
+    on_device,
+)
 from prefboost.errors import ModelError
-from prefboost.losses.completion_logps import logps_of_tokens
 from prefboost.settings import Settings
 
 __all__ = ["Local", "LocalEngine"]
@@ -62,22 +69,13 @@ class LocalEngine:
     @cached_property
     def model(self) -> Any:
         """The model, on its device."""
-        import torch
-
         model, _ = load_causal_lm(
             self.settings.model,
             self.settings.dtype,
             revision=self.settings.revision,
             trust_remote_code=self.settings.trust_remote_code,
         )
-        found = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            return model.to(found if self.settings.device == "auto" else self.settings.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ModelError(
-                f"cannot put the model on device {self.settings.device!r}: {str(error).splitlines()[0][:200]}",
-                remedy="set device to auto or cpu",
-            ) from error
+        return on_device(model, self.settings.device)
 
     @cached_property
     def identity(self) -> str:
@@ -95,8 +93,7 @@ class LocalEngine:
     @cached_property
     def context(self) -> int | None:
         """Most tokens that the model can see, if it says so."""
-        config = self.model.config.get_text_config()
-        return getattr(config, "max_position_embeddings", None)
+        return context_of(self.model.config)
 
     def rendered(self, request: Request) -> str:
         """The prompt through the chat template, ending where the assistant begins to speak."""
@@ -142,8 +139,11 @@ class LocalEngine:
             yield rest
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt (nats, float32 log-softmax over completion tokens alone)."""
-        prompts, answers = [], []
+        """Log-prob of each completion given its prompt (nats, float32 log-softmax over completion tokens alone).
+
+        Completions of equal prompts are computed in one stream, the prompt once, where the architecture allows it.
+        """
+        prompts, answers, groups = [], [], []
         for request, completion in zip(requests, completions, strict=True):
             head = self.rendered(request)
             whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
@@ -154,8 +154,16 @@ class LocalEngine:
                 )
             prompts.append(self._encoded([head])[0])
             answers.append(self._answer_ids(whole[len(head) :]))
-        pad = self.tokenizer.pad_token_id or 0
-        return logps_of_tokens(self.model, prompts, answers, pad, max_tokens=self.settings.batch_tokens)
+            groups.append(head)
+        pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
+        return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether the model gives the same log-probs over packed streams (tried once)."""
+        from prefboost.packing import support_of
+
+        return support_of(self.model).ok
 
     @cached_property
     def ends(self) -> frozenset[int]:

@@ -18,7 +18,7 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import NumberType, load_tokenizer
 from prefboost.errors import ModelError
-from prefboost.losses.completion_logps import batches_by_length, pad_sequences
+from prefboost.losses.completion_logps import pad_sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,42 +197,6 @@ def enable_packed_rewards(found: RewardModel) -> RewardModel:
         with _quiet():
             model.set_attn_implementation(before)
     return replace(found, unpacked=reason)
-
-
-def stream_batches(
-    model: RewardModel, units: Sequence[Sequence[Sequence[int]]], max_tokens: int
-) -> Iterator[list[tuple[int, int]]]:
-    """Batches of texts within a budget of computed tokens; texts of a unit stay together where they fit.
-
-    Args:
-        model: packed or padded.
-        units: texts that begin alike (completions of a prompt).
-        max_tokens: a single text may have more.
-
-    Yields:
-        (unit, text) of each text.
-    """
-    from prefboost.packing import stream_length
-
-    if not model.packs:
-        places = [(unit, at) for unit, texts in enumerate(units) for at in range(len(texts))]
-        lengths = [len(units[unit][at]) for unit, at in places]
-        yield from ([places[index] for index in batch] for batch in batches_by_length(lengths, max_tokens))
-        return
-    batch: list[tuple[int, int]] = []
-    used = 0
-    for unit, texts in enumerate(units):
-        cost = stream_length(texts, [()] * len(texts))
-        parts = [list(range(len(texts)))] if cost <= max_tokens else [[at] for at in range(len(texts))]
-        for part in parts:
-            more = cost if len(part) > 1 else len(texts[part[0]])
-            if batch and used + more > max_tokens:
-                yield batch
-                batch, used = [], 0
-            batch += [(unit, at) for at in part]
-            used += more
-    if batch:
-        yield batch
 
 
 def _patch(model: Any) -> None:

@@ -11,16 +11,16 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from prefboost.engines.engine import Engine, Request, Result, Sampling
 from prefboost.errors import Place, RunError
 
-__all__ = ["Finished", "Journal", "generate_stored", "key_of"]
+__all__ = ["Finished", "Journal", "Lines", "generate_stored", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,24 @@ def key_of(engine: Engine, request: Request, sampling: Sampling) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class Journal:
-    """Completions on disk by key. One process at a time.
+Row = TypeVar("Row")
+
+
+class Lines(Generic[Row]):
+    """Rows on disk by key. One process at a time.
 
     Args:
         path: a JSON-lines file; made where it is missing, and continued where it exists.
+        row: the dataclass of a row; its fields are JSON values.
 
     Raises:
         RunError: another process is writing it, it cannot be written, or it is no journal.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, row: Callable[..., Row]) -> None:
         self.path = Path(path)
-        self.known: dict[str, Result] = {}
+        self.row = row
+        self.known: dict[str, Row] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -79,9 +84,9 @@ class Journal:
     ) -> None:
         self._stream.close()
 
-    def add(self, finished: Sequence[tuple[str, Result]]) -> None:
-        """Keep completions; they are on disk when this returns."""
-        lines = "".join(json.dumps({"key": key, **asdict(result)}) + "\n" for key, result in finished)
+    def add(self, finished: Sequence[tuple[str, Row]]) -> None:
+        """Keep rows; they are on disk when this returns."""
+        lines = "".join(json.dumps({"key": key, **vars(row)}) + "\n" for key, row in finished)
         self._stream.write(lines.encode("ascii"))
         self._stream.flush()
         os.fsync(self._stream.fileno())
@@ -102,10 +107,10 @@ class Journal:
             good += len(line)
         self._stream.truncate(good)
 
-    def _parsed(self, line: bytes, number: int) -> tuple[str, Result]:
+    def _parsed(self, line: bytes, number: int) -> tuple[str, Row]:
         try:
             record: dict[str, Any] = json.loads(line)
-            return record.pop("key"), Result(**record)
+            return record.pop("key"), self.row(**record)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._stream.close()
             raise RunError(
@@ -113,6 +118,13 @@ class Journal:
                 remedy="delete the file to begin anew",
                 place=Place(str(self.path), line=number),
             ) from error
+
+
+class Journal(Lines[Result]):
+    """Completions on disk by key; see `Lines`."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, Result)
 
 
 def generate_stored(

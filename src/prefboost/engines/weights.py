@@ -10,7 +10,15 @@ from typing import Any, Literal
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
 
-__all__ = ["NumberType", "fingerprint_of_model", "load_causal_lm", "load_tokenizer"]
+__all__ = [
+    "NumberType",
+    "context_of",
+    "fingerprint_of_model",
+    "load_causal_lm",
+    "load_config",
+    "load_tokenizer",
+    "on_device",
+]
 
 NumberType = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -68,6 +76,46 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The configuration of a model.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    from transformers import AutoConfig
+
+    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    return _guarded(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
+
+
+def on_device(model: Any, device: str) -> Any:
+    """The model on a device.
+
+    Args:
+        model: of transformers.
+        device: cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.
+
+    Raises:
+        ModelError: there is no such device, or the model does not fit on it.
+    """
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return model.to(found if device == "auto" else device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"cannot put the model on device {device!r}: {str(error).splitlines()[0][:200]}",
+            remedy="set device to auto or cpu",
+        ) from error
+
+
+def context_of(config: Any) -> int | None:
+    """Most tokens that a model can see, if its configuration says so."""
+    found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found
 
 
 def fingerprint_of_model(name: str, commit: str | None = None) -> str:

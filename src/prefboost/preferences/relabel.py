@@ -22,8 +22,9 @@ from prefboost.tables.message_lists import take_rows
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
 NO_SCORES_REMEDY = (
-    "score the completions first: with a reward model, a judge, or implicit rewards beta * log(pi / pi_ref) of a "
-    "policy trained on these pairs (implicit-reward augmentation, arXiv 2410.08067)"
+    "score the completions first: with a reward model (prefboost score FILE kind=reward_model model=...), or with "
+    "implicit rewards beta * log(pi / pi_ref) of a policy trained on these pairs (implicit-reward augmentation, "
+    "arXiv 2410.08067: prefboost score FILE kind=implicit policy=... reference=... scale=percentile)"
 )
 
 _SWAP = {"chosen": "rejected", "rejected": "chosen"}

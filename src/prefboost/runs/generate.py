@@ -21,7 +21,7 @@ from prefboost.settings import Settings, choice
 from prefboost.sources.write import write
 from prefboost.tables import COMPLETIONS, PROMPTS, REJECTS, Step, Table, reject_where
 
-__all__ = ["Generate", "Planned", "Progress", "generate", "planned", "rejects_file"]
+__all__ = ["Generate", "Planned", "Progress", "generate", "planned", "rejects_file", "write_rejects"]
 
 
 class Generate(Settings):
@@ -149,7 +149,7 @@ def generate(
     with Journal(target.with_name(f"{target.name}.journal")) as journal:
         results = _collected(len(rows), generate_stored(engine, requests, settings.sampling, journal), progress)
         table = write(_table(prompts, frame, rejects, settings, list(zip(rows, results, strict=True))), target)
-        _write_rejects(table.rejects, rejects_file(target))
+        write_rejects(table.rejects, rejects_file(target))
         journal.delete()
     return table
 
@@ -214,7 +214,8 @@ def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> t
     return None, None
 
 
-def _write_rejects(rejects: pl.DataFrame, path: Path) -> None:
+def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
+    """Write the rows that were set aside; where there are none, a file of an earlier call goes."""
     if rejects.is_empty():
         path.unlink(missing_ok=True)
         return

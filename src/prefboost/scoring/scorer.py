@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from prefboost.scoring.implicit import ImplicitReward
+from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer
+from prefboost.scoring.stored import ScoreJournal, Tell
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
-__all__ = ["SCORERS", "Scorer"]
+__all__ = ["SCORERS", "Scorer", "StoredScorer"]
 
 
 class Scorer(Protocol):
@@ -25,5 +28,23 @@ class Scorer(Protocol):
         """
 
 
-SCORERS: dict[str, type[Settings]] = {"rules": RulesScorer}
+@runtime_checkable
+class StoredScorer(Protocol):
+    """A scorer that takes long: what it has finished is kept, so that an interrupted call loses nothing."""
+
+    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+        """Score every completion.
+
+        Args:
+            table: see `Scorer`.
+            journal: holds what an earlier call has finished, and gets every finished batch; None keeps nothing.
+            tell: is told how far it is.
+        """
+
+
+SCORERS: dict[str, type[Settings]] = {
+    "rules": RulesScorer,
+    "reward_model": RewardModelScorer,
+    "implicit": ImplicitReward,
+}
 """Built-in scorers, kind -> settings."""

@@ -1,0 +1,154 @@
+"""Implicit rewards: what a policy's training says of a completion, for data without scores.
+
+r(x, y) = beta * (log pi(y | x) - log pi_ref(y | x)) (arXiv 2305.18290, eq. 5). With them binary preferences can be
+relabelled (implicit-reward augmentation, arXiv 2410.08067): train on the pairs, score them, relabel, train again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefboost.engines.weights import NumberType
+from prefboost.preferences.goals import SCALES, Scale
+from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.scoring.stored import ScoreJournal, ScoreProgress, Tell, filled, key_of_ids
+from prefboost.settings import Settings, choice
+from prefboost.tables import Table
+
+__all__ = ["ImplicitReward"]
+
+Encoded = tuple[list[int], list[int]]
+
+
+class ImplicitReward(Settings):
+    """Scores completions by how far a policy moved from its reference: beta * (log pi - log pi_ref)."""
+
+    kind: Literal["implicit"] = Field("implicit", description="Log-ratio of two models (arXiv 2410.08067, IRA).")
+    policy: str = Field(description="A model trained on preferences, e.g. by DPO: a folder or hub id.")
+    reference: str = Field(description="The model that its training began with.")
+    beta: float = Field(0.1, gt=0, description="The beta that the policy was trained with.")
+    length_normalise: bool = Field(
+        False, description="Divide by the completion's tokens, so that long completions do not score for their length."
+    )
+    dtype: NumberType = Field(
+        "float32", description="Number type of the weights; half precision blurs the difference of two log-probs."
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+    batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
+    max_length: int | None = Field(
+        None, ge=2, description="Conversations with more tokens are set aside; none: the model's own limit."
+    )
+    trust_remote_code: bool = Field(False, description="Run code that the checkpoints bring; off for safety.")
+    scale: Annotated[Scale, choice(SCALES)] | None = Field(
+        None, description="Brings the score onto the scale that goals are said on, e.g. percentile; none keeps it raw."
+    )
+
+    def score(self, table: Table) -> Table:
+        """Score every completion.
+
+        Args:
+            table: PreferencePairs, Completions, or ScoredCompletions (whose scores are replaced).
+
+        Returns:
+            PreferencePairs or ScoredCompletions. Rows that the chat template refuses, that are too long, or whose
+            completion has no tokens are rejects; the step notes how many pairs the policy ranks the other way round.
+
+        Raises:
+            ModelError: a model cannot be loaded, or the two have different tokens.
+            DataError: no row could be scored.
+        """
+        return self.score_stored(table, None, lambda _: None)
+
+    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+        """The same, taking from a journal what an interrupted call has finished."""
+        items = items_of(table)
+        scores = Scores()
+        usable = self._encoded(items, scores)
+        policy = self._logps(self.policy, "policy", usable, journal, tell)
+        reference = self._logps(self.reference, "reference", usable, journal, tell)
+        for (item, (_, completion)), ours, theirs in zip(usable, policy, reference, strict=True):
+            share = len(completion) if self.length_normalise else 1
+            scores.values[item.row, item.side] = [self.beta * (ours - theirs) / share]
+        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": _contradicted(scores)}
+        return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
+
+    def _encoded(self, items: Sequence[Item], scores: Scores) -> list[tuple[Item, Encoded]]:
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.weights import context_of, load_config, load_tokenizer
+        from prefboost.errors import ModelError
+
+        names = (self.policy, self.reference)
+        ours, theirs = (load_tokenizer(name, trust_remote_code=self.trust_remote_code) for name in names)
+        if ours.get_vocab() != theirs.get_vocab():
+            raise ModelError(
+                f"{self.policy} and {self.reference} have different tokens, so their log-probs cannot be compared",
+                remedy="name the model that the policy's training began with as reference",
+            )
+        encoder = ChatEncoder(ours)
+        limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
+
+        def encode(item: Item) -> Encoded:
+            head = encoder.prompt_text(item.prompt)
+            ids = encoder.encode([head])[0]
+            whole = encoder.whole_text(item.prompt, item.completion, ended=not item.cut)
+            return ids, encoder.completion_ids(head, ids, whole)
+
+        usable = []
+        for item in items:
+            found = scores.try_item(item, encode)
+            if found is None:
+                continue
+            length = len(found[0]) + len(found[1])
+            if not found[0] or not found[1]:
+                scores.faults[item.row, item.side] = ("the completion has no tokens", "")
+            elif limit is not None and length > limit:
+                long = "the conversation is longer than the model can see"
+                scores.faults[item.row, item.side] = (long, f"{length:,} tokens, at most {limit:,}")
+            else:
+                usable.append((item, found))
+        return usable
+
+    def _logps(
+        self,
+        name: str,
+        stage: str,
+        usable: Sequence[tuple[Item, Encoded]],
+        journal: ScoreJournal | None,
+        tell: Tell,
+    ) -> list[float]:
+        """Log-probs of all items under one model, which is loaded only where something is missing."""
+        from prefboost.engines.streams import logps_of_batch, stream_batches
+        from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
+        from prefboost.packing import support_of
+
+        model, tokenizer = load_causal_lm(name, self.dtype, trust_remote_code=self.trust_remote_code)
+        on_device(model, self.device)
+        packed = support_of(model).ok
+        commit = getattr(model.config, "_commit_hash", None)
+        identity = f"{fingerprint_of_model(name, commit)}/{self.dtype}/logp"
+        prompts, completions = ([ids[part] for _, ids in usable] for part in (0, 1))
+
+        def plan(first: list[int]) -> Iterator[list[int]]:
+            chosen = [prompts[index] for index in first], [completions[index] for index in first]
+            groups = [tuple(prompt) for prompt in chosen[0]]
+            for batch in stream_batches(*chosen, groups, self.batch_tokens, packed=packed):
+                yield [first[at] for at in batch]
+
+        def compute(batch: Sequence[int]) -> list[list[float]]:
+            chosen = [prompts[index] for index in batch], [completions[index] for index in batch]
+            logps = logps_of_batch(model, *chosen, tokenizer.pad_token_id or 0, packed=packed)
+            return [[logp] for logp in logps.tolist()]
+
+        keys = [key_of_ids(identity, *ids) for _, ids in usable]
+        found = filled(keys, plan, compute, journal, lambda *counts: tell(ScoreProgress(stage, *counts)))
+        return [logp for [logp] in found]
+
+
+def _contradicted(scores: Scores) -> int:
+    """Pairs whose rejected completion has the higher score."""
+    best = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "chosen"}
+    other = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "rejected"}
+    return sum((best[row] or 0.0) < (other[row] or 0.0) for row in best if row in other)

@@ -1,0 +1,156 @@
+"""The reward-model scorer: any sequence-classification model that judges a prompt and its completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefboost.engines.weights import NumberType, context_of
+from prefboost.preferences.goals import SCALES, Scale
+from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.scoring.stored import ScoreJournal, ScoreProgress, Tell, filled, key_of_ids
+from prefboost.settings import Settings, choice
+from prefboost.tables import Table
+
+if TYPE_CHECKING:
+    from prefboost.engines.reward_model import RewardModel
+
+__all__ = ["RewardModelScorer"]
+
+_TOO_LONG = "the conversation is longer than the model can see"
+
+
+class RewardModelScorer(Settings):
+    """Scores completions with a reward model of transformers, texts of one prompt in one stream."""
+
+    kind: Literal["reward_model"] = Field("reward_model", description="A model that judges a whole conversation.")
+    model: str = Field(description="A folder or hub id of a sequence-classification model.")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    dtype: NumberType = Field("auto", description="Number type of the weights; auto keeps the checkpoint's.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+    batch_tokens: int = Field(16384, ge=1, description="Most tokens that are computed at once.")
+    max_length: int | None = Field(
+        None, ge=2, description="Conversations with more tokens are set aside; none: the model's own limit."
+    )
+    chat_template: str | None = Field(
+        None, description="Jinja text with a chat template, where the tokenizer's own will not do."
+    )
+    output: str = Field("logits", description="Field of the model's output that holds the rewards.")
+    trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings; off for safety.")
+    weights: Mapping[str, float] = Field(
+        {}, description="Of the heads of a model with several, summed to the score; none takes their mean."
+    )
+    scale: Annotated[Scale, choice(SCALES)] | None = Field(
+        None, description="Brings the score onto the scale that goals are said on; none keeps the raw reward."
+    )
+
+    def score(self, table: Table) -> Table:
+        """Score every completion.
+
+        Args:
+            table: Completions, ScoredCompletions (whose scores are replaced), or PreferencePairs.
+
+        Returns:
+            ScoredCompletions or PreferencePairs. Several heads give a score an aspect. Rows that the chat template
+            refuses, or that are too long, are rejects.
+
+        Raises:
+            ModelError: the model cannot be loaded, or is no reward model.
+            DataError: no row could be scored.
+        """
+        return self.score_stored(table, None, lambda _: None)
+
+    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+        """The same, taking from a journal what an interrupted call has finished."""
+        from prefboost.engines.reward_model import text_ids
+
+        items = items_of(table)
+        found, encoder, identity = self._opened()
+        scores = Scores(heads=_columns(found.heads))
+
+        def encode(item: Item) -> list[int]:
+            return text_ids(encoder, item.prompt, item.completion, found.pad_id)
+
+        encoded = [(item, scores.try_item(item, encode)) for item in items]
+        limit = self.max_length or context_of(found.model.config)
+        for item, ids in encoded:
+            if ids is not None and limit is not None and len(ids) > limit:
+                scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
+        usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
+        rewards = self._rewards(found, usable, identity, journal, tell)
+        for (item, _), own in zip(usable, rewards, strict=True):
+            scores.values[item.row, item.side] = self._with_overall(own, found.heads)
+        notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
+        return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
+
+    def _opened(self) -> tuple[RewardModel, Any, str]:
+        from dataclasses import replace
+
+        from prefboost.chat.rendering import ChatEncoder
+        from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
+        from prefboost.engines.weights import fingerprint_of_model, on_device
+
+        options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code or None}
+        found = load_reward_model(self.model, self.dtype, chat_template=self.chat_template, **options)
+        found = replace(found, output=self.output)
+        on_device(found.model, self.device)
+        found = enable_packed_rewards(found)
+        self._check_weights(found.heads)
+        commit = getattr(found.model.config, "_commit_hash", None)
+        identity = f"{fingerprint_of_model(self.model, commit)}/{self.dtype}/{self.output}"
+        return found, ChatEncoder(found.tokenizer), identity
+
+    def _check_weights(self, heads: Sequence[str]) -> None:
+        from prefboost.errors import ModelError
+
+        unknown = [name for name in self.weights if name not in heads]
+        if unknown:
+            raise ModelError(
+                f"{self.model} has no head {', '.join(unknown)}; it has {', '.join(heads)}",
+                remedy="name its heads in weights",
+            )
+
+    def _rewards(
+        self,
+        found: RewardModel,
+        usable: Sequence[tuple[Item, list[int]]],
+        identity: str,
+        journal: ScoreJournal | None,
+        tell: Tell,
+    ) -> list[list[float]]:
+        import torch
+
+        from prefboost.engines.reward_model import rewards_of, text_tensors
+        from prefboost.engines.streams import stream_batches
+
+        texts = [ids for _, ids in usable]
+        device = next(found.model.parameters()).device
+
+        def plan(first: list[int]) -> Iterator[list[int]]:
+            nothing: list[tuple[int, ...]] = [()] * len(first)
+            groups = [repr(usable[index][0].prompt) for index in first]
+            chosen = [texts[index] for index in first]
+            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=found.packs):
+                yield [first[at] for at in batch]
+
+        def compute(batch: Sequence[int]) -> list[list[float]]:
+            tensors = text_tensors(found, [texts[index] for index in batch])
+            with torch.inference_mode():
+                rewards = rewards_of(found, {name: tensor.to(device) for name, tensor in tensors.items()})
+            numbers: list[list[float]] = rewards.tolist()
+            return numbers
+
+        keys = [key_of_ids(identity, ids) for ids in texts]
+        return filled(keys, plan, compute, journal, lambda *counts: tell(ScoreProgress("rewards", *counts)))
+
+    def _with_overall(self, own: Sequence[float], heads: Sequence[str]) -> list[float]:
+        if len(heads) == 1:
+            return list(own)
+        shares = self.weights or dict.fromkeys(heads, 1 / len(heads))
+        return [sum(shares.get(head, 0.0) * number for head, number in zip(heads, own, strict=True)), *own]
+
+
+def _columns(heads: Sequence[str]) -> list[str]:
+    return [""] if len(heads) == 1 else ["", *heads]

@@ -1,0 +1,170 @@
+"""Tables as completions to score, and scores back into tables: completions by themselves, or both sides of a pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from prefboost.errors import DataError, ModelError, Place
+from prefboost.preferences.goals import Scale, apply_scale, fit_scale, score_columns
+from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, REJECTS, SCORED_COMPLETIONS, Step, Table, reject_where
+
+__all__ = ["Item", "Scores", "items_of", "with_scores"]
+
+_SIDES = {
+    COMPLETIONS.name: {"completion": ("score", "finish_reason")},
+    SCORED_COMPLETIONS.name: {"completion": ("score", "finish_reason")},
+    PREFERENCE_PAIRS.name: {
+        "chosen": ("score_chosen", "finish_chosen"),
+        "rejected": ("score_rejected", "finish_rejected"),
+    },
+}
+"""Columns of completions -> the columns of their score and of how they ended."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One completion of a table.
+
+    Args:
+        row: which row of the frame it stands in.
+        side: the column of the completion.
+        prompt: messages.
+        completion: messages.
+        cut: whether generation cut it, so that it has no end of turn.
+    """
+
+    row: int
+    side: str
+    prompt: Sequence[Mapping[str, Any]]
+    completion: Sequence[Mapping[str, Any]]
+    cut: bool
+
+
+@dataclass
+class Scores:
+    """What came out: a number a head for every item, or why there is none.
+
+    Args:
+        heads: names; ``""`` is the overall score, others are aspects.
+        values: (row, side) -> numbers in the order of the heads.
+        faults: (row, side) -> reason and what was found.
+    """
+
+    heads: Sequence[str] = ("",)
+    values: dict[tuple[int, str], Sequence[float | None]] = field(default_factory=dict)
+    faults: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
+
+    def try_item(self, item: Item, encode: Callable[[Item], Any]) -> Any:
+        """What ``encode`` gives; None and a fault where the chat template refuses the messages."""
+        try:
+            return encode(item)
+        except ModelError as error:
+            self.faults[item.row, item.side] = ("the chat template refuses the messages", error.found)
+            return None
+
+
+def items_of(table: Table) -> list[Item]:
+    """Every completion of a table, row by row.
+
+    Raises:
+        DataError: the table holds no completions.
+    """
+    sides = _SIDES.get(table.spec.name)
+    if sides is None:
+        raise DataError(
+            f"scores belong to Completions, ScoredCompletions or PreferencePairs, found {table.spec.name}",
+            remedy="give a file with completions or pairs",
+            place=Place(path=table.path),
+        )
+    wanted = ["prompt", *sides, *(ends for _, ends in sides.values() if ends in table.frame.columns)]
+    return [
+        Item(at, side, row["prompt"], row[side], row.get(ends) == "length")
+        for at, row in enumerate(table.frame.select(wanted).iter_rows(named=True))
+        for side, (_, ends) in sides.items()
+    ]
+
+
+def with_scores(
+    table: Table, scores: Scores, settings: Mapping[str, Any], notes: Mapping[str, Any], scale: Scale | None
+) -> Table:
+    """The table with scores: Completions become ScoredCompletions, pairs stay pairs; earlier scores are replaced.
+
+    Args:
+        table: that `items_of` was given.
+        scores: of its items; rows with a fault, or with a number that is not finite, are rejects.
+        settings: of the scorer, for the table's history.
+        notes: for the table's history.
+        scale: fitted to the scores and applied, its map kept with the table; None leaves them as they are.
+
+    Raises:
+        DataError: no row at all could be scored.
+    """
+    faults = _faulty_rows(scores)
+    kept, aside = _set_aside(_with_columns(table, scores), faults, table.path)
+    if faults and kept.is_empty():
+        reason, found = next(iter(faults.values()))
+        raise DataError(
+            f"none of {len(table):,} rows could be scored: {reason}: {found}",
+            remedy="name a model whose chat template takes these messages, or raise max_length",
+            place=Place(path=table.path),
+        )
+    step = Step(
+        "score",
+        settings,
+        rows_in=len(table),
+        rows_out=kept.height,
+        rejected=dict(Counter(aside["reason"].to_list())),
+        notes=notes,
+    )
+    spec = PREFERENCE_PAIRS if table.spec is PREFERENCE_PAIRS else SCORED_COMPLETIONS
+    scored = table.then(spec, kept, step, rejects=aside, scales={})
+    if scale is None:
+        return scored
+    overall = [scored.frame[name] for name in score_columns(scored) if "." not in name]
+    return apply_scale(scored, fit_scale(scale, overall), aspects=False)
+
+
+def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
+    """Row -> reason and what was found, for one of its sides."""
+    faults = {row: fault for (row, _), fault in reversed(scores.faults.items())}
+    for (row, _), numbers in scores.values.items():
+        if not all(number is None or abs(number) < float("inf") for number in numbers):
+            faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
+    return faults
+
+
+def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
+    """The frame with the new scores instead of its own."""
+    sides = _SIDES[table.spec.name]
+    frame = table.frame.drop(name for name in table.frame.columns if name.startswith("score"))
+    unknown = [None] * len(scores.heads)
+    columns = []
+    for side, (column, _) in sides.items():
+        rows = [scores.values.get((row, side), unknown) for row in range(frame.height)]
+        for at, head in enumerate(scores.heads):
+            name = f"{column}.{head}" if head else column
+            columns.append(pl.Series(name, [numbers[at] for numbers in rows], pl.Float64))
+    return frame.with_columns(columns)
+
+
+def _set_aside(
+    frame: pl.DataFrame, faults: Mapping[int, tuple[str, str]], path: str | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows without a fault, and rejects."""
+    nothing = (None, None)
+    kept = frame.with_columns(
+        _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),
+        _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
+    )
+    rejects = [pl.DataFrame(schema=REJECTS)]
+    for reason in dict.fromkeys(reason for reason, _ in faults.values()):
+        kept, aside = reject_where(
+            kept, pl.col("_reason") == reason, stage="score", reason=reason, path=path, found=pl.col("_found")
+        )
+        rejects.append(aside)
+    return kept.drop("_reason", "_found"), pl.concat(rejects)

@@ -1,0 +1,58 @@
+"""Scores find their way back into the table they belong to."""
+
+from __future__ import annotations
+
+import pytest
+from tests.scoring.conftest import completions_table, pairs_table
+
+from prefboost.errors import DataError, ModelError
+from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+
+
+def test_a_pair_is_two_items_and_a_completion_one() -> None:
+    pairs = items_of(pairs_table([("q", "a", "b"), ("r", "c", "d")]))
+    assert [(item.row, item.side, item.completion[0]["content"]) for item in pairs] == [
+        (0, "chosen", "a"), (0, "rejected", "b"), (1, "chosen", "c"), (1, "rejected", "d"),
+    ]  # fmt: skip
+    [item] = items_of(completions_table([("q", "a")]))
+    assert item.side == "completion" and item.prompt[0]["content"] == "q" and not item.cut
+
+
+def test_other_tables_are_refused() -> None:
+    table = pairs_table([("q", "a", "b")])
+    with pytest.raises(DataError, match="found GoalPairs"):
+        items_of(Table(GOAL_PAIRS, table.frame))
+
+
+def test_earlier_scores_are_replaced_and_aspects_get_columns() -> None:
+    table = completions_table([("q", "a"), ("q", "b")])
+    values = {(0, "completion"): [1.0, 2.0], (1, "completion"): [3.0, None]}
+    once = with_scores(table, Scores(["", "style"], values), {}, {}, None)
+    assert once.spec is SCORED_COMPLETIONS
+    assert once.frame["score"].to_list() == [1.0, 3.0] and once.frame["score.style"].to_list() == [2.0, None]
+    again = with_scores(once, Scores([""], {(0, "completion"): [5.0], (1, "completion"): [6.0]}), {}, {}, None)
+    assert again.frame["score"].to_list() == [5.0, 6.0] and "score.style" not in again.frame.columns
+
+
+def test_rows_with_a_fault_or_an_infinite_score_are_rejects() -> None:
+    table = pairs_table([("q", "a", "b"), ("r", "c", "d"), ("s", "e", "f")])
+    values = {(row, side): [1.0] for row in range(3) for side in ("chosen", "rejected")}
+    values[1, "rejected"] = [float("nan")]
+    scores = Scores(values=values, faults={(2, "chosen"): ("too long", "99 tokens")})
+    scored = with_scores(table, scores, {}, {}, None)
+    assert scored.spec is PREFERENCE_PAIRS and scored.frame["pair_id"].to_list() == ["p0"]
+    assert dict(scored.steps[-1].rejected) == {"too long": 1, "the model gave a score that is not finite": 1}
+    assert set(scored.rejects["found"].to_list()) == {"99 tokens", "[nan]"}
+
+
+def test_a_refusal_of_the_chat_template_is_a_fault_of_that_row_alone() -> None:
+    scores = Scores()
+    item = Item(3, "chosen", [], [], cut=False)
+
+    def refuse(_: Item) -> int:
+        raise ModelError("no system role", remedy="")
+
+    assert scores.try_item(item, refuse) is None
+    assert scores.faults == {(3, "chosen"): ("the chat template refuses the messages", "no system role")}
+    assert scores.try_item(item, lambda each: each.row) == 3
