@@ -66,7 +66,7 @@ def test_counts_are_shown_to_people(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = ["kind=implicit", f"policy={policies[0]}", f"reference={policies[1]}", "max_length=60"]
+    asked = ["kind=implicit", f"policy={policies[0]}", f"reference={policies[1]}", "max_length=40"]
     assert main(["score", str(pairs_file), *asked, "-o", str(tmp_path / "s.parquet"), "--quiet"]) == 0
     shown = capsys.readouterr().out
     assert "rows scored" in shown and "set aside: the conversation is longer" in shown

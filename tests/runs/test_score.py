@@ -13,7 +13,7 @@ from prefboost.runs.score import counts_of, score
 from prefboost.scoring import ImplicitReward, RulesScorer
 from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
-from prefboost.tables import PREFERENCE_PAIRS
+from prefboost.tables import PREFERENCE_PAIRS, Step
 
 PAIRS = [("one", "a cat", "b"), ("two", "yes", "no no"), ("one", "a dog", "b"), ("three", "x", "long " * 30)]
 
@@ -57,14 +57,7 @@ def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:
     table = completions_table([("one", "a b c"), ("two", "")])
     rules = json.dumps([{"kind": "at_most_words", "count": 2}])
     frame = table.frame.with_columns(rules=pl.lit(rules))
-    scored = score(
-        table.then(table.spec, frame, table.steps[0] if table.steps else _step()), RulesScorer(), tmp_path / "o.jsonl"
-    )
+    ruled = table.then(table.spec, frame, Step("read", {}, 2, 2))
+    scored = score(ruled, RulesScorer(), tmp_path / "o.jsonl")
     counts = counts_of(scored)
     assert counts["rows"] == 2 and counts["score mean"] == 1.0 and counts["empty completions, scored 1"] == 1
-
-
-def _step() -> Any:
-    from prefboost.tables import Step
-
-    return Step("read", {}, 2, 2)
