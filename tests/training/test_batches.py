@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from prefboost.training.batches import UnitCollator, as_pair_logps
+from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
 
 UNITS = [
     {
@@ -39,7 +39,7 @@ UNITS = [
 
 
 def test_chosen_rows_come_first_in_the_order_of_the_views() -> None:
-    batch = UnitCollator(pad_id=0)(UNITS)
+    batch = PaddedCollator(pad_id=0)(UNITS)
     assert batch["input_ids"].tolist() == [
         [1, 2, 4, 5, 6],
         [1, 3, 7, 0, 0],
@@ -54,7 +54,7 @@ def test_chosen_rows_come_first_in_the_order_of_the_views() -> None:
 
 
 def test_a_loss_is_given_lengths_scores_and_reference() -> None:
-    batch = UnitCollator(pad_id=0)(UNITS)
+    batch = UnitCollator()(UNITS)
     pairs = as_pair_logps(torch.arange(6.0), batch)
     assert pairs.chosen.tolist() == [0, 1, 2] and pairs.rejected.tolist() == [3, 4, 5]
     assert pairs.length_chosen.tolist() == [3, 1, 1] and pairs.length_rejected.tolist() == [1, 3, 2]
@@ -64,5 +64,20 @@ def test_a_loss_is_given_lengths_scores_and_reference() -> None:
 
 def test_numbers_that_no_view_has_are_none() -> None:
     units = [{key: value for key, value in UNITS[1].items() if not key.startswith("ref")}]
-    pairs = as_pair_logps(torch.zeros(2), UnitCollator(0)(units))
+    pairs = as_pair_logps(torch.zeros(2), UnitCollator()(units))
     assert pairs.goal is None and pairs.score_chosen is None and pairs.ref_chosen is None
+
+
+def test_a_part_of_a_batch_is_the_batch_of_those_views() -> None:
+    whole, last = UnitCollator()(UNITS), UnitCollator()(UNITS[1:])
+    part = part_of(whole, [2])
+    assert part["unit_ids"] == ["b"] and part["views"] == ["plain"]
+    assert part["tokens"].prompts == last["tokens"].prompts and part["tokens"].rejected == ([6, 6],)
+    assert torch.equal(part["ref_chosen"], last["ref_chosen"]) and part["goal"].isnan().all()
+
+
+def test_the_stream_holds_chosen_completions_first_and_shares_prompts() -> None:
+    unit = {**UNITS[1], "prompt_ids": [list(range(20))]}
+    packed = UnitCollator()([unit])["tokens"].packed()
+    assert packed.sequences == 2 and packed.owner.tolist() == [0, 1, 1]
+    assert packed.tokens == 21 and packed.unshared_tokens == 41

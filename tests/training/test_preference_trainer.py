@@ -99,26 +99,27 @@ def test_the_trajectory_equals_that_of_trl(kind: str, theirs: str, adapters: boo
     assert max(ours) - min(ours) > 1e-3
 
 
+@pytest.mark.parametrize("engine", ["packed", "trl"])
 def test_all_views_of_a_pair_are_in_one_micro_batch(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefboost.training.preference_trainer import PreferenceTrainer
 
     seen: list[list[str]] = []
-    original = PreferenceTrainer.loss_of_batch
+    original = PreferenceTrainer.logps_of
 
     def watch(self: Any, model: Any, batch: dict[str, Any]) -> Any:
         seen.append(list(batch["unit_ids"]))
         return original(self, model, batch)
 
-    monkeypatch.setattr(PreferenceTrainer, "loss_of_batch", watch)
+    monkeypatch.setattr(PreferenceTrainer, "logps_of", watch)
     pairs = build_pairs(7).take([13, 2, 5, 0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12])
-    settings = Train(model=str(tiny), precision="fp32", batch_size=6, micro_batch=2, epochs=2)
+    settings = Train(model=str(tiny), precision="fp32", batch_size=6, micro_batch=2, epochs=2, engine=engine)
     train(pairs, settings, tmp_path, say=SAY)
     assert all(batch.count(unit) == 2 for batch in seen for unit in batch)
-    each_epoch = len(seen) // 2
-    assert sorted({unit for batch in seen[:each_epoch] for unit in batch}) == [f"p{i}" for i in range(7)]
-    assert seen[:each_epoch] != seen[each_epoch:]
+    units = [unit for batch in seen for unit in dict.fromkeys(batch)]
+    assert sorted(units[:7]) == sorted(units[7:]) == [f"p{i}" for i in range(7)]
+    assert units[:7] != units[7:]
 
 
 def test_shuffled_views_may_part(tiny: Path, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monk
         return original(self, model, batch)
 
     monkeypatch.setattr(PreferenceTrainer, "loss_of_batch", watch)
-    settings = Train(model=str(tiny), precision="fp32", batch_size=8, micro_batch=1, max_steps=1, loss="aot")
+    settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=1, loss="aot", engine="trl")
     train(build_pairs(4), settings, tmp_path, say=SAY)
     assert sizes == [8]
 
@@ -145,16 +146,16 @@ def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monk
 def test_the_reference_is_computed_once_and_kept(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    from prefboost.training.preference_trainer import PreferenceTrainer
+    from prefboost.training.reference_pass import ReferencePass
 
     calls: list[int] = []
-    original = PreferenceTrainer._logps
+    original = ReferencePass.compute
 
-    def count(self: Any, model: Any, prompts: Any, completions: Any) -> Any:
+    def count(self: Any, prompts: Any, completions: Any) -> Any:
         calls.append(len(prompts))
-        return original(self, model, prompts, completions)
+        return original(self, prompts, completions)
 
-    monkeypatch.setattr(PreferenceTrainer, "_logps", count)
+    monkeypatch.setattr(ReferencePass, "compute", count)
     settings = Train(model=str(tiny), precision="fp32", batch_size=4, max_steps=1)
     train(build_pairs(4), settings, tmp_path, say=SAY)
     assert sum(calls) == 16

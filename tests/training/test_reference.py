@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prefboost.training.reference import ReferenceCache, Sequences, sequences_of, with_reference
+from prefboost.training.reference import ReferenceCache, Sequences, cache_folder, sequences_of, with_reference
 
 SEQUENCES = Sequences([[1], [2], [1], [3, 4]], [[5], [6], [5], [7]])
 
 
-def alone(lengths: list[int]) -> list[list[int]]:
-    return [[index] for index in range(len(lengths))]
+def alone(wanted: Sequences) -> list[list[int]]:
+    return [[index] for index in range(len(wanted.prompts))]
 
 
 def compute(prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
@@ -38,7 +38,7 @@ def test_known_log_probs_are_not_computed_again_and_equal_sequences_only_once(tm
 
 
 def test_another_model_or_number_type_has_its_own_values(tmp_path: Path) -> None:
-    paths = {ReferenceCache(tmp_path, *key).path for key in (("a", "fp32"), ("b", "fp32"), ("a", "bf16"))}
+    paths = {ReferenceCache(tmp_path, *key).place for key in (("a", "fp32"), ("b", "fp32"), ("a", "bf16"))}
     assert len(paths) == 3
 
 
@@ -74,3 +74,33 @@ def test_log_probs_find_their_views() -> None:
     found = with_reference(units, [-float(c[0]) for c in sequences.completions])
     assert found["ref_chosen"].to_pylist() == [[-10, -20], [-30]]
     assert found["ref_rejected"].to_pylist() == [[-11, -21], [-31]]
+
+
+def test_processes_that_write_at_once_lose_nothing_and_files_are_merged(tmp_path: Path) -> None:
+    caches = [ReferenceCache(tmp_path, "hash", "fp32") for _ in range(20)]
+    for number, cache in enumerate(caches):
+        cache.fill(Sequences([[number]], [[number + 1]]), compute, alone)
+    files = list(caches[0].place.iterdir())
+    assert len(files) < 20 and all(file.suffix == ".npz" for file in files)
+    everything = Sequences([[n] for n in range(20)], [[n + 1] for n in range(20)])
+
+    def never(prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+        raise AssertionError("computed again")
+
+    found = ReferenceCache(tmp_path, "hash", "fp32").fill(everything, never, alone)
+    assert found == compute(everything.prompts, everything.completions)  # type: ignore[arg-type]
+
+
+def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = ReferenceCache(tmp_path, "hash", "fp32")
+    found = cache.fill(SEQUENCES, compute, alone)
+    (file,) = cache.place.iterdir()
+    file.write_bytes(file.read_bytes()[:40])
+    assert ReferenceCache(tmp_path, "hash", "fp32").fill(SEQUENCES, compute, alone) == found
+    assert "cannot be read" in caplog.text
+
+
+def test_the_cache_lies_where_it_is_told_or_with_other_caches() -> None:
+    assert cache_folder("/a/b", {"PREFBOOST_CACHE": "/c"}) == Path("/a/b")
+    assert cache_folder(None, {"PREFBOOST_CACHE": "/c"}) == Path("/c/reference")
+    assert cache_folder(None, {"XDG_CACHE_HOME": "/x"}).parts[-2:] == ("prefboost", "reference")

@@ -19,6 +19,8 @@ PARAMETERS = {
     "_get_num_items_in_batch": ["batch_samples", "device"],
     "_save_checkpoint": ["model", "trial"],
     "_send_telemetry": [],
+    "training_step": ["args", "kwargs"],
+    "get_batch_samples": ["epoch_iterator", "num_batches", "device"],
     "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "log": ["logs", "start_time"],
 }

@@ -2,107 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.utils.data import Sampler
 from trl import DPOConfig
 
 from prefboost.errors import RunError
-from prefboost.losses.completion_logps import batches_by_length, pad_sequences
-from prefboost.training.batches import UnitCollator, as_pair_logps
+from prefboost.losses import LossOutput, PairLogps
+from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
 from prefboost.training.callbacks import Progress
 from prefboost.training.checkpoint import mark_complete
+from prefboost.training.memory import TokenBudget
+from prefboost.training.micro_batches import default_budget, split_by_budget
 from prefboost.training.policy import Policy, load_model
-from prefboost.training.reference import ReferenceCache, sequences_of, with_reference
+from prefboost.training.prepare import Data
+from prefboost.training.reference import ReferenceCache, cache_folder, sequences_of, with_reference
+from prefboost.training.reference_pass import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
+from prefboost.training.throughput import Meter, cost_of
 from prefboost.training.train_settings import Train
-from prefboost.training.trl_bridge import BridgedTrainer, hash_of_weights, trainer_config
+from prefboost.training.trl_bridge import BridgedTrainer, trainer_config, without_hashing
 from prefboost.training.units import Plan, UnitSampler
 from prefboost.training.watch import observe
+from prefboost.training.whole_batch import gradients_of_batch
 
-__all__ = ["Data", "PreferenceTrainer", "configure"]
-
-_REFERENCE_TOKENS = {"cpu": 4096, "cuda": 32768}
-"""Padded tokens of a batch of the reference pass, which keeps no activations."""
+__all__ = ["PreferenceTrainer", "configure"]
 
 
 @dataclass(frozen=True)
-class Data:
-    """Units to train on and units to evaluate on, as datasets with the columns of `tokenise`."""
+class _Seen:
+    """What a loss said of a micro-batch, without gradient."""
 
-    train: Dataset
-    evaluation: Dataset | None = None
+    output: LossOutput
+    pairs: PairLogps
+    part: Mapping[str, Any]
 
 
 class PreferenceTrainer(BridgedTrainer):
     """Trains a policy on units.
 
     Args:
-        policy: with `add_completion_forward`.
+        policy: with `add_completion_forward`, and with `enable_packing` for the packed engine.
         data: units.
-        settings: of the training.
+        settings: of the training; ``engine`` must be one that the model supports.
         config: from `configure`.
-        folder: of the run; the reference's log-probs are kept in it.
-        progress: is told how far the reference pass has come.
-        options: further arguments of TRL's trainer (callbacks, peft_config).
+        options: further arguments of TRL's trainer (callbacks, peft_config), and ``progress``.
     """
 
-    def __init__(
-        self, policy: Policy, data: Data, settings: Train, config: DPOConfig, folder: Path, **options: Any
-    ) -> None:
+    def __init__(self, policy: Policy, data: Data, settings: Train, config: DPOConfig, **options: Any) -> None:
         self.settings = settings
-        self.folder = folder
+        self.packed = settings.engine == "packed"
+        self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
-        super().__init__(
-            model=policy.model,
-            args=config,
-            data_collator=UnitCollator(policy.tokenizer.pad_token_id),
-            train_dataset=data.train,
-            eval_dataset=data.evaluation,
-            processing_class=policy.tokenizer,
-            **options,
+        self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
+        self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
+        self.budget = TokenBudget(
+            settings.token_budget or default_budget(config.device.type), alone=config.world_size == 1
         )
+        with without_hashing():
+            super().__init__(
+                model=policy.model,
+                args=config,
+                data_collator=UnitCollator() if self.packed else PaddedCollator(policy.tokenizer.pad_token_id),
+                train_dataset=data.train,
+                eval_dataset=data.evaluation,
+                processing_class=policy.tokenizer,
+                **options,
+            )
+        self.meter.processes = self.accelerator.num_processes
+        self._logged_at = (0, time.monotonic())
 
     def unit_sampler(self) -> Sampler[int]:
         """Permutations of the units, seeded by the settings' seed and the epoch."""
         return UnitSampler(len(self.train_dataset), self.settings.seed, self.current_epoch)
 
-    def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        """Losses [V] of a micro-batch.
+    def measured(self) -> dict[str, float]:
+        """What the meter says since the last line of the log, and the seconds that the remaining steps will take."""
+        began, now = self._logged_at, time.monotonic()
+        self._logged_at = (self.state.global_step, now)
+        steps = self.state.global_step - began[0]
+        left = (self.state.max_steps - self.state.global_step) * (now - began[1]) / steps if steps > 0 else 0.0
+        return self.meter.read() | {"time/left": round(left, 1)}
+
+    def timed(self, part: str) -> Any:
+        """Seconds of a part of the work are kept for the log."""
+        return self.meter.timed(part)
+
+    def logps_of(self, model: Any, batch: Mapping[str, Any]) -> Tensor:
+        """Log-probs [2V] of a micro-batch, as one stream or as padded sequences."""
+        if self.packed:
+            packed = batch["tokens"].packed().to(self.accelerator.device)
+            if model.training:
+                self.meter.count(packed)
+            found: Tensor = model(packed=packed)
+            return found
+        padded = {name: batch[name] for name in ("input_ids", "attention_mask", "completion_mask")}
+        if model.training:
+            self.meter.count_padded(padded)
+        found = model(**padded)
+        return found
+
+    def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> Tensor:
+        """Losses [V] of a batch that is computed at once, or in parts where nothing has to be kept for gradients.
 
         Raises:
             RunError: a loss is not finite; names the pairs.
         """
-        logps = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "completion_mask")})
+        logps = self._in_parts(model, batch) if self.packed else self.logps_of(model, batch)
         pairs = as_pair_logps(logps, batch)
         output = self.settings.loss(pairs)
-        if not bool(output.losses.isfinite().all()):
-            self._refuse(output.losses, batch)
-        for name, numbers in observe(output, pairs, batch, self.settings.score_buckets).items():
-            self.watched()[name].extend(numbers)
+        self._watch(_Seen(output, pairs, batch))
         return output.losses
 
+    def step_on_batch(self, model: Any, batch: dict[str, Any], views: Tensor) -> Tensor | None:
+        """The gradient of the whole optimiser batch, in micro-batches within the token budget.
+
+        Raises:
+            RunError: a loss is not finite, or memory is short whatever the budget.
+        """
+        if not self.packed:
+            return None
+        return self.budget.within(
+            lambda tokens: self._step(model, batch, views, tokens),
+            model.zero_grad,
+            f"step {self.state.global_step + 1}",
+        )
+
     def units_with_reference(self, units: Dataset, name: str) -> Dataset:
-        """The units with the reference's log-probs, from the run folder where they are known."""
+        """The units with the reference's log-probs, from the cache where they are known."""
         if not self.settings.uses_reference:
             return units
         model, cache = self._reference()
         table = units.data.table.combine_chunks()
         wanted = sequences_of(table)
+        device = self.accelerator.device
+        reference = ReferencePass(
+            model,
+            packed=self.packed,
+            pad_id=self.processing_class.pad_token_id,
+            autocast=self.accelerator.autocast,
+            budget=TokenBudget(REFERENCE_TOKENS.get(device.type, 4096), alone=not self.shards_weights),
+            share=(self.accelerator.process_index, self.accelerator.num_processes),
+            progress=self.progress,
+            in_step=self.shards_weights,
+        )
         if self.progress is not None:
             self.progress.begin(f"reference log-probs ({name})", len(wanted.prompts))
-        logps = cache.fill(
-            wanted,
-            lambda prompts, completions: self._logps(model, prompts, completions),
-            self._share,
-            exchange=self.known_to_all,
-            writes=self.accelerator.is_main_process,
-        )
+        with self.timed("reference"):
+            logps = cache.fill(wanted, reference.compute, reference.batches, exchange=self.known_to_all)
         if self.progress is not None:
             self.progress.end()
         return Dataset(with_reference(table, logps))
@@ -116,7 +171,72 @@ class PreferenceTrainer(BridgedTrainer):
         if self.args.should_save:
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
-    def _refuse(self, losses: torch.Tensor, batch: dict[str, Any]) -> None:
+    def _step(self, model: Any, batch: dict[str, Any], views: Tensor, tokens: int) -> Tensor:
+        parts = split_by_budget(batch["tokens"], tokens)
+        count = self.most_of_all(len(parts)) if self.shards_weights else len(parts)
+        weights = [1.0] * len(parts) + [0.0] * (count - len(parts))
+        parts += parts[-1:] * (count - len(parts))
+        scale = self.accelerator.num_processes / views
+        seen: list[_Seen] = []
+        if self.settings.loss.whole_batch:
+            losses = self._losses_by_gradient(model, batch, list(zip(parts, weights, strict=True)), seen)
+        else:
+            losses = [
+                partial(self._loss_of_part, model, part_of(batch, part), weight * scale, seen)
+                for part, weight in zip(parts, weights, strict=True)
+            ]
+        total = self.accumulate(model, losses)
+        for each in seen:
+            self._watch(each)
+        return sum(each.output.losses.sum() for each in seen) * scale if self.settings.loss.whole_batch else total
+
+    def _loss_of_part(self, model: Any, part: dict[str, Any], scale: Tensor | float, seen: list[_Seen]) -> Tensor:
+        pairs = as_pair_logps(self.logps_of(model, part), part)
+        output = self.settings.loss(pairs)
+        if float(scale):
+            seen.append(_Seen(_detached(output), _detached(pairs), part))
+        return output.losses.sum() * scale
+
+    def _losses_by_gradient(
+        self, model: Any, batch: dict[str, Any], parts: list[tuple[list[int], float]], seen: list[_Seen]
+    ) -> list[Any]:
+        """For losses that need the whole batch: it is computed from log-probs of a first pass, and each micro-batch
+        then only has to hand on the gradient with respect to its own log-probs."""
+        with torch.no_grad():
+            logps = self._in_parts(model, batch, [rows for rows, _ in parts])
+        pairs = as_pair_logps(logps, batch)
+        output, gradients = gradients_of_batch(self.settings.loss, pairs, self.from_all, self.accelerator.process_index)
+        seen.append(_Seen(output, pairs, batch))
+        gradients *= self.accelerator.num_processes
+
+        def handed_on(rows: list[int], weight: float) -> Tensor:
+            found = self.logps_of(model, part_of(batch, rows))
+            return (found * gradients[_both(rows, len(batch["views"]), found.device)] * weight).sum()
+
+        return [partial(handed_on, rows, weight) for rows, weight in parts]
+
+    def _in_parts(self, model: Any, batch: Mapping[str, Any], parts: Sequence[Sequence[int]] | None = None) -> Tensor:
+        """Log-probs [2V] of a batch, micro-batch by micro-batch."""
+        views = len(batch["views"])
+        if parts is None:
+            parts = split_by_budget(batch["tokens"], self.budget.tokens)
+            parts += parts[-1:] * (self.most_of_all(len(parts)) - len(parts)) if self.shards_weights else []
+        whole: Tensor | None = None
+        for rows in parts:
+            found = self.logps_of(model, part_of(batch, rows))
+            whole = found.new_zeros(2 * views) if whole is None else whole
+            whole = whole.index_copy(0, _both(rows, views, found.device), found)
+        assert whole is not None
+        return whole
+
+    def _watch(self, seen: _Seen) -> None:
+        losses = seen.output.losses
+        if not bool(losses.isfinite().all()):
+            self._refuse(losses, seen.part)
+        for name, numbers in observe(seen.output, seen.pairs, seen.part, self.settings.score_buckets).items():
+            self.watched()[name].extend(numbers)
+
+    def _refuse(self, losses: Tensor, batch: Mapping[str, Any]) -> None:
         bad = (~losses.isfinite()).tolist()
         ids = [name for name, is_bad in zip(batch["unit_ids"], bad, strict=True) if is_bad]
         raise RunError(
@@ -126,30 +246,41 @@ class PreferenceTrainer(BridgedTrainer):
         )
 
     def _reference(self) -> tuple[Any, ReferenceCache]:
-        named = self.settings.reference
-        model = self.model if named == "start" else load_model(self.settings, named).to(self.accelerator.device).eval()
-        weights = getattr(self, "_precompute_model_hash", None) if named == "start" else None
-        attention = model.config._attn_implementation
-        numerics = f"{self.settings.precision}-{model.dtype}-{self.accelerator.device.type}-{attention}"
-        return model, ReferenceCache(self.folder / "reference", weights or hash_of_weights(model), numerics)
+        model, known = self.model, self.start_hash
+        if known is None:
+            model = load_model(self.settings, self.settings.reference)
+            known = hash_of_model(model)
+            model = self._placed(model)
+        numerics = numerics_of(model, self.settings.engine, self.settings.precision, self.accelerator.device)
+        folder = cache_folder(self.settings.reference_cache, os.environ)
+        return model, ReferenceCache(folder, known, numerics)
 
-    def _logps(self, model: Any, prompts: list[Sequence[int]], completions: list[Sequence[int]]) -> list[float]:
-        """A batch under the reference: the same forward and number types as in training, adapters off."""
-        padded = pad_sequences(prompts, completions, self.data_collator.pad_id)
-        adapters_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
-        was_training = model.training
-        model.eval()
-        with torch.no_grad(), adapters_off, self.accelerator.autocast():
-            logps = model(**{name: tensor.to(self.accelerator.device) for name, tensor in padded.items()})
-        model.train(was_training)
-        if self.progress is not None:
-            self.progress.advance(len(prompts), tokens=int(padded["attention_mask"].sum()))
-        found: list[float] = logps.float().tolist()
-        return found
+    def _placed(self, model: Any) -> Any:
+        """Another model as reference, on the device and ready for the engine.
 
-    def _share(self, lengths: list[int]) -> list[list[int]]:
-        batches = batches_by_length(lengths, _REFERENCE_TOKENS.get(self.accelerator.device.type, 4096))
-        return batches[self.accelerator.process_index :: self.accelerator.num_processes]
+        Raises:
+            RunError: the engine cannot run it.
+        """
+        from prefboost.packing import support_of
+
+        model = model.to(self.accelerator.device).eval()
+        support = support_of(model) if self.packed else None
+        if support is not None and not support.ok:
+            raise RunError(
+                f"the reference {self.settings.reference!r} cannot be packed: {support.reason}",
+                remedy="write train.engine: trl, or take another reference",
+            )
+        return model
+
+
+def _both(rows: Sequence[int], views: int, device: torch.device) -> Tensor:
+    """Places of some views' chosen and rejected sequences among 2V."""
+    return torch.tensor([*rows, *(views + row for row in rows)], device=device)
+
+
+def _detached(record: Any) -> Any:
+    tensors = {name: value.detach() for name, value in vars(record).items() if isinstance(value, Tensor)}
+    return replace(record, **tensors)
 
 
 def configure(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> DPOConfig:

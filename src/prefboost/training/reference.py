@@ -1,11 +1,15 @@
-"""The reference's log-probs: computed once before training, kept in the run folder, never computed again on resume."""
+"""The reference's log-probs: computed once for a sequence, kept in the user's cache, reused by every later run."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["ReferenceCache", "Sequences", "sequences_of", "with_reference"]
+__all__ = ["ReferenceCache", "Sequences", "cache_folder", "sequences_of", "with_reference"]
 
-_SAVE_EVERY_S = 60.0
+logger = logging.getLogger(__name__)
+
+_SAVE_EVERY_S = 20.0
+
+_MOST_FILES = 16
+"""With more files than these, they are merged into one."""
+
+
+def cache_folder(given: str | None, environment: Mapping[str, str]) -> Path:
+    """Where log-probs are kept: the setting, or PREFBOOST_CACHE, or the platform's folder for caches."""
+    if given is not None:
+        return Path(given).expanduser()
+    if environment.get("PREFBOOST_CACHE"):
+        return Path(environment["PREFBOOST_CACHE"]) / "reference"
+    places = {
+        "darwin": Path.home() / "Library" / "Caches",
+        "win32": Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"),
+    }
+    default = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return places.get(sys.platform, default) / "prefboost" / "reference"
 
 
 @dataclass(frozen=True)
@@ -53,48 +76,48 @@ def with_reference(units: pa.Table, logps: Sequence[float]) -> pa.Table:
 
 @dataclass
 class ReferenceCache:
-    """Log-probs by what they depend on: the token ids (key) and the model with its number types (file name).
+    """Log-probs by what they depend on: the token ids (key) and the model with its numerics (folder name).
+
+    Every process writes files of its own, each of which is whole from the moment it has its name; what is known is the
+    union of all files. So any number of processes may write at once, and a killed one loses a few seconds of work.
 
     Args:
-        folder: of the run.
-        model_hash: of the reference's weights.
-        numerics: number types and attention, e.g. ``bf16-float32-sdpa``.
+        folder: of all models.
+        model_hash: of the reference's weights and configuration.
+        numerics: what else the bits depend on, e.g. ``packed-bf16-float32-cpu-sdpa``.
     """
 
     folder: Path
     model_hash: str
     numerics: str
     _known: dict[bytes, float] = field(default_factory=dict)
+    _fresh: dict[bytes, float] = field(default_factory=dict)
+    _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex[:16]}.npz")
 
     def __post_init__(self) -> None:
-        if self.path.exists():
-            with np.load(self.path) as stored:
-                keys = [bytes(key) for key in stored["keys"]]
-                self._known = dict(zip(keys, stored["logps"].tolist(), strict=True))
+        self._known = {key: logp for path in self._files() for key, logp in _stored(path).items()}
 
     @property
-    def path(self) -> Path:
-        """The file; another model or number type has another file."""
+    def place(self) -> Path:
+        """The folder of this model and numerics."""
         tag = hashlib.sha256(f"{self.model_hash}/{self.numerics}".encode()).hexdigest()[:16]
-        return self.folder / f"{tag}.npz"
+        return self.folder / tag
 
     def fill(
         self,
         wanted: Sequences,
-        compute: Callable[[list[Sequence[int]], list[Sequence[int]]], list[float]],
-        batches: Callable[[list[int]], list[list[int]]],
+        compute: Callable[[list[Sequence[int]], list[Sequence[int]]], Sequence[float]],
+        batches: Callable[[Sequences], list[list[int]]],
         *,
         exchange: Callable[[dict[bytes, float]], dict[bytes, float]] = dict,
-        writes: bool = True,
     ) -> list[float]:
         """Log-probs of all sequences, computing those that are not known.
 
         Args:
             wanted: sequences; equal ones are computed once.
             compute: log-probs of a batch.
-            batches: lengths -> batches of indices, this process's share of them.
+            batches: sequences -> batches of indices, this process's share of them.
             exchange: what this process knows -> what all processes know.
-            writes: whether this process stores the file.
 
         Returns:
             nats, float32 values, in the order of ``wanted``.
@@ -102,28 +125,59 @@ class ReferenceCache:
         self._known = exchange(self._known)
         keys = [_key(p, c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
         missing = [index for key, index in {key: i for i, key in enumerate(keys)}.items() if key not in self._known]
-        lengths = [len(wanted.prompts[i]) + len(wanted.completions[i]) for i in missing]
+        unknown = Sequences([wanted.prompts[i] for i in missing], [wanted.completions[i] for i in missing])
         saved_at = time.monotonic()
-        for batch in batches(lengths):
-            rows = [missing[i] for i in batch]
-            logps = compute([wanted.prompts[i] for i in rows], [wanted.completions[i] for i in rows])
-            self._known.update(zip((keys[i] for i in rows), np.asarray(logps, dtype=np.float32).tolist(), strict=True))
-            if writes and time.monotonic() - saved_at > _SAVE_EVERY_S:
+        for batch in batches(unknown):
+            logps = compute([unknown.prompts[i] for i in batch], [unknown.completions[i] for i in batch])
+            found = np.asarray(logps, dtype=np.float32).tolist()
+            self._fresh.update(zip((keys[missing[i]] for i in batch), found, strict=True))
+            if time.monotonic() - saved_at > _SAVE_EVERY_S:
                 self.save()
                 saved_at = time.monotonic()
-        self._known = exchange(self._known)
-        if writes and missing:
-            self.save()
+        self.save()
+        self._known = exchange(self._known | self._fresh)
         return [self._known[key] for key in keys]
 
     def save(self) -> None:
-        """Write the file; it is either the old or the new one, never half of one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
-        with unfinished.open("wb") as file:
-            keys = np.frombuffer(b"".join(self._known), dtype=np.uint8).reshape(-1, _KEY_BYTES)
-            np.savez(file, keys=keys, logps=np.asarray(list(self._known.values()), dtype=np.float32))
-        unfinished.replace(self.path)
+        """Write what this process has computed; the file is either the old or the new one, never half of one."""
+        if not self._fresh:
+            return
+        self.place.mkdir(parents=True, exist_ok=True)
+        _write(self.place / self._name, self._fresh)
+        files = self._files()
+        if len(files) > _MOST_FILES:
+            self._merge(files)
+
+    def _merge(self, files: Sequence[Path]) -> None:
+        """One file for many. Only what the new file holds is deleted, so others may write or merge meanwhile."""
+        known = {key: logp for path in files for key, logp in _stored(path).items()}
+        _write(self.place / f"{uuid.uuid4().hex[:16]}.npz", known)
+        for path in files:
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.place.glob("*.npz"))
+
+
+def _write(path: Path, logps: Mapping[bytes, float]) -> None:
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+    with unfinished.open("wb") as file:
+        keys = np.frombuffer(b"".join(logps), dtype=np.uint8).reshape(-1, _KEY_BYTES)
+        np.savez(file, keys=keys, logps=np.asarray(list(logps.values()), dtype=np.float32))
+    unfinished.replace(path)
+
+
+def _stored(path: Path) -> dict[bytes, float]:
+    """What a file holds; nothing where it is gone (merged by another process meanwhile) or damaged."""
+    try:
+        with np.load(path) as stored:
+            keys = [bytes(key) for key in stored["keys"]]
+            return dict(zip(keys, stored["logps"].tolist(), strict=True))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s cannot be read and is left out: %s", path, error)
+        return {}
 
 
 _KEY_BYTES = 16

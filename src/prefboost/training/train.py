@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,22 @@ import pyarrow.compute as pc
 
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import MissingScores, ModelError
-from prefboost.settings import kind_of
+from prefboost.errors import ModelError
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
-from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
     from prefboost.training.checkpoint import Provenance
     from prefboost.training.policy import Policy
-    from prefboost.training.preference_trainer import Data, PreferenceTrainer
+    from prefboost.training.preference_trainer import PreferenceTrainer
+    from prefboost.training.prepare import Data
+    from prefboost.training.tokenise import Tokenised
     from prefboost.training.units import Plan
 
 __all__ = ["TrainReport", "train"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class TrainReport:
         shortened: what was cut -> rows.
         metrics: of the last line of the log, and of the last evaluation (``eval_*``).
         resumed_from: step at which this call took up the work; 0 for a fresh run.
+        engine: packed or trl, the one that was used.
+        messages: why not the engine asked for, and where memory ran short.
+        speed: tokens by kind, seconds by part of the work, what packing saved, peak memory, of this call.
     """
 
     model: str
@@ -58,6 +63,9 @@ class TrainReport:
     shortened: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     resumed_from: int = 0
+    engine: str = "packed"
+    messages: Sequence[str] = ()
+    speed: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
@@ -96,30 +104,35 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     from transformers.utils.logging import disable_progress_bar
 
     from prefboost.training.policy import load_policy
+    from prefboost.training.prepare import prepare_units
 
     disable_progress_bar()
     policy = load_policy(settings)
+    settings, notes = _with_engine(settings, policy)
     encoder = ChatEncoder(policy.tokenizer)
-    tokenised, data, plan = _prepare(pairs, eval_pairs, settings, encoder, say)
+    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say)
     place = None if say is None else _place_in(pairs, say)
     provenance = _provenance(settings, identity, tokenised, (say, place, scales), pairs)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
-    metrics = last_metrics(out)
-    report = TrainReport(
-        model=str(out / MODEL),
-        steps=trainer.state.global_step,
-        units=len(data.train),
-        pairs=sum(len(views) for views in data.train["view"]),
-        tokens=_tokens(data.train),
-        seconds=time.monotonic() - started,
-        dropped=tokenised.dropped,
-        shortened=tokenised.shortened,
-        metrics=metrics,
-        resumed_from=resumed_from,
-    )
+    trainer.notes += notes
+    report = _report(trainer, tokenised, out, resumed_from, time.monotonic() - started)
     _finish(trainer, policy, provenance, report, out)
     return report
+
+
+def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
+    """The settings with an engine that the model supports, and why it is another one than asked for."""
+    if settings.engine != "packed":
+        return settings, []
+    from prefboost.packing import support_of
+
+    support = support_of(policy.model)
+    if support.ok:
+        return settings, []
+    reason = f"train.engine: trl is used, since {support.reason}"
+    logger.warning("%s", reason)
+    return settings.model_copy(update={"engine": "trl"}), [reason]
 
 
 def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say: SayGoal | None) -> dict[str, Any]:
@@ -131,46 +144,6 @@ def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say
         "eval_data": None if eval_pairs is None else fingerprint(eval_pairs),
         "say": None if say is None else say.model_dump(mode="json"),
     }
-
-
-def _prepare(
-    pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, encoder: ChatEncoder, say: SayGoal | None
-) -> tuple[Tokenised, Data, Plan]:
-    """Token ids, the eval split, and how steps are laid out."""
-    from datasets import Dataset
-
-    from prefboost.training.preference_trainer import Data
-    from prefboost.training.units import plan_steps, split_by_prompt
-
-    if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
-        raise MissingScores(
-            f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
-            remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
-        )
-    limits = Limits(settings.max_length, settings.max_prompt_length)
-    by_unit = settings.order == "units"
-    tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
-    tokenised.refuse_empty()
-    units, aside = tokenised.units, None
-    if eval_pairs is not None:
-        aside = tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit).units
-    elif settings.eval_fraction:
-        units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
-    views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
-    whole = getattr(settings.loss, "whole_batch", False)
-    plan = plan_steps(
-        units.num_rows,
-        views,
-        settings.batch_size,
-        settings.batch_size if whole else settings.micro_batch,
-        devices=int(os.environ.get("WORLD_SIZE", "1")),
-        epochs=settings.epochs,
-    )
-    return tokenised, Data(Dataset(units), None if aside is None else Dataset(aside)), plan
-
-
-def _column(pairs: pa.Table, name: str) -> pa.ChunkedArray:
-    return pairs[name] if name in pairs.column_names else pa.chunked_array([pa.nulls(pairs.num_rows)])
 
 
 def _goal_columns(pairs: pa.Table) -> list[str]:
@@ -254,7 +227,7 @@ def _trainer(
     if settings.lora is not None:
         options["peft_config"] = _adapters(settings)
     config = configure(settings, plan, out, evaluates=data.evaluation is not None)
-    trainer = PreferenceTrainer(policy, data, settings, config, out, **options)
+    trainer = PreferenceTrainer(policy, data, settings, config, **options)
     trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
     return trainer
 
@@ -283,6 +256,27 @@ def _run(trainer: PreferenceTrainer, out: Path) -> int:
     if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
         trainer.evaluate()
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _report(
+    trainer: PreferenceTrainer, tokenised: Tokenised, out: Path, resumed_from: int, seconds: float
+) -> TrainReport:
+    units = trainer.train_dataset
+    return TrainReport(
+        model=str(out / MODEL),
+        steps=trainer.state.global_step,
+        units=len(units),
+        pairs=sum(len(views) for views in units["view"]),
+        tokens=_tokens(units),
+        seconds=seconds,
+        dropped=tokenised.dropped,
+        shortened=tokenised.shortened,
+        metrics=last_metrics(out),
+        resumed_from=resumed_from,
+        engine=trainer.settings.engine,
+        messages=[*trainer.notes, *trainer.budget.messages],
+        speed=trainer.meter.summary(),
+    )
 
 
 def _tokens(units: Any) -> int:

@@ -72,10 +72,27 @@ class Train(Settings):
     batch_size: int = Field(
         128, ge=1, description="Goal pairs an optimiser step over all devices (arXiv 2410.08067: 128)."
     )
+    engine: Literal["packed", "trl"] = Field(
+        "packed",
+        description="packed: no padding, shared beginnings once (models that cannot fall back to trl, and say so); "
+        "trl: padded sequences through TRL's own loop, the slow twin.",
+    )
+    token_budget: int | None = Field(
+        None,
+        ge=1,
+        description="Most tokens of a micro-batch's stream on a device (engine packed); changes memory, not values; "
+        "none: 2,048 on CPU, 16,384 on CUDA.",
+    )
     micro_batch: int = Field(
         1,
         ge=1,
-        description="Most units (all views of one pair) that a device holds at once; changes memory, not values.",
+        description="Most units (all views of one pair) that a device holds at once (engine trl); changes memory, not "
+        "values.",
+    )
+    reference_cache: str | None = Field(
+        None,
+        description="Folder in which the reference's log-probs are kept for all runs; none: $PREFBOOST_CACHE, or the "
+        "user's folder for caches.",
     )
     max_length: int | None = Field(
         1024, ge=2, description="Most tokens of prompt and completion; completions lose their end (arXiv 2410.08067)."

@@ -8,6 +8,8 @@ that subclasses of `BridgedTrainer` fill in; TRL's own tokenisation, reference p
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from trl import DPOConfig, DPOTrainer
 
-__all__ = ["OVERRIDDEN", "BridgedTrainer", "hash_of_weights", "trainer_config"]
+__all__ = ["OVERRIDDEN", "BridgedTrainer", "hash_of_weights", "trainer_config", "without_hashing"]
 
 OVERRIDDEN = (
     "_prepare_dataset",
@@ -26,6 +28,8 @@ OVERRIDDEN = (
     "_send_telemetry",
     "create_model_card",
     "compute_loss",
+    "training_step",
+    "get_batch_samples",
     "log",
 )
 """Methods of DPOTrainer and its bases that are replaced here; each must exist there with the parameters used."""
@@ -37,6 +41,19 @@ def hash_of_weights(model: torch.nn.Module) -> str:
 
     found: str = hash_module(model)
     return found
+
+
+@contextmanager
+def without_hashing() -> Iterator[None]:
+    """While a trainer is made: TRL does not hash the weights, which it would do even where nothing is compared."""
+    from trl.trainer import dpo_trainer
+
+    original = dpo_trainer.hash_module
+    dpo_trainer.hash_module = lambda module: ""
+    try:
+        yield
+    finally:
+        dpo_trainer.hash_module = original
 
 
 class BridgedTrainer(DPOTrainer):
@@ -56,6 +73,27 @@ class BridgedTrainer(DPOTrainer):
         """Hook: losses [V] of a collated batch."""
         raise NotImplementedError
 
+    def step_on_batch(self, model: Any, batch: dict[str, Any], views: torch.Tensor) -> torch.Tensor | None:
+        """Hook: gradients of an optimiser step's batch on this device; None leaves it to transformers.
+
+        Args:
+            model: wrapped.
+            batch: collated, on the device.
+            views: of the step, over all devices.
+
+        Returns:
+            the mean loss, this device's share.
+        """
+        raise NotImplementedError
+
+    def measured(self) -> dict[str, float]:
+        """Hook: numbers on speed and memory for a line of the log."""
+        return {}
+
+    def timed(self, part: str) -> Any:
+        """Hook: a context in which a part of the work (data, forward_backward) is done."""
+        return nullcontext()
+
     def wants_checkpoint(self) -> bool:
         """Hook: whether a checkpoint that is due is worth its disk space."""
         raise NotImplementedError
@@ -69,13 +107,49 @@ class BridgedTrainer(DPOTrainer):
         found: dict[str, list[float]] = self._metrics["train" if self.model.training else "eval"]
         return found
 
-    def known_to_all(self, known: dict[bytes, float]) -> dict[bytes, float]:
-        """What any process knows, in every process."""
+    def accumulate(self, model: Any, losses: Sequence[Callable[[], torch.Tensor]]) -> torch.Tensor:
+        """Compute losses one after the other and add up their gradients; devices exchange them once, at the last.
+
+        Returns:
+            the sum of the losses, without gradient.
+        """
+        deepspeed = self.accelerator.distributed_type.value == "DEEPSPEED"
+        options: dict[str, Any] = {"scale_wrt_gas": False} if deepspeed else {}
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, loss_of in enumerate(losses):
+            last = number == len(losses) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = loss_of()
+                self.accelerator.backward(loss, **options)
+            total += loss.detach()
+        return total
+
+    def most_of_all(self, number: int) -> int:
+        """The largest of a number over all processes."""
         if self.accelerator.num_processes == 1:
-            return known
+            return number
+        numbers = self.accelerator.gather(torch.tensor([number], device=self.accelerator.device))
+        return int(numbers.max())
+
+    def from_all(self, mine: Any) -> list[Any]:
+        """An object of every process, in their order."""
+        if self.accelerator.num_processes == 1:
+            return [mine]
         from accelerate.utils import gather_object
 
-        return {key: value for share in gather_object([known]) for key, value in share.items()}
+        found: list[Any] = gather_object([mine])
+        return found
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
+        return self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
+
+    def known_to_all(self, known: dict[bytes, float]) -> dict[bytes, float]:
+        """What any process knows, in every process."""
+        return {key: value for share in self.from_all(known) for key, value in share.items()}
 
     def current_epoch(self) -> int:
         """The pass over the units that is running, from 0."""
@@ -92,18 +166,35 @@ class BridgedTrainer(DPOTrainer):
             return losses.mean()
         return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of a batch."""
+        with self.timed("forward_backward"):
+            if num_items_in_batch is not None:
+                model.train()
+                batch = self._prepare_inputs(inputs)
+                loss = self.step_on_batch(model, batch, torch.as_tensor(num_items_in_batch))
+                if loss is not None:
+                    return loss
+            found: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return found
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """The batches of an optimiser step."""
+        with self.timed("data"):
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what every process watched."""
         mine = self.watched()
         if self.accelerator.num_processes > 1:
-            from accelerate.utils import gather_object
-
-            shares = gather_object([dict(mine)])
+            shares = self.from_all(dict(mine))
             mine.clear()
             for share in shares:
                 for name, numbers in share.items():
                     mine.setdefault(name, []).extend(numbers)
-        super().log(logs, start_time)
+        super().log(logs | self.measured() if "loss" in logs else logs, start_time)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Ours is written with the final checkpoint."""

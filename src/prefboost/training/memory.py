@@ -1,0 +1,97 @@
+"""Running out of memory: recognising it, and asking for less."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+from prefboost.errors import RunError
+
+__all__ = ["TokenBudget", "is_out_of_memory", "peak_memory"]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")
+"""What a RuntimeError of torch says when memory of a device other than CUDA is short."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes in use at once so far: of the device on CUDA, else of the process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+    import sys
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+@dataclass
+class TokenBudget:
+    """Most tokens of a stream, halved whenever memory runs short.
+
+    Args:
+        tokens: to begin with.
+        alone: whether this process may decide by itself; several processes must stay in step.
+    """
+
+    tokens: int
+    alone: bool = True
+    messages: list[str] = field(default_factory=list)
+
+    def within(self, work: Callable[[int], T], undo: Callable[[], None], what: str) -> T:
+        """Do something within the budget; where memory runs short, undo it, halve the budget and do it again.
+
+        Args:
+            work: the budget -> result.
+            undo: forgets what an interrupted attempt has left.
+            what: named in messages, e.g. ``step 3``.
+
+        Raises:
+            RunError: memory is short with the smallest budget too, or several processes would have to agree.
+        """
+        while True:
+            try:
+                return work(self.tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            undo()
+            self._release()
+            self._halve(what, line)
+
+    def _halve(self, what: str, line: str) -> None:
+        remedy = "set gradient_checkpointing: true, a smaller max_length, adapters (lora), or precision: pure_bf16"
+        if not self.alone:
+            raise RunError(
+                f"memory ran short in {what} with token_budget {self.tokens:,}: {line}",
+                remedy=f"set token_budget: {max(1, self.tokens // 2)} and start again, it resumes; or {remedy}",
+            )
+        if self.tokens <= _SMALLEST:
+            raise RunError(f"memory is short in {what} even for one pair at a time: {line}", remedy=remedy)
+        self.tokens //= 2
+        self.messages.append(f"memory ran short in {what}: token_budget {2 * self.tokens:,} -> {self.tokens:,}")
+        logger.warning("%s; redoing it", self.messages[-1])
+
+    def _release(self) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+_SMALLEST = 32
+"""A budget below which a micro-batch is one unit in any case."""
