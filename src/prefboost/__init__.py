@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     from prefboost.recipes.recipe import Recipe
     from prefboost.runs.augment import Augment, augment
     from prefboost.runs.generate import Generate, generate
+    from prefboost.runs.score import score
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
-    from prefboost.scoring import RulesScorer
+    from prefboost.runs.train_reward import train_reward_on as train_reward
+    from prefboost.scoring import ImplicitReward, RewardModelScorer, RulesScorer
     from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
     from prefboost.tables import Table
-    from prefboost.training import Lora, Train
+    from prefboost.training import Lora, Train, TrainReward
 
 __version__ = "0.1.0"
 
@@ -70,19 +72,21 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(_PREFERENCES, "prefboost.preferences"),
     **dict.fromkeys(("Select", "select"), "prefboost.preferences.select"),
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
-    **dict.fromkeys(("Lora", "Train"), "prefboost.training"),
+    **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
     "Local": "prefboost.engines.local",
     **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
     "Recipe": "prefboost.recipes.recipe",
     "Replay": "prefboost.engines.replay",
-    "RulesScorer": "prefboost.scoring",
+    **dict.fromkeys(("ImplicitReward", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
     "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
     "Table": "prefboost.tables",
     "load": "prefboost.recipes.load",
     "run_recipe": "prefboost.runs.stages",
+    "score": "prefboost.runs.score",
     "train": "prefboost.runs.stages:train_on",
+    "train_reward": "prefboost.runs.train_reward:train_reward_on",
 }
 """Public name -> where it stands (``module``, or ``module:name`` where it is called differently there)."""
 
@@ -98,6 +102,7 @@ __all__ = [
     "Generate",
     "HighGoalOnly",
     "IPO",
+    "ImplicitReward",
     "Local",
     "Lora",
     "MarginAtLeast",
@@ -108,6 +113,7 @@ __all__ = [
     "Recipe",
     "Replay",
     "RewardAugmented",
+    "RewardModelScorer",
     "RulesScorer",
     "SFT",
     "Sampling",
@@ -116,6 +122,7 @@ __all__ = [
     "SimPO",
     "Table",
     "Train",
+    "TrainReward",
     "UltraFeedback",
     "augment",
     "condition",
@@ -126,8 +133,10 @@ __all__ = [
     "read_batches",
     "relabel",
     "run_recipe",
+    "score",
     "select",
     "train",
+    "train_reward",
 ]
 
 

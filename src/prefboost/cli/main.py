@@ -50,12 +50,15 @@ VERBS: dict[str, Verb] = {
         "prefboost.cli.augment:augment_command", "Turn scored preference data into goal-conditioned pairs."
     ),
     "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
+    "train-reward": Verb(
+        "prefboost.cli.train_reward:train_reward_command", "Train a reward model on pairs or scored completions."
+    ),
     "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
     "score": Verb("prefboost.cli.score:score_command", "Score completions, or both sides of pairs, with a model."),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
-    "show": Verb("prefboost.cli.show:show_command", "Print a recipe with every setting that it leaves at its default."),
+    "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),
-    "demo": Verb("prefboost.cli.demo:demo_command", "Train a small model to follow asked-for scores; writes a report."),
+    "demo": Verb("prefboost.cli.demo:demo_command", "Train a small model to follow scores; writes a report."),
 }
 """Every verb, in the order of the help page."""
 

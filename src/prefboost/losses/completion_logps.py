@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "logps_of_tokens", "pad_sequences"]
+__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "pad_sequences"]
 
 HEAD_CHUNK = 512
 """Rows of hidden states that go through the head at once."""
@@ -83,41 +83,6 @@ def logps_of_rows(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int =
         [C], float32 (float64 for float64 models), nats.
     """
     return _token_logps(hidden, targets, _head_of(model), head_chunk)
-
-
-def logps_of_tokens(
-    model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_id: int, max_tokens: int
-) -> list[float]:
-    """Log-probs of many completions without gradient, in batches of similar length.
-
-    Args:
-        model: a causal language model of transformers; its device is used.
-        prompts: token ids, not empty.
-        completions: token ids; an empty completion has log-prob 0.
-        pad_id: any valid token id.
-        max_tokens: padded tokens a batch may have (at least one sequence is always taken).
-
-    Returns:
-        nats, in the order given.
-    """
-    import torch
-
-    found = [0.0] * len(prompts)
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        for batch in batches_by_length(
-            [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)], max_tokens
-        ):
-            padded = pad_sequences([prompts[i] for i in batch], [completions[i] for i in batch], pad_id)
-            logps = completion_logps(
-                model,
-                padded["input_ids"].to(device),
-                padded["attention_mask"].to(device),
-                padded["completion_mask"].to(device),
-            )
-            for index, logp in zip(batch, logps.tolist(), strict=True):
-                found[index] = logp
-    return found
 
 
 def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

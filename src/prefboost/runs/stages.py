@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from prefboost.chat.template import Render
     from prefboost.training.callbacks import Progress
 
-__all__ = ["PAIRS", "REJECTS", "Prepared", "prepare", "prepared_from", "render_of", "run_recipe", "train_on"]
+__all__ = [
+    "PAIRS",
+    "REJECTS",
+    "Prepared",
+    "prepare",
+    "prepared_from",
+    "render_of",
+    "run_recipe",
+    "split_rows",
+    "train_on",
+]
 
 PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
 """Names of the goal pairs and of the rows that were set aside, in a run folder."""
@@ -95,7 +105,7 @@ def run_recipe(
             "pairs", key, [PAIRS, REJECTS], lambda: _write(prepare(recipe, render_of(recipe)), run.path)
         ),
     )
-    pairs, evaluation = _split(pq.read_table(run.path / PAIRS))
+    pairs, evaluation = split_rows(pq.read_table(run.path / PAIRS))
     return train(
         pairs,
         recipe.train,
@@ -123,7 +133,7 @@ def train_on(
     """
     said = [step.settings for step in table.steps if step.verb == "condition"]
     say = SayGoal.model_validate(dict(said[-1])) if said else None
-    pairs, evaluation = _split(table.frame.to_arrow())
+    pairs, evaluation = split_rows(table.frame.to_arrow())
     return train(pairs, settings, Path(out), eval_pairs=evaluation, say=say, scales=_scales(table), progress=progress)
 
 
@@ -204,8 +214,8 @@ def _shown(step: Step) -> dict[str, Any]:
     return {"verb": step.verb, "rows_in": step.rows_in, "rows_out": step.rows_out, "rejected": dict(step.rejected)}
 
 
-def _split(pairs: Any) -> tuple[Any, Any]:
-    """Rows to train on, and those whose ``split`` says that they are for evaluation (None where there are none)."""
+def split_rows(pairs: Any) -> tuple[Any, Any]:
+    """Arrow rows to train on, and those whose ``split`` says that they are for evaluation (None where there are none)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,0 +1,94 @@
+"""``prefboost train-reward``: a file with pairs or scored completions in, a reward model out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from prefboost.runs.train_reward import RewardRun
+    from prefboost.training import TrainReport
+
+__all__ = ["settings_from", "train_reward_command"]
+
+
+def train_reward_command(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Pairs or scored completions: a file, folder or hub id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value, e.g. model=DIR learning_rate=1e-5 loss.gap=margin eval_fraction=0.1"),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder; the model is in OUT/model.")] = Path(
+        "reward_model"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Train a reward model: on preferences (loss=bradley_terry) or on scores (loss=regression).
+
+    The same command after an interruption goes on where it stopped. What comes out is an ordinary
+    sequence-classification model: `prefboost score FILE kind=reward_model model=OUT/model` scores with it.
+    """
+    from dataclasses import asdict
+
+    from prefboost.runs.train_reward import train_reward_on
+    from prefboost.sources import read
+
+    settings = settings_from(overrides or [])
+    table = read(source, columns=settings.columns)
+    progress = None
+    if not quiet:
+        from prefboost.training.callbacks import RichProgress
+
+        progress = RichProgress()
+    try:
+        report = train_reward_on(table, settings.train, out, strategy=settings.pair, progress=progress)
+    finally:
+        if progress is not None:
+            progress.close()
+    print(json.dumps(asdict(report), indent=2)) if as_json else _print_report(report)
+
+
+def settings_from(overrides: list[str]) -> RewardRun:
+    """Settings from ``key=value``: names of `TrainReward` stand alone, ``pair`` and ``columns.*`` say how to read.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.errors import SettingsError
+    from prefboost.recipes.documents import Document, with_overrides
+    from prefboost.recipes.validate import validate
+    from prefboost.runs.train_reward import RewardRun
+    from prefboost.training import TrainReward
+
+    homes = {**dict.fromkeys(TrainReward.model_fields, "train."), "pair": "", "columns": ""}
+    written = []
+    for text in overrides:
+        name = text.partition("=")[0].partition(".")[0].strip()
+        if "=" not in text or name not in homes:
+            near = difflib.get_close_matches(name, homes, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(
+                f"override {text!r}: {name} is not a setting here{hint}",
+                remedy=f"write key=value; settings here: {', '.join(sorted(homes))}",
+            )
+        written.append(homes[name] + text)
+    usual = {"train": {"loss": {"kind": "bradley_terry"}}, "pair": {"kind": "all_pairs"}}
+    return validate(RewardRun, with_overrides(Document(usual), written))
+
+
+def _print_report(report: TrainReport) -> None:
+    resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
+    print(f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
+    for reason, count in report.dropped.items():
+        print(f"{count:,} set aside: {reason}")
+    wanted = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
+    shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
+    print("  ".join([*shown, *(f"{k} {v:.4g}" for k, v in report.metrics.items() if k.startswith("eval_distance"))]))
+    print(f"model: {report.model}")
+    print(f"score with it: prefboost score FILE kind=reward_model model={report.model}")

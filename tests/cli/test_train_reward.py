@@ -1,0 +1,64 @@
+"""``prefboost train-reward`` and the scorer that its model is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.training.conftest import build_folder
+
+from prefboost.cli.main import main
+from prefboost.cli.train_reward import settings_from
+from prefboost.errors import SettingsError
+from prefboost.preferences import BestVsWorst
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_folder(tmp_path_factory.mktemp("start"))
+
+
+def test_settings_stand_alone_and_faults_are_named() -> None:
+    settings = settings_from(["model=m", "pair=best_vs_worst", "loss.gap=margin", "lora.rank=4"])
+    assert settings.pair == BestVsWorst() and settings.train.loss.needs_gap
+    assert settings.train.lora is not None and settings.train.lora.rank == 4
+    for overrides, said in (
+        ([], "train.model is missing"),
+        (["modl=m"], "modl is not a setting here; did you mean model"),
+        (["model=m", "loss=dpo"], "'dpo' is not a kind here"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            settings_from(overrides)
+
+
+def test_a_reward_model_is_trained_and_scores(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": f"question {n}", "chosen": f"yes {n % 5}", "rejected": f"no {n % 3}"} for n in range(24)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [f"model={start}", "precision=fp32", "learning_rate=3e-3", "batch_size=8", "epochs=6", "eval_fraction=0.25"]
+    out = tmp_path / "rm"
+    assert main(["train-reward", str(file), *asked, "-o", str(out), "--quiet", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["pairs"] == 18 and report["metrics"]["eval_rewards/accuracies"] == 1.0
+    scored = ["kind=reward_model", f"model={out / 'model'}", "-o", str(tmp_path / "s.parquet"), "--quiet", "--json"]
+    assert main(["score", str(file), *scored]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen scores higher"] == 1.0
+
+
+def test_scored_completions_are_paired_or_regressed(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": f"q{n}", "completion": f"{'good' if score > 5 else 'bad'} {n + score}", "score": score}
+        for n in range(6)
+        for score in (9.0, 6.0, 2.0)
+    ]
+    file = tmp_path / "scored.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [f"model={start}", "precision=fp32", "max_steps=1", "batch_size=8"]
+    for loss, items in (("bradley_terry", 18), ("regression", 18)):
+        out = tmp_path / loss
+        assert main(["train-reward", str(file), *asked, f"loss={loss}", "-o", str(out), "--quiet"]) == 0
+        shown = capsys.readouterr().out
+        assert f"trained on {items} items in 1 steps" in shown and f"model={out / 'model'}" in shown
