@@ -215,7 +215,7 @@ def _shown(step: Step) -> dict[str, Any]:
 
 
 def split_rows(pairs: Any) -> tuple[Any, Any]:
-    """Arrow rows to train on, and those whose ``split`` says that they are for evaluation (None where there are none)."""
+    """Rows to train on, and those whose ``split`` says that they are for evaluation (None where there are none)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
