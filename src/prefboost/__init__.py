@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         pair,
         relabel,
     )
+    from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
     from prefboost.preferences.select import Select, select
     from prefboost.recipes.load import load
     from prefboost.recipes.recipe import Recipe
@@ -71,6 +72,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(_LOSSES, "prefboost.losses"),
     **dict.fromkeys(_PREFERENCES, "prefboost.preferences"),
     **dict.fromkeys(("Select", "select"), "prefboost.preferences.select"),
+    **dict.fromkeys(("BestOfN", "RejectionSampling", "ScoreAtLeast"), "prefboost.preferences.accept"),
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
     **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
@@ -94,6 +96,7 @@ __all__ = [
     "Adjacent",
     "AllPairs",
     "Augment",
+    "BestOfN",
     "BestVsRandom",
     "BestVsWorst",
     "Columns",
@@ -111,6 +114,7 @@ __all__ = [
     "Plain",
     "RPO",
     "Recipe",
+    "RejectionSampling",
     "Replay",
     "RewardAugmented",
     "RewardModelScorer",
@@ -118,6 +122,7 @@ __all__ = [
     "SFT",
     "Sampling",
     "SayGoal",
+    "ScoreAtLeast",
     "Select",
     "SimPO",
     "Table",

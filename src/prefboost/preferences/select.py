@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, Place, SettingsError
+from prefboost.preferences.accept import SelectStrategy, accept
 from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.preferences.ngrams import ngram_hashes, normalised
 from prefboost.settings import Settings
@@ -106,12 +107,14 @@ def _sides(table: Table) -> list[str]:
     return [name for name in ("completion", "chosen", "rejected") if name in table.frame.columns]
 
 
-def select(table: Table, how: Select | None = None, *, count_tokens: CountTokens | None = None) -> Table:
-    """Keep the rows that pass every limit.
+def select(
+    table: Table, how: Select | SelectStrategy | None = None, *, count_tokens: CountTokens | None = None
+) -> Table:
+    """Keep the rows that pass every limit, or the completions that a strategy picks by their scores.
 
     Args:
-        table: any declared table but GoalPairs.
-        how: the limits.
+        table: any declared table but GoalPairs; ScoredCompletions for a strategy.
+        how: the limits; or a strategy of `prefboost.preferences.accept`, such as `BestOfN`.
         count_tokens: texts -> how many tokens each has; needed where a limit is in tokens.
 
     Returns:
@@ -123,6 +126,8 @@ def select(table: Table, how: Select | None = None, *, count_tokens: CountTokens
     """
     _refuse_goal_pairs(table, "select")
     how = how if how is not None else Select()
+    if not isinstance(how, Select):
+        return accept(table, how)
     if how.counts_tokens and count_tokens is None:
         raise SettingsError(
             "a limit of select is in tokens, and no tokenizer is named",

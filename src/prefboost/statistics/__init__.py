@@ -1,5 +1,6 @@
 """Numbers with their uncertainty, in plain NumPy."""
 
+from prefboost.statistics.agreement import LengthBias, agreement, cohens_kappa, first_place_share, length_bias
 from prefboost.statistics.bootstrap import Bootstrap, bootstrap, bootstrap_mean, bootstrap_mean_by
 from prefboost.statistics.cluster_error import cluster_standard_error
 from prefboost.statistics.interval import Interval
@@ -10,11 +11,16 @@ from prefboost.statistics.slope import slope, slope_interval
 __all__ = [
     "Bootstrap",
     "Interval",
+    "LengthBias",
     "WithinGroups",
+    "agreement",
     "bootstrap",
     "bootstrap_mean",
     "bootstrap_mean_by",
     "cluster_standard_error",
+    "cohens_kappa",
+    "first_place_share",
+    "length_bias",
     "matched_means",
     "paired_difference",
     "ranks",

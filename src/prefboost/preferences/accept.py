@@ -1,0 +1,152 @@
+"""Strategies of `select` that keep completions by their scores: best of n, a threshold, rejection sampling.
+
+What is kept are ScoredCompletions: fine-tune on them as they are, or `pair` them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.errors import DataError, MissingScores, Place
+from prefboost.preferences.draw import seeded_rank, seeded_share
+from prefboost.settings import Settings, kind_of
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
+
+__all__ = ["SELECT_STRATEGIES", "BestOfN", "RejectionSampling", "ScoreAtLeast", "SelectStrategy", "accept"]
+
+
+@runtime_checkable
+class SelectStrategy(Protocol):
+    """Which of a prompt's completions are kept."""
+
+    def kept(self, scored: pl.DataFrame) -> pl.Series:
+        """Row numbers that stay.
+
+        Args:
+            scored: one row a completion that has a score: ``at`` (row number, unique), ``prompt_id``,
+                ``completion_id``, ``score``.
+
+        Returns:
+            values of ``at``.
+        """
+
+
+class BestOfN(Settings):
+    """The completions of the highest scores of every prompt (best-of-n sampling)."""
+
+    kind: Literal["best_of_n"] = Field("best_of_n", description="The strategy's name in recipes.")
+    count: int = Field(1, ge=1, description="How many completions of a prompt are kept; ties go by completion_id.")
+    at_least: float | None = Field(None, description="Only those with this score or more, in score units.")
+
+    def kept(self, scored: pl.DataFrame) -> pl.Series:
+        """See `SelectStrategy`."""
+        good = scored if self.at_least is None else scored.filter(pl.col("score") >= self.at_least)
+        order = good.sort("prompt_id", "score", "completion_id", descending=[False, True, False])
+        return order.group_by("prompt_id", maintain_order=True).head(self.count)["at"]
+
+
+class ScoreAtLeast(Settings):
+    """Every completion whose score reaches a threshold (rejection sampling fine-tuning)."""
+
+    kind: Literal["score_at_least"] = Field("score_at_least", description="The strategy's name in recipes.")
+    score: float = Field(description="Lowest score that is kept, in score units.")
+
+    def kept(self, scored: pl.DataFrame) -> pl.Series:
+        """See `SelectStrategy`."""
+        return scored.filter(pl.col("score") >= self.score)["at"]
+
+
+class RejectionSampling(Settings):
+    """Statistical rejection sampling: completions as if drawn from the policy that is best for their scores.
+
+    A completion is kept with probability exp((r - r_max) / beta), r_max being the highest score of the prompt's
+    completions that are still there (arXiv 2309.06657, algorithm 1): small beta approaches best of n, large beta
+    keeps completions whatever their score.
+    """
+
+    kind: Literal["rejection_sampling"] = Field("rejection_sampling", description="The strategy's name in recipes.")
+    beta: float = Field(0.5, gt=0, description="In score units; the paper's temperature of the optimal policy.")
+    count: int | None = Field(
+        None,
+        ge=1,
+        description="Completions kept of a prompt, in as many rounds as that takes; none: whatever one round keeps.",
+    )
+    seed: int = Field(42, ge=0, description="Seed of the draws, which depend on nothing but it and the ids.")
+
+    def kept(self, scored: pl.DataFrame) -> pl.Series:
+        """See `SelectStrategy`. The completions of a prompt stand in a seeded order, so that ``count`` favours none."""
+        left = scored.with_columns(_order=seeded_rank(self.seed, "prompt_id", "completion_id")).sort("_order", "at")
+        rounds, kept = 0, scored.clear().select("at", "prompt_id")
+        while left.height and (rounds == 0 or self.count is not None):
+            threshold = ((pl.col("score") - pl.col("score").max().over("prompt_id")) / self.beta).exp()
+            drawn = seeded_share(self.seed + 1 + rounds, "prompt_id", "completion_id")
+            # The best is kept even where the draw is 1, so that every round takes at least one completion of a prompt.
+            won = (drawn < threshold) | (threshold >= 1)
+            marked = left.with_columns(_won=won)
+            kept = pl.concat([kept, marked.filter("_won").select("at", "prompt_id")])
+            if self.count is not None:
+                kept = kept.group_by("prompt_id", maintain_order=True).head(self.count).select("at", "prompt_id")
+            full = kept.group_by("prompt_id").len().filter(pl.col("len") >= (self.count or 1))
+            left = marked.filter(~pl.col("_won")).drop("_won").join(full, on="prompt_id", how="anti")
+            rounds += 1
+        return kept["at"]
+
+
+SELECT_STRATEGIES: dict[str, type[Settings]] = {
+    "best_of_n": BestOfN,
+    "score_at_least": ScoreAtLeast,
+    "rejection_sampling": RejectionSampling,
+}
+"""Built-in strategies by kind."""
+
+
+def accept(table: Table, strategy: SelectStrategy) -> Table:
+    """Keep completions by their scores.
+
+    Args:
+        table: ScoredCompletions.
+        strategy: which.
+
+    Returns:
+        ScoredCompletions in their order; the others, and completions without a score, are counted rejects.
+
+    Raises:
+        DataError: the table is of another kind.
+        MissingScores: no completion has a score.
+    """
+    if table.spec is not SCORED_COMPLETIONS:
+        raise DataError(
+            f"completions are selected by score among ScoredCompletions, found {table.spec.name}",
+            remedy="score the completions first, and pair them afterwards",
+            place=Place(path=table.path),
+        )
+    if len(table) and table.frame["score"].null_count() == len(table):
+        raise MissingScores(
+            "no completion has a score, so none can be selected by it",
+            remedy="name the score's column (columns.score=NAME), or score the completions first",
+            place=Place(path=table.path, column="score"),
+        )
+    frame, unscored = reject_where(
+        table.frame, pl.col("score").is_null(), stage="select", reason="the completion has no score", path=table.path
+    )
+    frame = frame.with_row_index("at")
+    kept = strategy.kept(frame.select("at", "prompt_id", "completion_id", "score"))
+    chosen, others = reject_where(
+        frame, ~pl.col("at").is_in(kept.implode()), stage="select",
+        reason="the completion was not selected by its score", path=table.path, found=pl.col("score"),
+    )  # fmt: skip
+    rejects = pl.concat([unscored, others])
+    prompts = {"prompts in": table.frame["prompt_id"].n_unique(), "prompts out": chosen["prompt_id"].n_unique()}
+    dumped = strategy.model_dump() if isinstance(strategy, Settings) else {}
+    step = Step(
+        "select",
+        {"kind": kind_of(strategy), **dumped},
+        rows_in=len(table),
+        rows_out=chosen.height,
+        rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
+        notes=prompts,
+    )
+    return table.then(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)
