@@ -34,6 +34,20 @@ def test_naming_every_public_name_loads_no_torch() -> None:
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.parametrize("library", ["polars", "numpy"])
+def test_a_library_that_was_taken_away_is_named_with_the_remedy(library: str) -> None:
+    code = f"""import sys
+sys.modules[{library!r}] = None
+import prefboost
+from prefboost.errors import MissingExtra
+try:
+    prefboost.select
+except MissingExtra as error:
+    print(error)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == f"{library} is not installed\n  -> pip install prefboost\n", done.stderr
+
+
 def test_the_lines_of_the_readme_give_goal_pairs() -> None:
     scored = pb.read(pb.File(path=str(EXAMPLE)))
     pairs = pb.pair(scored, pb.BestVsRandom(seed=0))

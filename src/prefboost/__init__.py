@@ -14,6 +14,7 @@ The public names load on first use, so that importing the package stays fast and
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ _HOMES: dict[str, str] = {
 }
 """Public name -> where it stands (``module``, or ``module:name`` where it is called differently there)."""
 
+_NEEDED = ("numpy", "polars", "pyarrow")
+"""Libraries that every installation of prefboost has, unless somebody took one away."""
+
 __all__ = [
     "Adjacent",
     "AllPairs",
@@ -149,9 +153,21 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'prefboost' has no attribute {name!r}; public names: {', '.join(__all__)}")
     module, _, known_as = _HOMES[name].partition(":")
-    found: object = getattr(importlib.import_module(module), known_as or name)
+    found: object = getattr(_module(module), known_as or name)
     globals()[name] = found
     return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A scale or a table without Polars or NumPy: training alone can do without them, most of prefboost cannot.
+        if error.name in _NEEDED:
+            from prefboost.errors import MissingExtra
+
+            raise MissingExtra(error.name, "") from error
+        raise
 
 
 def __dir__() -> list[str]:

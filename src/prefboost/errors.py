@@ -106,11 +106,12 @@ class MissingExtra(PrefboostError):
 
     Args:
         library: the module that could not be imported.
-        extra: the extra of prefboost that brings it.
+        extra: the extra of prefboost that brings it; empty: prefboost itself needs it.
     """
 
     def __init__(self, library: str, extra: str) -> None:
-        super().__init__(f"{library} is not installed", remedy=f'pip install "prefboost[{extra}]"')
+        wanted = f'"prefboost[{extra}]"' if extra else "prefboost"
+        super().__init__(f"{library} is not installed", remedy=f"pip install {wanted}")
 
 
 class RunError(PrefboostError):

@@ -10,7 +10,17 @@ from tables_of import pair_table, said
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.errors import DataError, ModelError
-from prefboost.preferences import Plain, RewardAugmented, condition, relabel, resolve_place
+from prefboost.preferences import (
+    DeclaredRange,
+    Plain,
+    RewardAugmented,
+    apply_scale,
+    condition,
+    fit_scale,
+    relabel,
+    resolve_place,
+)
+from prefboost.preferences.condition import said_on
 
 content = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 turns = st.lists(st.tuples(content, content), max_size=2)
@@ -81,3 +91,14 @@ def test_a_place_that_the_template_loses_is_refused() -> None:
     assert resolve_place(SayGoal(), drops_system) == ("user", "the template's system role is dropped")
     with pytest.raises(ModelError, match="the goal would be lost"):
         resolve_place(SayGoal(place="system"), drops_system)
+
+
+@pytest.mark.parametrize(
+    ("say", "told"), [(SayGoal(), "0-4"), (SayGoal(low=0.0, high=8.0), "0-8"), (SayGoal(high=9.0), "1-9")]
+)
+def test_the_ends_of_the_tables_scale_are_said_unless_others_are_set(say: SayGoal, told: str) -> None:
+    table = apply_scale(pair_table([(4, 0)]), fit_scale(DeclaredRange(), own=(0.0, 4.0)))
+    made = condition(relabel(table), say)
+    assert f"on a scale of {told}," in made.frame["prompt"][0][0]["content"]
+    assert said_on(say, table.scales[""]).high == made.steps[-1].settings["high"]
+    assert said_on(say, None) == say

@@ -69,6 +69,17 @@ def test_a_declared_range_can_be_stretched() -> None:
     assert made.scales[""].top == 10.0
 
 
+def test_a_declared_range_that_is_not_set_is_the_sources_own_or_the_published_one() -> None:
+    ends = {
+        (own, tuple(given.items())): fit_scale(DeclaredRange.model_validate(given), own=own).knots
+        for own in (None, (0.0, 4.0))
+        for given in ({}, {"low": -1.0}, {"high": 3.0}, {"low": 2.0, "high": 9.0})
+    }
+    assert list(ends.values()) == [(1, 10), (-1, 10), (1, 3), (2, 9), (0, 4), (-1, 4), (0, 3), (2, 9)]
+    with pytest.raises(DataError, match="low 5 is not below its high 4"):
+        fit_scale(DeclaredRange(low=5), own=(0.0, 4.0))
+
+
 def test_constant_scores_cannot_be_fitted_to() -> None:
     with pytest.raises(DataError, match="only the score 3"):
         fit_scale(MinMax(), [pl.Series([3.0, 3.0])])

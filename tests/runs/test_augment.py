@@ -21,7 +21,7 @@ from prefboost.errors import RunError
 from prefboost.preferences import MinMax
 from prefboost.runs.augment import Augment, augment, preview
 from prefboost.runs.augment_settings import AugmentProgress
-from prefboost.sources import File
+from prefboost.sources import File, HelpSteer
 
 
 def test_a_folder_holds_data_card_manifest_and_rejects(
@@ -202,3 +202,28 @@ def _wait_for_parts(child: subprocess.Popen[str], out: Path, more: int) -> None:
 
 def _lines(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def test_the_range_that_the_makers_declare_is_the_default_scale(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl"
+    marks = dict.fromkeys(("correctness", "coherence", "complexity", "verbosity"), 2)
+    rows = [{"prompt": f"p{n // 2}", "response": f"a{n}", "helpfulness": n % 2 * 4, **marks} for n in range(8)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    report = augment(HelpSteer(path=str(path)), tmp_path / "out")
+    assert (report.pairs, report.goal_pairs, report.rejects) == (4, 8, ())
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    assert sorted(frame["goal"].unique()) == [0, 4]
+    assert frame["prompt"].list.first().struct.field("content").str.contains("on a scale of 0-4,").all()
+    shown = preview(HelpSteer(path=str(path)))
+    assert shown.report.scale == report.scale and len(shown.rows) == 3
+
+
+@pytest.mark.parametrize("batch_rows", [None, 4])
+def test_a_scale_is_fitted_to_the_scores_that_are_kept(tmp_path: Path, batch_rows: int | None) -> None:
+    path = tmp_path / "d.parquet"
+    rows = [{"prompt": f"p{n % 3}", "completion": f"a{n}", "score": float(n), "unused": "x" * 99} for n in range(12)]
+    rows[11]["completion"] = " "
+    pl.DataFrame(rows).write_parquet(path, row_group_size=5)
+    augment(path, tmp_path / "out", Augment(scale=MinMax(), batch_rows=batch_rows))
+    manifest = json.loads((tmp_path / "out" / "prefboost.json").read_text())
+    assert manifest["scales"][""]["knots"] == [0.0, 10.0]

@@ -146,3 +146,13 @@ def test_other_processes_wait_for_the_pairs_and_prepare_nothing(
     with pytest.raises(RunError, match="stage pairs of process 0"):
         stages.run_recipe(recipe("none"), tmp_path / "run", executor=FirstOfMany(1, wait_s=0.05, poll_s=0.01))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_range_that_the_makers_declare_is_the_default_scale_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl"
+    marks = dict.fromkeys(("correctness", "coherence", "complexity", "verbosity"), 2)
+    rows = [{"prompt": f"p{n // 2}", "response": f"a{n}", "helpfulness": n % 2 * 4, **marks} for n in range(8)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    made = stages.prepare(recipe("none", f"data={{kind: helpsteer, path: {path}}}"))
+    assert (len(made), made.rejects.height, made.scales[""].top) == (8, 0, 4)
+    assert "on a scale of 0-4," in made.frame["prompt"][0][0]["content"]

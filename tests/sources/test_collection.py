@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 import pytest
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from prefboost.sources import Collection, Columns, File, Source, read
 from prefboost.sources.collection import SHAPES
+from prefboost.sources.files import ParquetReader
 from prefboost.tables import Table
 
 
@@ -57,3 +58,22 @@ def test_unknown_settings_are_errors(path: str) -> None:
 
 def test_every_shape_says_its_unit() -> None:
     assert {shape.unit for shape in SHAPES.values()} == {"completions", "pairs", "prompts"}
+
+
+def test_scores_for_a_scale_are_those_of_the_batches(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{n % 3}", "completion": f"a{n}", "score": n, "model": "m", "note": "n" * n} for n in range(9)]
+    file = tmp_path / "d.parquet"
+    pl.DataFrame(rows).write_parquet(file, row_group_size=4)
+    for size in (None, 2):
+        scores = pl.concat([table.frame["score"] for table in File(path=str(file)).score_tables(Columns(), size)])
+        assert scores.to_list() == list(range(9))
+
+
+def test_columns_that_play_no_part_are_not_read_for_a_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "d.parquet"
+    pl.DataFrame([{"prompt": "p", "completion": "a", "score": 1, "note": "n"}]).write_parquet(file)
+    asked: list[Any] = []
+    plain = ParquetReader.batches
+    monkeypatch.setattr(ParquetReader, "batches", lambda self, *args: (asked.append(args[0]), plain(self, *args))[1])
+    list(File(path=str(file)).score_tables(Columns(), None))
+    assert asked == [None, ["prompt", "completion", "score"]]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from prefboost.errors import DataError
-from prefboost.sources import files
+from prefboost.sources import files, read
 from prefboost.sources.files import file_reader, find_files, without_compression
 from prefboost.sources.raw import ROW
 
@@ -62,3 +62,13 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 def test_the_format_is_named_before_the_compression() -> None:
     assert [without_compression(Path(name)) for name in ("a.b.jsonl.gz", "a.CSV", "a")] == [".jsonl", ".csv", ""]
+
+
+def test_a_column_that_only_some_files_have_stops_nothing(tmp_path: Path) -> None:
+    for number, columns in enumerate((["prompt", "chosen", "rejected", "pair_id"], ["prompt", "chosen", "rejected"])):
+        pl.DataFrame([{name: f"{name} {number} {row}" for name in columns} for row in range(3)]).write_parquet(
+            tmp_path / f"{number}.parquet"
+        )
+    table = read(tmp_path)
+    assert len(table) == 6
+    assert table.frame["pair_id"].is_unique().all()

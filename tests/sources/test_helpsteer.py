@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prefboost.sources import HelpSteer, read
+from prefboost.preferences import DeclaredRange, apply_scale, fit_scale
+from prefboost.preferences.goals import declared_by
+from prefboost.sources import Columns, File, HelpSteer, read
 
 MARKS = {"helpfulness": 3, "correctness": 4, "coherence": 4, "complexity": 2, "verbosity": 1}
 
@@ -44,3 +46,16 @@ def test_the_version_chooses_the_hub_id() -> None:
         "nvidia/HelpSteer2",
         "nvidia/HelpSteer3",
     ]
+
+
+def test_a_score_of_0_is_a_score_as_the_makers_declare_it(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl"
+    marks = [{**MARKS, "helpfulness": mark} for mark in (0, 4, 2)]
+    path.write_text("\n".join(json.dumps({"prompt": "p", "response": f"{n}", **m}) for n, m in enumerate(marks)))
+    named = File(path=str(path), columns=Columns(score="helpfulness"))
+    for source in (HelpSteer(path=str(path)), HelpSteer(path=str(path), score="mean"), named):
+        table = read(source)
+        assert declared_by(table) == source.declared_range(Columns()) == (0, 4)
+        kept = apply_scale(table, fit_scale(DeclaredRange(), own=declared_by(table)))
+        assert len(kept) == 3 and kept.scales[""].top == 4
+    assert declared_by(read(HelpSteer(path=str(path), score_range=(0.0, 9.0)))) == (0, 9)

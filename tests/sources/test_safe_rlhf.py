@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prefboost.sources import SafeRLHF, read
+from prefboost.sources import Columns, SafeRLHF, read
 
 RECORD = {
     "prompt": "q",
@@ -42,3 +42,19 @@ def test_without_the_family_the_better_one_is_chosen(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps(RECORD))
     assert read(path).frame["chosen"][0][0]["content"] == "bold"
+
+
+def test_safety_goes_from_0_to_3_and_nothing_else_has_a_range(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps(RECORD))
+    assert SafeRLHF(path=str(path), score="safety").declared_range(Columns()) == (0, 3)
+    assert SafeRLHF(path=str(path)).declared_range(Columns()) is None
+
+
+def test_a_row_whose_two_responses_have_different_types_crashes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    odd = [{**RECORD, "response_1": other, "prompt": f"q{n}"} for n, other in enumerate(([1], {"a": 1}, 7, None))]
+    path.write_text("\n".join(map(json.dumps, odd)))
+    table = read(SafeRLHF(path=str(path)))
+    assert table.frame["row"].to_list() == [2] and table.frame["rejected"][0][0]["content"] == "7"
+    assert sorted(table.rejects["row"]) == [0, 1, 3]

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefboost.sources.scores import as_scores, choose_score, range_fault
+from prefboost.sources.scores import MARKED_ASPECTS, as_scores, choose_score, known_range, range_fault
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,3 +44,11 @@ def test_the_mean_leaves_out_what_is_not_rated() -> None:
 def test_the_range_is_closed() -> None:
     frame = pl.DataFrame({"score": [0.9, 1.0, 10.0, 10.1, None]})
     assert range_fault(frame, "score", (1, 10)).is_null().to_list() == [False, True, True, False, True]
+
+
+def test_names_tell_the_range_of_ranks_and_of_helpsteers_five_aspects() -> None:
+    assert known_range({"rank": "rank"}, (), "overall") == (1, 7)
+    five = dict.fromkeys(MARKED_ASPECTS, "")
+    assert known_range({"score": "helpfulness"}, five, "overall") == known_range({}, five, "mean") == (0, 4)
+    assert known_range({"score": "quality"}, five, "overall") is None
+    assert known_range({"score": "score"}, ("helpfulness", "verbosity"), "helpfulness") is None

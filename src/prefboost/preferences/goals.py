@@ -23,6 +23,7 @@ __all__ = [
     "Quantile",
     "Scale",
     "apply_scale",
+    "declared_by",
     "fit_scale",
     "score_columns",
 ]
@@ -73,6 +74,10 @@ class FittedScale(Settings):
         return mapped if self.decimals is None else np.round(mapped, self.decimals)
 
 
+PUBLISHED = (1.0, 10.0)
+"""The scale of arXiv 2410.08067, for scores whose source declares none."""
+
+
 class Scale(Protocol):
     """How a scale is fitted."""
 
@@ -85,17 +90,21 @@ class Scale(Protocol):
 
 
 class DeclaredRange(Settings):
-    """The source's range as its makers declare it, kept or stretched to the scale; scores outside are rejects."""
+    """The source's range as its makers declare it, kept or stretched to the scale; scores outside are rejects.
+
+    What is not set here is the source's own (HelpSteer 0 to 4, UltraFeedback 1 to 10, its aspects 1 to 5, a file's
+    ``score_range``), or 1 to 10 where the source declares none.
+    """
 
     kind: Literal["declared"] = Field("declared", description="The scale's name in recipes.")
-    low: float = Field(1.0, description="Lowest score of the source.")
-    high: float = Field(10.0, description="Highest score of the source.")
+    low: float | None = Field(None, description="Lowest score of the source; none is what it declares itself, else 1.")
+    high: float | None = Field(None, description="Highest score of the source; none is what it declares, else 10.")
     to_low: float | None = Field(None, description="What the lowest becomes; none keeps the source's scores.")
     to_high: float | None = Field(None, description="What the highest becomes; none keeps the source's scores.")
 
     @model_validator(mode="after")
     def _ordered(self) -> DeclaredRange:
-        if self.low >= self.high:
+        if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         return self
 
@@ -104,11 +113,26 @@ class DeclaredRange(Settings):
         """Nothing is read."""
         return False
 
+    def within(self, own: tuple[float, float]) -> DeclaredRange:
+        """With the source's own ends where none are set."""
+        ends = {"low": own[0] if self.low is None else self.low, "high": own[1] if self.high is None else self.high}
+        return self.model_copy(update=ends)
+
     def fit(self, scores: Scores) -> FittedScale:
-        """See `Scale`; ``scores`` plays no part."""
-        low = self.low if self.to_low is None else self.to_low
-        high = self.high if self.to_high is None else self.to_high
-        return FittedScale(kind=self.kind, knots=(self.low, self.high), values=(low, high), strict=True)
+        """See `Scale`; ``scores`` plays no part.
+
+        Raises:
+            DataError: the end that is set lies on the wrong side of the source's own other end.
+        """
+        ends = (PUBLISHED[0] if self.low is None else self.low, PUBLISHED[1] if self.high is None else self.high)
+        if ends[0] >= ends[1]:
+            raise DataError(
+                f"the scale's low {ends[0]:g} is not below its high {ends[1]:g}",
+                remedy="set both ends: scale: {kind: declared, low: ..., high: ...}",
+            )
+        low = ends[0] if self.to_low is None else self.to_low
+        high = ends[1] if self.to_high is None else self.to_high
+        return FittedScale(kind=self.kind, knots=ends, values=(low, high), strict=True)
 
 
 class MinMax(Settings):
@@ -194,16 +218,25 @@ SCALES: dict[str, type[Settings]] = {
 AnyScale = Annotated[Scale, choice(SCALES)]
 
 
-def fit_scale(scale: Scale, scores: Iterable[pl.Series] = ()) -> FittedScale:
+def declared_by(table: Table) -> tuple[float, float] | None:
+    """The range that a table's source declares for its scores; None where it declares none."""
+    notes = next((step.notes for step in table.steps if "score range" in step.notes), None)
+    return None if notes is None else (float(notes["score range"][0]), float(notes["score range"][1]))
+
+
+def fit_scale(scale: Scale, scores: Iterable[pl.Series] = (), *, own: tuple[float, float] | None = None) -> FittedScale:
     """Fit a scale to the scores of a whole data set, which may come in pieces.
 
     Args:
         scale: how.
         scores: pieces; nulls, NaN and infinities are left out. Not read where the scale needs none.
+        own: the range that the source declares (`declared_by`), for a `DeclaredRange` that sets none.
 
     Raises:
         DataError: no two different finite scores to fit to.
     """
+    if isinstance(scale, DeclaredRange) and own is not None:
+        scale = scale.within(own)
     if not scale.needs_scores:
         return scale.fit(np.empty(0))
     pieces = [piece.drop_nulls().cast(pl.Float64).to_numpy() for piece in scores]

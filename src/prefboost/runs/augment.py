@@ -19,7 +19,8 @@ import polars as pl
 from prefboost.chat import SayGoal, to_record
 from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel, resolve_place
-from prefboost.preferences.goals import score_columns
+from prefboost.preferences.condition import said_on
+from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
 from prefboost.runs.augment_output import Output, named
 from prefboost.runs.augment_report import About, Made, Said, describe
 from prefboost.runs.augment_select import Selection
@@ -95,7 +96,7 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         rows: how many rows to show.
     """
     first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
-    said = _settle(settings, [first])
+    said = _settle(settings, [first], declared_by(first))
     table = _goal_pairs(Selection(settings).apply(first), settings, said)
     export = export_named(settings.format)
     about = About(named(source), "", "OUT", single=False, settings=settings)
@@ -139,28 +140,36 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
     if known is not None:
         scale = None if known["scale"] is None else FittedScale(**known["scale"])
         return Said(SayGoal(**known["say"]), known["because"], scale)
-    said = _settle(settings, _batches(source, settings))
+    said = _settle(settings, _scored(source, settings), _own_range(source, settings))
     scale_dump = None if said.scale is None else said.scale.model_dump(mode="json")
     staging.note("said", {"scale": scale_dump, "say": said.say.model_dump(mode="json"), "because": said.because})
     return said
 
 
-def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table]) -> Said:
+def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
     scale = None
     if settings.scale is not None:
         pieces = (table.frame[name] for table in tables for name in score_columns(table) if "." not in name)
-        scale = fit_scale(settings.scale, pieces)
-    say = settings.condition
-    ends = None if scale is None else (scale.values[0], scale.values[-1])
-    if ends is not None and {"low", "high"}.isdisjoint(_changed(say)):
-        say = say.model_copy(update={"low": ends[0], "high": ends[1]})
+        scale = fit_scale(settings.scale, pieces, own=own)
+    say = said_on(settings.condition, scale)
     place, because = resolve_place(say, _render(settings.tokenizer))
     return Said(say.model_copy(update={"place": place}), because, scale)
 
 
-def _changed(say: SayGoal) -> set[str]:
-    plain = SayGoal()
-    return {name for name in type(say).model_fields if getattr(say, name) != getattr(plain, name)}
+def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
+    """The range that the source declares for its scores, where it plays a part."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if not isinstance(found, Collection) or not isinstance(settings.scale, DeclaredRange):
+        return None
+    return found.declared_range(settings.columns)
+
+
+def _scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """What a scale is fitted to."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        return found.score_tables(settings.columns, settings.batch_rows)
+    return _batches(source, settings)
 
 
 def _render(tokenizer: str | None) -> Render | None:

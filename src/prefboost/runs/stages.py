@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
-from prefboost.preferences import apply_scale, condition, fit_scale, pair, relabel
-from prefboost.preferences.goals import score_columns
+from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel
+from prefboost.preferences.condition import said_on
+from prefboost.preferences.goals import declared_by, score_columns
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
@@ -71,7 +72,7 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
         table = decontaminate(table, _benchmark_prompts(recipe), ngram=(recipe.select or Select()).ngram)
     if recipe.scale is not None:
         overall = [table.frame[name] for name in score_columns(table) if "." not in name]
-        table = apply_scale(table, fit_scale(recipe.scale, overall))
+        table = apply_scale(table, fit_scale(recipe.scale, overall, own=declared_by(table)))
     table = pair(table, recipe.pair)
     return condition(relabel(table, recipe.relabel), recipe.condition, render=render)
 
@@ -106,13 +107,14 @@ def run_recipe(
         ),
     )
     pairs, evaluation = split_rows(pq.read_table(run.path / PAIRS))
+    scales = run.notes("pairs")["scales"]
     return train(
         pairs,
         recipe.train,
         run.path,
         eval_pairs=evaluation,
-        say=recipe.condition,
-        scales=run.notes("pairs")["scales"],
+        say=said_on(recipe.condition, FittedScale(**scales[""]) if "" in scales else None),
+        scales=scales,
         progress=progress,
     )
 

@@ -19,13 +19,13 @@ from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import Reader, find_files
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
-from prefboost.sources.identifiers import REPEATED, identified, repeated_ids
+from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows, preference_rows
 from prefboost.sources.parts import column, label, prompt_rows
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
-from prefboost.sources.scores import choose_score, range_fault
+from prefboost.sources.scores import choose_score, known_range, range_fault
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
@@ -68,18 +68,40 @@ class Collection(Settings):
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Declared tables of this source: see `prefboost.read_batches`."""
-        reader = _open(self)
-        named = columns.over(self.columns)
-        sample = _sample(reader)
-        layout = guess(sample, named, self.path)
-        refuse_said_goals(sample, layout, self.path)
-        score = self.scored_by(layout)
-        _check_score(score, layout, self.path)
+        reader, layout, _ = self._understood(columns)
+        scored = self.model_copy(update={"score": self.scored_by(layout)})
         chosen = _split_column(self, reader, layout)
         repeated = repeated_ids(reader, layout, rows)
         together = self.whole_prompts or layout.shape not in PAIRS
         for batch in whole_prompts(reader, layout, rows) if together else reader.batches(None, rows):
-            yield _table(self.model_copy(update={"score": score}), batch, layout, chosen, repeated)
+            yield _table(scored, batch, layout, chosen, repeated)
+
+    def score_tables(self, columns: Columns, rows: int | None) -> Iterator[Table]:
+        """The rows of `batches`, to fit a scale to: nothing is grouped, and only columns that play a part are read
+        where the format can leave others.
+        """
+        reader, layout, names = self._understood(columns)
+        scored = self.model_copy(update={"score": self.scored_by(layout)})
+        chosen = _split_column(self, reader, layout)
+        for batch in reader.batches(layout.heads(names), rows):
+            yield _table(scored, batch, layout, chosen, NO_IDS)
+
+    def declared_range(self, columns: Columns) -> tuple[float, float] | None:
+        """Lowest and highest score there may be: ``score_range``, or what the makers declare of data like these."""
+        return self.score_range or self.own_range(self._understood(columns)[1])
+
+    def own_range(self, layout: Layout) -> tuple[float, float] | None:
+        """Hook of a family: the range of the scores as their makers declare it, None where that is not known."""
+        return known_range(layout.parts, layout.aspects, self.score)
+
+    def _understood(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
+        """The reader of the source, what its columns mean, and their names."""
+        reader = _open(self)
+        sample = _sample(reader)
+        layout = guess(sample, columns.over(self.columns), self.path)
+        refuse_said_goals(sample, layout, self.path)
+        _check_score(self.scored_by(layout), layout, self.path)
+        return reader, layout, sample.columns
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Hook of a family: raw records before their columns are guessed; keeps the number of records."""
@@ -220,6 +242,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
         rejects.append(aside)
     frame, distinguished = identified(_together(frames, layout, spec), repeated)
     aside = pl.concat(rejects)
+    declared = source.score_range or source.own_range(layout)
     step = Step(
         "read",
         source.model_dump(),
@@ -232,6 +255,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             "records of other splits": other,
             "guess": layout.described(),
             **({REPEATED: distinguished} if distinguished else {}),
+            **({"score range": list(declared)} if declared and layout.scored else {}),
         },
     )
     return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)

@@ -61,6 +61,7 @@ class ParquetReader:
             metadata = pq.ParquetFile(self.path).metadata
             names = metadata.schema.to_arrow_schema().names
             _refuse_duplicates(names, self.path)
+            columns = _held(columns, names)
             groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
@@ -107,7 +108,8 @@ class ArrowReader:
                     batch.validate(full=True)
                     _refuse_duplicates(batch.schema.names, self.path)
                     table = pa.Table.from_batches([batch])
-                    kept = table if columns is None else table.select(list(columns))
+                    held = _held(columns, table.column_names)
+                    kept = table if held is None else table.select(list(held))
                     step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
                     for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
                         yield RawBatch((numbered(part, first),))
@@ -343,6 +345,11 @@ def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
             spans += [(offset + at, min(most, height - at)) for at in range(0, height, most)]
         offset += height
     return spans
+
+
+def _held(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
+    """Those of the wanted columns that this file has; None (all) where it has none, so that its rows are counted."""
+    return [name for name in columns or () if name in names] or None
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

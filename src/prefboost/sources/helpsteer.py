@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from prefboost.sources.collection import Collection
 from prefboost.sources.layouts import Layout
+from prefboost.sources.scores import MARKED
 
 __all__ = ["HelpSteer"]
 
@@ -36,3 +37,7 @@ class HelpSteer(Collection):
     def scored_by(self, layout: Layout) -> str:
         """The chosen aspect where there are any: preferences have no scores to choose from."""
         return self.score if layout.aspects else "overall"
+
+    def own_range(self, layout: Layout) -> tuple[float, float] | None:
+        """0 to 4, of one aspect or of their mean; preferences have no scores."""
+        return MARKED if layout.aspects else None

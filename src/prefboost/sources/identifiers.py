@@ -14,12 +14,13 @@ from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, label
 from prefboost.tables.groups import group_numbers
 
-__all__ = ["REPEATED", "identified", "repeated_ids"]
+__all__ = ["NO_IDS", "REPEATED", "identified", "repeated_ids"]
 
 REPEATED = "ids made distinct"
 """Note of the step ``read``: how many rows bear an id that others bear too, so that their row was added to it."""
 
-NONE = pl.Series("id", [], dtype=pl.UInt64)
+NO_IDS = pl.Series("id", [], dtype=pl.UInt64)
+"""No id stands there twice."""
 
 
 def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
@@ -30,7 +31,7 @@ def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
     """
     part = next((part for part in ("pair_id", "completion_id") if part in layout.parts), None)
     if part is None:
-        return NONE
+        return NO_IDS
     holder = layout.parts["completions" if layout.shape == "nested" else part]
     seen = [
         _hashes(_ids(column(frame, holder), layout.parts[part], layout.shape)).drop_nulls().to_numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,11 @@ class Layout:
     def scored(self) -> bool:
         """Whether any score is in the data."""
         return bool(self.aspects) or any(part in self.parts for part in ("score", "rank", "score_chosen"))
+
+    def heads(self, columns: Iterable[str]) -> list[str]:
+        """Those of a record's columns that play a part, directly or by what is inside them."""
+        paths = [*self.parts.values(), *self.aspects.values(), *self.aspects_rejected.values()]
+        return [name for name in columns if any(path == name or path.startswith(f"{name}.") for path in paths)]
 
     def described(self) -> dict[str, Any]:
         """The guess in words: part -> column, aspects, and which parts the user named."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from prefboost.sources.collection import Collection
 from prefboost.sources.conversations import plain_texts
+from prefboost.sources.layouts import Layout
 
 __all__ = ["SafeRLHF"]
 
@@ -26,6 +27,10 @@ class SafeRLHF(Collection):
     kind: Literal["safe_rlhf"] = Field("safe_rlhf", description="PKU-Alignment/PKU-SafeRLHF.")
     path: str = Field("PKU-Alignment/PKU-SafeRLHF", description="Hub id, file or folder.")
     prefer: Literal["better", "safer"] = Field("better", description="Which judgement decides what is chosen.")
+
+    def own_range(self, layout: Layout) -> tuple[float, float] | None:
+        """0 to 3 of the aspect ``safety`` and of the mean; there is no overall score."""
+        return None if self.score == "overall" else (0.0, float(NO_HARM))
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Name the two sides, and their safety, by the judgement asked for."""

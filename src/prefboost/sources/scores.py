@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import polars as pl
 
 from prefboost.sources.faults import nothing_wrong
 
-__all__ = ["as_scores", "choose_score", "range_fault"]
+__all__ = ["MARKED", "RANKED", "as_scores", "choose_score", "known_range", "range_fault"]
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
 """How published data write that a completion was not rated, in lower case."""
 
 BEST_RANK = 8
 """A rank of 1 (best) becomes the score 7, rank 7 becomes 1: Nectar ranks seven completions."""
+
+RANKED = (1.0, BEST_RANK - 1.0)
+"""The range of scores that were ranks."""
+
+
+MARKED = (0.0, 4.0)
+MARKED_ASPECTS = frozenset(("helpfulness", "correctness", "coherence", "complexity", "verbosity"))
+"""HelpSteer's aspects, all five of which go from 0 to 4; no other collection in use has them all."""
+
+
+def known_range(parts: Mapping[str, str], aspects: Collection[str], score: str) -> tuple[float, float] | None:
+    """The range of scores whose names tell whose they are, None where they do not.
+
+    Args:
+        parts: part -> column.
+        aspects: their names.
+        score: overall, mean or an aspect.
+    """
+    if "rank" in parts:
+        return RANKED
+    marked = score != "overall" or parts.get("score") in MARKED_ASPECTS
+    return MARKED if marked and set(aspects) >= MARKED_ASPECTS else None
 
 
 def as_scores(values: pl.Series, *, rank: bool = False) -> tuple[pl.Series, pl.Series]:

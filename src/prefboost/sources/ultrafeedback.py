@@ -8,9 +8,13 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.sources.collection import Collection
+from prefboost.sources.layouts import Layout
 from prefboost.tables import aspects_of
 
 __all__ = ["UltraFeedback"]
+
+OVERALL, ASPECTS = (1.0, 10.0), (1.0, 5.0)
+"""Ranges of the overall score and of the aspects, which the annotators were told (arXiv 2310.01377, appendix)."""
 
 LOW_MEAN = 2.0
 """An overall score of 10 beside aspects that average no more than this is a 1 read as 10 (2,628 completions)."""
@@ -38,6 +42,11 @@ class UltraFeedback(Collection):
         "drop",
         description="Overall 10 beside aspects of 2 or less on average: keep, drop, or take for the 1 it was.",
     )
+
+    def own_range(self, layout: Layout) -> tuple[float, float] | None:
+        """1 to 10 overall; 1 to 5 of an aspect, of their mean, and of the binarized variants' ratings."""
+        rated = any("rating" in layout.parts.get(part, "").lower() for part in ("score", "score_chosen"))
+        return OVERALL if self.score == "overall" and not rated else ASPECTS
 
     def repair(self, rows: pl.DataFrame) -> pl.DataFrame:
         """An overall score of 10 that should be 1 becomes 1, if asked for."""
