@@ -108,7 +108,8 @@ def _print_counts(counts: dict[str, Any]) -> None:
     rejected = counts.pop("rejected")
     out = counts.pop("out")
     print(f"{counts.pop('rows'):,} rows scored: {out}")
+    width = max(map(len, counts), default=0)
     for name, value in counts.items():
-        print(f"  {name:<24} {value:.4g}" if isinstance(value, float) else f"  {name:<24} {value}")
+        print(f"  {name:<{width}}  {value:.4g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
     for reason, count in rejected.items():
         print(f"{count:,} set aside: {reason}")
