@@ -80,6 +80,12 @@ def test_a_model_answers_piped_lines_until_they_end(
     assert shown.endswith("[bye]\n")
 
 
+@pytest.mark.parametrize("goal", ["inf", "nan"])
+def test_a_goal_is_a_number(goal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "anything", "--goal", goal]) == 2
+    assert "is not a number" in capsys.readouterr().err
+
+
 def test_a_recording_cannot_be_talked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     assert main(["chat", f"replay:{tmp_path / 'a.jsonl'}"]) == 2

@@ -37,6 +37,8 @@ def chat_command(
     from prefboost.engines.local import LocalEngine
     from prefboost.errors import SettingsError
 
+    if goal is not None and not math.isfinite(goal):
+        raise SettingsError(f"--goal {goal} is not a number", remedy="write e.g. --goal 3")
     settings = settings_from(model, overrides or [])
     engine: Any = settings.engine.open()
     if not isinstance(engine, LocalEngine):

@@ -49,5 +49,11 @@ def test_a_null_effect_is_said_to_be_one() -> None:
     assert "not distinguishable from plain DPO" in sentences[2]
 
 
+def test_without_rejected_completions_of_that_kind_nothing_is_claimed() -> None:
+    ours, theirs = following(answers(0.5)), following(answers(0.0))
+    _, sentences = verdict(ours, theirs, [], {"augmented": answers(0.5), "plain": answers(0.0)})
+    assert sentences[3] == "Log-prob of well-scored rejected completions: there were none."
+
+
 def test_following_less_than_the_control_is_no_success() -> None:
     assert not judged(answers(0.2), answers(0.5))[0]

@@ -62,8 +62,8 @@ _METHOD = (
 )
 
 _UNLEARNING = (
-    f"Completions of training prompts that score at least {GOOD:g} and that no pair chose. Change of their log-prob "
-    "against the start model under the prompt the policy was trained on: the completion's own score as the goal for "
+    f"Completions of training prompts that score at least {GOOD:g}, came to their end and were chosen in no pair. "
+    "Change of their log-prob against the start model under the prompt the policy was trained on: the completion's own score as the goal for "
     "the reward-augmented policy, no goal for plain DPO. Bars: 95 % intervals over prompts."
 )
 
@@ -258,11 +258,17 @@ def _answers(
 def _unlearning(
     scored: pl.DataFrame, pairs: pl.DataFrame, settings: Demo, out: Path, progress: Progress | None
 ) -> list[Unlearning]:
-    """Log-probs of good completions that no pair chose, before and after; each policy is asked as it was trained."""
+    """Log-probs of good completions that no pair chose, before and after; each policy is asked as it was trained.
+
+    Empty where there is no such completion.
+    """
     won = pairs["chosen"].list.eval(pl.element().struct.field("content")).list.join("\n")
     text = scored["completion"].list.eval(pl.element().struct.field("content")).list.join("\n")
-    good = scored.filter((scored["score"] >= GOOD) & ~text.is_in(won.implode())).head(96)
+    whole = scored["finish_reason"] != "length"
+    good = scored.filter((scored["score"] >= GOOD) & whole & ~text.is_in(won.implode())).head(96)
     rows = good.select("prompt", "completion", "score", "prompt_id").to_dicts()
+    if not rows:
+        return []
     found = []
     for name in NAMES:
         requests = [

@@ -85,10 +85,9 @@ def verdict(
     gap = paired_difference(ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy())
     compare = "above" if gap.low > 0 else "below" if gap.high < 0 else "not distinguishable from"
     third = f"Asked for the top score it is {compare} plain DPO: difference {_signed(gap)} points."
-    fourth = "Log-prob of well-scored rejected completions: " + "; ".join(
-        f"{change.policy} {_signed(change.change)} nats" for change in changes
-    )
-    return follows, [first, spans, third, fourth + "."]
+    unlearned = "; ".join(f"{change.policy} {_signed(change.change)} nats" for change in changes)
+    fourth = f"Log-prob of well-scored rejected completions: {unlearned or 'there were none'}."
+    return follows, [first, spans, third, fourth]
 
 
 def _signed(interval: Interval) -> str:

@@ -44,10 +44,7 @@ def demo_page(
     """
     figures = {
         "goal_response": draw_goal_response(found, facts.get("start")),
-        "unlearning": bars(
-            [Bar(change.policy, change.change.estimate, change.change.low, change.change.high) for change in changes],
-            label="change of log-prob, nats a completion",
-        ),
+        "unlearning": _draw_changes(changes) if changes else "<p>There were no such completions.</p>",
     }
     kinds = sorted(name.removeprefix("score.") for name in scored["augmented"].columns if name.startswith("score."))
     values = {
@@ -57,6 +54,11 @@ def demo_page(
         "samples": _samples(scored),
     }
     return render_page("demo.html", values, figures=figures)
+
+
+def _draw_changes(changes: Sequence[Unlearning]) -> str:
+    shown = [Bar(change.policy, change.change.estimate, change.change.low, change.change.high) for change in changes]
+    return bars(shown, label="change of log-prob, nats a completion")
 
 
 def _points(following: Following) -> tuple[Point, ...]:
