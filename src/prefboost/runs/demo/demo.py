@@ -63,8 +63,8 @@ _METHOD = (
 
 _UNLEARNING = (
     f"Completions of training prompts that score at least {GOOD:g}, came to their end and were chosen in no pair. "
-    "Change of their log-prob against the start model under the prompt the policy was trained on: the completion's own score as the goal for "
-    "the reward-augmented policy, no goal for plain DPO. Bars: 95 % intervals over prompts."
+    "Change of their log-prob against the start model under the prompt the policy was trained on: the completion's own "
+    "score as the goal for the reward-augmented policy, no goal for plain DPO. Bars: 95 % intervals over prompts."
 )
 
 
