@@ -49,7 +49,16 @@ def test_a_dry_run_counts_and_makes_nothing(recipe: Path, tmp_path: Path, capsys
     shown = json.loads(capsys.readouterr().out)
     assert shown["goal_pairs"] == 72
     assert [step["verb"] for step in shown["steps"]] == ["read", "select", "scale", "pair", "relabel", "condition"]
+    assert shown["training"]["pairs"] == 72 and shown["training"]["seconds"]["training"] > 0
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.torch
+def test_a_dry_run_says_what_training_will_take(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(recipe), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "24 goal pairs to train on: 12 units, 3 steps" in shown
+    assert all(word in shown for word in ("tokens:", "time:   about", "memory: about", "guess:"))
 
 
 def test_a_model_that_cannot_be_loaded_is_one_message(

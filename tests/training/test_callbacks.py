@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.training.callbacks import JsonLog, RichProgress, SaveByTime, StepProgress, read_log
+from prefboost.training.callbacks import JsonLog, OptimizerClock, RichProgress, SaveByTime, StepProgress, read_log
 
 
 class Heard:
@@ -94,3 +94,14 @@ def test_the_bar_shows_rates_and_facts(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_there_is_no_log_before_the_first_line(tmp_path: Path) -> None:
     assert read_log(tmp_path / "absent.jsonl") == []
+
+
+def test_the_optimizer_is_timed_from_its_gradients_to_its_step() -> None:
+    told: list[str] = []
+    meter = SimpleNamespace(
+        begin=lambda part: told.append(f"begin {part}"), end=lambda part: told.append(f"end {part}")
+    )
+    clock = OptimizerClock(meter)
+    clock.on_pre_optimizer_step(None, None, None)
+    clock.on_optimizer_step(None, None, None)
+    assert told == ["begin optimizer", "end optimizer"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +54,85 @@ def test_units_with_a_common_beginning_meet() -> None:
 
 def test_other_devices_than_cuda_have_the_budget_of_a_cpu() -> None:
     assert default_budget("mps") == default_budget("cpu") < default_budget("cuda")
+
+
+SHARDED = """
+import torch
+import torch.distributed as group
+from tests.training.conftest import build_model
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from prefboost.packing import support_of
+from prefboost.training.batches import Views
+from prefboost.training.micro_batches import split_by_budget
+
+LENGTHS = (5, 5, 5, 5, 60, 5, 5, 60)
+WHOLE = Views(
+    tuple([[1 + n % 3] * 20 + [n] for n in range(8)]),
+    tuple([[7 + n] * length for n, length in enumerate(LENGTHS)]),
+    tuple([[9 + n] * 6 for n in range(8)]),
+    tuple(n // 2 for n in range(8)),
+)
+SIGN = torch.tensor([1.0, -1.0])
+
+
+def loss_of(model, views, rows):
+    part = views.take(rows)
+    chosen, rejected = model(packed=part.packed()).chunk(2)
+    return -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected)).sum() / 8
+
+
+def parted():
+    model = build_model()
+    assert support_of(model).ok
+    mesh = init_device_mesh("cpu", (2,))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model.model.embed_tokens, mesh=mesh)
+    fully_shard([model.model.norm, model.lm_head], mesh=mesh, reshard_after_forward=False)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def main():
+    group.init_process_group("gloo")
+    rank = group.get_rank()
+    single, model = build_model(), parted()
+    assert support_of(single).ok
+    optimizers = [torch.optim.SGD(each.parameters(), lr=0.5) for each in (single, model)]
+    mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
+    parts = split_by_budget(mine, 200)
+    counts = [None, None]
+    group.all_gather_object(counts, len(parts))
+    assert len(set(counts)) == 2, counts
+    weights = [1.0] * len(parts) + [0.0] * (max(counts) - len(parts))
+    parts += parts[-1:] * (max(counts) - len(parts))
+    for _ in range(3):
+        loss_of(single, WHOLE, range(8)).backward()
+        for number, (rows, weight) in enumerate(zip(parts, weights)):
+            model.set_requires_gradient_sync(number == len(parts) - 1)
+            (2 * weight * loss_of(model, mine, rows)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    for part, whole in zip(model.parameters(), single.parameters()):
+        torch.testing.assert_close(part.full_tensor(), whole, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(next(single.parameters()), next(build_model().parameters()))
+    group.barrier()
+    group.destroy_process_group()
+
+
+main()
+"""
+
+
+def test_two_processes_that_share_the_weights_take_the_steps_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv_backend=c10d"]
+    run = [*launcher, "--rdzv_endpoint=localhost:0", str(script)]
+    found = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert found.returncode == 0, found.stderr[-3000:]

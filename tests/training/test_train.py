@@ -249,10 +249,11 @@ def test_a_run_shorter_than_save_every_is_resumed_too(
     assert all((one[name] == other[name]).all() for name in other)
 
 
-def test_two_processes_train_as_one_does(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["dpo", "kto_pair"])
+def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     data = tmp_path / "pairs.parquet"
     pq.write_table(pairs, data)
-    settings = settings_of(tiny, max_steps=3)
+    settings = settings_of(tiny, max_steps=3, loss=loss, token_budget=150)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
     process = command(
         settings, data, tmp_path / "two", (*launcher, "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from prefboost.runs.stages import Prepared
     from prefboost.training import TrainReport
+    from prefboost.training.forecast import Forecast
 
 __all__ = ["train_command"]
 
@@ -24,7 +26,7 @@ def train_command(
         Path, typer.Option(help="Where run folders are made; this one is named for the recipe.")
     ] = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Prepare the data, show the counts, train nothing.")
+        bool, typer.Option("--dry-run", help="Prepare the data, say what training will take, train nothing.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -40,8 +42,10 @@ def train_command(
 
     loaded = load(recipe, overrides or [])
     if dry_run:
-        prepared = stages.prepared_from(stages.prepare(loaded, stages.render_of(loaded)))
-        _print_json(prepared) if as_json else _print_prepared(prepared)
+        prepared, forecast = stages.predict(loaded)
+        _print_json({**asdict(prepared), "training": asdict(forecast)}) if as_json else _print_dry_run(
+            prepared, forecast
+        )
         return
     executor = executor_for(os.environ)
     progress = None if quiet or not executor.leads else _progress()
@@ -51,7 +55,7 @@ def train_command(
         if progress is not None:
             progress.close()
     if executor.leads:
-        _print_json(report) if as_json else _print_report(report, runs_dir / loaded.name)
+        _print_json(asdict(report)) if as_json else _print_report(report, runs_dir / loaded.name)
 
 
 def _progress() -> Any:
@@ -60,17 +64,32 @@ def _progress() -> Any:
     return RichProgress()
 
 
-def _print_json(shown: Prepared | TrainReport) -> None:
-    from dataclasses import asdict
-
-    print(json.dumps(asdict(shown), indent=2, default=str))
+def _print_json(shown: Mapping[str, Any]) -> None:
+    print(json.dumps(shown, indent=2, default=str))
 
 
-def _print_prepared(prepared: Prepared) -> None:
+def _print_dry_run(prepared: Prepared, forecast: Forecast) -> None:
     for step in prepared.steps:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         _print_counts(step["rejected"])
-    print(f"{prepared.goal_pairs:,} goal pairs to train on")
+    _print_counts(forecast.dropped)
+    print(f"{forecast.pairs:,} goal pairs to train on: {forecast.units:,} units, {forecast.steps:,} steps")
+    tokens = forecast.tokens
+    print(f"tokens: {tokens['packed']:,} computed, {tokens['real']:,} real, {tokens['padded']:,} if they were padded")
+    if forecast.seconds:
+        parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in forecast.seconds.items())
+        print(f"time:   about {_duration(sum(forecast.seconds.values()))} on {forecast.device} ({parts})")
+    if forecast.memory:
+        parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in forecast.memory.items())
+        print(f"memory: about {sum(forecast.memory.values()) / 2**30:.2f} GiB ({parts})")
+    for sentence in forecast.guesses:
+        print(f"guess:  {sentence}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _print_counts(counts: Mapping[str, int]) -> None:
@@ -84,6 +103,14 @@ def _print_report(report: TrainReport, folder: Path) -> None:
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} goal pairs in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
     _print_counts({**Run(folder).notes("pairs").get("rejected", {}), **report.dropped})
+    for message in report.messages:
+        print(message)
+    if "tokens_per_s" in report.speed:
+        speed = report.speed
+        print(
+            f"{speed['tokens_per_s']:,.0f} tokens/s  padding saved {speed['padding_saved']:.2f}x  "
+            f"shared beginnings {speed['prefix_saved']:.2f}x  peak {speed['peak_gib']:.1f} GiB"
+        )
     wanted: Sequence[str] = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
     shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
     print("  ".join(shown) if shown else f"log: {folder / 'train_log.jsonl'}")

@@ -25,11 +25,13 @@ from prefboost.training import Train, TrainReport, train
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
     from prefboost.training.callbacks import Progress
+    from prefboost.training.forecast import Forecast
 
 __all__ = [
     "PAIRS",
     "REJECTS",
     "Prepared",
+    "predict",
     "prepare",
     "prepared_from",
     "render_of",
@@ -117,6 +119,19 @@ def run_recipe(
         scales=scales,
         progress=progress,
     )
+
+
+def predict(recipe: Recipe) -> tuple[Prepared, Forecast]:
+    """What a recipe's data come to, and what training on them will take. Nothing is written.
+
+    Raises:
+        DataError, ModelError: see the stages.
+    """
+    from prefboost.training.forecast import forecast
+
+    table = prepare(recipe, render_of(recipe))
+    pairs, evaluation = split_rows(table.frame.to_arrow())
+    return prepared_from(table), forecast(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
 
 
 def train_on(

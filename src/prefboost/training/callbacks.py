@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
-__all__ = ["JsonLog", "Progress", "RichProgress", "SaveByTime", "StepProgress", "read_log"]
+__all__ = ["JsonLog", "OptimizerClock", "Progress", "RichProgress", "SaveByTime", "StepProgress", "read_log"]
 
 
 class Progress(Protocol):
@@ -110,6 +110,25 @@ class StepProgress(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The bar is full."""
         self.progress.end()
+
+
+class OptimizerClock(TrainerCallback):
+    """Tells a `Meter` when the optimiser works.
+
+    Args:
+        meter: has ``begin`` and ``end``.
+    """
+
+    def __init__(self, meter: Any) -> None:
+        self.meter = meter
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The gradients are there."""
+        self.meter.begin("optimizer")
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The weights have moved."""
+        self.meter.end("optimizer")
 
 
 class SaveByTime(TrainerCallback):

@@ -105,7 +105,15 @@ def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
     tokenizer.chat_template = rewritten if isinstance(own, dict) else rewritten["default"]
 
 
-def save_policy(model: Any, tokenizer: Any, provenance: Provenance, folder: Path, *, merge: bool = True) -> Path:
+def save_policy(
+    model: Any,
+    tokenizer: Any,
+    provenance: Provenance,
+    folder: Path,
+    *,
+    merge: bool = True,
+    weights: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the model folder: safetensors, tokenizer with its new template, prefboost.json, model card.
 
     Args:
@@ -114,9 +122,10 @@ def save_policy(model: Any, tokenizer: Any, provenance: Provenance, folder: Path
         provenance: of the model.
         folder: appears under its name only when it is complete; an earlier one is replaced.
         merge: for models with adapters.
+        weights: all of them, where the model itself has but a part on this device.
     """
     with _appears_whole(folder) as unfinished:
-        _save_weights(model, unfinished, merge=merge)
+        _save_weights(model, unfinished, merge=merge, weights=weights)
         speak_goal(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
         _write_facts(provenance.as_json(), "model_card.md", unfinished)
@@ -143,12 +152,12 @@ def save_reward_model(
     return folder
 
 
-def _save_weights(model: Any, folder: Path, *, merge: bool) -> None:
+def _save_weights(model: Any, folder: Path, *, merge: bool, weights: Mapping[str, Any] | None = None) -> None:
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(folder / "adapter" if merge else folder)
+        model.save_pretrained(folder / "adapter" if merge else folder, state_dict=weights)
         model = model.merge_and_unload() if merge else None
     if model is not None:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
 
 
 @contextmanager

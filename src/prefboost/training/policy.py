@@ -66,8 +66,17 @@ def load_tokenizer(settings: Train) -> Any:
     return tokenizer
 
 
-def load_model(settings: Train, name: str) -> Any:
-    """A model with the settings' number type and attention; its forward can score completions."""
+def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
+    """A model with the settings' number type and attention; its forward can score completions.
+
+    Args:
+        settings: of the training.
+        name: hub id, folder, or package:NAME.
+        local_only: download nothing.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {
@@ -75,6 +84,8 @@ def load_model(settings: Train, name: str) -> Any:
         "trust_remote_code": settings.trust_remote_code,
         "use_safetensors": True,  # pickled weights can run code
     }
+    if local_only:
+        options["local_files_only"] = True
     if settings.attention is not None:
         options["attn_implementation"] = settings.attention
     if name == settings.model:

@@ -18,12 +18,13 @@ from trl import DPOConfig
 
 from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
+from prefboost.packing import enable_packing, support_of
 from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
-from prefboost.training.callbacks import Progress
+from prefboost.training.callbacks import OptimizerClock, Progress
 from prefboost.training.checkpoint import mark_complete
 from prefboost.training.memory import TokenBudget
 from prefboost.training.micro_batches import default_budget, split_by_budget
-from prefboost.training.policy import Policy, load_model
+from prefboost.training.policy import Policy, add_completion_forward, load_model
 from prefboost.training.prepare import Data
 from prefboost.training.reference import ReferenceCache, cache_folder, sequences_of, with_reference
 from prefboost.training.reference_pass import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
@@ -78,6 +79,7 @@ class PreferenceTrainer(BridgedTrainer):
                 **options,
             )
         self.meter.processes = self.accelerator.num_processes
+        self.add_callback(OptimizerClock(self.meter))
         self._logged_at = (0, time.monotonic())
 
     def unit_sampler(self) -> Sampler[int]:
@@ -149,10 +151,10 @@ class PreferenceTrainer(BridgedTrainer):
             packed=self.packed,
             pad_id=self.processing_class.pad_token_id,
             autocast=self.accelerator.autocast,
-            budget=TokenBudget(REFERENCE_TOKENS.get(device.type, 4096), alone=not self.shards_weights),
+            budget=TokenBudget(REFERENCE_TOKENS.get(device.type, 4096), alone=self.ref_model is None),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
             progress=self.progress,
-            in_step=self.shards_weights,
+            in_step=self.ref_model is not None,
         )
         if self.progress is not None:
             self.progress.begin(f"reference log-probs ({name})", len(wanted.prompts))
@@ -246,14 +248,25 @@ class PreferenceTrainer(BridgedTrainer):
         )
 
     def _reference(self) -> tuple[Any, ReferenceCache]:
-        model, known = self.model, self.start_hash
+        model, known = self._start(), self.start_hash
         if known is None:
             model = load_model(self.settings, self.settings.reference)
             known = hash_of_model(model)
             model = self._placed(model)
-        numerics = numerics_of(model, self.settings.engine, self.settings.precision, self.accelerator.device)
+        engine = self.settings.engine if self.ref_model is None else f"{self.settings.engine}-sharded"
+        numerics = numerics_of(model, engine, self.settings.precision, self.accelerator.device)
         folder = cache_folder(self.settings.reference_cache, os.environ)
         return model, ReferenceCache(folder, known, numerics)
+
+    def _start(self) -> Any:
+        """The policy before training; where devices will hold parts of it (FSDP), TRL has loaded and parted it."""
+        if self.ref_model is None:
+            return self.model.to(self.accelerator.device)
+        if self.packed:
+            enable_packing(self.ref_model)
+        else:
+            add_completion_forward(self.ref_model)
+        return self.ref_model
 
     def _placed(self, model: Any) -> Any:
         """Another model as reference, on the device and ready for the engine.
@@ -261,8 +274,6 @@ class PreferenceTrainer(BridgedTrainer):
         Raises:
             RunError: the engine cannot run it.
         """
-        from prefboost.packing import support_of
-
         model = model.to(self.accelerator.device).eval()
         support = support_of(model) if self.packed else None
         if support is not None and not support.ok:

@@ -216,6 +216,7 @@ def _trainer(
     from prefboost.training.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.policy import check_completion_forward
     from prefboost.training.preference_trainer import PreferenceTrainer, configure
+    from prefboost.training.prepare import adapters_of
 
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
     callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
@@ -225,25 +226,11 @@ def _trainer(
         callbacks.append(StepProgress(progress, plan.units_per_step * per_unit, _tokens(data.train) / views))
     options: dict[str, Any] = {"callbacks": callbacks, "progress": progress}
     if settings.lora is not None:
-        options["peft_config"] = _adapters(settings)
+        options["peft_config"] = adapters_of(settings)
     config = configure(settings, plan, out, evaluates=data.evaluation is not None)
     trainer = PreferenceTrainer(policy, data, settings, config, **options)
     trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
     return trainer
-
-
-def _adapters(settings: Train) -> Any:
-    from peft import LoraConfig, TaskType
-
-    lora = settings.lora
-    assert lora is not None
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
-    )
 
 
 def _run(trainer: PreferenceTrainer, out: Path) -> int:
@@ -295,10 +282,12 @@ def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, 
 
     from prefboost.training.checkpoint import save_policy
 
+    whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
     if trainer.accelerator.is_main_process:
         lora = trainer.settings.lora
         model = trainer.accelerator.unwrap_model(trainer.model)
-        save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=lora is None or lora.merge)
+        merge = (lora is None or lora.merge) and whole is None  # parts of weights cannot be merged
+        save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=merge, weights=whole)
         (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()

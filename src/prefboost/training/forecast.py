@@ -1,0 +1,210 @@
+"""What a training will take, before it is begun: steps, tokens, time and memory. What is a guess is called one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from prefboost.chat import SayGoal
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import ModelError
+from prefboost.packing import Packed, support_of
+from prefboost.training.batches import UnitCollator, Views
+from prefboost.training.memory import is_out_of_memory
+from prefboost.training.micro_batches import default_budget, split_by_budget
+from prefboost.training.policy import load_model, load_tokenizer
+from prefboost.training.prepare import Data, adapters_of, prepare_units
+from prefboost.training.train_settings import Train
+from prefboost.training.units import Plan, UnitSampler
+
+__all__ = ["Forecast", "forecast"]
+
+_SAMPLED_STEPS = 16
+"""Optimiser steps whose micro-batches are laid out to count tokens."""
+
+_STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
+"""Bytes of optimiser state a trained weight, by optimiser; others keep two moments of the weight's own type."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training will take.
+
+    Args:
+        engine: packed or trl.
+        device: on which the sample was timed.
+        units: units to train on.
+        pairs: goal pairs (views) in them.
+        steps: optimiser steps.
+        tokens: of the whole training: ``real`` (as if every sequence stood alone), ``packed`` (computed by the packed
+            engine), ``padded`` (the same micro-batches padded to their longest sequence).
+        seconds: ``reference`` (unless it is in the cache), ``training``; empty where nothing could be timed.
+        memory: bytes a device: ``weights``, ``gradients``, ``optimizer``, ``activations``.
+        guesses: what of this is not measured or counted, in sentences.
+        dropped: reason -> rows left out.
+    """
+
+    engine: str
+    device: str
+    units: int
+    pairs: int
+    steps: int
+    tokens: Mapping[str, int]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+    guesses: Sequence[str] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One micro-batch: seconds of forward and backward, bytes kept between them."""
+
+    forward: float
+    backward: float
+    kept: int
+
+
+def forecast(
+    pairs: pa.Table, settings: Train, *, eval_pairs: pa.Table | None = None, say: SayGoal | None = None
+) -> Forecast:
+    """Prepare the data, lay out some steps, time one micro-batch. Nothing is written, nothing is downloaded.
+
+    Args:
+        pairs: GoalPairs after `condition`.
+        settings: of the training.
+        eval_pairs: as in `train`.
+        say: how goals are said.
+
+    Raises:
+        DataError, ModelError: as in `train`; weights that are not on this machine are not an error.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, ChatEncoder(load_tokenizer(settings)), say)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    laid_out = _lay_out(data, plan, settings.seed, settings.token_budget or default_budget(device.type))
+    streams = [stream for step in laid_out for stream in step]
+    steps = settings.max_steps or plan.steps
+    often = steps / len(laid_out)
+    counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
+    found = Forecast(
+        settings.engine,
+        device.type,
+        units=len(data.train),
+        pairs=pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py() or 0,
+        steps=steps,
+        tokens={name: round(often * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
+        guesses=[f"tokens: counted on {len(laid_out):,} of {steps:,} steps"] if len(laid_out) < steps else [],
+        dropped=tokenised.dropped,
+    )
+    return _with_trial(found, settings, max(streams, key=lambda stream: stream.tokens), steps / plan.steps_per_epoch)
+
+
+def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
+    """The streams of the first steps."""
+    order = list(UnitSampler(len(data.train), seed, lambda: 0))
+    size = plan.units_per_step
+    batches = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
+    collate = UnitCollator()
+    views: list[Views] = [collate([data.train[index] for index in batch])["tokens"] for batch in batches]
+    return [[each.take(rows).packed() for rows in split_by_budget(each, budget)] for each in views]
+
+
+def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float) -> Forecast:
+    """The forecast with what one micro-batch of the model on this machine says of time and memory."""
+    try:
+        model = load_model(settings, settings.model, local_only=True)
+    except ModelError as error:
+        return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
+    support = support_of(model) if settings.engine == "packed" else None
+    if support is None or not support.ok:
+        why = "train.engine is trl" if support is None else support.reason
+        found = replace(found, engine="trl", memory=_memory(model, settings))
+        return _guessing(found, f"time: not tried for padded sequences, which are computed since {why}")
+    if settings.lora is not None:
+        import peft
+
+        model = peft.get_peft_model(model, adapters_of(settings))
+    try:
+        trial = _try(model.to(found.device), settings, largest.to(found.device))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = replace(found, memory=_memory(model, settings))
+        return _guessing(found, "time: one micro-batch did not fit into memory; lower token_budget")
+    each = found.tokens["packed"] / largest.tokens
+    seconds = {"training": each * (trial.forward + trial.backward)}
+    if settings.uses_reference:
+        seconds["reference"] = each / passes * trial.forward
+        found = _guessing(found, "reference: takes no time where its log-probs are in the cache")
+    if settings.gradient_checkpointing:
+        found = _guessing(found, "activations: a lower bound, since layers compute theirs again")
+    found = replace(found, seconds=seconds, memory=_memory(model, settings) | {"activations": trial.kept})
+    return _guessing(found, f"time: that of one micro-batch of {largest.tokens:,} tokens, times all tokens")
+
+
+def _try(model: Any, settings: Train, stream: Packed) -> _Trial:
+    """Forward and backward of a stream, twice; the second time counts."""
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    model.train()
+    found = [_once(model, settings, stream) for _ in range(2)]
+    return found[-1]
+
+
+def _once(model: Any, settings: Train, stream: Packed) -> _Trial:
+    device = stream.input_ids.device.type
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    half = torch.autocast(device, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
+    began = _now(device)
+    with half, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logps = model(packed=stream)
+    between = _now(device)
+    logps.sum().backward()
+    ended = _now(device)
+    model.zero_grad()
+    return _Trial(between - began, ended - between, sum(kept.values()))
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
+def _memory(model: Any, settings: Train) -> dict[str, int]:
+    parameters = list(model.parameters())
+    if settings.lora is None or hasattr(model, "peft_config"):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+    else:
+        trained = []
+    own = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    states = _STATE_BYTES.get(settings.optimizer)
+    count = sum(parameter.numel() for parameter in trained)
+    return {
+        "weights": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        "gradients": own,
+        "optimizer": 2 * own if states is None else states * count,
+    }
+
+
+def _guessing(found: Forecast, sentence: str) -> Forecast:
+    return replace(found, guesses=[*found.guesses, sentence])

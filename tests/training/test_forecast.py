@@ -1,0 +1,63 @@
+"""What is said before training holds afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.training.conftest import SAY
+
+from prefboost.training import Lora, Train, train
+from prefboost.training.forecast import forecast
+
+
+def settings_of(folder: Path, **changes: Any) -> Train:
+    small: dict[str, Any] = {"model": str(folder), "batch_size": 8, "precision": "fp32", "token_budget": 300}
+    return Train(**(small | changes))
+
+
+def test_steps_and_tokens_are_those_of_the_training(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    said = forecast(pairs, settings_of(tiny), say=SAY)
+    report = train(pairs, settings_of(tiny), tmp_path, say=SAY)
+    assert (said.steps, said.units, said.pairs) == (report.steps, report.units, report.pairs)
+    assert said.tokens["packed"] == report.speed["computed"]
+    assert said.tokens["real"] == report.speed["real"] and said.tokens["padded"] == report.speed["padded"]
+    assert said.tokens["packed"] < said.tokens["real"] < said.tokens["padded"]
+    assert said.engine == report.engine == "packed"
+    assert set(said.seconds) == {"training", "reference"} and min(said.seconds.values()) > 0
+
+
+def test_memory_is_counted_by_what_is_trained(tiny: Path, pairs: pa.Table) -> None:
+    full = forecast(pairs, settings_of(tiny, reference="none", loss="simpo"), say=SAY)
+    assert full.memory["gradients"] == full.memory["weights"] and full.memory["optimizer"] == 2 * full.memory["weights"]
+    assert full.memory["activations"] > 0 and set(full.seconds) == {"training"}
+    adapters = forecast(pairs, settings_of(tiny, lora=Lora(rank=2)), say=SAY)
+    assert 0 < adapters.memory["gradients"] < full.memory["gradients"] / 2
+    again = forecast(pairs, settings_of(tiny, gradient_checkpointing=True), say=SAY)
+    assert any("lower bound" in guess for guess in again.guesses)
+
+
+def test_longer_trainings_are_extrapolated_and_say_so(
+    tiny: Path, pairs: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = forecast(pairs, settings_of(tiny, epochs=4), say=SAY)
+    assert whole.steps == 12 and "counted on 3 of 12 steps" in whole.guesses[0]
+    monkeypatch.setattr("prefboost.training.forecast._SAMPLED_STEPS", 1)
+    one = forecast(pairs, settings_of(tiny, epochs=4), say=SAY)
+    assert one.tokens["real"] == pytest.approx(whole.tokens["real"], rel=0.2)
+
+
+def test_the_slow_engine_and_short_memory_are_not_timed(
+    tiny: Path, pairs: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = forecast(pairs, settings_of(tiny, engine="trl"), say=SAY)
+    assert slow.engine == "trl" and not slow.seconds and slow.memory["weights"] > 0
+
+    def short(*args: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("prefboost.training.forecast._once", short)
+    found = forecast(pairs, settings_of(tiny), say=SAY)
+    assert not found.seconds and any("did not fit" in guess for guess in found.guesses)
