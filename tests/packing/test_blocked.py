@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from prefboost.packing import pack
 from prefboost.packing.attention import BACKENDS, Asked
-from prefboost.packing.blocked import BLOCK
+from prefboost.packing.blocked import BLOCKS
 
+BLOCK = BLOCKS[8]
 LAYERS = st.sampled_from([Asked(), Asked(scale=0.3), Asked(window=9), Asked(window=100), Asked(chunk=50)])
 
 
@@ -47,3 +48,14 @@ def test_no_further_from_the_truth_than_the_fused_kernel(dtype: torch.dtype) -> 
     truth = BACKENDS["eager"](*(tensor.double() for tensor in tensors), packed, Asked())
     error = {name: (BACKENDS[name](*tensors, packed, Asked()) - truth).norm() for name in ("blocked", "sdpa")}
     assert error["blocked"] <= 2.0 * error["sdpa"]
+
+
+def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
+    draw = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(1, h, packed.tokens, 8, generator=draw).requires_grad_() for h in (4, 2, 2)]
+    kept = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, Asked()).square().sum(), tensors)
+    monkeypatch.setattr("prefboost.packing.blocked.KEPT_BYTES", 300_000)
+    again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, Asked()).square().sum(), tensors)
+    for one, other in zip(kept, again, strict=True):
+        assert torch.equal(one, other)

@@ -1,37 +1,50 @@
-"""Attention over a packed stream in small blocks of queries: what serves a CPU best.
+"""Attention over a packed stream in blocks of queries: what serves a CPU best.
 
-A block of queries meets only the keys it may see (causality, window), key heads are not repeated for their groups of
-query heads, and the weights are made again in the backward pass, so that no scores are kept.
+A block of queries meets only the keys it may see (causality, window), and key heads are not repeated for their groups
+of query heads. Queries are put in the order of the blocks once a layer, and keys in the order of the paths, so that
+every product is one call over memory in one piece. Weights are kept for the backward pass where they are small, and
+made again where they are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from prefboost.packing.trie import Node
+
 if TYPE_CHECKING:
     from prefboost.packing.attention import Asked
     from prefboost.packing.stream import Packed
 
-__all__ = ["BLOCK", "attend_blocked"]
+__all__ = ["BLOCKS", "attend_blocked"]
 
-BLOCK = 64
-"""Queries of a block. Half as many and twice as many cost more (docs/log.md)."""
+BLOCKS = {2: 256, 4: 128, 8: 128}
+"""Queries of a block, by the bytes of a number: half as many and twice as many cost more."""
+
+KEPT_BYTES = 48 * 2**20
+"""Most bytes of weights that a layer keeps for the backward pass."""
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Queries ``first .. last`` of the stream and their keys ``low .. high`` of their node's path."""
+    """Queries ``first .. last`` of the stream and their keys ``low .. high`` of the path.
+
+    Args:
+        hidden: [queries, keys from ``hidden_from``], True where a key is not seen; None where all are.
+    """
 
     first: int
     last: int
     low: int
     high: int
+    hidden_from: int
     hidden: Tensor | None
 
 
@@ -42,114 +55,179 @@ class _Path:
     runs: tuple[slice, ...]
     blocks: tuple[_Block, ...]
 
+    @cached_property
+    def length(self) -> int:
+        return sum(run.stop - run.start for run in self.runs)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things stand for H query heads and G key heads.
+
+    Args:
+        queries: [T * H], rows of [T, H] in the order of the blocks; within a block by key head, query head, token.
+        back: its inverse.
+        keys: rows of [T, G] in the order of the paths; within a path by key head, token.
+        groups: G.
+        scale: of the scores.
+    """
+
+    paths: tuple[_Path, ...]
+    queries: Tensor
+    back: Tensor
+    keys: Tensor
+    heads: int
+    groups: int
+    scale: float
+
 
 def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
     """See `prefboost.packing.attention.attend`; scores must be plain."""
-    made = ("blocked", asked.window, asked.chunk)
-    if made not in packed.made:
-        packed.made[made] = tuple(_paths(packed, asked.window, asked.chunk, query.device))
+    heads, groups = query.shape[1], key.shape[1]
     scale = asked.scale if asked.scale is not None else float(query.shape[-1] ** -0.5)
-    found: Tensor = _Blocked.apply(query[0], key[0], value[0], packed.made[made], scale)  # type: ignore[no-untyped-call]
+    size = BLOCKS[query.element_size()]
+    made = ("blocked", asked.window, asked.chunk, heads, groups, scale, size)
+    if made not in packed.made:
+        paths = tuple(_paths(packed.nodes, asked, size, query.device))
+        packed.made[made] = _layout(paths, heads, groups, scale)
+    by_token = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    found: Tensor = _Blocked.apply(*by_token, packed.made[made])  # type: ignore[no-untyped-call]
     return found[None]
 
 
-def _paths(packed: Packed, window: int | None, chunk: int | None, device: torch.device) -> Iterator[_Path]:
-    for number, node in enumerate(packed.nodes):
-        runs = tuple(slice(packed.nodes[i].start, packed.nodes[i].end) for i in (*node.ancestors, number))
+def _paths(nodes: tuple[Node, ...], asked: Asked, size: int, device: torch.device) -> Iterator[_Path]:
+    window, chunk = asked.window, asked.chunk
+    for number, node in enumerate(nodes):
+        runs = tuple(slice(nodes[i].start, nodes[i].end) for i in (*node.ancestors, number))
         blocks = []
-        for first in range(node.start, node.end, BLOCK):
-            last = min(node.end, first + BLOCK)
+        for first in range(node.start, node.end, size):
+            last = min(node.end, first + size)
             at = node.depth + first - node.start
             high = at + last - first
             low = 0 if window is None else max(0, at - window + 1)
             low = low if chunk is None else max(low, at // chunk * chunk)
-            blocks.append(_Block(first, last, low, high, _hidden(range(at, high), low, window, chunk, device)))
+            hidden = _hidden(range(at, high), low, window, chunk)
+            begin = int(hidden.any(0).to(torch.uint8).argmax())
+            useful = hidden[:, begin:].to(device) if bool(hidden.any()) else None
+            blocks.append(_Block(first, last, low, high, begin, useful))
         yield _Path(runs, tuple(blocks))
 
 
-def _hidden(queries: range, low: int, window: int | None, chunk: int | None, device: torch.device) -> Tensor | None:
-    """[queries, keys from ``low``], True where a key is not seen; None where all are."""
-    at = torch.arange(queries.start, queries.stop, device=device)[:, None]
-    keys = torch.arange(low, queries.stop, device=device)[None, :]
+def _hidden(queries: range, low: int, window: int | None, chunk: int | None) -> Tensor:
+    """[queries, keys from ``low``], True where a key is not seen."""
+    at = torch.arange(queries.start, queries.stop)[:, None]
+    keys = torch.arange(low, queries.stop)[None, :]
     hidden = keys > at
     if window is not None:
         hidden = hidden | (at - keys >= window)
     if chunk is not None:
         hidden = hidden | (at // chunk != keys // chunk)
-    return hidden if bool(hidden.any()) else None
+    return hidden
+
+
+def _layout(paths: tuple[_Path, ...], heads: int, groups: int, scale: float) -> _Layout:
+    by_head, by_group = torch.arange(heads)[:, None], torch.arange(groups)[:, None]
+    queries, keys = [], []
+    for path in paths:
+        rows = torch.cat([torch.arange(run.start, run.stop) for run in path.runs])
+        keys.append((rows[None, :] * groups + by_group).reshape(-1))
+        for block in path.blocks:
+            queries.append((torch.arange(block.first, block.last)[None, :] * heads + by_head).reshape(-1))
+    order = torch.cat(queries)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order))
+    return _Layout(paths, order, back, torch.cat(keys), heads, groups, scale)
 
 
 class _Blocked(torch.autograd.Function):
-    """query [H, T, D], key [G, T, D], value [G, T, E] -> [T, H, E]."""
+    """query [T, H, D], key [T, G, D], value [T, G, E] -> [T, H, E]."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, paths: tuple[_Path, ...], scale: float) -> Tensor:
-        heads, tokens, _ = query.shape
-        output = query.new_empty(tokens, heads, value.shape[-1])
-        for path in paths:
-            keys, values = _along(key, path), _along(value, path)
-            for block in path.blocks:
-                weights, _ = _weights(query, keys, block, scale)
-                product = torch.bmm(weights, values[:, block.low : block.high])
-                output[block.first : block.last] = _ungrouped(product, heads).transpose(0, 1)
-        ctx.save_for_backward(query, key, value, output)
-        ctx.paths, ctx.scale = paths, scale
-        return output
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: _Layout) -> Tensor:
+        queries = _rows(query).index_select(0, layout.queries).mul_(layout.scale)
+        keys, values = (_rows(tensor).index_select(0, layout.keys) for tensor in (key, value))
+        outputs = queries.new_empty(len(queries), value.shape[-1])
+        kept: list[Tensor] = []
+        room = KEPT_BYTES if any(ctx.needs_input_grad) else 0
+        for block, part in _parts(layout, queries, keys, values, outputs):
+            weights = _weights(part[0], part[1], block, layout.groups)
+            torch.bmm(weights, part[2], out=part[3])
+            room -= weights.numel() * weights.element_size()
+            kept += [weights] if room >= 0 else []
+        ctx.save_for_backward(queries, keys, values, outputs, *kept)
+        ctx.layout = layout
+        return outputs.index_select(0, layout.back).view(*query.shape[:2], -1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, output = ctx.saved_tensors
-        heads, groups = query.shape[0], key.shape[0]
-        grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        queries, keys, values, outputs, *kept = ctx.saved_tensors
+        layout: _Layout = ctx.layout
+        given = _rows(grad).index_select(0, layout.queries)
         wide = torch.promote_types(grad.dtype, torch.float32)
-        shared = (grad.to(wide) * output.to(wide)).sum(-1).to(query.dtype).transpose(0, 1)  # [H, T]
-        for path in ctx.paths:
-            keys, values = _along(key, path), _along(value, path)
-            change_keys, change_values = torch.zeros_like(keys), torch.zeros_like(values)
-            for block in path.blocks:
-                seen = slice(block.low, block.high)
-                rows = slice(block.first, block.last)
-                weights, queries = _weights(query, keys, block, ctx.scale)
-                given = _grouped(grad[rows].transpose(0, 1), groups)
-                change_values[:, seen] += torch.bmm(weights.transpose(1, 2), given)
-                change = torch.bmm(given, values[:, seen].transpose(1, 2))
-                change.sub_(_grouped(shared[:, rows, None], groups)).mul_(weights)
-                grad_query[:, rows] = _ungrouped(torch.bmm(change, keys[:, seen]), heads) * ctx.scale
-                change_keys[:, seen] += torch.bmm(change.transpose(1, 2), queries)
-            _give_back(grad_key, change_keys, path)
-            _give_back(grad_value, change_values, path)
-        return grad_query, grad_key, grad_value, None, None
+        shared = (given.to(wide) * outputs.to(wide)).sum(-1, keepdim=True).to(queries.dtype)
+        change_queries, change_keys, change_values = (
+            torch.empty_like(queries),
+            torch.zeros_like(keys),
+            torch.zeros_like(values),
+        )
+        changes = _parts(layout, change_queries, change_keys, change_values, shared)
+        for number, ((block, part), (_, change)) in enumerate(
+            zip(_parts(layout, queries, keys, values, given), changes, strict=True)
+        ):
+            query, key, value, upper = part
+            weights = kept[number] if number < len(kept) else _weights(query, key, block, layout.groups)
+            change[2].baddbmm_(weights.transpose(1, 2), upper)
+            scores = torch.bmm(upper, value.transpose(1, 2)).sub_(change[3]).mul_(weights)
+            torch.bmm(scores, key, out=change[0])
+            change[1].baddbmm_(scores.transpose(1, 2), query)
+        grad_query = change_queries.mul_(layout.scale).index_select(0, layout.back).view(*grad.shape[:2], -1)
+        return grad_query, _gathered(change_keys, layout), _gathered(change_values, layout), None
 
 
-def _along(tensor: Tensor, path: _Path) -> Tensor:
-    """[G, T, D] -> [G, length of the path, D]."""
-    parts = [tensor[:, run] for run in path.runs]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+def _rows(tensor: Tensor) -> Tensor:
+    """[T, H, D] -> [T * H, D]."""
+    return tensor.reshape(-1, tensor.shape[-1])
 
 
-def _give_back(total: Tensor, change: Tensor, path: _Path) -> None:
-    start = 0
-    for run in path.runs:
-        length = run.stop - run.start
-        total[:, run] += change[:, start : start + length]
-        start += length
+def _parts(
+    layout: _Layout, by_block: Tensor, keys: Tensor, values: Tensor, also: Tensor
+) -> Iterator[tuple[_Block, tuple[Tensor, Tensor, Tensor, Tensor]]]:
+    """For each block: its rows [G, H / G * R, .], keys and values it sees [G, keys, .], and its rows of ``also``."""
+    row, start = 0, 0
+    for path in layout.paths:
+        end = start + path.length * layout.groups
+        seen_keys, seen_values = (tensor[start:end].view(layout.groups, path.length, -1) for tensor in (keys, values))
+        start = end
+        for block in path.blocks:
+            count = (block.last - block.first) * layout.heads
+            mine, too = (
+                tensor[row : row + count].view(layout.groups, -1, tensor.shape[-1]) for tensor in (by_block, also)
+            )
+            row += count
+            yield block, (mine, seen_keys[:, block.low : block.high], seen_values[:, block.low : block.high], too)
 
 
-def _grouped(rows: Tensor, groups: int) -> Tensor:
-    """[H, R, D] -> [G, H / G * R, D]: query heads of a key head stand below each other."""
-    return rows.reshape(groups, -1, rows.shape[-1])
-
-
-def _ungrouped(rows: Tensor, heads: int) -> Tensor:
-    return rows.view(heads, -1, rows.shape[-1])
-
-
-def _weights(query: Tensor, keys: Tensor, block: _Block, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention weights [G, H / G * R, keys] of a block, and its scaled queries [G, H / G * R, D]."""
-    queries = _grouped(query[:, block.first : block.last] * scale, keys.shape[0])
-    scores = torch.bmm(queries, keys[:, block.low : block.high].transpose(1, 2))
+def _weights(query: Tensor, key: Tensor, block: _Block, groups: int) -> Tensor:
+    """Attention weights [G, H / G * R, keys] of scaled queries."""
+    scores = torch.bmm(query, key.transpose(1, 2))
     if block.hidden is not None:
-        by_head = scores.view(query.shape[0], block.last - block.first, -1)
-        by_head.masked_fill_(block.hidden, -torch.inf)
-    return scores.softmax(-1), queries
+        by_head = scores.view(-1, block.last - block.first, scores.shape[-1])
+        by_head[:, :, block.hidden_from :].masked_fill_(block.hidden, -torch.inf)
+    return scores.softmax(-1)
+
+
+def _gathered(changes: Tensor, layout: _Layout) -> Tensor:
+    """What all paths say of each row, added up: [T, G, D]."""
+    tokens = max(run.stop for path in layout.paths for run in path.runs)
+    total = changes.new_zeros(layout.groups, tokens, changes.shape[-1])
+    start = 0
+    for path in layout.paths:
+        end = start + path.length * layout.groups
+        part = changes[start:end].view(layout.groups, path.length, -1)
+        start, at = end, 0
+        for run in path.runs:
+            length = run.stop - run.start
+            total[:, run] += part[:, at : at + length]
+            at += length
+    return total.transpose(0, 1)
