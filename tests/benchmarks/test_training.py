@@ -1,0 +1,148 @@
+"""The benchmark of training: its data, its rows, and what it says of its measurements."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import statistics
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import training_data
+from hypothesis import given
+from hypothesis import strategies as st
+from training_data import SHAPES, Spread, _lengths, goal_pairs, lengths_of, padded_tokens
+from training_growth import Point, random_units
+from training_sides import Job, Outcome, rows_in_order
+
+_place = importlib.util.spec_from_file_location(
+    "benchmark_of_training", Path(training_data.__file__).with_name("training.py")
+)
+assert _place is not None and _place.loader is not None
+training = importlib.util.module_from_spec(_place)
+sys.modules[_place.name] = training
+_place.loader.exec_module(training)
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def outcome(side: str, seconds: float, losses: list[float], peak: float = 1.0, reference: float = 0.0) -> Outcome:
+    return Outcome(side, seconds, reference, seconds, peak, tokens=100, fed=50, losses=losses)
+
+
+def units(count: int) -> pa.Table:
+    return random_units(Point(completion=8), count)
+
+
+def test_the_made_data_are_the_same_at_every_call() -> None:
+    shape = SHAPES["short"]
+    assert goal_pairs(shape, 4, words).equals(goal_pairs(shape, 4, words))
+    assert not goal_pairs(shape, 4, words).equals(goal_pairs(shape, 4, words, seed=1))
+
+
+def test_both_views_of_a_pair_share_their_texts_and_swap_them() -> None:
+    first, second, *_ = goal_pairs(SHAPES["short"], 3, words).to_pylist()
+    assert first["chosen"] == second["rejected"] and first["rejected"] == second["chosen"]
+    assert first["prompt"][-1] == second["prompt"][-1] and first["goal"] > second["goal"]
+
+
+def test_the_goal_stands_behind_the_users_text_where_the_shape_says_so() -> None:
+    row = goal_pairs(SHAPES["long_goal_after"], 1, words).to_pylist()[0]
+    assert [message["role"] for message in row["prompt"]] == ["user"]
+    assert row["prompt"][0]["content"].endswith(f"Overall score: {row['goal']:g}.")
+
+
+@pytest.mark.parametrize("name", ["alpaca_like", "long_prompt", "short"])
+def test_few_units_have_the_median_lengths_of_many(name: str) -> None:
+    rows = goal_pairs(SHAPES[name], 9, words).to_pylist()
+    chosen = [words(row["chosen"][0]["content"]) for row in rows if row["view"] == "chosen"]
+    assert statistics.median(chosen) == pytest.approx(SHAPES[name].chosen.median, rel=0.05)
+
+
+@given(st.integers(1, 200), st.floats(0.01, 2), st.integers(0, 2**32))
+def test_lengths_stay_within_their_bounds(count: int, sigma: float, seed: int) -> None:
+    found = _lengths(random.Random(seed), Spread(50, sigma, 20, 80), count)
+    assert len(found) == count and all(20 <= length <= 80 for length in found)
+
+
+def test_the_file_of_augment_is_read_a_whole_unit_at_a_time(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pairs = goal_pairs(SHAPES["short"], 5, words)
+    (tmp_path / "data").mkdir()
+    pq.write_table(pairs, tmp_path / "data" / "part.parquet")
+    assert training.read_goal_pairs(tmp_path, 2).equals(pairs.slice(0, 4))
+
+
+def test_rows_of_a_step_are_those_of_its_units() -> None:
+    from prefboost.training.units import UnitSampler
+
+    table = units(6)
+    rows = rows_in_order(table, step_units=2)
+    order = list(UnitSampler(6, 0, lambda: 0))
+    for step in range(3):
+        wanted = {
+            tuple(table["prompt_ids"][at][view].as_py()) for at in order[2 * step : 2 * step + 2] for view in (0, 1)
+        }
+        assert {tuple(row["prompt_ids"]) for row in rows[4 * step : 4 * step + 4]} == wanted
+
+
+def test_padding_costs_the_longest_sequence_of_each_batch() -> None:
+    rows = [{"prompt_ids": [1] * 2, "chosen_ids": [1] * chosen, "rejected_ids": [1]} for chosen in (3, 5)]
+    assert lengths_of(rows) == [5, 3, 7, 3]
+    assert padded_tokens(rows, 1) == 2 * 5 + 2 * 7
+    assert padded_tokens(rows, 2) == 4 * 7
+
+
+def test_ratios_are_those_of_trl_over_ours() -> None:
+    found = training.summary(
+        {
+            ("short", "trl"): outcome("trl", 12.0, [0.69], peak=6.0),
+            ("short", "trl_compact"): outcome("trl_compact", 8.0, [0.69]),
+            ("short", "ours"): outcome("ours", 4.0, [0.69], peak=2.0, reference=1.0),
+        }
+    )
+    assert json.loads(json.dumps(found)) == {
+        "short": {
+            "time_ratio": 3.0,
+            "memory_ratio": 3.0,
+            "time_ratio_cached": 4.0,
+            "cpu_ratio": 3.0,
+            "time_ratio_trl_compact": 2.0,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "losses", "faults"), [("", [0.69, 0.5], 0), ("", [0.691, 0.4], 1), ("_fp32", [0.69, 0.5], 1)]
+)
+def test_losses_must_agree_in_the_first_step_and_at_float32_in_every_one(
+    name: str, losses: list[float], faults: int
+) -> None:
+    outcomes = {
+        ("short", f"trl{name}"): outcome("trl", 1.0, [0.69, 0.4]),
+        ("short", f"ours{name}"): outcome("ours", 1.0, losses),
+    }
+    assert len(training.check_losses(outcomes)) == faults
+
+
+def test_a_loss_that_is_no_number_is_a_fault() -> None:
+    outcomes = {("short", name): outcome(name, 1.0, [float("nan")]) for name in ("trl", "ours")}
+    assert training.check_losses(outcomes)
+
+
+def test_a_quick_run_measures_three_kinds_of_data_with_trls_defaults_and_ours() -> None:
+    options = argparse.Namespace(
+        quick=True, data=None, only=None, names=None, model="m", random=None, batch=4, step_units=4, device="cpu",
+        token_budget=None, profile=False,
+    )  # fmt: skip
+    runs = training.plan_runs(options)
+    assert {run.data for run in runs} == {"alpaca_like", "long_prompt", "short"}
+    assert {"trl", "ours"} <= {run.name for run in runs if run.data == "long_prompt"}
+    assert all(run.job == Job(side="trl", units="", folder="", model="m") for run in runs if run.name == "trl")
