@@ -124,7 +124,8 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
     wide = replace(base, precision="fp32", recompute=False, learning_rate=1e-5)
     runs: list[Run] = []
     for data in names:
-        runs += [Run(data, replace(base, side=side), side) for side in ("trl", "trl_compact", "ours")]
+        rivals = ("trl",) if options.quick and data != "alpaca_like" else ("trl", "trl_compact")
+        runs += [Run(data, replace(base, side=side), side) for side in (*rivals, "ours")]
         if not options.quick:
             runs += [
                 Run(data, replace(base, side="trl_tuned"), "trl_tuned"),
@@ -189,7 +190,7 @@ def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
     from prefboost.training.train_settings import Train
 
     encoder = ChatEncoder(load_tokenizer(Train(model=options.model)))
-    count = options.step_units * options.steps * (3 if data == "short" and not options.data else 1)
+    count = options.step_units * options.steps * (2 if data == "short" else 1)
     if options.data:
         pairs, limit = read_goal_pairs(options.data, count), 512
     else:
