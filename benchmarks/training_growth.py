@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ SWEEPS: dict[str, list[Point]] = {
 
 def measure_growth(device: str, plot: Path) -> None:
     """Measure, print a table and draw it."""
+    warnings.simplefilter("ignore", FutureWarning)
     found: dict[str, list[dict[str, Outcome]]] = {}
     with tempfile.TemporaryDirectory(prefix="prefboost-benchmark-") as folder:
         _both(Point(rows=2, completion=16), device, Path(folder))  # what a process does once is not counted
