@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.sources.json_array import array_blocks
 from prefboost.sources.json_lines import frames_by_kind, parse_block
 from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
@@ -131,7 +132,7 @@ class ArrowReader:
 
 @dataclass(frozen=True)
 class JsonReader:
-    """JSON lines, or one JSON array of objects (held in memory whole)."""
+    """JSON lines, or one JSON array of objects."""
 
     path: str
 
@@ -146,13 +147,8 @@ class JsonReader:
                     yield batch
 
     def _blocks(self) -> Iterator[Block]:
-        if not self._is_array():
-            return line_blocks(Path(self.path), BATCH_BYTES // 2)
-        try:
-            records = json.loads(b"".join(byte_chunks(Path(self.path))).removeprefix(b"\xef\xbb\xbf"))
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(self.path, "JSON", error) from error
-        return iter([Block("\n".join(json.dumps(record) for record in records).encode(), 1)])
+        blocks = array_blocks if self._is_array() else line_blocks
+        return blocks(Path(self.path), BATCH_BYTES // 2)
 
     def _is_array(self) -> bool:
         """Whether the file begins with ``[`` and its first line is not a whole value of its own."""
