@@ -26,3 +26,10 @@ def test_texts_are_fetched_by_position_over_several_tables_and_no_further() -> N
 def test_without_examples_nothing_is_read_again() -> None:
     finding = Finding("any", "note", "", 2, 6)
     assert with_texts([finding], lambda: iter([1, 2])) == (finding,)  # type: ignore[list-item]
+
+
+def test_characters_without_width_are_shown() -> None:
+    finding = Finding("near_empty", "warning", "", 1, 1, (Example(0, position=0),))
+    table = pair_table([(9, 1)], prompt=[{"role": "user", "content": "\u200b", "extra": None}])
+    (filled,) = with_texts([finding], lambda: iter([table]))
+    assert filled.examples[0].text.endswith("prompt: ␣")

@@ -20,6 +20,7 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"instruction": "p", "completions": [{"response": "c", "overall_score": 1}]}, "nested"),
     ({"input": "p", "generations": ["c"], "ratings": [1.0]}, "parallel"),
     ({"prompt": "p", "response_0": "a", "response_1": "b", "better_response_id": 0}, "preference"),
+    ({"instruction": "p", "response_a": "a", "response_b": "b", "label": 1}, "preference"),
     ({"prompt": "p", "source": "s"}, "prompts"),
 ]
 

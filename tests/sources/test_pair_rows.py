@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 
+from prefboost.sources import read
 from prefboost.sources.faults import FAULT
 from prefboost.sources.layouts import Layout
 from prefboost.sources.pair_rows import pair_rows, preference_rows
@@ -53,3 +57,12 @@ def test_why_each_side_ended_is_read_where_the_file_says_it() -> None:
     parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "finish_chosen": "x"}
     rows = pair_rows(frame, Layout("pairs", parts))
     assert (rows["finish_chosen"].to_list(), "finish_rejected" in rows.columns) == (["length"], False)
+
+
+def test_a_label_names_the_better_of_two_and_anything_else_is_a_tie(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    rows = [{"question": f"q{label}", "response_a": "a", "response_b": "b", "label": label} for label in (0, 1, -1)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = read(path)
+    assert [row[0]["content"] for row in table.frame["chosen"]] == ["a", "b"]
+    assert table.rejects["reason"].to_list() == ["the preference of the pair names neither completion (a tie)"]

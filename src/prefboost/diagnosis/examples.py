@@ -14,6 +14,9 @@ from prefboost.diagnosis.streams import Stream
 __all__ = ["with_texts"]
 
 _CHARS = 40
+_INVISIBLE = r"\p{Cf}"
+"""Characters without width, such as U+200B, which alone make a text that looks like nothing at all."""
+
 _LOOKED_AT = 1_000_000
 """Rows that the second look goes through at most; examples behind them stay without text."""
 
@@ -55,5 +58,6 @@ def _texts(wanted: set[int], stream: Stream) -> dict[int, tuple[str, str]]:
 
 def _short(column: str) -> pl.Expr:
     line = joined_text(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+    line = line.str.replace_all(_INVISIBLE, "␣")
     dots = pl.when(line.str.len_chars() > _CHARS).then(pl.lit("…")).otherwise(pl.lit(""))
     return pl.concat_str(line.str.slice(0, _CHARS), dots).alias(column)

@@ -157,7 +157,10 @@ def no_scores(frame: pl.DataFrame) -> Finding | None:
     if not sided or "flipped" in frame.columns or _any_score(frame):
         return None
     sentence = "there are no scores: relabel will refuse these data (pair accepts pairs)"
-    remedy = "score the completions first (reward model, judge, or implicit rewards of a policy trained on the pairs)"
+    remedy = (
+        "name the column of scores if there is one (columns.score=NAME; pairs: columns.score_chosen, "
+        "columns.score_rejected), or score the completions first (`prefboost score`: reward model, implicit rewards)"
+    )
     return Finding("no_scores", "warning", sentence, frame.height, frame.height, (), remedy)
 
 

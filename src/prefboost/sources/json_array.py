@@ -16,6 +16,9 @@ SPACE = " \t\r\n"
 NEAR = 16
 """Characters from the end within which a fault may be only that the text stops: no literal or escape is longer."""
 
+FOLLOWS = (",", "]", *SPACE)
+"""What may follow an item."""
+
 _DECODER = json.JSONDecoder()
 
 
@@ -108,11 +111,12 @@ class _Text:
             except RecursionError as error:
                 raise self.unreadable("it is nested too deeply") from error
             else:
-                if end < len(self.held) or self.whole:
+                # What stands before the end of the text may be a number that goes on: 1 of 1.5e3.
+                if end < len(self.held) - NEAR or self.whole or self.held[end : end + 1] in FOLLOWS:
                     text = self.held[self.position : end]
                     self.position = end
                     return text.replace("\n", " ").replace("\r", " ")
-                fault = "the array is cut off"  # a number may go on
+                fault = "the array is cut off"
             # Twice as much each time, so that a long item is not looked at again and again.
             if end < 0 or not self.more(len(self.held) - self.position):
                 raise self.unreadable(fault)

@@ -46,8 +46,11 @@ PREFERENCES = (
     Preference("response_1", "response_2", "preference_strength", "sign", ("1", "2")),
     Preference("response_0", "response_1", "better_response_id", "index", ("0", "1")),
     Preference("response_0", "response_1", "safer_response_id", "index", ("0", "1")),
+    Preference("response_a", "response_b", "label", "index", ("a", "b")),
 )
-"""Forms of side-by-side data: HelpSteer3, HelpSteer2-Preference, PKU-SafeRLHF (helpful or safe)."""
+"""Forms of side-by-side data: HelpSteer3, HelpSteer2-Preference, PKU-SafeRLHF (helpful or safe), and a label of 0 or 1
+for the better of two (anything else is a tie), as comparisons of judges and people are often kept.
+"""
 
 
 @dataclass(frozen=True)
