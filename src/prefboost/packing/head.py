@@ -15,7 +15,7 @@ from torch import Tensor
 
 __all__ = ["CHUNK_BYTES", "Head", "head_of", "token_logps"]
 
-CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
 """Most bytes of float32 logits at a time, by device."""
 
 

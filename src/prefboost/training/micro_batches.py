@@ -10,7 +10,7 @@ from prefboost.training.batches import Views
 
 __all__ = ["TOKEN_BUDGET", "default_budget", "split_by_budget", "split_by_prompt_order"]
 
-TOKEN_BUDGET = {"cpu": 2048, "cuda": 16384}
+TOKEN_BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of a micro-batch's stream that keeps its activations, by device."""
 
 

@@ -81,7 +81,7 @@ class Train(Settings):
         None,
         ge=1,
         description="Most tokens of a micro-batch's stream on a device (engine packed); changes memory, not values; "
-        "none: 2,048 on CPU, 16,384 on CUDA.",
+        "none: 4,096 on CPU, 16,384 on CUDA.",
     )
     micro_batch: int = Field(
         1,
