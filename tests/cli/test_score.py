@@ -13,6 +13,8 @@ from prefboost.cli.score import settings_from
 from prefboost.errors import SettingsError
 from prefboost.scoring import ImplicitReward
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture
 def pairs_file(tmp_path: Path) -> Path:

@@ -13,6 +13,8 @@ from prefboost.cli.train_reward import settings_from
 from prefboost.errors import SettingsError
 from prefboost.preferences import BestVsWorst
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:

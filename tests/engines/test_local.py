@@ -131,3 +131,15 @@ def test_a_checkpoint_of_ours_is_asked_through_its_template_in_the_words_of_trai
         placed = place_goal(user("hi"), goal_text(say, goal), "system")
         assert trained.rendered(request) == plain.rendered(Request(placed))
     assert trained.rendered(Request(user("hi"), goal=False)) == plain.rendered(Request(user("hi")))
+
+
+def test_packed_log_probs_are_those_of_padding_and_leave_generation_alone(folder: Path) -> None:
+    requests = [Request(user(text), sample) for text in ("hello there", "what now") for sample in range(2)]
+    answers = [said(text) for text in ("a cat", "a cat and a dog", "b", "")]
+    packed = Local(model=str(folder), dtype="float32", device="cpu").open()
+    padded = Local(model=str(folder), dtype="float32", device="cpu").open()
+    padded.__dict__["packs"] = False
+    before = list(packed.generate(requests, SAMPLING))
+    assert packed.packs
+    assert packed.logprob_of(requests, answers) == pytest.approx(padded.logprob_of(requests, answers), abs=1e-4)
+    assert list(packed.generate(requests, SAMPLING)) == before

@@ -20,6 +20,8 @@ from prefboost.engines.reward_model import (
 )
 from prefboost.errors import ModelError
 
+pytestmark = pytest.mark.torch
+
 SIZES: dict[str, Any] = {
     "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99,
     "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,

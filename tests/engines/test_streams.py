@@ -11,6 +11,8 @@ from tiny_models import tiny_model
 from prefboost.engines.streams import logps_of_batch, logps_of_groups, stream_batches
 from prefboost.packing import support_of
 
+pytestmark = pytest.mark.torch
+
 SHARED = list(range(3, 33))
 PROMPTS = [SHARED, SHARED, [40, 41], SHARED, [40, 41]]
 COMPLETIONS = [[50], [51, 52, 53], [54], [], [55, 56]]

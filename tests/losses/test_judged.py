@@ -10,6 +10,8 @@ import torch
 
 from prefboost.losses.judged import REWARD_LOSSES, BradleyTerry, Judged, Regression, RewardLoss
 
+pytestmark = pytest.mark.torch
+
 NAN = float("nan")
 
 

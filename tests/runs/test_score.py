@@ -15,6 +15,8 @@ from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
 from prefboost.tables import PREFERENCE_PAIRS, Step
 
+pytestmark = pytest.mark.torch
+
 PAIRS = [("one", "a cat", "b"), ("two", "yes", "no no"), ("one", "a dog", "b"), ("three", "x", "long " * 30)]
 
 

@@ -14,6 +14,8 @@ import prefboost as pb
 from prefboost.runs.train_reward import train_reward_on
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, conform
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:

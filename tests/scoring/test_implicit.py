@@ -12,6 +12,8 @@ from prefboost.errors import ModelError
 from prefboost.preferences import relabel
 from prefboost.scoring import ImplicitReward
 
+pytestmark = pytest.mark.torch
+
 PAIRS = [("one", "a cat", "b"), ("two", "yes", "no no"), ("one", "a dog", "b"), ("three", "x", "a long answer")]
 
 

@@ -13,6 +13,8 @@ from prefboost.errors import DataError, ModelError
 from prefboost.scoring import RewardModelScorer
 from prefboost.tables import SCORED_COMPLETIONS
 
+pytestmark = pytest.mark.torch
+
 TEXTS = [("one", "a"), ("one", "a cat"), ("one", "a cat and a dog"), ("two", "b"), ("two", "a cat")]
 
 

@@ -160,7 +160,7 @@ def test_micro_batches_packing_and_checkpointing_change_no_value(start: Path, tm
 
 
 def test_what_is_saved_is_an_ordinary_reward_model(start: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     report = train_reward(preference_pairs(8), settings_for(start, max_steps=2), tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(report.model)
@@ -176,6 +176,8 @@ def test_what_is_saved_is_an_ordinary_reward_model(start: Path, tmp_path: Path) 
     ids = text_ids(ChatEncoder(found.tokenizer), talk[:1], talk[1:], found.pad_id)
     ours = rewards_of(found, text_tensors(found, [ids])).item()
     assert ours == pytest.approx(theirs.logits[0].item(), abs=1e-6)
+    judged = pipeline("text-classification", model=report.model)(text)  # the reward itself, nothing squashed
+    assert judged[0]["score"] == pytest.approx(ours, abs=1e-5)
     assert (Path(report.model) / "README.md").read_text(encoding="utf-8").startswith("---\nlibrary_name: transformers")
 
 

@@ -58,7 +58,8 @@ def test_heads_learn_their_own_aspects_and_the_checkpoint_names_them(tiny: Path,
 def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(tiny: Path, tmp_path: Path) -> None:
     pairs = preference_pairs(8)
     first = train_reward(pairs, settings_for(tiny, max_steps=1), tmp_path)
-    assert train_reward(pairs, settings_for(tiny, max_steps=1), tmp_path) == first
+    again = train_reward(pairs, settings_for(tiny, max_steps=1), tmp_path)
+    assert (again.steps, again.seconds, again.metrics) == (first.steps, first.seconds, first.metrics)
     with pytest.raises(RunError, match="max_steps: 1 -> 2"):
         train_reward(pairs, settings_for(tiny, max_steps=2), tmp_path)
 
@@ -73,20 +74,27 @@ import sys
 from pathlib import Path
 from tests.training.test_train_reward import planted, settings_for
 from prefboost.training.train_reward import train_reward
-train_reward(planted(24), settings_for(Path(sys.argv[1]), **RESUMED), Path(sys.argv[2]))
+if __name__ == "__main__":
+    train_reward(planted(24), settings_for(Path(sys.argv[1]), **RESUMED), Path(sys.argv[2]))
 """
 RESUMED = {"epochs": 12, "save_every": 3, "batch_size": 4, "micro_batch": 2}
+
+
+def started(folder: Path, out: Path, changes: dict[str, Any], *launcher: str) -> subprocess.Popen[bytes]:
+    """The same training in processes of its own."""
+    script = out.with_name("script.py")
+    script.write_text(SCRIPT.replace("RESUMED", repr(changes)))
+    root = Path(__file__).parents[2]
+    places = [str(root / "src"), str(root), str(root / "tests" / "made"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *launcher, str(script), str(folder), str(out)], env=environment)
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = build_folder(tmp_path / "tiny")
     whole = train_reward(planted(24), settings_for(folder, **RESUMED), tmp_path / "whole")
-    script = SCRIPT.replace("RESUMED", repr(RESUMED))
-    root = Path(__file__).parents[2]
-    places = [str(root / "src"), str(root), str(root / "tests" / "made"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     out = tmp_path / "killed"
-    child = subprocess.Popen([sys.executable, "-c", script, str(folder), str(out)], env=environment)
+    child = started(folder, out, RESUMED)
     deadline = time.monotonic() + 120
     while not (out / "checkpoints" / "checkpoint-6" / "complete.json").exists() and time.monotonic() < deadline:
         assert child.poll() is None
@@ -96,3 +104,16 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     report = train_reward(planted(24), settings_for(folder, **RESUMED), out)
     assert report.resumed_from >= 6 and report.steps == whole.steps
     assert losses_in(out) == pytest.approx(losses_in(tmp_path / "whole"), abs=1e-6)
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    folder = build_folder(tmp_path / "tiny")
+    changes = {"max_steps": 2, "batch_size": 8, "micro_batch": 2, "eval_fraction": 0.25}
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d",
+                "--rdzv_endpoint=localhost:0")  # fmt: skip
+    assert started(folder, tmp_path / "two", changes, *launcher).wait(timeout=240) == 0
+    alone = train_reward(planted(24), settings_for(folder, **changes), tmp_path / "one")
+    assert losses_in(tmp_path / "two") == pytest.approx(losses_in(tmp_path / "one"), abs=1e-5)
+    both = json.loads((tmp_path / "two" / "train_report.json").read_text())["metrics"]
+    for name in ("eval_loss", "eval_rewards/margins", "rewards/mean"):
+        assert both[name] == pytest.approx(alone.metrics[name], abs=1e-5)

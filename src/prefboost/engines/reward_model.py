@@ -79,7 +79,8 @@ def load_reward_model(
     Args:
         name: a folder, a hub id, or ``package:NAME``: a reward model, or with ``heads`` any model to train one from.
         dtype: number type of the weights; ``auto`` keeps that of the checkpoint.
-        heads: names of the heads of a model to be trained; a head that the checkpoint lacks is drawn at random.
+        heads: names of the heads of a model to be trained; a head that the checkpoint lacks is drawn at random. Its
+            configuration says regression, so that others (pipelines, vLLM) give the outputs as they are.
         chat_template: Jinja text instead of the tokenizer's own.
         options: revision, trust_remote_code, attn_implementation.
 
@@ -94,7 +95,7 @@ def load_reward_model(
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     named = {} if heads is None else {"num_labels": len(heads), "id2label": dict(enumerate(heads)), "label2id": {
-        head: at for at, head in enumerate(heads)}}  # fmt: skip
+        head: at for at, head in enumerate(heads)}, "problem_type": "regression"}  # fmt: skip
     settings = {key: value for key, value in {**options, **named}.items() if value is not None}
     with _quiet():
         try:
