@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ class RewardCollator:
 
     Returns (on call):
         ``chosen``, ``rejected`` [P], ``gap`` [P] and ``labels`` [T, H] (float64, NaN where unknown), ``items``, ``ids``
-        (of rows), and what `text_tensors` makes of the T texts.
+        (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the T texts.
     """
 
     def __init__(self, model: RewardModel, *, compares: bool) -> None:
@@ -54,6 +55,8 @@ class RewardCollator:
             **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
             "gap": _numbers([gap for unit in units for gap in unit["gap"]]),
             "labels": torch.stack([_numbers(own) for own in labels]),
+            "pair_names": _names(units, "chosen"),
+            "text_names": _names(units, "texts"),
             "items": len(numbers["chosen"]) if self.compares else len(texts),
             "ids": [name for unit in units for name in unit["ids"]],
             **text_tensors(self.model, texts),
@@ -83,7 +86,10 @@ class RewardTrainer(Trainer):
     ) -> None:
         self.found = found
         self.settings = settings
-        self._watched: dict[str, dict[str, list[float]]] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        self._watched: dict[str, dict[str, list[tuple[str, float]]]] = {
+            "train": defaultdict(list),
+            "eval": defaultdict(list),
+        }
         super().__init__(
             model=trained,
             data_collator=RewardCollator(found, compares=settings.loss.compares),
@@ -111,7 +117,7 @@ class RewardTrainer(Trainer):
                 f"are {', '.join(inputs['ids'][:8])}",
                 remedy="look at these rows; lower learning_rate, use precision: fp32, or resume from a checkpoint",
             )
-        self._watch(judged)
+        self._watch(judged, losses, inputs)
         if num_items_in_batch is None:
             return losses.mean()
         return losses.sum() * self.accelerator.num_processes / num_items_in_batch
@@ -122,7 +128,10 @@ class RewardTrainer(Trainer):
             return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the averages over all processes of what was watched."""
+        """Log, with the averages over all processes of what was watched.
+
+        Processes fill up the last round of an evaluation with units of the first; these count once.
+        """
         mode = "train" if self.model.training else "eval"
         mine, shares = self._watched[mode], [dict(self._watched[mode])]
         if self.accelerator.num_processes > 1:
@@ -130,8 +139,10 @@ class RewardTrainer(Trainer):
 
             shares = gather_object(shares)
         for name in {name for share in shares for name in share}:
-            numbers = [number for share in shares for number in share.get(name, [])]
-            logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
+            named = [pair for share in shares for pair in share.get(name, [])]
+            numbers = list(dict(named).values()) if mode == "eval" else [number for _, number in named]
+            if mode == "eval" or name != "loss":  # in training the loss is transformers' own
+                logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
         mine.clear()
         super().log(logs, start_time)
 
@@ -142,21 +153,24 @@ class RewardTrainer(Trainer):
         named = {name: inputs[name].to(rewards.device) for name in ("chosen", "rejected", "gap", "labels")}
         return Judged(rewards=rewards, **named)
 
-    def _watch(self, judged: Judged) -> None:
-        watched = self._watched["train" if self.model.training else "eval"]
+    def _watch(self, judged: Judged, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
+        loss, pairs, texts = self.settings.loss, inputs["pair_names"], inputs["text_names"]
         with torch.no_grad():
             overall = judged.rewards.double()[:, 0]
             chosen, rejected = overall[judged.chosen], overall[judged.rejected]
-            watched["rewards/mean"] += overall.tolist()
-            watched["rewards/margins"] += (chosen - rejected).tolist()
-            watched["rewards/accuracies"] += (chosen > rejected).double().tolist()
-            for at, head in enumerate(self.settings.loss.heads if not self.settings.loss.compares else ()):
-                label = judged.labels[:, at]
-                known = label.isfinite()
-                distance = (judged.rewards[:, at].double() - label)[known].abs()
-                watched[f"distance/{head}"] += distance.tolist()
-        for name in [name for name, numbers in watched.items() if not numbers]:
-            del watched[name]
+            self._note("loss", pairs if loss.compares else texts, losses)
+            self._note("rewards/mean", texts, overall)
+            self._note("rewards/margins", pairs, chosen - rejected)
+            self._note("rewards/accuracies", pairs, (chosen > rejected).double())
+            for at, head in enumerate(() if loss.compares else loss.heads):
+                distance = (judged.rewards[:, at].double() - judged.labels[:, at]).abs()
+                self._note(f"distance/{head}", texts, distance)
+
+    def _note(self, metric: str, names: Sequence[str], numbers: torch.Tensor) -> None:
+        """Numbers to be averaged in the next line of the log, each under its name; NaN is no number."""
+        known = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
+        if known:
+            self._watched["train" if self.model.training else "eval"][metric] += known
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         def epoch() -> int:
@@ -217,3 +231,8 @@ def configure(settings: TrainReward, plan: Plan, folder: Path, *, evaluates: boo
 def _numbers(values: Sequence[float | None]) -> torch.Tensor:
     """Float64, NaN for null."""
     return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
+
+
+def _names(units: Sequence[Mapping[str, Any]], what: str) -> list[str]:
+    """A name for every pair or text of the units."""
+    return [f"{unit['unit_id']}/{at}" for unit in units for at in range(len(unit[what]))]
