@@ -30,11 +30,14 @@ def test_savings_are_ratios_of_what_would_have_been_computed() -> None:
     meter = Meter(torch.device("cpu"), processes=2)
     with meter.timed("forward_backward"):
         meter.count(pack([list(range(20))] * 2, [[1] * 11, [2] * 5]))
+    meter.begin("optimizer")
+    meter.end("optimizer")
     read = meter.read()
     assert read["speed/padding_saved"] == pytest.approx(2 * 31 / 54, abs=1e-4)
     assert read["speed/prefix_saved"] == pytest.approx(54 / 34, abs=1e-4)
     assert read["speed/tokens_per_s"] > 0 and "speed/mfu" not in read
-    assert "speed/tokens_per_s" not in meter.read()
+    assert read["time/step"] == pytest.approx(read["time/forward_backward"] + read["time/optimizer"], abs=1e-3)
+    assert not {"speed/tokens_per_s", "time/step"} & set(meter.read())
     summary = meter.summary()
     assert summary["real"] == 54 and summary["computed"] == 34 and summary["scored"] == 16
     assert "time/forward_backward" in summary and summary["peak_gib"] > 0

@@ -29,11 +29,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes in use at once so far: of the device on CUDA, else of the process."""
+    """Most bytes in use at once so far: of the device on CUDA, else of the process (0 on Windows)."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    import resource
     import sys
+
+    if sys.platform == "win32":
+        return 0  # the standard library does not know it there
+    import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -80,7 +79,6 @@ class PreferenceTrainer(BridgedTrainer):
             )
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
-        self._logged_at = (0, time.monotonic())
 
     def unit_sampler(self) -> Sampler[int]:
         """Permutations of the units, seeded by the settings' seed and the epoch."""
@@ -88,11 +86,9 @@ class PreferenceTrainer(BridgedTrainer):
 
     def measured(self) -> dict[str, float]:
         """What the meter says since the last line of the log, and the seconds that the remaining steps will take."""
-        began, now = self._logged_at, time.monotonic()
-        self._logged_at = (self.state.global_step, now)
-        steps = self.state.global_step - began[0]
-        left = (self.state.max_steps - self.state.global_step) * (now - began[1]) / steps if steps > 0 else 0.0
-        return self.meter.read() | {"time/left": round(left, 1)}
+        found = self.meter.read()
+        left = (self.state.max_steps - self.state.global_step) * found.get("time/step", 0.0)
+        return found | {"time/left": round(left, 1)}
 
     def timed(self, part: str) -> Any:
         """Seconds of a part of the work are kept for the log."""
@@ -102,12 +98,12 @@ class PreferenceTrainer(BridgedTrainer):
         """Log-probs [2V] of a micro-batch, as one stream or as padded sequences."""
         if self.packed:
             packed = batch["tokens"].packed().to(self.accelerator.device)
-            if model.training:
+            if torch.is_grad_enabled():
                 self.meter.count(packed)
             found: Tensor = model(packed=packed)
             return found
         padded = {name: batch[name] for name in ("input_ids", "attention_mask", "completion_mask")}
-        if model.training:
+        if torch.is_grad_enabled():
             self.meter.count_padded(padded)
         found = model(**padded)
         return found

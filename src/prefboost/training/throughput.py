@@ -71,6 +71,9 @@ def _embeddings(model: Any) -> list[Any]:
     return [layer for layer in model.modules() if isinstance(layer, torch.nn.Embedding)]
 
 
+_PARTS_OF_A_STEP = ("data", "forward_backward", "optimizer")
+
+
 @dataclass
 class Meter:
     """Counts what is done between two lines of the log.
@@ -86,7 +89,7 @@ class Meter:
     processes: int = 1
     _seconds: dict[str, float] = field(default_factory=dict)
     _counts: dict[str, float] = field(default_factory=dict)
-    _since: float = field(default_factory=time.monotonic)
+    _steps: int = 0
     _running: dict[str, float] = field(default_factory=dict)
     _whole: dict[str, float] = field(default_factory=dict)
 
@@ -107,6 +110,7 @@ class Meter:
         """The part is over; work that the device still has to do is waited for."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        self._steps += part == "optimizer"
         if part in self._running:
             self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - self._running.pop(part)
 
@@ -136,9 +140,10 @@ class Meter:
         Returns:
             ``speed/tokens_per_s`` (real tokens: not padding, shared ones once a sequence, all devices),
             ``speed/padding_saved`` and ``speed/prefix_saved`` (1.5: half as much again would have been computed),
-            ``speed/mfu`` (share of the peak, on known devices), ``memory/peak_gib``, ``time/*`` (seconds).
+            ``speed/mfu`` (share of the peak, on known devices), ``memory/peak_gib``, ``time/*`` (seconds, of them
+            ``time/step`` one step's). Speed is that of steps: evaluation, saving and the reference pass do not count.
         """
-        seconds = max(time.monotonic() - self._since, 1e-9)
+        seconds = max(sum(self._seconds.get(part, 0.0) for part in _PARTS_OF_A_STEP), 1e-9)
         found = {f"time/{part}": round(value, 4) for part, value in self._seconds.items()}
         counts = self._counts
         if counts:
@@ -147,11 +152,13 @@ class Meter:
             found["speed/padding_saved"] = round(counts["padded"] / real, 4)
             found["speed/prefix_saved"] = round(real / computed, 4)
             found |= self._share_of_peak(seconds)
+        if self._steps:
+            found["time/step"] = round(seconds / self._steps, 4)
         found["memory/peak_gib"] = round(peak_memory(self.device) / 2**30, 3)
         for name, number in {**counts, **found}.items():
-            if name in ("computed", "real", "padded", "scored") or name.startswith("time/"):
+            if name in counts or (name.startswith("time/") and name != "time/step"):
                 self._whole[name] = self._whole.get(name, 0.0) + number
-        self._seconds, self._counts, self._since = {}, {}, time.monotonic()
+        self._seconds, self._counts, self._steps = {}, {}, 0
         return found
 
     def _share_of_peak(self, seconds: float) -> dict[str, float]:
@@ -164,7 +171,7 @@ class Meter:
     def summary(self) -> dict[str, float]:
         """The whole run: tokens by kind, seconds by part, and what was saved."""
         whole = dict(self._whole)
-        busy = whole.get("time/forward_backward", 0.0)
+        busy = sum(whole.get(f"time/{part}", 0.0) for part in _PARTS_OF_A_STEP)
         if whole.get("real"):
             whole["padding_saved"] = whole["padded"] / whole["real"]
             whole["prefix_saved"] = whole["real"] / whole["computed"]
