@@ -75,3 +75,39 @@ def test_trl_never_runs_its_own_reference_or_loss(tiny: Any, pairs: pa.Table, tm
         monkeypatch.setattr(trl.DPOTrainer, name, never)
     settings = Train(model=str(tiny), precision="fp32", max_steps=1, batch_size=4)
     assert train(pairs, settings, tmp_path, say=SAY).steps == 1
+
+
+def test_trl_still_hashes_the_weights_by_the_name_that_is_replaced() -> None:
+    from trl.trainer import dpo_trainer
+
+    assert "hash_module(self.ref_model or self.model)" in inspect.getsource(trl.DPOTrainer.__init__)
+    original = dpo_trainer.hash_module
+    with trl_bridge.without_hashing():
+        assert dpo_trainer.hash_module(None) == ""
+    assert dpo_trainer.hash_module is original
+
+
+def test_trl_still_loads_a_reference_of_its_own_only_where_weights_are_parted() -> None:
+    source = inspect.getsource(trl.DPOTrainer.__init__)
+    assert "args.precompute_ref_log_probs and not self.is_fsdp_enabled" in source
+
+
+def test_the_loop_of_transformers_still_leaves_a_step_to_one_call_and_clears_its_gradients() -> None:
+    import transformers
+
+    loop = inspect.getsource(transformers.Trainer._run_epoch)
+    assert "self.training_step(model, inputs, num_items_in_batch)" in loop
+    assert "self.get_batch_samples(epoch_iterator, num_batches, self.args.device)" in loop
+    assert "model.zero_grad()" in loop
+    step = list(inspect.signature(transformers.Trainer.training_step).parameters)
+    assert step == ["self", "model", "inputs", "num_items_in_batch"]
+
+
+def test_accelerate_still_tells_when_gradients_are_exchanged() -> None:
+    from accelerate import Accelerator
+    from accelerate.state import GradientState
+    from accelerate.utils import DistributedType
+
+    assert "model" in inspect.signature(Accelerator.no_sync).parameters
+    assert "sync_gradients" in inspect.signature(GradientState._set_sync_gradients).parameters
+    assert {DistributedType.FSDP.value, DistributedType.DEEPSPEED.value} == {"FSDP", "DEEPSPEED"}

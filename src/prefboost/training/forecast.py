@@ -155,7 +155,8 @@ def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float
 def _try(model: Any, settings: Train, stream: Packed) -> _Trial:
     """Forward and backward of a stream, twice; the second time counts."""
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        # The method was renamed in transformers 5.
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     model.train()
     found = [_once(model, settings, stream) for _ in range(2)]
