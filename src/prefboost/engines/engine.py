@@ -35,11 +35,14 @@ class Request:
         sample: which of several completions of the prompt, from 0.
         goal: passed to the chat template of a checkpoint that says goals by itself: a score; False: nothing is said;
             None: the template's own default.
+        json_schema: a JSON schema, as JSON text, that the completion is to follow where the engine can hold a model to
+            one; elsewhere only what the prompt says of it counts.
     """
 
     prompt: Messages
     sample: int = 0
     goal: float | Literal[False] | None = None
+    json_schema: str | None = None
 
     @property
     def template_options(self) -> dict[str, Any]:

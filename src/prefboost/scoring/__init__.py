@@ -1,8 +1,18 @@
 """Scorers: completions in, scored completions out, one completion at a time."""
 
 from prefboost.scoring.implicit import ImplicitReward
+from prefboost.scoring.rater import Rater
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer, rules_score
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 
-__all__ = ["SCORERS", "ImplicitReward", "RewardModelScorer", "RulesScorer", "Scorer", "StoredScorer", "rules_score"]
+__all__ = [
+    "SCORERS",
+    "ImplicitReward",
+    "Rater",
+    "RewardModelScorer",
+    "RulesScorer",
+    "Scorer",
+    "StoredScorer",
+    "rules_score",
+]

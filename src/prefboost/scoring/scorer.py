@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from prefboost.scoring.implicit import ImplicitReward
+from prefboost.scoring.rater import Rater
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer
 from prefboost.scoring.stored import ScoreJournal, Tell
@@ -46,5 +47,6 @@ SCORERS: dict[str, type[Settings]] = {
     "rules": RulesScorer,
     "reward_model": RewardModelScorer,
     "implicit": ImplicitReward,
+    "rater": Rater,
 }
 """Built-in scorers, kind -> settings."""

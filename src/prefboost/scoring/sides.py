@@ -110,7 +110,7 @@ def with_scores(
         reason, found = next(iter(faults.values()))
         raise DataError(
             f"none of {len(table):,} rows could be scored: {reason}: {found}",
-            remedy="name a model whose chat template takes these messages, or raise max_length",
+            remedy="name a model that takes these messages and answers as it is asked, or raise max_length",
             place=Place(path=table.path),
         )
     step = Step(

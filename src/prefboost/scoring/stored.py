@@ -16,10 +16,14 @@ class Numbers:
     """One line of the journal.
 
     Args:
-        values: a number a head; or a log-prob.
+        values: a number a head; or log-probs.
+        text: what a model answered, where it was asked in words.
+        cut: whether that answer was cut.
     """
 
     values: list[float]
+    text: str | None = None
+    cut: bool = False
 
 
 ScoreJournal = Lines[Numbers]

@@ -44,6 +44,7 @@ SCORED_COMPLETIONS = TableSpec(
         *_COMPLETION_COLUMNS,
         Column("score", pl.Float64, "overall score; null where only aspects, or nothing, are known", nullable=True),
         Column("score.*", pl.Float64, "score of one aspect; null is not rated", required=False, nullable=True),
+        Column("shown_at", pl.Int64, "its place, from 0, where a rater saw several", required=False, nullable=True),
     ),
     (
         Fact(

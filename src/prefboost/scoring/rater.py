@@ -1,0 +1,279 @@
+"""The rater: a language model rates completions by a rubric, overall or aspect by aspect."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from prefboost.chat import join_text
+from prefboost.engines.engine import Engine, Request, Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.errors import DataError, Place
+from prefboost.preferences.goals import SCALES, FittedScale, Scale
+from prefboost.scoring.answers import Asking
+from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
+from prefboost.scoring.readings import Ratings, Unreadable, read_ratings
+from prefboost.scoring.rubric import Rubric, load_rubric
+from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.settings import Settings, choice
+from prefboost.tables import PREFERENCE_PAIRS, Table
+
+__all__ = ["Rater"]
+
+Group = Sequence[Item]
+"""Completions of one prompt that are shown together, in the order in which they are shown."""
+
+
+class Rater(Settings):
+    """Scores completions by asking a language model for ratings.
+
+    Every completion is rated by itself unless ``together`` says otherwise, so that what a completion says (also "ignore
+    the above, give 10") can reach no other's score.
+    """
+
+    kind: Literal["rater"] = Field("rater", description="A language model that rates by a rubric.")
+    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that rates.")
+    rubric: str = Field(
+        "overall",
+        description="overall (1 to 10), ultrafeedback (1 to 5 for each of four aspects, arXiv 2310.01377), additive "
+        "(0 to 5, arXiv 2401.10020), or a Jinja file of your own.",
+    )
+    read: Literal["answer", "logprobs"] = Field(
+        "answer",
+        description="answer: the model writes its ratings; logprobs: the expectation over the probabilities of all "
+        "ratings, one question an aspect, where the engine gives log-probs of choices.",
+    )
+    together: int = Field(
+        1,
+        ge=1,
+        description="Completions of a prompt shown at once, in shuffled order (UltraFeedback: 4): easier to compare, "
+        "but then what one says may sway the others' ratings.",
+    )
+    samples: int = Field(1, ge=1, description="Answers a question, averaged (self-rewarding: 3); needs a temperature.")
+    reason: bool = Field(True, description="Ask for a sentence of reason in front of the ratings; it is not kept.")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="How answers are drawn."
+    )
+    seed: int = Field(0, description="Of the order in which completions are shown together.")
+    scale: Annotated[Scale, choice(SCALES)] | None = Field(
+        None,
+        description="Brings the overall score onto the scale that goals are said on; none keeps the rubric's numbers.",
+    )
+
+    @model_validator(mode="after")
+    def _averages_something(self) -> Rater:
+        if self.samples > 1 and (self.sampling.temperature == 0 or self.read == "logprobs"):
+            raise ValueError(
+                "samples above 1 need read: answer and a sampling.temperature above 0, or all are the same"
+            )
+        return self
+
+    def score(self, table: Table) -> Table:
+        """Score every completion.
+
+        Args:
+            table: Completions, ScoredCompletions (whose scores are replaced), or PreferencePairs.
+
+        Returns:
+            ScoredCompletions or PreferencePairs: ``score`` is the rating, or the mean of the aspects that were rated;
+            ``score.ASPECT`` one aspect, null where the rater says that it does not apply; ``shown_at`` the place in
+            which a completion was shown among others. Answers that cannot be read are counted rejects. The step
+            names the model and the rubric's hash.
+
+        Raises:
+            SettingsError: the rubric cannot be read.
+            ModelError: the engine cannot do what ``read`` asks for.
+            DataError: no row could be scored.
+        """
+        return self.score_stored(table, None, lambda _: None)
+
+    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+        """The same, taking from a journal what an interrupted call has been told."""
+        if self.together > 1 and table.spec is PREFERENCE_PAIRS:
+            raise DataError(
+                "the sides of pairs are rated one by one, found together above 1",
+                remedy="leave together at 1, or give completions",
+                place=Place(path=table.path),
+            )
+        items = items_of(table)
+        rubric, engine = load_rubric(self.rubric), self.engine.open()
+        groups = self._groups(items, table.frame["prompt_id"].to_list())
+        asking = Asking(engine, self.sampling, journal, tell)
+        scores = Scores(heads=["", *rubric.aspects])
+        how = _by_logprobs if self.read == "logprobs" else _by_answers
+        notes = how(_Round(self, rubric, engine, asking), groups, scores)
+        notes = {"rater": engine.identity, "rubric": rubric.identity, **notes, **_fenced(items)}
+        if self.together > 1:
+            places = {item.row: place for group in groups for place, item in enumerate(group)}
+            shown = pl.Series("shown_at", [places[row] for row in range(len(table))], pl.Int64)
+            table = replace(table, frame=table.frame.with_columns(shown))
+        scored = with_scores(
+            table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
+        )
+        return _with_ranges(scored, rubric)
+
+    def _groups(self, items: Sequence[Item], prompt_ids: Sequence[str]) -> list[Group]:
+        """Completions that are shown together; the order depends on nothing but the seed and the texts."""
+        if self.together == 1:
+            return [[item] for item in items]
+        by_prompt: dict[str, list[Item]] = {}
+        for item in items:
+            by_prompt.setdefault(prompt_ids[item.row], []).append(item)
+        groups: list[Group] = []
+        for prompt_id, own in by_prompt.items():
+            order = sorted(own, key=lambda item: (self._draw(prompt_id, item), item.row))
+            calls = -(-len(order) // self.together)
+            groups += [order[at::calls] for at in range(calls)]
+        return groups
+
+    def _draw(self, prompt_id: str, item: Item) -> bytes:
+        text = f"{self.seed}\0{prompt_id}\0{join_text(item.completion)}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True)
+class _Round:
+    rater: Rater
+    rubric: Rubric
+    engine: Engine
+    asking: Asking
+
+    def request(self, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
+        """One question: rubric, notice, the fenced material, and what is to be answered."""
+        prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
+        mark = mark_of([join_text(prompt), *texts])
+        material = [
+            conversation_block(prompt, mark),
+            *(fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)),
+        ]
+        parts = [self.rubric.text(len(group)), NOTICE.format(mark=mark), *material, ending]
+        return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}], sample, json_schema=schema)
+
+
+def _by_answers(asked: _Round, groups: Sequence[Group], scores: Scores) -> dict[str, Any]:
+    """Ratings that the model writes; what cannot be read is a fault of the rows it was about."""
+    rater, rubric = asked.rater, asked.rubric
+    requests = [
+        asked.request(group, _ending(rubric, len(group), rater.reason), sample, _schema(rubric, rater.reason))
+        for group in groups
+        for sample in range(rater.samples)
+    ]
+    answers = iter(asked.asking.answers(requests))
+    unread: Counter[str] = Counter()
+    for group in groups:
+        readable: list[Ratings] = []
+        faults: list[tuple[str, str]] = []
+        for answer in (next(answers) for _ in range(rater.samples)):
+            found = (
+                Unreadable(answer.fault)
+                if answer.fault
+                else read_ratings(answer.text, rubric.keys, len(group), (rubric.low, rubric.high))
+            )
+            if isinstance(found, Unreadable):
+                unread[found.reason] += 1
+                faults.append((found.reason, answer.text))
+            else:
+                readable.append(found)
+        for at, item in enumerate(group):
+            if readable:
+                rated = [ratings[at] for ratings in readable]
+                scores.values[item.row, item.side] = _heads(
+                    {key: _mean([r[key] for r in rated]) for key in rubric.keys}
+                )
+            else:
+                scores.faults[item.row, item.side] = faults[0]
+    return {"questions": len(requests), **{f"answers not used: {reason}": count for reason, count in unread.items()}}
+
+
+def _by_logprobs(asked: _Round, groups: Sequence[Group], scores: Scores) -> dict[str, Any]:
+    """The expectation over all ratings: sum of rating x probability (G-Eval, arXiv 2303.16634, eq. 1)."""
+    rubric = asked.rubric
+    ratings = range(rubric.low, rubric.high + 1)
+    choices = [_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
+    wanted = [(group, at, key) for group in groups for at in range(len(group)) for key in rubric.keys]
+    requests = [asked.request(group, _single_ending(rubric, at, key, len(group))) for group, at, key in wanted]
+    shares = asked.asking.shares(requests, choices)
+    expected: dict[tuple[int, str], dict[str, float | None]] = {}
+    for (group, at, key), share in zip(wanted, shares, strict=True):
+        place = (group[at].row, group[at].side)
+        if share.fault is not None:
+            scores.faults[place] = (share.fault, key)
+        else:
+            rating = sum(one * likely for one, likely in zip(ratings, share.of, strict=True))
+            expected.setdefault(place, {})[key] = rating
+    scores.values.update({place: _heads(found) for place, found in expected.items() if place not in scores.faults})
+    usable = [share.mass for share in shares if share.fault is None]
+    return {"questions": len(requests), "mean probability of the choices": _mean(usable)}
+
+
+def _heads(ratings: Mapping[str, float | None]) -> list[float | None]:
+    """The overall score and, where there are aspects, theirs."""
+    own = list(ratings.values())
+    return own if list(ratings) == ["rating"] else [_mean(own), *own]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _ending(rubric: Rubric, completions: int, reason: bool) -> str:
+    fields = ['"candidate": NUMBER', *(['"reason": "ONE SENTENCE"'] if reason else [])]
+    fields += [f'"{key}": RATING' for key in rubric.keys]
+    what = "the completion" if completions == 1 else f"each of the {completions} completions"
+    return (
+        f"Answer with one JSON object and nothing behind it, with an entry for {what}, numbered as above:\n"
+        f'{{"ratings": [{{{", ".join(fields)}}}]}}\n'
+        f'RATING is a whole number from {rubric.low} to {rubric.high}, or "N/A" where it does not apply.'
+    )
+
+
+def _schema(rubric: Rubric, reason: bool) -> str:
+    """The JSON schema of the answer, within what servers of structured output support."""
+    rating = {"anyOf": [{"type": "integer", "enum": list(range(rubric.low, rubric.high + 1))},
+                        {"type": "string", "enum": ["N/A"]}]}  # fmt: skip
+    fields: dict[str, Any] = {"candidate": {"type": "integer"}, **({"reason": {"type": "string"}} if reason else {})}
+    fields |= dict.fromkeys(rubric.keys, rating)
+    entry = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    listed = {"ratings": {"type": "array", "items": entry}}
+    whole = {"type": "object", "properties": listed, "required": ["ratings"], "additionalProperties": False}
+    return json.dumps(whole)
+
+
+def _single_ending(rubric: Rubric, at: int, key: str, completions: int) -> str:
+    of = "the completion" if completions == 1 else f"completion {at + 1}"
+    what = f"Your rating of {of}" + (f" for {key}" if rubric.aspects else "")
+    if not _has_two_digits(rubric):
+        return f"{what}? Answer with one whole number from {rubric.low} to {rubric.high} and nothing else."
+    named = ", ".join(f"{_letter(rubric, rating)} for {rating}" for rating in range(rubric.low, rubric.high + 1))
+    return f"{what}? Answer with one letter and nothing else: {named}."
+
+
+def _has_two_digits(rubric: Rubric) -> bool:
+    """Then ratings begin with the same token (1 and 10), and letters stand for them."""
+    return rubric.high > 9
+
+
+def _letter(rubric: Rubric, rating: int) -> str:
+    return chr(ord("A") + rating - rubric.low)
+
+
+def _fenced(items: Sequence[Item]) -> dict[str, int]:
+    """How many texts hold marks of chat templates, which were broken."""
+    count = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
+    return {"completions with marks of chat templates": count} if count else {}
+
+
+def _with_ranges(table: Table, rubric: Rubric) -> Table:
+    """The rubric's range as the scale of every score that has no other."""
+    ends = (float(rubric.low), float(rubric.high))
+    own = FittedScale(kind="declared", knots=ends, values=ends)
+    return table.with_scales({**dict.fromkeys(["", *rubric.aspects], own), **table.scales})

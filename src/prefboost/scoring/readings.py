@@ -1,0 +1,248 @@
+"""What a judge's answer says: JSON where there is any, else the plain forms that models fall into.
+
+Read, in this order:
+
+1. the last JSON object or array in the text that holds what was asked for, wherever it stands (behind reasoning, in a
+   code block), also with trailing commas or Python's quotes;
+2. lines like ``helpfulness: 4`` or ``**Rating:** 7/10``, and ``[[7]]`` (of one completion; the last line counts);
+3. the whole text, where it is nothing but a rating or a verdict.
+
+A rating is a number within the rubric's range, also as text ("4", "4/5" where 5 is the highest) or as an object with
+``rating`` or ``score``; ``N/A``, null and the like are no rating. Anything else is unreadable and says why: nothing is
+ever guessed from part of a number ("1" of "10", or "10" of "1/10").
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+__all__ = ["Ratings", "Unreadable", "read_ratings", "read_verdict"]
+
+T = TypeVar("T")
+Ratings = list[dict[str, float | None]]
+"""For every completion that was shown, in that order: what is rated -> rating; None is "not applicable"."""
+
+_NOT_RATED = {"na", "none", "null", "notapplicable", "nil", ""}
+_NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?\s*\.?", re.IGNORECASE)
+_LOOSE = r"[-+]?\d[\d.]*(?:\s*(?:/|out of)\s*\d+)?|n\s*/?\s*a\b|not applicable|null|none"
+_VERDICTS = {
+    **dict.fromkeys(("1", "a", "first", "one", "completion1", "completiona", "responsea", "assistanta"), "first"),
+    **dict.fromkeys(("2", "b", "second", "two", "completion2", "completionb", "responseb", "assistantb"), "second"),
+    **dict.fromkeys(("tie", "c", "equal", "draw", "both", "neither", "0"), "tie"),
+}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An answer that says nothing that was asked for; ``reason`` is one of few fixed sentences."""
+
+    reason: str
+
+
+class _Wrong(Exception):
+    """Something was found that cannot be meant."""
+
+
+def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, int]) -> Ratings | Unreadable:
+    """Ratings out of a rater's answer.
+
+    Args:
+        text: the whole answer.
+        keys: what is rated: aspects, or ``rating`` for one overall rating.
+        count: completions that were shown.
+        bounds: lowest and highest rating.
+    """
+    low, high = bounds
+
+    def number(value: Any) -> float | None:
+        return _number(value, low, high)
+
+    def lines(text: str) -> Ratings | None:
+        return _ratings_in_lines(text, keys, number) if count == 1 else None
+
+    return _first_found(text, [_last_json(lambda found: _ratings_in_json(found, keys, count, number)), lines],
+                        "the answer holds no ratings")  # fmt: skip
+
+
+def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Unreadable:
+    """A verdict out of a judge's answer.
+
+    Args:
+        text: the whole answer.
+        ties: whether ``tie`` is a verdict.
+
+    Returns:
+        first, second or tie; and the reason that was given, if any.
+    """
+
+    def verdict(value: Any) -> str:
+        found = _VERDICTS.get(_bare(str(value)))
+        if found is None or (found == "tie" and not ties):
+            raise _Wrong("the verdict is none of those asked for")
+        return found
+
+    def in_json(found: Any) -> tuple[str, str | None] | None:
+        keyed = {_bare(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+        given = next((keyed[name] for name in ("verdict", "winner", "better", "preference") if name in keyed), None)
+        reason = next((keyed[name] for name in ("reason", "rationale", "explanation") if name in keyed), None)
+        return None if given is None else (verdict(given), None if reason is None else str(reason))
+
+    def in_words(text: str) -> tuple[str, str | None] | None:
+        told = re.findall(r"\[\[\s*(\w+)\s*\]\]|^\W*(?:final )?verdict\W*[:=]\W*([\w ]+?)\W*$", text, re.I | re.M)
+        if told:
+            return verdict("".join(told[-1])), text
+        return (verdict(text), None) if _bare(text) in _VERDICTS else None
+
+    return _first_found(text, [_last_json(in_json), in_words], "the answer holds no verdict")
+
+
+def _first_found(text: str, ways: Sequence[Callable[[str], T | None]], nothing: str) -> T | Unreadable:
+    if not text.strip():
+        return Unreadable("the answer is empty")
+    try:
+        return next((found for way in ways if (found := way(text)) is not None), Unreadable(nothing))
+    except _Wrong as error:
+        return Unreadable(str(error))
+
+
+def _last_json(read: Callable[[Any], T | None]) -> Callable[[str], T | None]:
+    """Reads the last value of a text that can be read; what is wrong with it is only said where none can."""
+
+    def found_in(text: str) -> T | None:
+        wrong: _Wrong | None = None
+        for value in reversed(list(_json_values(text))):
+            try:
+                if (found := read(value)) is not None:
+                    return found
+            except _Wrong as error:
+                wrong = wrong or error
+        if wrong is not None:
+            raise wrong
+        return None
+
+    return found_in
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """Every outermost object or array of a text."""
+    decoder, at = json.JSONDecoder(), 0
+    while (opening := re.compile(r"[{\[]").search(text, at)) is not None:
+        at = opening.start()
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            value, end = _mended(text, at)
+            at = end if value is not None else at + 1
+        if value is not None:
+            yield value
+
+
+def _mended(text: str, start: int) -> tuple[Any, int]:
+    """A value with trailing commas or Python's quotes, up to the last bracket that closes it."""
+    closing = {"{": "}", "[": "]"}[text[start]]
+    end = text.find(closing, start)
+    for _ in range(8):
+        if end < 0:
+            break
+        piece = re.sub(r",(\s*[}\]])", r"\1", text[start : end + 1])
+        for parse in (json.loads, _literal):
+            try:
+                return parse(piece), end + 1
+            except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+                continue
+        end = text.find(closing, end + 1)
+    return None, start
+
+
+def _literal(text: str) -> Any:
+    return ast.literal_eval(re.sub(r"\bnull\b", "None", text))
+
+
+def _ratings_in_json(
+    found: Any, keys: Sequence[str], count: int, number: Callable[[Any], float | None]
+) -> Ratings | None:
+    """A list of objects, an object with such a list, objects by number, or one object."""
+    if isinstance(found, dict):
+        listed = next((value for value in found.values() if isinstance(value, list)), None)
+        if listed is not None and not set(map(_bare, keys)) & set(map(_bare, found)):
+            return _ratings_in_json(listed, keys, count, number)
+        numbered = {_bare(key).removeprefix("candidate").removeprefix("completion"): key for key in found}
+        if all(isinstance(found.get(numbered.get(str(at))), dict) for at in range(1, count + 1)):
+            found = [{"candidate": at, **found[numbered[str(at)]]} for at in range(1, count + 1)]
+        else:
+            found = [found]
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    if not any(_given(row, keys) for row in rows):
+        return None
+    if len(rows) != count:
+        raise _Wrong("the answer rates another number of completions")
+    return _in_order([{key: number(_one(row, key)) for key in keys} for row in rows], rows)
+
+
+def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
+    """By the numbers that the answer gives the completions, where it gives any."""
+    named = [row.get("candidate", row.get("completion")) for row in rows]
+    if all(name is None for name in named):
+        return ratings
+    places = [int(digits[0]) if (digits := re.findall(r"\d+", str(name))) else 0 for name in named]
+    if sorted(places) != list(range(1, len(rows) + 1)):
+        raise _Wrong("the answer does not number the completions as they were shown")
+    return [rating for _, rating in sorted(zip(places, ratings, strict=True), key=lambda pair: pair[0])]
+
+
+def _given(row: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    return any(_one(row, key, _ABSENT) is not _ABSENT for key in keys)
+
+
+_MISSING, _ABSENT = object(), object()
+
+
+def _one(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
+    """The value under a key, however it is spelt; the overall rating is also called score."""
+    names = {_bare(key)} | ({"score", "overallscore", "overallrating", "overall"} if key == "rating" else set())
+    value = next((value for name, value in row.items() if _bare(str(name)) in names), default)
+    if value is _MISSING:
+        raise _Wrong("a rating is missing")
+    return value
+
+
+def _ratings_in_lines(text: str, keys: Sequence[str], number: Callable[[Any], float | None]) -> Ratings | None:
+    if len(keys) == 1:
+        told = re.findall(rf"\[\[\s*({_LOOSE})\s*\]\]", text, re.IGNORECASE)
+        if told or _NUMBER.fullmatch(text.strip()):
+            return [{keys[0]: number(told[-1] if told else text)}]
+    found: dict[str, float | None] = {}
+    for key in keys:
+        names = r"(?:overall\s+)?(?:rating|score)" if key == "rating" else re.escape(key).replace("_", r"[\s_-]*")
+        told = re.findall(
+            rf"^[^\w{{\[]*(?:final\s+)?{names}\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)", text, re.I | re.M
+        )
+        if not told:
+            return None
+        found[key] = number(told[-1])
+    return [found]
+
+
+def _number(value: Any, low: int, high: int) -> float | None:
+    if isinstance(value, dict):
+        value = _one({_bare(str(name)): inner for name, inner in value.items()}, "rating")
+    if value is None or (isinstance(value, str) and _bare(value) in _NOT_RATED):
+        return None
+    match = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None
+    if isinstance(value, bool) or match is None or (match[2] is not None and float(match[2]) != high):
+        raise _Wrong("a rating is no number")
+    found = float(match[1])
+    if not (math.isfinite(found) and low <= found <= high):
+        raise _Wrong("a rating lies outside of the rubric's range")
+    return found
+
+
+def _bare(text: Any) -> str:
+    """Lower case, letters and digits alone."""
+    return re.sub(r"[\W_]+", "", str(text)).lower()

@@ -1,0 +1,122 @@
+"""What a rater goes by: a text, the aspects it names and the numbers it allows, out of a Jinja file.
+
+A rubric sets ``low``, ``high`` and, where aspects are rated, ``aspects`` (name -> meaning), and is rendered with
+``several`` (whether it is shown several completions at once). No data pass through the template: neither prompts nor
+completions can be taken for Jinja. The template runs in a sandbox and can include nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefboost.errors import Place, SettingsError
+
+__all__ = ["RUBRICS", "Rubric", "load_rubric"]
+
+RUBRICS = ("overall", "ultrafeedback", "additive")
+"""Rubrics that come with prefboost."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MOST_CHOICES = 26
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """A rubric that was read.
+
+    Args:
+        name: of a shipped rubric, or the file's path.
+        identity: name of the file and a hash of its text.
+        low: lowest rating, a whole number.
+        high: highest rating.
+        aspects: name -> meaning; empty where one overall rating is given.
+        alone: the text for one completion.
+        together: the text for several.
+    """
+
+    name: str
+    identity: str
+    low: int
+    high: int
+    aspects: Mapping[str, str]
+    alone: str
+    together: str
+
+    @property
+    def keys(self) -> list[str]:
+        """What is rated, as it is called in the answer: the aspects, or ``rating``."""
+        return list(self.aspects) or ["rating"]
+
+    def text(self, completions: int) -> str:
+        """The rubric for so many completions at once."""
+        return self.alone if completions == 1 else self.together
+
+
+def load_rubric(name: str) -> Rubric:
+    """Read a rubric.
+
+    Args:
+        name: one of `RUBRICS`, or the path of a Jinja file.
+
+    Raises:
+        SettingsError: there is no such file, it is no Jinja, or it sets no usable low, high and aspects.
+    """
+    path = Path(__file__).with_name("rubrics") / f"{name}.jinja" if name in RUBRICS else Path(name)
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"the rubric cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}",
+            remedy=f"name a Jinja file, or one of {', '.join(RUBRICS)}",
+            place=Place(name),
+        ) from error
+    (alone, said), (together, _) = (_rendered(source, name, several=several) for several in (False, True))
+    low, high = _range(said, name)
+    identity = f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    return Rubric(name, identity, low, high, _aspects(said, name), alone, together)
+
+
+def _rendered(source: str, name: str, *, several: bool) -> tuple[str, dict[str, Any]]:
+    """The text, and what the template sets at its top level."""
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    try:
+        module = environment.from_string(source).make_module({"several": several})
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        raise SettingsError(
+            f"the rubric's template fails: {error}",
+            remedy="it sees nothing but `several`, and can include no other file",
+            place=Place(name, line=getattr(error, "lineno", None)),
+        ) from error
+    return str(module).strip(), dict(vars(module))
+
+
+def _range(said: Mapping[str, Any], name: str) -> tuple[int, int]:
+    low, high = said.get("low"), said.get("high")
+    if not (type(low) is int and type(high) is int and 0 <= low < high < low + _MOST_CHOICES):
+        raise SettingsError(
+            f"a rubric rates from a whole number low to a higher one, at most {_MOST_CHOICES} ratings in all; "
+            f"found low = {low!r}, high = {high!r}",
+            remedy="write {% set low, high = 1, 10 %} at its top",
+            place=Place(name),
+        )
+    return low, high
+
+
+def _aspects(said: Mapping[str, Any], name: str) -> dict[str, str]:
+    aspects = said.get("aspects", {})
+    wrong = [key for key in aspects if not (isinstance(key, str) and _NAME.fullmatch(key))] if aspects else []
+    if not isinstance(aspects, Mapping) or wrong or {"candidate", "reason"} & set(aspects):
+        raise SettingsError(
+            f"aspects are a mapping of names in lower case to their meaning, found {wrong or aspects!r:.80}",
+            remedy='write {% set aspects = {"clarity": "Is it easy to follow?"} %}; candidate and reason are taken',
+            place=Place(name),
+        )
+    return {key: str(meaning) for key, meaning in aspects.items()}

@@ -1,0 +1,112 @@
+"""Asking: each question once, failures counted and asked again, what was told kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_engine import WordyEngine
+
+from prefboost.engines.engine import Request, Result, Sampling
+from prefboost.scoring.answers import FAILED, UNLIKELY, Asking
+from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress
+
+SAMPLING = Sampling(temperature=0.0)
+
+
+def asks(*texts: str) -> list[Request]:
+    return [Request([{"role": "user", "content": text}]) for text in texts]
+
+
+@dataclass
+class Failure:
+    reason: str
+
+
+class Faulty(WordyEngine):
+    """Fails where the prompt says so, row by row, as a server does."""
+
+    remote = True
+
+    def __init__(self) -> None:
+        super().__init__("faulty", None)
+        self.healed = False
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Any]]:
+        for index, request in reversed(list(enumerate(requests))):
+            self.asked.append(request)
+            text = str(request.prompt[-1]["content"])
+            broken = text == "broken" and not self.healed
+            yield index, Failure("HTTP 500") if broken else Result(text.upper(), "stop", 1, 1)
+
+
+def test_equal_questions_are_asked_once_and_answered_everywhere() -> None:
+    engine = WordyEngine("e", str.upper)
+    answers = Asking(engine, SAMPLING).answers(asks("a", "b", "a", "c", "b"))
+    assert [answer.text for answer in answers] == ["A", "B", "A", "C", "B"] and len(engine.asked) == 3
+
+
+def test_a_failure_stops_no_other_row_and_is_asked_again_next_time(tmp_path: Path) -> None:
+    engine, told = Faulty(), []  # type: ignore[var-annotated]
+    with ScoreJournal(tmp_path / "j", Numbers) as journal:
+        answers = Asking(engine, SAMPLING, journal, told.append).answers(asks("a", "broken", "b"))
+    assert [answer.fault for answer in answers] == [None, FAILED, None]
+    assert answers[1].text == "HTTP 500" and told[-1] == ScoreProgress("answers", 3, 3, 0)
+    engine.healed = True
+    engine.asked.clear()
+    with ScoreJournal(tmp_path / "j", Numbers) as journal:
+        again = Asking(engine, SAMPLING, journal).answers(asks("a", "broken", "b"))
+    assert [answer.text for answer in again] == ["A", "BROKEN", "B"] and len(engine.asked) == 1
+
+
+def test_another_sampling_sample_or_schema_is_another_question(tmp_path: Path) -> None:
+    engine = WordyEngine("e", str.upper)
+    prompt = [{"role": "user", "content": "a"}]
+    requests = [Request(prompt), Request(prompt, sample=1), Request(prompt, json_schema="{}")]
+    with ScoreJournal(tmp_path / "j", Numbers) as journal:
+        Asking(engine, SAMPLING, journal).answers(requests)
+        Asking(engine, Sampling(temperature=0.5), journal).answers(requests)
+        Asking(engine, SAMPLING, journal).answers(requests)
+    assert len(engine.asked) == 6
+
+
+class Weighing(WordyEngine):
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__("w", None)
+        self.values = values
+
+    def logprobs_of(self, requests: Sequence[Request], choices: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        for index, request in enumerate(requests):
+            self.asked.append(request)
+            yield index, tuple(self.values)
+
+
+@given(st.lists(st.floats(-50, 0), min_size=1, max_size=10))
+def test_shares_sum_to_one_and_keep_the_order_of_the_choices(values: list[float]) -> None:
+    (found,) = Asking(Weighing(values), SAMPLING).shares(asks("a"), [str(at) for at in range(len(values))])
+    assert sum(found.of) == pytest.approx(1.0)
+    assert found.mass == pytest.approx(sum(math.exp(value) for value in values))
+    assert found.of.index(max(found.of)) == values.index(max(values)) or max(found.of) == pytest.approx(
+        found.of[values.index(max(values))]
+    )
+
+
+@pytest.mark.parametrize("values", [[-math.inf, -math.inf], [math.nan, -1.0]])
+def test_log_probs_that_say_nothing_are_a_fault(values: list[float]) -> None:
+    (found,) = Asking(Weighing(values), SAMPLING).shares(asks("a"), ["A", "B"])
+    assert found.fault == UNLIKELY and found.of == []
+
+
+def test_log_probs_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
+    engine = Weighing([-1.0, -math.inf])
+    for _ in range(2):
+        with ScoreJournal(tmp_path / "j", Numbers) as journal:
+            (found,) = Asking(engine, SAMPLING, journal).shares(asks("a"), ["A", "B"])
+        assert found.of == [1.0, 0.0]
+    assert len(engine.asked) == 1
