@@ -6,20 +6,20 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
-from prefboost.engines.engine import Engine, Request, Sampling
+from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
 from prefboost.preferences.goals import SCALES, FittedScale, Scale
-from prefboost.scoring.answers import Asking
+from prefboost.scoring.answers import Answer, Asking, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
-from prefboost.scoring.readings import Ratings, Unreadable, read_ratings
+from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import ScoreJournal, Tell
@@ -108,9 +108,18 @@ class Rater(Settings):
         groups = self._groups(items, table.frame["prompt_id"].to_list())
         asking = Asking(engine, self.sampling, journal, tell)
         scores = Scores(heads=["", *rubric.aspects])
-        how = _by_logprobs if self.read == "logprobs" else _by_answers
-        notes = how(_Round(self, rubric, engine, asking), groups, scores)
-        notes = {"rater": engine.identity, "rubric": rubric.identity, **notes, **_fenced(items)}
+        requests = self._requests(rubric, groups)
+        if self.read == "logprobs":
+            more = _expected(rubric, groups, asking.shares(requests, _choices(rubric)), scores)
+        else:
+            more = _averaged(rubric, groups, asking.answers(requests), scores)
+        notes = {
+            "rater": engine.identity,
+            "rubric": rubric.identity,
+            "questions": len(requests),
+            **more,
+            **_fenced(items),
+        }
         if self.together > 1:
             places = {item.row: place for group in groups for place, item in enumerate(group)}
             shown = pl.Series("shown_at", [places[row] for row in range(len(table))], pl.Int64)
@@ -119,6 +128,27 @@ class Rater(Settings):
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
         return _with_ranges(scored, rubric)
+
+    def questions(self, table: Table) -> list[Request]:
+        """What the model is asked, completion by completion: every sample, or every aspect."""
+        return self._requests(
+            load_rubric(self.rubric), self._groups(items_of(table), table.frame["prompt_id"].to_list())
+        )
+
+    def _requests(self, rubric: Rubric, groups: Sequence[Group]) -> list[Request]:
+        if self.read == "logprobs":
+            return [
+                _request(rubric, group, _single_ending(rubric, at, key, len(group)))
+                for group in groups
+                for at in range(len(group))
+                for key in rubric.keys
+            ]
+        schema = _schema(rubric, self.reason)
+        return [
+            _request(rubric, group, _ending(rubric, len(group), self.reason), sample, schema)
+            for group in groups
+            for sample in range(self.samples)
+        ]
 
     def _groups(self, items: Sequence[Item], prompt_ids: Sequence[str]) -> list[Group]:
         """Completions that are shown together; the order depends on nothing but the seed and the texts."""
@@ -139,79 +169,58 @@ class Rater(Settings):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-@dataclass(frozen=True)
-class _Round:
-    rater: Rater
-    rubric: Rubric
-    engine: Engine
-    asking: Asking
-
-    def request(self, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
-        """One question: rubric, notice, the fenced material, and what is to be answered."""
-        prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
-        mark = mark_of([join_text(prompt), *texts])
-        material = [
-            conversation_block(prompt, mark),
-            *(fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)),
-        ]
-        parts = [self.rubric.text(len(group)), NOTICE.format(mark=mark), *material, ending]
-        return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}], sample, json_schema=schema)
+def _request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
+    """One question: rubric, notice, the fenced material, and what is to be answered."""
+    prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
+    mark = mark_of([join_text(prompt), *texts])
+    fences = [fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)]
+    parts = [rubric.text(len(group)), NOTICE.format(mark=mark), conversation_block(prompt, mark), *fences, ending]
+    return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}], sample, json_schema=schema)
 
 
-def _by_answers(asked: _Round, groups: Sequence[Group], scores: Scores) -> dict[str, Any]:
-    """Ratings that the model writes; what cannot be read is a fault of the rows it was about."""
-    rater, rubric = asked.rater, asked.rubric
-    requests = [
-        asked.request(group, _ending(rubric, len(group), rater.reason), sample, _schema(rubric, rater.reason))
-        for group in groups
-        for sample in range(rater.samples)
-    ]
-    answers = iter(asked.asking.answers(requests))
+def _averaged(rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer], scores: Scores) -> dict[str, Any]:
+    """The mean over a question's answers that can be read; where none can, its completions have a fault."""
     unread: Counter[str] = Counter()
-    for group in groups:
-        readable: list[Ratings] = []
-        faults: list[tuple[str, str]] = []
-        for answer in (next(answers) for _ in range(rater.samples)):
-            found = (
-                Unreadable(answer.fault)
-                if answer.fault
-                else read_ratings(answer.text, rubric.keys, len(group), (rubric.low, rubric.high))
-            )
-            if isinstance(found, Unreadable):
-                unread[found.reason] += 1
-                faults.append((found.reason, answer.text))
-            else:
-                readable.append(found)
+    samples = len(answers) // max(len(groups), 1)
+    for start, group in zip(range(0, len(answers), samples or 1), groups, strict=True):
+        said = answers[start : start + samples]
+        found = [
+            Unreadable(answer.fault)
+            if answer.fault
+            else read_ratings(answer.text, rubric.keys, len(group), (rubric.low, rubric.high))
+            for answer in said
+        ]
+        readable = [ratings for ratings in found if not isinstance(ratings, Unreadable)]
+        faults = [ratings.reason for ratings in found if isinstance(ratings, Unreadable)]
+        unread.update(faults)
         for at, item in enumerate(group):
             if readable:
-                rated = [ratings[at] for ratings in readable]
-                scores.values[item.row, item.side] = _heads(
-                    {key: _mean([r[key] for r in rated]) for key in rubric.keys}
-                )
+                rated = {key: _mean([ratings[at][key] for ratings in readable]) for key in rubric.keys}
+                scores.values[item.row, item.side] = _heads(rated)
             else:
-                scores.faults[item.row, item.side] = faults[0]
-    return {"questions": len(requests), **{f"answers not used: {reason}": count for reason, count in unread.items()}}
+                scores.faults[item.row, item.side] = (faults[0], said[0].text)
+    return {f"answers not used: {reason}": count for reason, count in unread.items()}
 
 
-def _by_logprobs(asked: _Round, groups: Sequence[Group], scores: Scores) -> dict[str, Any]:
+def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares], scores: Scores) -> dict[str, Any]:
     """The expectation over all ratings: sum of rating x probability (G-Eval, arXiv 2303.16634, eq. 1)."""
-    rubric = asked.rubric
     ratings = range(rubric.low, rubric.high + 1)
-    choices = [_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
-    wanted = [(group, at, key) for group in groups for at in range(len(group)) for key in rubric.keys]
-    requests = [asked.request(group, _single_ending(rubric, at, key, len(group))) for group, at, key in wanted]
-    shares = asked.asking.shares(requests, choices)
-    expected: dict[tuple[int, str], dict[str, float | None]] = {}
-    for (group, at, key), share in zip(wanted, shares, strict=True):
-        place = (group[at].row, group[at].side)
-        if share.fault is not None:
-            scores.faults[place] = (share.fault, key)
-        else:
-            rating = sum(one * likely for one, likely in zip(ratings, share.of, strict=True))
-            expected.setdefault(place, {})[key] = rating
-    scores.values.update({place: _heads(found) for place, found in expected.items() if place not in scores.faults})
-    usable = [share.mass for share in shares if share.fault is None]
-    return {"questions": len(requests), "mean probability of the choices": _mean(usable)}
+    told = iter(shares)
+    for item in (item for group in groups for item in group):
+        expected: dict[str, float | None] = {}
+        for key, share in [(key, next(told)) for key in rubric.keys]:
+            if share.fault is not None:
+                scores.faults[item.row, item.side] = (share.fault, key)
+            expected[key] = sum(one * likely for one, likely in zip(ratings, share.of, strict=False))
+        if (item.row, item.side) not in scores.faults:
+            scores.values[item.row, item.side] = _heads(expected)
+    return {"mean probability of the choices": _mean([share.mass for share in shares if share.fault is None])}
+
+
+def _choices(rubric: Rubric) -> list[str]:
+    """What is read the probabilities of: ratings begin with different tokens, or letters stand for them."""
+    ratings = range(rubric.low, rubric.high + 1)
+    return [_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
 
 
 def _heads(ratings: Mapping[str, float | None]) -> list[float | None]:

@@ -1,6 +1,14 @@
 """Declared tables: Polars frames with declared columns, declared facts, and everything that was set aside."""
 
-from prefboost.tables.declared import COMPLETIONS, GOAL_PAIRS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, TABLES
+from prefboost.tables.declared import (
+    COMPLETIONS,
+    GOAL_PAIRS,
+    PREFERENCE_PAIRS,
+    PROMPTS,
+    SCORED_COMPLETIONS,
+    TABLES,
+    VERDICTS,
+)
 from prefboost.tables.table import (
     MESSAGE,
     MESSAGES,
@@ -25,6 +33,7 @@ __all__ = [
     "REJECTS",
     "SCORED_COMPLETIONS",
     "TABLES",
+    "VERDICTS",
     "Column",
     "Fact",
     "Step",

@@ -9,7 +9,7 @@ import polars as pl
 from prefboost.tables.message_lists import same_messages
 from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
 
-__all__ = ["COMPLETIONS", "GOAL_PAIRS", "PREFERENCE_PAIRS", "PROMPTS", "SCORED_COMPLETIONS", "TABLES"]
+__all__ = ["COMPLETIONS", "GOAL_PAIRS", "PREFERENCE_PAIRS", "PROMPTS", "SCORED_COMPLETIONS", "TABLES", "VERDICTS"]
 
 _ROW = Column("row", pl.Int64, "record number in the file the row came from, from 0")
 _PROMPT_ID = Column("prompt_id", pl.String, "equal for equal prompts: the source's id, or a hash of the messages")
@@ -125,5 +125,52 @@ GOAL_PAIRS = TableSpec(
     key="goal_pair_id",
 )
 
-TABLES = {spec.name: spec for spec in (PROMPTS, COMPLETIONS, SCORED_COMPLETIONS, PREFERENCE_PAIRS, GOAL_PAIRS)}
+
+def _for_the_likelier(_: Mapping[str, pl.DataType]) -> pl.Expr:
+    ahead, verdict = pl.col("first_wins") - 0.5, pl.col("verdict")
+    return (verdict == "tie") | ((verdict == "first") & (ahead > 0)) | ((verdict == "second") & (ahead < 0))
+
+
+VERDICTS = TableSpec(
+    "Verdicts",
+    "What a judge says of pairs: two rows a pair, one for each order in which its completions are shown.",
+    (
+        Column("verdict_id", pl.String, "unique within the table: pair_id/side that was shown first"),
+        _ROW,
+        Column("pair_id", pl.String, "the pair that was judged"),
+        _PROMPT_ID,
+        _PROMPT,
+        Column("shown_first", pl.String, "chosen or rejected: the side, as the data call it, that was shown first"),
+        Column("first", MESSAGES, "the completion that was shown first"),
+        Column("second", MESSAGES, "the completion that was shown second"),
+        Column("length_first", pl.Int64, "characters of the first"),
+        Column("length_second", pl.Int64, "characters of the second"),
+        Column("verdict", pl.String, "first, second or tie"),
+        Column(
+            "first_wins", pl.Float64, "probability, or share of votes, of the first; null: not known", nullable=True
+        ),
+        Column("rationale", pl.String, "why, in the judge's words", nullable=True),
+        Column("judge", pl.String, "who judged"),
+        _SOURCE,
+        _SPLIT,
+    ),
+    (
+        Fact("a verdict is first, second or tie", lambda _: pl.col("verdict").is_in(["first", "second", "tie"])),
+        Fact(
+            "every pair is judged in both orders, once each",
+            lambda _: (
+                (pl.len().over("pair_id") == 2)
+                & (pl.col("shown_first").n_unique().over("pair_id") == 2)
+                & pl.col("shown_first").is_in(["chosen", "rejected"])
+            ),
+        ),
+        Fact("probabilities lie between 0 and 1", lambda _: pl.col("first_wins").is_between(0.0, 1.0)),
+        Fact("no verdict is for the less likely side", _for_the_likelier),
+    ),
+    key="verdict_id",
+)
+
+TABLES = {
+    spec.name: spec for spec in (PROMPTS, COMPLETIONS, SCORED_COMPLETIONS, PREFERENCE_PAIRS, GOAL_PAIRS, VERDICTS)
+}
 """Every declared table by name."""

@@ -1,0 +1,108 @@
+"""What is printed with every judged set: does the judge agree with itself, and what sways it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.statistics import (
+    Bootstrap,
+    Interval,
+    LengthBias,
+    agreement,
+    bootstrap_mean,
+    cohens_kappa,
+    first_place_share,
+    length_bias,
+)
+from prefboost.statistics.bootstrap import USUAL
+from prefboost.tables import VERDICTS, Table
+
+__all__ = ["JudgeFigures", "judge_figures"]
+
+_TRUSTED = 0.7
+"""Agreement between orders below which verdicts say little (evaluation practice since arXiv 2306.05685)."""
+
+
+@dataclass(frozen=True)
+class JudgeFigures:
+    """Figures of a judged set. Intervals draw prompts, not rows.
+
+    Args:
+        pairs: how many were judged in both orders.
+        ties: share of verdicts that are ties.
+        order_agreement: share of pairs whose two verdicts name the same side (a tie both times included).
+        order_kappa: Cohen's, of the same; NaN where all verdicts are one and the same.
+        first_wins: share of wins of the side shown first, ties half: 0.5 without position bias.
+        length: how far verdicts, of both orders together, follow length in characters.
+        with_labels: share of verdicts for the side that the data call chosen, ties half.
+        label_kappa: Cohen's, between the verdict and the place of that side.
+    """
+
+    pairs: int
+    ties: float
+    order_agreement: Interval
+    order_kappa: float
+    first_wins: Interval
+    length: LengthBias
+    with_labels: Interval
+    label_kappa: float
+
+    def lines(self) -> Iterator[str]:
+        """As they are printed."""
+        longer = "no pair differs in length" if self.length.longer_wins is None else str(self.length.longer_wins)
+        yield f"pairs judged           {self.pairs:,} in both orders, {self.ties:.1%} ties"
+        yield f"agreement of orders    {self.order_agreement}, kappa {self.order_kappa:.2f}"
+        yield f"first place wins       {self.first_wins}"
+        yield (
+            f"longer side wins       {longer}, correlation {self.length.correlation:.2f}, "
+            f"{self.length.per_deviation:+.2f} a standard deviation"
+        )
+        yield f"agrees with labels     {self.with_labels}, kappa {self.label_kappa:.2f}"
+        if self.order_agreement.estimate < _TRUSTED:
+            yield f"note: below {_TRUSTED:.0%} agreement between orders, verdicts say more of the order than of merit"
+        if self.first_wins.excludes(0.5):
+            yield "note: the place in which a completion is shown sways this judge; both orders together cancel it"
+
+
+def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
+    """Figures of a judged set.
+
+    Args:
+        verdicts: Verdicts.
+        how: resamples, level, seed of the intervals.
+
+    Raises:
+        DataError: the table holds no verdicts.
+    """
+    if verdicts.spec is not VERDICTS or not len(verdicts):
+        raise DataError(
+            f"figures of a judge need Verdicts, found {len(verdicts):,} rows of {verdicts.spec.name}",
+            remedy="judge some pairs first",
+            place=Place(path=verdicts.path),
+        )
+    frame = verdicts.frame.with_columns(
+        won=pl.col("verdict").replace_strict({"first": 1.0, "tie": 0.5, "second": 0.0}, return_dtype=pl.Float64),
+        place=pl.when(pl.col("shown_first") == "chosen").then(pl.lit("first")).otherwise(pl.lit("second")),
+    ).with_columns(
+        chosen_won=pl.when(pl.col("place") == "first").then("won").otherwise(1 - pl.col("won")),
+        longer=pl.col("length_first") - pl.col("length_second"),
+    )
+    by_side = frame.select("pair_id", "shown_first", "prompt_id", "chosen_won", "longer").sort("pair_id", "shown_first")
+    one, other = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))
+    both = (one["chosen_won"].to_numpy(), other["chosen_won"].to_numpy())
+    prompts, pair_prompts = frame["prompt_id"].to_numpy(), one["prompt_id"].to_numpy()
+    return JudgeFigures(
+        pairs=one.height,
+        ties=float(np.mean(frame["won"].to_numpy() == 0.5)),
+        order_agreement=agreement(both[0].tolist(), both[1].tolist(), clusters=pair_prompts, how=how),
+        order_kappa=cohens_kappa(both[0].tolist(), both[1].tolist()),
+        first_wins=first_place_share(frame["won"].to_numpy(), pairs=prompts, how=how),
+        length=length_bias(both[0] + both[1] - 1, one["longer"].to_numpy(), clusters=pair_prompts, how=how),
+        with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
+        label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
+    )

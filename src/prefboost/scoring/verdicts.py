@@ -1,0 +1,142 @@
+"""Rulings of a judge as a table: every pair in both orders, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.tables import PREFERENCE_PAIRS, REJECTS, VERDICTS, Step, Table, reject_where
+
+__all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
+
+Verdict = Literal["first", "second", "tie"]
+
+ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
+"""Which side is shown first -> both sides as they are shown."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a judge says of a pair in one order.
+
+    Args:
+        verdict: which of the two, as they are shown; None where there is a fault.
+        first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not known.
+        rationale: why, in the judge's words.
+        fault: reason and what was found, where there is no verdict.
+    """
+
+    verdict: Verdict | None = None
+    first_wins: float | None = None
+    rationale: str | None = None
+    fault: tuple[str, str] | None = None
+
+
+def verdict_of(first_wins: float, tie_within: float) -> Verdict:
+    """The side ahead; a tie where the share lies within ``tie_within`` of one half."""
+    if abs(first_wins - 0.5) <= tie_within:
+        return "tie"
+    return "first" if first_wins > 0.5 else "second"
+
+
+def check_pairs(table: Table) -> None:
+    """Refuse anything but pairs.
+
+    Raises:
+        DataError: the table is no PreferencePairs.
+    """
+    if table.spec is not PREFERENCE_PAIRS:
+        raise DataError(
+            f"a judge compares PreferencePairs, found {table.spec.name}",
+            remedy="give a file of pairs, or pair the completions first",
+            place=Place(path=table.path),
+        )
+
+
+def verdicts_table(
+    pairs: Table,
+    rulings: Mapping[str, Sequence[Ruling]],
+    judge: str,
+    settings: Mapping[str, Any],
+    notes: Mapping[str, Any],
+) -> Table:
+    """Rulings as Verdicts: two rows a pair, or none where either order has a fault.
+
+    Args:
+        pairs: what was judged.
+        rulings: side that was shown first (chosen, rejected) -> a ruling a pair.
+        judge: who judged.
+        settings: of the judge, for the table's history.
+        notes: for the table's history.
+
+    Raises:
+        DataError: no pair at all could be judged.
+    """
+    kept, rejects = _judged(pairs, rulings)
+    if len(pairs) and kept.is_empty():
+        raise DataError(
+            f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
+            remedy="ask a judge that takes these pairs and answers as it is asked",
+            place=Place(path=pairs.path),
+        )
+    parts = [_shown(kept, first, [rulings[first][at] for at in kept["_at"]], judge) for first in ORDERS]
+    frame = pl.concat(parts).sort("_at", "shown_first")
+    step = Step(
+        "judge",
+        settings,
+        rows_in=len(pairs),
+        rows_out=frame.height,
+        rejected=dict(Counter(rejects["reason"].to_list())),
+        notes={"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
+    )
+    return pairs.then(VERDICTS, frame, step, rejects=rejects, scales={})
+
+
+def _judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs with a verdict in both orders, with their number ``_at``; and rejects."""
+    faults = [
+        next((ruling.fault for ruling in both if ruling.fault), None) for both in zip(*rulings.values(), strict=True)
+    ]
+    frame = pairs.frame.with_row_index("_at").with_columns(
+        _reason=pl.Series([fault[0] if fault else None for fault in faults], dtype=pl.String),
+        _found=pl.Series([fault[1] if fault else None for fault in faults], dtype=pl.String),
+    )
+    rejects = [pl.DataFrame(schema=REJECTS)]
+    for reason in dict.fromkeys(fault[0] for fault in faults if fault):
+        frame, aside = reject_where(
+            frame, pl.col("_reason") == reason, stage="judge", reason=reason, path=pairs.path, found=pl.col("_found")
+        )
+        rejects.append(aside)
+    return frame, pl.concat(rejects)
+
+
+def _shown(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
+    """The rows of one order."""
+    one, other = ORDERS[first]
+    carried = [
+        name for name in ("_at", "row", "pair_id", "prompt_id", "prompt", "source", "split") if name in kept.columns
+    ]
+    return kept.select(
+        *carried,
+        verdict_id=pl.concat_str("pair_id", pl.lit(f"/{first}")),
+        shown_first=pl.lit(first),
+        first=pl.col(one),
+        second=pl.col(other),
+        length_first=_length(one),
+        length_second=_length(other),
+        verdict=pl.Series([ruling.verdict for ruling in rulings], dtype=pl.String),
+        first_wins=pl.Series([ruling.first_wins for ruling in rulings], dtype=pl.Float64),
+        rationale=pl.Series([ruling.rationale for ruling in rulings], dtype=pl.String),
+        judge=pl.lit(judge),
+    )
+
+
+def _length(side: str) -> pl.Expr:
+    """Characters of what is said."""
+    texts = pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n")
+    return texts.str.len_chars().cast(pl.Int64)
