@@ -53,6 +53,7 @@ def test_a_judge_of_the_shorter_side_is_seen() -> None:
 def test_sides_of_one_length_say_nothing_of_length() -> None:
     found = figures([("first", "second"), ("tie", "tie")], texts=("ab", "cd"))
     assert found.length.longer_wins is None and found.length.equally_long == 2 and math.isnan(found.length.correlation)
+    assert found.record()["length"]["correlation"] is None and found.record()["pairs"] == 2
     assert "no pair differs in length" in "\n".join(found.lines())
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from prefboost.runs.score import Score
     from prefboost.scoring.stored import ScoreProgress, Tell
+    from prefboost.settings import Settings
 
-__all__ = ["score_command", "settings_from"]
+    Chosen = TypeVar("Chosen", bound=Settings)
+
+__all__ = ["progress_bars", "score_command", "settings_by_kind", "settings_from"]
 
 
 def score_command(
     source: Annotated[str, typer.Argument(metavar="IN", help="Completions or pairs: a file, folder or hub id.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="kind=implicit policy=DIR reference=MODEL, or kind=reward_model model=DIR, or kind=rules"),
+        typer.Argument(help="kind=implicit policy=DIR reference=MODEL, or kind=reward_model model=DIR, rater, rules"),
     ] = None,
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
@@ -31,7 +34,7 @@ def score_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Score completions, or both sides of pairs: kind=implicit, reward_model or rules.
+    """Score completions, or both sides of pairs: kind=implicit, reward_model, rater or rules.
 
     The same command after an interruption goes on where it stopped. Rows that cannot be scored are set aside in
     OUT.rejects.parquet; what was done, and the fitted scale, stands in OUT.score.json.
@@ -43,7 +46,7 @@ def score_command(
     settings = settings_from(overrides or [])
     file_type_of(out)
     table = read(source, columns=settings.columns)
-    with _progress(hidden=quiet) as tell:
+    with progress_bars(hidden=quiet) as tell:
         scored = score(table, settings.scorer, out, progress=tell)
     counts = {**counts_of(scored), "out": str(out)}
     print(json.dumps(counts, indent=2, ensure_ascii=False, default=str)) if as_json else _print_counts(counts)
@@ -55,13 +58,29 @@ def settings_from(overrides: list[str]) -> Score:
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.errors import SettingsError
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
     from prefboost.runs.score import Score
     from prefboost.scoring.scorer import SCORERS
 
-    known = {"kind", *(name for arm in SCORERS.values() for name in arm.model_fields)}
+    return settings_by_kind(overrides, Score, "scorer", SCORERS)
+
+
+def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: Mapping[str, type[Settings]]) -> Chosen:
+    """Settings of which one part is chosen by ``kind``: names of its settings stand alone.
+
+    Args:
+        overrides: ``key=value``.
+        cls: the settings, with the field ``part`` and with ``columns``.
+        part: the field that ``kind`` chooses.
+        arms: kind -> settings class.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.errors import SettingsError
+    from prefboost.recipes.documents import Document, with_overrides
+    from prefboost.recipes.validate import validate
+
+    known = {"kind", *(name for arm in arms.values() for name in arm.model_fields)}
     written = []
     for text in overrides:
         name = text.partition("=")[0].partition(".")[0].strip()
@@ -72,14 +91,15 @@ def settings_from(overrides: list[str]) -> Score:
                 f"override {text!r}: {name} is not a setting here{hint}",
                 remedy=f"write key=value; settings here: {', '.join(sorted({*known, 'columns'}))}",
             )
-        written.append(text if name == "columns" else f"scorer.{text}")
-    if not any(text.startswith("scorer.kind=") for text in written):
-        raise SettingsError("no scorer is named", remedy=f"write kind=, one of {', '.join(SCORERS)}")
-    return validate(Score, with_overrides(Document({}), written))
+        written.append(text if name == "columns" else f"{part}.{text}")
+    if not any(text.startswith(f"{part}.kind=") for text in written):
+        raise SettingsError(f"no {part} is named", remedy=f"write kind=, one of {', '.join(arms)}")
+    return validate(cls, with_overrides(Document({}), written))
 
 
 @contextmanager
-def _progress(*, hidden: bool) -> Iterator[Tell]:
+def progress_bars(*, hidden: bool) -> Iterator[Tell]:
+    """A bar a stage on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

@@ -18,7 +18,7 @@ from prefboost.sources.file_types import file_type_of
 from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["Score", "counts_of", "score"]
+__all__ = ["Score", "counts_of", "score", "write_history"]
 
 
 class Score(Settings):
@@ -54,7 +54,7 @@ def score(table: Table, scorer: Scorer, out: str | Path | None = None, *, progre
     with ScoreJournal(target.with_name(f"{target.name}.journal"), Numbers) as journal:
         scored = write(_scored(table, scorer, journal, progress), target)
         write_rejects(scored.rejects, rejects_file(target))
-        _write_history(scored, target.with_name(f"{target.name}.score.json"))
+        write_history(scored, target.with_name(f"{target.name}.score.json"), counts_of(scored))
         journal.delete()
     return scored
 
@@ -84,7 +84,8 @@ def _scored(table: Table, scorer: Scorer, journal: ScoreJournal | None, progress
     return scored
 
 
-def _write_history(table: Table, path: Path) -> None:
+def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:
+    """Write what was done to a table beside it: its steps, its scales, and counts."""
     steps: list[Mapping[str, Any]] = [
         {"verb": step.verb, "settings": dict(step.settings), "rows_in": step.rows_in, "rows_out": step.rows_out,
          "rejected": dict(step.rejected), "notes": dict(step.notes)}
@@ -92,6 +93,6 @@ def _write_history(table: Table, path: Path) -> None:
     ]  # fmt: skip
     scales = {name: scale.model_dump(mode="json") for name, scale in table.scales.items()}
     waiting = path.with_name(f".{path.name}.partial")
-    text = json.dumps({"steps": steps, "scales": scales, **counts_of(table)}, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps({"steps": steps, "scales": scales, **counts}, indent=2, ensure_ascii=False, default=str)
     waiting.write_text(text + "\n", encoding="utf-8")
     waiting.replace(path)

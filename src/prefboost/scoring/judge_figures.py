@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,6 +52,11 @@ class JudgeFigures:
     length: LengthBias
     with_labels: Interval
     label_kappa: float
+
+    def record(self) -> dict[str, Any]:
+        """As JSON takes them: null for what is not known."""
+        found: dict[str, Any] = _known(asdict(self))
+        return found
 
     def lines(self) -> Iterator[str]:
         """As they are printed."""
@@ -106,3 +112,9 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
         with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
     )
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _known(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,51 @@
+"""``prefboost judge``: let a model compare both sides of pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["judge_command"]
+
+
+def judge_command(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Preference pairs: a file, folder or hub id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="kind=llm engine.kind=local engine.model=DIR, or kind=scorer scorer.kind=reward_model ..."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
+        "verdicts.parquet"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare both sides of pairs, shown in both orders: kind=llm or scorer.
+
+    Prints whether the judge agrees with itself and with the labels, and how far place and length sway it. The same
+    command after an interruption goes on where it stopped; pairs that could not be judged stand in
+    OUT.rejects.parquet, what was done and the figures in OUT.judge.json.
+    """
+    from prefboost.cli.score import progress_bars, settings_by_kind
+    from prefboost.runs.judge import Judging, judge
+    from prefboost.scoring.judge import JUDGES
+    from prefboost.sources import read
+    from prefboost.sources.file_types import file_type_of
+
+    settings = settings_by_kind(overrides or [], Judging, "judge", JUDGES)
+    file_type_of(out)
+    table = read(source, columns=settings.columns)
+    with progress_bars(hidden=quiet) as tell:
+        verdicts, figures = judge(table, settings.judge, out, progress=tell)
+    rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
+    if as_json:
+        print(json.dumps({"out": str(out), **figures.record(), "rejected": rejected}, indent=2, ensure_ascii=False))
+        return
+    print(f"written: {out}")
+    print("\n".join(figures.lines()))
+    for reason, count in rejected.items():
+        print(f"{count:,} set aside: {reason}")
