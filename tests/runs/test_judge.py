@@ -20,7 +20,8 @@ PAIRS = [("one", "good", "b"), ("two", "c", "good"), ("three", "e", "f")]
 
 def good(prompt: str) -> str:
     first, second = ("good" in prompt.split(f"<completion {at} ")[1].split("</", maxsplit=1)[0] for at in (1, 2))
-    return '{"verdict": "%s"}' % ("tie" if first == second else "1" if first else "2")
+    verdict = "tie" if first == second else "1" if first else "2"
+    return "?" if "unheard" in prompt else json.dumps({"verdict": verdict})
 
 
 def test_verdicts_rejects_history_and_figures_are_written(tmp_path: Path) -> None:
