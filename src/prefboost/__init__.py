@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from prefboost.recipes.recipe import Recipe
     from prefboost.runs.augment import Augment, augment
     from prefboost.runs.generate import Generate, generate
+    from prefboost.runs.judge import judge
     from prefboost.runs.score import score
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
     from prefboost.runs.train_reward import train_reward_on as train_reward
-    from prefboost.scoring import ImplicitReward, RewardModelScorer, RulesScorer
+    from prefboost.scoring import ImplicitReward, Rater, RewardModelScorer, RulesScorer
+    from prefboost.scoring.llm_judge import LlmJudge
+    from prefboost.scoring.scorer_judge import ScorerJudge
     from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
     from prefboost.tables import Table
     from prefboost.training import Lora, Train, TrainReward
@@ -77,14 +80,17 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
     **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
+    "LlmJudge": "prefboost.scoring.llm_judge",
     "Local": "prefboost.engines.local",
     **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
     "Recipe": "prefboost.recipes.recipe",
     "Replay": "prefboost.engines.replay",
-    **dict.fromkeys(("ImplicitReward", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
+    **dict.fromkeys(("ImplicitReward", "Rater", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
     "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
+    "ScorerJudge": "prefboost.scoring.scorer_judge",
     "Table": "prefboost.tables",
+    "judge": "prefboost.runs.judge",
     "load": "prefboost.recipes.load",
     "run_recipe": "prefboost.runs.stages",
     "score": "prefboost.runs.score",
@@ -110,6 +116,7 @@ __all__ = [
     "HighGoalOnly",
     "IPO",
     "ImplicitReward",
+    "LlmJudge",
     "Local",
     "Lora",
     "MarginAtLeast",
@@ -117,6 +124,7 @@ __all__ = [
     "ORPO",
     "Plain",
     "RPO",
+    "Rater",
     "Recipe",
     "RejectionSampling",
     "Replay",
@@ -127,6 +135,7 @@ __all__ = [
     "Sampling",
     "SayGoal",
     "ScoreAtLeast",
+    "ScorerJudge",
     "Select",
     "SimPO",
     "Table",
@@ -136,6 +145,7 @@ __all__ = [
     "augment",
     "condition",
     "generate",
+    "judge",
     "load",
     "pair",
     "read",

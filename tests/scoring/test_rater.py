@@ -193,3 +193,11 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
 def test_pairs_are_not_shown_together() -> None:
     with pytest.raises(DataError, match="one by one"):
         Rater(engine=Scripted.by(by_words), together=2).score(pairs_table([("q", "a", "b")]))
+
+
+@pytest.mark.parametrize("settings", [{}, {"together": 2}, {"samples": 2, "sampling": WARM}, {"read": "logprobs"}])
+def test_the_questions_are_what_is_asked(settings: dict[str, Any]) -> None:
+    engine = Scripted.by(by_words, lambda _, choices: [-1.0] * len(choices))
+    rater = Rater(engine=engine, **settings)
+    rater.score(completions_table(TEXTS))
+    assert rater.questions(completions_table(TEXTS)) == engine.asked
