@@ -37,7 +37,7 @@ class Point:
 SWEEPS: dict[str, list[Point]] = {
     "rows": [Point(rows=rows) for rows in (2, 4, 8, 16, 32)],
     "completion": [Point(completion=tokens) for tokens in (32, 64, 128, 256, 512)],
-    "vocabulary": [Point(vocabulary=tokens) for tokens in (2048, 8192, 32768, 131072)],
+    "vocabulary": [Point(vocabulary=tokens) for tokens in (2048, 8192, 32768)],
 }
 """Values of each field, the others at their defaults."""
 
@@ -135,6 +135,6 @@ def _draw(found: dict[str, list[dict[str, Outcome]]], plot: Path) -> None:
         axis.minorticks_off()
         axis.grid(color="#e4e7eb")
     axes[0].set_ylabel("seconds a step")
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     plot.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(plot, metadata={"Date": None})
