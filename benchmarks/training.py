@@ -77,8 +77,8 @@ def main() -> None:
         measure_growth(options.device, options.plot)
         return
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-benchmark-") as folder:
-        _probe(options)
-        outcomes = _measure(plan_runs(options), options, Path(folder))
+        rates = _probe(options)
+        outcomes = _measure(plan_runs(options), options, Path(folder), rates)
     faults = check_losses(outcomes)
     print(json.dumps(summary(outcomes)) if options.json else json.dumps(summary(outcomes), indent=2), flush=True)
     if faults:
@@ -139,12 +139,20 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
     return [run for run in runs if not options.names or run.name in options.names]
 
 
-def _probe(options: argparse.Namespace) -> None:
+def _probe(options: argparse.Namespace) -> dict[str, float]:
+    """Operations a second of a large matrix product, by number type."""
     command = [sys.executable, str(Path(__file__).with_name("training_models.py")), options.device]
-    subprocess.run(command, check=True)
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    rates = ", ".join(f"{kind} {found[kind] / 1e12:.2f}" for kind in ("bf16", "fp32"))
+    print(f"matrix products on {options.device}: {rates} TFLOP/s")
+    if "varlen" in found:
+        print(f"varlen attention is causal from the bottom right (off by {found['varlen']:.1e} at most)")
+    return found
 
 
-def _measure(runs: list[Run], options: argparse.Namespace, folder: Path) -> dict[tuple[str, str], Outcome]:
+def _measure(
+    runs: list[Run], options: argparse.Namespace, folder: Path, rates: dict[str, float]
+) -> dict[tuple[str, str], Outcome]:
     outcomes: dict[tuple[str, str], Outcome] = {}
     print(HEADER, flush=True)
     for run in runs:
@@ -158,7 +166,7 @@ def _measure(runs: list[Run], options: argparse.Namespace, folder: Path) -> dict
             scratch = folder / f"{run.data}-ours"  # the second finds what the first has cached
         outcome = _in_process(replace(run.job, units=str(units), folder=str(scratch)), folder)
         outcomes[run.data, run.name] = outcome
-        print(_line(run, outcome), flush=True)
+        print(_line(run, outcome, rates), flush=True)
     return outcomes
 
 
@@ -206,17 +214,19 @@ def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
 
 HEADER = (
     f"{'data':<16}{'contender':<14}{'numerics':<12}{'seconds':>9}{'reference':>10}{'CPU s':>9}{'tokens/s':>10}"
-    f"{'fed':>9}{'peak GiB':>10}  losses"
+    f"{'fed':>9}{'peak GiB':>10}{'of matmul':>10}  losses"
 )
 
 
-def _line(run: Run, outcome: Outcome) -> str:
+def _line(run: Run, outcome: Outcome, rates: dict[str, float]) -> str:
+    """The share of the rate of matrix products is that of the steps, without what checkpointing makes again."""
+    share = outcome.operations / (outcome.seconds - outcome.reference_seconds) / rates[run.job.precision]
     numerics = run.job.precision + ("+GC" if run.job.recompute else "")
     rate = outcome.tokens / outcome.seconds
     return (
         f"{run.data:<16}{run.name:<14}{numerics:<12}{outcome.seconds:>9.2f}{outcome.reference_seconds:>10.2f}"
-        f"{outcome.cpu_seconds:>9.1f}{rate:>10.1f}{outcome.fed:>9,}{outcome.peak_gib:>10.2f}  "
-        + " ".join(f"{loss:.5f}" for loss in outcome.losses)
+        f"{outcome.cpu_seconds:>9.1f}{rate:>10.1f}{outcome.fed:>9,}{outcome.peak_gib:>10.2f}"
+        f"{f'{share:.0%}' if share else '':>10}  " + " ".join(f"{loss:.5f}" for loss in outcome.losses)
     )
 
 

@@ -84,6 +84,8 @@ class Outcome:
         tokens: of all sequences, without padding, each prompt counted with each of its completions.
         fed: tokens that went through the policy, padding included, shared ones once.
         losses: of each step.
+        operations: floating-point operations of the steps, forward and backward, without attention's scores and without
+            what checkpointing makes again; 0 where they are not counted.
     """
 
     side: str
@@ -94,6 +96,7 @@ class Outcome:
     tokens: int
     fed: int
     losses: list[float] = field(default_factory=list)
+    operations: float = 0.0
 
 
 def main() -> None:
@@ -236,7 +239,9 @@ def _ours(job: Job) -> Outcome:
     if job.profile:
         return _profiled(job, clock, trainer, rows)
     outcome = _measured(job, clock, trainer, sum(lengths_of(rows)), 0)
-    outcome.fed = int(trainer.meter.summary().get("computed", 0))
+    counted = trainer.meter.summary()
+    outcome.fed = int(counted.get("computed", 0))
+    outcome.operations = trainer.meter.cost.of(outcome.fed, int(counted.get("scored", 0)))
     return outcome
 
 
