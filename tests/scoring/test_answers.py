@@ -37,8 +37,10 @@ class Faulty(WordyEngine):
     def __init__(self) -> None:
         super().__init__("faulty", None)
         self.healed = False
+        self.rounds: list[int] = []
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Any]]:
+        self.rounds.append(len(requests))
         for index, request in reversed(list(enumerate(requests))):
             self.asked.append(request)
             text = str(request.prompt[-1]["content"])
@@ -57,6 +59,7 @@ def test_a_failure_stops_no_other_row_and_is_asked_again_next_time(tmp_path: Pat
     with ScoreJournal(tmp_path / "j", Numbers) as journal:
         answers = Asking(engine, SAMPLING, journal, told.append).answers(asks("a", "broken", "b"))
     assert [answer.fault for answer in answers] == [None, FAILED, None]
+    assert engine.rounds == [3], "a server gets all that is missing at once, to ask many things side by side"
     assert answers[1].text == "HTTP 500" and told[-1] == ScoreProgress("answers", 3, 3, 0)
     engine.healed = True
     engine.asked.clear()

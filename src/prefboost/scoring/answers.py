@@ -117,6 +117,8 @@ class Asking:
         known = {} if self.journal is None else self.journal.known
         found: dict[str, Numbers | str] = {key: known[key] for key in keys if key in known}
         stored, one_by_one = len(found), getattr(self.engine, "remote", False)
+        if one_by_one:  # a server is asked many things at once, and settles each by itself
+            plan = [[at for batch in plan for at in batch]]
         self.tell(ScoreProgress("answers", len(first), len(found), stored))
         for batch in plan:
             wanted = [first[at] for at in batch if one_by_one is False or keys[first[at]] not in found]
