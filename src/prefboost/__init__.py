@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prefboost.chat import SayGoal
     from prefboost.engines.engine import Sampling
     from prefboost.engines.local import Local
+    from prefboost.engines.openai_compatible import OpenAICompatible
     from prefboost.engines.replay import Replay
     from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
     from prefboost.preferences import (
@@ -83,6 +84,7 @@ _HOMES: dict[str, str] = {
     "LlmJudge": "prefboost.scoring.llm_judge",
     "Local": "prefboost.engines.local",
     **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
+    "OpenAICompatible": "prefboost.engines.openai_compatible",
     "Recipe": "prefboost.recipes.recipe",
     "Replay": "prefboost.engines.replay",
     **dict.fromkeys(("ImplicitReward", "Rater", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
@@ -122,6 +124,7 @@ __all__ = [
     "MarginAtLeast",
     "MarginDPO",
     "ORPO",
+    "OpenAICompatible",
     "Plain",
     "RPO",
     "Rater",

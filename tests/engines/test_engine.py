@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from prefboost.engines.engine import Engine, Request, Result, Sampling, row_seed
 from prefboost.engines.local import LocalEngine
+from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
 from prefboost.engines.replay import ReplayEngine
 
 USER = [{"role": "user", "content": "Hi", "extra": None}]
@@ -47,5 +48,8 @@ def test_impossible_sampling_is_refused(wrong: dict[str, float]) -> None:
 
 def test_every_engine_has_what_the_protocol_names() -> None:
     names = [name for name in vars(Engine) if not name.startswith("_")]
+    opened = OpenAICompatible(model="m").open()
+    assert isinstance(opened, OpenAICompatibleEngine)
+    assert [name for name in names if not hasattr(opened, name)] == []
     for built_in in (LocalEngine, ReplayEngine):
         assert [name for name in names if not hasattr(built_in, name)] == []

@@ -143,3 +143,17 @@ def test_packed_log_probs_are_those_of_padding_and_leave_generation_alone(folder
     assert packed.packs
     assert packed.logprob_of(requests, answers) == pytest.approx(padded.logprob_of(requests, answers), abs=1e-4)
     assert list(packed.generate(requests, SAMPLING)) == before
+
+
+def test_log_probs_of_choices_are_those_of_their_tokens_after_the_prompt(
+    engine: LocalEngine, requests: list[Request]
+) -> None:
+    import torch
+
+    found = dict(engine.logprobs_of(iter(requests[:4]), ["A", "B"]))
+    for index, request in enumerate(requests[:4]):
+        ids = engine.tokenizer(engine.rendered(request), add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            logps = engine.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        expected = [float(logps[engine.tokenizer(text, add_special_tokens=False)["input_ids"][0]]) for text in "AB"]
+        assert found[index] == pytest.approx(expected, abs=1e-4)

@@ -1,108 +1,150 @@
-"""The journal: nothing finished is lost, and a resumed run equals an uninterrupted one."""
+"""The store: nothing kept is lost, nothing is asked twice, whoever asks and however it ends."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.engine import Request, Result, Sampling
-from prefboost.engines.replay import Replay, ReplayEngine
-from prefboost.engines.store import Journal, generate_stored, key_of
+from prefboost.engines.budget import Budget, Spend
+from prefboost.engines.engine import Failure
+from prefboost.engines.store import Asked, Store
 from prefboost.errors import RunError
 
-USER = [{"role": "user", "content": "Hi", "extra": None}]
-RESULT = Result("Yes \ud800 é", "stop", 3, 2)
+PROCESSES = multiprocessing.get_context("spawn")
 
 
-class Counting(ReplayEngine):
-    """Batches of two, and a count of the rows that were computed."""
+def asked(number: int) -> Asked:
+    return Asked("generate", {"prompt": f"p{number} \ud800", "sample": number})
 
-    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        return [list(range(at, min(at + 2, len(requests)))) for at in range(0, len(requests), 2)]
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
-        self.computed = getattr(self, "computed", 0) + len(requests)
-        return super().generate(requests, sampling)
+ROWS = [asked(number) for number in range(8)]
+KEYS = [row.key for row in ROWS]
+ANSWER = {"text": "Yes \ud800 é", "tokens": 2}
 
 
 @pytest.fixture
-def counting(tmp_path: Path) -> Counting:
-    file = tmp_path / "recorded.jsonl"
-    file.write_text("".join(json.dumps({"prompt": "Hi", "completion": f"answer {i}"}) + "\n" for i in range(7)))
-    return Counting(Replay(path=str(file)))
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.store"
 
 
-REQUESTS = [Request(USER, sample) for sample in range(7)]
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()), st.text(), st.text())
+def test_keys_tell_apart_whatever_differs(parts: dict[str, Any], kind: str, other: str) -> None:
+    assert Asked(kind, parts).key == Asked(kind, dict(reversed(parts.items()))).key
+    assert (Asked(kind, parts).key == Asked(other, parts).key) == (kind == other)
+    assert Asked(kind, {**parts, "more": 1}).key != Asked(kind, {**parts, "more": 2}).key
 
 
-def test_completions_survive_in_the_journal(tmp_path: Path) -> None:
-    with Journal(tmp_path / "out.journal") as journal:
-        journal.add([("a", RESULT), ("b", Result("", "length", 1, 1))])
-    with Journal(tmp_path / "out.journal") as journal:
-        assert journal.known == {"a": RESULT, "b": Result("", "length", 1, 1)}
-        journal.delete()
-    assert not (tmp_path / "out.journal").exists()
+def test_answers_and_refusals_survive_and_passing_failures_are_asked_again(path: Path) -> None:
+    with Store(path) as store:
+        assert store.claim(ROWS[:3]).granted == KEYS[:3]
+        store.finish([(ROWS[0], ANSWER), (ROWS[1], Failure("no", 1, permanent=True)), (ROWS[2], Failure("500", 6))])
+        assert store.claim(ROWS[:3]).known.keys() == set(KEYS[:3]), "in one call a failure is final"
+    with Store(path) as store:
+        assert store.known(KEYS) == {KEYS[0]: ANSWER, KEYS[1]: Failure("no", 1, permanent=True)}
+        assert store.claim(ROWS[:3]).granted == [KEYS[2]]
+        store.finish([(ROWS[2], Failure("500", 6))])
+        assert list(store.rows())[-1].stored == Failure("500", 12), "attempts add up over calls"
+    with Store(path) as store:
+        store.claim(ROWS[2:3])
+        store.finish([(ROWS[2], ANSWER)])
+        assert [row.stored for row in store.rows()].count(ANSWER) == 2
 
 
-@given(st.integers(0, 200))
-def test_wherever_writing_was_cut_off_complete_lines_are_kept_and_writing_goes_on(
-    tmp_path_factory: pytest.TempPathFactory, cut: int
-) -> None:
-    path = tmp_path_factory.mktemp("cut") / "out.journal"
-    with Journal(path) as journal:
-        journal.add([("a", RESULT), ("b", RESULT)])
-    whole = path.read_bytes()
-    path.write_bytes(whole[:cut])
-    with Journal(path) as journal:
-        assert len(journal.known) == whole[:cut].count(b"\n")
-        journal.add([("c", RESULT)])
-    with Journal(path) as journal:
-        assert list(journal.known)[-1] == "c"
+def test_what_was_claimed_and_not_finished_is_free_again(path: Path) -> None:
+    with Store(path) as store:
+        store.claim(ROWS)
+        store.release(KEYS[:1])
+        with Store(path) as other:
+            assert other.claim(ROWS).granted == KEYS[:1]
+            assert other.claim(ROWS[1:]).held == KEYS[1:]
+    with Store(path) as store:
+        assert store.claim(ROWS).granted == KEYS
+        assert list(store.rows()) == []
 
 
-def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    with (
-        Journal(tmp_path / "out.journal"),
-        pytest.raises(RunError, match="another process"),
-        Journal(tmp_path / "out.journal"),
-    ):
+def test_a_batch_is_claimed_whole_or_not_at_all(path: Path) -> None:
+    with Store(path) as store, Store(path) as other:
+        other.claim(ROWS[3:4])
+        assert store.claim(ROWS, whole=True).granted == []
+        assert other.claim(ROWS[:3], whole=True).granted == KEYS[:3]
+
+
+def test_a_lease_ends_and_the_first_answer_stays(path: Path) -> None:
+    with Store(path, lease_s=0.0) as slow, Store(path) as fast:
+        slow.claim(ROWS[:1])
+        time.sleep(0.01)
+        assert fast.claim(ROWS[:1]).granted == KEYS[:1]
+        fast.finish([(ROWS[0], ANSWER)])
+        assert slow.finish([(ROWS[0], {"text": "later"})]) == {KEYS[0]: ANSWER}
+
+
+def test_a_folder_that_is_no_store_is_refused(path: Path, tmp_path: Path) -> None:
+    path.mkdir()
+    (path / "rows.sqlite").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(RunError, match="cannot be used"), Store(path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="choose a folder"), Store(tmp_path / "file"):
         pass
 
 
-def test_a_file_that_is_no_journal_is_refused_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "out.journal"
-    path.write_text('{"key": "a"}\n')
-    with pytest.raises(RunError, match=r"out.journal:1: this is not a line of a journal"), Journal(path):
+def test_a_store_of_another_version_is_refused(path: Path) -> None:
+    with Store(path):
         pass
-    with pytest.raises(RunError, match="cannot be written"), Journal(tmp_path):
+    with sqlite3.connect(path / "rows.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(RunError, match="another version"), Store(path):
         pass
 
 
-def test_keys_tell_apart_all_that_a_completion_depends_on(counting: Counting) -> None:
-    sampling = Sampling()
-    keys = {
-        key_of(counting, REQUESTS[0], sampling),
-        key_of(counting, REQUESTS[1], sampling),
-        key_of(counting, Request(USER, goal=7.0), sampling),
-        key_of(counting, REQUESTS[0], Sampling(temperature=0.5)),
-    }
-    assert len(keys) == 4
-    assert key_of(counting, Request(USER), Sampling()) in keys
+def test_the_book_is_kept_over_calls_and_never_exceeded(path: Path) -> None:
+    budget = Budget(requests=3, tokens=100, dollars=1.0)
+    with Store(path) as store:
+        assert store.book().add(Spend(2, 30, 30, 0.5), budget)
+    with Store(path) as store, Store(path) as other:
+        assert not store.book().add(Spend(2, 1, 1, 0.0), budget)
+        assert not store.book().add(Spend(1, 40, 1, 0.0), budget)
+        assert not store.book().add(Spend(1, 1, 1, 0.6), budget)
+        assert other.book().add(Spend(1, 20, 20, 0.5), budget)
+        assert store.book().total() == Spend(3, 50, 50, 1.0)
 
 
-def test_incomplete_batches_are_repeated_whole_and_complete_ones_not_at_all(counting: Counting, tmp_path: Path) -> None:
-    sampling = Sampling()
-    keys = [key_of(counting, request, sampling) for request in REQUESTS]
-    uninterrupted = dict(counting.generate(REQUESTS, sampling))
-    with Journal(tmp_path / "out.journal") as journal:
-        journal.add([(keys[index], uninterrupted[index]) for index in (0, 1, 2)])
-        counting.computed = 0
-        batches = list(generate_stored(counting, REQUESTS, sampling, journal))
-    assert counting.computed == 5
-    assert [batch.stored for batch in batches] == [True, False, False, False]
-    assert dict(pair for batch in batches for pair in batch.results) == uninterrupted
+def work(path: str, share: str, die_after: int) -> None:
+    """Claim rows one by one and write down which were granted; die in the middle of one."""
+    with Store(path) as store, Path(share).open("a") as out:
+        for number in range(60):
+            if store.claim([asked(number)]).granted:
+                if number == die_after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                out.write(f"{number}\n")
+                out.flush()
+                store.finish([(asked(number), {"number": number})])
+
+
+def test_processes_share_a_store_and_what_a_killed_one_held_is_taken_up(path: Path, tmp_path: Path) -> None:
+    shares = [str(tmp_path / f"share{at}") for at in range(3)]
+    deaths = [5, 20, -1]
+    running = [
+        PROCESSES.Process(target=work, args=(str(path), share, death))
+        for share, death in zip(shares, deaths, strict=True)
+    ]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(60)
+    work(str(path), shares[2], -1)
+    done = sorted(int(line) for share in shares if Path(share).exists() for line in Path(share).read_text().split())
+    assert done == list(range(60)), "every row once"
+    with Store(path) as store:
+        assert len(store.known([asked(number).key for number in range(60)])) == 60
+        assert [entry.name for entry in (path / "owners").iterdir()] == [store.owner]

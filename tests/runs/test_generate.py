@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,14 +16,23 @@ from typing import Any
 
 import polars as pl
 import pytest
-from pydantic import ValidationError
 
 from prefboost.chat import SayGoal
-from prefboost.engines.engine import Request, Result, Sampling
+from prefboost.engines.budget import Budget, Ledger, Price
+from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.local import Local
 from prefboost.engines.replay import Replay
-from prefboost.errors import ModelError, RunError
-from prefboost.runs.generate import Generate, Planned, Progress, generate, planned, rejects_file
+from prefboost.errors import ModelError, RunError, SettingsError
+from prefboost.runs.generate import (
+    Generate,
+    Planned,
+    Progress,
+    finished_so_far,
+    generate,
+    planned,
+    rejects_file,
+    store_of,
+)
 from prefboost.runs.prompt_files import read_prompts
 from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, PROMPTS, Table
 
@@ -30,10 +41,12 @@ class Echo:
     """Says its prompt, the goal it was asked for and the sample's number; a plain model or one that says goals."""
 
     identity = "echo"
+    remote = False
     context: int | None = 20
 
     def __init__(self, says_goals: bool = True) -> None:
         self.says_goals = says_goals
+        self.ledger = Ledger()
 
     def rendered(self, request: Request) -> str:
         return self.rendered_conversation(request.prompt) + f"<{request.goal}>"
@@ -47,7 +60,7 @@ class Echo:
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         return [list(range(at, min(at + 3, len(requests)))) for at in range(0, len(requests), 3)]
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         for index, request in reversed(list(enumerate(requests))):
             yield index, Result(f"{self.rendered(request)} {request.sample}", "stop", 1, 4)
 
@@ -196,7 +209,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     class Stops(Echo):
         calls = 0
 
-        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
             self.calls += 1
             if self.calls == 3:
                 raise KeyboardInterrupt
@@ -208,22 +221,61 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     seen: list[Progress] = []
     generate(table, settings(), out, engine=ECHO, progress=seen.append)
     assert out.read_bytes() == whole.read_bytes()
-    assert not (tmp_path / "out.jsonl.journal").exists()
-    assert seen[-1] == Progress(rows=12, done=12, stored=6, tokens=24)
+    assert (seen[-1].rows, seen[-1].done, seen[-1].stored, seen[-1].tokens) == (12, 12, 6, 24)
+    assert seen[-1].spent.requests == 6
+
+
+def test_rows_that_the_engine_cannot_complete_are_rejects_and_tried_again_in_the_next_call(tmp_path: Path) -> None:
+    class Fails(Echo):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+            for index, result in super().generate(requests, sampling):
+                refused = requests[index].prompt[-1]["content"] == "rain"
+                failed = requests[index].sample == 1 or refused
+                yield index, Failure("HTTP 500", 6, permanent=refused) if failed else result
+
+    out = tmp_path / "out.parquet"
+    table = generate(prompts("tea", "rain"), settings(goals=()), out, engine=Fails())  # type: ignore[arg-type]
+    assert table.frame["completion_id"].to_list() == ["p-tea/0"]
+    rejects = pl.read_parquet(rejects_file(out)).select("row", "id", "reason", "found").rows()
+    assert rejects == [
+        (0, "p-tea/1", "the engine gave no completion", "HTTP 500 (attempts: 6)"),
+        (1, "p-rain/0", "the engine refused the prompt", "HTTP 500 (attempts: 6)"),
+        (1, "p-rain/1", "the engine refused the prompt", "HTTP 500 (attempts: 6)"),
+    ]
+    table = generate(prompts("tea", "rain"), settings(goals=()), out, engine=ECHO)
+    assert table.frame["completion_id"].to_list() == ["p-tea/0", "p-tea/1"]
+
+
+PRICES = {"unused": Price(prompt=1e5, completion=1e6)}
+
+
+def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tmp_path: Path) -> None:
+    asked, out = prompts("a fox", "tea"), tmp_path / "out.jsonl"
+    tight = settings(budget=Budget(dollars=40.0), prices=PRICES)
+    with pytest.raises(RunError, match=r"the budget \(dollars 40.0\) allows no more: 3 requests.*3 of 8 rows are done"):
+        generate(asked, tight, out, engine=Echo())  # type: ignore[arg-type]
+    assert len(finished_so_far(asked, tight, out, engine=ECHO)) == 3
+    assert len(out.read_text().splitlines()) == 3
+    plan = planned(asked, settings(prices=PRICES), out, engine=ECHO)
+    assert (plan.rows, plan.stored, plan.prompt_tokens) == (5, 3, 6)
+    assert plan.most_dollars == pytest.approx(0.1 * 6 + 1.0 * 50)
+    assert len(generate(asked, settings(budget=Budget(dollars=90.0), prices=PRICES), out, engine=Echo())) == 8  # type: ignore[arg-type]
+
+
+def test_a_budget_in_dollars_needs_a_price_and_partial_output_a_store(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the price table has no 'unused'"):
+        generate(prompts("tea"), settings(budget=Budget(dollars=1.0)), engine=ECHO)
+    with pytest.raises(RunError, match="there is no store"):
+        finished_so_far(prompts("tea"), settings(), tmp_path / "out.jsonl", engine=ECHO)
 
 
 def test_an_engine_that_leaves_rows_out_is_an_error() -> None:
     class Forgets(Echo):
-        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
             yield from list(super().generate(requests, sampling))[1:]
 
     with pytest.raises(RunError, match="gave 3 of 4 completions"):
         generate(prompts("tea"), settings(), engine=Forgets())  # type: ignore[arg-type]
-
-
-def test_a_goal_that_stands_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="a goal stands twice"):
-        settings(goals=(1, 1))
 
 
 def test_settings_survive_their_own_dump() -> None:
@@ -246,19 +298,26 @@ def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: 
         return [*start, "-o", str(tmp_path / out), "--quiet", *options]
 
     subprocess.run(command("whole.parquet"), check=True, capture_output=True, timeout=300)
-    journal = tmp_path / "out.parquet.journal"
     running = subprocess.Popen(command("out.parquet"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(3000):
-        if journal.exists() and journal.read_bytes().count(b"\n") >= 16:
+        if finished_rows(tmp_path / "out.parquet") >= 16:
             break
         time.sleep(0.02)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
-    left = journal.read_bytes().count(b"\n")
-    assert 16 <= left < 320
+    assert 16 <= finished_rows(tmp_path / "out.parquet") < 320
     assert not (tmp_path / "out.parquet").exists()
-    with journal.open("ab") as stream:
-        stream.write(b'{"key": "half a li')
     subprocess.run(command("out.parquet"), check=True, capture_output=True, timeout=300)
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert not journal.exists()
+
+
+def finished_rows(out: Path) -> int:
+    """Rows that a process which may be running has finished."""
+    file = store_of(out) / "rows.sqlite"
+    if not file.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM rows WHERE state = 'done'").fetchone()[0])
+    except sqlite3.OperationalError:  # the tables are not there yet
+        return 0

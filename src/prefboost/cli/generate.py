@@ -19,7 +19,9 @@ __all__ = ["generate_command", "settings_from"]
 
 
 def generate_command(
-    model: Annotated[str, typer.Argument(help="A folder, a hub id, package:NAME, or replay:FILE.jsonl.")],
+    model: Annotated[
+        str, typer.Argument(help="A folder, a hub id, package:NAME, openai:NAME (on a server), or replay:FILE.jsonl.")
+    ],
     prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt a line.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, e.g. goals=[1,4,7,10] n=4 temperature=0.8 max_tokens=256")
@@ -29,14 +31,18 @@ def generate_command(
         "completions.parquet"
     ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how much there is to do, generate nothing.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write what is finished so far, generate nothing; works during a run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Complete prompts, for several goals.
 
-    The same command after an interruption goes on where it stopped; what is finished lies in OUT.journal until then.
+    Every completion is kept in OUT.store as it finishes: the same command after an interruption goes on where it
+    stopped, after a change it asks only for what changed, and a second process shares the work.
     """
-    from prefboost.runs.generate import generate, planned
+    from prefboost.runs.generate import finished_so_far, generate, planned
     from prefboost.runs.prompt_files import read_prompts
     from prefboost.sources.file_types import file_type_of
 
@@ -44,7 +50,10 @@ def generate_command(
     file_type_of(out)
     table = read_prompts(prompts)
     if dry_run:
-        _print_planned(planned(table, settings), as_json)
+        _print_planned(planned(table, settings, out), as_json)
+        return
+    if partial:
+        _print_completed(finished_so_far(table, settings, out), out, as_json)
         return
     with _progress(hidden=quiet) as show:
         completed = generate(table, settings, out, progress=show)
@@ -109,8 +118,12 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
             elapsed = bar.tasks[task].elapsed or 0.0
             fresh = progress.done - progress.stored
             rates = f"{fresh / elapsed:.1f} rows/s {progress.tokens / elapsed:.0f} tokens/s" if elapsed > 0 else ""
+            if progress.spent.dollars:
+                rates += f" ${progress.spent.dollars:.4f}"
+            if progress.failed:
+                rates += f" {progress.failed} failed"
             if progress.stored:
-                rates += f" ({progress.stored} rows of an earlier call)"
+                rates += f" ({progress.stored} rows were in the store)"
             if progress.done == progress.stored:
                 bar.reset(task, total=progress.rows, completed=progress.done, rates=rates if fresh else "")
             else:
@@ -126,7 +139,12 @@ def _print_planned(plan: Planned, as_json: bool) -> None:
         print(json.dumps(asdict(plan), indent=2))
         return
     print(f"{plan.rows:,} completions of {plan.prompts:,} prompts")
-    print(f"{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
+    if plan.stored:
+        print(f"{plan.stored:,} more are in the store already")
+    about = "about " if plan.estimated else ""
+    print(f"{about}{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
+    if plan.most_dollars is not None:
+        print(f"{about}${plan.most_dollars:,.2f} at most")
     _print_rejected(plan.rejected)
 
 

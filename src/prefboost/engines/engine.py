@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from prefboost.engines.budget import Ledger
 from prefboost.settings import Settings
 
-__all__ = ["Engine", "FinishReason", "Messages", "Request", "Result", "Sampling", "row_seed"]
+__all__ = ["Engine", "Failure", "FinishReason", "Messages", "Outcome", "Request", "Result", "Sampling", "row_seed"]
 
 Messages = Sequence[Mapping[str, Any]]
 FinishReason = Literal["stop", "length"]
@@ -72,13 +73,34 @@ class Result:
         return [{"role": "assistant", "content": self.text, "extra": None}]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A row that could not be had; it stops no other.
+
+    Args:
+        reason: what happened last, without secrets.
+        attempts: calls made for it.
+        permanent: asking again is useless: the server understood and refused.
+    """
+
+    reason: str
+    attempts: int
+    permanent: bool = False
+
+
+Outcome = Result | Failure
+
+
 class Engine(Protocol):
     """Completes prompts.
 
     A row's completion depends on the engine's ``identity``, the rendered prompt, the sampling and the sample's number.
     Where arithmetic differs in its last bits between batches, so may a row: that is why batches are planned from all
-    requests at once, and an interrupted run repeats whole batches (`prefboost.engines.store`).
+    requests at once, and an interrupted run repeats whole batches (`prefboost.engines.stored`).
     """
+
+    ledger: Ledger
+    """What calls have cost, and the budget that they keep to; set it before generating."""
 
     @property
     def identity(self) -> str:
@@ -91,6 +113,14 @@ class Engine(Protocol):
     @property
     def context(self) -> int | None:
         """Most tokens, of prompt and completion, that the model can see; None: not known."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether a server completes the rows, each by itself.
+
+        Then `generate` takes requests as it gets to them, settles each call with the ledger, and counts of prompt
+        tokens before a call are estimates. Else rows of a planned batch are completed and stored together.
+        """
 
     def rendered(self, request: Request) -> str:
         """The prompt as the model sees it.
@@ -108,11 +138,29 @@ class Engine(Protocol):
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Indices of requests that are completed together. A planned batch, planned again, is one batch."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
-        """Complete every request, in the order of the plan.
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+        """Complete every request: in the order of the plan, or, where the engine is remote, as they finish.
 
         Yields:
-            the request's index, and its completion.
+            the request's index, and its completion or why there is none. A remote engine whose budget does not allow
+            another call ends early, and its ledger says so.
+        """
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
+        """Log-prob of each choice as what the assistant says first (for judges and raters).
+
+        Args:
+            requests: prompts; sampling plays no part.
+            choices: short texts that begin with different tokens, e.g. A and B, or 1 to 9.
+
+        Yields:
+            the request's index, and a log-prob (nats) for each choice; -inf for a choice that is not among the likely
+            tokens a server names. Temperature 1, nucleus 1.
+
+        Raises:
+            ModelError: the engine gives none.
         """
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from prefboost.engines.engine import Engine
 from prefboost.engines.local import Local
+from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.replay import Replay
 from prefboost.settings import Settings
 
@@ -19,12 +20,22 @@ class EngineSettings(Protocol):
         """The engine; expensive things are loaded when they are first needed."""
 
 
-ENGINES: dict[str, type[Settings]] = {"local": Local, "replay": Replay}
+ENGINES: dict[str, type[Settings]] = {"local": Local, "openai_compatible": OpenAICompatible, "replay": Replay}
 """Built-in engines, kind -> settings."""
 
 
+_PREFIXES = {"replay": ("replay", "path"), "openai": ("openai_compatible", "model")}
+"""How MODEL on the command line may begin: kind, and the setting that holds the rest."""
+
+
 def engine_settings_of(model: str) -> dict[str, str]:
-    """What MODEL on the command line means: ``replay:FILE`` is a recording, everything else a local model."""
-    if model.startswith("replay:"):
-        return {"kind": "replay", "path": model.removeprefix("replay:")}
+    """What MODEL on the command line means.
+
+    ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), everything else
+    a local model.
+    """
+    prefix, colon, rest = model.partition(":")
+    if colon and prefix in _PREFIXES:
+        kind, name = _PREFIXES[prefix]
+        return {"kind": kind, name: rest}
     return {"kind": "local", "model": model}

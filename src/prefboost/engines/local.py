@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from prefboost.chat import to_record
+from prefboost.engines.budget import Ledger
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
 from prefboost.engines.streams import logps_of_groups
@@ -56,8 +57,11 @@ class LocalEngine:
         ModelError: there is no such model, or its tokenizer has no chat template.
     """
 
+    remote = False
+
     def __init__(self, settings: Local) -> None:
         self.settings = settings
+        self.ledger = Ledger()
         self.tokenizer = load_tokenizer(
             settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
         )
@@ -111,8 +115,9 @@ class LocalEngine:
         """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
         return self._batches(self.prompt_tokens(requests), sampling)
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
         """Complete every request, in the order of the plan."""
+        requests = list(requests)
         texts = [self.rendered(request) for request in requests]
         prompts = self._encoded(texts)
         for batch in self._batches([len(ids) for ids in prompts], sampling):
@@ -145,18 +150,11 @@ class LocalEngine:
         """
         prompts, answers, groups = [], [], []
         for request, completion in zip(requests, completions, strict=True):
-            head = self.rendered(request)
-            whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
-            if not whole.startswith(head):
-                raise ModelError(
-                    "the chat template renders a prompt differently when a completion follows",
-                    remedy="use a checkpoint whose generation prompt begins every assistant turn",
-                )
+            head, answer = self.rendered_turn(request, completion)
             prompts.append(self._encoded([head])[0])
-            answers.append(self._answer_ids(whole[len(head) :]))
+            answers.append(self._answer_ids(answer))
             groups.append(head)
-        pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
-        return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
+        return self._logps(prompts, answers, groups)
 
     @cached_property
     def packs(self) -> bool:
@@ -165,12 +163,44 @@ class LocalEngine:
 
         return support_of(self.model).ok
 
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
+        texts = [self.rendered(request) for request in requests]
+        prompts = [ids for ids in self._encoded(texts) for _ in choices]
+        heads = [text for text in texts for _ in choices]
+        found = self._logps(prompts, self._encoded(choices) * len(texts), heads)
+        for index in range(len(texts)):
+            yield index, tuple(found[index * len(choices) : (index + 1) * len(choices)])
+
+    def rendered_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+        """The prompt as the model sees it, and what the chat template makes of the completion after it.
+
+        Raises:
+            ModelError: the template renders a prompt differently when a completion follows.
+        """
+        head = self.rendered(request)
+        whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
+        if not whole.startswith(head):
+            raise ModelError(
+                "the chat template renders a prompt differently when a completion follows",
+                remedy="use a checkpoint whose generation prompt begins every assistant turn",
+            )
+        return head, whole[len(head) :]
+
     @cached_property
     def ends(self) -> frozenset[int]:
         """Tokens that end a turn."""
         named = self.model.generation_config.eos_token_id
         several = named if isinstance(named, list) else [named]
         return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
+
+    def _logps(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], groups: Sequence[str]
+    ) -> list[float]:
+        pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
+        return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
 
     def _written(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[Result]:
         draws = np.stack([draws_for(seed, sampling.max_tokens) for seed in seeds])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from prefboost.chat import to_record
+from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import FinishReason, Messages, Request, Result, Sampling
 from prefboost.errors import ModelError, Place, UnreadableFile
 from prefboost.settings import Settings
@@ -43,10 +44,12 @@ class ReplayEngine:
     """
 
     says_goals = True
+    remote = False
     context = None
 
     def __init__(self, settings: Replay) -> None:
         self.path = settings.path
+        self.ledger = Ledger()
         self._recorded: dict[str, list[Result]] = {}
         try:
             lines = Path(settings.path).read_bytes().splitlines()
@@ -83,7 +86,7 @@ class ReplayEngine:
         """One batch."""
         return [list(range(len(requests)))] if requests else []
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
         """The recorded completions, in the order of the requests.
 
         Raises:
@@ -107,6 +110,16 @@ class ReplayEngine:
             ModelError: always.
         """
         raise ModelError("recorded completions have no log-probs", remedy="use a local engine")
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Refused.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(f"recorded completions have no log-probs of {choices!r}", remedy="use a local engine")
 
     def _parsed(self, line: bytes, number: int) -> tuple[str, Result]:
         try:

@@ -4,43 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
 
 import polars as pl
-from pydantic import Field, field_validator
 
-from prefboost.chat import SayGoal, format_number
-from prefboost.engines.asking import Ask, asker
-from prefboost.engines.engine import Engine, Request, Result, Sampling
-from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.engines.store import Finished, Journal, generate_stored
-from prefboost.errors import DataError, ModelError, PrefboostError, RunError
-from prefboost.settings import Settings, choice
+from prefboost.engines.budget import Ledger, Spend, price_of
+from prefboost.engines.engine import Engine, Failure, Outcome, Result
+from prefboost.engines.store import Store
+from prefboost.engines.stored import Finished, asked_for, generate_stored, generated
+from prefboost.errors import RunError
+from prefboost.runs.generate_rows import Row, askable, prepared, rows_of
+from prefboost.runs.generate_settings import Generate
+from prefboost.runs.generate_table import completions_table
 from prefboost.sources.write import write
-from prefboost.tables import COMPLETIONS, PROMPTS, REJECTS, Step, Table, reject_where
+from prefboost.tables import Table
 
-__all__ = ["Generate", "Planned", "Progress", "generate", "planned", "rejects_file", "write_rejects"]
-
-
-class Generate(Settings):
-    """Which completions are generated, by what."""
-
-    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")
-    sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
-    n: int = Field(1, ge=1, description="Completions a prompt and goal.")
-    goals: tuple[float, ...] = Field((), description="Scores to ask for; none: the model's default, nothing is passed.")
-    condition: SayGoal = Field(
-        SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
-    )
-
-    @field_validator("goals")
-    @classmethod
-    def _no_goal_twice(cls, goals: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(goals)) < len(goals):
-            raise ValueError(f"a goal stands twice in {list(goals)}; ask for more completions with n")
-        return goals
+__all__ = ["Generate", "Planned", "Progress", "finished_so_far", "generate", "planned", "rejects_file", "store_of", "write_rejects"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +33,9 @@ class Planned:
         prompt_tokens: tokens of all their prompts.
         most_tokens: tokens that they have if none ends before ``max_tokens``.
         rejected: prompts set aside by whichever step, by reason.
+        stored: completions that an earlier call has left in the store; all else here counts the others.
+        most_dollars: what the others cost at most; None: the price table does not name the model.
+        estimated: the tokens of prompts are estimates, since no tokenizer is at hand.
     """
 
     prompts: int
@@ -60,45 +43,74 @@ class Planned:
     prompt_tokens: int
     most_tokens: int
     rejected: dict[str, int]
+    stored: int = 0
+    most_dollars: float | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. ``stored`` of the ``done`` rows are from an earlier, interrupted call; ``tokens`` are new."""
+    """How far a run is.
+
+    Args:
+        rows: completions that are wanted.
+        done: those that there are, and those that failed.
+        stored: of them, those of an earlier call or another process.
+        tokens: of new completions.
+        failed: rows that the engine could not complete.
+        spent: by this call.
+    """
 
     rows: int
     done: int = 0
     stored: int = 0
     tokens: int = 0
+    failed: int = 0
+    spent: Spend = field(default_factory=Spend)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One completion that is wanted: where its prompt stands in the frame, and what is asked for."""
-
-    prompt: int
-    goal: float | None
-    request: Request
-
-
-def planned(prompts: Table, settings: Generate, *, engine: Engine | None = None) -> Planned:
-    """What `generate` would do; loads a tokenizer, but no model.
+def planned(
+    prompts: Table, settings: Generate, out: str | Path | None = None, *, engine: Engine | None = None
+) -> Planned:
+    """What `generate` would do; loads a tokenizer, but no model unless there is a store to look into.
 
     Args:
         prompts: any table with prompts.
         settings: what is to be generated.
+        out: the file that would be written.
         engine: an engine that is already open.
+
+    Raises:
+        SettingsError: the budget is in dollars, and the price table does not name the model.
     """
+    price = price_of(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
-    frame, rejects = _askable(prompts, settings, engine)
-    lengths = engine.prompt_tokens([row.request for row in _rows(frame, settings, engine)])
+    frame, rejects = askable(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
+    left = rows
+    if out is not None and store_of(out).exists():
+        with Store(store_of(out)) as store:
+            keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
+            known = store.known(keys)
+        left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
+    read = sum(engine.prompt_tokens([row.request for row in left]))
+    most = len(left) * settings.sampling.max_tokens
     return Planned(
         prompts=frame.height,
-        rows=len(lengths),
-        prompt_tokens=sum(lengths),
-        most_tokens=len(lengths) * settings.sampling.max_tokens,
+        rows=len(left),
+        prompt_tokens=read,
+        most_tokens=most,
         rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
+        stored=len(rows) - len(left),
+        most_dollars=None if price is None else price.dollars(read, most),
+        estimated=engine.remote,
     )
+
+
+def store_of(out: str | Path) -> Path:
+    """The folder beside an output in which every completion is kept as it finishes."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.store")
 
 
 def rejects_file(out: str | Path) -> Path:
@@ -120,8 +132,9 @@ def generate(
     Args:
         prompts: Prompts, or any table with prompts, of which each is completed once.
         settings: engine, sampling, number of completions and goals.
-        out: ``.parquet`` or ``.jsonl`` file to write. While it is being made, ``OUT.journal`` holds what is finished:
-            the same call after an interruption goes on from there, and its rows equal an uninterrupted run's. What was
+        out: ``.parquet`` or ``.jsonl`` file to write. Every completion is kept in the folder ``OUT.store`` as it
+            finishes: the same call after an interruption goes on from there, and its rows equal an uninterrupted
+            run's; after a change it asks only for rows that changed; a second process shares the work. What was
             set aside, in reading the prompts or here, stands in `rejects_file`, which is absent where nothing was.
         engine: an engine that is already open, instead of ``settings.engine``.
         progress: called after every batch.
@@ -129,89 +142,99 @@ def generate(
     Returns:
         Completions in the order of the prompts, goals and samples, with ``goal``, ``model``, ``finish_reason`` and
         ``tokens``; their prompts are those that were given, without the goal. Prompts that the chat template
-        refuses, that cannot say a goal, are too long for the model or stand twice are rejects.
+        refuses, that cannot say a goal, are too long for the model or stand twice are rejects, and so are rows
+        that the engine could not complete.
 
     Raises:
-        ModelError: the model cannot be loaded, or its chat template has no place for goals.
-        RunError: another process is writing the same output.
+        ModelError: the model cannot be loaded or reached, or its chat template has no place for goals.
+        RunError: the budget is spent before all is done; what is done stays in the store.
+        SettingsError: the budget is in dollars, and the price table does not name the model.
     """
+    price = price_of(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
-    frame, rejects = _askable(prompts, settings, engine)
-    frame, too_long = _fitting(frame, prompts.path, settings, engine)
-    rejects = pl.concat([rejects, too_long])
-    rows = _rows(frame, settings, engine)
+    frame, rejects = prepared(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
     requests = [row.request for row in rows]
     if out is None:
-        one_by_one = (Finished([pair], stored=False) for pair in engine.generate(requests, settings.sampling))
-        results = _collected(len(rows), one_by_one, progress)
-        return _table(prompts, frame, rejects, settings, list(zip(rows, results, strict=True)))
-    target = Path(out)
-    with Journal(target.with_name(f"{target.name}.journal")) as journal:
-        results = _collected(len(rows), generate_stored(engine, requests, settings.sampling, journal), progress)
-        table = write(_table(prompts, frame, rejects, settings, list(zip(rows, results, strict=True))), target)
-        write_rejects(table.rejects, rejects_file(target))
-        journal.delete()
-    return table
+        engine.ledger = Ledger(settings.budget, price)
+        one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
+        results = _collected(rows, one_by_one, engine, progress)
+        return completions_table(prompts, frame, rejects, settings, results)
+    with Store(store_of(out)) as store:
+        engine.ledger = Ledger(settings.budget, price, store.book())
+        results = _collected(rows, generate_stored(engine, requests, settings.sampling, store), engine, progress)
+        if len(results) < len(rows):
+            raise _unfinished(len(results), len(rows), engine, store)
+        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), store)
 
 
-def _collected(rows: int, batches: Iterable[Finished], progress: Callable[[Progress], None]) -> list[Result]:
-    """The completions in the order of the requests."""
-    results: dict[int, Result] = {}
-    stored = tokens = 0
-    progress(Progress(rows))
+def finished_so_far(prompts: Table, settings: Generate, out: str | Path, *, engine: Engine | None = None) -> Table:
+    """Write what `generate` has finished, as it would write it; asks for nothing, also while another process generates.
+
+    Args:
+        prompts: see `generate`.
+        settings: the same as there.
+        out: the file to write, beside which the store is.
+        engine: an engine that is already open.
+
+    Raises:
+        RunError: there is no store.
+    """
+    if not store_of(out).exists():
+        raise RunError(f"there is no store {store_of(out)}", remedy="begin with the same command without --partial")
+    engine = engine or settings.engine.open()
+    frame, rejects = prepared(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
+    with Store(store_of(out)) as store:
+        keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
+        known = store.known(keys)
+        results = [
+            (row, found if isinstance(found, Failure) else Result(**found))
+            for row, key in zip(rows, keys, strict=True)
+            if (found := known.get(key)) is not None
+        ]
+        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), store)
+
+
+def _collected(
+    rows: Sequence[Row],
+    batches: Iterable[Finished[Result]],
+    engine: Engine,
+    progress: Callable[[Progress], None],
+) -> list[tuple[Row, Outcome]]:
+    """What became of the rows, in their order; those that the budget did not allow are absent."""
+    results: dict[int, Outcome] = {}
+    stored = tokens = failed = 0
+    progress(Progress(len(rows)))
     for batch in batches:
         results.update(batch.results)
         stored += len(batch.results) if batch.stored else 0
-        tokens += 0 if batch.stored else sum(result.tokens for _, result in batch.results)
-        progress(Progress(rows, len(results), stored, tokens))
-    if len(results) != rows:
-        raise RunError(f"the engine gave {len(results)} of {rows} completions", remedy="run the same command again")
-    return [results[index] for index in range(rows)]
+        completed = [result for _, result in batch.results if isinstance(result, Result)]
+        tokens += 0 if batch.stored else sum(result.tokens for result in completed)
+        failed += len(batch.results) - len(completed)
+        progress(Progress(len(rows), len(results), stored, tokens, failed, engine.ledger.spent))
+    if len(results) < len(rows) and not engine.ledger.exhausted:
+        raise RunError(
+            f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"
+        )
+    return [(row, results[index]) for index, row in enumerate(rows) if index in results]
 
 
-def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts once each, and repeated ones; tables of completions repeat prompts by their nature."""
-    kept = [
-        name for name in ("row", "prompt_id", "prompt", "rules", "source", "split") if name in prompts.frame.columns
-    ]
-    frame = prompts.frame.select(kept)
-    again = ~pl.col("prompt_id").is_first_distinct()
-    if prompts.spec.name != PROMPTS.name:
-        return frame.filter(~again), pl.DataFrame(schema=REJECTS)
-    return reject_where(frame, again, stage="generate", reason="the prompt stands further up too", path=prompts.path)
+def _unfinished(done: int, rows: int, engine: Engine, store: Store) -> RunError:
+    total = store.book().total()
+    budget = ", ".join(f"{name} {limit:,}" for name, limit in engine.ledger.budget if limit is not None)
+    spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
+    return RunError(
+        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done",
+        remedy="raise the budget and run the same command again, or write what is done with --partial",
+    )
 
 
-def _askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts that can be asked, once each, and the others: one odd prompt stops nobody else's completion."""
-    frame, rejects = _usable(prompts)
-    ask = asker(engine, settings.condition)
-    found = [_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
-    refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
-    frame = frame.hstack(refusals)
-    for reason in _REFUSALS.values():
-        frame, more = reject_where(
-            frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
-            found=pl.col("_found"),
-        )  # fmt: skip
-        rejects = pl.concat([rejects, more])
-    return frame.drop("_reason", "_found"), rejects
-
-
-_REFUSALS: dict[type[PrefboostError], str] = {
-    ModelError: "the chat template refuses the prompt",
-    DataError: "the goal cannot be said in the prompt",
-}
-"""What is raised over a single prompt, and the reason it is set aside for."""
-
-
-def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
-    """Why a prompt cannot be asked, and what was found; two None where it can."""
-    try:
-        for goal in goals or (None,):
-            engine.rendered(ask(prompt, goal, 0))
-    except tuple(_REFUSALS) as error:
-        return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.found
-    return None, None
+def _written(table: Table, target: Path, store: Store) -> Table:
+    with store.alone():
+        written = write(table, target)
+        write_rejects(written.rejects, rejects_file(target))
+    return written
 
 
 def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
@@ -222,77 +245,3 @@ def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
     waiting = path.with_name(f".{path.name}.partial")
     rejects.write_parquet(waiting)
     waiting.replace(path)
-
-
-def _fitting(
-    frame: pl.DataFrame, path: str | None, settings: Generate, engine: Engine
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts that leave room for a completion with every goal, and the others."""
-    if engine.context is None or frame.is_empty():
-        return frame, pl.DataFrame(schema=REJECTS)
-    rows = _rows(frame, settings, engine, samples=1)
-    lengths = engine.prompt_tokens([row.request for row in rows])
-    longest = [0] * frame.height
-    for row, length in zip(rows, lengths, strict=True):
-        longest[row.prompt] = max(longest[row.prompt], length)
-    room = engine.context - settings.sampling.max_tokens
-    kept, rejects = reject_where(
-        frame.with_columns(_tokens=pl.Series(longest, dtype=pl.Int64)),
-        pl.col("_tokens") > room,
-        stage="generate",
-        reason="the prompt and max_tokens exceed the model's context",
-        path=path,
-        found=pl.format("{} tokens", "_tokens"),
-    )
-    return kept.drop("_tokens"), rejects
-
-
-def _rows(frame: pl.DataFrame, settings: Generate, engine: Engine, samples: int | None = None) -> list[_Row]:
-    ask = asker(engine, settings.condition)
-    goals: Sequence[float | None] = settings.goals or (None,)
-    return [
-        _Row(at, goal, ask(prompt, goal, sample))
-        for at, prompt in enumerate(frame["prompt"].to_list())
-        for goal in goals
-        for sample in range(samples or settings.n)
-    ]
-
-
-def _table(
-    prompts: Table,
-    frame: pl.DataFrame,
-    rejects: pl.DataFrame,
-    settings: Generate,
-    completed: Sequence[tuple[_Row, Result]],
-) -> Table:
-    ids = frame["prompt_id"].to_list()
-    new: dict[str, list[Any]] = {
-        "completion_id": [_completion_id(ids[row.prompt], row) for row, _ in completed],
-        "completion": [result.completion for _, result in completed],
-        "goal": [row.goal for row, _ in completed],
-        "finish_reason": [result.finish_reason for _, result in completed],
-        "tokens": [result.tokens for _, result in completed],
-    }
-    types = {column.name: column.dtype for column in COMPLETIONS.columns}
-    columns = [pl.Series(name, values, dtype=types[name]) for name, values in new.items()]
-    model = getattr(settings.engine, "model", None) or getattr(settings.engine, "path", None)
-    repeated = frame[[row.prompt for row, _ in completed]]
-    made = repeated.with_columns(*columns, pl.lit(model, dtype=pl.String).alias("model"))
-    step = Step(
-        "generate",
-        settings.model_dump(mode="json"),
-        rows_in=len(prompts),
-        rows_out=made.height,
-        rejected=dict(Counter(rejects["reason"].to_list())),
-        notes={
-            "prompts": frame.height,
-            "cut at max_tokens": sum(result.finish_reason == "length" for _, result in completed),
-            "tokens": sum(result.tokens for _, result in completed),
-        },
-    )
-    return prompts.then(COMPLETIONS, made, step, rejects=rejects, scales={})
-
-
-def _completion_id(prompt_id: str, row: _Row) -> str:
-    goal = [] if row.goal is None else [f"goal {format_number(row.goal, 6)}"]
-    return "/".join([prompt_id, *goal, str(row.request.sample)])

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from prefboost.engines.store import Lines
+from prefboost.engines.lines import Lines
 
 __all__ = ["Numbers", "ScoreJournal", "ScoreProgress", "Tell", "filled", "key_of_ids"]
 

@@ -1,0 +1,154 @@
+"""What calls cost, and a budget that is never exceeded: the most a call can cost is set aside before it is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field
+
+from prefboost.errors import SettingsError
+from prefboost.settings import Settings
+
+__all__ = ["Book", "Budget", "Ledger", "Price", "Spend", "Tally", "price_of"]
+
+
+class Budget(Settings):
+    """The most that may be spent; what is not named is not limited."""
+
+    requests: int | None = Field(None, ge=0, description="Most calls, failed ones included.")
+    tokens: int | None = Field(None, ge=0, description="Most tokens, of prompts and completions.")
+    dollars: float | None = Field(None, ge=0.0, description="Most dollars, by the price table.")
+
+    def allows(self, total: Spend) -> bool:
+        """Whether a total is within the budget."""
+        limits = (
+            (self.requests, total.requests),
+            (self.tokens, total.prompt_tokens + total.tokens),
+            (self.dollars, total.dollars),
+        )
+        return all(limit is None or spent <= limit for limit, spent in limits)
+
+
+class Price(Settings):
+    """What a model's tokens cost."""
+
+    prompt: float = Field(ge=0.0, description="Dollars for a million tokens read.")
+    completion: float = Field(ge=0.0, description="Dollars for a million tokens written.")
+
+    def dollars(self, prompt_tokens: int, tokens: int) -> float:
+        """The cost of tokens read and written."""
+        return (self.prompt * prompt_tokens + self.completion * tokens) / 1e6
+
+
+@dataclass(frozen=True)
+class Spend:
+    """Calls, tokens read, tokens written, dollars."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    tokens: int = 0
+    dollars: float = 0.0
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.tokens + other.tokens,
+            self.dollars + other.dollars,
+        )
+
+    def __neg__(self) -> Spend:
+        return Spend(-self.requests, -self.prompt_tokens, -self.tokens, -self.dollars)
+
+    def __sub__(self, other: Spend) -> Spend:
+        return self + -other
+
+
+class Book(Protocol):
+    """Where a total is kept."""
+
+    def add(self, amount: Spend, budget: Budget) -> bool:
+        """Check and add an amount in one; False, and nothing is added, where the total would exceed the budget."""
+
+    def total(self) -> Spend:
+        """All that was added."""
+
+
+class Tally:
+    """A book in memory."""
+
+    def __init__(self) -> None:
+        self._total = Spend()
+        self._lock = threading.Lock()
+
+    def add(self, amount: Spend, budget: Budget) -> bool:
+        """See `Book`."""
+        with self._lock:
+            after = self._total + amount
+            if not budget.allows(after):
+                return False
+            self._total = after
+            return True
+
+    def total(self) -> Spend:
+        """See `Book`."""
+        return self._total
+
+
+class Ledger:
+    """Counts calls and holds them to a budget.
+
+    Args:
+        budget: the most that may be spent in the book, by whoever writes in it.
+        price: of the model; None: dollars are not counted.
+        book: where the total is kept; a store's book is shared by all its processes and remembers earlier calls.
+    """
+
+    def __init__(self, budget: Budget | None = None, price: Price | None = None, book: Book | None = None) -> None:
+        self.budget = budget if budget is not None else Budget()
+        self.price = price
+        self.book: Book = book if book is not None else Tally()
+        self.spent = Spend()
+        self.in_flight = 0
+        self.exhausted = False
+        self._lock = threading.Lock()
+
+    def cost(self, prompt_tokens: int, tokens: int, requests: int = 1) -> Spend:
+        """What calls with these tokens cost."""
+        dollars = self.price.dollars(prompt_tokens, tokens) if self.price is not None else 0.0
+        return Spend(requests, prompt_tokens, tokens, dollars)
+
+    def reserve(self, most: Spend) -> bool:
+        """Set the most that a call can cost aside; False where the budget does not allow it."""
+        if not self.book.add(most, self.budget):
+            return False
+        with self._lock:
+            self.spent += most
+            self.in_flight += 1
+        return True
+
+    def settle(self, most: Spend, actual: Spend) -> None:
+        """Put what a call has cost in the place of what was set aside for it."""
+        self.book.add(actual - most, Budget())
+        with self._lock:
+            self.spent += actual - most
+            self.in_flight -= 1
+
+
+def price_of(model: str, prices: Mapping[str, Price], budget: Budget) -> Price | None:
+    """The price of a model in a price table.
+
+    Raises:
+        SettingsError: a budget in dollars, and no price.
+    """
+    found = prices.get(model)
+    if found is None and budget.dollars is not None:
+        named = ", ".join(prices) or "empty"
+        raise SettingsError(
+            f"the budget is in dollars and the price table has no {model!r} (it is {named})",
+            remedy=f"set prices to {{{model!r}: {{prompt: DOLLARS, completion: DOLLARS}}}}, for a million tokens each",
+        )
+    return found

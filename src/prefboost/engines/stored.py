@@ -1,0 +1,272 @@
+"""Asking engines through a store: what it holds is not asked again, and every answer is kept as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from prefboost.engines.budget import Budget
+from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
+from prefboost.engines.store import Asked, Store, Stored
+
+__all__ = ["Finished", "Logprobs", "asked_for", "export_rows", "generate_stored", "generated", "logprobs_stored"]
+
+T = TypeVar("T")
+Logprobs = tuple[float, ...]
+
+_CLAIMED_AT_ONCE = 16
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Finished(Generic[T]):
+    """Rows that are done: (index of the request, answer or failure), and whether another call had done them."""
+
+    results: list[tuple[int, T | Failure]]
+    stored: bool
+
+
+def asked_for(engine: Engine, request: Request, sampling: Sampling) -> Asked:
+    """A completion in the store: model, rendered prompt, sampling, sample's number and schema."""
+    schema = {} if request.json_schema is None else {"json_schema": request.json_schema}
+    return Asked(
+        "generate",
+        {
+            "engine": engine.identity,
+            "prompt": engine.rendered(request),
+            "sampling": sampling.model_dump(),
+            "sample": request.sample,
+            **schema,
+        },
+    )
+
+
+def generate_stored(
+    engine: Engine, requests: Sequence[Request], sampling: Sampling, store: Store
+) -> Iterator[Finished[Result]]:
+    """Complete every request, taking from the store what it holds.
+
+    Args:
+        engine: completes what is missing. Where it is remote, rows are stored one by one; else a batch, planned from
+            all requests, is stored as a whole, so that an interrupted run repeats whole batches and its rows equal an
+            uninterrupted run's to the last bit.
+        requests: all of them; requests that are the same in everything are asked once.
+        sampling: for all requests.
+        store: open.
+
+    Yields:
+        rows as they finish. Those that the budget did not allow are missing in the end.
+    """
+    rows = _Rows([asked_for(engine, request, sampling) for request in requests], store, _result_of)
+    found = rows.known()
+    if found.results:
+        yield found
+    if engine.remote:
+        yield from _one_by_one(engine, rows, lambda wanted: engine.generate((requests[i] for i in wanted), sampling))
+        return
+    chosen = rows.unique()
+    plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
+    yield from _in_batches(
+        engine, rows, plan, lambda wanted: generated(engine, [requests[i] for i in wanted], sampling)
+    )
+
+
+def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+    """What an engine generates within its ledger's budget: nothing of a batch of which the budget allows a part alone.
+
+    A remote engine settles every call by itself; for others all requests count as one batch.
+    """
+    if engine.remote:
+        yield from engine.generate(requests, sampling)
+        return
+    ledger = engine.ledger
+    limited = ledger.budget != Budget()
+    read = sum(engine.prompt_tokens(requests)) if limited else 0
+    most = ledger.cost(read, len(requests) * sampling.max_tokens if limited else 0, requests=len(requests))
+    if not ledger.reserve(most):
+        ledger.exhausted = True
+        return
+    actual = ledger.cost(0, 0, requests=0)
+    try:
+        for index, outcome in engine.generate(requests, sampling):
+            tokens = (outcome.prompt_tokens, outcome.tokens) if isinstance(outcome, Result) else (0, 0)
+            actual += ledger.cost(*tokens)
+            yield index, outcome
+    finally:
+        ledger.settle(most, actual)
+
+
+def logprobs_stored(
+    engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
+) -> Iterator[Finished[Logprobs]]:
+    """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds."""
+    rows = _Rows(
+        [
+            Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
+            for request in requests
+        ],
+        store,
+        lambda answer: tuple(answer["logprobs"]),
+    )
+    found = rows.known()
+    if found.results:
+        yield found
+    yield from _one_by_one(engine, rows, lambda wanted: engine.logprobs_of((requests[i] for i in wanted), choices))
+
+
+def export_rows(store: Store, out: str | Path) -> int:
+    """Write every row that is done or failed as Parquet; at any time, also while others write to the store.
+
+    Returns:
+        how many there are.
+    """
+    import polars as pl
+
+    records = [
+        {
+            "key": row.key, "kind": row.kind, "asked": Asked(row.kind, row.asked).text, "finished_at": row.finished_at,
+            **_exported(row.stored),
+        }
+        for row in store.rows()
+    ]  # fmt: skip
+    types: dict[str, pl.DataType | type[pl.DataType]] = {
+        "key": pl.String, "kind": pl.String, "asked": pl.String, "finished_at": pl.Float64, "state": pl.String,
+        "text": pl.String, "finish_reason": pl.String, "prompt_tokens": pl.Int64, "tokens": pl.Int64,
+        "logprobs": pl.List(pl.Float64), "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
+    }  # fmt: skip
+    target = Path(out)
+    waiting = target.with_name(f".{target.name}.partial")
+    pl.DataFrame(records, schema=types).write_parquet(waiting)
+    waiting.replace(target)
+    return len(records)
+
+
+class _Rows(Generic[T]):
+    """What is asked, by index; several indices may ask the same."""
+
+    def __init__(self, asked: Sequence[Asked], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
+        self.asked = asked
+        self.store = store
+        self.read = read
+        self.places: dict[str, list[int]] = {}
+        for index, each in enumerate(asked):
+            self.places.setdefault(each.key, []).append(index)
+        self.done: set[str] = set()
+
+    def unique(self) -> list[int]:
+        """The first index of everything that is asked."""
+        return [places[0] for places in self.places.values()]
+
+    def missing(self) -> list[int]:
+        """Those of them that have no answer yet."""
+        return [places[0] for key, places in self.places.items() if key not in self.done]
+
+    def known(self) -> Finished[T]:
+        """What the store has answered already."""
+        return self.finished(self.store.known(self.places), stored=True)
+
+    def finished(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
+        """Answers at all the places where they are asked for."""
+        self.done.update(stored_by_key)
+        return Finished(
+            [
+                (index, answer if isinstance(answer, Failure) else self.read(answer))
+                for key, answer in stored_by_key.items()
+                for index in self.places[key]
+            ],
+            stored,
+        )
+
+    def keep(self, outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
+        """Store answers that have come."""
+        return self.finished(
+            self.store.finish([(self.asked[index], _answer_of(outcome)) for index, outcome in outcomes]), stored=False
+        )
+
+
+def _one_by_one(
+    engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[tuple[int, Any]]]
+) -> Iterator[Finished[T]]:
+    """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
+    waiting = rows.missing()
+    while waiting:
+        taken: list[int] = []
+        held: list[int] = []
+        others: list[Finished[T]] = []
+        for at, outcome in ask(_claimed(rows, waiting, taken, held, others)):
+            yield rows.keep([(taken[at], outcome)])
+            while others:
+                yield others.pop()
+        yield from others
+        if engine.ledger.exhausted:
+            return
+        waiting = held
+        if waiting:
+            time.sleep(_POLL_S)
+
+
+def _claimed(
+    rows: _Rows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
+) -> Iterator[int]:
+    for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
+        chunk = waiting[start : start + _CLAIMED_AT_ONCE]
+        claim = rows.store.claim([rows.asked[index] for index in chunk])
+        first = {rows.asked[index].key: index for index in chunk}
+        if claim.known:
+            others.append(rows.finished(claim.known, stored=True))
+        held.extend(first[key] for key in claim.held)
+        for key in claim.granted:
+            taken.append(first[key])
+            yield first[key]
+
+
+def _in_batches(
+    engine: Engine,
+    rows: _Rows[T],
+    plan: Sequence[Sequence[int]],
+    ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
+) -> Iterator[Finished[T]]:
+    """Batches are claimed and kept whole."""
+    waiting = list(plan)
+    while waiting:
+        held: list[Sequence[int]] = []
+        for batch in waiting:
+            missing = [index for index in batch if rows.asked[index].key not in rows.done]
+            claim = rows.store.claim([rows.asked[index] for index in missing], whole=True)
+            if claim.known:
+                yield rows.finished(claim.known, stored=True)
+            if claim.held:
+                held.append(batch)
+                continue
+            granted = set(claim.granted)
+            wanted = [index for index in missing if rows.asked[index].key in granted]
+            if wanted:
+                yield rows.keep([(wanted[at], outcome) for at, outcome in ask(wanted)])
+            if engine.ledger.exhausted:
+                return
+        waiting = held
+        if waiting:
+            time.sleep(_POLL_S)
+
+
+def _result_of(answer: Mapping[str, Any]) -> Result:
+    return Result(**answer)
+
+
+def _answer_of(outcome: Outcome | Logprobs) -> Stored:
+    if isinstance(outcome, Failure):
+        return outcome
+    return asdict(outcome) if isinstance(outcome, Result) else {"logprobs": list(outcome)}
+
+
+def _exported(stored: Stored) -> dict[str, Any]:
+    if isinstance(stored, Failure):
+        return {"state": "failed", **asdict(stored)}
+    plain = {
+        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for name, value in stored.items()
+    }
+    return {"state": "done", **plain}

@@ -1,0 +1,41 @@
+"""Which completions are generated, by what, at what cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from prefboost.chat import SayGoal
+from prefboost.engines.budget import Budget, Price
+from prefboost.engines.engine import Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.settings import Settings, choice
+
+__all__ = ["Generate"]
+
+
+class Generate(Settings):
+    """Which completions are generated, by what."""
+
+    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")
+    sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
+    n: int = Field(1, ge=1, description="Completions a prompt and goal.")
+    goals: tuple[float, ...] = Field((), description="Scores to ask for; none: the model's default, nothing is passed.")
+    condition: SayGoal = Field(
+        SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
+    )
+    budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
+    prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
+
+    @field_validator("goals")
+    @classmethod
+    def _no_goal_twice(cls, goals: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(goals)) < len(goals):
+            raise ValueError(f"a goal stands twice in {list(goals)}; ask for more completions with n")
+        return goals
+
+    @property
+    def model(self) -> str:
+        """What the engine's settings call the model, or the recording."""
+        return str(getattr(self.engine, "model", None) or getattr(self.engine, "path", None))

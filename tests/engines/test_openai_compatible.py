@@ -1,0 +1,233 @@
+"""The engine for servers, against a server on loopback that breaks calls in every way it can."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_server import FAULTS, FaultyServer, answer_to
+from pydantic import ValidationError
+
+from prefboost.engines.budget import Budget, Ledger, Price
+from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
+from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
+from prefboost.engines.store import Store
+from prefboost.engines.stored import generate_stored
+from prefboost.errors import ModelError, RunError, SettingsError
+
+SAMPLING = Sampling(max_tokens=50)
+KEY = "sk-test-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _threads_take_turns_quickly() -> Iterator[None]:
+    """The server runs in a thread of this process."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-4)
+    yield
+    sys.setswitchinterval(before)
+
+
+def open_at(server: FaultyServer, **changes: Any) -> OpenAICompatibleEngine:
+    quick: dict[str, Any] = {"concurrency": 16, "timeout_s": 20.0, "backoff_s": 0.005}
+    return OpenAICompatible(model="m", base_url=server.base_url, **(quick | changes)).open()
+
+
+def request(text: str, sample: int = 0, **more: Any) -> Request:
+    return Request([{"role": "user", "content": text, "extra": None}], sample, **more)
+
+
+def right(engine: OpenAICompatibleEngine, asked: Request, place: int = 0, sample: int | None = None) -> str:
+    seed = row_seed(SAMPLING, engine.rendered(asked), asked.sample if sample is None else sample) % 2**31
+    return answer_to(str(asked.prompt[-1]["content"]), seed, place)
+
+
+def test_rows_come_back_right_with_their_tokens() -> None:
+    asked = [request(f"p{number}", sample) for number in range(20) for sample in range(2)]
+    with FaultyServer() as server:
+        engine = open_at(server)
+        found = dict(engine.generate(iter(asked), SAMPLING))
+    for index, each in enumerate(asked):
+        text = right(engine, each)
+        assert found[index] == Result(text, "stop", len(each.prompt[-1]["content"]), len(text))
+    body = server.bodies[0]
+    assert (body["temperature"], body["top_p"], body["max_tokens"], body["model"]) == (0.8, 0.95, 50, "m")
+    assert "n" not in body
+    assert server.most_at_once <= 16
+    assert engine.ledger.spent.requests == server.calls == 40
+
+
+def test_two_thousand_rows_at_high_fault_rates_are_right_or_recorded_and_every_call_is_counted(tmp_path: Path) -> None:
+    rates = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.002, "too_many": 0.0}
+    refused = frozenset({"p7", "p300"})
+    asked = [request(f"p{number}", sample) for number in range(500) for sample in range(4)]
+    with FaultyServer(rates=rates, refused=refused) as server, Store(tmp_path / "s") as store:
+        engine = open_at(server, attempts=4, timeout_s=5.0)
+        engine.ledger = Ledger(book=store.book())
+        rows = [pair for done in generate_stored(engine, asked, SAMPLING, store) for pair in done.results]
+        kept = list(store.rows())
+    assert sorted(index for index, _ in rows) == list(range(2000)), "none lost, none twice"
+    assert len(kept) == 2000
+    failures = [(index, outcome) for index, outcome in rows if isinstance(outcome, Failure)]
+    for index, outcome in rows:
+        if isinstance(outcome, Result):
+            assert outcome.text == right(engine, asked[index])
+    assert {index for index, failure in failures if failure.permanent} == {*range(28, 32), *range(1200, 1204)}
+    assert all(failure.attempts == 4 for _, failure in failures if not failure.permanent)
+    assert 0 < len(failures) < 200
+    assert server.calls == engine.ledger.spent.requests == store_total(tmp_path).requests
+    assert sum(server.faults.values()) > 800
+    assert max(server.answered.values()) == 1, "no row is asked again once it is answered"
+
+
+def store_total(tmp_path: Path) -> Any:
+    with Store(tmp_path / "s") as store:
+        return store.book().total()
+
+
+def test_samples_are_asked_for_together_and_one_by_one_where_the_server_gives_another_number() -> None:
+    asked = [request(text, sample) for text in "ab" for sample in range(3)]
+    with FaultyServer() as server:
+        engine = open_at(server, choices=8)
+        found = dict(engine.generate(asked, SAMPLING))
+        assert [found[index].text for index in range(3)] == [right(engine, asked[0], place) for place in range(3)]  # type: ignore[union-attr]
+        assert server.calls == 2
+        assert [body["n"] for body in server.bodies] == [3, 3]
+    with FaultyServer(one_choice=True) as server:
+        engine = open_at(server, choices=8)
+        found = dict(engine.generate(asked, SAMPLING))
+        assert [found[index].text for index in range(6)] == [right(engine, each) for each in asked]  # type: ignore[union-attr]
+        assert server.calls == 6
+    with FaultyServer(rates={"too_many": 1e-9}) as server:
+        engine = open_at(server)
+        assert sorted(engine.generate(asked, SAMPLING))[0][1].text == right(engine, asked[0])  # type: ignore[union-attr]
+
+
+def test_a_budget_is_never_exceeded_and_what_it_paid_for_is_kept() -> None:
+    asked = [request(f"p{number:03}") for number in range(200)]
+    with FaultyServer(delay_s=0.002) as server:
+        engine = open_at(server)
+        engine.ledger = Ledger(Budget(requests=50))
+        assert len(list(engine.generate(asked, SAMPLING))) == server.calls == 50
+        assert engine.ledger.exhausted
+        engine.ledger = Ledger(Budget(dollars=0.01), Price(prompt=10, completion=10))
+        done = list(engine.generate(asked, SAMPLING))
+        spent = engine.ledger.spent
+        assert 0 < len(done) < 200
+        assert 0.007 < spent.dollars <= 0.01
+        assert spent.dollars == pytest.approx(sum(r.prompt_tokens + r.tokens for _, r in done) * 1e-5)  # type: ignore[union-attr]
+
+
+def test_keys_come_from_the_environment_and_appear_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MY_SERVER", KEY)
+    with FaultyServer(key=KEY, refused=frozenset({KEY})) as server, Store(tmp_path / "s") as store:
+        engine = open_at(server, api_key_env="MY_SERVER")
+        list(generate_stored(engine, [request("p"), request("q")], SAMPLING, store))
+        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+        assert KEY not in repr(engine.settings) + engine.settings.model_dump_json() + engine.identity
+        monkeypatch.setenv("MY_SERVER", KEY + "-wrong")
+        with pytest.raises(ModelError, match="HTTP 401") as caught:
+            list(open_at(server, api_key_env="MY_SERVER").generate([request("p")], SAMPLING))
+        assert KEY not in str(caught.value)
+    stored = b"".join(file.read_bytes() for file in (tmp_path / "s").iterdir() if file.is_file())
+    assert b"MY_SERVER" not in stored
+    assert KEY.encode() not in stored
+    monkeypatch.delenv("MY_SERVER")
+    with pytest.raises(SettingsError, match="MY_SERVER"):
+        OpenAICompatible(model="m", api_key_env="MY_SERVER").open()
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "http://me:secret@host/v1", "http://h/v1?api_key=abcdefghij"])
+def test_addresses_that_are_none_or_hold_keys_are_refused(address: str) -> None:
+    with pytest.raises(ValidationError):
+        OpenAICompatible(model="m", base_url=address)
+
+
+def test_a_server_that_is_not_there_is_one_message() -> None:
+    engine = OpenAICompatible(model="m", base_url="http://127.0.0.1:9/v1", attempts=2, backoff_s=0.001).open()
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1:9.*gave no answer in 2 attempts"):
+        list(engine.generate([request("p")], SAMPLING))
+
+
+def test_fields_can_be_left_out_renamed_and_added() -> None:
+    with FaultyServer(fields_refused=("seed", "max_tokens")) as server:
+        changes = {"leave_out": ("seed",), "max_tokens_field": "max_completion_tokens", "extra": {"user": "me"}}
+        [(_, result)] = open_at(server, **changes).generate([request("p")], SAMPLING)
+        assert isinstance(result, Result)
+        assert (server.bodies[0]["max_completion_tokens"], server.bodies[0]["user"]) == (50, "me")
+        [(_, failure)] = open_at(server).generate([request("p")], SAMPLING)
+        assert failure == Failure("HTTP 400: unknown field seed", 1, permanent=True)
+
+
+def test_a_schema_is_asked_for_where_the_server_knows_schemas() -> None:
+    asked = [request(f"p{number}", json_schema='{"type": "object"}') for number in range(3)]
+    with FaultyServer() as server:
+        list(open_at(server).generate(asked, SAMPLING))
+        assert server.bodies[0]["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    with FaultyServer(fields_refused=("response_format",)) as server:
+        engine = open_at(server, concurrency=1)
+        assert all(isinstance(result, Result) for _, result in engine.generate(asked, SAMPLING))
+        assert ["response_format" in body for body in server.bodies] == [True, False, False, False]
+
+
+def test_log_probs_of_choices_are_read_and_those_that_are_no_numbers_asked_again() -> None:
+    with FaultyServer(rates={"nan": 0.4, "500": 0.2}) as server:
+        engine = open_at(server, attempts=30)
+        found = dict(engine.logprobs_of([request(f"p{number}") for number in range(30)], ["A", "B", "C"]))
+    assert list(found.values()) == [pytest.approx((math.log(2) - 1.5, -0.5, -math.inf))] * 30
+    assert server.faults["nan"] > 3
+    assert (server.bodies[0]["max_tokens"], server.bodies[0]["top_logprobs"]) == (1, 20)
+
+
+def test_log_probs_of_completions_are_refused_with_a_reason_where_the_server_has_none() -> None:
+    completion = [{"role": "assistant", "content": "x", "extra": None}]
+    with FaultyServer() as server, pytest.raises(ModelError, match="no log-probs of prompts"):
+        open_at(server).logprob_of([request("p")], [completion])
+    with FaultyServer(refused=frozenset({"p"})) as server, pytest.raises(RunError, match="1 of 1 log-probs"):
+        open_at(server).logprob_of([request("p")], [completion])
+
+
+def test_log_probs_of_completions_through_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    def good(self: FaultyServer, path: str, body: dict[str, Any], prompt: str) -> dict[str, Any]:
+        entry = {"3": {"logprob": -1.5, "rank": 1, "decoded_token": "x"}}
+        length = 4 * len(body["messages"])
+        logprobs = {"prompt_logprobs": [None] + [entry] * (length - 1)} if "prompt_logprobs" in body else {}
+        return {"choices": [{}], "usage": {"prompt_tokens": length, "completion_tokens": 1}, **logprobs}
+
+    monkeypatch.setattr(FaultyServer, "_good", good)
+    completion = [{"role": "assistant", "content": "x", "extra": None}]
+    with FaultyServer(rates={"500": 0.3}) as server:
+        found = open_at(server, attempts=20).logprob_of([request("p"), request("q")], [completion] * 2)
+    assert found == [-6.0, -6.0]
+    assert {body.get("add_generation_prompt") for body in server.bodies} == {None, False}
+
+
+def test_goals_travel_in_the_prompt() -> None:
+    with FaultyServer() as server:
+        engine = open_at(server)
+    assert not engine.says_goals
+    assert json.loads(engine.rendered(request("p"))) == [{"role": "user", "content": "p"}]
+    assert engine.prompt_tokens([request("abcdefgh")]) == [6]
+    assert engine.plan([request("a"), request("a", 1), request("b")], SAMPLING) == [[0], [1], [2]]
+    assert open_at(server, choices=2).plan([request("a", at) for at in range(3)], SAMPLING) == [[0, 1], [2]]
+
+
+def test_completions_need_a_template() -> None:
+    with pytest.raises(SettingsError, match="name the model's folder or hub id in tokenizer"):
+        OpenAICompatible(model="m", api="completions").open()
+
+
+@pytest.mark.torch
+def test_prompts_for_completions_go_through_the_tokenizers_template(folder: Path) -> None:
+    with FaultyServer() as server:
+        engine = open_at(server, api="completions", tokenizer=str(folder))
+        [(_, result)] = engine.generate([request("p")], SAMPLING)
+    rendered = "<|im_start|>user\np<|im_end|>\n<|im_start|>assistant\n"
+    assert server.bodies[0]["prompt"] == engine.rendered(request("p")) == rendered
+    assert isinstance(result, Result)
+    assert result.text.startswith(rendered[::-1])

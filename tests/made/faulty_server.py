@@ -1,0 +1,195 @@
+"""A server on loopback that speaks OpenAI's HTTP interface and breaks it in all the ways that servers do.
+
+Its answers are a function of the prompt and the seed, so that a test knows what is right. Which call is broken how is
+drawn from the server's seed, the prompt and the number of the call for it. It counts what it is asked and what it
+answers well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+FAULTS = ("429", "500", "slow", "cut", "malformed", "truncated", "too_few", "too_many", "error_in_reply", "nan")
+SLOW_S = 60.0
+
+
+def answer_to(prompt: str, seed: int, place: int = 0) -> str:
+    """The right completion: what the model would say."""
+    return f"{prompt[::-1]} #{seed}" + (f".{place}" if place else "")
+
+
+@dataclass
+class FaultyServer:
+    """Answers at ``base_url`` while the context is open.
+
+    ``rates``: share of calls broken by each fault. ``refused``: prompts that are answered with HTTP 400.
+    ``one_choice``: gives one choice whatever n is, as some servers do.
+    """
+
+    rates: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    delay_s: float = 0.0
+    key: str | None = None
+    refused: frozenset[str] = frozenset()
+    one_choice: bool = False
+    fields_refused: tuple[str, ...] = ()
+    counts_tokens: bool = True
+    calls: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    asked: Counter[tuple[str, int]] = field(default_factory=Counter)
+    answered: Counter[tuple[str, int]] = field(default_factory=Counter)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+        ).result()
+        port = self._server.sockets[0].getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._closed(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _closed(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+                body = json.loads(await reader.readexactly(int(fields.get("content-length", "0"))))
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
+                try:
+                    going_on = await self._reply(head[0].split()[1], fields, body, writer)
+                finally:
+                    self.at_once -= 1
+                if not going_on:
+                    break
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _reply(
+        self, path: str, fields: dict[str, str], body: dict[str, Any], writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer one call; whether the connection stays open."""
+        self.calls += 1
+        self.bodies.append(body)
+        self.headers.append(fields)
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+        row = (prompt, body.get("seed", -1))
+        self.asked[row] += 1
+        if self.key is not None and fields.get("authorization") != f"Bearer {self.key}":
+            return _send(writer, 401, {"error": {"message": f"Incorrect API key: {fields.get('authorization')}"}})
+        if prompt in self.refused:
+            return _send(writer, 400, {"error": {"message": "this prompt is refused", "code": "content_policy"}})
+        unknown = [name for name in self.fields_refused if name in body]
+        if unknown:
+            return _send(writer, 400, {"error": {"message": f"unknown field {unknown[0]}"}})
+        fault = self._fault(row)
+        if fault is not None:
+            self.faults[fault] += 1
+            going_on = await self._break(fault, body, writer)
+            if going_on is not None:
+                return going_on
+        await writer.drain()
+        _send(writer, 200, self._good(path, body, prompt))
+        self.answered[row] += 1
+        return True
+
+    def _fault(self, row: tuple[str, int]) -> str | None:
+        draw = random.Random(f"{self.seed} {row} {self.asked[row]}").random()
+        for fault in FAULTS:
+            draw -= self.rates.get(fault, 0.0)
+            if draw < 0:
+                return fault
+        return None
+
+    async def _break(self, fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool | None:
+        """Answer badly; None: the fault does not apply to this call."""
+        if fault == "429":
+            return _send(writer, 429, {"error": {"message": "slow down"}}, {"Retry-After": "0.02"})
+        if fault == "500":
+            return _send(writer, 500, "<html>internal error</html>")
+        if fault == "slow":
+            await asyncio.sleep(SLOW_S)
+            return False
+        if fault == "cut":
+            return False
+        if fault == "malformed":
+            return _send(writer, 200, '{"choices": [{"message": {"content": "half')
+        if fault == "truncated":
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{"choices": [{"message": {"content": "ha')
+            await writer.drain()
+            return False
+        if fault == "error_in_reply":
+            return _send(writer, 200, {"error": {"message": "overloaded", "code": 502}})
+        if fault == "too_few":
+            return _send(writer, 200, {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}})
+        if fault == "nan" and "logprobs" in body:
+            top = [{"token": "A", "logprob": float("nan")}]
+            choice = {
+                "message": {"content": "A"},
+                "finish_reason": "length",
+                "logprobs": {"content": [{"top_logprobs": top}]},
+            }
+            return _send(writer, 200, {"choices": [choice]})
+        return None
+
+    def _good(self, path: str, body: dict[str, Any], prompt: str) -> dict[str, Any]:
+        seed, wanted = body.get("seed", -1), 1 if self.one_choice else body.get("n", 1)
+        extra = 2 if self.rates.get("too_many") else 0
+        texts = [answer_to(prompt, seed, place) for place in range(wanted + extra)]
+        choices: list[dict[str, Any]] = []
+        for place, text in enumerate(texts):
+            said = (
+                {"message": {"role": "assistant", "content": text}}
+                if path.endswith("/chat/completions")
+                else {"text": text}
+            )
+            choices.append({"index": place, **said, "finish_reason": "stop"})
+        if body.get("logprobs"):
+            top = [{"token": " A", "logprob": -1.5}, {"token": "A", "logprob": -1.5}, {"token": "B", "logprob": -0.5}]
+            choices[0]["logprobs"] = {"content": [{"token": "B", "top_logprobs": top}]}
+        reply: dict[str, Any] = {"id": "x", "object": "chat.completion", "model": body["model"], "choices": choices}
+        if self.counts_tokens:
+            written = sum(len(text) for text in texts)
+            reply["usage"] = {"prompt_tokens": len(prompt), "completion_tokens": written}
+        return reply
+
+
+def _send(
+    writer: asyncio.StreamWriter, status: int, body: dict[str, Any] | str, headers: dict[str, str] | None = None
+) -> bool:
+    text = (body if isinstance(body, str) else json.dumps(body)).encode()
+    extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+    writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\n{extra}\r\n".encode() + text)
+    return True
