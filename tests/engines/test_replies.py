@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prefboost.engines.engine import Result
@@ -35,7 +35,9 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(VALUES)
+@example({"prompt_logprobs": [None, {"choices": None}]})
 def test_any_body_is_read_or_named_as_faulty(body: Any) -> None:
     readers = (
         lambda: results_of(body, "x"), lambda: choice_logprobs(body, ["A"]), lambda: echoed_logprob(body, 1),

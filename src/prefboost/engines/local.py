@@ -259,6 +259,8 @@ class LocalEngine:
 
     def encoded(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts."""
+        if not texts:
+            return []
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 

@@ -139,9 +139,11 @@ def prompt_logprob(reply: Any, start: int) -> float:
     found = reply.get("prompt_logprobs") if isinstance(reply, Mapping) else None
     if not isinstance(found, list):
         raise Unavailable("the server gives no log-probs of prompts (vLLM does)")
-    if not all(isinstance(entry, Mapping) and entry for entry in found[max(start, 1) :]):
+    entries = [
+        next(iter(entry.values()), None) if isinstance(entry, Mapping) else None for entry in found[max(start, 1) :]
+    ]
+    if not all(isinstance(entry, Mapping) for entry in entries):
         raise Malformed("a token of the prompt has no log-prob")
-    entries = [next(iter(entry.values())) for entry in found[max(start, 1) :]]
     while entries and str(entries[-1].get("decoded_token") or "x").isspace():
         entries.pop()
     return math.fsum(_logprob(entry.get("logprob")) for entry in entries)
