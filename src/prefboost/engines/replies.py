@@ -139,10 +139,11 @@ def prompt_logprob(reply: Any, start: int) -> float:
     found = reply.get("prompt_logprobs") if isinstance(reply, Mapping) else None
     if not isinstance(found, list):
         raise Unavailable("the server gives no log-probs of prompts (vLLM does)")
-    entries = [
+    rows = [
         next(iter(entry.values()), None) if isinstance(entry, Mapping) else None for entry in found[max(start, 1) :]
     ]
-    if not all(isinstance(entry, Mapping) for entry in entries):
+    entries = [row for row in rows if isinstance(row, Mapping)]
+    if len(entries) < len(rows):
         raise Malformed("a token of the prompt has no log-prob")
     while entries and str(entries[-1].get("decoded_token") or "x").isspace():
         entries.pop()
