@@ -13,7 +13,8 @@ from prefboost.settings import Settings, choice
 def test_every_built_in_scorer_scores_and_is_chosen_by_its_kind() -> None:
     adapter: TypeAdapter[Settings] = TypeAdapter(Annotated[Settings, choice(SCORERS)])
     for kind, scorer in SCORERS.items():
-        needed = {name: "m" for name, field in scorer.model_fields.items() if field.is_required()}
+        wanted = [name for name, field in scorer.model_fields.items() if field.is_required()]
+        needed = {name: {"kind": "local", "model": "m"} if name == "engine" else "m" for name in wanted}
         made = adapter.validate_python({"kind": kind, **needed})
         assert isinstance(made, scorer) and isinstance(made, StoredScorer) is (kind != "rules")
         assert callable(scorer.score)  # type: ignore[attr-defined]
