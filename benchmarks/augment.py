@@ -10,7 +10,7 @@ of two shapes:
 
 Each contender runs in a process of its own and writes Parquet:
 
-- ours: `prefboost augment`, with its checks, card, manifest and rejects;
+- ours: the command `prefboost augment`, with its checks, card, manifest and rejects;
 - read + write: Polars reads the input and writes our output, no work in between; once with its defaults, once with
   the compression level that ours has;
 - datasets.map: what the two published scripts (arXiv 2410.08067: preprocess.py, reward_augmentation.py) do, row by row:
@@ -19,7 +19,8 @@ Each contender runs in a process of its own and writes Parquet:
   Once with the numbers of processes that the scripts have, once with two everywhere.
 
 The last line is JSON. Times are of whole processes, imports included, the best of --repeats for ours and read + write;
-memory is the peak of the process (ru_maxrss). The memory test needs some 40 GB of disk for 6,000,000 rows (--folder).
+memory is the peak of the process (ru_maxrss). The memory test needs some 40 GB of disk for 6,000,000 rows (--folder); --memory-only
+runs nothing else.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ GOAL_TEXT = (
     "You are an assistant that generates responses for the instruction while implicitly achieving the following target "
     "scores (on a scale of 1-10, where 1 is lowest and 10 is highest):\nOverall score: {}."
 )
+COMMAND = "from prefboost.cli.main import main; main()"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "alpacaeval_scored.parquet"
 
 
@@ -60,7 +62,7 @@ def main() -> None:
         CONTENDERS[options.contender](options.input, options.output)
         return
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-benchmark-") as folder:
-        result = _compare(options, Path(folder))
+        result = _remember(options, Path(folder)) if options.memory_only else _compare(options, Path(folder))
     print(json.dumps(result))
 
 
@@ -72,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shape", choices=("completions", "pairs"), default="completions", help="of the input")
     parser.add_argument("--repeats", type=int, default=2, help="runs of ours and of read + write; the best counts")
     parser.add_argument("--quick", action="store_true", help="20,000 rows, 60,000 for the memory test")
+    parser.add_argument("--memory-only", action="store_true", help="the memory test alone")
     parser.add_argument("--no-map", action="store_true", help="leave datasets.map out")
     parser.add_argument("--folder", type=Path, default=None, help="where files are written (default: the system's)")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
@@ -111,11 +114,17 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         result["vs_datasets_map_default"] = round(rivals["datasets_map"] / ours[0], 2)
     source.unlink()
     if options.big:
-        _make(source, texts, options.big)
-        seconds, peak = _run("ours", source, folder)
-        result |= {"big_rows": options.big, "big_seconds": round(seconds, 1), "big_peak_gib": round(peak, 3)}
+        result |= _remember(options, folder)
     _print(result)
     return result
+
+
+def _remember(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The memory that ours takes for ten times the rows."""
+    source = folder / f"{options.shape}.parquet"
+    _make(source, _texts(options.data), options.big)
+    seconds, peak = _run("ours", source, folder)
+    return {"big_rows": options.big, "big_seconds": round(seconds, 1), "big_peak_gib": round(peak, 3)}
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -143,6 +152,8 @@ def _run(contender: str, source: Path, folder: Path) -> tuple[float, float]:
     out = folder / contender
     shutil.rmtree(out, ignore_errors=True)
     arguments = [sys.executable, __file__, "--contender", contender, "--input", str(source), "--output", str(out)]
+    if contender == "ours":
+        arguments = [sys.executable, "-c", COMMAND, "augment", str(source), "-o", str(out), "--quiet"]
     environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     begin = time.perf_counter()
     child = os.posix_spawn(sys.executable, arguments, environment)
@@ -155,12 +166,6 @@ def _run(contender: str, source: Path, folder: Path) -> tuple[float, float]:
     print(f"{contender:<18} {seconds:8.2f} s   {busy:8.2f} s of CPU   peak {peak:6.2f} GiB", flush=True)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return seconds, peak
-
-
-def _ours(source: Path, out: Path) -> None:
-    from prefboost.runs.augment import augment
-
-    augment(source, out)
 
 
 def _read_write(source: Path, out: Path, level: int | None) -> None:
@@ -224,7 +229,6 @@ def _add_neg_goal(row: dict[str, Any]) -> dict[str, Any]:
 
 
 CONTENDERS: dict[str, Callable[[Path, Path], None]] = {
-    "ours": _ours,
     "read_write": lambda source, out: _read_write(source, out, None),
     "read_write_level": lambda source, out: _read_write(source, out, LEVEL),
     "datasets_map": lambda source, out: _map(source, out, 8, 8, None),
