@@ -19,8 +19,8 @@ Each contender runs in a process of its own and writes Parquet:
   Once with the numbers of processes that the scripts have, once with two everywhere.
 
 The last line is JSON. Times are of whole processes, imports included, the best of --repeats for ours and read + write;
-memory is the peak of the process (ru_maxrss). The memory test needs some 40 GB of disk for 6,000,000 rows (--folder); --memory-only
-runs nothing else.
+memory is the peak of the process (ru_maxrss). The memory test needs some 40 GB of disk for 6,000,000 rows (--folder);
+--memory-only runs nothing else.
 """
 
 from __future__ import annotations
