@@ -53,6 +53,7 @@ GOAL_TEXT = (
     "scores (on a scale of 1-10, where 1 is lowest and 10 is highest):\nOverall score: {}."
 )
 COMMAND = "from prefboost.cli.main import main; main()"
+SET_BY_POLARS = "_RJEM_MALLOC_CONF"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "alpacaeval_scored.parquet"
 
 
@@ -154,7 +155,9 @@ def _run(contender: str, source: Path, folder: Path) -> tuple[float, float]:
     arguments = [sys.executable, __file__, "--contender", contender, "--input", str(source), "--output", str(out)]
     if contender == "ours":
         arguments = [sys.executable, "-c", COMMAND, "augment", str(source), "-o", str(out), "--quiet"]
-    environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    own = {"HF_DATASETS_CACHE": str(folder / "cache"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name != SET_BY_POLARS}
+    environment = {**inherited, **own}
     begin = time.perf_counter()
     child = os.posix_spawn(sys.executable, arguments, environment)
     _, status, usage = os.wait4(child, 0)
