@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tables_of import pair_table, scored_table
 
@@ -26,6 +26,8 @@ spread = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60).filter(lambda f
 
 
 @given(spread, SCALES)
+@example([-1e-320, 1e-310, 3e-315], MinMax())
+@example([0.0, 0.0, 1e-312, 5e-324], Quantile())
 def test_a_fitted_scale_keeps_the_order_and_stays_in_range(scores: list[float], scale: Scale) -> None:
     fitted = fit_scale(scale, [pl.Series(scores)])
     mapped = [fitted.apply(score) for score in sorted(scores)]

@@ -58,4 +58,5 @@ def test_batches_add_up_whatever_their_number() -> None:
     report = describe(parts, about, Said(SayGoal(place="user"), "as set", None), out="out", rejects_path="r")
     assert (report.records, report.pairs, report.goal_pairs, report.splits) == (9, 3, 6, {"train": 6})
     assert report.scale == "scores are kept as the source has them"
-    assert report.command == """prefboost augment in.jsonl -o out 'pair={"kind": "best_vs_worst", "cap": 2}'"""
+    pair = '{"kind": "best_vs_worst", "cap": 2, "ties": "drop"}'
+    assert report.command == f"prefboost augment in.jsonl -o out 'pair={pair}'"

@@ -224,7 +224,7 @@ def test_files_of_a_folder_and_of_a_glob_are_one_source(tmp_path: Path) -> None:
         ("texts.jsonl", b'{"chosen": "a", "rejected": "b"}\n', UnknownShape, "without a prompt column"),
         (
             "sides.jsonl",
-            b'{"prompt": "p", "response_a": "a", "response_b": "b", "label": 1}\n',
+            b'{"prompt": "p", "response_a": "a", "response_b": "b", "verdict": 1}\n',
             UnknownShape,
             "no shape of preference data",
         ),

@@ -69,7 +69,8 @@ class FittedScale(Settings):
 
     def apply_many(self, scores: Scores) -> Scores:
         """An array of source scores on the scale; NaN stays NaN."""
-        mapped = np.interp(scores, self.knots, self.values)
+        # Clipped, since the slope between knots that lie closer than 1e-308 overflows.
+        mapped = np.clip(np.interp(scores, self.knots, self.values), self.values[0], self.values[-1])
         mapped = np.where(np.isnan(scores), np.nan, mapped)
         return mapped if self.decimals is None else np.round(mapped, self.decimals)
 

@@ -88,7 +88,7 @@ class PreferenceTrainer(BridgedTrainer):
         """What the meter says since the last line of the log, and the seconds that the remaining steps will take."""
         found = self.meter.read()
         left = (self.state.max_steps - self.state.global_step) * found.get("time/step", 0.0)
-        return found | {"time/left": round(left, 1)}
+        return found | {"time/left": round(left, 3)}
 
     def timed(self, part: str) -> Any:
         """Seconds of a part of the work are kept for the log."""
