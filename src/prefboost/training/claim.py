@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import json
 import os
@@ -85,3 +86,6 @@ def _leave_group() -> None:
 
     if group.is_initialized():
         group.destroy_process_group()
+        # What still holds the group (a trainer in a cycle) lets go of it while Python lives: gloo's threads, once they
+        # outlive it, abort the process when they free the tensors of the last exchange.
+        gc.collect()
