@@ -144,7 +144,9 @@ def win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
     return found
 
 
-def win_rate_intervals(battles: Battles, baseline: str, *, how: Bootstrap = USUAL) -> dict[str, Interval]:
+def win_rate_intervals(
+    battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
+) -> dict[str, Interval]:
     """Model -> its win rate against the baseline with a bootstrap interval: the whole fit again for every resample.
 
     Whole clusters are drawn. Where a resample holds no battle of a model, it says nothing of that model.
@@ -158,14 +160,14 @@ def win_rate_intervals(battles: Battles, baseline: str, *, how: Bootstrap = USUA
     rows = _rows_of(battles, baseline)
     count = len(rows.names)
     zero = rows.names.index(baseline)
-    whole = _fitted(rows, rows.weights, SLIGHT, np.zeros(count + rows.style.shape[1]))
+    whole = _fitted(rows, rows.weights, ridge, np.zeros(count + rows.style.shape[1]))
     rng = np.random.default_rng(how.seed)
     drawn = np.full((how.resamples if rows.clusters > 1 else 0, count), np.nan)
     fought = np.abs(rows.design)
     for replicate in drawn:
         times = np.bincount(rng.integers(rows.clusters, size=rows.clusters), minlength=rows.clusters)
         weights = rows.weights * times[rows.cluster]
-        solved = _fitted(rows, weights, SLIGHT, whole)
+        solved = _fitted(rows, weights, ridge, whole)
         seen = fought.T @ np.add.reduceat(weights, rows.starts) > 0
         replicate[seen] = _sigmoid(solved[:count] - solved[zero])[seen]
     per_model = _tallies(rows)
@@ -232,14 +234,14 @@ def _collected(
     keys = np.column_stack([pairs, cluster, style])
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)
-    total = np.bincount(inverse, weights=weights)
-    gained = np.bincount(inverse, weights=weights * won)
+    total: Column = np.bincount(inverse, weights=weights)
+    gained: Column = np.bincount(inverse, weights=weights * won)
     kinds, starts, pair = np.unique(unique[:, 0].astype(np.intp), return_index=True, return_inverse=True)
     design = np.zeros((len(kinds), len(names)))
     rows = np.arange(len(kinds))
     np.add.at(design, (rows, kinds // len(names)), 1.0)
     np.add.at(design, (rows, kinds % len(names)), -1.0)
-    shares = np.divide(gained, total, out=np.full(len(total), 0.5), where=total > 0)
+    shares: Column = np.divide(gained, total, out=np.full(len(total), 0.5), where=total > 0)
     its_cluster = unique[:, 1].astype(np.intp)
     return _Rows(names, design, starts, pair.reshape(-1), shares, total, its_cluster, unique[:, 2:], clusters)
 
