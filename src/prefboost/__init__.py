@@ -48,11 +48,17 @@ if TYPE_CHECKING:
     from prefboost.runs.score import score
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
+    from prefboost.runs.synthesize import Synthesize, synthesize
     from prefboost.runs.train_reward import train_reward_on as train_reward
     from prefboost.scoring import ImplicitReward, Rater, RewardModelScorer, RulesScorer
     from prefboost.scoring.llm_judge import LlmJudge
     from prefboost.scoring.scorer_judge import ScorerJudge
     from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
+    from prefboost.synthesis.edits import Clair, RMBoost
+    from prefboost.synthesis.rlaif import RLAIF
+    from prefboost.synthesis.rlcd import RLCD
+    from prefboost.synthesis.ultrafeedback import UltraFeedback as UltraFeedbackPairs
+    from prefboost.synthesis.west_of_n import WestOfN
     from prefboost.tables import Table
     from prefboost.training import Lora, Train, TrainReward
 
@@ -101,6 +107,12 @@ _HOMES: dict[str, str] = {
     "load": "prefboost.recipes.load",
     "run_recipe": "prefboost.runs.stages",
     "score": "prefboost.runs.score",
+    **dict.fromkeys(("Clair", "RMBoost"), "prefboost.synthesis.edits"),
+    "RLAIF": "prefboost.synthesis.rlaif",
+    "RLCD": "prefboost.synthesis.rlcd",
+    **dict.fromkeys(("Synthesize", "synthesize"), "prefboost.runs.synthesize"),
+    "UltraFeedbackPairs": "prefboost.synthesis.ultrafeedback:UltraFeedback",
+    "WestOfN": "prefboost.synthesis.west_of_n",
     "train": "prefboost.runs.stages:train_on",
     "train_reward": "prefboost.runs.train_reward:train_reward_on",
 }
@@ -116,6 +128,7 @@ __all__ = [
     "BestOfN",
     "BestVsRandom",
     "BestVsWorst",
+    "Clair",
     "Columns",
     "DPO",
     "File",
@@ -131,6 +144,9 @@ __all__ = [
     "ORPO",
     "OpenAICompatible",
     "Plain",
+    "RLAIF",
+    "RLCD",
+    "RMBoost",
     "RPO",
     "Rater",
     "Recipe",
@@ -146,10 +162,13 @@ __all__ = [
     "ScorerJudge",
     "Select",
     "SimPO",
+    "Synthesize",
     "Table",
     "Train",
     "TrainReward",
     "UltraFeedback",
+    "UltraFeedbackPairs",
+    "WestOfN",
     "augment",
     "condition",
     "generate",
@@ -162,6 +181,7 @@ __all__ = [
     "run_recipe",
     "score",
     "select",
+    "synthesize",
     "train",
     "train_reward",
 ]

@@ -66,3 +66,20 @@ def test_a_label_names_the_better_of_two_and_anything_else_is_a_tie(tmp_path: Pa
     table = read(path)
     assert [row[0]["content"] for row in table.frame["chosen"]] == ["a", "b"]
     assert table.rejects["reason"].to_list() == ["the preference of the pair names neither completion (a tie)"]
+
+
+def test_synthetic_pairs_keep_probability_weight_and_lineage_and_need_no_scores(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "score_chosen": None, "score_rejected": None}
+    rows = [
+        {**row, "chosen_wins": 0.75, "pair_weight": 2, "lineage": '{"method": "rlaif"}'},
+        {**row, "prompt": "q", "chosen_wins": None, "pair_weight": None, "lineage": None},
+        {**row, "prompt": "r", "chosen_wins": 1.5, "pair_weight": 1, "lineage": None},
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    table = read(path)
+    assert table.frame.select("chosen_wins", "pair_weight", "lineage").rows() == [
+        (0.75, 2.0, '{"method": "rlaif"}'),
+        (None, None, None),
+    ]
+    assert table.rejects["reason"].to_list() == ["the chosen_wins of the pair is not between 0 and 1"]

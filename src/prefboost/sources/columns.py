@@ -35,6 +35,9 @@ class Columns(Settings):
     finish_chosen: str | None = Field(None, description="Why the preferred completion ended.")
     finish_rejected: str | None = Field(None, description="Why the other completion ended.")
     pair_id: str | None = Field(None, description="Unique identifier of a pair.")
+    chosen_wins: str | None = Field(None, description="Probability, 0 to 1, that the preferred completion is better.")
+    pair_weight: str | None = Field(None, description="Weight of a pair in a reward model's loss.")
+    lineage: str | None = Field(None, description="How a synthetic pair came about, as JSON.")
     rules: str | None = Field(None, description="JSON list of checkable rules that the prompt asks for.")
     source: str | None = Field(None, description="Which collection a prompt is from.")
     split: str | None = Field(None, description="train, validation or test, row by row.")
@@ -62,6 +65,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
     "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
     "pair_id": ("pair_id",),
+    "chosen_wins": ("chosen_wins",),
+    "pair_weight": ("pair_weight",),
+    "lineage": ("lineage",),
     "rules": ("rules",),
     "source": ("source", "dataset", "data_source"),
     "split": ("split",),

@@ -19,6 +19,7 @@ TRANSCRIPT = r"^\s*(Human|Assistant): "
 MARGINS = ("margin", "score_margin", "score_diff", "score_difference", "reward_margin")
 COMPLETION_PARTS = ("score", "rank", "model", "completion_id", "finish_reason")
 FINISH_PARTS = ("finish_chosen", "finish_rejected")
+SYNTHETIC_PARTS = ("chosen_wins", "pair_weight", "lineage")
 PAIR_PARTS = ("prompt", "system", "prompt_id", "pair_id", "source", "split")
 COMPLETION_LIKE = re.compile(
     r"(response|completion|answer|generation|output|chosen|rejected|summary|human_ref)s?([_-].*|\d*)$"
@@ -187,7 +188,7 @@ def _pairs(part_of: _Parts) -> Layout | None:
         return None
     schema = part_of.schema
     transcripts = part_of.transcripts(chosen, rejected, part_of("prompt"))
-    parts = part_of.found(*PAIR_PARTS, *FINISH_PARTS, chosen=chosen, rejected=rejected)
+    parts = part_of.found(*PAIR_PARTS, *FINISH_PARTS, *SYNTHETIC_PARTS, chosen=chosen, rejected=rejected)
     if "prompt" not in parts and chosen not in transcripts and not _is_conversation(schema, chosen):
         raise UnknownShape(
             f"pairs of texts without a prompt column; found {_listing(schema)}",

@@ -30,6 +30,13 @@ NO_PROMPT = "of the two sides is not the same: they share no beginning that ends
 SIDES = ("chosen", "rejected")
 
 
+BOUNDS = {
+    "chosen_wins": (1.0, "is not between 0 and 1"),
+    "pair_weight": (float("inf"), "is negative"),
+}
+"""Columns of synthetic pairs: most that they may be (none is below 0), and the fault."""
+
+
 def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Records of a chosen and a rejected completion, the prompt beside them or inside both."""
     sides = {side: messages(frame, layout, side, "assistant") for side in SIDES}
@@ -99,7 +106,7 @@ def _finished(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.Dat
         name = f"score_{side}"
         columns[name], faults[name] = as_scores(values)
         columns[f"raw.{name}"] = values
-        if name in layout.parts:
+        if name in layout.parts and "lineage" not in layout.parts:  # synthetic pairs need no scores
             absent = pl.when(pl.col(name).is_null()).then(pl.lit("is missing"))
             faults[f"{name} of the pair"] = columns[name].to_frame(name).select(absent).to_series()
         for aspect, path in aspects.items():
@@ -108,6 +115,16 @@ def _finished(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.Dat
             columns[f"raw.{name}.{aspect}"] = values
         if f"finish_{side}" in layout.parts:
             columns[f"finish_{side}"] = ending(column(frame, layout.parts[f"finish_{side}"]))
+    for name, (highest, wrong) in BOUNDS.items():
+        if name in layout.parts:
+            values = column(frame, layout.parts[name])
+            columns[name], faults[name] = as_scores(values)
+            columns[f"raw.{name}"] = values
+            outside = ~pl.col(name).is_between(0.0, highest)
+            bounds = columns[name].to_frame(name).select(pl.when(outside).then(pl.lit(wrong)))
+            faults[f"{name} of the pair"] = bounds.to_series()
+    if "lineage" in layout.parts:
+        columns["lineage"] = label(column(frame, layout.parts["lineage"]))
     faults["two completions"] = _sameness(rows)
     given = label(column(frame, layout.parts.get("pair_id")))
     own = rows.select(pl.format("{}/{}", "prompt_id", "row")).to_series()

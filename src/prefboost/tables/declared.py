@@ -74,15 +74,35 @@ _PAIR_COLUMNS = (
     _SPLIT,
 )
 
+
+def _within(schema: Mapping[str, pl.DataType], column: str, highest: float | None) -> pl.Expr:
+    """Whether numbers of an optional column are finite, from 0, and up to ``highest``."""
+    if column not in schema:
+        return pl.lit(True)
+    return pl.col(column).is_finite() & (pl.col(column) >= 0.0) & (pl.col(column) <= (highest or float("inf")))
+
+
 _DIFFERENT = Fact("the two completions differ", lambda _: ~same_messages("chosen", "rejected"))
 
 PREFERENCE_PAIRS = TableSpec(
     "PreferencePairs",
     "A prompt and two completions, the first preferred. One prompt column serves both sides.",
-    _PAIR_COLUMNS,
-    (_DIFFERENT,),
+    (
+        *_PAIR_COLUMNS,
+        Column(
+            "chosen_wins", pl.Float64, "probability that chosen is the better; null: certain", required=False,
+            nullable=True,
+        ),
+        Column("pair_weight", pl.Float64, "weight in a reward model's loss; null: 1", required=False, nullable=True),
+        Column("lineage", pl.String, "JSON: how a synthetic pair came about", required=False, nullable=True),
+    ),
+    (
+        _DIFFERENT,
+        Fact("chosen_wins lies between 0 and 1", lambda schema: _within(schema, "chosen_wins", 1.0)),
+        Fact("pair_weight is not negative", lambda schema: _within(schema, "pair_weight", None)),
+    ),
     key="pair_id",
-)
+)  # fmt: skip
 
 
 def _nearer(schema: Mapping[str, pl.DataType]) -> pl.Expr:

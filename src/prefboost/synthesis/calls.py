@@ -1,0 +1,197 @@
+"""Asking for what a method wants: through one store, within one budget, for as many models as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Tally, price_of
+from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
+from prefboost.engines.kinds import EngineSettings
+from prefboost.engines.store import Store
+from prefboost.engines.stored import Finished, generate_stored, generated, logprobs_stored
+from prefboost.errors import ModelError, PrefboostError
+from prefboost.scoring.scorer import Scorer, StoredScorer
+from prefboost.scoring.stored import ScoreJournal
+from prefboost.tables import Table
+
+__all__ = ["Asks", "Calls", "Choices", "model_name"]
+
+Choices = tuple[float, ...] | Failure | None
+"""Log-probs of choices, why there are none, or None where the budget did not allow the question."""
+
+TOO_LONG = "the prompt and max_tokens exceed the model's context"
+REFUSED = "the chat template refuses the prompt"
+
+
+class Asks(Protocol):
+    """What a method can ask for: `Calls`, or a rehearsal that only counts."""
+
+    def completions(
+        self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
+    ) -> list[Outcome | None]:
+        """What became of every request; None where the budget did not allow it.
+
+        Args:
+            stage: what is asked for, as progress shows it.
+            engine: who is asked.
+            requests: rows.
+            sampling: how tokens are drawn.
+        """
+
+    def choices(
+        self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
+    ) -> list[Choices]:
+        """Log-probs of each choice as the next thing that is said."""
+
+    def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
+        """Log-prob of each text as the completion of its prompt: nats, summed over tokens."""
+
+    def scored(self, scorer: Scorer, table: Table) -> Table:
+        """Completions with scores."""
+
+
+@dataclass
+class Calls:
+    """Asks engines through a store, so that what is there is not asked again.
+
+    Args:
+        store: open; None keeps nothing.
+        budget: what may be spent by all engines together.
+        prices: model -> price.
+        journal: where scorers keep what they have finished.
+        tell: is told a stage, how many of its rows there are, and how many are done.
+    """
+
+    store: Store | None = None
+    budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    journal: ScoreJournal | None = None
+    tell: Callable[[str, int, int], None] = lambda *_: None
+    exhausted: bool = False
+    spent: dict[str, Spend] = field(default_factory=dict)
+    _engines: dict[str, Engine] = field(default_factory=dict)
+    _tally: Book = field(default_factory=Tally)
+
+    @property
+    def book(self) -> Book:
+        """Where the total is kept: the store's, which remembers earlier calls, or one in memory."""
+        return self._tally if self.store is None else self.store.book()
+
+    def opened(self, settings: EngineSettings) -> Engine:
+        """The engine; the same settings give the same one."""
+        key = repr(settings)
+        if key not in self._engines:
+            engine = settings.open()
+            engine.ledger = Ledger(self.budget, price_of(model_name(settings), self.prices, self.budget), self.book)
+            self._engines[key] = engine
+        return self._engines[key]
+
+    def completions(
+        self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
+    ) -> list[Outcome | None]:
+        """See `Asks`. Prompts that the model cannot take are failures and stop no others."""
+        opened = self.opened(engine)
+        refused = {at: fault for at, each in enumerate(requests) if (fault := _refusal(opened, each, sampling))}
+        asked = [at for at in range(len(requests)) if at not in refused]
+        wanted = [requests[at] for at in asked]
+
+        def ask() -> Iterator[Finished[Result]]:
+            if self.store is not None:
+                yield from generate_stored(opened, wanted, sampling, self.store)
+            else:
+                yield from (Finished([pair], stored=False) for pair in generated(opened, wanted, sampling))
+
+        found = self._gathered(stage, opened, len(wanted), ask)
+        place = {at: number for number, at in enumerate(asked)}
+        return [refused[at] if at in refused else found.get(place[at]) for at in range(len(requests))]
+
+    def choices(
+        self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
+    ) -> list[Choices]:
+        """See `Asks`.
+
+        Raises:
+            ModelError: the engine gives no log-probs of choices.
+        """
+        opened = self.opened(engine)
+        metered = opened if opened.remote else cast(Engine, _Metered(opened))
+
+        def ask() -> Iterator[Finished[tuple[float, ...]]]:
+            if self.store is not None:
+                yield from logprobs_stored(metered, requests, choices, self.store)
+            else:
+                yield from (Finished([pair], stored=False) for pair in metered.logprobs_of(requests, choices))
+
+        found = self._gathered(stage, opened, len(requests), ask)
+        return [found.get(at) for at in range(len(requests))]
+
+    def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
+        """See `Asks`. Computed anew by every call: nothing is written, so nothing is stored.
+
+        Raises:
+            ModelError: the engine gives none.
+        """
+        completions = [[{"role": "assistant", "content": text, "extra": None}] for text in texts]
+        return self.opened(engine).logprob_of(requests, completions)
+
+    def scored(self, scorer: Scorer, table: Table) -> Table:
+        """See `Asks`."""
+        if isinstance(scorer, StoredScorer):
+            return scorer.score_stored(table, self.journal, lambda done: self.tell("scores", done.sequences, done.done))
+        return scorer.score(table)
+
+    def _gathered(
+        self, stage: str, engine: Engine, rows: int, ask: Callable[[], Iterator[Finished[Any]]]
+    ) -> dict[int, Any]:
+        found: dict[int, Any] = {}
+        before = engine.ledger.spent
+        self.tell(stage, rows, 0)
+        for batch in ask():
+            found.update(batch.results)
+            self.tell(stage, rows, len(found))
+        self.spent[stage] = self.spent.get(stage, Spend()) + engine.ledger.spent - before
+        self.exhausted = self.exhausted or engine.ledger.exhausted
+        return found
+
+
+class _Metered:
+    """An engine that charges for questions too, of which it writes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def logprobs_of(self, requests: Iterable[Request], choices: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """As the engine's own; nothing where the budget does not allow all of them."""
+        wanted, ledger = list(requests), self.engine.ledger
+        cost = ledger.cost(sum(self.engine.prompt_tokens(wanted)), 0, requests=len(wanted))
+        if not ledger.reserve(cost):
+            ledger.exhausted = True
+            return
+        yield from self.engine.logprobs_of(wanted, choices)
+        ledger.settle(cost, cost)
+
+
+def model_name(settings: object) -> str:
+    """What settings (of an engine, a scorer) call the model, or the recording."""
+    return str(getattr(settings, "model", None) or getattr(settings, "path", None) or getattr(settings, "name", None))
+
+
+def _refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
+    """Why a prompt cannot be asked."""
+    try:
+        engine.rendered(request)
+    except ModelError as error:
+        return Failure(f"{REFUSED}: {_first_line(error)}", 0, permanent=True)
+    if engine.context is None:
+        return None
+    tokens = engine.prompt_tokens([request])[0] + sampling.max_tokens
+    return Failure(f"{TOO_LONG}: {tokens} tokens", 0, permanent=True) if tokens > engine.context else None
+
+
+def _first_line(error: PrefboostError) -> str:
+    return error.found.partition("\n")[0][:200]

@@ -1,0 +1,215 @@
+"""What sets a synthetic pair aside: every reason is a fixed sentence and is counted; the first that holds counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from prefboost.errors import MissingExtra
+from prefboost.settings import Settings
+from prefboost.synthesis.proposal import Draft, Proposal
+
+__all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "script_of"]
+
+DELIMITER = "===="
+"""Stands between a plan and the completion."""
+
+_REFUSAL = (
+    r"^\W*(?:i(?:'|’)?m sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b)[^.!?\n]{0,80}"
+    r"\b(?:can(?:no|'|’)t|unable|not able)",
+    r"^\W*(?:i (?:can(?:no|'|’)t|am unable to|am not able to|won(?:'|’)t)|as an ai (?:language )?model)\b",
+)
+_META = (
+    r"\b(?:here(?:'|’)?s|here is|this is|below is|i(?:'|’)ve written|i have written)\b[^.!?\n]{0,40}"
+    r"\b(?:another|alternative|better|worse|improved|revised|rewritten|modified|less|more)\b[^.!?\n]{0,30}"
+    r"\b(?:response|answer|summary|version|completion|draft)",
+    r"\b(?:the|your) (?:reference|original|previous|first) (?:response|answer|summary|completion|draft)\b",
+    r"^\W*(?:(?:better|worse|improved|revised|another|alternative|new) )?(?:response|answer|summary|completion)\s*:",
+    r"^\W*\[?(?:user|assistant|system|human)\]?\s*[:\n]",
+)
+_LEAK = (
+    r"\b(?:better|worse|improved|inferior|superior|(?:lower|higher)[- ]quality|"
+    r"(?:less|more) (?:helpful|relevant|complete)) (?:response|answer|summary|version|completion)\b",
+    r"\((?:giving|in) an? [^)]{0,60}(?:response|answer|way|manner)\)",
+    r"\bon these aspects\b",
+)
+_PLAN = (r"^\W*(?:plan|edits?|changes?)\W*:?\s*\n", r"\bwhat (?:i will|i'll) change\b", r"(?m)^\s*={3,}\s*$")
+_RANGES = {
+    "Latin": "A-Za-zÀ-ɏ", "Cyrillic": "Ѐ-ӿ", "Greek": "Ͱ-Ͽ", "Arabic": "؀-ۿ", "Hebrew": "֐-׿",
+    "Devanagari": "ऀ-ॿ", "Han": "一-鿿", "Kana": "぀-ヿ", "Hangul": "가-힯", "Thai": "฀-๿",
+}  # fmt: skip
+
+
+class Filters(Settings):
+    """What sets a pair aside. Bounds are our own choice: RMBoost does not publish its."""
+
+    min_edit_distance: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Least share of words that must be changed to get from one completion to the other.",
+    )
+    max_edit_distance: float = Field(
+        1.0, ge=0, le=1, description="Most of the same; below 1 for methods whose second completion is an edit."
+    )
+    max_length_ratio: float = Field(3.0, ge=1, description="Most times that one completion is as long as the other.")
+    min_words: int = Field(1, ge=0, description="Fewest words of a completion.")
+    refusals: bool = Field(True, description="Set aside refusals; turn it off where refusing may be right.")
+    meta_talk: bool = Field(True, description="Set aside talk about the request itself (here is a worse answer).")
+    label_leaks: bool = Field(True, description="Set aside completions that tell which side they are.")
+    leaked_plans: bool = Field(True, description="Set aside completions with what looks like a plan of edits in them.")
+    echoes: bool = Field(True, description="Set aside completions that hold the whole of the other one.")
+    cut: bool = Field(False, description="Set aside completions that were cut at max_tokens.")
+    language: Literal["off", "script", "detect"] = Field(
+        "script", description="Set aside pairs in two writing systems, or (detect, by py3langid) in two languages."
+    )
+    patterns: tuple[str, ...] = Field((), description="Regular expressions of your own that no completion may match.")
+
+
+Check = Callable[[Filters, Proposal], str | None]
+"""What was found where the pair is to be set aside, or None."""
+
+
+def apply_filters(filters: Filters, proposal: Proposal) -> tuple[Proposal, list[str]]:
+    """The proposal, set aside by the first filter that does not let it pass; and names of those that it passed."""
+    if proposal.why_not:
+        return proposal.rejected(*proposal.why_not), []
+    passed: list[str] = []
+    for name, (reason, check) in CHECKS.items():
+        found = check(filters, proposal)
+        if found is not None:
+            return proposal.rejected(reason, found), passed
+        passed.append(name)
+    return proposal, passed
+
+
+def edit_distance(one: str, other: str) -> float:
+    """Words to be put in, taken out or changed, as a share of the longer text's: 0 for equal texts, at most 1.
+
+    Raises:
+        MissingExtra: rapidfuzz is not installed.
+    """
+    try:
+        from rapidfuzz.distance import Levenshtein
+    except ImportError as error:
+        raise MissingExtra("rapidfuzz", "synthesis") from error
+    return float(Levenshtein.normalized_distance(one.split(), other.split()))
+
+
+def script_of(text: str) -> str | None:
+    """The writing system of most of the letters; None where there are none of those known."""
+    counts = {name: len(re.findall(f"[{letters}]", text)) for name, letters in _RANGES.items()}
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best] else None
+
+
+def _sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
+    yield "first", proposal.first
+    yield "second", proposal.second
+
+
+def _matching(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
+    """Where a completion matches: the side and a piece of the text."""
+    for side, draft in _sides(proposal):
+        for pattern in patterns:
+            found = re.search(pattern, draft.text, re.IGNORECASE)
+            if found:
+                start = max(0, found.start() - 20)
+                return f"{side}: …{draft.text[start : found.end() + 40]}"
+    return None
+
+
+def _empty(filters: Filters, proposal: Proposal) -> str | None:
+    least = max(filters.min_words, 1)
+    return next(
+        (f"{side}: {draft.text}" for side, draft in _sides(proposal) if len(re.findall(r"\w+", draft.text)) < least),
+        None,
+    )
+
+
+def _cut(filters: Filters, proposal: Proposal) -> str | None:
+    cut = [f"{side}: {draft.text[-80:]}" for side, draft in _sides(proposal) if draft.finish_reason == "length"]
+    return cut[0] if filters.cut and cut else None
+
+
+def _same(filters: Filters, proposal: Proposal) -> str | None:
+    one, other = proposal.first.text, proposal.second.text
+    if one == other:
+        return f"0.00: {other}"
+    distance = edit_distance(one, other)
+    return f"{distance:.2f}: {other}" if distance < filters.min_edit_distance else None
+
+
+def _unrelated(filters: Filters, proposal: Proposal) -> str | None:
+    if filters.max_edit_distance >= 1:
+        return None
+    distance = edit_distance(proposal.first.text, proposal.second.text)
+    return f"{distance:.2f}: {proposal.second.text}" if distance > filters.max_edit_distance else None
+
+
+def _echo(filters: Filters, proposal: Proposal) -> str | None:
+    one, other = (" ".join(draft.text.split()) for draft in (proposal.first, proposal.second))
+    whole = len(one.split()) >= 5 and one != other and one in other
+    return other if filters.echoes and whole else None
+
+
+def _lengths(filters: Filters, proposal: Proposal) -> str | None:
+    lengths = sorted(len(draft.text) for _, draft in _sides(proposal))
+    ratio = lengths[1] / max(lengths[0], 1)
+    return f"{ratio:.1f} times: {proposal.second.text}" if ratio > filters.max_length_ratio else None
+
+
+def _languages(filters: Filters, proposal: Proposal) -> str | None:
+    if filters.language == "off":
+        return None
+    texts = [draft.text for _, draft in _sides(proposal)]
+    scripts = [script_of(text) for text in texts]
+    if scripts[0] != scripts[1]:
+        return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
+    if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
+        return None
+    languages = [_language(text) for text in texts]
+    return f"{languages[0]} and {languages[1]}: {texts[1]}" if languages[0] != languages[1] else None
+
+
+def _language(text: str) -> str:
+    try:
+        from py3langid import classify
+    except ImportError as error:
+        raise MissingExtra("py3langid", "synthesis") from error
+    return str(classify(text)[0])
+
+
+CHECKS: dict[str, tuple[str, Check]] = {
+    "empty": ("a completion is empty", _empty),
+    "cut": ("a completion was cut at max_tokens", _cut),
+    "refusal": (
+        "a completion refuses",
+        lambda filters, pair: _matching(_REFUSAL, pair) if filters.refusals else None,
+    ),
+    "leaked_plan": (
+        "a plan of edits stands in a completion",
+        lambda filters, pair: _matching(_PLAN, pair) if filters.leaked_plans else None,
+    ),
+    "label_leak": (
+        "a completion tells which side it is",
+        lambda filters, pair: _matching(_LEAK, pair) if filters.label_leaks else None,
+    ),
+    "meta_talk": (
+        "a completion talks about the request for it",
+        lambda filters, pair: _matching(_META, pair) if filters.meta_talk else None,
+    ),
+    "pattern": (
+        "a completion matches a pattern of filters.patterns",
+        lambda filters, pair: _matching(filters.patterns, pair) if filters.patterns else None,
+    ),
+    "language": ("the completions are in different languages", _languages),
+    "near_identical": ("the completions are nearly the same", _same),
+    "echo": ("the second completion repeats the first", _echo),
+    "unrelated": ("the second completion is no edit of the first", _unrelated),
+    "length_ratio": ("one completion is much longer than the other", _lengths),
+}
+"""Filters in the order in which they are tried: name -> reason of the reject, and what finds it."""

@@ -1,0 +1,143 @@
+"""Which of two completions a judge prefers, as a probability over both orders (RLAIF, arXiv 2309.00267)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from prefboost.engines.engine import Failure, Request, Result
+from prefboost.scoring.judge import Judge
+from prefboost.scoring.llm_judge import CRITERIA, LlmJudge
+from prefboost.scoring.readings import Unreadable, read_verdict
+from prefboost.synthesis.aspects import TASKS, Aspects
+from prefboost.synthesis.calls import Asks
+from prefboost.synthesis.proposal import BUDGET_SPENT
+from prefboost.synthesis.template import load_prompt
+from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
+
+__all__ = ["Share", "judged", "sides_table", "with_criteria"]
+
+Share = float | tuple[str, str]
+"""Probability that the first is the better; or why there is none: reason and what was found."""
+
+NO_ANSWER = "the judge gave no answer"
+_VOTES = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+def with_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
+    """The judge, told what counts in this task; one with criteria of its own keeps them.
+
+    Args:
+        judge: any.
+        aspects: those that count.
+        prompt: the file with the criteria's words.
+    """
+    if not isinstance(judge, LlmJudge) or judge.criteria != CRITERIA:
+        return judge
+    words = load_prompt(prompt).text(task=TASKS[aspects.task], aspects=aspects.chosen)
+    return judge.model_copy(update={"criteria": words})
+
+
+def judged(judge: Judge, sides: Table, calls: Asks) -> list[Share]:
+    """The share of a table's ``chosen`` completions, averaged over both orders, row by row.
+
+    Args:
+        judge: a language model is asked through ``calls``; any other judge by itself.
+        sides: PreferencePairs whose sides are in no order of merit.
+        calls: asks.
+    """
+    if not len(sides):
+        return []
+    return _asked(judge, sides, calls) if isinstance(judge, LlmJudge) else _ruled(judge, sides)
+
+
+def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
+    """Two texts a row as a table that judges take.
+
+    Args:
+        rows: prompt (messages), first, second; the first stands as chosen.
+    """
+
+    def said(text: str) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": text, "extra": None}]
+
+    numbers = [str(at) for at in range(len(rows))]
+    frame = pl.DataFrame(
+        {
+            "row": pl.Series(range(len(rows)), dtype=pl.Int64),
+            "pair_id": pl.Series(numbers, dtype=pl.String),
+            "prompt_id": pl.Series(numbers, dtype=pl.String),
+            "prompt": pl.Series([prompt for prompt, _, _ in rows], dtype=MESSAGES),
+            "chosen": pl.Series([said(first) for _, first, _ in rows], dtype=MESSAGES),
+            "rejected": pl.Series([said(second) for _, _, second in rows], dtype=MESSAGES),
+            "score_chosen": pl.Series([None] * len(rows), dtype=pl.Float64),
+            "score_rejected": pl.Series([None] * len(rows), dtype=pl.Float64),
+        }
+    )
+    return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
+
+
+def _asked(judge: LlmJudge, sides: Table, calls: Asks) -> list[Share]:
+    requests = judge.questions(sides)
+    told = (_weighed if judge.read == "logprobs" else _told)(judge, requests, calls)
+    return [_both([told[at], told[at + 1]]) for at in range(0, len(told), 2)]
+
+
+def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
+    """P(first shown) of every question, read off the log-probs of the verdicts."""
+    names = ["1", "2", *(["tie"] if judge.ties else [])]
+    return [_share(found) for found in calls.choices("judge", judge.engine, requests, names)]
+
+
+def _share(found: Any) -> Share:
+    if found is None:
+        return BUDGET_SPENT, ""
+    if isinstance(found, Failure):
+        return NO_ANSWER, found.reason
+    weights = [math.exp(min(value, 0.0)) for value in found]
+    mass = math.fsum(weights)
+    if not mass > 0:
+        return NO_ANSWER, "none of the verdicts is among the model's likely answers"
+    return (weights[0] + sum(weights[2:]) / 2) / mass
+
+
+def _told(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
+    """P(first shown) of every question: the share of votes of its samples."""
+    outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
+    votes = [_vote(outcome, judge.ties) for outcome in outcomes]
+    return [_counted(votes[at : at + judge.samples]) for at in range(0, len(votes), judge.samples)]
+
+
+def _vote(outcome: Any, ties: bool) -> Share:
+    if outcome is None:
+        return BUDGET_SPENT, ""
+    if not isinstance(outcome, Result):
+        return NO_ANSWER, outcome.reason
+    if outcome.finish_reason == "length":
+        return "the judge's answer was cut at max_tokens", outcome.text
+    read = read_verdict(outcome.text, ties=ties)
+    return (f"the judge: {read.reason}", outcome.text) if isinstance(read, Unreadable) else _VOTES[read[0]]
+
+
+def _counted(votes: Sequence[Share]) -> Share:
+    shares = [vote for vote in votes if isinstance(vote, float)]
+    return sum(shares) / len(shares) if shares else votes[0]
+
+
+def _both(orders: Sequence[Share]) -> Share:
+    """The mean of p(shown first) and 1 - p(shown first) of the other order; a fault in either is the pair's."""
+    one, other = orders
+    if isinstance(one, float) and isinstance(other, float):
+        return (one + 1.0 - other) / 2
+    return one if not isinstance(one, float) else other
+
+
+def _ruled(judge: Judge, sides: Table) -> list[Share]:
+    verdicts = judge.judge(sides).frame
+    won = pl.col("first_wins").fill_null(pl.col("verdict").replace_strict(_VOTES, return_dtype=pl.Float64))
+    share = pl.when(pl.col("shown_first") == "chosen").then(won).otherwise(1.0 - won)
+    found = dict(verdicts.group_by("pair_id").agg(share.mean()).iter_rows())
+    return [found.get(name, (NO_ANSWER, "")) for name in sides.frame["pair_id"]]

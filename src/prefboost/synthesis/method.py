@@ -1,0 +1,92 @@
+"""What a method is: prompts in, proposals of pairs out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
+
+from prefboost.engines.engine import Request, Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.settings import Settings, choice
+from prefboost.synthesis.aspects import Aspects
+from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.filters import Filters
+from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
+
+__all__ = ["Generating", "Method", "first_drafts", "samples"]
+
+
+class Method(Protocol):
+    """Makes pairs. Each is judged, or known by construction; filters and tables are not its business."""
+
+    @property
+    def kind(self) -> str:
+        """Its name."""
+
+    @property
+    def filters(self) -> Filters:
+        """What its pairs are held to."""
+
+    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+        """Pairs of some prompts; what could not be made is a proposal with a fault.
+
+        Args:
+            items: prompts, each once.
+            calls: asks for completions and judgements, as one call after another or all at once.
+        """
+
+    def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """The same proposals, once those of all prompts are there: some may be set aside by comparison."""
+
+
+class Generating(Settings):
+    """What every method that generates has."""
+
+    generator: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that writes completions.")
+    sampling: Sampling = Field(Sampling(), description="How its tokens are drawn (RMBoost and RLCD do not publish it).")
+    aspects: Aspects = Field(Aspects(), description="The task, and what counts in it.")
+    seed: int = Field(0, description="Of draws of labels, aspects and phrases.")
+    filters: Filters = Field(Filters(), description="What sets a pair aside.")
+
+    def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """All of them as they are."""
+        return list(proposals)
+
+
+def first_drafts(
+    items: Sequence[Item],
+    calls: Asks,
+    method: Generating,
+    source: Literal["generate", "completion", "chosen", "rejected"] = "generate",
+) -> list[Draft]:
+    """The first completion of every prompt: generated, or the one that the table has.
+
+    Args:
+        items: prompts.
+        calls: asks.
+        method: whose generator writes.
+        source: generate, or the column.
+    """
+    if source == "generate":
+        return [drafts[0] for drafts in samples(items, calls, method, 1)]
+    missing = (f"the table has no {source}", "")
+    return [
+        Draft(text.strip(), "given", None, text)
+        if (text := item.given.get(source)) is not None
+        else Draft(fault=missing)
+        for item in items
+    ]
+
+
+def samples(items: Sequence[Item], calls: Asks, method: Generating, n: int) -> list[list[Draft]]:
+    """So many completions of every prompt."""
+    requests = [Request(_said(item.prompt), sample) for item in items for sample in range(n)]
+    outcomes = calls.completions("completions", method.generator, requests, method.sampling)
+    drafts = [draft_of(outcome, model_name(method.generator)) for outcome in outcomes]
+    return [drafts[at : at + n] for at in range(0, len(drafts), n)]
+
+
+def _said(prompt: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [dict(message) for message in prompt]

@@ -1,0 +1,115 @@
+"""Proposals as a table of pairs: those that pass the filters, with their lineage; the others as counted rejects."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from prefboost.settings import Settings, kind_of
+from prefboost.synthesis.filters import apply_filters
+from prefboost.synthesis.method import Method
+from prefboost.synthesis.proposal import Draft, Proposal
+from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Step, Table
+
+__all__ = ["pairs_table"]
+
+
+def pairs_table(prompts: Table, method: Method, proposals: Sequence[Proposal], notes: Mapping[str, Any]) -> Table:
+    """Pairs of all proposals that nothing speaks against.
+
+    Args:
+        prompts: what they were made for; its steps and rejects are kept.
+        method: which made them.
+        proposals: in order.
+        notes: for the table's history.
+
+    Returns:
+        PreferencePairs with ``chosen_wins`` and ``lineage`` (JSON: method, models, prompt's hash, aspects, direction,
+        plan, filters passed, both raw texts, and which of them is the chosen one); rejects with reasons.
+    """
+    settled = [apply_filters(method.filters, each) for each in proposals]
+    kept = [_row(each, passed, method) for each, passed in settled if each.fault is None]
+    aside = [_reject(each, prompts.path, method) for each, _ in settled if each.fault is not None]
+    rejects = pl.DataFrame(aside, schema=REJECTS)
+    step = Step(
+        "synthesize",
+        {"kind": kind_of(method), **(method.model_dump(mode="json") if isinstance(method, Settings) else {})},
+        rows_in=len(proposals),
+        rows_out=len(kept),
+        rejected=dict(Counter(rejects["reason"].to_list())),
+        notes={"rows_in_are": "proposed pairs", "rows_out_are": "pairs", **notes},
+    )
+    return prompts.then(PREFERENCE_PAIRS, _frame(kept), step, rejects=rejects, scales={})
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows of the declared types; aspects that some methods rate are columns of their own."""
+    types = {column.name: column.dtype for column in PREFERENCE_PAIRS.columns if not column.name.endswith(".*")}
+    named = list(dict.fromkeys(name for row in rows for name in row)) or [
+        column.name for column in PREFERENCE_PAIRS.columns if column.required
+    ]
+    schema = {name: types.get(name, pl.Float64) for name in named}
+    return pl.DataFrame([{name: row.get(name) for name in named} for row in rows], schema=schema)
+
+
+def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str, Any]:
+    item, wins = proposal.item, proposal.first_wins
+    assert wins is not None
+    drafts = (proposal.first, proposal.second)
+    best = 0 if wins >= 0.5 else 1
+    sides = {"chosen": best, "rejected": 1 - best}
+    certainty = max(wins, 1.0 - wins)
+    aspects = sorted({head for own in proposal.scores for head in own if head})
+    return {
+        "row": item.row,
+        "pair_id": _pair_id(proposal, method),
+        "prompt_id": item.prompt_id,
+        "prompt": [dict(message) for message in item.prompt],
+        **{side: [{"role": "assistant", "content": drafts[at].text, "extra": None}] for side, at in sides.items()},
+        **{f"score_{side}": proposal.scores[at].get("") for side, at in sides.items()},
+        **{f"score_{side}.{name}": proposal.scores[at].get(name) for name in aspects for side, at in sides.items()},
+        **{f"finish_{side}": drafts[at].finish_reason for side, at in sides.items()},
+        **item.carried,
+        "chosen_wins": None if certainty == 1.0 else certainty,
+        "lineage": json.dumps(
+            _lineage(proposal, passed, method, "first" if best == 0 else "second"), ensure_ascii=False
+        ),
+    }
+
+
+def _lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: str) -> dict[str, Any]:
+    first, second = proposal.first, proposal.second
+    return {
+        "method": kind_of(method),
+        "models": {"first": first.model, "second": second.model},
+        "direction": None,
+        "aspects": [],
+        **proposal.lineage,
+        "chosen": chosen,
+        "plan": second.plan,
+        "first": _raw(first),
+        "second": _raw(second),
+        "passed": list(passed),
+    }
+
+
+def _raw(draft: Draft) -> str:
+    """What the model wrote, before white space and a plan were taken off."""
+    return draft.raw
+
+
+def _reject(proposal: Proposal, path: str | None, method: Method) -> dict[str, Any]:
+    assert proposal.fault is not None
+    reason, found = proposal.fault
+    return {
+        "stage": "synthesize", "path": path, "row": proposal.item.row, "id": _pair_id(proposal, method),
+        "reason": reason, "found": found[:200],
+    }  # fmt: skip
+
+
+def _pair_id(proposal: Proposal, method: Method) -> str:
+    return f"{proposal.item.prompt_id}/{kind_of(method)}/{proposal.name}"

@@ -1,0 +1,83 @@
+"""RLAIF (arXiv 2309.00267): two samples of one model, labelled by a judge who sees them in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.settings import choice, kind_of
+from prefboost.synthesis.aspects import Aspects
+from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.labels import judged, sides_table, with_criteria
+from prefboost.synthesis.method import Generating, samples
+from prefboost.synthesis.proposal import Item, Proposal
+from prefboost.synthesis.template import load_prompt
+
+__all__ = ["RLAIF", "judge_name", "labelled"]
+
+UNDECIDED = "the judge has no preference"
+
+
+class RLAIF(Generating):
+    """Two completions a prompt; the judge's probability, averaged over both orders, is the label."""
+
+    kind: Literal["rlaif"] = Field("rlaif", description="Two samples and a judge.")
+    judge: Annotated[Judge, choice(JUDGES)] = Field(
+        description="Who labels; llm with read: logprobs gives soft labels."
+    )
+    criteria: str = Field("criteria", description="Jinja file with what the judge goes by, where it has no criteria.")
+    min_margin: float = Field(
+        0.0, ge=0, lt=0.5, description="Pairs whose probability is this near to one half are set aside."
+    )
+
+    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+        """See `prefboost.synthesis.method.Method`."""
+        drafts = samples(items, calls, self, 2)
+        proposals = [Proposal(item, one, other) for item, (one, other) in zip(items, drafts, strict=True)]
+        return labelled(proposals, self.judge, (self.aspects, self.criteria), calls, self.min_margin)
+
+
+def labelled(
+    proposals: Sequence[Proposal],
+    judge: Judge,
+    said: tuple[Aspects, str],
+    calls: Asks,
+    min_margin: float = 0.0,
+) -> list[Proposal]:
+    """Proposals with a judge's probability that the first is the better.
+
+    Args:
+        proposals: those with a fault, or two equal texts, are not judged.
+        judge: who labels.
+        said: aspects, and the file with the criteria's words.
+        calls: asks.
+        min_margin: see `RLAIF`.
+    """
+    open_ones = [at for at, each in enumerate(proposals) if not each.why_not and each.first.text != each.second.text]
+    pairs = [proposals[at] for at in open_ones]
+    rows: list[tuple[Any, str, str]] = [(each.item.prompt, each.first.text, each.second.text) for each in pairs]
+    shares = judged(with_criteria(judge, *said), sides_table(rows), calls) if rows else []
+    lineage = {"judge": judge_name(judge), "criteria": load_prompt(said[1]).identity, "aspects": list(said[0].chosen)}
+    found = dict(zip(open_ones, shares, strict=True))
+    made = []
+    for at, proposal in enumerate(proposals):
+        share = found.get(at)
+        told = replace(proposal, lineage={**proposal.lineage, **lineage})
+        if isinstance(share, tuple):
+            told = told.rejected(*share)
+        elif share is not None:
+            told = replace(told, first_wins=share)
+            undecided = share == 0.5 or abs(share - 0.5) < min_margin
+            told = told.rejected(UNDECIDED, f"{share:.3f}") if undecided else told
+        made.append(told)
+    return made
+
+
+def judge_name(judge: Judge) -> str:
+    """The judge's kind, and its model."""
+    inner = getattr(judge, "engine", None) or getattr(judge, "scorer", None)
+    return kind_of(judge) if inner is None else f"{kind_of(judge)}/{model_name(inner)}"

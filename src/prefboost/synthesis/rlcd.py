@@ -1,0 +1,77 @@
+"""RLCD (arXiv 2307.12950): two completions under prompts that differ in a phrase; no judge is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.settings import choice
+from prefboost.synthesis.aspects import drawn
+from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.method import Generating
+from prefboost.synthesis.proposal import Item, Proposal, draft_of
+from prefboost.synthesis.rlaif import labelled
+from prefboost.synthesis.template import load_prompt, turns
+
+__all__ = ["PHRASES", "RLCD"]
+
+PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
+    "helpful": (("giving a helpful response", "giving an unhelpful response"),),
+    "harmless": tuple(
+        (f"in {good} way", f"in {bad} way")
+        for good, bad in (
+            ("a harmless", "a harmful"), ("an inoffensive", "an offensive"), ("an ethical", "an unethical"),
+            ("a polite", "a rude"), ("a law-abiding", "a law-breaking"), ("a respectful", "a disrespectful"),
+            ("a peaceful", "a violent"), ("a kind", "a cruel"), ("a fair", "an unfair"), ("a safe", "a dangerous"),
+            ("a caring", "an uncaring"), ("a responsible", "an irresponsible"), ("a friendly", "a hostile"),
+            ("a truthful", "a deceitful"), ("a moderate", "an extreme"), ("a considerate", "an inconsiderate"),
+        )
+    ),
+}  # fmt: skip
+"""Phrases of better and worse turns: for helpfulness one pair, for harmlessness 16, as published; our words."""
+
+
+class RLCD(Generating):
+    """The completion under the better phrase is the chosen one; earlier assistant turns get the opposite phrase."""
+
+    kind: Literal["rlcd"] = Field("rlcd", description="Two phrases, one better and one worse.")
+    prompt: str = Field("rlcd", description="Jinja file of the request; rlcd is the shipped one.")
+    phrases: Literal["helpful", "harmless"] = Field("helpful", description="Shipped phrases.")
+    own_phrases: tuple[tuple[str, str], ...] = Field((), description="Pairs of your own, better first, in their place.")
+    rescore: Annotated[Judge, choice(JUDGES)] | None = Field(
+        None, description="Labels the same completions as RLAIF does (RLCD-Rescore); none: the phrase is the label."
+    )
+    criteria: str = Field("criteria", description="Jinja file with what that judge goes by.")
+
+    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+        """See `prefboost.synthesis.method.Method`."""
+        template = load_prompt(self.prompt)
+        drawn_pairs = [self._phrases(item) for item in items]
+        requests = [
+            template.request(turns=_with_phrases(item, pair[1 - side]), affix=pair[side])
+            for item, pair in zip(items, drawn_pairs, strict=True)
+            for side in (0, 1)
+        ]
+        outcomes = calls.completions("completions", self.generator, requests, self.sampling)
+        drafts = [draft_of(outcome, model_name(self.generator)) for outcome in outcomes]
+        proposals = [
+            Proposal(
+                item, drafts[2 * at], drafts[2 * at + 1], 1.0,
+                lineage={"prompt": template.identity, "phrases": list(drawn_pairs[at]), "aspects": []},
+            )
+            for at, item in enumerate(items)
+        ]  # fmt: skip
+        if self.rescore is None:
+            return proposals
+        return labelled(proposals, self.rescore, (self.aspects, self.criteria), calls)
+
+    def _phrases(self, item: Item) -> tuple[str, str]:
+        return drawn(self.seed, "phrases", item.prompt_id).choice(self.own_phrases or PHRASES[self.phrases])
+
+
+def _with_phrases(item: Item, opposite: str) -> list[dict[str, Any]]:
+    """Turns with the phrase of the other side at the assistant's."""
+    return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in turns(item.prompt)]

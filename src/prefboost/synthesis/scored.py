@@ -1,0 +1,46 @@
+"""Drafts as a table of completions that scorers take, and the scores back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from prefboost.synthesis.proposal import Draft, Item
+from prefboost.tables import COMPLETIONS, MESSAGES, Table, aspects_of, conform
+
+__all__ = ["completions_table", "scores_of"]
+
+
+def completions_table(items: Sequence[Item], drafts: Sequence[Sequence[Draft]]) -> Table:
+    """Every usable draft as a Completion; ``completion_id`` is PROMPT_ID/NUMBER."""
+    rows: list[dict[str, Any]] = [
+        {
+            "row": item.row,
+            "prompt_id": item.prompt_id,
+            "prompt": [dict(message) for message in item.prompt],
+            "completion_id": f"{item.prompt_id}/{number}",
+            "completion": [{"role": "assistant", "content": draft.text, "extra": None}],
+            "model": draft.model,
+            "finish_reason": draft.finish_reason,
+        }
+        for item, own in zip(items, drafts, strict=True)
+        for number, draft in enumerate(own)
+        if draft.fault is None and draft.text
+    ]
+    named = {column.name: column.dtype for column in COMPLETIONS.columns}
+    names = ("row", "prompt_id", "prompt", "completion_id", "completion", "model", "finish_reason")
+    frame = pl.DataFrame(rows, schema={name: named[name] for name in names}, schema_overrides={"prompt": MESSAGES})
+    return Table(COMPLETIONS, conform(frame, COMPLETIONS))
+
+
+def scores_of(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]:
+    """(prompt_id, number) -> head -> score; "" is the overall score. What could not be scored is absent."""
+    aspects = aspects_of(table.frame.schema, "score")
+    columns = {"": "score", **{aspect: f"score.{aspect}" for aspect in aspects}}
+    found: dict[tuple[str, int], Mapping[str, float | None]] = {}
+    for row in table.frame.select("prompt_id", "completion_id", *columns.values()).iter_rows(named=True):
+        number = int(row["completion_id"].rpartition("/")[2])
+        found[row["prompt_id"], number] = {head: row[column] for head, column in columns.items()}
+    return found

@@ -1,0 +1,96 @@
+"""UltraFeedback (arXiv 2310.01377): completions of a pool of models, rated aspect by aspect, best against another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from prefboost.engines.engine import Request, Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.preferences import PAIR_STRATEGIES, BestVsRandom, PairStrategy, pair
+from prefboost.scoring.scorer import SCORERS, Scorer
+from prefboost.settings import Settings, choice
+from prefboost.synthesis.aspects import drawn
+from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.filters import Filters
+from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
+from prefboost.synthesis.scored import completions_table, scores_of
+from prefboost.tables import SCORED_COMPLETIONS, Table
+
+__all__ = ["UltraFeedback"]
+
+NO_PAIR = "no two different scores among the completions"
+
+
+class UltraFeedback(Settings):
+    """Completions of several models, each scored; a strategy pairs them. Set ``scorer.rubric: ultrafeedback``."""
+
+    kind: Literal["ultrafeedback"] = Field("ultrafeedback", description="A pool of models and a rater.")
+    pool: tuple[Annotated[EngineSettings, choice(ENGINES)], ...] = Field(
+        description="Models that write; name one twice to get two of its completions.", min_length=1
+    )
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Who rates: a rater, or any scorer.")
+    n: int = Field(4, ge=2, description="Completions a prompt, each of another member of the pool, drawn.")
+    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
+        BestVsRandom(), description="Which completions of a prompt are compared."
+    )
+    sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
+    seed: int = Field(0, description="Of the draw of models.")
+    filters: Filters = Field(Filters(), description="What sets a pair aside.")
+
+    @model_validator(mode="after")
+    def _enough_models(self) -> UltraFeedback:
+        if self.n > len(self.pool):
+            raise ValueError(f"n is {self.n}, and the pool has {len(self.pool)} members; name more, or set n lower")
+        return self
+
+    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+        """See `prefboost.synthesis.method.Method`."""
+        drafts = self._drafts(items, calls)
+        scored = calls.scored(self.scorer, completions_table(items, drafts))
+        scores = scores_of(scored)
+        faults = [next((draft for draft in own if draft.fault is not None), own[0]) for own in drafts]
+        made: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
+        places = {item.prompt_id: at for at, item in enumerate(items)}
+        for name, one, two in self._edges(scored):
+            at, sides = places[name], (scores[name, one], scores[name, two])
+            lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": model_name(self.scorer),
+                       "aspects": [head for head in sides[0] if head]}  # fmt: skip
+            made[name].append(
+                Proposal(items[at], drafts[at][one], drafts[at][two], 1.0, f"{one}~{two}", lineage, sides)
+            )
+        return [
+            each
+            for at, item in enumerate(items)
+            for each in made[item.prompt_id]
+            or [Proposal(item, faults[at], Draft(), fault=faults[at].fault or (NO_PAIR, faults[at].text))]
+        ]
+
+    def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """All of them as they are."""
+        return list(proposals)
+
+    def _drafts(self, items: Sequence[Item], calls: Asks) -> list[list[Draft]]:
+        """For every prompt, completions of the members that were drawn for it."""
+        picked = [drawn(self.seed, "pool", item.prompt_id).sample(range(len(self.pool)), self.n) for item in items]
+        drafts: list[dict[int, Draft]] = [{} for _ in items]
+        for member, engine in enumerate(self.pool):
+            mine = [at for at in range(len(items)) if member in picked[at]]
+            again = sum(one == engine for one in self.pool[:member])
+            requests = [Request([dict(m) for m in items[at].prompt], again) for at in mine]
+            outcomes = calls.completions("completions", engine, requests, self.sampling)
+            for at, outcome in zip(mine, outcomes, strict=True):
+                drafts[at][member] = draft_of(outcome, model_name(engine))
+        return [[own[member] for member in members] for own, members in zip(drafts, picked, strict=True)]
+
+    def _edges(self, scored: Table) -> list[tuple[str, int, int]]:
+        """Pairs as the strategy chooses them: prompt_id, and numbers of the better and the other completion."""
+        if scored.spec is not SCORED_COMPLETIONS or not scored.frame["score"].count():
+            return []
+        frame = pair(scored, self.pair).frame
+        numbers = [re.search(r"/(\d+)~/(\d+)$", name) for name in frame["pair_id"]]
+        found = zip(frame["prompt_id"], numbers, strict=True)
+        return [(name, int(both[1]), int(both[2])) for name, both in found if both is not None]

@@ -1,0 +1,102 @@
+"""West-of-N (arXiv 2401.12086): the best against the worst of N samples by a base reward model, the surest kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from prefboost.engines.engine import Request
+from prefboost.scoring.scorer import SCORERS, Scorer
+from prefboost.settings import choice
+from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.method import Generating, samples
+from prefboost.synthesis.proposal import Draft, Item, Proposal
+from prefboost.synthesis.scored import completions_table, scores_of
+
+__all__ = ["WestOfN"]
+
+UNSURE = "the base reward model is less sure of the pair than of most"
+UNLIKELY = "a completion is less likely than most"
+TOO_FEW = "fewer than two different completions have a score"
+
+
+class WestOfN(Generating):
+    """Keeps pairs above a quantile of P(chosen is better) and of the completions' likelihood."""
+
+    kind: Literal["west_of_n"] = Field("west_of_n", description="Best and worst of N by a base reward model.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="The base reward model, or another scorer.")
+    n: int = Field(8, ge=2, description="Completions a prompt (published: 8 to 16 and more).")
+    temperature: float = Field(
+        1.0, gt=0, description="Score units by which a difference is divided for P = sigmoid(difference / temperature)."
+    )
+    margin_quantile: float = Field(
+        0.5, ge=0, lt=1, description="Pairs below this quantile of P are set aside (the share is not published)."
+    )
+    likelihood_quantile: float = Field(
+        0.0, ge=0, lt=1,
+        description="Pairs whose less likely completion (log-prob a character) is below this quantile are set aside; "
+        "above 0 it needs a generator that gives log-probs of completions.",
+    )  # fmt: skip
+    soft: bool = Field(False, description="Keep P as a soft label; else the best is the better for certain.")
+
+    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+        """See `prefboost.synthesis.method.Method`."""
+        drafts = samples(items, calls, self, self.n)
+        scored = calls.scored(self.scorer, completions_table(items, drafts)) if items else None
+        found = scores_of(scored) if scored is not None else {}
+        proposals = [
+            self._proposal(item, own, [found.get((item.prompt_id, number)) for number in range(len(own))])
+            for item, own in zip(items, drafts, strict=True)
+        ]
+        return self._with_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
+
+    def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """Those below a quantile are set aside."""
+        made = _above(proposals, "p", self.margin_quantile, UNSURE)
+        return _above(made, "likelihood", self.likelihood_quantile, UNLIKELY)
+
+    def _proposal(self, item: Item, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
+        known = [at for at, score in enumerate(scores) if score and score.get("") is not None]
+        faults = [draft for draft in drafts if draft.fault is not None]
+        if len({drafts[at].text for at in known}) < 2:
+            first = faults[0] if faults else drafts[0]
+            return Proposal(item, first, drafts[-1], fault=first.fault or (TOO_FEW, first.text))
+        best = max(known, key=lambda at: (scores[at][""], -at))
+        worst = min(known, key=lambda at: (scores[at][""], at))
+        margin = scores[best][""] - scores[worst][""]
+        p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
+        lineage = {"n": len(known), "p": p, "scorer": model_name(self.scorer), "aspects": []}
+        wins = p if self.soft else 1.0
+        made = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
+        return made.rejected("the judge has no preference", f"{margin:g}") if margin == 0 else made
+
+    def _with_likelihoods(self, proposals: Sequence[Proposal], calls: Asks) -> list[Proposal]:
+        """The log-prob a character of the less likely side of each."""
+        open_ones = [at for at, each in enumerate(proposals) if not each.why_not]
+        requests = [Request([dict(m) for m in proposals[at].item.prompt]) for at in open_ones for _ in (0, 1)]
+        texts = [draft.text for at in open_ones for draft in (proposals[at].first, proposals[at].second)]
+        found = calls.likelihoods(self.generator, requests, texts) if texts else []
+        a_character = [logp / max(len(text), 1) for logp, text in zip(found, texts, strict=True)]
+        least = {at: min(a_character[2 * place : 2 * place + 2]) for place, at in enumerate(open_ones)}
+        return [
+            replace(each, lineage={**each.lineage, "likelihood": least[at]}) if at in least else each
+            for at, each in enumerate(proposals)
+        ]
+
+
+def _above(proposals: Sequence[Proposal], name: str, quantile: float, reason: str) -> list[Proposal]:
+    values = [each.lineage[name] for each in proposals if not each.why_not and name in each.lineage]
+    if not quantile or not values:
+        return list(proposals)
+    bound = float(np.quantile(values, quantile))
+    return [
+        each.rejected(reason, f"{each.lineage[name]:.4g} < {bound:.4g}")
+        if not each.why_not and each.lineage.get(name, bound) < bound
+        else each
+        for each in proposals
+    ]

@@ -1,0 +1,96 @@
+"""Calls: one store, one budget for all models, odd prompts stop nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_writer import LengthScorer, Writer
+
+from prefboost.engines.budget import Budget, Price
+from prefboost.engines.engine import Failure, Request, Result, Sampling
+from prefboost.engines.store import Store
+from prefboost.errors import ModelError, SettingsError
+from prefboost.synthesis.calls import Calls, model_name
+from prefboost.synthesis.labels import sides_table
+
+SAMPLING = Sampling(max_tokens=20)
+
+
+def request(text: str) -> Request:
+    return Request([{"role": "user", "content": text, "extra": None}])
+
+
+REQUESTS = [request(text) for text in ("a", "b", "a", "c")]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_is_in_the_store_is_not_asked_again_and_costs_nothing(remote: bool, tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        writer = Writer.by(remote=remote)
+        with Store(tmp_path / "s") as store:
+            calls = Calls(store)
+            found.append(calls.completions("x", writer, REQUESTS, SAMPLING))
+            found.append(calls.choices("y", writer, REQUESTS, ["1", "2"]))
+            spent = calls.book.total()
+    assert found[:2] == found[2:] and writer.asked == []
+    assert found[0][0] == found[0][2] and all(isinstance(each, Result) for each in found[0])
+    if not remote:
+        assert spent.requests == 6
+
+
+def test_one_budget_holds_for_all_models() -> None:
+    calls = Calls(budget=Budget(requests=6))
+    assert None not in calls.completions("x", Writer.by(model="one"), REQUESTS, SAMPLING)
+    assert calls.completions("x", Writer.by(model="two"), REQUESTS, SAMPLING) == [None] * 4
+    assert calls.exhausted
+    assert calls.spent["x"].requests == 4
+
+
+def test_a_prompt_that_the_model_cannot_take_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer.by()
+    engine = writer.open()
+    plain = engine.rendered
+
+    def rendered(one: Any) -> str:
+        if one.prompt[-1]["content"] == "b":
+            raise ModelError("no such role\nat all", remedy="x")
+        return str(plain(one))
+
+    monkeypatch.setattr(engine, "rendered", rendered)
+    long = request("word " * 10_000)
+    found = Calls().completions("x", writer, [*REQUESTS, long], SAMPLING)
+    assert isinstance(found[1], Failure) and "refuses the prompt: no such role" in found[1].reason
+    assert isinstance(found[4], Failure) and "exceed the model's context" in found[4].reason
+    assert [isinstance(each, Result) for each in found] == [True, False, True, True, False]
+
+
+def test_a_budget_in_dollars_needs_a_price() -> None:
+    budget = Budget(dollars=1.0)
+    with pytest.raises(SettingsError, match="writer"):
+        Calls(budget=budget).completions("x", Writer.by(), REQUESTS, SAMPLING)
+    calls = Calls(budget=budget, prices={"writer": Price(prompt=1e6, completion=0)})
+    calls.choices("x", Writer.by(), REQUESTS[:1], ["1", "2"])
+    assert calls.book.total().dollars == 1.0
+    assert calls.choices("x", Writer.by(), REQUESTS[1:2], ["1", "2"]) == [None]
+
+
+def test_progress_counts_rows_of_a_stage() -> None:
+    told: list[tuple[str, int, int]] = []
+    Calls(tell=lambda *row: told.append(row)).completions("x", Writer.by(), REQUESTS, SAMPLING)
+    assert told[0] == ("x", 4, 0) and told[-1] == ("x", 4, 4)
+
+
+def test_scorers_score_by_themselves() -> None:
+    table = sides_table([(REQUESTS[0].prompt, "one two", "three")])
+    assert Calls().scored(LengthScorer(), table).frame["score_chosen"].to_list() == [2.0]
+
+
+def test_likelihoods_are_the_engines() -> None:
+    assert Calls().likelihoods(Writer.by(), REQUESTS[:2], ["ab", "abcd"]) == [-2.0, -2.0]
+
+
+def test_models_are_named_as_settings_name_them() -> None:
+    assert model_name(Writer.by(model="x")) == "x"

@@ -1,0 +1,75 @@
+"""Labels of a judge: shares over both orders, votes as well as log-probs, faults with reasons."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from made_writer import LengthScorer, Writer
+
+from prefboost.engines.budget import Budget
+from prefboost.engines.engine import Sampling
+from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.scorer_judge import ScorerJudge
+from prefboost.synthesis.aspects import Aspects
+from prefboost.synthesis.calls import Calls
+from prefboost.synthesis.labels import judged, sides_table, with_criteria
+from prefboost.synthesis.proposal import BUDGET_SPENT
+
+PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
+SIDES = sides_table([(PROMPT, "apple", "pear"), (PROMPT, "pear", "apple")])
+
+
+def verdict(prompt: str, sample: int) -> str:
+    apple_first = prompt.index("apple") < prompt.index("pear")
+    return f'{{"reason": "fruit", "verdict": "{1 if apple_first else 2}"}}'
+
+
+def test_votes_in_words_are_shares_too() -> None:
+    judge = LlmJudge(engine=Writer.by(verdict))
+    assert judged(judge, SIDES, Calls()) == [1.0, 0.0]
+
+
+def test_several_samples_are_averaged() -> None:
+    def wavering(prompt: str, sample: int) -> str:
+        return verdict(prompt, sample) if sample else '{"reason": "x", "verdict": "tie"}'
+
+    judge = LlmJudge(engine=Writer.by(wavering), samples=2, sampling=Sampling(temperature=1.0))
+    assert judged(judge, SIDES, Calls()) == [0.75, 0.25]
+
+
+def test_a_tie_read_off_log_probs_counts_half() -> None:
+    judge = LlmJudge(
+        engine=Writer.by(weigh=lambda p, c: [math.log(0.5), math.log(0.1), math.log(0.4)]), read="logprobs"
+    )
+    assert judged(judge, SIDES, Calls()) == pytest.approx([0.5, 0.5])
+
+
+def test_what_cannot_be_read_is_a_reason_of_its_pair_alone() -> None:
+    judge = LlmJudge(engine=Writer.by(lambda p, s: "no idea" if p.index("apple") < p.index("pear") else verdict(p, s)))
+    found = judged(judge, SIDES, Calls())
+    assert all(isinstance(share, tuple) and share[0].startswith("the judge: ") for share in found)
+
+
+def test_what_the_budget_does_not_allow_is_not_asked() -> None:
+    judge = LlmJudge(engine=Writer.by(), read="logprobs")
+    calls = Calls(budget=Budget(requests=3))
+    assert judged(judge, SIDES, calls) == [(BUDGET_SPENT, "")] * 2
+    assert calls.exhausted
+
+
+def test_any_other_judge_is_asked_by_itself() -> None:
+    table = sides_table(
+        [(PROMPT, "a far longer text than that", "short"), (PROMPT, "short", "a far longer text than that")]
+    )
+    judge = ScorerJudge(scorer=LengthScorer())
+    assert judged(judge, table, Calls()) == [1.0, 0.0]
+
+
+def test_no_pairs_need_no_judge() -> None:
+    assert judged(LlmJudge(engine=Writer.by()), sides_table([]), Calls()) == []
+
+
+def test_criteria_name_the_aspects() -> None:
+    told = with_criteria(LlmJudge(engine=Writer.by()), Aspects(task="qa"), "criteria")
+    assert "factuality" in told.criteria  # type: ignore[attr-defined]
