@@ -60,7 +60,7 @@ VERBS: dict[str, Verb] = {
     "judge": Verb("prefboost.cli.judge:judge_command", "Let a model compare both sides of pairs, in both orders."),
     "synthesize": Verb(
         "prefboost.cli.synthesize:synthesize_command",
-        "Make preference pairs of prompts: rmboost, rlaif, rlcd and others.",
+        "Make preference pairs of prompts, by RMBoost or others.",
     ),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
