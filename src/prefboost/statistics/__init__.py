@@ -6,6 +6,7 @@ from prefboost.statistics.bradley_terry import (
     Battles,
     BradleyTerry,
     bradley_terry,
+    win_rate_draws,
     win_rate_errors,
     win_rate_intervals,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "slope_interval",
     "spearman",
     "spearman_within",
+    "win_rate_draws",
     "win_rate_errors",
     "win_rate_intervals",
 ]

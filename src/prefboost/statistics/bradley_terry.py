@@ -18,7 +18,7 @@ from prefboost.statistics.bootstrap import USUAL, Bootstrap
 from prefboost.statistics.columns import Column, finite_columns, numbered
 from prefboost.statistics.interval import Interval
 
-__all__ = ["Battles", "BradleyTerry", "bradley_terry", "win_rate_errors", "win_rate_intervals"]
+__all__ = ["Battles", "BradleyTerry", "bradley_terry", "win_rate_draws", "win_rate_errors", "win_rate_intervals"]
 
 SLIGHT = 1e-9
 """Ridge that keeps a strength finite where a model has won, or lost, every battle; elsewhere it changes nothing."""
@@ -144,15 +144,14 @@ def win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
     return found
 
 
-def win_rate_intervals(
+def win_rate_draws(
     battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
-) -> dict[str, Interval]:
-    """Model -> its win rate against the baseline with a bootstrap interval: the whole fit again for every resample.
-
-    Whole clusters are drawn. Where a resample holds no battle of a model, it says nothing of that model.
+) -> dict[str, Column]:
+    """Model -> its win rate against the baseline in every resample of whole clusters, the whole fit done again.
 
     Returns:
-        in 0..1, in the order in which the models appear; the baseline against itself is 0.5.
+        in 0..1 [how.resamples], empty where there are fewer than two clusters; NaN where a resample holds no battle of
+        the model, and so says nothing of it.
 
     Raises:
         DataError: see `bradley_terry`.
@@ -170,19 +169,30 @@ def win_rate_intervals(
         solved = _fitted(rows, weights, ridge, whole)
         seen = fought.T @ np.add.reduceat(weights, rows.starts) > 0
         replicate[seen] = _sigmoid(solved[:count] - solved[zero])[seen]
-    per_model = _tallies(rows)
-    rates = _sigmoid(whole[:count] - whole[zero])
-    return {
-        name: _interval(0.5 if at == zero else float(rates[at]), drawn[:, at], per_model[name], how)
-        for at, name in enumerate(rows.names)
-    }
+    return {name: drawn[:, at] for at, name in enumerate(rows.names)}
 
 
-def _interval(estimate: float, replicates: Column, tally: tuple[int, int], how: Bootstrap) -> Interval:
+def win_rate_intervals(
+    battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
+) -> dict[str, Interval]:
+    """Model -> its win rate against the baseline with the percentile interval of `win_rate_draws`.
+
+    Returns:
+        in 0..1, in the order in which the models appear; the baseline against itself is 0.5.
+
+    Raises:
+        DataError: see `bradley_terry`.
+    """
+    fitted = bradley_terry(battles, baseline, ridge=ridge)
+    tallies = _tallies(_rows_of(battles, baseline))
     tail = (1 - how.level) / 2
-    known = replicates[~np.isnan(replicates)]
-    low, high = np.quantile(known, [tail, 1 - tail]) if known.size else (np.nan, np.nan)
-    return Interval(estimate, float(low), float(high), how.level, rows=tally[0], clusters=tally[1])
+    found = {}
+    for name, draws in win_rate_draws(battles, baseline, how=how, ridge=ridge).items():
+        known = draws[~np.isnan(draws)]
+        low, high = np.quantile(known, [tail, 1 - tail]) if known.size else (np.nan, np.nan)
+        rows, clusters = tallies[name]
+        found[name] = Interval(fitted.win_rate(name), float(low), float(high), how.level, rows=rows, clusters=clusters)
+    return found
 
 
 def _tallies(rows: _Rows) -> dict[str, tuple[int, int]]:
