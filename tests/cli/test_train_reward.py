@@ -64,3 +64,23 @@ def test_scored_completions_are_paired_or_regressed(
         assert main(["train-reward", str(file), *asked, f"loss={loss}", "-o", str(out), "--quiet"]) == 0
         shown = capsys.readouterr().out
         assert f"trained on {items} items in 1 steps" in shown and f"model={out / 'model'}" in shown
+
+
+def test_a_recipe_mixes_real_and_synthetic_pairs(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("real", "made"):
+        rows = [{"prompt": f"{name} {n}", "chosen": f"yes {n % 5}", "rejected": f"no {n % 3}"} for n in range(12)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tmp_path / "mix.yaml"
+    recipe.write_text(
+        f"mix:\n  size: 12\n  parts:\n    real: {{data: {tmp_path}/real.jsonl, share: 2}}\n"
+        f"    made: {{data: {tmp_path}/made.jsonl, share: 1, weight: 0.5}}\n"
+        f"train: {{model: {start}, precision: fp32, max_steps: 1}}\n"
+    )
+    out = tmp_path / "rm"
+    assert main(["train-reward", str(recipe), "train.batch_size=4", "-o", str(out), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"] == 12
+    recipe.write_text(f"train: {{model: {start}}}\n")
+    assert main(["train-reward", str(recipe), "-o", str(out), "--quiet"]) == 2
+    assert "names no data" in capsys.readouterr().err

@@ -21,6 +21,9 @@ def judged(**changes: Any) -> Judged:
         "chosen": torch.tensor([0, 1]),
         "rejected": torch.tensor([1, 2]),
         "gap": torch.tensor([3.0, 0.5], dtype=torch.float64),
+        "wins": torch.tensor([NAN, NAN], dtype=torch.float64),
+        "weight": torch.tensor([NAN, NAN], dtype=torch.float64),
+        "longer": torch.tensor([2.0, -1.0], dtype=torch.float64),
         "labels": torch.tensor([[2.5], [NAN], [0.0]], dtype=torch.float64),
     }
     return Judged(**(usual | changes))
@@ -41,11 +44,43 @@ def test_bradley_terry_is_the_likelihood_of_the_preferences() -> None:
         ({"gap": "margin", "gap_scale": 0.5}, [softplus(0.0), softplus(-1.25)]),
         ({"gap": "weight"}, [3 * softplus(-1.5), 0.5 * softplus(-1.5)]),
         ({"label_smoothing": 0.2}, [0.8 * softplus(-1.5) + 0.2 * softplus(1.5)] * 2),
+        ({"length_offset": 0.5}, [softplus(-2.5), softplus(-1.0)]),
+        ({"length_offset": "fit"}, [softplus(-1.5), softplus(-1.5)]),
         ({"center_rewards_coefficient": 0.1}, [softplus(-1.5) + 0.1 * 6.25, softplus(-1.5) + 0.1 * 0.25]),
     ],
 )
 def test_options_of_bradley_terry_have_their_closed_forms(settings: dict[str, Any], expected: list[float]) -> None:
     assert BradleyTerry(**settings)(judged()).tolist() == pytest.approx(expected)
+
+
+def test_soft_labels_are_the_cross_entropy_and_a_missing_one_is_certain() -> None:
+    batch = judged(wins=torch.tensor([0.8, NAN], dtype=torch.float64))
+    expected = [0.8 * softplus(-1.5) + 0.2 * softplus(1.5), softplus(-1.5)]
+    assert BradleyTerry()(batch).tolist() == pytest.approx(expected)
+    assert BradleyTerry(soft_labels=False)(batch).tolist() == pytest.approx([softplus(-1.5)] * 2)
+
+
+def test_a_soft_label_is_best_met_by_its_own_log_odds() -> None:
+    rewards = torch.tensor([[math.log(4.0)], [0.0], [-7.0]], dtype=torch.float64, requires_grad=True)
+    batch = judged(rewards=rewards, chosen=torch.tensor([0]), rejected=torch.tensor([1]), gap=torch.tensor([NAN]),
+                   wins=torch.tensor([0.8]), weight=torch.tensor([NAN]), longer=torch.tensor([0.0]))  # fmt: skip
+    BradleyTerry()(batch).sum().backward()
+    assert rewards.grad is not None and rewards.grad.abs().max().item() < 1e-7
+
+
+def test_smoothing_and_soft_labels_mix_as_probabilities() -> None:
+    batch = judged(wins=torch.tensor([0.8, 0.8], dtype=torch.float64))
+    p = 0.8 * 0.9 + 0.2 * 0.1
+    expected = p * softplus(-1.5) + (1 - p) * softplus(1.5)
+    assert BradleyTerry(label_smoothing=0.1)(batch).tolist() == pytest.approx([expected] * 2)
+
+
+def test_weights_multiply_and_weight_zero_leaves_no_gradient() -> None:
+    batch = judged(weight=torch.tensor([0.0, 3.0], dtype=torch.float64))
+    losses = BradleyTerry()(batch)
+    assert losses.tolist() == pytest.approx([0.0, 3 * softplus(-1.5)])
+    losses.sum().backward()
+    assert batch.rewards.grad is not None and batch.rewards.grad[0].item() == 0.0
 
 
 def test_a_missing_gap_plays_no_part_where_gaps_are_ignored() -> None:

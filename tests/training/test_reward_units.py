@@ -97,3 +97,12 @@ def test_scores_that_are_wanted_must_be_there() -> None:
     for wanted in (Wanted(needs_gap=True), Wanted(compares=False, heads=("style",))):
         with pytest.raises(MissingScores, match="uses scores"):
             made([pair(0, "x", "a", "b")], wanted)
+
+
+def test_pairs_keep_probabilities_weights_and_lengths() -> None:
+    rows = [pair(0, "q", "abcde", "ab", chosen_wins=0.75, pair_weight=2.0), pair(1, "q", "ab", "abc")]
+    unit = made(rows).units.to_pylist()[0]
+    assert (unit["wins"], unit["weight"]) == ([0.75, None], [2.0, None])
+    tokens = [len(text) for text in unit["texts"]]
+    lengths = [(tokens[a] - tokens[b]) / 100 for a, b in zip(unit["chosen"], unit["rejected"], strict=True)]
+    assert unit["longer"] == pytest.approx(lengths) and lengths[0] > 0 > lengths[1]

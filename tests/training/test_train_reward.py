@@ -117,3 +117,19 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     both = json.loads((tmp_path / "two" / "train_report.json").read_text())["metrics"]
     for name in ("eval_loss", "eval_rewards/margins", "rewards/mean"):  # 6 units to evaluate: one process has more
         assert both[name] == pytest.approx(alone.metrics[name], abs=1e-5)
+
+
+def test_what_length_explains_is_fitted_and_not_learned(tiny: Path, tmp_path: Path) -> None:
+    """Longer texts win three times of four; the letter z, in half of all pairs on either side, has no merit."""
+    rows = []
+    for n in range(96):
+        long, short = f"{'abcd'[n % 4]}{'xy'[n % 2] * 9}", f"{'dcba'[n % 4]}{'yx'[n % 2]}"
+        rows.append(pair(n, f"q{n}", *((short, long) if n % 4 == 0 else (long, short))))
+    table = pa.Table.from_pylist(rows)
+    accuracies = {}
+    for offset in (0.0, "fit"):
+        settings = settings_for(tiny, epochs=8, loss={"kind": "bradley_terry", "length_offset": offset})
+        report = train_reward(table, settings, tmp_path / str(offset))
+        accuracies[offset] = abs(report.metrics["rewards/margins"])
+    assert report.metrics["length_offset"] > 0
+    assert accuracies["fit"] < accuracies[0.0]

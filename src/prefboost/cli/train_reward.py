@@ -17,7 +17,9 @@ __all__ = ["settings_from", "train_reward_command"]
 
 
 def train_reward_command(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Pairs or scored completions: a file, folder or hub id.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Pairs or scored completions, or a .yaml recipe with mix.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="key=value, e.g. model=DIR learning_rate=1e-5 loss.gap=margin eval_fraction=0.1"),
@@ -32,15 +34,21 @@ def train_reward_command(
     """Train a reward model: on preferences (loss=bradley_terry) or on scores (loss=regression).
 
     The same command after an interruption goes on where it stopped. What comes out is an ordinary
-    sequence-classification model: `prefboost score FILE kind=reward_model model=OUT/model` scores with it.
+    sequence-classification model: `prefboost score FILE kind=reward_model model=OUT/model` scores with it. A recipe
+    mixes several files of pairs, e.g. real and synthetic ones, by shares and weights.
     """
     from dataclasses import asdict
 
-    from prefboost.runs.train_reward import train_reward_on
+    from prefboost.runs.train_reward import load_reward_run, mixed, train_reward_on
     from prefboost.sources import read
 
-    settings = settings_from(overrides or [])
-    table = read(source, columns=settings.columns)
+    recipe = source.endswith((".yaml", ".yml"))
+    settings = load_reward_run(source, overrides or []) if recipe else settings_from(overrides or [])
+    if recipe and settings.mix is None:
+        from prefboost.errors import SettingsError
+
+        raise SettingsError(f"{source} names no data", remedy="write mix: {parts: {real: {data: FILE}, ...}}")
+    table = read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
     progress = None
     if not quiet:
         from prefboost.training.callbacks import RichProgress

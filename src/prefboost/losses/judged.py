@@ -25,6 +25,9 @@ class Judged:
         chosen: [P], which text is the preferred one of each pair.
         rejected: [P], which is the other.
         gap: [P], score of chosen minus score of rejected; NaN where the data have none.
+        wins: [P], probability that chosen is the better one; NaN: it is for certain.
+        weight: [P], how much the pair counts; NaN: as much as any.
+        longer: [P], tokens of chosen minus tokens of rejected, in hundreds.
         labels: [T, H], scores; NaN where a text is not rated.
     """
 
@@ -32,6 +35,9 @@ class Judged:
     chosen: Tensor
     rejected: Tensor
     gap: Tensor
+    wins: Tensor
+    weight: Tensor
+    longer: Tensor
     labels: Tensor
 
 
@@ -73,6 +79,14 @@ class BradleyTerry(Settings):
     )
     gap_scale: float = Field(1.0, gt=0, description="The gap of the scores is multiplied by this first.")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Assumed share of wrong labels.")
+    soft_labels: bool = Field(
+        True, description="Use chosen_wins, a judge's probability, where the data have it (arXiv 2309.00267)."
+    )
+    length_offset: float | Literal["fit"] = Field(
+        0.0,
+        description="What a hundred tokens more are worth in nats, taken as given while rewards are trained, so that "
+        "these need not learn length; fit: what length alone explains of the training labels.",
+    )
     center_rewards_coefficient: float = Field(
         0.0, ge=0, description="Weight of (r_w + r_l)^2, which keeps rewards around 0 (arXiv 2312.09244)."
     )
@@ -87,12 +101,22 @@ class BradleyTerry(Settings):
         rewards = batch.rewards[:, 0]
         chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
         gap = self.gap_scale * batch.gap.to(rewards)
-        difference = chosen - rejected
-        losses = logistic(difference - gap if self.gap == "margin" else difference, self.label_smoothing)
+        offset = 0.0 if self.length_offset == "fit" else self.length_offset
+        difference = chosen - rejected + offset * batch.longer.to(rewards)
+        losses = self._likelihood(difference - gap if self.gap == "margin" else difference, batch)
         losses = losses * gap if self.gap == "weight" else losses
+        losses = losses * batch.weight.to(rewards).nan_to_num(1.0)
         if not self.center_rewards_coefficient:
             return losses
         return losses + self.center_rewards_coefficient * (chosen + rejected) ** 2
+
+    def _likelihood(self, logit: Tensor, batch: Judged) -> Tensor:
+        """Cross-entropy with the probabilities of the labels, where they have any."""
+        right = logistic(logit, self.label_smoothing)
+        if not self.soft_labels or not bool(batch.wins.isfinite().any()):
+            return right
+        wins = batch.wins.to(logit).nan_to_num(1.0)
+        return wins * right + (1.0 - wins) * logistic(-logit, self.label_smoothing)
 
 
 class Regression(Settings):

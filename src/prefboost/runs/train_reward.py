@@ -1,25 +1,31 @@
-"""From a table to a reward model: pair what is scored, set validation rows aside, train."""
+"""From tables to a reward model: mix files, pair what is scored, set validation rows aside, train."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from prefboost.errors import Place, SettingsError
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
+from prefboost.preferences.mix import Mix, mix
+from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.validate import validate
 from prefboost.runs.stages import split_rows
 from prefboost.settings import Settings, choice
-from prefboost.sources import Columns
+from prefboost.sources import Columns, read
 from prefboost.tables import SCORED_COMPLETIONS, Table
 from prefboost.training import TrainReport, TrainReward, train_reward
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
 
-__all__ = ["RewardRun", "train_reward_on"]
+__all__ = ["RewardRun", "load_reward_run", "mixed", "train_reward_on"]
 
 _ALL_PAIRS = AllPairs()
+_NO_COLUMNS = Columns()
 
 
 class RewardRun(Settings):
@@ -30,6 +36,37 @@ class RewardRun(Settings):
         AllPairs(), description="Which scored completions of a prompt are compared; plays no part for a regression."
     )
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
+    mix: Mix | None = Field(None, description="Several files of pairs as one, e.g. real and synthetic ones.")
+
+
+def load_reward_run(recipe: str | Path, overrides: Iterable[str] = ()) -> RewardRun:
+    """Read a recipe of a reward model: YAML with ``train``, and ``mix`` with the files of pairs.
+
+    Args:
+        recipe: the file.
+        overrides: ``dotted.path=value``, applied in order.
+
+    Raises:
+        SettingsError: it cannot be read, or one line for every wrong setting.
+    """
+    path = Path(recipe)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
+        ) from None
+    return validate(RewardRun, with_overrides(parse(text, path=str(path)), overrides))
+
+
+def mixed(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:
+    """Read the parts of a mixture and draw from them.
+
+    Args:
+        settings: files, shares, weights, size.
+        columns: of the files, where they are not guessed right.
+    """
+    return mix({name: read(part.data, columns=columns) for name, part in settings.parts.items()}, settings)
 
 
 def train_reward_on(

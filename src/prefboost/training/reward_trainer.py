@@ -24,6 +24,10 @@ from prefboost.training.units import Plan, UnitSampler
 __all__ = ["RewardCollator", "RewardTrainer", "configure"]
 
 
+PAIR_NUMBERS = ("gap", "wins", "weight", "longer")
+"""What a batch says of every pair; see `prefboost.losses.judged.Judged`."""
+
+
 class RewardCollator:
     """Collates units; the texts of all of them make one stream (or are padded).
 
@@ -32,7 +36,7 @@ class RewardCollator:
         compares: whether the items of a batch are pairs; otherwise texts.
 
     Returns (on call):
-        ``chosen``, ``rejected`` [P], ``gap`` [P] and ``labels`` [T, H] (float64, NaN where unknown), ``items``, ``ids``
+        ``chosen``, ``rejected``, `PAIR_NUMBERS` [P], ``labels`` [T, H] (float64, NaN where unknown), ``items``, ``ids``
         (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the T texts.
     """
 
@@ -53,7 +57,7 @@ class RewardCollator:
         labels = [own for unit in units for own in unit["labels"]]
         return {
             **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
-            "gap": _numbers([gap for unit in units for gap in unit["gap"]]),
+            **{name: _numbers([number for unit in units for number in unit[name]]) for name in PAIR_NUMBERS},
             "labels": torch.stack([_numbers(own) for own in labels]),
             "pair_names": _names(units, "chosen"),
             "text_names": _names(units, "texts"),
@@ -150,7 +154,7 @@ class RewardTrainer(Trainer):
         texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
         moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
         rewards = rewards_of(self.found, moved, model)
-        named = {name: inputs[name].to(rewards.device) for name in ("chosen", "rejected", "gap", "labels")}
+        named = {name: inputs[name].to(rewards.device) for name in ("chosen", "rejected", *PAIR_NUMBERS, "labels")}
         return Judged(rewards=rewards, **named)
 
     def _watch(self, judged: Judged, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:

@@ -49,8 +49,9 @@ class RewardUnits:
 
     Args:
         units: one row a unit: unit_id, prompt_id, ``texts`` (token ids, different ones), ``chosen`` and ``rejected``
-            (numbers of texts, one a pair), ``gap`` (score of chosen minus that of rejected), ``labels`` (a score a head
-            for every text; null where not rated), ``items`` (pairs, or texts where scores are wanted), ``ids``.
+            (numbers of texts, one a pair), ``gap`` (score of chosen minus that of rejected), ``wins`` and ``weight``
+            (of pairs, null where not said), ``longer`` (hundreds of tokens), ``labels`` (a score a head for every text;
+            null where not rated), ``items`` (pairs, or texts where scores are wanted), ``ids``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
     """
@@ -60,12 +61,24 @@ class RewardUnits:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Numbers of two texts of a unit, and what the data say of the pair."""
+
+    chosen: int
+    rejected: int
+    gap: float | None
+    wins: float | None
+    weight: float | None
+    longer: float
+
+
 @dataclass
 class _Unit:
     prompt_id: str
     texts: dict[tuple[int, ...], int] = field(default_factory=dict)
     labels: list[list[float | None]] = field(default_factory=list)
-    pairs: list[tuple[int, int, float | None]] = field(default_factory=list)
+    pairs: list[_Pair] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
 
     def number_of(self, ids: Sequence[int], labels: list[float | None]) -> int:
@@ -112,7 +125,9 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
             numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
             unit.ids.append(row.get("pair_id") or row.get("completion_id") or row["prompt_id"])
             if len(numbers) == 2:
-                unit.pairs.append((numbers[0], numbers[1], _gap(row)))
+                longer = (len(texts[0]) - len(texts[1])) / 100
+                said = (_gap(row), row.get("chosen_wins"), row.get("pair_weight"), longer)
+                unit.pairs.append(_Pair(numbers[0], numbers[1], *said))
     return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped))
 
 
@@ -174,17 +189,20 @@ def _unusable(texts: Sequence[list[int]], labels: Sequence[list[float | None]], 
 def _as_table(units: Mapping[str, _Unit], wanted: Wanted) -> pa.Table:
     made = list(units.values())
     texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in made]
-    number, numbers = pa.list_(pa.int32()), pa.list_(pa.list_(pa.int32()))
+    number, numbers, real = pa.list_(pa.int32()), pa.list_(pa.list_(pa.int32())), pa.list_(pa.float64())
     return pa.table(
         {
             "unit_id": pa.array(list(units), pa.string()),
             "prompt_id": pa.array([unit.prompt_id for unit in made], pa.string()),
             "texts": pa.array(texts, numbers),
-            "chosen": pa.array([[pair[0] for pair in unit.pairs] for unit in made], number),
-            "rejected": pa.array([[pair[1] for pair in unit.pairs] for unit in made], number),
-            "gap": pa.array([[pair[2] for pair in unit.pairs] for unit in made], pa.list_(pa.float64())),
+            **{name: _of_pairs(made, name, number) for name in ("chosen", "rejected")},
+            **{name: _of_pairs(made, name, real) for name in ("gap", "wins", "weight", "longer")},
             "labels": pa.array([unit.labels for unit in made], pa.list_(pa.list_(pa.float64()))),
             "items": pa.array([len(unit.pairs) if wanted.compares else len(unit.texts) for unit in made], pa.int64()),
             "ids": pa.array([unit.ids for unit in made], pa.list_(pa.string())),
         }
     )
+
+
+def _of_pairs(units: Sequence[_Unit], name: str, kind: pa.DataType) -> pa.Array:
+    return pa.array([[getattr(pair, name) for pair in unit.pairs] for unit in units], kind)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
+from prefboost.training.length_offset import with_length_offset
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
 from prefboost.training.train import TrainReport
@@ -67,6 +68,7 @@ def train_reward(
     disable_progress_bar()
     found = _model(settings)
     units, data, plan = _prepare(rows, eval_rows, settings, found)
+    settings, notes = with_length_offset(settings, data[0])
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
     report = TrainReport(
@@ -77,7 +79,7 @@ def train_reward(
         tokens=_tokens(data[0]),
         seconds=time.monotonic() - started,
         dropped=units.dropped,
-        metrics=last_metrics(out),
+        metrics={**last_metrics(out), **notes},
         resumed_from=resumed_from,
     )
     _finish(trainer, identity, report, out)

@@ -1,0 +1,141 @@
+"""`mix`: real and synthetic pairs as one training set, of a stated size and in stated shares."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.errors import DataError, Place
+from prefboost.preferences.draw import seeded_rank
+from prefboost.settings import Settings
+from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Step, Table, reject_where
+
+__all__ = ["Mix", "Part", "mix"]
+
+EVALUATION = ("validation", "test")
+LEAKED = "the prompt is among the rows to evaluate on"
+REPEATED = "the same pair stands in another part, or further up"
+
+
+class Part(Settings):
+    """One file of pairs in a mixture."""
+
+    data: str = Field(description="Preference pairs: a file, folder or hub id.")
+    share: float = Field(1.0, ge=0, description="Of the training pairs, as against the other parts' shares.")
+    weight: float = Field(1.0, ge=0, description="Of each of its pairs in the loss, times the pair's own.")
+
+
+class Mix(Settings):
+    """Several files of pairs as one, without a pair twice, and without a prompt on both sides of the split."""
+
+    parts: dict[str, Part] = Field(min_length=1, description="Name to file, share and weight.")
+    size: int | None = Field(
+        None,
+        ge=1,
+        description="Training pairs in all, so that mixtures can be compared; none: as many as shares allow.",
+    )
+    seed: int = Field(0, description="Of the draw; smaller mixtures are parts of larger ones.")
+
+
+def mix(tables: Mapping[str, Table], settings: Mix) -> Table:
+    """Draw from several tables of pairs.
+
+    Args:
+        tables: part's name -> PreferencePairs. Rows whose split is validation or test are all kept, for evaluation.
+        settings: shares, weights and size.
+
+    Returns:
+        PreferencePairs whose ``source`` names the part, with ``pair_weight``. Equal prompts have one ``prompt_id``.
+        Pairs that stand twice, and training pairs whose prompt is evaluated on, are rejects.
+
+    Raises:
+        DataError: a part is no table of pairs, or has fewer pairs than its share of ``size``.
+    """
+    frame = pl.concat(
+        [_named(tables[name], name, part) for name, part in settings.parts.items()], how="diagonal_relaxed"
+    )
+    frame = frame.with_columns(prompt_id=pl.col("prompt_id").first().over("_asked"))
+    evaluated = pl.col("split").is_in(EVALUATION).fill_null(False)
+    texts = [_exactly(side) for side in ("prompt", "chosen", "rejected")]
+    again = ~pl.struct(texts).is_first_distinct()
+    frame, repeated = reject_where(frame, again, stage="mix", reason=REPEATED, path=None)
+    in_both = evaluated.any().over("_asked") & ~evaluated
+    frame, leaked = reject_where(frame, in_both, stage="mix", reason=LEAKED, path=None)
+    rejects = pl.concat([pl.DataFrame(schema=REJECTS), repeated, leaked])
+    counts = _counts(frame.filter(~evaluated), settings)
+    order = seeded_rank(settings.seed, "pair_id").rank("ordinal").over("source")
+    drawn = pl.lit(False)
+    for name, count in counts.items():
+        drawn = drawn | ((pl.col("source") == name) & (order <= count))
+    train = frame.filter(~evaluated).filter(drawn)
+    made = pl.concat([train, frame.filter(evaluated)]).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    step = Step(
+        "mix",
+        settings.model_dump(mode="json"),
+        rows_in=sum(map(len, tables.values())),
+        rows_out=made.height,
+        rejected=dict(Counter(rejects["reason"].to_list())),
+        notes={"training pairs": counts, "evaluation pairs": made.height - train.height},
+    )
+    first = next(iter(tables.values()))
+    return Table(first.spec, first.frame.clear()).then(PREFERENCE_PAIRS, made, step, rejects=rejects)
+
+
+def _named(table: Table, name: str, part: Part) -> pl.DataFrame:
+    if table.spec is not PREFERENCE_PAIRS:
+        raise DataError(
+            f"the part {name} holds {table.spec.name}, a mixture is made of PreferencePairs",
+            remedy="pair its completions first",
+            place=Place(path=table.path),
+        )
+    frame = table.frame
+    for column, kind in (("split", pl.String), ("pair_weight", pl.Float64)):
+        if column not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=kind).alias(column))
+    return frame.with_columns(
+        pair_id=pl.concat_str(pl.lit(f"{name}/"), "pair_id"),
+        source=pl.lit(name),
+        pair_weight=pl.col("pair_weight").fill_null(1.0) * part.weight,
+        _asked=_exactly("prompt").hash(0),
+    )
+
+
+def _exactly(column: str) -> pl.Expr:
+    """A text that is equal for equal messages alone."""
+    fields = [pl.element().struct.field(name).fill_null("\x1d") for name in ("role", "content", "extra")]
+    return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e").alias(column)
+
+
+def _counts(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
+    """Training pairs of every part."""
+    there = dict(train["source"].value_counts().iter_rows())
+    total = math.fsum(part.share for part in settings.parts.values())
+    shares = {name: part.share / total if total else 0.0 for name, part in settings.parts.items()}
+    size = settings.size
+    if size is None:
+        size = min(
+            (math.floor(there.get(name, 0) / share + 1e-9) for name, share in shares.items() if share), default=0
+        )
+    counts = _apportioned(shares, size)
+    for name, count in counts.items():
+        if count > there.get(name, 0):
+            raise DataError(
+                f"the part {name} has {there.get(name, 0):,} pairs to train on, its share of {size:,} are {count:,}",
+                remedy="set size or its share lower, or leave size out",
+                place=Place(path=settings.parts[name].data),
+            )
+    return counts
+
+
+def _apportioned(shares: Mapping[str, float], size: int) -> dict[str, int]:
+    """Whole numbers that sum to the size, nearest to the shares (largest remainders first)."""
+    counts = {name: math.floor(share * size + 1e-9) for name, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * size)
+    left = size - sum(counts.values()) if any(shares.values()) else 0
+    for name in by_remainder[:left]:
+        counts[name] += 1
+    return counts
