@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefboost.engines.local import Local
     from prefboost.engines.openai_compatible import OpenAICompatible
     from prefboost.engines.replay import Replay
+    from prefboost.evaluation.reward_accuracy import RewardAccuracy
     from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
     from prefboost.preferences import (
         Adjacent,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from prefboost.runs.augment import Augment, augment
     from prefboost.runs.generate import Generate, generate
     from prefboost.runs.judge import judge
+    from prefboost.runs.reward_accuracy import reward_accuracy
     from prefboost.runs.score import score
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
@@ -101,10 +103,12 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("ImplicitReward", "Rater", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
     "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
+    "RewardAccuracy": "prefboost.evaluation.reward_accuracy",
     "ScorerJudge": "prefboost.scoring.scorer_judge",
     "Table": "prefboost.tables",
     "judge": "prefboost.runs.judge",
     "load": "prefboost.recipes.load",
+    "reward_accuracy": "prefboost.runs.reward_accuracy",
     "run_recipe": "prefboost.runs.stages",
     "score": "prefboost.runs.score",
     **dict.fromkeys(("Clair", "RMBoost"), "prefboost.synthesis.edits"),
@@ -152,6 +156,7 @@ __all__ = [
     "Recipe",
     "RejectionSampling",
     "Replay",
+    "RewardAccuracy",
     "RewardAugmented",
     "RewardModelScorer",
     "RulesScorer",
@@ -178,6 +183,7 @@ __all__ = [
     "read",
     "read_batches",
     "relabel",
+    "reward_accuracy",
     "run_recipe",
     "score",
     "select",

@@ -62,6 +62,9 @@ VERBS: dict[str, Verb] = {
         "prefboost.cli.synthesize:synthesize_command",
         "Make preference pairs of prompts, by RMBoost or others.",
     ),
+    "reward-accuracy": Verb(
+        "prefboost.cli.reward_accuracy:reward_accuracy_command", "Show how often a scorer prefers what was preferred."
+    ),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),
