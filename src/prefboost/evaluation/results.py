@@ -1,0 +1,152 @@
+"""What comes of a benchmark: figures with their intervals, what they rest on, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from prefboost.errors import DataError
+from prefboost.statistics import Interval
+
+__all__ = ["RESULTS_SCHEMA", "Figure", "Mode", "Results"]
+
+Mode = Literal["official", "robust"]
+"""official: as upstream, quirks included; robust: both orders, prompts as clusters, the whole procedure resampled."""
+
+RESULTS_SCHEMA = 1
+"""Version of the JSON form; a reader refuses a newer one."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of one model.
+
+    Args:
+        name: what it is, such as win_rate or lc_win_rate.
+        model: whose.
+        value: in the figure's unit, with its interval; None where it is withheld or cannot be had.
+        missing: rows without a value.
+        rows: all rows that should have one.
+        group: the category it is of; empty for the whole benchmark.
+        error: standard error of the value; None where only an interval is known.
+        bounds: the value if every missing row was the worst, and if it was the best; None where there are none.
+        unit: %, points, characters, ...
+        note: what a reader must know of this figure.
+    """
+
+    name: str
+    model: str
+    value: Interval | None
+    missing: int
+    rows: int
+    group: str = ""
+    error: float | None = None
+    bounds: tuple[float, float] | None = None
+    unit: str = "%"
+    note: str = ""
+
+    def __str__(self) -> str:
+        """The number with its interval, or why there is none.
+
+        >>> str(Figure("win_rate", "m", None, 20, 100, bounds=(40.0, 60.0)))
+        'withheld: 20 of 100 missing, between 40.00 and 60.00'
+        """
+        if self.value is not None:
+            ends = "" if math.isnan(self.value.low) else f" [{self.value.low:.2f}, {self.value.high:.2f}]"
+            return f"{self.value.estimate:.2f}{ends}"
+        between = "" if self.bounds is None else f", between {self.bounds[0]:.2f} and {self.bounds[1]:.2f}"
+        return f"withheld: {self.missing} of {self.rows} missing{between}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All figures of one benchmark.
+
+    Args:
+        benchmark: its kind.
+        mode: see `Mode`.
+        figures: the headline of a model first.
+        alarms: what makes the figures doubtful, such as one completion given to every prompt.
+        facts: settings, judge, baseline: what the figures were made with.
+    """
+
+    benchmark: str
+    mode: Mode
+    figures: tuple[Figure, ...]
+    alarms: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def models(self) -> list[str]:
+        """In the order of their first figures."""
+        return list(dict.fromkeys(figure.model for figure in self.figures))
+
+    def figure(self, name: str, model: str, group: str = "") -> Figure:
+        """One figure.
+
+        Raises:
+            DataError: there is none.
+        """
+        for figure in self.figures:
+            if (figure.name, figure.model, figure.group) == (name, model, group):
+                return figure
+        known = ", ".join(dict.fromkeys(figure.name for figure in self.figures))
+        raise DataError(f"there is no figure {name} of {model} {group}".rstrip(), remedy=f"there are: {known}")
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: NaN as null, with the version of the schema."""
+        made = {
+            "schema": RESULTS_SCHEMA, "benchmark": self.benchmark, "mode": self.mode,
+            "figures": [asdict(figure) for figure in self.figures],
+            "alarms": list(self.alarms), "facts": dict(self.facts),
+        }  # fmt: skip
+        plain: dict[str, Any] = _finite(made)
+        return plain
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Results:
+        """Results from their JSON form.
+
+        Raises:
+            DataError: it is not such a form, or one of a newer version.
+        """
+        if record.get("schema") != RESULTS_SCHEMA:
+            raise DataError(
+                f"results have schema {record.get('schema')!r}, this version reads {RESULTS_SCHEMA}",
+                remedy="read them with the version that wrote them, or score the stored verdicts again",
+            )
+        figures = tuple(_figure(figure) for figure in record["figures"])
+        return cls(record["benchmark"], record["mode"], figures, tuple(record["alarms"]), record["facts"])
+
+    def markdown(self) -> str:
+        """A table: a row a figure."""
+        lines = ["| model | figure | group | value | n | missing |", "|---|---|---|---|---|---|"]
+        for figure in self.figures:
+            cells = [figure.model, f"{figure.name} ({figure.unit})", figure.group, str(figure)]
+            counts = [str(figure.rows), str(figure.missing)]
+            lines.append("| " + " | ".join(_cell(cell) for cell in [*cells, *counts]) + " |")
+        return "\n".join([*lines, *(f"\n**Alarm:** {_cell(alarm)}" for alarm in self.alarms)]) + "\n"
+
+
+def _figure(record: Mapping[str, Any]) -> Figure:
+    told = dict(record)
+    value, bounds = told.pop("value"), told.pop("bounds")
+    if value is not None:
+        value = Interval(**{name: math.nan if part is None else part for name, part in value.items()})
+    return Figure(**told, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(part) for part in value]
+    return value
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
