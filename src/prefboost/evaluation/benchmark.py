@@ -138,8 +138,7 @@ class JudgeVerdict:
         value = record.get("value")
         if absent or not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
             raise DataError(
-                f"{str(dict(record))[:120]} is no verdict"
-                + (f": it has no {' and no '.join(absent)}" if absent else ""),
+                f"{str(dict(record))[:120]} is no verdict" + "".join(f": it has no {name}" for name in absent[:1]),
                 remedy="give lines with uid, model, part, value (a number or null) and facts",
             )
         return cls(

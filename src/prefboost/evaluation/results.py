@@ -134,7 +134,8 @@ def _figure(record: Mapping[str, Any]) -> Figure:
     told = dict(record)
     value, bounds = told.pop("value"), told.pop("bounds")
     if value is not None:
-        value = Interval(**{name: math.nan if part is None else part for name, part in value.items()})
+        ends: dict[str, Any] = {name: math.nan if part is None else part for name, part in value.items()}
+        value = Interval(**ends)
     return Figure(**told, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
 
 
