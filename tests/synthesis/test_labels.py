@@ -13,7 +13,7 @@ from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.scorer_judge import ScorerJudge
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.labels import judged, sides_table, with_criteria
+from prefboost.synthesis.labels import in_both_orders, judged, sides_table, with_criteria
 from prefboost.synthesis.proposal import BUDGET_SPENT
 
 PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
@@ -64,6 +64,11 @@ def test_any_other_judge_is_asked_by_itself() -> None:
     )
     judge = ScorerJudge(scorer=LengthScorer())
     assert judged(judge, table, Calls()) == [1.0, 0.0]
+
+
+def test_both_orders_can_be_told_apart() -> None:
+    found = in_both_orders(LlmJudge(engine=Writer.by(), read="logprobs", ties=False), SIDES, Calls())
+    assert found == [(pytest.approx(0.8, abs=0.01), pytest.approx(0.2, abs=0.01))] * 2
 
 
 def test_no_pairs_need_no_judge() -> None:

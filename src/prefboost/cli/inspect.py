@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,21 +26,36 @@ _SHOWN = 3
 def inspect_command(
     source: Annotated[str, typer.Argument(help="A file, folder, glob, saved data set or hub id.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="columns.NAME=COLUMN, e.g. columns.score=helpfulness")
+        list[str] | None,
+        typer.Argument(
+            help="columns.NAME=COLUMN, e.g. columns.score=helpfulness; of synthetic pairs: further files to set beside "
+            "it, judge.engine=MODEL, embedder=MODEL, pairs=200"
+        ),
     ] = None,
     against: Annotated[
         Path | None, typer.Option(help="A benchmark's prompts: a data file, or a text file with one a line.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show rows, columns, scores, lengths, ties, duplicates, goal coverage, rejects and lints."""
+    """Show rows, columns, scores, lengths, ties, duplicates, goal coverage, rejects and lints.
+
+    Of pairs that `prefboost synthesize` wrote it also shows length and position bias, diversity, aspects and cost; with
+    judge.engine=MODEL the realised label noise, judged anew in both orders. Several such files make a table.
+    """
+    from prefboost.cli.audit import audits, audits_json, print_audits, split_overrides
     from prefboost.diagnosis import inspect
 
-    found = inspect(source, columns=_columns(overrides or []), against=_texts(against))
+    own, files, asked = split_overrides(overrides or [])
+    audited = audits([source, *files], asked) if files or asked is not None else audits([source], None, optional=True)
+    if files:
+        print(json.dumps(audits_json(audited), indent=2)) if as_json else print_audits(audited)
+        return
+    found = inspect(source, columns=_columns(own), against=_texts(against))
     if as_json:
-        print(found.to_json())
+        print(json.dumps({**json.loads(found.to_json()), **audits_json(audited)}, ensure_ascii=False, indent=2))
         return
     _print(found)
+    print_audits(audited)
 
 
 def _columns(overrides: list[str]) -> Columns:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefboost.runs.synthesize import Rehearsed, SynthesisProgress, Synthesize
     from prefboost.tables import Table
 
-__all__ = ["settings_from", "synthesize_command"]
+__all__ = ["settings_from", "synthesize_command", "with_models"]
 
 _ENGINES = ("generator", "editor", "engine")
 """Settings that hold a model, whose value may be written as MODEL."""
@@ -94,13 +94,13 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
                 f"override {text!r}: {name} is not a setting here{hint}",
                 remedy=f"write key=value; settings here: {', '.join(sorted(homes))}",
             )
-        written.append(homes[name] + _with_models(text))
+        written.append(homes[name] + with_models(text))
     written.sort(key=lambda text: not re.match(r"[^=]*=\{", text))  # whole models first, then settings of theirs
     written = [*(f"method.{part}.kind=llm" for part in _unnamed_judges(written)), *written]
     return validate(Synthesize, with_overrides(Document({"method": {"kind": method}}), written))
 
 
-def _with_models(override: str) -> str:
+def with_models(override: str) -> str:
     """``generator=MODEL`` as the settings of an engine; everything else as it is."""
     from prefboost.engines.kinds import engine_settings_of
 

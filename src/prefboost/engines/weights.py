@@ -14,6 +14,7 @@ __all__ = [
     "NumberType",
     "context_of",
     "fingerprint_of_model",
+    "guarded",
     "load_causal_lm",
     "load_config",
     "load_tokenizer",
@@ -45,7 +46,7 @@ def load_causal_lm(
 
     disable_progress_bar()  # progress is the caller's
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
-    model = _guarded(
+    model = guarded(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(
             model_folder(name),
@@ -66,7 +67,7 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _guarded(
+    tokenizer = guarded(
         name,
         lambda: AutoTokenizer.from_pretrained(
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
@@ -87,7 +88,7 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
     from transformers import AutoConfig
 
     options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
-    return _guarded(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
+    return guarded(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
 
 
 def on_device(model: Any, device: str) -> Any:
@@ -143,7 +144,16 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _guarded(name: str, load: Callable[[], Any]) -> Any:
+def guarded(name: str, load: Callable[[], Any]) -> Any:
+    """What ``load`` gives, without bars.
+
+    Args:
+        name: of the model, for the message.
+        load: calls transformers.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+    """
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -18,7 +18,7 @@ from prefboost.synthesis.proposal import BUDGET_SPENT
 from prefboost.synthesis.template import load_prompt
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
 
-__all__ = ["Share", "judged", "sides_table", "with_criteria"]
+__all__ = ["Share", "in_both_orders", "judged", "sides_table", "with_criteria"]
 
 Share = float | tuple[str, str]
 """Probability that the first is the better; or why there is none: reason and what was found."""
@@ -48,6 +48,15 @@ def judged(judge: Judge, sides: Table, calls: Asks) -> list[Share]:
         judge: a language model is asked through ``calls``; any other judge by itself.
         sides: PreferencePairs whose sides are in no order of merit.
         calls: asks.
+    """
+    return [_both(orders) for orders in in_both_orders(judge, sides, calls)]
+
+
+def in_both_orders(judge: Judge, sides: Table, calls: Asks) -> list[tuple[Share, Share]]:
+    """The share of a table's ``chosen`` completions where they are shown first, and where they are shown second.
+
+    Args:
+        judge, sides, calls: see `judged`.
     """
     if not len(sides):
         return []
@@ -80,10 +89,10 @@ def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
 
 
-def _asked(judge: LlmJudge, sides: Table, calls: Asks) -> list[Share]:
+def _asked(judge: LlmJudge, sides: Table, calls: Asks) -> list[tuple[Share, Share]]:
     requests = judge.questions(sides)
     told = (_weighed if judge.read == "logprobs" else _told)(judge, requests, calls)
-    return [_both([told[at], told[at + 1]]) for at in range(0, len(told), 2)]
+    return [(told[at], _other(told[at + 1])) for at in range(0, len(told), 2)]
 
 
 def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
@@ -127,17 +136,23 @@ def _counted(votes: Sequence[Share]) -> Share:
     return sum(shares) / len(shares) if shares else votes[0]
 
 
-def _both(orders: Sequence[Share]) -> Share:
-    """The mean of p(shown first) and 1 - p(shown first) of the other order; a fault in either is the pair's."""
+def _other(share: Share) -> Share:
+    return 1.0 - share if isinstance(share, float) else share
+
+
+def _both(orders: tuple[Share, Share]) -> Share:
+    """The mean of both orders; a fault in either is the pair's."""
     one, other = orders
     if isinstance(one, float) and isinstance(other, float):
-        return (one + 1.0 - other) / 2
+        return (one + other) / 2
     return one if not isinstance(one, float) else other
 
 
-def _ruled(judge: Judge, sides: Table) -> list[Share]:
+def _ruled(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:
     verdicts = judge.judge(sides).frame
     won = pl.col("first_wins").fill_null(pl.col("verdict").replace_strict(_VOTES, return_dtype=pl.Float64))
     share = pl.when(pl.col("shown_first") == "chosen").then(won).otherwise(1.0 - won)
-    found = dict(verdicts.group_by("pair_id").agg(share.mean()).iter_rows())
-    return [found.get(name, (NO_ANSWER, "")) for name in sides.frame["pair_id"]]
+    rows = verdicts.select("pair_id", "shown_first", share=share).iter_rows()
+    found = {(pair_id, first): value for pair_id, first, value in rows}
+    none: Share = (NO_ANSWER, "")
+    return [(found.get((name, "chosen"), none), found.get((name, "rejected"), none)) for name in sides.frame["pair_id"]]

@@ -1,0 +1,104 @@
+"""Files of synthetic pairs audited side by side, with a judge and an embedding model where they are named."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.chat import join_text
+from prefboost.engines.store import Store
+from prefboost.errors import Place, UnreadableFile
+from prefboost.preferences.draw import seeded_rank
+from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.settings import Settings, choice
+from prefboost.sources import read
+from prefboost.synthesis.audit import Audit, LabelNoise, audit, label_noise
+from prefboost.synthesis.calls import Calls
+from prefboost.synthesis.diversity import spread
+from prefboost.synthesis.rlaif import judge_name
+from prefboost.tables import Table
+
+__all__ = ["Auditing", "audit_file", "is_synthetic"]
+
+
+class Auditing(Settings):
+    """What is asked of whom about synthetic pairs."""
+
+    judge: Annotated[Judge, choice(JUDGES)] | None = Field(
+        None, description="Judges pairs anew, in both orders; none: the labels are not checked."
+    )
+    embedder: str | None = Field(
+        None, description="Model whose embeddings tell how far texts are spread: a folder, a hub id or package:NAME."
+    )
+    pairs: int = Field(200, ge=1, description="Pairs of a file that are judged and embedded, drawn.")
+    seed: int = Field(0, description="Of that draw.")
+
+
+def is_synthetic(path: str | Path) -> bool:
+    """Whether a file says of its pairs how they were made; looks at names of columns alone."""
+    file = Path(path)
+    if file.suffix == ".parquet" and file.is_file():
+        return "lineage" in pl.read_parquet_schema(file)
+    if file.suffix == ".jsonl" and file.is_file():
+        with file.open("rb") as stream:
+            return b'"lineage"' in stream.readline()
+    return False
+
+
+def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, int], None] = lambda *_: None) -> Audit:
+    """Audit a file that `prefboost synthesize` wrote.
+
+    Args:
+        path: the file; what was spent for it is read from ``PATH.synthesize.json``. What a judge says is kept in
+            ``PATH.audit.store``, so that it is not asked twice.
+        settings: judge, embedding model, and how many pairs they see.
+        tell: is told how far the judge is.
+
+    Raises:
+        DataError: no pair has a lineage, or none could be judged.
+        ModelError: a model cannot be loaded.
+    """
+    table = read(path)
+    some = _drawn(table, settings)
+    vectors = math.nan
+    if settings.embedder is not None:
+        from prefboost.engines.embedding import embeddings
+
+        texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
+        vectors = spread(embeddings(settings.embedder, texts))
+    noise = None if settings.judge is None else _judged(Path(path), some, settings.judge, tell)
+    return audit(table, _history(Path(path)), noise, vectors)
+
+
+def _drawn(table: Table, settings: Auditing) -> Table:
+    order = seeded_rank(settings.seed, "pair_id").rank("ordinal")
+    frame = table.frame.filter(order <= settings.pairs)
+    return Table(table.spec, frame, path=table.path)
+
+
+def _judged(path: Path, some: Table, judge: Judge, tell: Callable[[str, int, int], None]) -> LabelNoise:
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(path.with_name(f"{path.name}.audit.store")))
+        return label_noise(some, judge, judge_name(judge), Calls(store, tell=tell))
+
+
+def _history(path: Path) -> dict[str, Any]:
+    file = path.with_name(f"{path.name}.synthesize.json")
+    if not file.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(
+            f"what was spent cannot be read: {error}",
+            remedy="delete the file to audit without it",
+            place=Place(str(file)),
+        ) from error
+    return found
