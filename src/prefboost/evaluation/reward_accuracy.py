@@ -66,7 +66,7 @@ class AccuracyReport:
         first: what always taking the completion that stands first in the data reaches; None: not known.
         over_length: accuracy less that of taking the longer one, pair by pair.
         calibration: of sigmoid(score_chosen - score_rejected), as the probability of the higher-scored side.
-        batch_change: greatest change of a score in other batches, in deviations of the margin; None: unseen.
+        batch_change: greatest change of a score in other batches, in deviations of the margin.
     """
 
     accuracy: Interval | None
@@ -101,7 +101,7 @@ class AccuracyReport:
         for reason, count in self.missing.items():
             yield f"{count:,} without scores: {reason}"
         if self.accuracy is None:
-            yield f"note: more than {TOLD:.0%} of the pairs have no scores, so that their share is not known well enough"
+            yield f"note: more than {TOLD:.0%} of the pairs have no scores: the share is not known well enough"
         if not self.over_length.excludes(0) or self.over_length.estimate < 0:
             yield "note: it is not better than taking the longer completion"
         if self.batch_change is not None and self.batch_change > 0.01:
