@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from prefboost.cli.main import main
@@ -76,3 +82,96 @@ def test_a_missing_file_is_one_message(recipe: Path, tmp_path: Path, capsys: pyt
     arguments = ["train", str(recipe), f"data={tmp_path}/gone.jsonl", "--runs-dir", str(tmp_path / "runs"), "--quiet"]
     assert main(arguments) == 2
     assert "gone.jsonl" in capsys.readouterr().err
+
+
+AS_ON_GPUS = """
+import sys
+from accelerate import state
+
+original = state.PartialState.__init__
+
+
+def init(self, *args, **kwargs):
+    original(self, *args, **kwargs)
+    if self.distributed_type == state.DistributedType.MULTI_CPU:
+        self.distributed_type = state.DistributedType.MULTI_GPU
+
+
+state.PartialState.__init__ = init
+from prefboost.cli.main import main
+
+raise SystemExit(main(sys.argv[1:]))
+"""
+"""The command as it is, but accelerate parts weights among CPUs too, which by itself it only does among GPUs."""
+
+LAUNCH = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1"),
+    *("--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--main_process_port=0"),
+]
+FSDP = [
+    *("--use_fsdp", "--fsdp_version=2", "--fsdp_auto_wrap_policy=TRANSFORMER_BASED_WRAP"),
+    "--fsdp_transformer_layer_cls_to_wrap=LlamaDecoderLayer",
+]
+
+
+def launch(arguments: list[str]) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [*LAUNCH, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def trained(folder: Path) -> dict[str, object]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "tiny" / "model" / "model.safetensors")
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    import torch
+
+    mine, theirs = trained(folder), trained(other)
+    assert mine.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        torch.testing.assert_close(mine[name], weight, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.torch
+def test_two_launched_processes_train_what_one_does(recipe: Path, tmp_path: Path) -> None:
+    settings = ["train", str(recipe), "train.learning_rate=1e-3", "train.token_budget=600", "--quiet"]
+    assert main([*settings, "--runs-dir", str(tmp_path / "one")]) == 0
+    both = launch(["--multi_gpu", "-m", "prefboost.cli.main", *settings, "--runs-dir", str(tmp_path / "two")])
+    shown = both.communicate(timeout=240)[0]
+    assert both.returncode == 0 and shown.count("trained on 24 goal pairs in 3 steps") == 1, shown[-2000:]
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.torch
+def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_train_what_one_does(
+    recipe: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "as_on_gpus.py"
+    script.write_text(AS_ON_GPUS)
+    more = ["train.learning_rate=1e-3", "train.token_budget=600", "train.save_every=5", "train.max_steps=60"]
+    settings = ["train", str(recipe), *more, "--quiet", "--runs-dir"]
+    assert main([*settings, str(tmp_path / "one")]) == 0
+    command = [*FSDP, str(script), *settings, str(tmp_path / "two")]
+    killed = launch(command)
+    checkpoints = tmp_path / "two" / "tiny" / "checkpoints"
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("*/complete.json")) and time.monotonic() < deadline and killed.poll() is None:
+        time.sleep(0.02)
+    launched = psutil.Process(killed.pid)
+    for process in [*launched.children(recursive=True), launched]:
+        process.kill()
+    shown = killed.communicate()[0]
+    assert killed.returncode == -signal.SIGKILL, shown[-2000:]
+    again = launch(command)
+    shown = again.communicate(timeout=240)[0]
+    assert again.returncode == 0 and "taken up at step" in shown, shown[-2000:]
+    assert_same(tmp_path / "two", tmp_path / "one")

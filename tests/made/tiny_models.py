@@ -95,11 +95,11 @@ OTHERS: dict[str, dict[str, Any]] = {
 """Architectures that do not share, or not through the attention interface."""
 
 
-def tiny_model(kind: str, seed: int = 0) -> Any:
-    """A random model of an architecture, in eval mode."""
+def tiny_model(kind: str, seed: int = 0, **changes: Any) -> Any:
+    """A random model of an architecture, in eval mode; ``changes`` of its configuration."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    sizes = {**SIZES, **(ARCHITECTURES | DENSE | OTHERS)[kind]}
+    sizes = {**SIZES, **(ARCHITECTURES | DENSE | OTHERS)[kind], **changes}
     config = AutoConfig.for_model(kind, **{name: size for name, size in sizes.items() if size is not None})
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config).eval()

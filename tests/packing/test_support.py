@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import DENSE, tiny_model
+from tiny_models import DENSE, VOCABULARY, tiny_model
 
-from prefboost.packing import support_of
+from prefboost.packing import difference_of, enable_packing, support_of
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,18 @@ def test_what_mixes_tokens_in_another_way_is_refused_and_works_as_before(kind: s
     assert not support.ok
     assert support.reason.startswith(reason)
     torch.testing.assert_close(after, before)
+
+
+def test_a_model_in_its_wrappers_is_compared_by_what_it_returns() -> None:
+    from prefboost.training.policy import add_completion_forward
+
+    model = tiny_model("qwen2").train()
+    add_completion_forward(model)
+    enable_packing(model)
+    found = difference_of(model, VOCABULARY, torch.device("cpu"), torch.float32)
+    assert 0 <= found < 1 and model.training
+    model.forward = lambda packed=None, **padded: torch.zeros(4) if packed is None else torch.ones(4)
+    assert difference_of(model, VOCABULARY, torch.device("cpu"), torch.float32) > 1
 
 
 def test_training_mode_is_left_as_it_was() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -30,13 +32,29 @@ def test_the_budget_is_halved_until_it_fits_and_what_was_left_is_undone() -> Non
     assert budget.messages[0] == "memory ran short in step 3: token_budget 1,000 -> 500"
 
 
-def test_several_processes_and_the_smallest_budget_give_up_with_a_remedy() -> None:
+def test_a_lowered_budget_is_taken_up_again_unless_another_is_asked_for(tmp_path: Path) -> None:
+    def work(tokens: int) -> None:
+        if tokens > 300:
+            raise RuntimeError(SHORT)
+
+    kept = tmp_path / "checkpoints" / "token_budget.json"
+    first = TokenBudget(1000, kept=kept)
+    first.within(work, lambda: None, "step 3")
+    again = TokenBudget(1000, kept=kept)
+    assert (again.tokens, again.messages) == (250, first.messages)
+    other = TokenBudget(2000, kept=kept)
+    assert (other.tokens, other.messages) == (2000, [])
+
+
+def test_several_processes_and_the_smallest_budget_give_up_with_a_remedy(tmp_path: Path) -> None:
     def work(tokens: int) -> None:
         raise torch.OutOfMemoryError("tried to allocate")
 
+    kept = tmp_path / "token_budget.json"
     with pytest.raises(RunError, match=r"ran short in step 3 with token_budget 1,000") as error:
-        TokenBudget(1000, alone=False).within(work, lambda: None, "step 3")
-    assert "token_budget: 500" in str(error.value)
+        TokenBudget(1000, alone=False, kept=kept).within(work, lambda: None, "step 3")
+    assert "start the same command again: it resumes, with token_budget 500" in str(error.value)
+    assert TokenBudget(1000, alone=False, kept=kept).tokens == 500
     with pytest.raises(RunError, match="even for one pair at a time"):
         TokenBudget(1000).within(work, lambda: None, "step 3")
 

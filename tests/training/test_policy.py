@@ -11,7 +11,14 @@ from tests.training.conftest import build_model, build_tokenizer
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import completion_logps, pad_sequences
 from prefboost.training import Train
-from prefboost.training.policy import add_completion_forward, check_completion_forward, load_policy, load_tokenizer
+from prefboost.training.policy import (
+    add_completion_forward,
+    check_completion_forward,
+    load_policy,
+    load_tokenizer,
+    shares_weights,
+    training_device,
+)
 
 
 def test_a_policy_scores_completions_through_its_own_forward(tiny: Path) -> None:
@@ -61,3 +68,16 @@ def test_an_architecture_with_unknown_logits_is_refused() -> None:
     model.forward = doubled
     with pytest.raises(ModelError, match="changes its logits"):
         check_completion_forward(model, [1, 2, 3, 4])
+
+
+def test_a_process_trains_on_its_own_gpu_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert training_device({"LOCAL_RANK": "1"}) == torch.device("cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert training_device({"LOCAL_RANK": "1"}) == torch.device("cuda", 1)
+    assert training_device({}) == torch.device("cuda", 0)
+
+
+def test_the_launcher_says_whether_devices_hold_parts_of_the_weights() -> None:
+    assert shares_weights({"ACCELERATE_USE_FSDP": "true"}) and shares_weights({"ACCELERATE_USE_DEEPSPEED": "true"})
+    assert not shares_weights({"ACCELERATE_USE_FSDP": "false"}) and not shares_weights({})

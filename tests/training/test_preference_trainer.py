@@ -293,6 +293,38 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_budget(
     assert whole.messages == []
 
 
+def test_a_resumed_run_goes_on_with_the_budget_that_was_lowered(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.training.callbacks import JsonLog
+    from prefboost.training.preference_trainer import PreferenceTrainer
+
+    settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=4, token_budget=4096, save_minutes=0)
+    original, attempts = PreferenceTrainer._step, list[tuple[int, int]]()
+
+    def short(self: Any, model: Any, batch: Any, views: Any, tokens: int) -> Any:
+        attempts.append((self.state.global_step + 1, tokens))
+        if tokens > 2048:
+            raise MemoryError
+        return original(self, model, batch, views, tokens)
+
+    monkeypatch.setattr(PreferenceTrainer, "_step", short)
+    with monkeypatch.context() as patched:
+
+        def on_log(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                raise KeyboardInterrupt
+
+        patched.setattr(JsonLog, "on_log", on_log)
+        with pytest.raises(KeyboardInterrupt):
+            train(build_pairs(8), settings, tmp_path, say=SAY)
+    assert attempts[:3] == [(1, 4096), (1, 2048), (2, 2048)]
+    attempts.clear()
+    report = train(build_pairs(8), settings, tmp_path, say=SAY)
+    assert report.resumed_from and {tokens for _, tokens in attempts} == {2048}
+    assert report.messages == ["memory ran short in step 1: token_budget 4,096 -> 2,048"]
+
+
 def test_a_model_that_cannot_be_packed_is_trained_by_the_slow_engine_and_says_so(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,30 @@ def test_the_saved_model_loads_and_asks_for_the_top_score(tiny: Path, pairs: pa.
     assert facts["data"]["fingerprint"] in card and '"learning_rate": 0.001' in card and "goal=False" in card
 
 
+def test_the_engine_is_tried_on_the_device_that_trains(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    seen: list[str] = []
+
+    class Enough(Exception):
+        pass
+
+    def tried(model: Any) -> Any:
+        seen.append(next(model.parameters()).device.type)
+        raise Enough
+
+    monkeypatch.setattr("prefboost.packing.support_of", tried)
+    monkeypatch.setattr("prefboost.training.policy.training_device", lambda environment: torch.device("meta"))
+    with pytest.raises(Enough):
+        train(pairs, settings_of(tiny), tmp_path / "one", say=SAY)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # the whole model may not fit there
+    with pytest.raises(Enough):
+        train(pairs, settings_of(tiny), tmp_path / "parted", say=SAY)
+    assert seen == ["meta", "cpu"]
+
+
 def test_a_model_trained_without_goals_keeps_its_template(tiny: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "pad_sequences"]
+__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "pad_sequences", "summed"]
 
 HEAD_CHUNK = 512
 """Rows of hidden states that go through the head at once."""
@@ -61,7 +61,26 @@ def completion_logps(
     sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
     targets = input_ids[sequence, position + 1]
     tokens = logps_of_rows(model, hidden[sequence, position], targets, head_chunk)
-    return tokens.new_zeros(len(input_ids)).index_add(0, sequence, tokens)
+    return summed(tokens, sequence, len(input_ids))
+
+
+def summed(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
+    """Log-probs of tokens added up by sequence.
+
+    In float64 on the way: one float32 sum of some hundred terms is further from the truth than all that a layer rounds.
+
+    Args:
+        tokens: [K].
+        owner: [K], the sequence of each.
+        sequences: S.
+
+    Returns:
+        [S], in the number type of ``tokens``.
+    """
+    import torch
+
+    wide = tokens if tokens.device.type == "mps" else tokens.to(torch.float64)  # mps has no float64
+    return wide.new_zeros(sequences).index_add(0, owner, wide).to(tokens.dtype)
 
 
 def body_of(model: Any) -> Any:

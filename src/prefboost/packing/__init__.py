@@ -2,6 +2,16 @@
 
 from prefboost.packing.logps import enable_packing, packed_ends, packed_logps
 from prefboost.packing.stream import Packed, pack, stream_length
-from prefboost.packing.support import Support, support_of
+from prefboost.packing.support import Support, difference_of, support_of
 
-__all__ = ["Packed", "Support", "enable_packing", "pack", "packed_ends", "packed_logps", "stream_length", "support_of"]
+__all__ = [
+    "Packed",
+    "Support",
+    "difference_of",
+    "enable_packing",
+    "pack",
+    "packed_ends",
+    "packed_logps",
+    "stream_length",
+    "support_of",
+]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.losses.completion_logps import body_of, logps_of_rows
+from prefboost.losses.completion_logps import body_of, logps_of_rows, summed
 from prefboost.packing.attention import dense_mask, implementation, register
 from prefboost.packing.head import head_of, token_logps
 from prefboost.packing.stream import Packed
@@ -57,7 +57,7 @@ def packed_logps(model: Any, packed: Packed) -> Tensor:
     wanted = hidden.index_select(0, packed.source)
     head = head_of(model)
     tokens = logps_of_rows(model, wanted, packed.targets) if head is None else token_logps(wanted, packed.targets, head)
-    return tokens.new_zeros(packed.sequences).index_add(0, packed.owner, tokens.index_select(0, packed.item))
+    return summed(tokens.index_select(0, packed.item), packed.owner, packed.sequences)
 
 
 def packed_ends(model: Any, packed: Packed) -> Tensor:

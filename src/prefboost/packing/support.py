@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from prefboost.losses.completion_logps import completion_logps, pad_sequences
 from prefboost.packing.logps import enable_packing, packed_logps
-from prefboost.packing.stream import pack
+from prefboost.packing.stream import Packed, pack
 
-__all__ = ["Support", "support_of"]
+__all__ = ["Support", "difference_of", "support_of"]
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
@@ -39,7 +42,8 @@ def support_of(model: Any) -> Support:
     layers, convolutions or linear attention, do not), and the log-probs must be those of the padded forward.
 
     Args:
-        model: a causal language model of transformers, not wrapped.
+        model: a causal language model of transformers, not wrapped, on the device on which it will run: attention is
+            computed in another way on another device.
     """
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     before = model.config._attn_implementation
@@ -69,26 +73,55 @@ def _tried(model: Any, layers: int | None, *, dense: bool) -> Support:
     return Support(True, "dense" if dense else backend)
 
 
+def difference_of(called: Any, vocabulary: int, device: torch.device, dtype: torch.dtype) -> float:
+    """How far log-probs over a stream are from those of padded sequences, in units of what is tolerated (below 1).
+
+    For a model inside its wrappers, e.g. once several devices hold parts of its weights.
+
+    Args:
+        called: takes ``packed`` (`enable_packing`) and padded sequences with ``completion_mask``.
+        vocabulary: of the model.
+        device: on which it runs.
+        dtype: in which it computes.
+    """
+    packed, padded = _inputs(vocabulary, device)
+    with _evaluating(called), torch.no_grad():
+        return _distance(called(packed=packed), called(**padded), dtype)
+
+
 def _try(model: Any) -> tuple[int, str, float]:
     """Calls of the packed attention, its backend, and the difference in units of what is tolerated."""
     parameter = next(model.parameters())
-    prompts, completions = _example(int(model.config.get_text_config().vocab_size))
-    packed = pack(prompts, completions, min_shared=1).to(parameter.device)
+    packed, padded = _inputs(int(model.config.get_text_config().vocab_size), parameter.device)
     packed = replace(packed, made={"calls": []})
-    padded = [tensor.to(parameter.device) for tensor in pad_sequences(prompts, completions, 0).values()]
+    with _evaluating(model), torch.no_grad():
+        worst = _distance(packed_logps(model, packed), completion_logps(model, **padded), parameter.dtype)
+    calls = packed.made["calls"]
+    backends = {str(call) for call in calls}
+    return len(calls), "+".join(sorted(backends)), worst
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
-            found = packed_logps(model, packed).double()
-            expected = completion_logps(model, padded[0], padded[1], padded[2]).double()
+        yield
     finally:
         model.train(was_training)
-    tolerance = _TOLERANCE.get(parameter.dtype, 0.05)
-    calls = packed.made["calls"]
-    backends = {str(call) for call in calls}
-    worst = float(((found - expected).abs() / (tolerance * (1 + expected.abs()))).max())
-    return len(calls), "+".join(sorted(backends)), worst
+
+
+def _distance(found: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
+    found, expected = found.double(), expected.double()
+    tolerance = _TOLERANCE.get(dtype, 0.05)
+    return float(((found - expected).abs() / (tolerance * (1 + expected.abs()))).max())
+
+
+def _inputs(vocabulary: int, device: torch.device) -> tuple[Packed, dict[str, Tensor]]:
+    """The example, packed and padded."""
+    prompts, completions = _example(vocabulary)
+    padded = {name: tensor.to(device) for name, tensor in pad_sequences(prompts, completions, 0).items()}
+    return pack(prompts, completions, min_shared=1).to(device), padded
 
 
 def _example(vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:

@@ -125,6 +125,13 @@ def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float
         model = load_model(settings, settings.model, local_only=True)
     except ModelError as error:
         return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
+    try:
+        model = model.to(found.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = replace(found, memory=_memory(model, settings))
+        return _guessing(found, f"time: the model does not fit into the memory of {found.device}")
     support = support_of(model) if settings.engine == "packed" else None
     if support is None or not support.ok:
         why = "train.engine is trl" if support is None else support.reason
@@ -135,7 +142,7 @@ def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float
 
         model = peft.get_peft_model(model, adapters_of(settings))
     try:
-        trial = _try(model.to(found.device), settings, largest.to(found.device))
+        trial = _try(model.to(found.device), settings, largest.to(found.device))  # adapters were made on the CPU
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

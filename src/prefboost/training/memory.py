@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -49,11 +52,21 @@ class TokenBudget:
     Args:
         tokens: to begin with.
         alone: whether this process may decide by itself; several processes must stay in step.
+        kept: file in which a lowered budget is kept, so that a resumed run goes on with it; None keeps none.
     """
 
     tokens: int
     alone: bool = True
+    kept: Path | None = None
     messages: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take up what was kept, unless another budget is asked for now."""
+        self._asked = self.tokens
+        if self.kept is not None and self.kept.exists():
+            found = json.loads(self.kept.read_text(encoding="utf-8"))
+            if found["asked"] == self._asked:
+                self.tokens, self.messages = found["tokens"], list(found["messages"])
 
     def within(self, work: Callable[[int], T], undo: Callable[[], None], what: str) -> T:
         """Do something within the budget; where memory runs short, undo it, halve the budget and do it again.
@@ -79,16 +92,25 @@ class TokenBudget:
 
     def _halve(self, what: str, line: str) -> None:
         remedy = "set gradient_checkpointing: true, a smaller max_length, adapters (lora), or precision: pure_bf16"
-        if not self.alone:
-            raise RunError(
-                f"memory ran short in {what} with token_budget {self.tokens:,}: {line}",
-                remedy=f"set token_budget: {max(1, self.tokens // 2)} and start again, it resumes; or {remedy}",
-            )
         if self.tokens <= _SMALLEST:
             raise RunError(f"memory is short in {what} even for one pair at a time: {line}", remedy=remedy)
-        self.tokens //= 2
-        self.messages.append(f"memory ran short in {what}: token_budget {2 * self.tokens:,} -> {self.tokens:,}")
+        before, self.tokens = self.tokens, self.tokens // 2
+        self.messages.append(f"memory ran short in {what}: token_budget {before:,} -> {self.tokens:,}")
+        self._keep()
+        if not self.alone:
+            raise RunError(
+                f"memory ran short in {what} with token_budget {before:,}: {line}",
+                remedy=f"start the same command again: it resumes, with token_budget {self.tokens:,}; or {remedy}",
+            )
         logger.warning("%s; redoing it", self.messages[-1])
+
+    def _keep(self) -> None:
+        if self.kept is not None:
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = self.kept.with_suffix(f".{os.getpid()}.unfinished")
+            found = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
+            unfinished.write_text(json.dumps(found) + "\n", encoding="utf-8")
+            unfinished.replace(self.kept)
 
     def _release(self) -> None:
         gc.collect()

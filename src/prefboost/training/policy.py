@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -23,7 +23,9 @@ __all__ = [
     "load_model",
     "load_policy",
     "load_tokenizer",
+    "shares_weights",
     "template_text",
+    "training_device",
 ]
 
 
@@ -93,6 +95,22 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
     model = _guarded(name, lambda: AutoModelForCausalLM.from_pretrained(model_folder(name), **options))
     add_completion_forward(model)
     return model
+
+
+def training_device(environment: Mapping[str, str]) -> torch.device:
+    """The device on which this process trains: its own GPU where there are any, else the CPU.
+
+    Args:
+        environment: of the process; launchers say in ``LOCAL_RANK`` which GPU of the machine is its own.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
+
+
+def shares_weights(environment: Mapping[str, str]) -> bool:
+    """Whether the launcher was told that devices hold parts of the weights (FSDP, DeepSpeed)."""
+    return any(environment.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
 
 
 def add_completion_forward(model: Any) -> None:

@@ -17,7 +17,7 @@ from trl import DPOConfig
 
 from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
-from prefboost.packing import enable_packing, support_of
+from prefboost.packing import difference_of, enable_packing, support_of
 from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
 from prefboost.training.callbacks import OptimizerClock, Progress
 from prefboost.training.checkpoint import mark_complete
@@ -60,12 +60,15 @@ class PreferenceTrainer(BridgedTrainer):
     def __init__(self, policy: Policy, data: Data, settings: Train, config: DPOConfig, **options: Any) -> None:
         self.settings = settings
         self.packed = settings.engine == "packed"
+        self.tried = False
         self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
         self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
         self.budget = TokenBudget(
-            settings.token_budget or default_budget(config.device.type), alone=config.world_size == 1
+            settings.token_budget or default_budget(config.device.type),
+            alone=config.world_size == 1,
+            kept=Path(config.output_dir) / "token_budget.json",
         )
         with without_hashing():
             super().__init__(
@@ -147,7 +150,11 @@ class PreferenceTrainer(BridgedTrainer):
             packed=self.packed,
             pad_id=self.processing_class.pad_token_id,
             autocast=self.accelerator.autocast,
-            budget=TokenBudget(REFERENCE_TOKENS.get(device.type, 4096), alone=self.ref_model is None),
+            budget=TokenBudget(
+                REFERENCE_TOKENS.get(device.type, 4096),
+                alone=self.ref_model is None,
+                kept=Path(self.args.output_dir) / "reference_budget.json",
+            ),
             share=(self.accelerator.process_index, self.accelerator.num_processes),
             progress=self.progress,
             in_step=self.ref_model is not None,
@@ -170,6 +177,8 @@ class PreferenceTrainer(BridgedTrainer):
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
     def _step(self, model: Any, batch: dict[str, Any], views: Tensor, tokens: int) -> Tensor:
+        if self.shards_weights and not self.tried:
+            self._try_engine(model)
         parts = split_by_budget(batch["tokens"], tokens)
         count = self.most_of_all(len(parts)) if self.shards_weights else len(parts)
         weights = [1.0] * len(parts) + [0.0] * (count - len(parts))
@@ -187,6 +196,24 @@ class PreferenceTrainer(BridgedTrainer):
         for each in seen:
             self._watch(each)
         return sum(each.output.losses.sum() for each in seen) * scale if self.settings.loss.whole_batch else total
+
+    def _try_engine(self, model: Any) -> None:
+        """Where devices hold parts of the weights, the engine is tried on them once they do.
+
+        Raises:
+            RunError: log-probs are not those of padded sequences.
+        """
+        device = self.accelerator.device
+        dtype = torch.float32 if self.settings.precision == "fp32" else torch.bfloat16
+        with self.compute_loss_context_manager():
+            off = difference_of(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
+        if not off < 1.0:
+            raise RunError(
+                f"{type(self.model).__name__} gives other log-probs over a packed stream than over padded sequences "
+                f"on {device}, its weights shared by {self.accelerator.num_processes} devices",
+                remedy="write train.engine: trl, and give another run folder",
+            )
+        self.tried = True
 
     def _loss_of_part(self, model: Any, part: dict[str, Any], scale: Tensor | float, seen: list[_Seen]) -> Tensor:
         pairs = as_pair_logps(self.logps_of(model, part), part)

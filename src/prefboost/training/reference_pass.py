@@ -25,6 +25,10 @@ REFERENCE_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Tokens of a batch of the reference pass, which keeps no activations, by device."""
 
 
+SUMS = "sum64"
+"""How our own forward adds up; changes whenever its bits do, so that the cache is missed."""
+
+
 def hash_of_model(model: Any) -> str:
     """A hash of what a model computes: its weights and configuration. Taken before adapters are put on."""
     config = model.config.to_dict()
@@ -37,7 +41,7 @@ def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -
     """What the bits of a log-prob depend on, besides weights and tokens."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     attention = model.config._attn_implementation
-    return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}"
+    return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}-{SUMS}"
 
 
 @dataclass

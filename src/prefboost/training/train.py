@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -126,7 +127,10 @@ def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     if settings.engine != "packed":
         return settings, []
     from prefboost.packing import support_of
+    from prefboost.training.policy import shares_weights, training_device
 
+    if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
+        policy.model.to(training_device(os.environ))
     support = support_of(policy.model)
     if support.ok:
         return settings, []
