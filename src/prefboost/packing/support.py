@@ -95,7 +95,8 @@ def _try(model: Any) -> tuple[int, str, float]:
     packed, padded = _inputs(int(model.config.get_text_config().vocab_size), parameter.device)
     packed = replace(packed, made={"calls": []})
     with _evaluating(model), torch.no_grad():
-        worst = _distance(packed_logps(model, packed), completion_logps(model, **padded), parameter.dtype)
+        expected = completion_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+        worst = _distance(packed_logps(model, packed), expected, parameter.dtype)
     calls = packed.made["calls"]
     backends = {str(call) for call in calls}
     return len(calls), "+".join(sorted(backends)), worst
