@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation.arena_hard import ArenaHard, Game
+from prefboost.evaluation.arena_hard_games import ArenaRules, Game
 from prefboost.evaluation.arena_hard_scores import arena_scores
 from prefboost.evaluation.markdown_style import Style
 from prefboost.statistics import Bootstrap
@@ -43,7 +43,7 @@ def weighted_mean(own: list[Game], weight: int = 3) -> float:
 @pytest.mark.parametrize("version", ["v0.1", "v2.0"])
 def test_without_control_a_win_rate_is_the_weighted_mean(mode, version):
     own = games(1)
-    scores = arena_scores(own, ArenaHard(mode=mode, version=version, baseline=BASE), how=QUICK)
+    scores = arena_scores(own, ArenaRules(mode=mode, version=version, baseline=BASE), how=QUICK)
     assert {score.model for score in scores} == {"m", "n"}
     for score in scores:
         expected = weighted_mean([game for game in own if game.model == score.model])
@@ -55,12 +55,12 @@ def test_without_control_a_win_rate_is_the_weighted_mean(mode, version):
 def test_the_published_interval_is_narrower_than_questions_allow():
     own = games(2, questions=150, models=("m",))
     official, robust = (
-        arena_scores(own, ArenaHard(mode=mode, version="v0.1", baseline=BASE), how=QUICK)[0].win_rate
+        arena_scores(own, ArenaRules(mode=mode, version="v0.1", baseline=BASE), how=QUICK)[0].win_rate
         for mode in ("official", "robust")
     )
     assert robust.high - robust.low > 1.15 * (official.high - official.low)
     assert (robust.clusters, official.level, robust.level) == (150, 0.95, 0.95)
-    assert arena_scores(own, ArenaHard(mode="official"))[0].win_rate.level == 0.90
+    assert arena_scores(own, ArenaRules(mode="official"))[0].win_rate.level == 0.90
 
 
 @settings(max_examples=15)
@@ -69,7 +69,7 @@ def test_shuffled_games_change_nothing(seed, random):
     own = games(seed, questions=12)
     mixed = random.sample(own, len(own))
     how = Bootstrap(resamples=100)
-    one, two = ({s.model: s for s in arena_scores(rows, ArenaHard(), how=how)} for rows in (own, mixed))
+    one, two = ({s.model: s for s in arena_scores(rows, ArenaRules(), how=how)} for rows in (own, mixed))
     for model, score in one.items():
         assert two[model].win_rate.estimate == pytest.approx(score.win_rate.estimate)
         assert two[model].error == pytest.approx(score.error)
@@ -80,43 +80,45 @@ def test_swapped_orders_are_the_same_game_and_a_model_against_its_mirror_is_a_hu
     mirror = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
     swapped = [replace(game, game=3 - game.game, label=mirror[game.label]) for game in own]
     lost = [replace(game, label=mirror[game.label]) for game in own]
-    one, two, three = (arena_scores(rows, ArenaHard(), how=QUICK)[0].win_rate.estimate for rows in (own, swapped, lost))
+    one, two, three = (
+        arena_scores(rows, ArenaRules(), how=QUICK)[0].win_rate.estimate for rows in (own, swapped, lost)
+    )
     assert two == pytest.approx(one)
     assert three == pytest.approx(100 - one)
 
 
 def test_a_model_against_itself_is_at_fifty():
     ties = [Game(f"q{at}", "m", game, "A>B", "hard_prompt") for at in range(6) for game in (1, 2)]
-    score = arena_scores(ties, ArenaHard(), how=QUICK)[0]
+    score = arena_scores(ties, ArenaRules(), how=QUICK)[0]
     assert (score.win_rate.estimate, score.bounds) == (pytest.approx(50), (50, 50))
 
 
 def test_a_missing_verdict_is_neither_a_loss_nor_dropped_silently():
     own = games(4, questions=30, models=("m",))
     own[0] = replace(own[0], label=None)
-    score = arena_scores(own, ArenaHard(), how=QUICK)[0]
+    score = arena_scores(own, ArenaRules(), how=QUICK)[0]
     assert (score.missing, score.games, score.win_rate) == (1, 60, None)
     assert score.bounds[0] < weighted_mean(own[2:]) < score.bounds[1]
-    allowed = arena_scores(own, ArenaHard(), how=QUICK, allow_missing=True)[0]
+    allowed = arena_scores(own, ArenaRules(), how=QUICK, allow_missing=True)[0]
     assert allowed.win_rate.estimate == pytest.approx(weighted_mean(own[2:]))  # the other order alone would be biased
-    old = arena_scores(own, ArenaHard(mode="official", version="v0.1", baseline=BASE), allow_missing=True)[0]
+    old = arena_scores(own, ArenaRules(mode="official", version="v0.1", baseline=BASE), allow_missing=True)[0]
     assert old.win_rate.estimate == pytest.approx(weighted_mean(own[1:]))  # as published: the other game counts
 
 
 def test_where_no_verdict_came_there_is_no_win_rate():
-    score = arena_scores([Game("q", "m", 1, None, "hard_prompt")], ArenaHard())[0]
+    score = arena_scores([Game("q", "m", 1, None, "hard_prompt")], ArenaRules())[0]
     assert (score.win_rate, score.bounds) == (None, (0, 100))
     assert math.isnan(score.error)
 
 
 def test_a_game_that_was_judged_twice_is_refused():
     with pytest.raises(DataError, match="judged twice"):
-        arena_scores(games(0, questions=1) * 2, ArenaHard())
+        arena_scores(games(0, questions=1) * 2, ArenaRules())
 
 
 def test_several_categories_are_scored_each_against_its_baseline():
     own = [replace(game, category=category) for category in ("hard_prompt", "creative_writing") for game in games(5)]
-    scores = arena_scores(own, ArenaHard(categories=("hard_prompt", "creative_writing")), how=QUICK)
+    scores = arena_scores(own, ArenaRules(categories=("hard_prompt", "creative_writing")), how=QUICK)
     assert [(s.category, s.baseline) for s in scores[::2]] == [
         ("hard_prompt", BASE), ("creative_writing", "gemini-2.0-flash-001"),
     ]  # fmt: skip
@@ -140,13 +142,13 @@ def styled(seed: int, questions: int = 600):
 
 def test_at_equal_style_style_counts_for_nothing_but_the_published_control_leaves_its_mean_in():
     own, styles = styled(0)
-    raw = arena_scores(own, ArenaHard(), how=QUICK)[0].win_rate.estimate
+    raw = arena_scores(own, ArenaRules(), how=QUICK)[0].win_rate.estimate
     for control in (("length",), ("length", "markdown")):
-        robust = arena_scores(own, ArenaHard(control=control), styles=styles, how=QUICK)[0]
+        robust = arena_scores(own, ArenaRules(control=control), styles=styles, how=QUICK)[0]
         assert robust.win_rate.estimate == pytest.approx(50, abs=4)
         assert robust.style["length"] == pytest.approx(2.5, abs=0.6)
         assert len(robust.style) == (1 if control == ("length",) else 4)
-    official = arena_scores(own, ArenaHard(mode="official", control=("length",)), styles=styles)[0]
+    official = arena_scores(own, ArenaRules(mode="official", control=("length",)), styles=styles)[0]
     assert raw > 65
     assert official.win_rate.estimate == pytest.approx(raw, abs=3)
 
@@ -181,7 +183,7 @@ def test_official_style_control_is_the_published_objective_fitted_to_convergence
         return loss
 
     solver.step(closure)
-    score = arena_scores(own, ArenaHard(mode="official", control=("length", "markdown")), styles=styles)[0]
+    score = arena_scores(own, ArenaRules(mode="official", control=("length", "markdown")), styles=styles)[0]
     assert list(score.style.values()) == pytest.approx(theta[1:].tolist(), abs=1e-5)
     assert score.win_rate.estimate == pytest.approx(100 * float(torch.sigmoid(theta[0].detach())), abs=2)
 
@@ -200,7 +202,7 @@ def test_official_control_of_version_one_is_scikit_learns_ridge():
     )
     expected = 100 / (1 + 10 ** (model.coef_[0, 1] - model.coef_[0, 0]))
     score = arena_scores(
-        own, ArenaHard(version="v0.1", mode="official", baseline=BASE, control=("length",)), styles=styles
+        own, ArenaRules(version="v0.1", mode="official", baseline=BASE, control=("length",)), styles=styles
     )[0]
     assert score.win_rate.estimate == pytest.approx(expected, abs=1e-3)
 
@@ -208,10 +210,10 @@ def test_official_control_of_version_one_is_scikit_learns_ridge():
 def test_style_control_names_what_it_lacks():
     own, styles = styled(0, questions=3)
     with pytest.raises(DataError, match="needs the style of every answer"):
-        arena_scores(own, ArenaHard(control=("length",)))
+        arena_scores(own, ArenaRules(control=("length",)))
     del styles[BASE, "q1"]
     with pytest.raises(DataError, match=f"2 answers have no style, such as that of {BASE} to q1"):
-        arena_scores(own, ArenaHard(control=("length",)), styles=styles)
+        arena_scores(own, ArenaRules(control=("length",)), styles=styles)
 
 
 def test_real_battles_give_the_published_win_rates_with_wider_intervals(shared_dir):
@@ -224,7 +226,7 @@ def test_real_battles_give_the_published_win_rates_with_wider_intervals(shared_d
         label = {"model_a": "A>B", "model_b": "B>A"}.get(row["winner"], "A=B")
         own.append(Game(str(row["question_id"]), row["model_b"], 1, label, "arena-hard-v0.1", judge=str(at)))
     baseline = "claude-3-haiku-20240307"
-    scores = arena_scores(own, ArenaHard(version="v0.1", mode="official", baseline=baseline))
+    scores = arena_scores(own, ArenaRules(version="v0.1", mode="official", baseline=baseline))
     assert [round(score.win_rate.estimate, 4) for score in scores] == [88.6949, 86.8231, 80.0573, 75.9728]
 
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation.mt_bench import CATEGORIES, Grade, MtBench, PairGame, category_of, stored_grades
+from prefboost.evaluation.mt_bench_judging import CATEGORIES, Grade, MtRules, PairGame, category_of, stored_grades
 from prefboost.evaluation.mt_bench_scores import mt_pair_scores, mt_scores
 from prefboost.statistics import Bootstrap, cluster_standard_error
 
 QUICK = Bootstrap(resamples=300)
-OFFICIAL, ROBUST = MtBench(mode="official"), MtBench()
+OFFICIAL, ROBUST = MtRules(mode="official"), MtRules()
 
 
 def grades(seed: int, model: str = "m") -> list[Grade]:

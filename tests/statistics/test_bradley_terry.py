@@ -157,6 +157,16 @@ def test_a_model_that_won_everything_has_a_win_rate_of_one():
     assert math.isfinite(fitted.strengths["bee"])
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.integers(2, 6))
+def test_resamples_in_which_a_model_wins_everything_are_fitted_too(seed, clusters):
+    rng = np.random.default_rng(seed)
+    won = rng.choice([0.0, 0.5, 1.0], size=12, p=[0.1, 0.05, 0.85])
+    battles = Battles(["bee", "cat"] * 6, ["ant"] * 12, won, rng.integers(1, 4, 12), rng.integers(clusters, size=12))
+    for name, found in win_rate_intervals(battles, "ant", how=Bootstrap(resamples=100)).items():
+        assert 0 <= found.low <= found.high <= 1 or math.isnan(found.low), name
+
+
 def test_style_that_wins_battles_is_not_counted_as_strength():
     rng = np.random.default_rng(0)
     longer = rng.normal(1.0, 1.0, 4000)

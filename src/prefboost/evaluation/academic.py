@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -218,7 +218,9 @@ def _run(
         "limit": settings.limit, "chat": settings.chat, "left out for want of data": left_out,
         "lm_eval": getattr(lm_eval, "__version__", "unknown"),
     }  # fmt: skip
-    return samples_of(log, benchmark.metric), notes
+    samples = samples_of(log, benchmark.metric)
+    # The first leaderboard showed shares as they are.
+    return samples if benchmark.leaderboard == "v2" else [replace(one, choices=0) for one in samples], notes
 
 
 def _places(arguments: Any) -> Sequence[Any]:

@@ -1,275 +1,146 @@
-"""Arena-Hard-Auto v0.1 and v2.0: what the judge is asked, in both orders, and what its reply says.
-
-Protocol: lmarena/arena-hard-auto at 196f6b8 (v2.0) and 0489bf3 (v0.1), arXiv 2406.11939. Game 1 shows the baseline as
-assistant A, game 2 the model. Scores are in `prefboost.evaluation.arena_hard_scores`.
-"""
+"""Arena-Hard-Auto as a benchmark: build, parse and score of `prefboost.evaluation.benchmark`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from prefboost.errors import DataError, SettingsError
-from prefboost.evaluation.arena_hard_prompts import CREATIVE, HARD, QUESTION
-from prefboost.evaluation.markdown_style import Control
-from prefboost.settings import Settings
+from prefboost.evaluation.arena_hard_games import (
+    ArenaQuestion,
+    ArenaRules,
+    Game,
+    GameRequest,
+    Label,
+    arena_requests,
+    label_of,
+)
+from prefboost.evaluation.arena_hard_scores import ArenaScore, arena_scores
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.evaluation.markdown_style import Style, style_of
+from prefboost.evaluation.results import Figure, Results
 
-__all__ = [
-    "ArenaHard",
-    "ArenaQuestion",
-    "Category",
-    "Game",
-    "GameRequest",
-    "arena_requests",
-    "categories_of",
-    "label_of",
-    "stored_games",
-]
+__all__ = ["ArenaHard"]
 
-Version = Literal["v0.1", "v2.0"]
-
-Label = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
-
-_LABELS: Mapping[str, Label] = {
-    "A>>B": "A>>B", "A>B": "A>B", "A=B": "A=B", "B=A": "A=B", "B>A": "B>A", "B>>A": "B>>A",
-    "A<<B": "B>>A", "A<B": "B>A", "B<A": "A>B", "B<<A": "A>>B",
-}  # fmt: skip
-"""As judges write it -> the five verdicts."""
-
-_IN_TWO, _IN_ONE = re.compile(r"\[\[([AB<>=]+)\]\]"), re.compile(r"\[([AB<>=]+)\]")
+_TOKENS = {"v0.1": 4096, "v2.0": 16000}
+_STYLE = ("length", "headers", "lists", "bold")
 
 
-class Category(NamedTuple):
-    """Who the models of a category are compared with, and what the judge is told."""
-
-    baseline: str
-    system: str
-
-
-CATEGORIES: Mapping[Version, Mapping[str, Category]] = {
-    "v0.1": {"arena-hard-v0.1": Category("gpt-4-0314", HARD)},
-    "v2.0": {
-        "hard_prompt": Category("o3-mini-2025-01-31", HARD),
-        "coding": Category("o3-mini-2025-01-31", HARD),
-        "math": Category("o3-mini-2025-01-31", HARD),
-        "creative_writing": Category("gemini-2.0-flash-001", CREATIVE),
-    },
-}
-"""Version -> its categories; coding and math are parts of hard_prompt."""
-
-
-class ArenaHard(Settings):
+class ArenaHard(ArenaRules):
     """Arena-Hard-Auto: hard prompts, judged in both orders against a baseline (arXiv 2406.11939)."""
 
     kind: Literal["arena_hard"] = Field("arena_hard", description="Win rate against a baseline on hard prompts.")
-    version: Version = Field("v2.0", description="Prompts, baselines and scoring: v0.1 (2024) or v2.0 (2025).")
-    mode: Literal["official", "robust"] = Field(
-        "robust",
-        description="official: intervals and style control as published; robust: prompts are clusters, equal style.",
-    )
-    categories: tuple[str, ...] = Field(
-        (), description="Categories or subcategories that are scored, each by itself; none takes all there are."
-    )
-    control: tuple[Control, ...] = Field(
-        (), description="Style that is held equal: length, markdown, both, or nothing."
-    )
-    weight: int = Field(3, ge=1, description="How often a verdict of much better (>>) counts (arena-hard-auto).")
-    baseline: str | None = Field(None, description="Another baseline than the published one of each category.")
 
-    def baseline_of(self, category: str) -> str:
-        """The model that a category is compared with.
+    def build(
+        self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]
+    ) -> list[JudgeRequest]:
+        """Both games of every prompt and model.
+
+        Args:
+            prompts: their category is CATEGORY or CATEGORY/SUBCATEGORY.
+            completions: model -> uid -> its completion; the baselines among them.
 
         Raises:
-            SettingsError: the category is none of the version's, and no baseline is named.
+            SettingsError: a category is none of the version's, and no baseline is named.
         """
-        if self.baseline is not None:
-            return self.baseline
-        return self._published(category).baseline
+        questions = [_question(prompt) for prompt in prompts]
+        baselines = {question.category: self.baseline_of(question.category) for question in questions}
+        found = []
+        for model in completions:
+            if model in baselines.values():
+                continue
+            for question in questions:
+                own = completions[model].get(question.uid)
+                other = completions.get(baselines[question.category], {}).get(question.uid)
+                found += self._games(question, model, own, other)
+        return found
 
-    def system_of(self, category: str) -> str:
-        """What the judge is told; categories of one's own are judged like hard prompts."""
-        known = CATEGORIES[self.version].get(category)
-        return HARD if known is None else known.system
+    def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
+        """The label of a reply, and the share of the win that it gives the rated model."""
+        label = None if reply.fault or request.fault else label_of(reply.text, self.version)
+        fault = request.fault or reply.fault or ("" if label else "the reply holds no verdict label")
+        facts = {**request.facts, "label": label}
+        share = _game(JudgeVerdict(request.uid, request.model, request.part, None, facts)).share
+        return JudgeVerdict(request.uid, request.model, request.part, share, facts, fault=fault)
 
-    def _published(self, category: str) -> Category:
-        known = CATEGORIES[self.version]
-        if category not in known:
-            raise SettingsError(
-                f"Arena-Hard {self.version} has no category {category}; it has {', '.join(known)}",
-                remedy="set baseline to the model that it is compared with",
-            )
-        return known[category]
+    def score(self, verdicts: Sequence[JudgeVerdict], *, allow_missing: bool = False) -> Results:
+        """Win rate of every model in every category.
 
+        Raises:
+            DataError: no verdict is of a wanted category, or a game stands twice.
+        """
+        styles: dict[tuple[str, str], Style] = {}
+        for verdict in verdicts:
+            baseline = self.baseline_of(str(verdict.facts["category"]))
+            for name, prefix in ((verdict.model, ""), (baseline, "baseline_")):
+                counts = [verdict.facts.get(f"{prefix}{feature}") for feature in _STYLE]
+                if None not in counts:
+                    styles[name, verdict.uid] = Style(*(int(count or 0) for count in counts))
+        games = [_game(verdict) for verdict in verdicts]
+        scores = arena_scores(games, self, styles=styles, allow_missing=allow_missing)
+        facts: dict[str, Any] = {
+            "settings": self.model_dump(mode="json"),
+            "judges": sorted({verdict.judge for verdict in verdicts if verdict.judge}),
+            "baselines": {score.category: score.baseline for score in scores},
+            "style": {score.category: dict(score.style) for score in scores if score.style},
+        }
+        return Results("arena_hard", self.mode, tuple(_figure(score, self) for score in scores), facts=facts)
 
-@dataclass(frozen=True)
-class ArenaQuestion:
-    """One prompt.
+    def _games(
+        self, question: ArenaQuestion, model: str, own: Sequence[str] | None, other: Sequence[str] | None
+    ) -> list[JudgeRequest]:
+        facts = {"category": question.category, "subcategory": question.subcategory}
+        if not own or not other:
+            who = "the model" if not own else "the baseline"
+            return [
+                JudgeRequest(
+                    question.uid, model, f"game{game}", facts={**facts, "game": game},
+                    fault=f"{who} has no completion of this prompt",
+                )
+                for game in (1, 2)
+            ]  # fmt: skip
+        style = asdict(style_of(own[-1]))
+        style |= {f"baseline_{name}": count for name, count in asdict(style_of(other[-1])).items()}
+        requests = arena_requests([question], {question.uid: own[-1]}, {question.uid: other[-1]}, self, model)
+        return [self._request(request, {**facts, **style}) for request in requests]
 
-    Args:
-        uid: unique.
-        prompt: what was asked.
-        category: decides the baseline and the judge's instructions.
-        subcategory: a part of the category that may be scored by itself.
-    """
-
-    uid: str
-    prompt: str
-    category: str
-    subcategory: str = ""
-
-
-@dataclass(frozen=True)
-class GameRequest:
-    """One call of the judge.
-
-    Args:
-        question: what was asked.
-        model: who is rated.
-        game: 1 shows the baseline as A, 2 the model.
-        messages: system and user turn; an answer is data in the user turn, whatever markers it holds.
-    """
-
-    question: ArenaQuestion
-    model: str
-    game: Literal[1, 2]
-    messages: tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Game:
-    """What came of one call.
-
-    Args:
-        uid: of the question.
-        model: who was rated.
-        game: 1 showed the baseline as A, 2 the model.
-        label: None where there is no verdict.
-        category: of the question.
-        subcategory: of the question.
-        judge: who judged.
-    """
-
-    uid: str
-    model: str
-    game: Literal[1, 2]
-    label: Label | None
-    category: str
-    subcategory: str = ""
-    judge: str = ""
-
-    @property
-    def share(self) -> float | None:
-        """Share of the win that the rated model got, 0, 0.5 or 1; None where there is no verdict."""
-        if self.label is None:
-            return None
-        first = {"A": 1.0, "B": 0.0}[self.label[0]] if "=" not in self.label else 0.5
-        return first if self.game == 2 else 1 - first
-
-    @property
-    def is_much(self) -> bool:
-        """Whether the verdict is that one is much better."""
-        return self.label is not None and ">>" in self.label
-
-
-def arena_requests(
-    questions: Sequence[ArenaQuestion],
-    answers: Mapping[str, str],
-    baseline_answers: Mapping[str, str],
-    settings: ArenaHard,
-    model: str,
-) -> list[GameRequest]:
-    """Both games of every question.
-
-    Args:
-        questions: of the categories that are to be scored.
-        answers: uid -> the model's answer.
-        baseline_answers: uid -> the baseline's answer.
-        settings: version.
-        model: name of the model.
-
-    Raises:
-        DataError: an answer is missing.
-    """
-    missing = [q.uid for q in questions if q.uid not in answers or q.uid not in baseline_answers]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(questions)} questions have no answer of {model} or of the baseline, such as "
-            f"{missing[0]}",
-            remedy="generate the missing answers, or leave the questions out",
+    def _request(self, request: GameRequest, facts: Mapping[str, Any]) -> JudgeRequest:
+        return JudgeRequest(
+            request.question.uid,
+            request.model,
+            f"game{request.game}",
+            request.messages,
+            max_tokens=_TOKENS[self.version],
+            facts={**facts, "game": request.game},
         )
-    found = []
-    for question in questions:
-        both = (baseline_answers[question.uid], answers[question.uid])
-        orders: tuple[tuple[Literal[1, 2], tuple[str, str]], ...] = ((1, both), (2, (both[1], both[0])))
-        for game, shown in orders:
-            found.append(GameRequest(question, model, game, _messages(question, shown, settings)))
-    return found
 
 
-def label_of(reply: str, version: Version = "v2.0") -> Label | None:
-    """The verdict of a reply, or None where it gives none.
-
-    v2.0 takes the last label in double brackets, or else in single ones, in either case of letters; v0.1 takes labels
-    in double brackets, and only if they all are the same.
-    """
-    if version == "v0.1":
-        labels = set(_IN_TWO.findall(reply))
-        return _LABELS.get(labels.pop()) if len(labels) == 1 else None
-    told = _IN_TWO.findall(reply.upper()) or _IN_ONE.findall(reply.upper())
-    return _LABELS.get(told[-1]) if told else None
+def _question(prompt: BenchmarkPrompt) -> ArenaQuestion:
+    category, _, subcategory = prompt.category.partition("/")
+    return ArenaQuestion(prompt.uid, prompt.turns[-1], category, subcategory)
 
 
-def stored_games(rows: Iterable[Mapping[str, Any]]) -> Iterator[Game]:
-    """Games of judgement files of arena-hard-auto (v2.0, or v0.1 with its question_id).
-
-    Args:
-        rows: records with uid or question_id, model, judge and two games, each null or with a score.
-
-    Raises:
-        DataError: a record has no id, model or pair of games.
-    """
-    for at, row in enumerate(rows):
-        uid, games = row.get("uid", row.get("question_id")), row.get("games")
-        if uid is None or "model" not in row or not isinstance(games, list) or len(games) != 2:
-            raise DataError(
-                f"record {at} is no judgement of Arena-Hard: it needs uid, model and two games",
-                remedy="give a file of model_judgment",
-            )
-        for number, game in zip((1, 2), games, strict=True):
-            score = str((game or {}).get("score") or "")
-            yield Game(
-                str(uid), str(row["model"]), 1 if number == 1 else 2, _LABELS.get(score),
-                str(row.get("category", "arena-hard-v0.1")), str(row.get("subcategory", "")), str(row.get("judge", "")),
-            )  # fmt: skip
+def _game(verdict: JudgeVerdict) -> Game:
+    facts = verdict.facts
+    label = facts.get("label")
+    known: Label | None = next((one for one in get_args(Label) if one == label), None)
+    return Game(
+        verdict.uid,
+        verdict.model,
+        1 if facts["game"] == 1 else 2,
+        known,
+        str(facts["category"]),
+        str(facts.get("subcategory", "")),
+        verdict.judge,
+    )
 
 
-def categories_of(games: Iterable[Game], settings: ArenaHard) -> dict[str, list[Game]]:
-    """Category -> its games; a game counts in its category and in its subcategory.
-
-    Args:
-        games: of any categories.
-        settings: which categories are wanted; all, subcategories left out, where none is named.
-
-    Raises:
-        DataError: a wanted category has no game.
-    """
-    found: dict[str, list[Game]] = {name: [] for name in settings.categories}
-    for game in games:
-        own = [game.category] if not settings.categories else {game.category, game.subcategory} & set(found)
-        for name in own:
-            found.setdefault(name, []).append(game)
-    empty = [name for name, own in found.items() if not own]
-    if empty:
-        raise DataError(f"no game is of the category {', '.join(empty)}", remedy="name categories that were judged")
-    return found
-
-
-def _messages(
-    question: ArenaQuestion, shown: tuple[str, str], settings: ArenaHard
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    user = QUESTION.format(QUESTION=question.prompt, ANSWER_A=shown[0], ANSWER_B=shown[1])
-    return {"role": "system", "content": settings.system_of(question.category)}, {"role": "user", "content": user}
+def _figure(score: ArenaScore, rules: ArenaRules) -> Figure:
+    held = f"{' and '.join(rules.control)} held equal" if rules.control else ""
+    error = None if score.error != score.error else score.error
+    return Figure(
+        "win_rate", score.model, score.win_rate, score.missing, score.games, group=score.category, error=error,
+        bounds=score.bounds, note=held,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.arena_hard import ArenaHard, Game, categories_of
+from prefboost.evaluation.arena_hard_games import ArenaRules, Game, categories_of
 from prefboost.evaluation.markdown_style import FEATURES, Style, density_differences, ratio_differences
 from prefboost.statistics import (
     Battles,
@@ -29,7 +29,6 @@ from prefboost.statistics import (
     win_rate_errors,
     win_rate_intervals,
 )
-from prefboost.statistics.bootstrap import USUAL
 from prefboost.statistics.columns import Column
 
 __all__ = ["ArenaScore", "Styles", "arena_scores"]
@@ -76,17 +75,17 @@ class _Task:
 
     category: str
     baseline: str
-    settings: ArenaHard
+    settings: ArenaRules
     styles: Styles | None
     how: Bootstrap
 
 
 def arena_scores(
     games: Iterable[Game],
-    settings: ArenaHard,
+    settings: ArenaRules,
     *,
     styles: Styles | None = None,
-    how: Bootstrap = USUAL,
+    how: Bootstrap | None = None,
     allow_missing: bool = False,
 ) -> list[ArenaScore]:
     """Score every model in every wanted category.
@@ -95,7 +94,7 @@ def arena_scores(
         games: both games of each question, of any models and judges; several judges' verdicts count beside each other.
         settings: version, mode, categories, style control, weight.
         styles: of all answers, the baseline's too; needed for style control.
-        how: resamples, level, seed of the robust mode; the official one has its own, and takes the seed.
+        how: instead of ``settings.interval``; the official mode has its own, and takes the seed.
         allow_missing: give a win rate however many verdicts are missing.
 
     Returns:
@@ -107,7 +106,11 @@ def arena_scores(
     found = []
     for category, own in categories_of(games, settings).items():
         _check_single(own)
-        found += _scored(own, _Task(category, settings.baseline_of(category), settings, styles, how), allow_missing)
+        found += _scored(
+            own,
+            _Task(category, settings.baseline_of(category), settings, styles, how or settings.interval),
+            allow_missing,
+        )
     return found
 
 

@@ -1,296 +1,163 @@
-"""MT-Bench: what the judge is asked about both turns of an answer, by itself or beside another, and what it replies.
-
-Protocol: lm-sys/FastChat `fastchat/llm_judge` at 0e6d3e4, arXiv 2306.05685. 13 of the 30 published reference answers
-are wrong (FastChat pull request 3158), so references are an argument; `references` names a set of the assets.
-Scores are in `prefboost.evaluation.mt_bench_scores`.
-"""
+"""MT-Bench as a benchmark: build, parse and score of `prefboost.evaluation.benchmark`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.errors import DataError
-from prefboost.evaluation.mt_bench_prompts import PROMPTS
-from prefboost.settings import Settings
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.evaluation.mt_bench_judging import (
+    REFERENCED,
+    Grade,
+    MtQuestion,
+    MtRequest,
+    MtRules,
+    PairGame,
+    Winner,
+    grade_of,
+    grading_requests,
+    pair_requests,
+    winner_of,
+)
+from prefboost.evaluation.mt_bench_scores import MtPairScore, MtScore, mt_pair_scores, mt_scores
+from prefboost.evaluation.results import Figure, Results
 
-__all__ = [
-    "CATEGORIES",
-    "REFERENCED",
-    "TEMPERATURES",
-    "Grade",
-    "MtBench",
-    "MtQuestion",
-    "MtRequest",
-    "PairGame",
-    "category_of",
-    "grade_of",
-    "grading_requests",
-    "pair_requests",
-    "stored_grades",
-    "winner_of",
-]
-
-Turn = Literal[1, 2]
-Winner = Literal["A", "B", "tie"]
-
-CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
-"""Ten questions each, from question 81 on."""
-
-REFERENCED = ("math", "reasoning", "coding")
-"""Categories in which the judge is shown a reference answer."""
-
-TEMPERATURES: Mapping[str, float] = {
-    "writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1,
-    "reasoning": 0.0, "math": 0.0, "coding": 0.0, "extraction": 0.0,
-}  # fmt: skip
-"""Category -> temperature at which answers are generated."""
-
-_RATING = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
-_LETTER = re.compile(r"\[\[([ABC])\]\]")
+__all__ = ["MtBench"]
 
 
-class MtBench(Settings):
+class MtBench(MtRules):
     """MT-Bench: 80 questions of two turns, graded 1 to 10, or compared (arXiv 2306.05685)."""
 
     kind: Literal["mt_bench"] = Field("mt_bench", description="Grades of answers to two-turn questions.")
-    grading: Literal["single", "pairwise"] = Field(
-        "single", description="single: a grade for each answer; pairwise: against the answers of a baseline."
-    )
-    mode: Literal["official", "robust"] = Field(
-        "robust", description="official: as published; robust: grades in range, questions are clusters, none twice."
-    )
-    references: str = Field(
-        "mt_bench_references_gpt4_0125",
-        description="Asset with the reference answers; mt_bench_references is the published one, 13 of 30 wrong.",
-    )
-    baseline: str = Field("gpt-3.5-turbo", description="The model that pairwise grading compares with (FastChat).")
+
+    def build(
+        self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]
+    ) -> list[JudgeRequest]:
+        """Both turns of every prompt and model; pairwise each in both orders.
+
+        Args:
+            prompts: of two turns, with references where the category is shown some.
+            completions: model -> uid -> what it said in both turns; pairwise the baseline's too.
+        """
+        pairwise = self.grading == "pairwise"
+        found = []
+        for model in completions:
+            if pairwise and model == self.baseline:
+                continue
+            for prompt in prompts:
+                own, other = (completions.get(name, {}).get(prompt.uid) for name in (model, self.baseline))
+                fault = _fault(prompt, own, other if pairwise else ("", ""))
+                found += self._faulty(prompt, model, fault) if fault else self._asked(prompt, model, own, other)
+        return found
+
+    def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
+        """The grade of a reply, 1 to 10; pairwise the share of the win."""
+        fault = request.fault or reply.fault
+        facts, value = dict(request.facts), None
+        if self.grading == "single":
+            value = None if fault else grade_of(reply.text, self.mode)
+        else:
+            facts["winner"] = None if fault else winner_of(reply.text, self.mode)
+            value = _pair(JudgeVerdict(request.uid, request.model, request.part, None, facts)).share
+        fault = fault or ("" if value is not None else "the reply holds no verdict in brackets")
+        return JudgeVerdict(request.uid, request.model, request.part, value, facts, fault=fault)
+
+    def score(self, verdicts: Sequence[JudgeVerdict], *, allow_missing: bool = False) -> Results:
+        """Mean grades, overall, by turn and by category; or win rates against the baseline.
+
+        Raises:
+            DataError: robust: a judgement stands twice.
+        """
+        figures: list[Figure] = []
+        if self.grading == "single":
+            grades = [_grade(verdict) for verdict in verdicts]
+            for score in mt_scores(grades, self, allow_missing=allow_missing):
+                figures += _grade_figures(score)
+        else:
+            pairs = [_pair(verdict) for verdict in verdicts]
+            for compared in mt_pair_scores(pairs, self, allow_missing=allow_missing):
+                figures += _pair_figures(compared)
+        facts: dict[str, Any] = {
+            "settings": self.model_dump(mode="json"),
+            "judges": sorted({verdict.judge for verdict in verdicts if verdict.judge}),
+        }
+        return Results("mt_bench", self.mode, tuple(figures), facts=facts)
+
+    def _asked(
+        self, prompt: BenchmarkPrompt, model: str, own: Sequence[str] | None, other: Sequence[str] | None
+    ) -> list[JudgeRequest]:
+        question = MtQuestion(prompt.uid, prompt.category, (prompt.turns[0], prompt.turns[1]), prompt.reference)
+        answers = {prompt.uid: _two(own)}
+        if self.grading == "single":
+            requests = grading_requests([question], answers, model)
+        else:
+            requests = pair_requests([question], answers, {prompt.uid: _two(other)}, model)
+        return [_request(request) for request in requests]
+
+    def _faulty(self, prompt: BenchmarkPrompt, model: str, fault: str) -> list[JudgeRequest]:
+        games: tuple[int | None, ...] = (None,) if self.grading == "single" else (1, 2)
+        return [
+            JudgeRequest(prompt.uid, model, _part(turn, game), facts=_facts(prompt.category, turn, game), fault=fault)
+            for turn in (1, 2)
+            for game in games
+        ]
 
 
-@dataclass(frozen=True)
-class MtQuestion:
-    """One question.
-
-    Args:
-        question_id: its number.
-        category: one of `CATEGORIES`.
-        turns: what the user says first and then.
-        references: reference answers to both turns; empty where the category has none.
-    """
-
-    question_id: str
-    category: str
-    turns: tuple[str, str]
-    references: tuple[str, ...] = ()
+def _fault(prompt: BenchmarkPrompt, own: Sequence[str] | None, other: Sequence[str] | None) -> str:
+    if len(prompt.turns) != 2:
+        return f"the prompt has {len(prompt.turns)} turns, not two"
+    if prompt.category in REFERENCED and len(prompt.reference) != 2:
+        return "the judge has no reference for this prompt"
+    lacking = [who for who, said in (("the model", own), ("the baseline", other)) if said is None or len(said) != 2]
+    return f"{' and '.join(lacking)} did not complete both turns" if lacking else ""
 
 
-@dataclass(frozen=True)
-class MtRequest:
-    """One call of the judge.
-
-    Args:
-        question: what was asked.
-        turn: which turn is judged.
-        model: who is rated.
-        game: pairwise: 1 shows the model as A, 2 as B; None where a grade is asked for.
-        template: published name of the prompt.
-        messages: system and user turn; an answer is data in the user turn, whatever markers it holds.
-    """
-
-    question: MtQuestion
-    turn: Turn
-    model: str
-    game: Literal[1, 2] | None
-    template: str
-    messages: tuple[Mapping[str, str], ...]
+def _two(said: Sequence[str] | None) -> tuple[str, str]:
+    return (said[0], said[1]) if said else ("", "")
 
 
-@dataclass(frozen=True)
-class Grade:
-    """A grade for one turn: 1 to 10; None where the reply gives none."""
-
-    question_id: str
-    category: str
-    turn: Turn
-    model: str
-    grade: float | None
-    judge: str = ""
+def _part(turn: int, game: int | None) -> str:
+    return f"turn{turn}" if game is None else f"turn{turn}/game{game}"
 
 
-@dataclass(frozen=True)
-class PairGame:
-    """A comparison of one turn: game 1 shows the model as A, 2 as B; the winner is None where the reply names none."""
-
-    question_id: str
-    category: str
-    turn: Turn
-    model: str
-    game: Literal[1, 2]
-    winner: Winner | None
-    judge: str = ""
-
-    @property
-    def share(self) -> float | None:
-        """Share of the win that the model got: 0, 0.5 or 1."""
-        if self.winner is None or self.winner == "tie":
-            return None if self.winner is None else 0.5
-        return float((self.winner == "A") == (self.game == 1))
+def _facts(category: str, turn: int, game: int | None) -> dict[str, str | int]:
+    return {"category": category, "turn": turn, **({} if game is None else {"game": game})}
 
 
-def grading_requests(
-    questions: Sequence[MtQuestion], answers: Mapping[str, tuple[str, str]], model: str
-) -> list[MtRequest]:
-    """Both turns of every answer, each graded by itself.
-
-    Args:
-        questions: with references where their category needs them.
-        answers: question_id -> what the model said in both turns.
-        model: its name.
-
-    Raises:
-        DataError: an answer or a reference is missing.
-    """
-    _check(questions, [answers], model)
-    found = []
-    for question in questions:
-        own = answers[question.question_id]
-        names = {"question": question.turns[0], "answer": own[0], "answer_1": own[0], "answer_2": own[1]}
-        found += [_request(question, turn, model, None, "single", names) for turn in _TURNS]
-    return found
+def _request(request: MtRequest) -> JudgeRequest:
+    facts = {**_facts(request.question.category, request.turn, request.game), "template": request.template}
+    part = _part(request.turn, request.game)
+    return JudgeRequest(request.question.question_id, request.model, part, request.messages, facts=facts)
 
 
-def pair_requests(
-    questions: Sequence[MtQuestion],
-    answers: Mapping[str, tuple[str, str]],
-    baseline_answers: Mapping[str, tuple[str, str]],
-    model: str,
-) -> list[MtRequest]:
-    """Both turns of every answer beside the baseline's, in both orders.
-
-    Args:
-        questions, answers, model: see `grading_requests`.
-        baseline_answers: question_id -> what the baseline said in both turns.
-
-    Raises:
-        DataError: an answer or a reference is missing.
-    """
-    _check(questions, [answers, baseline_answers], model)
-    found = []
-    for question in questions:
-        own, other = answers[question.question_id], baseline_answers[question.question_id]
-        for turn in _TURNS:
-            orders: tuple[tuple[Literal[1, 2], tuple[str, str], tuple[str, str]], ...] = (
-                (1, own, other),
-                (2, other, own),
-            )
-            for game, a, b in orders:
-                names = {
-                    "question": question.turns[0], "answer_a": a[0], "answer_b": b[0],
-                    "answer_a_1": a[0], "answer_a_2": a[1], "answer_b_1": b[0], "answer_b_2": b[1],
-                }  # fmt: skip
-                found.append(_request(question, turn, model, game, "pair", names))
-    return found
+def _grade(verdict: JudgeVerdict) -> Grade:
+    facts = verdict.facts
+    turn: Literal[1, 2] = 1 if facts["turn"] == 1 else 2
+    return Grade(verdict.uid, str(facts["category"]), turn, verdict.model, verdict.value, verdict.judge)
 
 
-def grade_of(reply: str, mode: Literal["official", "robust"] = "robust") -> float | None:
-    """The grade of a reply: the first number in double brackets, or else in single ones.
-
-    Args:
-        reply: of the judge.
-        mode: official takes any number; robust only 1 to 10, the scale the judge was told.
-
-    Returns:
-        None where there is none (the original writes -1).
-    """
-    told = next((match for pattern in _RATING if (match := pattern.search(reply))), None)
-    if told is None:
-        return None
-    grade = float(told[1])
-    return grade if mode == "official" or 1 <= grade <= 10 else None
+def _pair(verdict: JudgeVerdict) -> PairGame:
+    facts = verdict.facts
+    known: dict[Any, Winner] = {"A": "A", "B": "B", "tie": "tie"}
+    return PairGame(
+        verdict.uid, str(facts["category"]), 1 if facts["turn"] == 1 else 2, verdict.model,
+        1 if facts["game"] == 1 else 2, known.get(facts.get("winner")), verdict.judge,
+    )  # fmt: skip
 
 
-def winner_of(reply: str, mode: Literal["official", "robust"] = "robust") -> Winner | None:
-    """The winner of a reply, or None where it names none.
-
-    Args:
-        reply: of the judge.
-        mode: official looks for [[A]], then [[B]], then [[C]] anywhere; robust takes the last of them.
-    """
-    told = _LETTER.findall(reply)
-    if not told:
-        return None
-    names: Mapping[str, Winner] = {"A": "A", "B": "B", "C": "tie"}
-    return names[min(told) if mode == "official" else told[-1]]
+def _grade_figures(score: MtScore) -> Iterator[Figure]:
+    counts = (score.missing, score.judgements)
+    yield Figure("score", score.model, score.overall, *counts, bounds=score.bounds, unit="points")
+    for turn, interval in sorted(score.by_turn.items()):
+        yield Figure("score", score.model, interval, 0, interval.rows, group=f"turn {turn}", unit="points")
+    for category, interval in score.by_category.items():
+        yield Figure("score", score.model, interval, 0, interval.rows, group=category, unit="points")
 
 
-def stored_grades(rows: Iterable[Mapping[str, Any]], settings: MtBench) -> Iterator[Grade]:
-    """Grades of a judgement file of FastChat (`model_judgment/*_single.jsonl`), read again from the judge's words.
-
-    Args:
-        rows: records with question_id, model, turn and judgment.
-        settings: the mode decides how grades are read.
-
-    Raises:
-        DataError: a record lacks one of them.
-    """
-    needed = ("question_id", "model", "turn", "judgment")
-    for at, row in enumerate(rows):
-        missing = [name for name in needed if row.get(name) is None]
-        if missing or row["turn"] not in _TURNS:
-            raise DataError(
-                f"record {at} is no grade of MT-Bench: it has no {', '.join(missing) or 'turn 1 or 2'}",
-                remedy="give a file of model_judgment with single-answer grades",
-            )
-        judge = row.get("judge") or ""
-        yield Grade(
-            str(row["question_id"]), category_of(str(row["question_id"])), row["turn"], str(row["model"]),
-            grade_of(str(row["judgment"]), settings.mode), judge if isinstance(judge, str) else str(judge[0]),
-        )  # fmt: skip
-
-
-def category_of(question_id: str) -> str:
-    """The category of a published question, by its number 81 to 160; ``other`` for any other."""
-    at = (int(question_id) - 81) // 10 if question_id.isdecimal() else -1
-    return CATEGORIES[at] if 0 <= at < len(CATEGORIES) else "other"
-
-
-_TURNS: tuple[Turn, Turn] = (1, 2)
-
-
-def _request(
-    question: MtQuestion,
-    turn: Turn,
-    model: str,
-    game: Literal[1, 2] | None,
-    kind: Literal["single", "pair"],
-    names: Mapping[str, str],
-) -> MtRequest:
-    referenced = question.category in REFERENCED
-    version = "math-v1" if referenced else {"single": "v1", "pair": "v2"}[kind]
-    template = f"{kind}-{version}" + ("-multi-turn" if turn == 2 else "")
-    prompt = PROMPTS[template]
-    given = dict(zip(("ref_answer_1", "ref_answer_2"), question.references, strict=False)) if referenced else {}
-    turns = {"question_1": question.turns[0], "question_2": question.turns[1]}
-    user = prompt.question.format(**names, **given, **turns)
-    messages = ({"role": "system", "content": prompt.system}, {"role": "user", "content": user})
-    return MtRequest(question, turn, model, game, template, messages)
-
-
-def _check(questions: Sequence[MtQuestion], sides: Sequence[Mapping[str, tuple[str, str]]], model: str) -> None:
-    unanswered = [q.question_id for q in questions if any(q.question_id not in answers for answers in sides)]
-    if unanswered:
-        raise DataError(
-            f"{len(unanswered)} of {len(questions)} questions have no answer of {model} or of the baseline, such as "
-            f"{unanswered[0]}",
-            remedy="generate the missing answers, or leave the questions out",
-        )
-    unaided = [q.question_id for q in questions if q.category in REFERENCED and len(q.references) != 2]
-    if unaided:
-        raise DataError(
-            f"{len(unaided)} questions of {', '.join(REFERENCED)} have no reference answers, such as {unaided[0]}",
-            remedy="give references: another set than the published one, of which 13 in 30 are wrong, is better",
-        )
+def _pair_figures(score: MtPairScore) -> Iterator[Figure]:
+    note = f"won {score.wins:.1f} % of turns; both orders agree on {score.consistency:.0%}"
+    yield Figure("win_rate", score.model, score.win_rate, score.missing, score.games, note=note)
+    for category, interval in score.by_category.items():
+        yield Figure("win_rate", score.model, interval, 0, interval.rows, group=category)

@@ -14,9 +14,8 @@ from typing import TypeVar
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.mt_bench import Grade, MtBench, PairGame
+from prefboost.evaluation.mt_bench_judging import Grade, MtRules, PairGame
 from prefboost.statistics import Bootstrap, Interval, bootstrap_mean
-from prefboost.statistics.bootstrap import USUAL
 from prefboost.statistics.columns import Column
 
 __all__ = ["MtPairScore", "MtScore", "mt_pair_scores", "mt_scores"]
@@ -77,14 +76,14 @@ class MtPairScore:
 
 
 def mt_scores(
-    grades: Iterable[Grade], settings: MtBench, *, how: Bootstrap = USUAL, allow_missing: bool = False
+    grades: Iterable[Grade], settings: MtRules, *, how: Bootstrap | None = None, allow_missing: bool = False
 ) -> list[MtScore]:
     """Score every model.
 
     Args:
         grades: of any models.
         settings: the mode.
-        how: resamples, level, seed.
+        how: instead of ``settings.interval``.
         allow_missing: give a score however many grades are missing (official always does).
 
     Returns:
@@ -93,7 +92,7 @@ def mt_scores(
     Raises:
         DataError: robust: a judgement stands twice.
     """
-    found = []
+    found, how = [], how or settings.interval
     for model, own in _by_model(grades, settings).items():
         told = [grade for grade in own if grade.grade is not None]
         missing = len(own) - len(told)
@@ -114,7 +113,7 @@ def mt_scores(
 
 
 def mt_pair_scores(
-    games: Iterable[PairGame], settings: MtBench, *, how: Bootstrap = USUAL, allow_missing: bool = False
+    games: Iterable[PairGame], settings: MtRules, *, how: Bootstrap | None = None, allow_missing: bool = False
 ) -> list[MtPairScore]:
     """Score every model against the baseline.
 
@@ -131,7 +130,7 @@ def mt_pair_scores(
     Raises:
         DataError: robust: a game stands twice.
     """
-    found = []
+    found, how = [], how or settings.interval
     for model, own in _by_model(games, settings).items():
         turns = _turns(own)
         missing = sum(game.share is None for game in own)
@@ -156,7 +155,7 @@ def mt_pair_scores(
     return sorted(found, key=lambda score: -(score.win_rate.estimate if score.win_rate else -1.0))
 
 
-def _by_model(rows: Iterable[Row], settings: MtBench) -> dict[str, list[Row]]:
+def _by_model(rows: Iterable[Row], settings: MtRules) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     seen: set[tuple[str, str, int, int, str]] = set()
     for row in rows:
@@ -195,7 +194,7 @@ def _turns(games: Sequence[PairGame]) -> list[tuple[tuple[str, int, str], list[P
     return [(key, both) for key, both in found.items() if {game.game for game in both} == {1, 2}]
 
 
-def _turn_share(both: Sequence[PairGame], settings: MtBench) -> float:
+def _turn_share(both: Sequence[PairGame], settings: MtRules) -> float:
     shares = [game.share or 0.0 for game in both]
     if settings.mode == "official":
         return shares[0] if shares[0] == shares[1] else 0.5

@@ -23,7 +23,7 @@ __all__ = ["Battles", "BradleyTerry", "bradley_terry", "win_rate_draws", "win_ra
 SLIGHT = 1e-9
 """Ridge that keeps a strength finite where a model has won, or lost, every battle; elsewhere it changes nothing."""
 
-_STEPS, _CLOSE = 200, 1e-10
+_STEPS, _CLOSE, _FLAT = 200, 1e-10, 1e-13
 
 
 @dataclass(frozen=True)
@@ -297,16 +297,18 @@ def _fitted(rows: _Rows, weights: Column, ridge: float, start: Column) -> Column
     """Newton's method, halving steps that go too far: strengths summing to 0 and style coefficients [M + F]."""
     count = len(rows.names)
     solved = start.copy()
-    value = _likelihood(rows, weights, ridge, solved)
+    value, total = _likelihood(rows, weights, ridge, solved), float(weights.sum())
     for _ in range(_STEPS):
         share = _sigmoid(_margins(rows, solved))
         residual = weights * (rows.won - share)
         slope = np.concatenate([rows.design.T @ np.add.reduceat(residual, rows.starts), rows.style.T @ residual])
         slope -= ridge * solved
         slope[:count] -= solved[:count].sum()
+        if np.abs(slope).max() <= _FLAT * total:  # also where a model has won everything, and steps stay large
+            return solved
         step = np.linalg.solve(_curvature(rows, weights * share * (1 - share), ridge), slope)
         length = 1.0
-        while (ahead := _likelihood(rows, weights, ridge, solved + length * step)) < value - 1e-12 * abs(value):
+        while (ahead := _likelihood(rows, weights, ridge, solved + length * step)) < value - 1e-14 * total:
             length /= 2
         solved, value = solved + length * step, ahead
         if np.abs(step).max() <= _CLOSE * (1 + np.abs(solved).max()):
