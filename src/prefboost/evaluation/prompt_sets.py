@@ -1,0 +1,102 @@
+"""Prompts, references and baselines of Arena-Hard and MT-Bench, from their published files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.evaluation.assets import Assets
+from prefboost.evaluation.benchmark import BenchmarkPrompt
+
+__all__ = ["arena_answers", "arena_prompts", "mt_answers", "mt_prompts"]
+
+
+def arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkPrompt]:
+    """The prompts of Arena-Hard, their category as CATEGORY or CATEGORY/SUBCATEGORY.
+
+    Raises:
+        DataError: the asset is not here and may not be fetched.
+    """
+    path = assets.path(f"arena_hard_{version.replace('.', '')}_questions")
+    rows = _rows(path, ("uid", "prompt"))
+    return [BenchmarkPrompt(str(row["uid"]), (str(row["prompt"]),), _category(row)) for row in rows]
+
+
+def arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """uid -> completion, from a file of answers of Arena-Hard-Auto (``model_answer/NAME.jsonl``).
+
+    Raises:
+        DataError: a record has no answer.
+    """
+    return {str(row["uid"]): (_said(row, str(path), at),) for at, row in enumerate(_rows(Path(path), ("uid",)))}
+
+
+def mt_prompts(assets: Assets, references: str = "mt_bench_references_gpt4_0125") -> list[BenchmarkPrompt]:
+    """The questions of MT-Bench with reference answers.
+
+    Args:
+        assets: where the files are.
+        references: name of the asset with the reference answers.
+
+    Raises:
+        DataError: an asset is not here and may not be fetched.
+    """
+    known = mt_answers(assets.path(references))
+    rows = _rows(assets.path("mt_bench_questions"), ("question_id", "category", "turns"))
+    return [
+        BenchmarkPrompt(
+            uid := str(row["question_id"]), tuple(map(str, row["turns"])), str(row["category"]), known.get(uid, ())
+        )
+        for row in rows
+    ]
+
+
+def mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """question_id -> what was said in both turns, from a file of answers or references of FastChat.
+
+    Raises:
+        DataError: a record has no answer.
+    """
+    rows = _rows(Path(path), ("question_id", "choices"))
+    return {str(row["question_id"]): tuple(map(str, row["choices"][0]["turns"])) for row in rows}
+
+
+def _category(row: Mapping[str, Any]) -> str:
+    category, part = str(row.get("category", "arena-hard-v0.1")), str(row.get("subcategory", ""))
+    return category if part in ("", category) else f"{category}/{part}"
+
+
+def _said(row: Mapping[str, Any], path: str, at: int) -> str:
+    """The last message; its content is text, or holds the answer."""
+    messages = row.get("messages") or [{}]
+    content = messages[-1].get("content")
+    answer = content.get("answer") if isinstance(content, Mapping) else content
+    if not isinstance(answer, str):
+        raise DataError(
+            "a record of answers has no answer", remedy="give a file of model_answer", place=Place(path, row=at)
+        )
+    return answer
+
+
+def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    parse: Callable[[str], Any] = json.loads
+    found = []
+    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = parse(text) if text.strip() else None
+        except ValueError as error:
+            raise UnreadableFile(
+                f"{str(error)[:80]}", remedy="give a whole file of JSON lines", place=Place(str(path), line)
+            ) from error
+        if row is None:
+            continue
+        missing = [name for name in needed if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise DataError(
+                f"a record has no {', '.join(missing)}", remedy="give the published file", place=Place(str(path), line)
+            )
+        found.append(row)
+    return found
