@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["body_of", "completion_logps", "logit_scale", "logps_of_rows", "pad_sequences", "summed"]
+__all__ = [
+    "balanced_completion_logps",
+    "body_of",
+    "completion_logps",
+    "logit_scale",
+    "logps_of_rows",
+    "pad_sequences",
+    "summed",
+]
 
 HEAD_CHUNK = 512
 """Rows of hidden states that go through the head at once."""
@@ -57,7 +65,23 @@ def completion_logps(
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    hidden = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    return _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
+
+
+def balanced_completion_logps(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`completion_logps` of a mixture of experts, and the balance of its experts over all real tokens."""
+    from prefboost.losses.router_balance import balance_of
+
+    routed = {"output_router_logits": True, "use_cache": False}
+    output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
+    logps = _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
+    return logps, balance_of(model, output, attention_mask)
+
+
+def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:
     sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
     targets = input_ids[sequence, position + 1]
     tokens = logps_of_rows(model, hidden[sequence, position], targets, head_chunk)

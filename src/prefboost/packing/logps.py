@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prefboost.losses.completion_logps import body_of, logps_of_rows, summed
+from prefboost.losses.router_balance import balance_of
 from prefboost.packing.attention import dense_mask, implementation, register
 from prefboost.packing.head import head_of, token_logps
 from prefboost.packing.stream import Packed
@@ -17,7 +18,8 @@ __all__ = ["enable_packing", "packed_ends", "packed_logps"]
 
 
 def enable_packing(model: Any, *, dense: bool = False) -> None:
-    """Let ``model(packed=Packed)`` return log-probs [S] of completions.
+    """Let ``model(packed=Packed)`` return log-probs [S] of completions; with ``balance=True`` also the balance of a
+    mixture's experts (`prefboost.losses.router_balance`).
 
     The call goes through the model's own forward, so that wrappers (DDP, FSDP, autocast, adapters) see it. Other calls
     are computed as before. Enabling it again only changes ``dense``.
@@ -38,7 +40,9 @@ def enable_packing(model: Any, *, dense: bool = False) -> None:
 
     @wraps(original)
     def forward(*args: Any, packed: Packed | None = None, **kwargs: Any) -> Any:
-        return original(*args, **kwargs) if packed is None else packed_logps(model, packed)
+        if packed is None:
+            return original(*args, **kwargs)
+        return _balanced_logps(model, packed) if kwargs.get("balance") else packed_logps(model, packed)
 
     model.forward = forward
 
@@ -53,7 +57,16 @@ def packed_logps(model: Any, packed: Packed) -> Tensor:
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    hidden = _last_hidden(model, packed)
+    return _logps(model, packed, _run(model, packed).last_hidden_state[0])
+
+
+def _balanced_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
+    """The same, and the balance of a mixture's experts, a token counting for every sequence through it."""
+    output = _run(model, packed, output_router_logits=True)
+    return _logps(model, packed, output.last_hidden_state[0]), balance_of(model, output, packed.uses)
+
+
+def _logps(model: Any, packed: Packed, hidden: Tensor) -> Tensor:
     wanted = hidden.index_select(0, packed.source)
     head = head_of(model)
     tokens = logps_of_rows(model, wanted, packed.targets) if head is None else token_logps(wanted, packed.targets, head)
@@ -66,16 +79,16 @@ def packed_ends(model: Any, packed: Packed) -> Tensor:
     Returns:
         [S, H]; differentiable where gradients are on.
     """
-    return _last_hidden(model, packed).index_select(0, packed.ends)
+    hidden: Tensor = _run(model, packed).last_hidden_state[0]
+    return hidden.index_select(0, packed.ends)
 
 
-def _last_hidden(model: Any, packed: Packed) -> Tensor:
-    """[T, H]."""
+def _run(model: Any, packed: Packed, **more: Any) -> Any:
+    """The output of the model's body; last_hidden_state is [1, T, H]."""
     arguments: dict[str, Any] = {"input_ids": packed.input_ids[None], "position_ids": packed.position_ids[None]}
     if model._packing == "interface":
         # A mask of four dimensions is taken as made: none is built.
         arguments |= {"attention_mask": torch.zeros(1, 1, 1, 1, device=packed.input_ids.device), "packed": packed}
     else:
         arguments["attention_mask"] = dense_mask(packed, next(model.parameters()).dtype)
-    hidden: Tensor = body_of(model)(use_cache=False, **arguments).last_hidden_state[0]
-    return hidden
+    return body_of(model)(use_cache=False, **arguments, **more)

@@ -27,6 +27,7 @@ class Packed:
         item: [K], for each token of each completion, which of the C predictions it is (equal ones are scored once).
         owner: [K], the sequence of each.
         ends: [S], row of the last token fed of each sequence.
+        uses: [T], sequences through each token.
         sequences: S.
         nodes: runs of the stream; see `Node`.
         subtree_ends: [N], one after the last row of each node's subtree.
@@ -42,6 +43,7 @@ class Packed:
     item: Tensor
     owner: Tensor
     ends: Tensor
+    uses: Tensor
     sequences: int
     nodes: tuple[Node, ...]
     subtree_ends: tuple[int, ...]
@@ -56,7 +58,7 @@ class Packed:
 
     def to(self, device: torch.device | str) -> Packed:
         """The same stream on a device."""
-        tensors = ("input_ids", "position_ids", "source", "targets", "item", "owner", "ends")
+        tensors = ("input_ids", "position_ids", "source", "targets", "item", "owner", "ends", "uses")
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in tensors}
         return replace(self, made={}, **moved)
 
@@ -98,6 +100,7 @@ def pack(
         item=torch.from_numpy(item.reshape(-1).copy()),
         owner=torch.from_numpy(np.concatenate(owners)),
         ends=torch.tensor([int(rows[-1]) for rows in trie.rows]),
+        uses=torch.from_numpy(np.bincount(np.concatenate(trie.rows), minlength=len(trie.tokens))),
         sequences=len(prompts),
         nodes=trie.nodes,
         subtree_ends=trie.subtree_ends,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
-from prefboost.losses.completion_logps import completion_logps
+from prefboost.losses.completion_logps import balanced_completion_logps, completion_logps
 from prefboost.training.train_settings import Train
 
 __all__ = [
@@ -114,7 +114,8 @@ def shares_weights(environment: Mapping[str, str]) -> bool:
 
 
 def add_completion_forward(model: Any) -> None:
-    """Let ``model(input_ids=, attention_mask=, completion_mask=)`` return log-probs [S] of completions.
+    """Let ``model(input_ids=, attention_mask=, completion_mask=)`` return log-probs [S] of completions; with
+    ``balance=True`` also the balance of a mixture's experts.
 
     The call goes through the model's own forward, so that wrappers (DDP, autocast, adapters) see it. Other calls
     reach the original forward.
@@ -122,10 +123,11 @@ def add_completion_forward(model: Any) -> None:
     original = model.forward
 
     @wraps(type(model).forward)
-    def forward(*args: Any, completion_mask: Tensor | None = None, **kwargs: Any) -> Any:
+    def forward(*args: Any, completion_mask: Tensor | None = None, balance: bool = False, **kwargs: Any) -> Any:
         if completion_mask is None:
             return original(*args, **kwargs)
-        return completion_logps(model, kwargs["input_ids"], kwargs["attention_mask"], completion_mask)
+        scored = balanced_completion_logps if balance else completion_logps
+        return scored(model, kwargs["input_ids"], kwargs["attention_mask"], completion_mask)
 
     model.forward = forward
 

@@ -17,6 +17,7 @@ from trl import DPOConfig
 
 from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
+from prefboost.losses.router_balance import balance_weight
 from prefboost.packing import difference_of, enable_packing, support_of
 from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
 from prefboost.training.callbacks import OptimizerClock, Progress
@@ -61,6 +62,7 @@ class PreferenceTrainer(BridgedTrainer):
         self.settings = settings
         self.packed = settings.engine == "packed"
         self.tried = False
+        self.balance = balance_weight(policy.model, settings.router_balance)
         self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
@@ -97,19 +99,23 @@ class PreferenceTrainer(BridgedTrainer):
         """Seconds of a part of the work are kept for the log."""
         return self.meter.timed(part)
 
-    def logps_of(self, model: Any, batch: Mapping[str, Any]) -> Tensor:
-        """Log-probs [2V] of a micro-batch, as one stream or as padded sequences."""
+    def logps_of(self, model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Log-probs [2V] of a micro-batch, as one stream or as padded sequences; what the balance of a mixture's
+        experts adds to each view's loss (None where there are none)."""
+        inputs: dict[str, Any]
         if self.packed:
-            packed = batch["tokens"].packed().to(self.accelerator.device)
+            inputs = {"packed": batch["tokens"].packed().to(self.accelerator.device)}
             if torch.is_grad_enabled():
-                self.meter.count(packed)
-            found: Tensor = model(packed=packed)
-            return found
-        padded = {name: batch[name] for name in ("input_ids", "attention_mask", "completion_mask")}
-        if torch.is_grad_enabled():
-            self.meter.count_padded(padded)
-        found = model(**padded)
-        return found
+                self.meter.count(inputs["packed"])
+        else:
+            inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "completion_mask")}
+            if torch.is_grad_enabled():
+                self.meter.count_padded(inputs)
+        if not self.balance:
+            return model(**inputs), None
+        logps, balance = model(**inputs, balance=True)
+        self.watched()["router_balance"] += [balance.item()] * len(batch["views"])
+        return logps, self.balance * balance
 
     def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> Tensor:
         """Losses [V] of a batch that is computed at once, or in parts where nothing has to be kept for gradients.
@@ -117,11 +123,11 @@ class PreferenceTrainer(BridgedTrainer):
         Raises:
             RunError: a loss is not finite; names the pairs.
         """
-        logps = self._in_parts(model, batch) if self.packed else self.logps_of(model, batch)
+        logps, more = self._in_parts(model, batch) if self.packed else self.logps_of(model, batch)
         pairs = as_pair_logps(logps, batch)
         output = self.settings.loss(pairs)
         self._watch(_Seen(output, pairs, batch))
-        return output.losses
+        return output.losses if more is None else output.losses + more
 
     def step_on_batch(self, model: Any, batch: dict[str, Any], views: Tensor) -> Tensor | None:
         """The gradient of the whole optimiser batch, in micro-batches within the token budget.
@@ -186,7 +192,8 @@ class PreferenceTrainer(BridgedTrainer):
         scale = self.accelerator.num_processes / views
         seen: list[_Seen] = []
         if self.settings.loss.whole_batch:
-            losses = self._losses_by_gradient(model, batch, list(zip(parts, weights, strict=True)), seen)
+            shares = [(part, weight, float(scale)) for part, weight in zip(parts, weights, strict=True)]
+            losses = self._losses_by_gradient(model, batch, shares, seen)
         else:
             losses = [
                 partial(self._loss_of_part, model, part_of(batch, part), weight * scale, seen)
@@ -216,43 +223,49 @@ class PreferenceTrainer(BridgedTrainer):
         self.tried = True
 
     def _loss_of_part(self, model: Any, part: dict[str, Any], scale: Tensor | float, seen: list[_Seen]) -> Tensor:
-        pairs = as_pair_logps(self.logps_of(model, part), part)
+        logps, more = self.logps_of(model, part)
+        pairs = as_pair_logps(logps, part)
         output = self.settings.loss(pairs)
         if float(scale):
             seen.append(_Seen(_detached(output), _detached(pairs), part))
-        return output.losses.sum() * scale
+        return (output.losses if more is None else output.losses + more).sum() * scale
 
     def _losses_by_gradient(
-        self, model: Any, batch: dict[str, Any], parts: list[tuple[list[int], float]], seen: list[_Seen]
+        self, model: Any, batch: dict[str, Any], parts: list[tuple[list[int], float, float]], seen: list[_Seen]
     ) -> list[Any]:
         """For losses that need the whole batch: it is computed from log-probs of a first pass, and each micro-batch
         then only has to hand on the gradient with respect to its own log-probs."""
         with torch.no_grad():
-            logps = self._in_parts(model, batch, [rows for rows, _ in parts])
+            logps, _ = self._in_parts(model, batch, [rows for rows, _, _ in parts])
         pairs = as_pair_logps(logps, batch)
         output, gradients = gradients_of_batch(self.settings.loss, pairs, self.from_all, self.accelerator.process_index)
         seen.append(_Seen(output, pairs, batch))
         gradients *= self.accelerator.num_processes
 
-        def handed_on(rows: list[int], weight: float) -> Tensor:
-            found = self.logps_of(model, part_of(batch, rows))
-            return (found * gradients[_both(rows, len(batch["views"]), found.device)] * weight).sum()
+        def handed_on(rows: list[int], weight: float, scale: float) -> Tensor:
+            found, more = self.logps_of(model, part_of(batch, rows))
+            total = (found * gradients[_both(rows, len(batch["views"]), found.device)]).sum()
+            return weight * (total if more is None else total + more * len(rows) * scale)
 
-        return [partial(handed_on, rows, weight) for rows, weight in parts]
+        return [partial(handed_on, *part) for part in parts]
 
-    def _in_parts(self, model: Any, batch: Mapping[str, Any], parts: Sequence[Sequence[int]] | None = None) -> Tensor:
-        """Log-probs [2V] of a batch, micro-batch by micro-batch."""
+    def _in_parts(
+        self, model: Any, batch: Mapping[str, Any], parts: Sequence[Sequence[int]] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `logps_of` says of a batch, micro-batch by micro-batch."""
         views = len(batch["views"])
         if parts is None:
             parts = split_by_budget(batch["tokens"], self.budget.tokens)
             parts += parts[-1:] * (self.most_of_all(len(parts)) - len(parts)) if self.shards_weights else []
         whole: Tensor | None = None
+        added: list[Tensor] = []
         for rows in parts:
-            found = self.logps_of(model, part_of(batch, rows))
+            found, more = self.logps_of(model, part_of(batch, rows))
             whole = found.new_zeros(2 * views) if whole is None else whole
             whole = whole.index_copy(0, _both(rows, views, found.device), found)
+            added += [] if more is None else [more * len(rows)]
         assert whole is not None
-        return whole
+        return whole, torch.stack(added).sum() / sum(map(len, parts)) if added else None
 
     def _watch(self, seen: _Seen) -> None:
         losses = seen.output.losses

@@ -46,6 +46,12 @@ class Train(Settings):
     reference: str = Field(
         "start", description="What the loss compares with: start (the model before training), none, or a hub id."
     )
+    router_balance: float | None = Field(
+        None,
+        ge=0,
+        description="Weight of the loss that keeps the experts of a mixture evenly used, over each micro-batch "
+        "(arXiv 2101.03961); none: the model's own router_aux_loss_coef, as in TRL; 0: without.",
+    )
     precision: Literal["bf16", "fp32", "pure_bf16"] = Field(
         "bf16", description="bf16: autocast over float32 weights; pure_bf16: weights too; fp32: no autocast."
     )
