@@ -19,7 +19,10 @@ from prefboost.preferences import (
     Scale,
     apply_scale,
     fit_scale,
+    fit_scales,
 )
+
+from prefboost.preferences.goals import asked_scale
 
 SCALES = st.sampled_from([MinMax(), Quantile(), Percentile(), Percentile(steps=5, decimals=3)])
 spread = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60).filter(lambda found: min(found) < max(found))
@@ -85,3 +88,27 @@ def test_a_declared_range_that_is_not_set_is_the_sources_own_or_the_published_on
 def test_constant_scores_cannot_be_fitted_to() -> None:
     with pytest.raises(DataError, match="only the score 3"):
         fit_scale(MinMax(), [pl.Series([3.0, 3.0])])
+
+
+def test_an_aspect_has_a_scale_of_its_own() -> None:
+    table = scored_table([("q", [2.0, 4.0, 6.0])], {"wit": [10.0, 30.0, None], "tact": [1.0, 1.0, 1.0]})
+    scales = fit_scales(MinMax(), [table], aspects=("wit", "absent"))
+    made = apply_scale(table, scales)
+    assert made.frame["score"].to_list() == [1.0, 5.5, 10.0]
+    assert made.frame["score.wit"].to_list() == [1.0, 10.0, None]
+    assert made.frame["score.tact"].to_list() == [1.0, 1.0, 1.0]  # no goal is made of it
+    assert {name: scale.knots for name, scale in made.scales.items()} == {"": (2.0, 6.0), "wit": (10.0, 30.0)}
+    with pytest.raises(DataError, match="aspect tact: a scale needs two different scores"):
+        fit_scales(MinMax(), [table], aspects=("tact",))
+
+
+def test_a_declared_range_is_the_overall_scores_alone() -> None:
+    table = scored_table([("q", [2.0, 10.0])], {"wit": [1.0, 5.0]})
+    kept, stretched = (
+        apply_scale(table, fit_scales(scale, [table], aspects=("wit",)))
+        for scale in (DeclaredRange(), DeclaredRange(to_low=0, to_high=100))
+    )
+    assert kept.frame["score.wit"].to_list() == [1.0, 5.0] and kept.scales["wit"].top == 5.0
+    assert stretched.frame["score.wit"].to_list() == [0.0, 100.0]
+    assert asked_scale(kept.scales, ("wit",)).values == (1.0, 5.0)  # type: ignore[union-attr]
+    assert asked_scale(kept.scales, ()).values == (1.0, 10.0)  # type: ignore[union-attr]

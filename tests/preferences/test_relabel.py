@@ -10,7 +10,17 @@ from tables_of import pair_scores, pair_table, said
 
 from prefboost.chat import goal_text
 from prefboost.errors import BrokenFact, DataError, MissingScores
-from prefboost.preferences import HighGoalOnly, Plain, RewardAugmented, condition, pair, relabel
+from prefboost.preferences import (
+    DeclaredRange,
+    HighGoalOnly,
+    Plain,
+    RewardAugmented,
+    apply_scale,
+    condition,
+    fit_scale,
+    pair,
+    relabel,
+)
 from prefboost.tables import GOAL_PAIRS, Table, conform
 
 RELABELLED = st.sampled_from(
@@ -280,3 +290,23 @@ def test_binary_pairs_stay_in_the_plain_control() -> None:
 def test_rejects_of_a_grid_name_the_file() -> None:
     table = replace(pair_table([(9, 1)]), path="pairs.parquet")
     assert relabel(table, RewardAugmented(goals="grid", grid=(5.0,))).rejects["path"].to_list() == ["pairs.parquet"]
+
+
+def test_the_top_is_that_of_the_datas_scale_unless_another_is_set() -> None:
+    pairs = apply_scale(pair_table([(4.0, 1.0), (2.0, 0.0)]), fit_scale(DeclaredRange(low=0, high=4)))
+    for asked, top in ((None, 4.0), (3.0, 3.0)):
+        made = relabel(pairs, RewardAugmented(goals="top", top=asked))
+        assert set(made.frame["goal"]) == {top} and made.steps[-1].settings["top"] == top
+    assert set(relabel(pair_table([(4.0, 1.0)]), RewardAugmented(goals="top")).frame["goal"]) == {10.0}
+
+
+def test_plain_keeps_binary_pairs_or_leaves_out_what_reward_augmentation_has_to() -> None:
+    pairs = pair_table([(7.0, 2.0), (None, 2.0), (None, None), (float("nan"), 1.0)])
+    kept = {how: relabel(pairs, Plain(unscored=how)).frame["pair_id"].to_list() for how in ("keep", "drop")}
+    assert kept == {"keep": ["p0/0", "p1/0", "p2/0", "p3/0"], "drop": ["p0/0"]}
+    augmented = relabel(pairs, RewardAugmented())
+    for how in (Plain(unscored="drop"), HighGoalOnly()):
+        made = relabel(pairs, how)
+        assert made.frame["pair_id"].unique().to_list() == augmented.frame["pair_id"].unique().to_list()
+        assert made.steps[-1].rejected == augmented.steps[-1].rejected
+        assert made.steps[-1].rejected["a completion of the pair has no score"] == 2

@@ -227,3 +227,20 @@ def test_a_scale_is_fitted_to_the_scores_that_are_kept(tmp_path: Path, batch_row
     augment(path, tmp_path / "out", Augment(scale=MinMax(), batch_rows=batch_rows))
     manifest = json.loads((tmp_path / "out" / "prefboost.json").read_text())
     assert manifest["scales"][""]["knots"] == [0.0, 10.0]
+
+
+def test_an_aspect_is_fitted_by_itself_over_all_batches(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"q{n}", "completion": f"a{n}{k}", "score": 2.0 + k, "score.wit": 10.0 * (n + k)}
+        for n in range(6)
+        for k in range(3)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = Augment.model_validate(
+        {"scale": "min_max", "relabel": {"kind": "reward_augmented", "aspects": ["wit"]}, "batch_rows": 4}
+    )
+    augment(tmp_path / "in.jsonl", tmp_path / "out", settings)
+    told = json.loads((tmp_path / "out" / "prefboost.json").read_text())
+    assert {name: scale["knots"] for name, scale in told["scales"].items()} == {"": [2.0, 4.0], "wit": [0.0, 70.0]}
+    goals = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")["goal.wit"]
+    assert goals.is_between(1, 10).all() and goals.n_unique() > 3

@@ -55,7 +55,7 @@ def test_batches_add_up_whatever_their_number() -> None:
         ("pair", 6, {}),
     ]
     about = About("in.jsonl", "abc", "out", single=False, settings=Augment(pair=BestVsWorst(cap=2)))
-    report = describe(parts, about, Said(SayGoal(place="user"), "as set", None), out="out", rejects_path="r")
+    report = describe(parts, about, Said(SayGoal(place="user"), "as set", {}), out="out", rejects_path="r")
     assert (report.records, report.pairs, report.goal_pairs, report.splits) == (9, 3, 6, {"train": 6})
     assert report.scale == "scores are kept as the source has them"
     pair = '{"kind": "best_vs_worst", "cap": 2, "ties": "drop"}'

@@ -67,6 +67,23 @@ def test_a_scale_is_fitted_applied_and_kept() -> None:
     assert table.scales[""].top == 1.0
 
 
+def test_aspects_that_goals_are_made_of_are_asked_for_on_their_own_scale(tmp_path: Path, tiny: Path) -> None:
+    path = tmp_path / "scored.jsonl"
+    rows = [
+        {"prompt": f"q{n}", "completion": f"a{n}{k}", "score": 1.0 + k, "score.wit": 1.0 + k, "score.tact": 20.0 - k}
+        for n in range(4)
+        for k in (0, 4)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    wanted = "relabel={kind: reward_augmented, aspects: [wit]}"
+    table = stages.prepare(recipe("none", wanted, data=path))
+    assert (table.scales["wit"].top, table.scales[""].top, set(table.scales)) == (5.0, 10.0, {"", "wit"})
+    assert "on a scale of 1-5" in table.frame["prompt"][0][0]["content"]
+    report = stages.run_recipe(recipe(str(tiny), wanted, "train.max_steps=1", data=path), tmp_path / "run")
+    facts = json.loads((Path(report.model) / "prefboost.json").read_text())
+    assert facts["top_aspects"] == {"wit": 5.0} and facts["scales"]["wit"]["values"] == [1.0, 5.0]
+
+
 def test_prompts_of_a_benchmark_are_left_out_and_counted(tmp_path: Path) -> None:
     bench = tmp_path / "bench.jsonl"
     bench.write_text(json.dumps({"prompt": "What is the capital of Australia?"}) + "\n")

@@ -11,6 +11,7 @@ from prefboost.preferences.goals import (
     Scale,
     apply_scale,
     fit_scale,
+    fit_scales,
 )
 from prefboost.preferences.pair import (
     PAIR_STRATEGIES,
@@ -47,6 +48,7 @@ __all__ = [
     "apply_scale",
     "condition",
     "fit_scale",
+    "fit_scales",
     "pair",
     "relabel",
     "resolve_place",

@@ -10,7 +10,7 @@ import polars as pl
 from prefboost.chat import SayGoal, goal_text
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
-from prefboost.preferences.goals import FittedScale
+from prefboost.preferences.goals import FittedScale, asked_scale
 from prefboost.tables import GOAL_PAIRS, MESSAGE, Step, Table, aspects_of, reject_where
 from prefboost.tables.message_lists import insert_first, replace_contents
 
@@ -72,7 +72,8 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     Raises:
         ModelError: see `resolve_place`.
     """
-    say = said_on(say if say is not None else SayGoal(), table.scales.get(""))
+    aspects = aspects_of(table.frame.schema, "goal")
+    say = said_on(say if say is not None else SayGoal(), asked_scale(table.scales, aspects))
     if table.spec is not GOAL_PAIRS:
         raise DataError(
             f"condition needs GoalPairs, found {table.spec.name}",

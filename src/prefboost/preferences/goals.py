@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
@@ -23,8 +24,10 @@ __all__ = [
     "Quantile",
     "Scale",
     "apply_scale",
+    "asked_scale",
     "declared_by",
     "fit_scale",
+    "fit_scales",
     "score_columns",
 ]
 
@@ -245,6 +248,69 @@ def fit_scale(scale: Scale, scores: Iterable[pl.Series] = (), *, own: tuple[floa
     return scale.fit(joined[np.isfinite(joined)])
 
 
+def fit_scales(
+    scale: Scale, tables: Iterable[Table], *, aspects: Sequence[str] = (), own: tuple[float, float] | None = None
+) -> dict[str, FittedScale]:
+    """`fit_scale` to the overall score, and to each aspect that goals are made of: an aspect has a scale of its own.
+
+    A declared range is the overall score's; an aspect then reaches from its lowest to its highest score in the data.
+
+    Args:
+        scale: how.
+        tables: pieces of the data set; not read where nothing is fitted to them.
+        aspects: names; those that the data lack are left out.
+        own: the range that the source declares for the overall score.
+
+    Returns:
+        aspect -> scale; "" is the overall score.
+
+    Raises:
+        DataError: a column has no two different finite scores.
+    """
+    pieces: dict[str, list[pl.Series]] = defaultdict(list)
+    for table in tables if scale.needs_scores or aspects else ():
+        for name in score_columns(table):
+            aspect = name.partition(".")[2]
+            if not aspect or aspect in aspects:
+                pieces[aspect].append(table.frame[name])
+    found = {"": fit_scale(scale, pieces[""], own=own)}
+    for aspect in (name for name in aspects if name in pieces):
+        try:
+            found[aspect] = fit_scale(_of_aspect(scale), pieces[aspect])
+        except DataError as error:
+            raise DataError(f"aspect {aspect}: {error.found}", remedy="leave it out of relabel.aspects") from None
+    return found
+
+
+def _of_aspect(scale: Scale) -> Scale:
+    return _Found(low=scale.to_low, high=scale.to_high) if isinstance(scale, DeclaredRange) else scale
+
+
+class _Found(Settings):
+    """The lowest and highest score of the data, kept or stretched."""
+
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def needs_scores(self) -> bool:
+        return True
+
+    def fit(self, scores: Scores) -> FittedScale:
+        ends = _ends(scores)
+        values = (ends[0] if self.low is None else self.low, ends[1] if self.high is None else self.high)
+        return FittedScale(kind="declared", knots=ends, values=values)
+
+
+def asked_scale(scales: Mapping[str, FittedScale], aspects: Sequence[str]) -> FittedScale | None:
+    """The scale that goals are said on: the overall score's, or one that holds those of all aspects asked for."""
+    own = [scales[name].values for name in aspects if name in scales]
+    if not own:
+        return scales.get("")
+    ends = (min(values[0] for values in own), max(values[-1] for values in own))
+    return FittedScale(kind="aspects", knots=ends, values=ends) if ends[0] < ends[1] else scales.get("")
+
+
 def score_columns(table: Table) -> list[str]:
     """The columns of a table that hold overall scores, and those of aspects."""
     families = ("score",) if table.spec is SCORED_COMPLETIONS else ("score_chosen", "score_rejected")
@@ -252,13 +318,12 @@ def score_columns(table: Table) -> list[str]:
     return names + [f"{family}.{a}" for family in families for a in aspects_of(table.frame.schema, family)]
 
 
-def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> Table:
-    """Bring a table's scores onto a fitted scale, which is stored with it.
+def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -> Table:
+    """Bring a table's scores onto fitted scales, which are stored with it.
 
     Args:
         table: ScoredCompletions or PreferencePairs.
-        fitted: the scale.
-        aspects: whether aspect scores are mapped too.
+        fitted: the overall score's scale, or one for each aspect (`fit_scales`); aspects without one keep their scores.
 
     Returns:
         The table; where the scale is strict, rows with an overall score outside of it are counted rejects.
@@ -269,8 +334,9 @@ def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> T
             remedy="apply it before relabel",
             place=Place(path=table.path),
         )
+    by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
+    fitted = by_aspect[""]
     overall = [name for name in score_columns(table) if "." not in name]
-    named = score_columns(table) if aspects else overall
     frame, rejects = table.frame, None
     if fitted.strict:
         outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
@@ -282,12 +348,13 @@ def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> T
             path=table.path,
             found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
-    if not fitted.is_identity:
-        mapped = [
-            pl.Series(name, fitted.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
-            for name in named
-        ]
-        frame = frame.with_columns(mapped)
+    own = {name: by_aspect.get(name.partition(".")[2]) for name in score_columns(table)}
+    mapped = [
+        pl.Series(name, scale.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
+        for name, scale in own.items()
+        if scale is not None and not scale.is_identity
+    ]
+    frame = frame.with_columns(mapped) if mapped else frame
     step = Step(
         "scale",
         fitted.model_dump(),
@@ -295,7 +362,7 @@ def apply_scale(table: Table, fitted: FittedScale, *, aspects: bool = True) -> T
         rows_out=frame.height,
         rejected={} if rejects is None else dict(rejects["reason"].value_counts().iter_rows()),
     )
-    return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, "": fitted})
+    return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
 
 
 def _ends(scores: Scores) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_share
+from prefboost.preferences.goals import PUBLISHED
 from prefboost.settings import Settings, kind_of
 from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
 from prefboost.tables.message_lists import take_rows
@@ -54,7 +55,9 @@ class RewardAugmented(Settings):
         "own", description="own: r_w and r_l; grid: the scores of grid; top: the highest score of the scale alone."
     )
     grid: tuple[float, ...] = Field((), description="The goals asked for where goals is grid.")
-    top: float = Field(10.0, description="The goal asked for where goals is top: r_max of the scale.")
+    top: float | None = Field(
+        None, description="The goal asked for where goals is top; none is r_max of the data's scale, or 10 without one."
+    )
     aspects: tuple[str, ...] = Field((), description="Aspects that form a goal vector; none: the overall score alone.")
     weights: Mapping[str, float] = Field(
         default_factory=dict, description="Weight of an aspect in the distance, above 0; 1 where not named."
@@ -83,7 +86,7 @@ class RewardAugmented(Settings):
             return self._aspect_views(pairs, path)
         pairs, rejects = _consistent(pairs, path, self.contradictions)
         if self.goals != "own":
-            asked = [self.top] if self.goals == "top" else list(self.grid)
+            asked = [PUBLISHED[1] if self.top is None else self.top] if self.goals == "top" else list(self.grid)
             parts = [_under_goal(pairs, goal, self.goals, path) for goal in asked]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
             return _interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
@@ -148,10 +151,18 @@ class Plain(_Control):
     """Control: the pairs as they are, without a goal: plain preference training through the same path."""
 
     kind: Literal["plain"] = Field("plain", description="The relabelling's name in recipes.")
+    unscored: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Pairs in which a completion has no finite score: keep them (binary data have none), or drop them, "
+        "as reward augmentation of the same data has to.",
+    )
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
-        pairs, rejects = _agreeing(pairs, _against(), path, self.contradictions)
+        if self.unscored == "drop":
+            pairs, rejects = _consistent(pairs, path, self.contradictions)
+        else:
+            pairs, rejects = _agreeing(pairs, _against(), path, self.contradictions)
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
         copies = [
             _name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
@@ -200,6 +211,8 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
                 remedy=NO_SCORES_REMEDY,
                 place=Place(path=table.path, column="score_chosen"),
             )
+    if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None and "" in table.scales:
+        how = how.model_copy(update={"top": table.scales[""].top})
     views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
     left_out = len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()

@@ -18,9 +18,9 @@ import polars as pl
 
 from prefboost.chat import SayGoal, to_record
 from prefboost.errors import Place, RunError
-from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel, resolve_place
+from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
 from prefboost.preferences.condition import said_on
-from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
+from prefboost.preferences.goals import DeclaredRange, asked_scale, declared_by
 from prefboost.runs.augment_output import Output, named
 from prefboost.runs.augment_report import About, Made, Said, describe
 from prefboost.runs.augment_select import Selection
@@ -138,22 +138,20 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
     """How the goal is said and the scale, from the staging folder where an earlier call has already settled them."""
     known = staging.noted("said")
     if known is not None:
-        scale = None if known["scale"] is None else FittedScale(**known["scale"])
-        return Said(SayGoal(**known["say"]), known["because"], scale)
+        scales = {name: FittedScale(**scale) for name, scale in known["scales"].items()}
+        return Said(SayGoal(**known["say"]), known["because"], scales)
     said = _settle(settings, _scored(source, settings), _own_range(source, settings))
-    scale_dump = None if said.scale is None else said.scale.model_dump(mode="json")
-    staging.note("said", {"scale": scale_dump, "say": said.say.model_dump(mode="json"), "because": said.because})
+    scales = {name: scale.model_dump(mode="json") for name, scale in said.scales.items()}
+    staging.note("said", {"scales": scales, "say": said.say.model_dump(mode="json"), "because": said.because})
     return said
 
 
 def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
-    scale = None
-    if settings.scale is not None:
-        pieces = (table.frame[name] for table in tables for name in score_columns(table) if "." not in name)
-        scale = fit_scale(settings.scale, pieces, own=own)
-    say = said_on(settings.condition, scale)
+    aspects = tuple(getattr(settings.relabel, "aspects", ()))
+    scales = {} if settings.scale is None else fit_scales(settings.scale, tables, aspects=aspects, own=own)
+    say = said_on(settings.condition, asked_scale(scales, aspects))
     place, because = resolve_place(say, _render(settings.tokenizer))
-    return Said(say.model_copy(update={"place": place}), because, scale)
+    return Said(say.model_copy(update={"place": place}), because, scales)
 
 
 def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
@@ -189,8 +187,8 @@ def _render(tokenizer: str | None) -> Render | None:
 
 def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
     """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
-    if said.scale is not None and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
-        table = apply_scale(table, said.scale)
+    if said.scales and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
+        table = apply_scale(table, said.scales)
     return condition(relabel(pair(table, settings.pair), settings.relabel), said.say)
 
 

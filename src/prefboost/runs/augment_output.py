@@ -193,7 +193,7 @@ class Output:
             "input_fingerprint": self.about.fingerprint,
             "settings": self.about.settings.model_dump(mode="json"),
             "condition": said.say.model_dump(mode="json"),
-            "scales": {} if said.scale is None else {"": said.scale.model_dump(mode="json")},
+            "scales": {name: scale.model_dump(mode="json") for name, scale in said.scales.items()},
             "guess": report.guess,
             "steps": summed(parts),
             "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},

@@ -43,11 +43,16 @@ class About:
 
 @dataclass(frozen=True)
 class Said:
-    """What is settled once for all batches: how the goal is said, why there, and the fitted scale (None: none)."""
+    """What is settled once for all batches: how the goal is said, why there, and the fitted scales by aspect."""
 
     say: SayGoal
     because: str
-    scale: FittedScale | None
+    scales: Mapping[str, FittedScale]
+
+    @property
+    def scale(self) -> FittedScale | None:
+        """Of the overall score."""
+        return self.scales.get("")
 
 
 @dataclass(frozen=True)

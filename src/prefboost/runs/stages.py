@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
-from prefboost.preferences import FittedScale, apply_scale, condition, fit_scale, pair, relabel
+from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel
 from prefboost.preferences.condition import said_on
-from prefboost.preferences.goals import declared_by, score_columns
+from prefboost.preferences.goals import asked_scale, declared_by
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
@@ -73,8 +73,7 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     if recipe.decontaminate:
         table = decontaminate(table, _benchmark_prompts(recipe), ngram=(recipe.select or Select()).ngram)
     if recipe.scale is not None:
-        overall = [table.frame[name] for name in score_columns(table) if "." not in name]
-        table = apply_scale(table, fit_scale(recipe.scale, overall, own=declared_by(table)))
+        table = apply_scale(table, fit_scales(recipe.scale, [table], aspects=_aspects(recipe), own=declared_by(table)))
     table = pair(table, recipe.pair)
     return condition(relabel(table, recipe.relabel), recipe.condition, render=render)
 
@@ -115,7 +114,7 @@ def run_recipe(
         recipe.train,
         run.path,
         eval_pairs=evaluation,
-        say=said_on(recipe.condition, FittedScale(**scales[""]) if "" in scales else None),
+        say=said_on(recipe.condition, asked_scale({k: FittedScale(**v) for k, v in scales.items()}, _aspects(recipe))),
         scales=scales,
         progress=progress,
     )
@@ -158,6 +157,11 @@ def prepared_from(table: Table) -> Prepared:
     """The counts of a table's history."""
     steps = tuple(_shown(step) for step in table.steps)
     return Prepared(len(table), steps, dict(Counter(table.rejects["reason"].to_list())))
+
+
+def _aspects(recipe: Recipe) -> tuple[str, ...]:
+    """Aspects that goals are made of."""
+    return tuple(getattr(recipe.relabel, "aspects", ()))
 
 
 def _benchmark_prompts(recipe: Recipe) -> list[str]:

@@ -126,7 +126,7 @@ def with_scores(
     if scale is None:
         return scored
     overall = [scored.frame[name] for name in score_columns(scored) if "." not in name]
-    return apply_scale(scored, fit_scale(scale, overall), aspects=False)
+    return apply_scale(scored, fit_scale(scale, overall))
 
 
 def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:

@@ -207,9 +207,17 @@ def _provenance(
         say=say,
         place=place,
         top=high if "goal" in asked else None,
-        top_aspects={name.removeprefix("goal."): high for name in asked if name != "goal" and high is not None},
+        top_aspects=_tops([name.removeprefix("goal.") for name in asked if name != "goal"], high, scales),
         scales=scales,
     )
+
+
+def _tops(aspects: Sequence[str], high: float | None, scales: Mapping[str, Any] | None) -> dict[str, float]:
+    """The highest score of each aspect's own scale; that of the wording where it has none."""
+    if high is None:
+        return {}
+    values = {name: scale["values"] for name, scale in (scales or {}).items() if "values" in scale}
+    return {name: values[name][-1] if name in values else high for name in aspects}
 
 
 def _trainer(
