@@ -21,7 +21,6 @@ from prefboost.preferences import (
     fit_scale,
     fit_scales,
 )
-
 from prefboost.preferences.goals import asked_scale
 
 SCALES = st.sampled_from([MinMax(), Quantile(), Percentile(), Percentile(steps=5, decimals=3)])

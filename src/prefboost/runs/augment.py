@@ -141,8 +141,8 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
         scales = {name: FittedScale(**scale) for name, scale in known["scales"].items()}
         return Said(SayGoal(**known["say"]), known["because"], scales)
     said = _settle(settings, _scored(source, settings), _own_range(source, settings))
-    scales = {name: scale.model_dump(mode="json") for name, scale in said.scales.items()}
-    staging.note("said", {"scales": scales, "say": said.say.model_dump(mode="json"), "because": said.because})
+    dumped = {name: scale.model_dump(mode="json") for name, scale in said.scales.items()}
+    staging.note("said", {"scales": dumped, "say": said.say.model_dump(mode="json"), "because": said.because})
     return said
 
 
