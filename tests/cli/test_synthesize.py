@@ -88,3 +88,10 @@ def test_models_are_written_as_for_generate() -> None:
 def test_what_is_wrong_is_said(method: str, override: list[str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         settings_from(method, override)
+
+
+def test_a_method_of_anyones_own_is_named_by_its_class() -> None:
+    settings = settings_from("prefboost.synthesis.rlcd:RLCD", ["generator=A", "phrases=harmless"])
+    assert type(settings.method).__name__ == "RLCD" and settings.method.generator == Local(model="A")  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="nowhere"):
+        settings_from("nowhere:Class", [])

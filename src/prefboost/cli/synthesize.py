@@ -75,13 +75,15 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
     from prefboost.runs.synthesize import Synthesize
     from prefboost.synthesis.kinds import METHODS
 
-    if method not in METHODS:
+    if method not in METHODS and ":" not in method:
         near = difflib.get_close_matches(method, METHODS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"there is no method {method!r}{hint}", remedy=f"one of: {', '.join(METHODS)}")
+        raise SettingsError(
+            f"there is no method {method!r}{hint}", remedy=f"one of: {', '.join(METHODS)}; or package.module:Class"
+        )
     homes = {
         **dict.fromkeys(Synthesize.model_fields, ""),
-        **dict.fromkeys(METHODS[method].model_fields, "method."),
+        **dict.fromkeys(_class_of(method).model_fields, "method."),
     }
     del homes["method"]
     written = []
@@ -98,6 +100,20 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
     written.sort(key=lambda text: not re.match(r"[^=]*=\{", text))  # whole models first, then settings of theirs
     written = [*(f"method.{part}.kind=llm" for part in _unnamed_judges(written)), *written]
     return validate(Synthesize, with_overrides(Document({"method": {"kind": method}}), written))
+
+
+def _class_of(method: str) -> type[Any]:
+    """The settings of a method: a built-in one, or anyone's class."""
+    from prefboost.errors import SettingsError
+    from prefboost.settings import load_class
+    from prefboost.synthesis.kinds import METHODS
+
+    if method in METHODS:
+        return METHODS[method]
+    try:
+        return load_class(method)
+    except ValueError as error:
+        raise SettingsError(str(error), remedy="the class must be importable from here") from error
 
 
 def with_models(override: str) -> str:
