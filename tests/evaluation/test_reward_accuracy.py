@@ -116,9 +116,10 @@ def test_scores_that_say_how_sure_they_are_are_calibrated():
 
 def test_scores_that_depend_on_the_batch_are_noticed():
     table = pairs([(9, 1), (3, 2), (5, 4), (7, 1)])
-    assert batch_difference(table, LengthScorer(), 4) == 0
-    assert batch_difference(table, LengthScorer(drift=1.0), 4) > 0.1
-    assert batch_difference(table, LengthScorer(), 1) is None
+    steady, drifting = LengthScorer(), LengthScorer(drift=1.0)
+    assert batch_difference(table, steady.score(table), steady, 4) == 0
+    assert batch_difference(table, drifting.score(table), drifting, 4) > 0.1
+    assert batch_difference(table, steady.score(table), steady, 1) is None
     assert "scores depend on the batch" in "\n".join(report(table, batch_change=0.5).lines())
 
 

@@ -58,3 +58,13 @@ def test_what_holds_no_pairs_and_a_report_that_is_no_json_are_refused(tmp_path):
         pb.reward_accuracy(path, LengthScorer(), QUICK)
     with pytest.raises(DataError, match="written as JSON"):
         pb.reward_accuracy(pairs_file(tmp_path), LengthScorer(), QUICK, tmp_path / "report.txt")
+
+
+def test_data_that_hold_two_side_by_side_say_which_stood_first(tmp_path):
+    path = tmp_path / "sides.jsonl"
+    rows = [
+        {"prompt": f"Q{at}", "response_a": f"one {at}", "response_b": f"two {at}", "label": int(at == 0)}
+        for at in range(4)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert pb.reward_accuracy(path, LengthScorer(), QUICK).first.estimate == 0.75

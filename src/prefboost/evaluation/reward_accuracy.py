@@ -157,14 +157,15 @@ def accuracy_report(
     )
 
 
-def batch_difference(pairs: Table, scorer: Scorer, count: int) -> float | None:
-    """Whether scores depend on what is computed beside them: the same pairs in two ways.
+def batch_difference(pairs: Table, scored: Table, scorer: Scorer, count: int) -> float | None:
+    """Whether scores depend on what is computed beside them: some pairs once more, in other batches.
 
     A scorer with ``batch_tokens`` scores each text by itself; any other gets the pairs in two halves, the later first.
 
     Args:
         pairs: PreferencePairs; the first ``count`` are taken.
-        scorer: who scores.
+        scored: the same with scores.
+        scorer: who gave them.
         count: how many.
 
     Returns:
@@ -173,7 +174,7 @@ def batch_difference(pairs: Table, scorer: Scorer, count: int) -> float | None:
     few = _rows(pairs, 0, count)
     if len(few) < 2:
         return None
-    together = scorer.score(few).frame
+    together = scored.frame.filter(pl.col("pair_id").is_in(few.frame["pair_id"].to_list()))
     if together.height < 2:
         return None
     if hasattr(scorer, "batch_tokens") and isinstance(scorer, Settings):

@@ -18,7 +18,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.evaluation.reward_benchmarks import RewardItem
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 
-__all__ = ["RewardSet", "bench_of", "read_reward_set", "reward_set", "scored_items"]
+__all__ = ["RewardSet", "bench_of", "read_records", "read_reward_set", "reward_set", "scored_items"]
 
 _READERS: Mapping[str, Callable[[Path], Any]] = {
     ".parquet": lambda path: pl.read_parquet(path).to_dicts(),
@@ -60,9 +60,22 @@ def read_reward_set(path: str | Path) -> RewardSet | None:
         UnreadableFile: the bytes are not what the name promises.
         DataError: a record is not like the first.
     """
+    rows = read_records(path)
+    if not rows:
+        return None
+    bench = bench_of(list(rows[0]), rows[0])
+    return None if bench is None else reward_set(rows, bench, str(path))
+
+
+def read_records(path: str | Path) -> list[dict[str, Any]]:
+    """Records of one local file as they stand in it; none where it is another kind of source.
+
+    Raises:
+        UnreadableFile: the bytes are not what the name promises.
+    """
     file = Path(path)
     if file.suffix not in _READERS or not file.is_file():
-        return None
+        return []
     try:
         rows = _READERS[file.suffix](file)
     except (ValueError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
@@ -71,10 +84,7 @@ def read_reward_set(path: str | Path) -> RewardSet | None:
             remedy=f"give a whole {file.suffix} file",
             place=Place(str(file)),
         ) from error
-    if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
-        return None
-    bench = bench_of(list(rows[0]), rows[0])
-    return None if bench is None else reward_set(rows, bench, str(file))
+    return rows if isinstance(rows, list) and rows and isinstance(rows[0], dict) else []
 
 
 def reward_set(rows: Sequence[Mapping[str, Any]], bench: str, path: str | None = None) -> RewardSet:

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from prefboost.chat import join_text
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_accuracy import TOLD, AccuracyReport, RewardAccuracy, accuracy_report, batch_difference
 from prefboost.evaluation.reward_benchmarks import bench_figures
-from prefboost.evaluation.reward_sets import RewardSet, read_reward_set, scored_items
+from prefboost.evaluation.reward_sets import RewardSet, read_records, read_reward_set, scored_items
 from prefboost.runs.score import score
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.scoring.stored import Tell
@@ -100,7 +101,7 @@ def reward_accuracy(
     report = (
         _on_bench(bench, scorer, settings, target, progress)
         if bench is not None
-        else _on_pairs(_pairs(source, columns), scorer, settings, target, progress)
+        else _on_pairs(source, _pairs(source, columns), (scorer, settings), target, progress)
     )
     if target is not None:
         waiting = target.with_name(f".{target.name}.partial")
@@ -120,11 +121,27 @@ def _pairs(source: str | Path | Table, columns: Columns | None) -> Table:
 
 
 def _on_pairs(
-    pairs: Table, scorer: Scorer, settings: RewardAccuracy, target: Path | None, progress: Tell
+    source: str | Path | Table,
+    pairs: Table,
+    by: tuple[Scorer, RewardAccuracy],
+    target: Path | None,
+    progress: Tell,
 ) -> AccuracyReport:
+    scorer, settings = by
     scored = score(pairs, scorer, _scores_file(target), progress=progress)
-    change = batch_difference(pairs, scorer, settings.batch_check) if settings.batch_check else None
-    return accuracy_report(pairs, scored, settings, batch_change=change)
+    change = batch_difference(pairs, scored, scorer, settings.batch_check) if settings.batch_check else None
+    first = None if isinstance(source, Table) else _chosen_first(source, pairs)
+    return accuracy_report(pairs, scored, settings, chosen_first=first, batch_change=change)
+
+
+def _chosen_first(source: str | Path, pairs: Table) -> dict[str, bool] | None:
+    """pair_id -> whether the chosen completion stands first, where a file holds two side by side and a label."""
+    guess = pairs.steps[0].notes.get("guess", {}) if pairs.steps else {}
+    records = read_records(source) if guess.get("shape") == "preference" else []
+    if not records:
+        return None
+    stood = pairs.frame.select("pair_id", "row", "chosen").iter_rows()
+    return {name: join_text(chosen) == str(records[row].get(guess["first"])) for name, row, chosen in stood}
 
 
 def _on_bench(
