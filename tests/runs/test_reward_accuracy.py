@@ -68,3 +68,23 @@ def test_data_that_hold_two_side_by_side_say_which_stood_first(tmp_path):
     ]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert pb.reward_accuracy(path, LengthScorer(), QUICK).first.estimate == 0.75
+
+
+@pytest.mark.torch
+def test_a_reward_model_scores_alike_beside_others_and_by_itself_and_counts_what_is_too_long(tmp_path):
+    pytest.importorskip("torch")
+    from tests.training.conftest import build_folder
+
+    from prefboost.engines.reward_model import load_reward_model
+
+    folder = build_folder(tmp_path / "model", seed=0)
+    made = load_reward_model(str(folder), "float32", labels=["reward"])
+    made.model.save_pretrained(folder)
+    rows = [{"prompt": f"Q{at}", "chosen": "good " * (at + 1), "rejected": "bad"} for at in range(6)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    report = pb.reward_accuracy(path, pb.RewardModelScorer(model=str(folder), dtype="float32"), QUICK)
+    assert report.pairs == 6
+    assert report.batch_change < 1e-3
+    cut = pb.reward_accuracy(path, pb.RewardModelScorer(model=str(folder), dtype="float32", max_length=30), QUICK)
+    assert (cut.accuracy, list(cut.missing)) == (None, ["the conversation is longer than the model can see"])
