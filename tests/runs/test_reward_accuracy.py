@@ -77,9 +77,10 @@ def test_a_reward_model_scores_alike_beside_others_and_by_itself_and_counts_what
 
     from prefboost.engines.reward_model import load_reward_model
 
-    folder = build_folder(tmp_path / "model", seed=0)
-    made = load_reward_model(str(folder), "float32", labels=["reward"])
-    made.model.save_pretrained(folder)
+    found = load_reward_model(str(build_folder(tmp_path / "base")), "float32", heads=("reward",))
+    folder = tmp_path / "rm"
+    found.model.save_pretrained(folder)
+    found.tokenizer.save_pretrained(folder)
     rows = [{"prompt": f"Q{at}", "chosen": "good " * (at + 1), "rejected": "bad"} for at in range(6)]
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
