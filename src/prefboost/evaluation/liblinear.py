@@ -1,0 +1,82 @@
+"""The length-controlled win rate by the very solver of upstream: scikit-learn's liblinear, which stops at a tolerance.
+
+The exact fit (`prefboost.statistics.length_control`) differs from it by up to some hundredths of a point. scikit-learn
+comes with the extra ``eval``; nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from prefboost.errors import MissingExtra
+from prefboost.statistics.columns import Column
+from prefboost.statistics.length_control import LengthControl, LengthRows, Matrix, design, predicted_share
+
+__all__ = ["length_control_liblinear"]
+
+_SEED = 123  # upstream's
+
+
+def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = None) -> LengthControl:
+    """Fit and predict as `alpaca_eval/metrics/glm_winrate.py` does.
+
+    Args:
+        rows: of one model, one row a prompt.
+        inverse_penalty: C; None lets LogisticRegressionCV choose.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+        DataError: see `prefboost.statistics.length_control.length_control`.
+    """
+    features, shares, weights = design(rows)
+    features_twice = np.concatenate([features, features])
+    sides = np.repeat([1, 0], len(shares))
+    counted = np.concatenate([shares, 1 - shares]) * np.concatenate([weights, weights])
+    coefficients, chosen = _fit(features_twice, sides, counted, inverse_penalty)
+    count = np.asarray(rows.shares).size
+    difficulty: Column | None = None if rows.difficulty is None else np.asarray(rows.difficulty, dtype=np.float64)
+    predicted = predicted_share(coefficients, difficulty, count)
+    names = ["length", *([] if difficulty is None else ["difficulty"]), "model"]
+    return LengthControl(
+        float(predicted.mean()),
+        float(predicted.std(ddof=1) / np.sqrt(count)),
+        dict(zip(names, coefficients.tolist(), strict=True)),
+        chosen,
+        difficulty is None,
+    )
+
+
+def _fit(features: Matrix, sides: Any, counted: Column, inverse_penalty: float | None) -> tuple[Column, float]:
+    try:
+        import sklearn
+        from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+        from sklearn.metrics import make_scorer
+        from sklearn.model_selection import GroupKFold
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "eval") from error
+    old = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
+    usual: dict[str, Any] = {"solver": "liblinear", "fit_intercept": False, "random_state": _SEED}
+    with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if inverse_penalty is not None:
+            one = LogisticRegression(C=inverse_penalty, **usual, **({"penalty": "l1"} if old else {"l1_ratio": 1.0}))
+            one.set_fit_request(sample_weight=True)
+            one.fit(features, sides, sample_weight=counted)
+            return np.ravel(one.coef_), inverse_penalty
+        score = make_scorer(_log_likelihood, response_method="predict_proba").set_score_request(sample_weight=True)
+        kind: dict[str, Any] = {"penalty": "l1"} if old else {"l1_ratios": (1.0,)}
+        many = LogisticRegressionCV(cv=GroupKFold(5), scoring=score, **usual, **kind).set_fit_request(
+            sample_weight=True
+        )
+        groups = np.tile(np.arange(len(sides) // 2), 2)
+        many.fit(features, sides, groups=groups, sample_weight=counted)
+        return np.ravel(many.coef_), float(np.ravel(many.C_)[0])
+
+
+def _log_likelihood(sides: Column, chances: Column, sample_weight: Column) -> float:
+    """Upstream's score: both copies of a row together weigh as much as the row, so that their sum is its soft one."""
+    inside = np.clip(chances, 1e-15, 1 - 1e-15)
+    return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, inside, 1 - inside))))

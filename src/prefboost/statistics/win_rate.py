@@ -1,0 +1,70 @@
+"""The win rate of AlpacaEval: raw and discrete, with upstream's standard error and the one that clusters by prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prefboost.errors import DataError
+from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
+from prefboost.statistics.cluster_error import cluster_standard_error
+from prefboost.statistics.columns import finite_columns
+from prefboost.statistics.interval import Interval
+
+__all__ = ["WinRate", "bounds_of", "win_rate"]
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """Shares in 0..1.
+
+    Args:
+        share: mean share of the win, with an interval that draws prompts whole.
+        discrete: wins and half the ties, every share rounded to a win, a tie (exactly one half) or a loss.
+        error: standard error clustered by prompt; equal to ``upstream_error`` with one row a prompt.
+        upstream_error: s / sqrt(N), as if rows were independent.
+    """
+
+    share: Interval
+    discrete: float
+    error: float
+    upstream_error: float
+
+
+def win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootstrap = USUAL) -> WinRate:
+    """The win rate of a model.
+
+    Args:
+        shares: N shares of the win, 0..1.
+        prompts: N labels; None: every row is its own.
+        how: resamples, level, seed.
+
+    Raises:
+        DataError: there are no rows, a share is NaN or outside of 0..1.
+    """
+    (column,) = finite_columns(shares=shares)
+    if column.min() < 0 or column.max() > 1:
+        raise DataError(
+            f"shares of a win lie in 0..1, found {column.min():g} to {column.max():g}",
+            remedy="subtract 1 from preferences",
+        )
+    return WinRate(
+        bootstrap_mean(column, clusters=prompts, how=how),
+        float(((np.sign(column - 0.5) + 1) / 2).mean()),
+        cluster_standard_error(column, prompts),
+        cluster_standard_error(column),
+    )
+
+
+def bounds_of(shares: ArrayLike, missing: int) -> tuple[float, float]:
+    """The mean share if every missing row was lost, and if every one was won.
+
+    Args:
+        shares: those that are known, 0..1; may be empty.
+        missing: how many are not.
+    """
+    known = np.asarray(shares, dtype=np.float64)
+    rows = known.size + missing
+    return (0.0, 1.0) if not rows else (float(known.sum() / rows), float((known.sum() + missing) / rows))

@@ -1,0 +1,116 @@
+import alpaca_oracle
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefboost.errors import DataError
+from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control
+from prefboost.statistics.length_control import (
+    GRID,
+    folds_of,
+    length_control_draws,
+    length_control_interval,
+    predicted_share,
+)
+
+
+def rows_of(seed: int, count: int = 80, pull: float = 1.0) -> LengthRows:
+    rng = np.random.default_rng(seed)
+    longer = rng.normal(0, 300, count)
+    return LengthRows(1 / (1 + np.exp(pull * longer / 300 - rng.normal(0, 1, count))), longer)
+
+
+@alpaca_oracle.needs_oracle()
+def test_published_coefficients_predict_every_published_win_rate():
+    published, coefficients = alpaca_oracle.published(), alpaca_oracle.coefficients()
+    for model, rows in alpaca_oracle.judged():
+        share = predicted_share(coefficients[model], rows.difficulty, len(rows.shares)).mean()
+        assert 100 * share == pytest.approx(published[model]["length_controlled_winrate"], abs=1e-6), model
+
+
+@alpaca_oracle.needs_oracle()
+def test_fitted_win_rates_are_near_every_published_one():
+    published = alpaca_oracle.published()
+    off = {
+        model: 100 * length_control(rows).share - published[model]["length_controlled_winrate"]
+        for model, rows in alpaca_oracle.judged()
+    }
+    assert len(off) == 35
+    assert max(abs(one) for one in off.values()) < 0.16
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_a_model_that_is_swapped_with_the_baseline_has_the_rest_of_the_share(seed):
+    rows = rows_of(seed)
+    other = LengthRows(1 - np.asarray(rows.shares), -np.asarray(rows.longer))
+    penalty = float(GRID[5])
+    assert length_control(rows, penalty).share == pytest.approx(1 - length_control(other, penalty).share, abs=1e-7)
+
+
+def test_a_model_against_itself_has_one_half():
+    assert length_control(LengthRows(np.full(50, 0.5), np.zeros(50))).share == pytest.approx(0.5, abs=1e-12)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_rows_in_another_order_give_the_same_fit(seed):
+    rows, mixed = rows_of(seed), np.random.default_rng(seed).permutation(80)
+    again = LengthRows(np.asarray(rows.shares)[mixed], np.asarray(rows.longer)[mixed])
+    assert length_control(again, 10.0).share == pytest.approx(length_control(rows, 10.0).share, abs=1e-9)
+
+
+def test_length_alone_is_taken_out():
+    rng = np.random.default_rng(0)
+    longer = rng.normal(-300, 200, 2000)
+    shares = rng.uniform(size=2000) < 1 / (1 + np.exp(longer / 100))
+    found = length_control(LengthRows(shares.astype(float), longer))
+    assert shares.mean() > 0.85
+    assert found.share < shares.mean() - 0.1
+    assert found.minimal
+
+
+def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
+    rows = rows_of(1, 40)
+    twice = LengthRows(
+        np.repeat(rows.shares, 2), np.repeat(rows.longer, 2), prompts=np.repeat([f"{n:02d}" for n in range(40)], 2)
+    )
+    how = Bootstrap(resamples=100)
+    once, doubled = length_control_draws(rows, how), length_control_draws(twice, how)
+    assert doubled.std() == pytest.approx(once.std(), rel=0.15)
+
+
+def test_draws_are_the_same_for_any_number_of_threads_and_are_the_whole_procedure():
+    rows, how = rows_of(2, 40), Bootstrap(resamples=100, seed=5)
+    draws = length_control_draws(rows, how)
+    assert np.array_equal(draws, length_control_draws(rows, how, threads=2))
+    counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=100)[7]
+    chosen = np.repeat(np.arange(40), counts)
+    naive = LengthRows(np.asarray(rows.shares)[chosen], np.asarray(rows.longer)[chosen])
+    shares = [length_control(naive, float(penalty)).share for penalty in GRID]
+    assert min(abs(share - draws[7]) for share in shares) < 1e-7
+
+
+def test_the_interval_is_wider_than_upstream_says():
+    rows = rows_of(3, 100)
+    interval, error = length_control_interval(rows, Bootstrap(resamples=100))
+    assert interval.low < length_control(rows).share < interval.high
+    assert error > 1.5 * length_control(rows).upstream_error
+
+
+def test_folds_are_even_and_cover_all():
+    assert sorted(np.bincount(folds_of(83)).tolist()) == [16, 16, 17, 17, 17]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (LengthRows([0.5, 1.5], [1, 2]), "lie in 0..1"),
+        (LengthRows([0.5, np.nan], [1, 2]), "nan"),
+        (LengthRows([0.5, 0.5], [1, 2], gamed=GamedRows(np.ones(1), np.ones(1), np.ones(1))), "difficulty"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(rows, said):
+    with pytest.raises(DataError, match=said):
+        length_control(rows)
