@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ def test_adjusted_chances_keep_their_order_and_never_shrink(chances):
     found = holm(chances)
     assert all(chances[name] <= found[name] <= 1 for name in chances)
     ranked = sorted(chances, key=lambda name: chances[name])
-    assert all(found[one] <= found[other] for one, other in zip(ranked, ranked[1:], strict=False))
+    assert all(found[one] <= found[other] for one, other in itertools.pairwise(ranked))
 
 
 def test_holm_gives_the_textbook_values():
