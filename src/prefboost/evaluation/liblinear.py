@@ -13,7 +13,8 @@ import numpy as np
 
 from prefboost.errors import MissingExtra
 from prefboost.statistics.columns import Column
-from prefboost.statistics.length_control import LengthControl, LengthRows, Matrix, design, predicted_share
+from prefboost.statistics.length_control import LengthControl, LengthRows, design, predicted_share
+from prefboost.statistics.sparse_logistic import Matrix
 
 __all__ = ["length_control_liblinear"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prefboost.errors import DataError
 from prefboost.statistics.columns import Column
 
-__all__ = ["SoftLabels", "cross_entropy", "fit_sparse", "linear"]
+__all__ = ["Matrix", "SoftLabels", "cross_entropy", "fit_sparse", "linear"]
 
 Matrix = NDArray[np.float64]
 
