@@ -1,8 +1,8 @@
 """AlpacaEval 2: one model against a baseline, by the log-probs of the judge's answer.
 
 Protocol: tatsu-lab/alpaca_eval at cd543a1, `weighted_alpaca_eval_gpt4_turbo`, arXiv 2404.04475. The wording of the
-judge's prompt is theirs (Apache-2.0). Messages are objects: a completion that holds chat markers stays data, where upstream
-splits text. Figures are in `prefboost.evaluation.alpaca_scores`.
+judge's prompt is theirs (Apache-2.0). Messages are objects: a completion that holds chat markers stays data, where
+upstream splits text. Figures are in `prefboost.evaluation.alpaca_scores`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SYSTEM = (
     "reflecting the most accurate and human-preferred answers."
 )
 USER = '''I require a leaderboard for various large language models. I'll provide you with prompts given to these \
-models and their corresponding outputs. Your task is to assess these responses, and select the model that produces the best \
-output from a human perspective.
+models and their corresponding outputs. Your task is to assess these responses, and select the model that produces \
+the best output from a human perspective.
 
 ## Instruction
 
