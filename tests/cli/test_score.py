@@ -78,3 +78,17 @@ def test_a_missing_model_is_one_message(pairs_file: Path, tmp_path: Path, capsys
     asked = ["kind=reward_model", f"model={tmp_path}", "-o", str(tmp_path / "s.parquet"), "--quiet"]
     assert main(["score", str(pairs_file), *asked]) == 2
     assert "error: cannot load" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_what_would_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"prompt": [{"role": "user", "content": "q"}], "completion": "{}"}
+    (tmp_path / "said.jsonl").write_text(json.dumps(record) + "\n")
+    out = tmp_path / "o.jsonl"
+    rows = [{"prompt": "one", "completion": f"c{at}"} for at in range(3)]
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    rating = ["kind=rater", "engine.kind=replay", f"engine.path={tmp_path / 'said.jsonl'}"]
+    budget = ["prices={}", "budget.requests=9"]
+    line = ["score", str(tmp_path / "in.jsonl"), *rating, *budget, "-o", str(out), "--dry-run", "--json"]
+    assert main(line) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["rows"], plan["questions"], plan["stored"]) == (3, 3, 0) and not out.exists()

@@ -157,6 +157,7 @@ def test_rows_can_be_exported_at_any_time(engine: Any, tmp_path: Path) -> None:
     engine.failing = {"b|None|0": Failure("no \ud800", 6)}
     collect(engine, [*REQUESTS[:3], request("\ud800")], tmp_path / "s")
     with Store(tmp_path / "s") as store:
+        engine.ledger = Ledger(book=store.book())
         list(logprobs_stored(engine, REQUESTS[:1], ["A", "B"], store))
         store.claim([asked_for(engine, REQUESTS[4], SAMPLING)])
         assert export_rows(store, tmp_path / "rows.parquet") == 5

@@ -12,6 +12,7 @@ import json
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,7 @@ class FaultyServer:
 
     ``rates``: share of calls broken by each fault. ``refused``: prompts that are answered with HTTP 400.
     ``one_choice``: gives one choice whatever n is, as some servers do.
+    ``answer``: what is said, by prompt, seed and place.
     """
 
     rates: dict[str, float] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class FaultyServer:
     one_choice: bool = False
     fields_refused: tuple[str, ...] = ()
     counts_tokens: bool = True
+    answer: Callable[[str, int, int], str] = answer_to
     calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     asked: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -167,7 +170,7 @@ class FaultyServer:
     def _good(self, path: str, body: dict[str, Any], prompt: str) -> dict[str, Any]:
         seed, wanted = body.get("seed", -1), 1 if self.one_choice else body.get("n", 1)
         extra = 2 if self.rates.get("too_many") else 0
-        texts = [answer_to(prompt, seed, place) for place in range(wanted + extra)]
+        texts = [self.answer(prompt, seed, place) for place in range(wanted + extra)]
         choices: list[dict[str, Any]] = []
         for place, text in enumerate(texts):
             said = (

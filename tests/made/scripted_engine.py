@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, PrivateAttr
 
+from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Request, Result, Sampling
 from prefboost.settings import Settings
 
@@ -45,11 +46,13 @@ class WordyEngine:
     """Answers in words, one batch of two at a time."""
 
     says_goals = False
-    context = None
+    context: int | None = None
+    remote = False
 
     def __init__(self, name: str, say: Say | None) -> None:
         self.identity = name
         self.say = say
+        self.ledger = Ledger()
         self.asked: list[Request] = []
 
     def rendered(self, request: Request) -> str:

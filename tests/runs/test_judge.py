@@ -32,7 +32,6 @@ def test_verdicts_rejects_history_and_figures_are_written(tmp_path: Path) -> Non
     assert history["steps"][-1]["verb"] == "judge" and history["figures"]["pairs"] == figures.pairs == 3
     assert figures.order_agreement.estimate == 1 and figures.with_labels.estimate == 0.5
     assert pl.read_parquet(tmp_path / "verdicts.parquet.rejects.parquet")["id"].to_list() == ["p3"]
-    assert not (tmp_path / "verdicts.parquet.journal").exists()
 
 
 def test_an_interrupted_call_goes_on_to_the_same_verdicts(tmp_path: Path) -> None:

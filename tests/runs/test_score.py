@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
+from prefboost.runs.generate import store_of
 from prefboost.runs.score import counts_of, score
 from prefboost.scoring import ImplicitReward, RulesScorer
 from prefboost.scoring.stored import ScoreProgress
@@ -34,7 +35,9 @@ def test_what_is_written_is_read_back_as_scored_pairs(policies: tuple[Path, Path
     assert history["scales"][""]["kind"] == "percentile" and history["rows"] == 3
     assert history["rejected"] == {"the conversation is longer than the model can see": 1}
     assert (tmp_path / "scored.parquet.rejects.parquet").exists()
-    assert not (tmp_path / "scored.parquet.journal").exists()
+    told: list[ScoreProgress] = []
+    score(pairs_table(PAIRS), implicit(policies, max_length=100, scale="percentile"), out, progress=told.append)
+    assert told[-1].stored == told[-1].done > 0, "a second call computes nothing"
 
 
 def test_an_interrupted_call_goes_on_to_the_same_scores(policies: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
@@ -47,7 +50,7 @@ def test_an_interrupted_call_goes_on_to_the_same_scores(policies: tuple[Path, Pa
 
     with pytest.raises(KeyboardInterrupt):
         score(table, implicit(policies), out, progress=stop)
-    assert not out.exists() and (tmp_path / "scored.jsonl.journal").exists()
+    assert not out.exists() and store_of(out).exists()
     told: list[ScoreProgress] = []
     assert score(table, implicit(policies), out, progress=told.append).frame.equals(expected)
     assert told[-1].stored and max(each.stored for each in told if each.stage == "policy") == 7

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_engine import WordyEngine
 
-from prefboost.engines.engine import Request, Result, Sampling
-from prefboost.scoring.answers import FAILED, UNLIKELY, Asking
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress
+from prefboost.engines.budget import Budget, Ledger
+from prefboost.engines.engine import Failure, Request, Result, Sampling
+from prefboost.engines.store import Store
+from prefboost.errors import RunError
+from prefboost.scoring.answers import FAILED, TOO_LONG, UNLIKELY, Asking
+from prefboost.scoring.stored import NOT_YET, Desk
 
 SAMPLING = Sampling(temperature=0.0)
 
 
 def asks(*texts: str) -> list[Request]:
     return [Request([{"role": "user", "content": text}]) for text in texts]
-
-
-@dataclass
-class Failure:
-    reason: str
 
 
 class Faulty(WordyEngine):
@@ -39,13 +36,14 @@ class Faulty(WordyEngine):
         self.healed = False
         self.rounds: list[int] = []
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Any]]:
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Any]]:
+        requests = list(requests)
         self.rounds.append(len(requests))
         for index, request in reversed(list(enumerate(requests))):
             self.asked.append(request)
             text = str(request.prompt[-1]["content"])
             broken = text == "broken" and not self.healed
-            yield index, Failure("HTTP 500") if broken else Result(text.upper(), "stop", 1, 1)
+            yield index, Failure("HTTP 500", 3) if broken else Result(text.upper(), "stop", 1, 1)
 
 
 def test_equal_questions_are_asked_once_and_answered_everywhere() -> None:
@@ -56,15 +54,15 @@ def test_equal_questions_are_asked_once_and_answered_everywhere() -> None:
 
 def test_a_failure_stops_no_other_row_and_is_asked_again_next_time(tmp_path: Path) -> None:
     engine, told = Faulty(), []  # type: ignore[var-annotated]
-    with ScoreJournal(tmp_path / "j", Numbers) as journal:
-        answers = Asking(engine, SAMPLING, journal, told.append).answers(asks("a", "broken", "b"))
+    with Store(tmp_path / "s") as store:
+        answers = Asking(engine, SAMPLING, Desk(store, tell=told.append)).answers(asks("a", "broken", "b"))
     assert [answer.fault for answer in answers] == [None, FAILED, None]
     assert engine.rounds == [3], "a server gets all that is missing at once, to ask many things side by side"
-    assert answers[1].text == "HTTP 500" and told[-1] == ScoreProgress("answers", 3, 3, 0)
+    assert answers[1].text == "HTTP 500" and (told[-1].sequences, told[-1].done, told[-1].stored) == (3, 3, 0)
     engine.healed = True
     engine.asked.clear()
-    with ScoreJournal(tmp_path / "j", Numbers) as journal:
-        again = Asking(engine, SAMPLING, journal).answers(asks("a", "broken", "b"))
+    with Store(tmp_path / "s") as store:
+        again = Asking(engine, SAMPLING, Desk(store)).answers(asks("a", "broken", "b"))
     assert [answer.text for answer in again] == ["A", "BROKEN", "B"] and len(engine.asked) == 1
 
 
@@ -72,10 +70,10 @@ def test_another_sampling_sample_or_schema_is_another_question(tmp_path: Path) -
     engine = WordyEngine("e", str.upper)
     prompt = [{"role": "user", "content": "a"}]
     requests = [Request(prompt), Request(prompt, sample=1), Request(prompt, json_schema="{}")]
-    with ScoreJournal(tmp_path / "j", Numbers) as journal:
-        Asking(engine, SAMPLING, journal).answers(requests)
-        Asking(engine, Sampling(temperature=0.5), journal).answers(requests)
-        Asking(engine, SAMPLING, journal).answers(requests)
+    with Store(tmp_path / "s") as store:
+        Asking(engine, SAMPLING, Desk(store)).answers(requests)
+        Asking(engine, Sampling(temperature=0.5), Desk(store)).answers(requests)
+        Asking(engine, SAMPLING, Desk(store)).answers(requests)
     assert len(engine.asked) == 6
 
 
@@ -109,7 +107,34 @@ def test_log_probs_that_say_nothing_are_a_fault(values: list[float]) -> None:
 def test_log_probs_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     engine = Weighing([-1.0, -math.inf])
     for _ in range(2):
-        with ScoreJournal(tmp_path / "j", Numbers) as journal:
-            (found,) = Asking(engine, SAMPLING, journal).shares(asks("a"), ["A", "B"])
+        with Store(tmp_path / "s") as store:
+            (found,) = Asking(engine, SAMPLING, Desk(store)).shares(asks("a"), ["A", "B"])
         assert found.of == [1.0, 0.0]
     assert len(engine.asked) == 1
+
+
+def test_a_question_that_the_model_cannot_see_whole_is_a_fault_and_stops_no_other(tmp_path: Path) -> None:
+    engine = WordyEngine("e", str.upper)
+    engine.context = 24
+    long = " ".join(["word"] * 30)
+    found = Asking(engine, Sampling(max_tokens=10)).answers(asks("a", long, "b"))
+    assert [each.fault for each in found] == [None, TOO_LONG, None] and len(engine.asked) == 2
+
+
+def test_the_budget_ends_asking_and_a_partial_desk_tells_what_there_is(tmp_path: Path) -> None:
+    engine = WordyEngine("e", str.upper)
+    with Store(tmp_path / "s") as store:
+        engine.ledger = Ledger(Budget(requests=2), book=store.book())
+        with pytest.raises(RunError, match="2 of 3 rows are done"):
+            Asking(engine, SAMPLING, Desk(store)).answers(asks("a", "b", "c"))
+        found = Asking(engine, SAMPLING, Desk(store, partial=True)).answers(asks("a", "b", "c"))
+        assert [(each.text, each.fault) for each in found] == [("A", None), ("B", None), ("", NOT_YET)]
+        assert store.book().total().requests == len(engine.asked) == 2
+
+
+def test_the_budget_counts_log_probs_of_a_local_engine_too() -> None:
+    engine = Weighing([-1.0, -2.0])
+    engine.ledger = Ledger(Budget(requests=1))
+    with pytest.raises(RunError, match="budget"):
+        Asking(engine, SAMPLING).shares(asks("a", "b"), ["A", "B"])
+    assert engine.asked == []

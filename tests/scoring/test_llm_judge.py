@@ -14,9 +14,10 @@ from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.engine import Sampling
+from prefboost.engines.store import Store
 from prefboost.errors import DataError, ModelError
 from prefboost.scoring.llm_judge import LlmJudge
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress
+from prefboost.scoring.stored import Desk, ScoreProgress
 from prefboost.tables import VERDICTS
 
 WARM = Sampling(temperature=1.0)
@@ -128,10 +129,10 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
         if progress.done:
             raise KeyboardInterrupt
 
-    with ScoreJournal(tmp_path / "journal", Numbers) as journal, pytest.raises(KeyboardInterrupt):
-        LlmJudge(engine=first).judge_stored(pairs_table(PAIRS), journal, stop)
-    with ScoreJournal(tmp_path / "journal", Numbers) as journal:
-        found = LlmJudge(engine=second).judge_stored(pairs_table(PAIRS), journal, lambda _: None)
+    with Store(tmp_path / "store") as store, pytest.raises(KeyboardInterrupt):
+        LlmJudge(engine=first).judge_stored(pairs_table(PAIRS), Desk(store, tell=stop))
+    with Store(tmp_path / "store") as store:
+        found = LlmJudge(engine=second).judge_stored(pairs_table(PAIRS), Desk(store))
     assert found.frame.equals(expected) and len(first.asked) + len(second.asked) == 6
 
 

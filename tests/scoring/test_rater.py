@@ -14,9 +14,10 @@ from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.engine import Sampling
+from prefboost.engines.store import Store
 from prefboost.errors import DataError, ModelError
 from prefboost.scoring import Rater
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress
+from prefboost.scoring.stored import Desk, ScoreProgress
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS
 
 WARM = Sampling(temperature=1.0)
@@ -183,10 +184,10 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
         if progress.done:
             raise KeyboardInterrupt
 
-    with ScoreJournal(tmp_path / "journal", Numbers) as journal, pytest.raises(KeyboardInterrupt):
-        Rater(engine=first).score_stored(table, journal, stop)
-    with ScoreJournal(tmp_path / "journal", Numbers) as journal:
-        assert Rater(engine=second).score_stored(table, journal, lambda _: None).frame.equals(expected)
+    with Store(tmp_path / "store") as store, pytest.raises(KeyboardInterrupt):
+        Rater(engine=first).score_stored(table, Desk(store, tell=stop))
+    with Store(tmp_path / "store") as store:
+        assert Rater(engine=second).score_stored(table, Desk(store)).frame.equals(expected)
     assert (len(first.asked), len(second.asked)) == (2, 2)
 
 

@@ -1,4 +1,4 @@
-"""Finished batches are taken from the journal, unfinished ones are computed whole."""
+"""Finished batches are taken from the store, unfinished ones are computed whole."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from scripted_engine import Scripted
 
-from prefboost.errors import RunError
-from prefboost.scoring.stored import Numbers, ScoreJournal, filled, key_of_ids
+from prefboost.engines.budget import Budget, Spending
+from prefboost.engines.store import Store
+from prefboost.errors import SettingsError
+from prefboost.scoring.stored import Desk, ScoreProgress, filled, key_of_ids
 
 KEYS = ["a", "b", "a", "c", "d"]
+RIGHT = [[float(ord(key))] for key in KEYS]
 
 
 def in_twos(first: list[int]) -> list[list[int]]:
@@ -31,29 +35,26 @@ class Counting:
 
 def test_equal_keys_are_computed_once() -> None:
     compute = Counting()
-    told: list[tuple[int, int, int]] = []
-    found = filled(KEYS, in_twos, compute, None, lambda *counts: told.append(counts))
-    assert found == [[float(ord(key))] for key in KEYS]
-    assert compute.batches == [["a", "b"], ["c", "d"]] and told == [(4, 0, 0), (4, 2, 0), (4, 4, 0)]
+    told: list[ScoreProgress] = []
+    assert filled(KEYS, in_twos, compute, Desk(tell=told.append), "x") == RIGHT
+    assert compute.batches == [["a", "b"], ["c", "d"]] and [each.done for each in told] == [0, 2, 4]
 
 
 def test_an_interrupted_call_loses_no_finished_batch(tmp_path: Path) -> None:
-    with ScoreJournal(tmp_path / "j", Numbers) as journal, pytest.raises(KeyboardInterrupt):
-        filled(KEYS, in_twos, Counting(fails_at=1), journal, lambda *_: None)
-    with (tmp_path / "j").open("a") as file:
-        file.write('{"key": "c", "values": [9')  # a killed process's half line
+    with Store(tmp_path / "s") as store, pytest.raises(KeyboardInterrupt):
+        filled(KEYS, in_twos, Counting(fails_at=1), Desk(store), "x")
     again = Counting()
-    with ScoreJournal(tmp_path / "j", Numbers) as journal:
-        told: list[tuple[int, int, int]] = []
-        found = filled(KEYS, in_twos, again, journal, lambda *counts: told.append(counts))
-    assert found == [[float(ord(key))] for key in KEYS]
-    assert again.batches == [["c", "d"]] and told[-1] == (4, 4, 2)
+    with Store(tmp_path / "s") as store:
+        told: list[ScoreProgress] = []
+        assert filled(KEYS, in_twos, Counting(), Desk(store, partial=True), "x") == [*RIGHT[:3], None, None]
+        assert filled(KEYS, in_twos, again, Desk(store, tell=told.append), "x") == RIGHT
+    assert again.batches == [["c", "d"]] and (told[-1].done, told[-1].stored) == (4, 2)
 
 
-def test_another_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "j").write_text('{"key": "a", "text": "generated"}\n')
-    with pytest.raises(RunError, match="not a line of a journal"), ScoreJournal(tmp_path / "j", Numbers):
-        pass
+def test_a_desk_needs_a_price_for_a_budget_in_dollars() -> None:
+    desk = Desk(spending=Spending(budget=Budget(dollars=1.0)))
+    with pytest.raises(SettingsError, match="price table"):
+        desk.opened(Scripted.by(str.upper))
 
 
 def test_keys_tell_models_prompts_and_completions_apart() -> None:

@@ -30,6 +30,9 @@ def generate_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "completions.parquet"
     ),
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Keep completions in this folder, not in OUT.store; may be shared.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how much there is to do, generate nothing.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Write what is finished so far, generate nothing; works during a run.")
@@ -50,13 +53,13 @@ def generate_command(
     file_type_of(out)
     table = read_prompts(prompts)
     if dry_run:
-        _print_planned(planned(table, settings, out), as_json)
+        _print_planned(planned(table, settings, out, store=store), as_json)
         return
     if partial:
-        _print_completed(finished_so_far(table, settings, out), out, as_json)
+        _print_completed(finished_so_far(table, settings, out, store=store), out, as_json)
         return
     with _progress(hidden=quiet) as show:
-        completed = generate(table, settings, out, progress=show)
+        completed = generate(table, settings, out, store=store, progress=show)
     _print_completed(completed, out, as_json)
 
 

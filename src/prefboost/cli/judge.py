@@ -21,17 +21,29 @@ def judge_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "verdicts.parquet"
     ),
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Keep what is finished in this folder, not in OUT.store; may be shared."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare both sides of pairs, shown in both orders: kind=llm or scorer.
 
-    Prints whether the judge agrees with itself and with the labels, and how far place and length sway it. The same
-    command after an interruption goes on where it stopped; pairs that could not be judged stand in
-    OUT.rejects.parquet, what was done and the figures in OUT.judge.json.
+    Prints whether the judge agrees with itself and with the labels, and how far place and length sway it. What is
+    finished is kept in OUT.store: the same command after an interruption goes on where it stopped, and a second process
+    shares the work. Pairs that could not be judged stand in OUT.rejects.parquet, what was done and the figures in
+    OUT.judge.json.
     """
-    from prefboost.cli.score import progress_bars, settings_by_kind
-    from prefboost.runs.judge import Judging, judge
+    from prefboost.cli.score import print_planned, progress_bars, settings_by_kind
+    from prefboost.runs.judge import Judging, judge, judged_so_far
+    from prefboost.runs.kept import planned_questions
     from prefboost.scoring.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
@@ -39,8 +51,14 @@ def judge_command(
     settings = settings_by_kind(overrides or [], Judging, "judge", JUDGES)
     file_type_of(out)
     table = read(source, columns=settings.columns)
-    with progress_bars(hidden=quiet) as tell:
-        verdicts, figures = judge(table, settings.judge, out, progress=tell)
+    if dry_run:
+        print_planned(planned_questions(table, settings.judge, settings, out, store), as_json)
+        return
+    if partial:
+        verdicts, figures = judged_so_far(table, settings.judge, out, store=store)
+    else:
+        with progress_bars(hidden=quiet) as tell:
+            verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
     rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
     if as_json:
         print(json.dumps({"out": str(out), **figures.record(), "rejected": rejected}, indent=2, ensure_ascii=False))

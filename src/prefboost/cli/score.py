@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from prefboost.runs.kept import PlannedQuestions
     from prefboost.runs.score import Score
     from prefboost.scoring.stored import ScoreProgress, Tell
     from prefboost.settings import Settings
 
     Chosen = TypeVar("Chosen", bound=Settings)
 
-__all__ = ["progress_bars", "score_command", "settings_by_kind", "settings_from"]
+__all__ = ["print_planned", "progress_bars", "score_command", "settings_by_kind", "settings_from"]
 
 
 def score_command(
@@ -31,23 +32,41 @@ def score_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "scored.parquet"
     ),
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Keep what is finished in this folder, not in OUT.store; may be shared."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Score completions, or both sides of pairs: kind=implicit, reward_model, rater or rules.
 
-    The same command after an interruption goes on where it stopped. Rows that cannot be scored are set aside in
-    OUT.rejects.parquet; what was done, and the fitted scale, stands in OUT.score.json.
+    What is finished is kept in OUT.store: the same command after an interruption goes on where it stopped, and a second
+    process shares the work. Rows that cannot be scored are set aside in OUT.rejects.parquet; what was done, and the
+    fitted scale, stands in OUT.score.json.
     """
-    from prefboost.runs.score import counts_of, score
+    from prefboost.runs.kept import planned_questions
+    from prefboost.runs.score import counts_of, score, scored_so_far
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
     settings = settings_from(overrides or [])
     file_type_of(out)
     table = read(source, columns=settings.columns)
-    with progress_bars(hidden=quiet) as tell:
-        scored = score(table, settings.scorer, out, progress=tell)
+    if dry_run:
+        print_planned(planned_questions(table, settings.scorer, settings, out, store), as_json)
+        return
+    if partial:
+        scored = scored_so_far(table, settings.scorer, out, store=store)
+    else:
+        with progress_bars(hidden=quiet) as tell:
+            scored = score(table, settings.scorer, out, spending=settings, store=store, progress=tell)
     counts = {**counts_of(scored), "out": str(out)}
     print(json.dumps(counts, indent=2, ensure_ascii=False, default=str)) if as_json else _print_counts(counts)
 
@@ -69,7 +88,7 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
 
     Args:
         overrides: ``key=value``.
-        cls: the settings, with the field ``part`` and with ``columns``.
+        cls: the settings, with the field ``part``; its other fields are named as they are.
         part: the field that ``kind`` chooses.
         arms: kind -> settings class.
 
@@ -80,18 +99,19 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
     from prefboost.recipes.documents import Document, with_overrides
     from prefboost.recipes.validate import validate
 
-    known = {"kind", *(name for arm in arms.values() for name in arm.model_fields)}
+    others = {name for name in cls.model_fields if name != part}
+    known = {"kind", *others, *(name for arm in arms.values() for name in arm.model_fields)}
     written = []
     for text in overrides:
         name = text.partition("=")[0].partition(".")[0].strip()
-        if "=" not in text or name not in {*known, "columns"}:
+        if "=" not in text or name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise SettingsError(
                 f"override {text!r}: {name} is not a setting here{hint}",
-                remedy=f"write key=value; settings here: {', '.join(sorted({*known, 'columns'}))}",
+                remedy=f"write key=value; settings here: {', '.join(sorted(known))}",
             )
-        written.append(text if name == "columns" else f"{part}.{text}")
+        written.append(text if name in others else f"{part}.{text}")
     if not any(text.startswith(f"{part}.kind=") for text in written):
         raise SettingsError(f"no {part} is named", remedy=f"write kind=, one of {', '.join(arms)}")
     return validate(cls, with_overrides(Document({}), written))
@@ -118,10 +138,31 @@ def progress_bars(*, hidden: bool) -> Iterator[Tell]:
             elapsed = bars.tasks[task].elapsed or 0.0
             fresh = progress.done - progress.stored
             rate = f"{fresh / elapsed:,.1f}/s" if elapsed > 0 and fresh else ""
-            rate += f" ({progress.stored:,} of an earlier call)" if progress.stored else ""
+            rate += f" {progress.spent.prompt_tokens + progress.spent.tokens:,} tokens" if progress.spent.tokens else ""
+            rate += f" ${progress.spent.dollars:.4f}" if progress.spent.dollars else ""
+            rate += f" ({progress.stored:,} were in the store)" if progress.stored else ""
             bars.update(task, completed=progress.done, rate=rate)
 
         yield tell
+
+
+def print_planned(plan: PlannedQuestions, as_json: bool) -> None:
+    """What would be asked."""
+    from dataclasses import asdict
+
+    if as_json:
+        print(json.dumps(asdict(plan), indent=2))
+        return
+    if not plan.questions and not plan.stored:
+        print(f"{plan.rows:,} rows, computed on this machine: nothing is asked")
+        return
+    print(f"{plan.questions:,} questions about {plan.rows:,} rows")
+    if plan.stored:
+        print(f"{plan.stored:,} more are answered in the store already")
+    about = "about " if plan.estimated else ""
+    print(f"{about}{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
+    if plan.most_dollars is not None:
+        print(f"{about}${plan.most_dollars:,.2f} at most")
 
 
 def _print_counts(counts: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from pydantic import Field
 
-from prefboost.errors import SettingsError
+from prefboost.errors import RunError, SettingsError
 from prefboost.settings import Settings
 
-__all__ = ["Book", "Budget", "Ledger", "Price", "Spend", "Tally", "price_of"]
+__all__ = ["Book", "Budget", "Ledger", "Price", "Spend", "Spending", "UNLIMITED", "Tally", "budget_spent", "price_of"]
 
 
 class Budget(Settings):
@@ -41,6 +41,17 @@ class Price(Settings):
     def dollars(self, prompt_tokens: int, tokens: int) -> float:
         """The cost of tokens read and written."""
         return (self.prompt * prompt_tokens + self.completion * tokens) / 1e6
+
+
+class Spending(Settings):
+    """What may be spent, and what tokens cost."""
+
+    budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
+    prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
+
+
+UNLIMITED = Spending()
+"""No budget and no prices."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,17 @@ class Ledger:
         with self._lock:
             self.spent += actual - most
             self.in_flight -= 1
+
+
+def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:
+    """What a call ends with that the budget does not allow to go on: limits, what is spent, how far it came."""
+    total = ledger.book.total()
+    budget = ", ".join(f"{name} {limit:,}" for name, limit in ledger.budget if limit is not None)
+    spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
+    return RunError(
+        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done",
+        remedy="raise the budget and run the same command again, or write what is done with --partial",
+    )
 
 
 def price_of(model: str, prices: Mapping[str, Price], budget: Budget) -> Price | None:

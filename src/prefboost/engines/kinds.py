@@ -11,7 +11,7 @@ from prefboost.engines.replay import Replay
 from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings
 
-__all__ = ["ENGINES", "EngineSettings", "engine_settings_of"]
+__all__ = ["ENGINES", "EngineSettings", "engine_settings_of", "model_name"]
 
 
 class EngineSettings(Protocol):
@@ -45,3 +45,8 @@ def engine_settings_of(model: str) -> dict[str, str]:
         kind, name = _PREFIXES[prefix]
         return {"kind": kind, name: rest}
     return {"kind": "local", "model": model}
+
+
+def model_name(settings: object) -> str:
+    """What settings (of an engine, a scorer) call the model, or the recording; a price table knows it by that name."""
+    return str(getattr(settings, "model", None) or getattr(settings, "path", None) or getattr(settings, "name", None))

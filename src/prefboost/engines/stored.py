@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,13 +13,33 @@ from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.store import Asked, Store, Stored
 
-__all__ = ["Finished", "Logprobs", "asked_for", "export_rows", "generate_stored", "generated", "logprobs_stored"]
+__all__ = [
+    "Finished",
+    "Logprobs",
+    "Numbers",
+    "asked_for",
+    "asked_logprobs",
+    "computed_stored",
+    "export_rows",
+    "generate_stored",
+    "generated",
+    "logprobs_stored",
+    "weighed",
+]
 
 T = TypeVar("T")
 Logprobs = tuple[float, ...]
 
 _CLAIMED_AT_ONCE = 16
 _POLL_S = 0.2
+_ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a model computes of a sequence: a number a head, or a log-prob."""
+
+    values: list[float]
 
 
 @dataclass(frozen=True)
@@ -69,9 +90,8 @@ def generate_stored(
         return
     chosen = rows.unique()
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
-    yield from _in_batches(
-        engine, rows, plan, lambda wanted: generated(engine, [requests[i] for i in wanted], sampling)
-    )
+    ask = partial(_ask_some, lambda wanted: generated(engine, wanted, sampling), requests)
+    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
 
 
 def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
@@ -102,19 +122,68 @@ def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -
 def logprobs_stored(
     engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
 ) -> Iterator[Finished[Logprobs]]:
-    """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds."""
-    rows = _Rows(
-        [
-            Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
-            for request in requests
-        ],
-        store,
-        lambda answer: tuple(answer["logprobs"]),
-    )
+    """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds; batches as in generation."""
+    asked = [asked_logprobs(engine, request, choices) for request in requests]
+    rows = _Rows(asked, store, lambda answer: tuple(answer["logprobs"]))
     found = rows.known()
     if found.results:
         yield found
-    yield from _one_by_one(engine, rows, lambda wanted: engine.logprobs_of((requests[i] for i in wanted), choices))
+    if engine.remote:
+        yield from _one_by_one(engine, rows, lambda wanted: engine.logprobs_of((requests[i] for i in wanted), choices))
+        return
+    chosen = rows.unique()
+    batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
+    plan = [[chosen[at] for at in batch] for batch in batches]
+    ask = partial(_ask_some, lambda wanted: weighed(engine, wanted, choices), requests)
+    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+
+
+def asked_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> Asked:
+    """Log-probs of choices in the store: model, rendered prompt and choices."""
+    return Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
+
+
+def weighed(
+    engine: Engine, requests: Sequence[Request], choices: Sequence[str]
+) -> Iterator[tuple[int, Logprobs | Failure]]:
+    """Log-probs of choices within the ledger's budget, in which a question of a local engine counts as a call too."""
+    if engine.remote:
+        yield from engine.logprobs_of(requests, choices)
+        return
+    ledger = engine.ledger
+    cost = ledger.cost(sum(engine.prompt_tokens(requests)), 0, requests=len(requests))
+    if not ledger.reserve(cost):
+        ledger.exhausted = True
+        return
+    ledger.settle(cost, cost)
+    yield from engine.logprobs_of(requests, choices)
+
+
+def computed_stored(
+    asked: Sequence[Asked],
+    plan: Callable[[list[int]], Iterable[Sequence[int]]],
+    compute: Callable[[Sequence[int]], list[list[float]]],
+    store: Store,
+) -> Iterator[Finished[Numbers]]:
+    """Numbers that this machine computes, taking from the store what it holds; a batch is claimed and kept whole.
+
+    Args:
+        asked: all sequences; equal ones are computed once.
+        plan: indices of different sequences, all of them whatever the store holds -> batches of them.
+        compute: numbers of a batch.
+        store: open.
+    """
+    rows = _Rows(asked, store, lambda answer: Numbers(**answer))
+    found = rows.known()
+    if found.results:
+        yield found
+
+    def ask(wanted: Sequence[int]) -> Iterator[tuple[int, Numbers]]:
+        for at, values in enumerate(compute(wanted)):
+            yield at, Numbers(values)
+
+    batches = plan(rows.unique()) if rows.missing() else []
+    yield from _in_batches(lambda: False, rows, list(batches), ask)
 
 
 def export_rows(store: Store, out: str | Path) -> int:
@@ -135,7 +204,8 @@ def export_rows(store: Store, out: str | Path) -> int:
     types: dict[str, pl.DataType | type[pl.DataType]] = {
         "key": pl.String, "kind": pl.String, "asked": pl.String, "finished_at": pl.Float64, "state": pl.String,
         "text": pl.String, "finish_reason": pl.String, "prompt_tokens": pl.Int64, "tokens": pl.Int64,
-        "logprobs": pl.List(pl.Float64), "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
+        "logprobs": pl.List(pl.Float64), "values": pl.List(pl.Float64),
+        "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
     }  # fmt: skip
     target = Path(out)
     waiting = target.with_name(f".{target.name}.partial")
@@ -223,8 +293,14 @@ def _claimed(
             yield first[key]
 
 
+def _ask_some(
+    ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]], requests: Sequence[Request], wanted: Sequence[int]
+) -> Iterator[tuple[int, Any]]:
+    return ask([requests[index] for index in wanted])
+
+
 def _in_batches(
-    engine: Engine,
+    stopped: Callable[[], bool],
     rows: _Rows[T],
     plan: Sequence[Sequence[int]],
     ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
@@ -245,7 +321,7 @@ def _in_batches(
             wanted = [index for index in missing if rows.asked[index].key in granted]
             if wanted:
                 yield rows.keep([(wanted[at], outcome) for at, outcome in ask(wanted)])
-            if engine.ledger.exhausted:
+            if stopped():
                 return
         waiting = held
         if waiting:
@@ -256,10 +332,10 @@ def _result_of(answer: Mapping[str, Any]) -> Result:
     return Result(**answer)
 
 
-def _answer_of(outcome: Outcome | Logprobs) -> Stored:
+def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
     if isinstance(outcome, Failure):
         return outcome
-    return asdict(outcome) if isinstance(outcome, Result) else {"logprobs": list(outcome)}
+    return asdict(outcome) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}
 
 
 def _exported(stored: Stored) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.engines.budget import Ledger, Spend, price_of
+from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.store import Store
 from prefboost.engines.stored import Finished, asked_for, generate_stored, generated
@@ -80,7 +80,12 @@ class Progress:
 
 
 def planned(
-    prompts: Table, settings: Generate, out: str | Path | None = None, *, engine: Engine | None = None
+    prompts: Table,
+    settings: Generate,
+    out: str | Path | None = None,
+    *,
+    engine: Engine | None = None,
+    store: str | Path | None = None,
 ) -> Planned:
     """What `generate` would do; loads a tokenizer, but no model unless there is a store to look into.
 
@@ -89,6 +94,7 @@ def planned(
         settings: what is to be generated.
         out: the file that would be written.
         engine: an engine that is already open.
+        store: see `generate`.
 
     Raises:
         SettingsError: the budget is in dollars, and the price table does not name the model.
@@ -98,10 +104,11 @@ def planned(
     frame, rejects = askable(prompts, settings, engine)
     rows = rows_of(frame, settings, engine)
     left = rows
-    if out is not None and store_of(out).exists():
-        with Store(store_of(out)) as store:
+    place = store or (out and store_of(out))
+    if place is not None and Path(place).exists():
+        with Store(place) as held:
             keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
-            known = store.known(keys)
+            known = held.known(keys)
         left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     read = sum(engine.prompt_tokens([row.request for row in left]))
     most = len(left) * settings.sampling.max_tokens
@@ -135,6 +142,7 @@ def generate(
     out: str | Path | None = None,
     *,
     engine: Engine | None = None,
+    store: str | Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Table:
     """Complete prompts.
@@ -147,6 +155,7 @@ def generate(
             run's; after a change it asks only for rows that changed; a second process shares the work. What was
             set aside, in reading the prompts or here, stands in `rejects_file`, which is absent where nothing was.
         engine: an engine that is already open, instead of ``settings.engine``.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
         progress: called after every batch.
 
     Returns:
@@ -170,15 +179,22 @@ def generate(
         one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
         results = _collected(rows, one_by_one, engine, progress)
         return completions_table(prompts, frame, rejects, settings, results)
-    with Store(store_of(out)) as store:
-        engine.ledger = Ledger(settings.budget, price, store.book())
-        results = _collected(rows, generate_stored(engine, requests, settings.sampling, store), engine, progress)
+    with Store(store or store_of(out)) as held:
+        engine.ledger = Ledger(settings.budget, price, held.book())
+        results = _collected(rows, generate_stored(engine, requests, settings.sampling, held), engine, progress)
         if len(results) < len(rows):
-            raise _unfinished(len(results), len(rows), engine, store)
-        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), store)
+            raise budget_spent(engine.ledger, len(results), len(rows))
+        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), held)
 
 
-def finished_so_far(prompts: Table, settings: Generate, out: str | Path, *, engine: Engine | None = None) -> Table:
+def finished_so_far(
+    prompts: Table,
+    settings: Generate,
+    out: str | Path,
+    *,
+    engine: Engine | None = None,
+    store: str | Path | None = None,
+) -> Table:
     """Write what `generate` has finished, as it would write it; asks for nothing, also while another process generates.
 
     Args:
@@ -186,24 +202,26 @@ def finished_so_far(prompts: Table, settings: Generate, out: str | Path, *, engi
         settings: the same as there.
         out: the file to write, beside which the store is.
         engine: an engine that is already open.
+        store: see `generate`.
 
     Raises:
         RunError: there is no store.
     """
-    if not store_of(out).exists():
-        raise RunError(f"there is no store {store_of(out)}", remedy="begin with the same command without --partial")
+    place = Path(store or store_of(out))
+    if not place.exists():
+        raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
     engine = engine or settings.engine.open()
     frame, rejects = prepared(prompts, settings, engine)
     rows = rows_of(frame, settings, engine)
-    with Store(store_of(out)) as store:
+    with Store(place) as held:
         keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
-        known = store.known(keys)
+        known = held.known(keys)
         results = [
             (row, found if isinstance(found, Failure) else Result(**found))
             for row, key in zip(rows, keys, strict=True)
             if (found := known.get(key)) is not None
         ]
-        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), store)
+        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), held)
 
 
 def _collected(
@@ -228,16 +246,6 @@ def _collected(
             f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"
         )
     return [(row, results[index]) for index, row in enumerate(rows) if index in results]
-
-
-def _unfinished(done: int, rows: int, engine: Engine, store: Store) -> RunError:
-    total = store.book().total()
-    budget = ", ".join(f"{name} {limit:,}" for name, limit in engine.ledger.budget if limit is not None)
-    spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
-    return RunError(
-        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done",
-        remedy="raise the budget and run the same command again, or write what is done with --partial",
-    )
 
 
 def _written(table: Table, target: Path, store: Store) -> Table:

@@ -7,29 +7,37 @@ from typing import Annotated
 
 from pydantic import Field
 
+from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.runs.generate import rejects_file, write_rejects
+from prefboost.runs.kept import desk_at
 from prefboost.runs.score import write_history
 from prefboost.scoring.judge import JUDGES, Judge, StoredJudge
 from prefboost.scoring.judge_figures import JudgeFigures, judge_figures
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress, Tell
-from prefboost.settings import Settings, choice
+from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
-__all__ = ["Judging", "judge"]
+__all__ = ["Judging", "judge", "judged_so_far"]
 
 
-class Judging(Settings):
-    """Who judges, and how the pairs are read."""
+class Judging(Spending):
+    """Who judges, at what cost, and how the pairs are read."""
 
     judge: Annotated[Judge, choice(JUDGES)] = Field(description="Who compares the completions.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
 
 
 def judge(
-    table: Table, by: Judge, out: str | Path | None = None, *, progress: Tell = lambda _: None
+    table: Table,
+    by: Judge,
+    out: str | Path | None = None,
+    *,
+    spending: Spending = UNLIMITED,
+    store: str | Path | None = None,
+    progress: Tell = lambda _: None,
 ) -> tuple[Table, JudgeFigures]:
     """Judge every pair in both orders.
 
@@ -37,8 +45,11 @@ def judge(
         table: PreferencePairs.
         by: the judge.
         out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the figures in ``OUT.judge.json`` and the
-            rows that were set aside in `rejects_file`. While it is being made ``OUT.journal`` holds what is finished:
-            the same call after an interruption goes on from there.
+            rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the same
+            call after an interruption goes on from there, after a change it asks only what changed, and a second
+            process shares the work.
+        spending: budget and prices of the model that judges.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
         progress: called after every batch.
 
     Returns:
@@ -47,27 +58,49 @@ def judge(
     Raises:
         DataError: the table holds no pairs, or none of them could be judged.
         ModelError: a model cannot be loaded or asked.
-        RunError: another process is writing the same output.
+        RunError: the budget is spent before all is done; what is done stays in the store.
     """
-    if out is None:
-        verdicts = _judged(table, by, None, progress)
-        return verdicts, judge_figures(verdicts)
+    with desk_at(out, store, spending, progress) as desk:
+        return _written(_judged(table, by, desk), out, desk)
+
+
+def judged_so_far(
+    table: Table, by: Judge, out: str | Path, *, store: str | Path | None = None
+) -> tuple[Table, JudgeFigures]:
+    """Write what `judge` has finished; asks nothing, also while another process judges.
+
+    Args:
+        table, by, out, store: see `judge`.
+
+    Returns:
+        verdicts on the pairs that are judged in both orders; the others are rejects, not done yet.
+
+    Raises:
+        RunError: there is no store.
+        DataError: no pair at all is finished.
+    """
+    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _written(_judged(table, by, desk), out, desk)
+
+
+def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
+    figures = judge_figures(verdicts)
+    if out is None or desk.store is None:
+        return verdicts, figures
     target = Path(out)
     file_type_of(target)
-    with ScoreJournal(target.with_name(f"{target.name}.journal"), Numbers) as journal:
-        verdicts = write(_judged(table, by, journal, progress), target)
-        figures = judge_figures(verdicts)
-        write_rejects(verdicts.rejects, rejects_file(target))
+    with desk.store.alone():
+        written = write(verdicts, target)
+        write_rejects(written.rejects, rejects_file(target))
         history = target.with_name(f"{target.name}.judge.json")
-        write_history(verdicts, history, {"figures": figures.record()})
-        journal.delete()
-    return verdicts, figures
+        write_history(written, history, {"figures": figures.record()})
+    return written, figures
 
 
-def _judged(table: Table, by: Judge, journal: ScoreJournal | None, progress: Tell) -> Table:
+def _judged(table: Table, by: Judge, desk: Desk) -> Table:
     if isinstance(by, StoredJudge):
-        return by.judge_stored(table, journal, progress)
-    progress(ScoreProgress("verdicts", len(table)))
+        return by.judge_stored(table, desk)
+    desk.tell(ScoreProgress("verdicts", len(table)))
     verdicts = by.judge(table)
-    progress(ScoreProgress("verdicts", len(table), len(table)))
+    desk.tell(ScoreProgress("verdicts", len(table), len(table)))
     return verdicts

@@ -9,34 +9,47 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.runs.generate import rejects_file, write_rejects
+from prefboost.runs.kept import desk_at
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress, Tell
-from prefboost.settings import Settings, choice
+from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
 from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["Score", "counts_of", "score", "write_history"]
+__all__ = ["Score", "counts_of", "score", "scored_so_far", "write_history"]
 
 
-class Score(Settings):
-    """What is scored, and by what."""
+class Score(Spending):
+    """What is scored, and by what, at what cost."""
 
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
 
 
-def score(table: Table, scorer: Scorer, out: str | Path | None = None, *, progress: Tell = lambda _: None) -> Table:
+def score(
+    table: Table,
+    scorer: Scorer,
+    out: str | Path | None = None,
+    *,
+    spending: Spending = UNLIMITED,
+    store: str | Path | None = None,
+    progress: Tell = lambda _: None,
+) -> Table:
     """Score every completion of a table.
 
     Args:
         table: Completions, ScoredCompletions (whose scores are replaced) or PreferencePairs.
         scorer: of `prefboost.scoring`, or anyone's.
         out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the fitted scale in ``OUT.score.json`` and
-            the rows that were set aside in `rejects_file`. While it is being made ``OUT.journal`` holds what is
-            finished: the same call after an interruption goes on from there.
+            the rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the
+            same call after an interruption goes on from there, after a change it computes and asks only what
+            changed, and a second process shares the work.
+        spending: budget and prices of the model that a rater asks.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
         progress: called after every batch.
 
     Returns:
@@ -45,18 +58,39 @@ def score(table: Table, scorer: Scorer, out: str | Path | None = None, *, progre
     Raises:
         DataError: the table has no completions, or none of them could be scored.
         ModelError: a model cannot be loaded.
-        RunError: another process is writing the same output.
+        RunError: the budget is spent before all is done; what is done stays in the store.
     """
-    if out is None:
-        return _scored(table, scorer, None, progress)
+    with desk_at(out, store, spending, progress) as desk:
+        return _written(_scored(table, scorer, desk), out, desk)
+
+
+def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
+    """Write what `score` has finished; computes and asks nothing, also while another process scores.
+
+    Args:
+        table, scorer, out, store: see `score`.
+
+    Returns:
+        the rows with scores; the others are rejects, not done yet.
+
+    Raises:
+        RunError: there is no store.
+        DataError: nothing at all is finished.
+    """
+    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _written(_scored(table, scorer, desk), out, desk)
+
+
+def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
+    if out is None or desk.store is None:
+        return scored
     target = Path(out)
     file_type_of(target)
-    with ScoreJournal(target.with_name(f"{target.name}.journal"), Numbers) as journal:
-        scored = write(_scored(table, scorer, journal, progress), target)
-        write_rejects(scored.rejects, rejects_file(target))
-        write_history(scored, target.with_name(f"{target.name}.score.json"), counts_of(scored))
-        journal.delete()
-    return scored
+    with desk.store.alone():
+        written = write(scored, target)
+        write_rejects(written.rejects, rejects_file(target))
+        write_history(written, target.with_name(f"{target.name}.score.json"), counts_of(written))
+    return written
 
 
 def counts_of(table: Table) -> dict[str, Any]:
@@ -75,12 +109,12 @@ def counts_of(table: Table) -> dict[str, Any]:
     return counts
 
 
-def _scored(table: Table, scorer: Scorer, journal: ScoreJournal | None, progress: Tell) -> Table:
+def _scored(table: Table, scorer: Scorer, desk: Desk) -> Table:
     if isinstance(scorer, StoredScorer):
-        return scorer.score_stored(table, journal, progress)
-    progress(ScoreProgress("scores", len(table)))
+        return scorer.score_stored(table, desk)
+    desk.tell(ScoreProgress("scores", len(table)))
     scored = scorer.score(table)
-    progress(ScoreProgress("scores", len(table), len(table)))
+    desk.tell(ScoreProgress("scores", len(table), len(table)))
     return scored
 
 

@@ -15,7 +15,6 @@ from prefboost.engines.store import Store
 from prefboost.errors import DataError, Place
 from prefboost.runs.generate import rejects_file, store_of, write_rejects
 from prefboost.runs.score import write_history
-from prefboost.scoring.stored import Numbers, ScoreJournal
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
@@ -157,12 +156,11 @@ def _some(items: list[Item], settings: Synthesize) -> Iterator[list[Item]]:
 @contextmanager
 def _calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
     with ExitStack() as stack:
-        store = journal = None
+        store = None
         if out is not None:
             file_type_of(Path(out))
             store = stack.enter_context(Store(store_of(out)))
-            journal = stack.enter_context(ScoreJournal(store_of(out) / "scores.journal", Numbers))
-        yield Calls(store, settings.budget, settings.prices, journal)
+        yield Calls(store, settings.budget, settings.prices)
 
 
 def _proposed(

@@ -1,22 +1,32 @@
-"""What a rater or judge is told: answers of an engine, and log-probs of choices, asked once and kept on disk."""
+"""What a rater or judge is told: answers of an engine, and log-probs of choices, asked once and kept in a store."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefboost.engines.engine import Engine, Request, Result, Sampling
-from prefboost.errors import ModelError
-from prefboost.scoring.stored import Numbers, ScoreJournal, ScoreProgress, Tell
+from prefboost.engines.budget import budget_spent
+from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store import Asked, Store
+from prefboost.engines.stored import (
+    Finished,
+    asked_for,
+    asked_logprobs,
+    generate_stored,
+    generated,
+    logprobs_stored,
+    weighed,
+)
+from prefboost.errors import ModelError, RunError
+from prefboost.scoring.stored import NOT_YET, Desk, ScoreProgress
 
-__all__ = ["Answer", "Asking", "Shares"]
+__all__ = ["Answer", "Asking", "Questions", "Shares"]
 
 CUT = "the answer was cut at max_tokens"
 FAILED = "the engine gave no answer"
+TOO_LONG = "the question and max_tokens exceed the model's context"
 UNLIKELY = "none of the choices is among the model's likely answers"
 
 
@@ -50,28 +60,61 @@ class Shares:
 
 
 @dataclass(frozen=True)
+class Questions:
+    """What would be asked.
+
+    Args:
+        engine: settings of who is asked.
+        requests: the questions.
+        sampling: how answers are drawn.
+        choices: whose log-probs are asked for; None: the answer in words is.
+    """
+
+    engine: Any
+    requests: Sequence[Request]
+    sampling: Sampling
+    choices: Sequence[str] | None = None
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that an answer has at most; whoever gives log-probs writes one."""
+        return self.sampling.max_tokens if self.choices is None else 1
+
+    def asked(self, engine: Engine) -> list[Asked]:
+        """The rows of the store that hold the answers."""
+        if self.choices is None:
+            return [asked_for(engine, request, self.sampling) for request in self.requests]
+        return [asked_logprobs(engine, request, self.choices) for request in self.requests]
+
+
+@dataclass(frozen=True)
 class Asking:
     """One round of questions to an engine. The same question is asked once; failed ones are asked again next time.
 
     Args:
-        engine: who is asked.
+        engine: who is asked; its ledger holds it to a budget.
         sampling: for answers in words.
-        journal: holds what an earlier call was told, and gets every finished batch; None keeps nothing.
-        tell: is told how far it is.
+        desk: where answers are kept.
     """
 
     engine: Engine
     sampling: Sampling
-    journal: ScoreJournal | None = None
-    tell: Tell = lambda _: None
+    desk: Desk = field(default_factory=Desk)
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
-        """An answer in words to every request."""
-        settings = self.sampling.model_dump()
-        keys = [self._key(request, settings, request.sample, request.json_schema) for request in requests]
-        plan = self.engine.plan([requests[index] for index in _first_places(keys)], self.sampling)
-        found = self._asked(keys, plan, lambda wanted: self._told([requests[index] for index in wanted]))
-        return [_answer(found[key]) for key in keys]
+        """An answer in words to every request.
+
+        Raises:
+            RunError: the budget does not allow all questions; answers that came stay in the store.
+        """
+        found = self._asked(
+            requests,
+            asked=lambda request: asked_for(self.engine, request, self.sampling),
+            from_store=lambda wanted, store: generate_stored(self.engine, wanted, self.sampling, store),
+            ask=lambda wanted: generated(self.engine, wanted, self.sampling),
+            most_tokens=self.sampling.max_tokens,
+        )
+        return [_answer(found[index]) for index in range(len(requests))]
 
     def shares(self, requests: Sequence[Request], choices: Sequence[str]) -> list[Shares]:
         """How likely each choice is as the next thing that is said.
@@ -82,91 +125,111 @@ class Asking:
 
         Raises:
             ModelError: the engine gives no log-probs of choices.
+            RunError: see `answers`.
         """
-        ask = getattr(self.engine, "logprobs_of", None)
-        if ask is None:
+        if getattr(self.engine, "logprobs_of", None) is None:
             raise ModelError(
                 f"the engine {self.engine.identity} gives no log-probs of choices",
                 remedy="set read: answer, or take an engine that gives them",
             )
-        keys = [self._key(request, list(choices)) for request in requests]
-
-        def told(wanted: Sequence[int]) -> Iterator[tuple[int, Numbers | str]]:
-            for at, outcome in ask([requests[index] for index in wanted], choices):
-                yield at, Numbers(list(outcome)) if isinstance(outcome, (tuple, list)) else _reason(outcome)
-
-        found = self._asked(keys, [list(range(len(set(keys))))] if keys else [], told)
-        return [_shares(found[key]) for key in keys]
-
-    def _told(self, requests: Sequence[Request]) -> Iterator[tuple[int, Numbers | str]]:
-        outcomes: Iterator[tuple[int, Any]] = self.engine.generate(requests, self.sampling)
-        for at, outcome in outcomes:
-            if isinstance(outcome, Result):
-                yield at, Numbers([], outcome.text, outcome.finish_reason == "length")
-            else:
-                yield at, _reason(outcome)
+        found = self._asked(
+            requests,
+            asked=lambda request: asked_logprobs(self.engine, request, choices),
+            from_store=lambda wanted, store: logprobs_stored(self.engine, wanted, choices, store),
+            ask=lambda wanted: weighed(self.engine, wanted, choices),
+            most_tokens=1,
+        )
+        return [_shares(found[index]) for index in range(len(requests))]
 
     def _asked(
         self,
-        keys: Sequence[str],
-        plan: Sequence[Sequence[int]],
-        ask: Callable[[Sequence[int]], Iterator[tuple[int, Numbers | str]]],
-    ) -> dict[str, Numbers | str]:
-        """Key -> what came back, or why nothing did. The plan counts different keys, in order of their first places."""
-        first = _first_places(keys)
-        known = {} if self.journal is None else self.journal.known
-        found: dict[str, Numbers | str] = {key: known[key] for key in keys if key in known}
-        stored, one_by_one = len(found), getattr(self.engine, "remote", False)
-        if one_by_one:  # a server is asked many things at once, and settles each by itself
-            plan = [[at for batch in plan for at in batch]]
-        self.tell(ScoreProgress("answers", len(first), len(found), stored))
-        for batch in plan:
-            wanted = [first[at] for at in batch if one_by_one is False or keys[first[at]] not in found]
-            if all(keys[index] in found for index in wanted):
-                continue
-            fresh: list[tuple[str, Numbers]] = []
-            for at, outcome in ask(wanted):
-                key = keys[wanted[at]]
-                found[key] = outcome
-                fresh += [(key, outcome)] if isinstance(outcome, Numbers) else []
-                if one_by_one:
-                    fresh = self._kept(fresh)
-                    self.tell(ScoreProgress("answers", len(first), len(found), stored))
-            self._kept(fresh)
-            self.tell(ScoreProgress("answers", len(first), len(found), stored))
-        return {key: found.get(key, "the engine stopped before") for key in keys}
+        requests: Sequence[Request],
+        *,
+        asked: Callable[[Request], Asked],
+        from_store: Callable[[Sequence[Request], Store], Iterator[Finished[Any]]],
+        ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
+        most_tokens: int,
+    ) -> dict[int, Any]:
+        """Index of the request -> what came back, or why nothing did."""
+        places: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            places.setdefault(asked(request).key, []).append(index)
+        found = self._too_long(places, requests, most_tokens)
+        left = [key for key in places if key not in found]
+        wanted = [requests[places[key][0]] for key in left]
+        store = self.desk.store
+        if store is not None and self.desk.partial:
+            found |= _known(store, places, found)
+        elif store is not None:
+            self._gather(left, from_store(wanted, store), found, len(places))
+        else:
+            self._gather(left, (Finished([pair], stored=False) for pair in ask(wanted)), found, len(places))
+        return {index: found[key] for key, indices in places.items() for index in indices}
 
-    def _kept(self, fresh: list[tuple[str, Numbers]]) -> list[tuple[str, Numbers]]:
-        if self.journal is not None and fresh:
-            self.journal.add(fresh)
-        return []
+    def _gather(
+        self, keys: Sequence[str], batches: Iterable[Finished[Any]], found: dict[str, Any], questions: int
+    ) -> None:
+        """Take answers up as they come.
 
-    def _key(self, request: Request, *parts: Any) -> str:
-        text = json.dumps([self.engine.identity, self.engine.rendered(request), *parts], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        Raises:
+            RunError: some are missing in the end.
+        """
+        stored = 0
+        self._tell(questions, len(found), 0)
+        for batch in batches:
+            found.update((keys[index], outcome) for index, outcome in batch.results)
+            stored += len(batch.results) if batch.stored else 0
+            self._tell(questions, len(found), stored)
+        if len(found) < questions and self.engine.ledger.exhausted:
+            raise budget_spent(self.engine.ledger, len(found), questions)
+        if len(found) < questions:
+            raise RunError(f"the engine gave {len(found)} of {questions} answers", remedy="run the same command again")
+
+    def _tell(self, questions: int, done: int, stored: int) -> None:
+        self.desk.tell(ScoreProgress("answers", questions, done, stored, self.engine.ledger.spent))
+
+    def _too_long(
+        self, places: Mapping[str, Sequence[int]], requests: Sequence[Request], most_tokens: int
+    ) -> dict[str, Any]:
+        """Questions that the model cannot see whole."""
+        limit = self.engine.context
+        if limit is None:
+            return {}
+        lengths = self.engine.prompt_tokens([requests[indices[0]] for indices in places.values()])
+        long = {key: length for key, length in zip(places, lengths, strict=True) if length + most_tokens > limit}
+        return {
+            key: Answer(f"{length:,} tokens and {most_tokens:,}, at most {limit:,}", TOO_LONG)
+            for key, length in long.items()
+        }
 
 
-def _first_places(keys: Sequence[str]) -> list[int]:
-    places: dict[str, int] = {}
-    for index, key in enumerate(keys):
-        places.setdefault(key, index)
-    return list(places.values())
+def _known(store: Store, keys: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the store holds of the other keys, and a fault for what it does not."""
+    left = [key for key in keys if key not in found]
+    known = store.known(left)
+    return {key: _read(known[key]) if key in known else Answer("", NOT_YET) for key in left}
 
 
-def _reason(failure: Any) -> str:
-    return str(getattr(failure, "reason", failure))
+def _read(stored: Any) -> Any:
+    if isinstance(stored, Failure):
+        return stored
+    return tuple(stored["logprobs"]) if "logprobs" in stored else Result(**stored)
 
 
-def _answer(outcome: Numbers | str) -> Answer:
-    if isinstance(outcome, str):
-        return Answer(outcome, FAILED)
-    return Answer(outcome.text or "", CUT if outcome.cut else None)
+def _answer(outcome: Answer | Result | Failure) -> Answer:
+    if isinstance(outcome, Answer):
+        return outcome
+    if isinstance(outcome, Failure):
+        return Answer(outcome.reason, FAILED)
+    return Answer(outcome.text, CUT if outcome.finish_reason == "length" else None)
 
 
-def _shares(outcome: Numbers | str) -> Shares:
-    if isinstance(outcome, str):
+def _shares(outcome: Answer | Failure | Sequence[float]) -> Shares:
+    if isinstance(outcome, Answer):
+        return Shares(fault=outcome.fault)
+    if isinstance(outcome, Failure):
         return Shares(fault=FAILED)
-    weights = [math.nan if math.isnan(value) else math.exp(min(value, 0.0)) for value in outcome.values]
+    weights = [math.nan if math.isnan(value) else math.exp(min(value, 0.0)) for value in outcome]
     mass = math.fsum(weights)
     if not mass > 0:
         return Shares(fault=UNLIKELY)

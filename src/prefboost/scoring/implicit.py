@@ -14,7 +14,7 @@ from pydantic import Field
 from prefboost.engines.weights import NumberType
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import ScoreJournal, ScoreProgress, Tell, filled, key_of_ids
+from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -60,16 +60,19 @@ class ImplicitReward(Settings):
             ModelError: a model cannot be loaded, or the two have different tokens.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, None, lambda _: None)
+        return self.score_stored(table, Desk())
 
-    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
-        """The same, taking from a journal what an interrupted call has finished."""
+    def score_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not computed again."""
         items = items_of(table)
         scores = Scores()
         usable = self._encoded(items, scores)
-        policy = self._logps(self.policy, "policy", usable, journal, tell)
-        reference = self._logps(self.reference, "reference", usable, journal, tell)
+        policy = self._logps(self.policy, "policy", usable, desk)
+        reference = self._logps(self.reference, "reference", usable, desk)
         for (item, (_, completion)), ours, theirs in zip(usable, policy, reference, strict=True):
+            if ours is None or theirs is None:
+                scores.faults[item.row, item.side] = (NOT_YET, "")
+                continue
             share = len(completion) if self.length_normalise else 1
             scores.values[item.row, item.side] = [self.beta * (ours - theirs) / share]
         notes: dict[str, Any] = {"pairs that the policy ranks the other way round": _contradicted(scores)}
@@ -116,10 +119,9 @@ class ImplicitReward(Settings):
         name: str,
         stage: str,
         usable: Sequence[tuple[Item, Encoded]],
-        journal: ScoreJournal | None,
-        tell: Tell,
-    ) -> list[float]:
-        """Log-probs of all items under one model, which is loaded only where something is missing."""
+        desk: Desk,
+    ) -> list[float | None]:
+        """Log-probs of all items under one model; None where only what is stored is wanted and this is not."""
         from prefboost.engines.streams import logps_of_batch, stream_batches
         from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
         from prefboost.packing import support_of
@@ -143,8 +145,7 @@ class ImplicitReward(Settings):
             return [[logp] for logp in logps.tolist()]
 
         keys = [key_of_ids(identity, *ids) for _, ids in usable]
-        found = filled(keys, plan, compute, journal, lambda *counts: tell(ScoreProgress(stage, *counts)))
-        return [logp for [logp] in found]
+        return [None if own is None else own[0] for own in filled(keys, plan, compute, desk, stage)]
 
 
 def _contradicted(scores: Scores) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.scorer_judge import ScorerJudge
-from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
@@ -35,13 +35,12 @@ class Judge(Protocol):
 class StoredJudge(Protocol):
     """A judge that takes long: what it has finished is kept, so that an interrupted call loses nothing."""
 
-    def judge_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+    def judge_stored(self, table: Table, desk: Desk) -> Table:
         """Judge every pair.
 
         Args:
             table: see `Judge`.
-            journal: holds what an earlier call has finished, and gets every finished batch; None keeps nothing.
-            tell: is told how far it is.
+            desk: its store holds what earlier calls have finished, and gets what is new.
         """
 
 

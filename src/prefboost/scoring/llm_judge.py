@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from prefboost.chat import join_text
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.scoring.answers import Answer, Asking
+from prefboost.scoring.answers import Answer, Asking, Questions
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
 from prefboost.scoring.readings import Unreadable, read_verdict
-from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.scoring.verdicts import ORDERS, Ruling, check_pairs, verdict_of, verdicts_table
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
@@ -65,13 +65,13 @@ class LlmJudge(Settings):
             DataError: the table holds no pairs, or none could be judged.
             ModelError: the engine cannot do what ``read`` asks for.
         """
-        return self.judge_stored(table, None, lambda _: None)
+        return self.judge_stored(table, Desk())
 
-    def judge_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
-        """The same, taking from a journal what an interrupted call has been told."""
+    def judge_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not asked again."""
         check_pairs(table)
-        engine = self.engine.open()
-        asking = Asking(engine, self.sampling, journal, tell)
+        engine = desk.opened(self.engine)
+        asking = Asking(engine, self.sampling, desk)
         found = list((self._weighed if self.read == "logprobs" else self._told)(asking, self.questions(table)))
         rulings = {first: found[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
         notes = {"questions": len(found) * self.samples}
@@ -87,6 +87,11 @@ class LlmJudge(Settings):
             for first in ORDERS
             for sample in range(self.samples)
         ]
+
+    def asks(self, table: Table) -> Questions:
+        """The same, with who is asked and how (for an estimate of tokens and cost)."""
+        choices = self._choices if self.read == "logprobs" else None
+        return Questions(self.engine, self.questions(table), self.sampling, choices)
 
     def _ending(self) -> tuple[str, str | None]:
         """What is to be answered, and its JSON schema."""

@@ -17,12 +17,12 @@ from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
 from prefboost.preferences.goals import SCALES, FittedScale, Scale
-from prefboost.scoring.answers import Answer, Asking, Shares
+from prefboost.scoring.answers import Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
 from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
@@ -93,10 +93,10 @@ class Rater(Settings):
             ModelError: the engine cannot do what ``read`` asks for.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, None, lambda _: None)
+        return self.score_stored(table, Desk())
 
-    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
-        """The same, taking from a journal what an interrupted call has been told."""
+    def score_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not asked again."""
         if self.together > 1 and table.spec is PREFERENCE_PAIRS:
             raise DataError(
                 "the sides of pairs are rated one by one, found together above 1",
@@ -104,9 +104,9 @@ class Rater(Settings):
                 place=Place(path=table.path),
             )
         items = items_of(table)
-        rubric, engine = load_rubric(self.rubric), self.engine.open()
+        rubric, engine = load_rubric(self.rubric), desk.opened(self.engine)
         groups = self._groups(items, table.frame["prompt_id"].to_list())
-        asking = Asking(engine, self.sampling, journal, tell)
+        asking = Asking(engine, self.sampling, desk)
         scores = Scores(heads=["", *rubric.aspects])
         requests = self._requests(rubric, groups)
         if self.read == "logprobs":
@@ -134,6 +134,11 @@ class Rater(Settings):
         return self._requests(
             load_rubric(self.rubric), self._groups(items_of(table), table.frame["prompt_id"].to_list())
         )
+
+    def asks(self, table: Table) -> Questions:
+        """The same, with who is asked and how (for an estimate of tokens and cost)."""
+        choices = _choices(load_rubric(self.rubric)) if self.read == "logprobs" else None
+        return Questions(self.engine, self.questions(table), self.sampling, choices)
 
     def _requests(self, rubric: Rubric, groups: Sequence[Group]) -> list[Request]:
         if self.read == "logprobs":

@@ -10,7 +10,7 @@ from pydantic import Field
 from prefboost.engines.weights import NumberType, context_of
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import ScoreJournal, ScoreProgress, Tell, filled, key_of_ids
+from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -60,10 +60,10 @@ class RewardModelScorer(Settings):
             ModelError: the model cannot be loaded, or is no reward model.
             DataError: no row could be scored.
         """
-        return self.score_stored(table, None, lambda _: None)
+        return self.score_stored(table, Desk())
 
-    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
-        """The same, taking from a journal what an interrupted call has finished."""
+    def score_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not computed again."""
         from prefboost.engines.reward_model import text_ids
 
         items = items_of(table)
@@ -79,9 +79,12 @@ class RewardModelScorer(Settings):
             if ids is not None and limit is not None and len(ids) > limit:
                 scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
         usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
-        rewards = self._rewards(found, usable, identity, journal, tell)
+        rewards = self._rewards(found, usable, identity, desk)
         for (item, _), own in zip(usable, rewards, strict=True):
-            scores.values[item.row, item.side] = self._with_overall(own, found.heads)
+            if own is None:
+                scores.faults[item.row, item.side] = (NOT_YET, "")
+            else:
+                scores.values[item.row, item.side] = self._with_overall(own, found.heads)
         notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
@@ -117,9 +120,8 @@ class RewardModelScorer(Settings):
         found: RewardModel,
         usable: Sequence[tuple[Item, list[int]]],
         identity: str,
-        journal: ScoreJournal | None,
-        tell: Tell,
-    ) -> list[list[float]]:
+        desk: Desk,
+    ) -> list[list[float] | None]:
         import torch
 
         from prefboost.engines.reward_model import rewards_of, text_tensors
@@ -143,7 +145,7 @@ class RewardModelScorer(Settings):
             return numbers
 
         keys = [key_of_ids(identity, ids) for ids in texts]
-        return filled(keys, plan, compute, journal, lambda *counts: tell(ScoreProgress("rewards", *counts)))
+        return filled(keys, plan, compute, desk, "rewards")
 
     def _with_overall(self, own: Sequence[float], heads: Sequence[str]) -> list[float]:
         if len(heads) == 1:

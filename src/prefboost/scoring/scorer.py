@@ -8,7 +8,7 @@ from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer
-from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
@@ -33,13 +33,12 @@ class Scorer(Protocol):
 class StoredScorer(Protocol):
     """A scorer that takes long: what it has finished is kept, so that an interrupted call loses nothing."""
 
-    def score_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
+    def score_stored(self, table: Table, desk: Desk) -> Table:
         """Score every completion.
 
         Args:
             table: see `Scorer`.
-            journal: holds what an earlier call has finished, and gets every finished batch; None keeps nothing.
-            tell: is told how far it is.
+            desk: its store holds what earlier calls have finished, and gets what is new.
         """
 
 

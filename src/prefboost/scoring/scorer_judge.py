@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
-from prefboost.scoring.stored import ScoreJournal, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.scoring.verdicts import ORDERS, Ruling, Verdict, check_pairs, verdicts_table
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import Table
@@ -38,13 +38,13 @@ class ScorerJudge(Settings):
             DataError: the table holds no pairs, or none could be scored.
             ModelError: the scorer's model cannot be loaded.
         """
-        return self.judge_stored(table, None, lambda _: None)
+        return self.judge_stored(table, Desk())
 
-    def judge_stored(self, table: Table, journal: ScoreJournal | None, tell: Tell) -> Table:
-        """The same, taking from a journal what an interrupted call has finished."""
+    def judge_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not computed again."""
         check_pairs(table)
         scorer = self.scorer
-        scored = scorer.score_stored(table, journal, tell) if isinstance(scorer, StoredScorer) else scorer.score(table)
+        scored = scorer.score_stored(table, desk) if isinstance(scorer, StoredScorer) else scorer.score(table)
         numbers = scored.frame.select("pair_id", "score_chosen", "score_rejected").rows()
         known = {
             pair: float(chosen - rejected)

@@ -1,47 +1,73 @@
-"""Numbers that models compute, batch by batch: finished batches are kept on disk, equal sequences computed once."""
+"""What scorers and judges work at: where finished work is kept, what may be spent, and who is told how far it is."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from prefboost.engines.lines import Lines
+from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spend, Spending, Tally, price_of
+from prefboost.engines.engine import Engine, Failure
+from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.store import Asked, Store
+from prefboost.engines.stored import computed_stored
 
-__all__ = ["Numbers", "ScoreJournal", "ScoreProgress", "Tell", "filled", "key_of_ids"]
+__all__ = ["NOT_YET", "Desk", "ScoreProgress", "Tell", "filled", "key_of_ids"]
 
-
-@dataclass(frozen=True)
-class Numbers:
-    """One line of the journal.
-
-    Args:
-        values: a number a head; or log-probs.
-        text: what a model answered, where it was asked in words.
-        cut: whether that answer was cut.
-    """
-
-    values: list[float]
-    text: str | None = None
-    cut: bool = False
-
-
-ScoreJournal = Lines[Numbers]
-"""Numbers on disk by key."""
+NOT_YET = "not done yet"
+"""Why a row of a partial table has no score."""
 
 
 @dataclass(frozen=True)
 class ScoreProgress:
-    """How far it is: ``stored`` of the ``done`` sequences are from an earlier, interrupted call."""
+    """How far it is.
+
+    Args:
+        stage: what is being computed or asked.
+        sequences: how many are wanted.
+        done: those that there are, and those that failed.
+        stored: of them, those of an earlier call or another process.
+        spent: by this call, where a model is asked.
+    """
 
     stage: str
     sequences: int
     done: int = 0
     stored: int = 0
+    spent: Spend = field(default_factory=Spend)
 
 
 Tell = Callable[[ScoreProgress], None]
 """Is told after every batch."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a scorer or judge works at.
+
+    Args:
+        store: open; holds what has been computed and answered, and gets what is new. None keeps nothing.
+        spending: budget and prices of the engines that are asked.
+        tell: is told how far it is.
+        partial: computes and asks nothing: what the store does not hold has the fault `NOT_YET`.
+    """
+
+    store: Store | None = None
+    spending: Spending = UNLIMITED
+    tell: Tell = lambda _: None
+    partial: bool = False
+    _tally: Book = field(default_factory=Tally)
+
+    def opened(self, settings: EngineSettings) -> Engine:
+        """An engine whose calls are held to the budget, over all calls that share the store.
+
+        Raises:
+            SettingsError: the budget is in dollars, and the price table does not name the model.
+        """
+        price = price_of(model_name(settings), self.spending.prices, self.spending.budget)
+        engine = settings.open()
+        engine.ledger = Ledger(self.spending.budget, price, self._tally if self.store is None else self.store.book())
+        return engine
 
 
 def key_of_ids(identity: str, *ids: Sequence[int]) -> str:
@@ -54,41 +80,68 @@ def filled(
     keys: Sequence[str],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
-    journal: ScoreJournal | None,
-    tell: Callable[[int, int, int], None],
-) -> list[list[float]]:
+    desk: Desk,
+    stage: str,
+) -> list[list[float] | None]:
     """The numbers of every key, equal keys computed once.
 
-    A batch that is not complete in the journal is computed whole, so that a resumed run gives what an uninterrupted
-    one does.
+    A batch is kept whole or not at all, so that a resumed run gives what an uninterrupted one does.
 
     Args:
         keys: names of the sequences.
-        plan: indices of different sequences, all of them whatever the journal holds -> batches of them.
+        plan: indices of different sequences, all of them whatever the store holds -> batches of them.
         compute: numbers of a batch.
-        journal: open; gets every finished batch. None keeps nothing.
-        tell: is told how many different sequences there are, are done, and were in the journal.
+        desk: where they are kept.
+        stage: what is being computed, for whoever is told.
 
     Returns:
-        numbers in the order of the keys.
+        numbers in the order of the keys; None where only what is stored is wanted and this is not.
     """
-    places: dict[str, int] = {}
-    for index, key in enumerate(keys):
-        places.setdefault(key, index)
-    first = list(places.values())
-    known = {} if journal is None else {key: row.values for key, row in journal.known.items()}
+    different = len(set(keys))
+    desk.tell(ScoreProgress(stage, different))
+    if desk.store is None:
+        found: Mapping[str, list[float]] = _computed(keys, plan, compute, desk, stage)
+    elif desk.partial:
+        known = desk.store.known(_asked(key).key for key in keys)
+        by_key = {key: known.get(_asked(key).key) for key in keys}
+        found = {key: row["values"] for key, row in by_key.items() if row is not None and not isinstance(row, Failure)}
+    else:
+        found = _from_store(keys, plan, compute, desk, stage)
+    return [found.get(key) for key in keys]
+
+
+def _asked(key: str) -> Asked:
+    return Asked("numbers", {"sequence": key})
+
+
+def _computed(
+    keys: Sequence[str],
+    plan: Callable[[list[int]], Iterable[Sequence[int]]],
+    compute: Callable[[Sequence[int]], list[list[float]]],
+    desk: Desk,
+    stage: str,
+) -> dict[str, list[float]]:
+    first = {key: index for index, key in reversed(list(enumerate(keys)))}
+    found: dict[str, list[float]] = {}
+    for batch in plan(sorted(first.values())):
+        found.update(zip((keys[index] for index in batch), compute(batch), strict=True))
+        desk.tell(ScoreProgress(stage, len(first), len(found)))
+    return found
+
+
+def _from_store(
+    keys: Sequence[str],
+    plan: Callable[[list[int]], Iterable[Sequence[int]]],
+    compute: Callable[[Sequence[int]], list[list[float]]],
+    desk: Desk,
+    stage: str,
+) -> dict[str, list[float]]:
+    assert desk.store is not None
     found: dict[str, list[float]] = {}
     stored = 0
-    tell(len(first), 0, 0)
-    for batch in plan(first):
-        names = [keys[index] for index in batch]
-        if all(name in known for name in names):
-            stored += len(names)
-            found.update((name, known[name]) for name in names)
-        else:
-            computed = dict(zip(names, compute(batch), strict=True))
-            found.update(computed)
-            if journal is not None:
-                journal.add([(name, Numbers(values)) for name, values in computed.items()])
-        tell(len(first), len(found), stored)
-    return [found[key] for key in keys]
+    for batch in computed_stored([_asked(key) for key in keys], plan, compute, desk.store):
+        before = len(found)
+        found.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
+        stored += len(found) - before if batch.stored else 0
+        desk.tell(ScoreProgress(stage, len(set(keys)), len(found), stored))
+    return found

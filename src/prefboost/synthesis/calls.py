@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Tally, price_of
+from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Spending, Tally, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
-from prefboost.engines.kinds import EngineSettings
+from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store import Store
-from prefboost.engines.stored import Finished, generate_stored, generated, logprobs_stored
+from prefboost.engines.stored import Finished, generate_stored, generated, logprobs_stored, weighed
 from prefboost.errors import ModelError, PrefboostError
 from prefboost.scoring.scorer import Scorer, StoredScorer
-from prefboost.scoring.stored import ScoreJournal
+from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
 __all__ = ["Asks", "Calls", "Choices", "model_name"]
@@ -60,14 +60,12 @@ class Calls:
         store: open; None keeps nothing.
         budget: what may be spent by all engines together.
         prices: model -> price.
-        journal: where scorers keep what they have finished.
         tell: is told a stage, how many of its rows there are, and how many are done.
     """
 
     store: Store | None = None
     budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, Price] = field(default_factory=dict)
-    journal: ScoreJournal | None = None
     tell: Callable[[str, int, int], None] = lambda *_: None
     exhausted: bool = False
     spent: dict[str, Spend] = field(default_factory=dict)
@@ -116,13 +114,12 @@ class Calls:
             ModelError: the engine gives no log-probs of choices.
         """
         opened = self.opened(engine)
-        metered = opened if opened.remote else cast(Engine, _Metered(opened))
 
         def ask() -> Iterator[Finished[tuple[float, ...]]]:
             if self.store is not None:
-                yield from logprobs_stored(metered, requests, choices, self.store)
+                yield from logprobs_stored(opened, requests, choices, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in metered.logprobs_of(requests, choices))
+                yield from (Finished([pair], stored=False) for pair in weighed(opened, requests, choices))
 
         found = self._gathered(stage, opened, len(requests), ask)
         return [found.get(at) for at in range(len(requests))]
@@ -139,7 +136,10 @@ class Calls:
     def scored(self, scorer: Scorer, table: Table) -> Table:
         """See `Asks`."""
         if isinstance(scorer, StoredScorer):
-            return scorer.score_stored(table, self.journal, lambda done: self.tell("scores", done.sequences, done.done))
+            told = lambda done: self.tell("scores", done.sequences, done.done)  # noqa: E731
+            return scorer.score_stored(
+                table, Desk(self.store, Spending(budget=self.budget, prices=dict(self.prices)), told)
+            )
         return scorer.score(table)
 
     def _gathered(
@@ -154,31 +154,6 @@ class Calls:
         self.spent[stage] = self.spent.get(stage, Spend()) + engine.ledger.spent - before
         self.exhausted = self.exhausted or engine.ledger.exhausted
         return found
-
-
-class _Metered:
-    """An engine that charges for questions too, of which it writes nothing."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.engine, name)
-
-    def logprobs_of(self, requests: Iterable[Request], choices: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        """As the engine's own; nothing where the budget does not allow all of them."""
-        wanted, ledger = list(requests), self.engine.ledger
-        cost = ledger.cost(sum(self.engine.prompt_tokens(wanted)), 0, requests=len(wanted))
-        if not ledger.reserve(cost):
-            ledger.exhausted = True
-            return
-        yield from self.engine.logprobs_of(wanted, choices)
-        ledger.settle(cost, cost)
-
-
-def model_name(settings: object) -> str:
-    """What settings (of an engine, a scorer) call the model, or the recording."""
-    return str(getattr(settings, "model", None) or getattr(settings, "path", None) or getattr(settings, "name", None))
 
 
 def _refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:

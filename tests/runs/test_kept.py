@@ -1,0 +1,168 @@
+"""Scorers and judges on a server that breaks calls: killed, interrupted, shared and budgeted, the table is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from faulty_server import FAULTS, FaultyServer
+from tests.runs.test_generate import finished_rows
+from tests.scoring.conftest import completions_table, pairs_table
+
+from prefboost.engines.budget import Budget, Price, Spending
+from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.store import Store
+from prefboost.errors import RunError
+from prefboost.runs.generate import store_of
+from prefboost.runs.judge import judge, judged_so_far
+from prefboost.runs.kept import planned_questions
+from prefboost.runs.score import score, scored_so_far
+from prefboost.scoring import Rater, RulesScorer
+from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.scorer_judge import ScorerJudge
+
+RATES = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.0, "too_many": 0.0}
+TEXTS = [(f"question {at % 40}", f"completion {at}") for at in range(120)]
+PAIRS = [(f"question {at}", f"one {at}", f"other {at}") for at in range(60)]
+QUICK = {"concurrency": 8, "attempts": 12, "backoff_s": 0.005}
+
+
+def says(prompt: str, seed: int, place: int) -> str:
+    """A rating or a verdict that is a function of the question."""
+    drawn = hashlib.sha256(prompt.encode()).digest()[0]
+    if '"verdict"' in prompt:
+        return json.dumps({"reason": "so", "verdict": ("1", "2", "tie")[drawn % 3]})
+    return json.dumps({"ratings": [{"candidate": 1, "reason": "so", "rating": 1 + drawn % 10}]})
+
+
+def rater(server: FaultyServer, **changes: Any) -> Rater:
+    return Rater(engine=OpenAICompatible(model="m", base_url=server.base_url, **(QUICK | changes)))
+
+
+def llm(server: FaultyServer) -> LlmJudge:
+    return LlmJudge(engine=OpenAICompatible(model="m", base_url=server.base_url, **QUICK))
+
+
+def command(verb: str, kind: str, server: FaultyServer, source: Path, out: Path) -> list[str]:
+    engine = {"kind": "openai_compatible", "model": "m", "base_url": server.base_url, **QUICK, "concurrency": 4}
+    options = [f"kind={kind}", *(f"engine.{name}={value}" for name, value in engine.items())]
+    return [sys.executable, "-m", "prefboost.cli.main", verb, str(source), "-o", str(out), "--quiet", *options]
+
+
+def launched(line: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_ratings_at_high_fault_rates_are_right_and_every_call_is_counted(tmp_path: Path) -> None:
+    table, out = completions_table(TEXTS), tmp_path / "s.parquet"
+    with FaultyServer(answer=says) as calm:
+        expected = score(table, rater(calm)).frame
+    with FaultyServer(rates=RATES, answer=says) as server:
+        found = score(table, rater(server), out)
+        again = score(table, rater(server), out)
+    assert found.frame.equals(expected) and again.frame.equals(expected)
+    with Store(store_of(out)) as store:
+        assert store.book().total().requests == server.calls > len(TEXTS)
+    assert max(server.answered.values()) == 1 and len(server.answered) == len(TEXTS)
+
+
+def test_a_row_that_fails_is_set_aside_and_asked_again_by_the_next_call(tmp_path: Path) -> None:
+    table, out = completions_table(TEXTS[:20]), tmp_path / "s.parquet"
+    with FaultyServer(rates={"500": 0.5}, answer=says) as server:
+        found = score(table, rater(server, attempts=1), out)
+        aside = found.rejects["reason"].to_list()
+        assert len(found) + len(aside) == 20 and aside and set(aside) == {"the engine gave no answer"}
+        server.rates = {}
+        healed = score(table, rater(server, attempts=1), out)
+        assert server.calls == 20 + len(aside)
+    assert len(healed) == 20 and healed.rejects.is_empty()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["score", "judge"])
+def test_killed_interrupted_and_shared_by_two_processes_the_table_is_the_undisturbed_one(
+    verb: str, tmp_path: Path
+) -> None:
+    table, kind = (completions_table(TEXTS), "rater") if verb == "score" else (pairs_table(PAIRS), "llm")
+    source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    table.frame.drop("score_chosen", "score_rejected", strict=False).write_parquet(source)
+    questions, draw = 120, random.Random(verb)
+    with FaultyServer(rates=RATES, answer=says, delay_s=0.05) as server:
+        line = command(verb, kind, server, source, out)
+        for ending in (signal.SIGKILL, signal.SIGINT):
+            before = finished_rows(out)
+            running, enough = launched(line), before + draw.randrange(1, 25)
+            while finished_rows(out) < enough and running.poll() is None:
+                time.sleep(0.02)
+            os.kill(running.pid, ending)
+            running.wait(120)
+            assert before < finished_rows(out) < questions and not out.exists()
+        kept = finished_rows(out)
+        answered = sum(server.answered.values())
+        both = [launched(line), launched(line)]
+        assert [each.wait(300) for each in both] == [0, 0]
+        assert sum(server.answered.values()) - answered == questions - kept, "no row is done by both"
+        lost = answered - kept
+        assert 0 <= lost <= 2 * 4, "a kill loses no more than the calls in flight"
+        whole = tmp_path / "whole.parquet"
+        subprocess.run(command(verb, kind, server, source, whole), check=True, capture_output=True, timeout=300)
+    named = pl.exclude("model", "judge")
+    assert pl.read_parquet(out).select(named).equals(pl.read_parquet(whole).select(named))
+
+
+def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tmp_path: Path) -> None:
+    out = tmp_path / "v.parquet"
+    with FaultyServer(rates=RATES, answer=says) as server:
+        by, spending = llm(server), Spending(budget=Budget(requests=50))
+        with pytest.raises(RunError, match="budget"):
+            judge(pairs_table(PAIRS), by, out, spending=spending)
+        assert server.calls == 50
+        some, _ = judged_so_far(pairs_table(PAIRS), by, out)
+        assert 0 < len(some) < 100 and set(some.rejects["reason"]) == {"not done yet"}
+        assert server.calls == 50 and pl.read_parquet(out).height == len(some)
+        every, _ = judge(pairs_table(PAIRS), by, out)
+    assert len(every) == 120
+
+
+def test_partial_output_needs_a_store(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no store"):
+        scored_so_far(completions_table(TEXTS), RulesScorer(), tmp_path / "s.parquet")
+
+
+def test_a_plan_counts_questions_tokens_and_dollars_and_asks_nothing(tmp_path: Path) -> None:
+    table, out = completions_table(TEXTS[:30]), tmp_path / "s.parquet"
+    spending = Spending(prices={"m": Price(prompt=1.0, completion=2.0)})
+    with FaultyServer(answer=says) as server:
+        score(completions_table(TEXTS[:10]), rater(server), out)
+        calls = server.calls
+        plan = planned_questions(table, rater(server), spending, out)
+        assert server.calls == calls == 10
+    assert (plan.rows, plan.questions, plan.stored, plan.estimated) == (30, 20, 10, True)
+    assert plan.most_tokens == 20 * 512 and plan.prompt_tokens > 20 * 100
+    assert plan.most_dollars == pytest.approx((plan.prompt_tokens + 2 * plan.most_tokens) / 1e6)
+    weighed = Rater(engine=rater(server).engine, read="logprobs")
+    assert planned_questions(table, weighed, spending).most_tokens == 30
+    assert planned_questions(table, RulesScorer(), spending).questions == 0
+    pairs = pairs_table(PAIRS[:3])
+    assert planned_questions(pairs, ScorerJudge(scorer=weighed), spending).questions == 6
+
+
+def test_generation_scoring_and_judging_share_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "shared"
+    with FaultyServer(answer=says) as server:
+        score(completions_table(TEXTS[:5]), rater(server), tmp_path / "a.parquet", store=store)
+        judge(pairs_table(PAIRS[:5]), llm(server), tmp_path / "b.parquet", store=store)
+        score(completions_table(TEXTS[:5]), rater(server), tmp_path / "c.parquet", store=store)
+    assert server.calls == 15
+    with Store(store) as held:
+        assert held.book().total().requests == 15 and len(list(held.rows())) == 15
