@@ -95,3 +95,8 @@ def test_a_method_of_anyones_own_is_named_by_its_class() -> None:
     assert type(settings.method).__name__ == "RLCD" and settings.method.generator == Local(model="A")  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match="nowhere"):
         settings_from("nowhere:Class", [])
+
+
+def test_languages_are_left_alone_by_a_word_that_yaml_takes_for_no_truth_value() -> None:
+    method = settings_from("rlcd", ["generator=A", "filters.language=any"]).method
+    assert method.filters.language == "any"  # type: ignore[attr-defined]

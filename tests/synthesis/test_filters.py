@@ -66,7 +66,7 @@ def test_each_fault_ends_with_its_own_reason(filter: str, second: str) -> None:
         ({"meta_talk": False}, "Here is another response: the Rhine flows through six countries to the North Sea."),
         ({"echoes": False}, FIRST + " It is long and much used."),
         ({"max_length_ratio": 20}, "The Rhine river."),
-        ({"language": "off"}, "Рейн берёт начало в Альпах и течёт через шесть стран до Северного моря."),
+        ({"language": "any"}, "Рейн берёт начало в Альпах и течёт через шесть стран до Северного моря."),
     ],
 )
 def test_a_filter_that_is_turned_off_sets_nothing_aside(settings: dict[str, Any], second: str) -> None:

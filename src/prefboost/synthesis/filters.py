@@ -63,8 +63,9 @@ class Filters(Settings):
     leaked_plans: bool = Field(True, description="Set aside completions with what looks like a plan of edits in them.")
     echoes: bool = Field(True, description="Set aside completions that hold the whole of the other one.")
     cut: bool = Field(False, description="Set aside completions that were cut at max_tokens.")
-    language: Literal["off", "script", "detect"] = Field(
-        "script", description="Set aside pairs in two writing systems, or (detect, by py3langid) in two languages."
+    language: Literal["any", "script", "detect"] = Field(
+        "script",
+        description="Set aside pairs in two writing systems, or (detect, by py3langid) in two languages; any: none.",
     )
     patterns: tuple[str, ...] = Field((), description="Regular expressions of your own that no completion may match.")
 
@@ -163,7 +164,7 @@ def _lengths(filters: Filters, proposal: Proposal) -> str | None:
 
 
 def _languages(filters: Filters, proposal: Proposal) -> str | None:
-    if filters.language == "off":
+    if filters.language == "any":
         return None
     texts = [draft.text for _, draft in _sides(proposal)]
     scripts = [script_of(text) for text in texts]
