@@ -8,7 +8,7 @@ from prefboost.packing import stream_length
 from prefboost.packing.trie import MIN_SHARED
 from prefboost.training.batches import Views
 
-__all__ = ["TOKEN_BUDGET", "default_budget", "split_by_budget", "split_by_prompt_order"]
+__all__ = ["TOKEN_BUDGET", "default_budget", "split_by_budget", "split_by_prompt_order", "split_texts_by_budget"]
 
 TOKEN_BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of a micro-batch's stream that keeps its activations, by device."""
@@ -48,6 +48,14 @@ def split_by_prompt_order(
     order = sorted(range(len(prompts)), key=lambda index: (tuple(prompts[index]), index))
     lengths = [len(prompts[index]) + len(completions[index]) for index in order]
     parts = _greedy(lengths, [prompts[index] for index in order], budget)
+    return [[order[at] for at in part] for part in parts]
+
+
+def split_texts_by_budget(units: Sequence[Sequence[Sequence[int]]], budget: int) -> list[list[int]]:
+    """The same for units of texts that are judged whole; indices of the units of each part."""
+    order = sorted(range(len(units)), key=lambda index: (tuple(units[index][0]), index))
+    lengths = [stream_length(units[index], [()] * len(units[index])) for index in order]
+    parts = _greedy(lengths, [units[index][0] for index in order], budget)
     return [[order[at] for at in part] for part in parts]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from transformers import Trainer, TrainingArguments
 from prefboost.engines.reward_model import RewardModel, rewards_of, text_tensors
 from prefboost.errors import RunError
 from prefboost.losses.judged import Judged
+from prefboost.training.accumulation import accumulate, most_of_all, shares_weights_by
 from prefboost.training.checkpoint import mark_complete
+from prefboost.training.memory import TokenBudget
+from prefboost.training.micro_batches import default_budget, split_texts_by_budget
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.units import Plan, UnitSampler
 
-__all__ = ["RewardCollator", "RewardTrainer", "configure"]
+__all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure"]
 
 
 PAIR_NUMBERS = ("gap", "wins", "weight", "longer")
@@ -67,6 +71,17 @@ class RewardCollator:
         }
 
 
+class UnitList:
+    """Collates units to a batch that is computed in parts: ``units`` as they are, ``items`` in them."""
+
+    def __init__(self, *, compares: bool) -> None:
+        self.compares = compares
+
+    def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One batch."""
+        return {"units": list(units), "items": sum(len(unit["chosen" if self.compares else "texts"]) for unit in units)}
+
+
 class RewardTrainer(Trainer):
     """Trains a reward model on units.
 
@@ -94,9 +109,16 @@ class RewardTrainer(Trainer):
             "train": defaultdict(list),
             "eval": defaultdict(list),
         }
+        self.collate = RewardCollator(found, compares=settings.loss.compares)
+        config: TrainingArguments = options["args"]
+        self.budget = TokenBudget(
+            settings.token_budget or default_budget(config.device.type),
+            alone=config.world_size == 1,
+            kept=Path(config.output_dir) / "token_budget.json",
+        )
         super().__init__(
             model=trained,
-            data_collator=RewardCollator(found, compares=settings.loss.compares),
+            data_collator=UnitList(compares=settings.loss.compares) if found.packs else self.collate,
             train_dataset=data[0],
             eval_dataset=data[1],
             processing_class=found.tokenizer,
@@ -126,10 +148,58 @@ class RewardTrainer(Trainer):
             return losses.mean()
         return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of a batch; packed, in micro-batches within the token budget.
+
+        Raises:
+            RunError: a loss is not finite, or memory is short whatever the budget.
+        """
+        if not self.found.packs:
+            whole: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return whole
+        model.train()
+        step = f"step {self.state.global_step + 1}"
+        return self.budget.within(
+            lambda tokens: self._in_parts(model, inputs["units"], tokens, num_items_in_batch), model.zero_grad, step
+        )
+
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
         """The loss alone."""
         with torch.no_grad(), self.compute_loss_context_manager():
-            return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+            if not self.found.packs:
+                return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+            found = [
+                self.compute_loss(model, batch) * batch["items"]
+                for batch in self._parts(inputs["units"], self.budget.tokens)
+            ]
+            return torch.stack(found).sum() / inputs["items"], None, None
+
+    def _parts(self, units: list[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
+        parts = split_texts_by_budget([unit["texts"] for unit in units], tokens)
+        if shares_weights_by(self.accelerator):
+            parts += parts[-1:] * (most_of_all(self.accelerator, len(parts)) - len(parts))
+        return [self.collate([units[at] for at in part]) for part in parts]
+
+    def _in_parts(self, model: Any, units: list[Mapping[str, Any]], tokens: int, items: Any) -> torch.Tensor:
+        before = {name: len(numbers) for name, numbers in self._watched["train"].items()}
+        own = len(split_texts_by_budget([unit["texts"] for unit in units], tokens))
+        losses = [
+            partial(self._share, model, batch, items, number < own)
+            for number, batch in enumerate(self._parts(units, tokens))
+        ]
+        try:
+            return accumulate(self.accelerator, model, losses, self.compute_loss_context_manager)
+        except (RuntimeError, MemoryError):
+            for name, numbers in self._watched["train"].items():
+                del numbers[before.get(name, 0) :]  # what an interrupted attempt has watched
+            raise
+
+    def _share(self, model: Any, batch: dict[str, Any], items: Any, counts: bool) -> torch.Tensor:
+        """What a part adds to the loss of the step; nothing where it only keeps devices in step."""
+        loss = self.compute_loss(model, batch, num_items_in_batch=items)
+        return loss if counts else loss * 0.0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the averages over all processes of what was watched.

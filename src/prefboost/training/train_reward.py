@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -81,6 +82,8 @@ def train_reward(
         dropped=units.dropped,
         metrics={**last_metrics(out), **notes},
         resumed_from=resumed_from,
+        engine="packed" if found.packs else "padded",
+        messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
     _finish(trainer, identity, report, out)
     return report
@@ -101,7 +104,7 @@ def _model(settings: TrainReward) -> RewardModel:
     from transformers import set_seed
 
     from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
-    from prefboost.training.policy import template_text
+    from prefboost.training.policy import shares_weights, template_text, training_device
 
     set_seed(settings.seed)
     template = settings.chat_template
@@ -114,6 +117,8 @@ def _model(settings: TrainReward) -> RewardModel:
         trust_remote_code=settings.trust_remote_code,
         attn_implementation=settings.attention,
     )
+    if not shares_weights(os.environ):  # else the whole model may not fit
+        found.model.to(training_device(os.environ))
     return replace(found, unpacked="packing is off") if settings.packing == "off" else enable_packed_rewards(found)
 
 
@@ -121,8 +126,6 @@ def _prepare(
     rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward, found: RewardModel
 ) -> tuple[RewardUnits, tuple[Dataset, Dataset | None], Plan]:
     """Token ids, the eval split, and how steps are laid out."""
-    import os
-
     from datasets import Dataset
 
     from prefboost.training.units import plan_steps, split_by_prompt
@@ -140,7 +143,7 @@ def _prepare(
         units.num_rows,
         pc.sum(units["items"]).as_py() or 0,
         settings.batch_size,
-        settings.micro_batch,
+        settings.batch_size if found.packs else settings.micro_batch,
         devices=int(os.environ.get("WORLD_SIZE", "1")),
         epochs=settings.epochs,
     )

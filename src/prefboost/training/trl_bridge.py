@@ -17,6 +17,8 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from trl import DPOConfig, DPOTrainer
 
+from prefboost.training.accumulation import accumulate, most_of_all, shares_weights_by
+
 __all__ = ["OVERRIDDEN", "BridgedTrainer", "hash_of_weights", "trainer_config", "without_hashing"]
 
 OVERRIDDEN = (
@@ -113,25 +115,11 @@ class BridgedTrainer(DPOTrainer):
         Returns:
             the sum of the losses, without gradient.
         """
-        deepspeed = self.accelerator.distributed_type.value == "DEEPSPEED"
-        options: dict[str, Any] = {"scale_wrt_gas": False} if deepspeed else {}
-        total = torch.zeros((), device=self.accelerator.device)
-        for number, loss_of in enumerate(losses):
-            last = number == len(losses) - 1
-            self.accelerator.gradient_state._set_sync_gradients(last)
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
-                    loss = loss_of()
-                self.accelerator.backward(loss, **options)
-            total += loss.detach()
-        return total
+        return accumulate(self.accelerator, model, losses, self.compute_loss_context_manager)
 
     def most_of_all(self, number: int) -> int:
         """The largest of a number over all processes."""
-        if self.accelerator.num_processes == 1:
-            return number
-        numbers = self.accelerator.gather(torch.tensor([number], device=self.accelerator.device))
-        return int(numbers.max())
+        return most_of_all(self.accelerator, number)
 
     def from_all(self, mine: Any) -> list[Any]:
         """An object of every process, in their order."""
@@ -145,7 +133,7 @@ class BridgedTrainer(DPOTrainer):
     @property
     def shards_weights(self) -> bool:
         """Whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
-        return self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
+        return shares_weights_by(self.accelerator)
 
     def known_to_all(self, known: dict[bytes, float]) -> dict[bytes, float]:
         """What any process knows, in every process."""

@@ -1,0 +1,55 @@
+"""An optimiser step in parts: gradients added up part by part, exchanged once, on devices that stay in step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+__all__ = ["accumulate", "most_of_all", "shares_weights_by"]
+
+
+def accumulate(
+    accelerator: Any,
+    model: Any,
+    losses: Sequence[Callable[[], torch.Tensor]],
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> torch.Tensor:
+    """Compute losses one after the other and add up their gradients; devices exchange them once, at the last.
+
+    Args:
+        accelerator: of accelerate.
+        model: wrapped.
+        losses: each computes one loss.
+        context: around each forward, e.g. autocast.
+
+    Returns:
+        the sum of the losses, without gradient.
+    """
+    deepspeed = accelerator.distributed_type.value == "DEEPSPEED"
+    options: dict[str, Any] = {"scale_wrt_gas": False} if deepspeed else {}
+    total = torch.zeros((), device=accelerator.device)
+    for number, loss_of in enumerate(losses):
+        last = number == len(losses) - 1
+        accelerator.gradient_state._set_sync_gradients(last)
+        with nullcontext() if last else accelerator.no_sync(model):
+            with context():
+                loss = loss_of()
+            accelerator.backward(loss, **options)
+        total += loss.detach()
+    return total
+
+
+def most_of_all(accelerator: Any, number: int) -> int:
+    """The largest of a number over all processes."""
+    if accelerator.num_processes == 1:
+        return number
+    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(numbers.max())
+
+
+def shares_weights_by(accelerator: Any) -> bool:
+    """Whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
+    return accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")

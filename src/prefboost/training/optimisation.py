@@ -1,0 +1,101 @@
+"""What the settings of every training share: the model as it is loaded, numbers, optimiser, evaluation, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from prefboost.settings import Settings
+
+__all__ = ["Lora", "Optimisation"]
+
+
+_REFUSED = {
+    "torch_compile": "streams have another shape at every step, so every step would be compiled anew; leave it out "
+    "(FlexAttention compiles its own kernels)",
+    "padding_free": "the packed engine feeds no padding anyway; leave it out",
+}
+"""Settings of other trainers that are not settings here, and why."""
+
+
+class Lora(Settings):
+    """Low-rank adapters instead of full fine-tuning (arXiv 2106.09685)."""
+
+    rank: int = Field(16, ge=1, description="Rank of the update (arXiv 2106.09685, section 4.1).")
+    alpha: float = Field(
+        32.0, gt=0, description="The update is scaled by alpha / rank (arXiv 2106.09685, section 4.1)."
+    )
+    targets: str | tuple[str, ...] = Field(
+        "all-linear", description="Names of the layers that get adapters, or all-linear (peft's LoraConfig)."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout before the adapter; 0, since preference losses compare exact log-probs."
+    )
+    merge: bool = Field(True, description="Save the merged model besides the adapter, so that any engine can load it.")
+
+
+class Optimisation(Settings):
+    """What every training needs, whatever is trained. Where trainings differ, they say so themselves."""
+
+    model: str = Field(description="Hub id, folder, or package:NAME (the GGUF file inside an installed PyPI package).")
+    revision: str | None = Field(None, description="Commit, tag or branch of the hub repository.")
+    trust_remote_code: bool = Field(False, description="Run code that the model's repository brings; off for safety.")
+    chat_template: str | None = Field(
+        None, description="Jinja text or a file with the chat template, where the tokenizer's own will not do."
+    )
+    attention: str | None = Field(
+        None, description="Attention implementation of transformers (sdpa, eager, ...); none takes its default."
+    )
+    precision: Literal["bf16", "fp32", "pure_bf16"] = Field(
+        "bf16", description="bf16: autocast over float32 weights; pure_bf16: weights too; fp32: no autocast."
+    )
+    lora: Lora | None = Field(None, description="Adapters (a new head is trained whole); none trains all weights.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, a third more time."
+    )
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="Learning-rate schedule after the warm-up (arXiv 2410.08067: cosine)."
+    )
+    optimizer: str = Field(
+        "adamw_torch", description="Optimiser by its name in transformers (arXiv 2410.08067: AdamW)."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (arXiv 1711.05101).")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="Gradients are scaled down to this norm (transformers' default)."
+    )
+    max_steps: int | None = Field(None, ge=1, description="Optimiser steps; overrides epochs.")
+    token_budget: int | None = Field(
+        None,
+        ge=1,
+        description="Most tokens of a packed micro-batch's stream on a device; changes memory, not values; none: 4,096 "
+        "on CPU, 16,384 on CUDA.",
+    )
+    eval_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Share of the prompts that is set aside for evaluation; a prompt is never split."
+    )
+    eval_every: int | None = Field(
+        None, ge=1, description="Steps between evaluations; none evaluates once, at the end."
+    )
+    save_every: int = Field(100, ge=1, description="Steps between checkpoints, from which training resumes.")
+    save_minutes: float | None = Field(
+        5.0,
+        ge=0,
+        description="Minutes after which a checkpoint is written before save_every is reached, so that a kill costs no "
+        "more; writing takes a twentieth of the time at most; none: save_every alone.",
+    )
+    keep_checkpoints: int = Field(2, ge=2, description="Checkpoints kept on disk while training; two, so one is whole.")
+    log_every: int = Field(1, ge=1, description="Steps between two lines of the log.")
+    report_to: tuple[str, ...] = Field((), description="Trackers of transformers, e.g. wandb, tensorboard, trackio.")
+    seed: int = Field(
+        42, ge=0, description="Seed of the order of units, the eval split, adapters and the head of a reward model."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_of_other_trainers(cls, values: Any) -> Any:
+        for name in _REFUSED if isinstance(values, Mapping) else ():
+            if values.get(name):
+                raise ValueError(f"{name} is not a setting here: {_REFUSED[name]}")
+        return values
