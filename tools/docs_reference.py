@@ -19,6 +19,7 @@ from prefboost.recipes.explain import summary_of
 from prefboost.recipes.load import shipped_names
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.tree import Setting, settings_of
+from prefboost.runs.train_reward import RewardRun
 from prefboost.settings import Settings
 from prefboost.tables import TABLES
 
@@ -45,7 +46,10 @@ def settings_page() -> str:
         "A recipe is a tree of these; the same objects are the arguments of the library's functions.",
     ]
     lines += [f"`prefboost explain PATH` prints one entry. Shipped recipes: {', '.join(shipped_names())}.", ""]
-    lines += section("", Recipe, "", set())
+    seen: set[type[Settings]] = set()
+    lines += section("", Recipe, "", seen)
+    lines += ["# Settings of reward models", "", "Of `prefboost train-reward`; in the library `pb.TrainReward`.", ""]
+    lines += section("train_reward", RewardRun, "", seen)
     return "\n".join(lines)
 
 

@@ -40,3 +40,13 @@ def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_path_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "train.los"]) == 2
     assert "did you mean train.loss?" in capsys.readouterr().err
+
+
+def test_settings_of_reward_models_are_explained_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "train_reward.train.loss", "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["path"] == "train_reward.train.loss" and {"bradley_terry", "regression"} <= set(page["kinds"])
+    assert main(["explain", "train-reward", "--json"]) == 0
+    assert "train" in {each["name"] for each in json.loads(capsys.readouterr().out)["settings"]}
+    assert main(["explain", "train_reward.train.los"]) == 2
+    assert "did you mean train.loss" in capsys.readouterr().err

@@ -84,3 +84,20 @@ def test_a_recipe_mixes_real_and_synthetic_pairs(
     recipe.write_text(f"train: {{model: {start}}}\n")
     assert main(["train-reward", str(recipe), "-o", str(out), "--quiet"]) == 2
     assert "names no data" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_training_takes_and_makes_nothing(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": f"question {n}", "chosen": f"yes {n % 5}", "rejected": f"no {n % 3}"} for n in range(12)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [str(file), f"model={start}", "precision=fp32", "batch_size=4", "-o", str(tmp_path / "rm"), "--quiet"]
+    assert main(["train-reward", *asked, "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["pairs"], said["steps"], said["engine"]) == (12, 3, "packed")
+    assert said["seconds"]["training"] > 0 and said["memory"]["activations"] > 0
+    assert said["tokens"]["packed"] < said["tokens"]["real"] <= said["tokens"]["padded"]
+    assert not (tmp_path / "rm").exists()
+    assert main(["train-reward", *asked, "--dry-run"]) == 0
+    assert "12 pairs to train on: 12 units, 3 steps" in capsys.readouterr().out

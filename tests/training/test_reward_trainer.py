@@ -199,3 +199,30 @@ def test_a_batch_counts_pairs_and_texts_once_each(start: Path) -> None:
     assert batch["items"] == 4
     assert batch["labels"].shape == (6, 1) and batch["texts"].sequences == 6
     assert batch["chosen"].tolist() == [0, 2, 3, 5] and batch["rejected"].tolist() == [1, 1, 4, 4]
+
+
+def test_the_token_budget_changes_memory_not_values_and_is_halved_when_memory_is_short(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.training.reward_trainer import RewardTrainer
+
+    basis = {"model": str(start), "precision": "fp32", "batch_size": 8, "learning_rate": 1e-3, "eval_fraction": 0.3}
+    pairs, logs = preference_pairs(16), {}
+    original = RewardTrainer._share
+
+    def short(self: Any, model: Any, batch: Any, items: Any, counts: bool) -> Any:
+        found = original(self, model, batch, items, counts)
+        if len(batch["pair_names"]) > 2:
+            raise MemoryError
+        return found
+
+    for name, budget in {"whole": 100_000, "parts": 60, "short": 4096}.items():
+        if name == "short":
+            monkeypatch.setattr(RewardTrainer, "_share", short)
+        report = train_reward(pairs, TrainReward(**basis, token_budget=budget), tmp_path / name)
+        logs[name] = read_log(tmp_path / name / "train_log.jsonl")
+        assert report.engine == "packed" and bool(report.messages) == (name == "short")
+    for name in ("parts", "short"):
+        for mine, theirs in zip(logs[name], logs["whole"], strict=True):
+            for metric in ("loss", "eval_loss", "rewards/margins", "eval_rewards/margins", "grad_norm"):
+                assert mine.get(metric, 0) == pytest.approx(theirs.get(metric, 0), abs=1e-5, rel=1e-4), (name, metric)

@@ -8,7 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from prefboost.training import Lora, Train
+from prefboost.training import Lora, Train, TrainReward
 
 
 def test_settings_load_without_torch() -> None:
@@ -40,3 +40,10 @@ def test_every_setting_has_one_sentence() -> None:
     for cls in (Train, Lora):
         for name, field in cls.model_fields.items():
             assert field.description and field.description.endswith("."), name
+
+
+@pytest.mark.parametrize("name", ["torch_compile", "padding_free"])
+def test_settings_of_other_trainers_are_refused_with_the_reason(name: str) -> None:
+    for cls in (Train, TrainReward):
+        with pytest.raises(ValidationError, match=f"{name} is not a setting here: .*leave it out"):
+            cls.model_validate({"model": "m", name: True})

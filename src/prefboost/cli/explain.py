@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,27 +13,45 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from prefboost.recipes.explain import Page
+    from prefboost.settings import Settings
 
 __all__ = ["explain_command"]
 
 
 def explain_command(
-    path: Annotated[str, typer.Argument(help="Dotted path of a setting, e.g. train.loss or train.loss.dpo.beta.")] = "",
+    path: Annotated[
+        str, typer.Argument(help="Dotted path, e.g. train.loss, train.loss.dpo.beta or train_reward.train.loss.")
+    ] = "",
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the page as JSON.")] = False,
 ) -> None:
-    """Explain a setting of recipes: what it does, what it may hold, its default, and what stands below it."""
-    from prefboost.recipes import explain
-    from prefboost.recipes.recipe import Recipe
+    """Explain a setting: what it does, what it may hold, its default, and what stands below it.
 
+    Paths begin in a recipe; those that begin with train_reward, in the settings of prefboost train-reward.
+    """
+    from prefboost.recipes import explain
+
+    root, below = _root(path)
     if schema:
-        print(json.dumps(explain.schema(Recipe), indent=2))
+        print(json.dumps(explain.schema(root), indent=2))
         return
-    page = explain.explain(Recipe, path)
+    page = replace(explain.explain(root, below), path=path)
     if as_json:
         print(json.dumps(_plain(page), indent=2))
         return
     _print(page)
+
+
+def _root(path: str) -> tuple[type[Settings], str]:
+    """The tree in which a path begins, and the rest of the path."""
+    first, _, rest = path.partition(".")
+    if first.replace("-", "_") == "train_reward":
+        from prefboost.runs.train_reward import RewardRun
+
+        return RewardRun, rest
+    from prefboost.recipes.recipe import Recipe
+
+    return Recipe, path
 
 
 def _plain(page: Page) -> dict[str, object]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prefboost.training import TrainReport
     from prefboost.training.forecast import Forecast
 
-__all__ = ["train_command"]
+__all__ = ["print_forecast", "train_command"]
 
 
 def train_command(
@@ -72,8 +72,18 @@ def _print_dry_run(prepared: Prepared, forecast: Forecast) -> None:
     for step in prepared.steps:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         _print_counts(step["rejected"])
+    print_forecast(forecast, "goal pairs")
+
+
+def print_forecast(forecast: Forecast, what: str) -> None:
+    """Print what a training will take.
+
+    Args:
+        forecast: as predicted.
+        what: is trained on, in the plural.
+    """
     _print_counts(forecast.dropped)
-    print(f"{forecast.pairs:,} goal pairs to train on: {forecast.units:,} units, {forecast.steps:,} steps")
+    print(f"{forecast.pairs:,} {what} to train on: {forecast.units:,} units, {forecast.steps:,} steps")
     tokens = forecast.tokens
     print(f"tokens: {tokens['packed']:,} computed, {tokens['real']:,} real, {tokens['padded']:,} if they were padded")
     if forecast.seconds:

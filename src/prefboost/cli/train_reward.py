@@ -28,6 +28,7 @@ def train_reward_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The run folder; the model is in OUT/model.")] = Path(
         "reward_model"
     ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what training will take, train nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -39,7 +40,8 @@ def train_reward_command(
     """
     from dataclasses import asdict
 
-    from prefboost.runs.train_reward import load_reward_run, mixed, train_reward_on
+    from prefboost.cli.train import print_forecast
+    from prefboost.runs.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
     from prefboost.sources import read
 
     recipe = source.endswith((".yaml", ".yml"))
@@ -49,6 +51,11 @@ def train_reward_command(
 
         raise SettingsError(f"{source} names no data", remedy="write mix: {parts: {real: {data: FILE}, ...}}")
     table = read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
+    if dry_run:
+        forecast = predict_reward(table, settings.train, strategy=settings.pair)
+        what = "pairs" if settings.train.loss.compares else "texts"
+        print(json.dumps(asdict(forecast), indent=2)) if as_json else print_forecast(forecast, what)
+        return
     progress = None
     if not quiet:
         from prefboost.training.callbacks import RichProgress

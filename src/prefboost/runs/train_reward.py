@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -21,8 +21,9 @@ from prefboost.training import TrainReport, TrainReward, train_reward
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
+    from prefboost.training.forecast import Forecast
 
-__all__ = ["RewardRun", "load_reward_run", "mixed", "train_reward_on"]
+__all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "train_reward_on"]
 
 _ALL_PAIRS = AllPairs()
 _NO_COLUMNS = Columns()
@@ -92,7 +93,29 @@ def train_reward_on(
     Raises:
         RunError, DataError, ModelError: see `prefboost.training.train_reward`.
     """
+    rows, evaluation = _rows(table, settings, strategy)
+    return train_reward(rows, settings, Path(out), eval_rows=evaluation, progress=progress)
+
+
+def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrategy = _ALL_PAIRS) -> Forecast:
+    """What training a reward model will take: steps, tokens, time, memory. Nothing is written.
+
+    Args:
+        table: as in `train_reward_on`.
+        settings: how to train.
+        strategy: which scored completions of a prompt are compared.
+
+    Raises:
+        DataError, ModelError: see `prefboost.training.train_reward`.
+    """
+    from prefboost.training.forecast import forecast_reward
+
+    rows, evaluation = _rows(table, settings, strategy)
+    return forecast_reward(rows, settings, eval_rows=evaluation)
+
+
+def _rows(table: Table, settings: TrainReward, strategy: PairStrategy) -> tuple[Any, Any]:
+    """Rows to train on and to evaluate on, as Arrow."""
     if table.spec is SCORED_COMPLETIONS and settings.loss.compares:
         table = pair(table, strategy)
-    rows, evaluation = split_rows(table.frame.to_arrow())
-    return train_reward(rows, settings, Path(out), eval_rows=evaluation, progress=progress)
+    return split_rows(table.frame.to_arrow())

@@ -15,16 +15,18 @@ from torch import Tensor
 from prefboost.chat import SayGoal
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
-from prefboost.packing import Packed, support_of
+from prefboost.packing import Packed, pack, support_of
 from prefboost.training.batches import UnitCollator, Views
 from prefboost.training.memory import is_out_of_memory
-from prefboost.training.micro_batches import default_budget, split_by_budget
+from prefboost.training.micro_batches import default_budget, split_by_budget, split_texts_by_budget
+from prefboost.training.optimisation import Optimisation
 from prefboost.training.policy import load_model, load_tokenizer
 from prefboost.training.prepare import Data, adapters_of, prepare_units
+from prefboost.training.reward_settings import TrainReward
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, UnitSampler
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "forecast", "forecast_reward"]
 
 _SAMPLED_STEPS = 16
 """Optimiser steps whose micro-batches are laid out to count tokens."""
@@ -148,29 +150,87 @@ def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float
             raise
         found = replace(found, memory=_memory(model, settings))
         return _guessing(found, "time: one micro-batch did not fit into memory; lower token_budget")
-    each = found.tokens["packed"] / largest.tokens
-    seconds = {"training": each * (trial.forward + trial.backward)}
+    found = _tried(found, trial, largest, _memory(model, settings))
     if settings.uses_reference:
-        seconds["reference"] = each / passes * trial.forward
+        reference = found.tokens["packed"] / largest.tokens / passes * trial.forward
+        found = replace(found, seconds={**found.seconds, "reference": reference})
         found = _guessing(found, "reference: takes no time where its log-probs are in the cache")
-    if settings.gradient_checkpointing:
-        found = _guessing(found, "activations: a lower bound, since layers compute theirs again")
-    found = replace(found, seconds=seconds, memory=_memory(model, settings) | {"activations": trial.kept})
+    return found if not settings.gradient_checkpointing else _guessing(found, RECOMPUTED)
+
+
+RECOMPUTED = "activations: a lower bound, since layers compute theirs again"
+
+
+def _tried(found: Forecast, trial: _Trial, largest: Packed, memory: Mapping[str, int]) -> Forecast:
+    """The forecast with what one micro-batch took, times all tokens."""
+    seconds = {"training": found.tokens["packed"] / largest.tokens * (trial.forward + trial.backward)}
+    found = replace(found, seconds=seconds, memory={**memory, "activations": trial.kept})
     return _guessing(found, f"time: that of one micro-batch of {largest.tokens:,} tokens, times all tokens")
 
 
-def _try(model: Any, settings: Train, stream: Packed) -> _Trial:
-    """Forward and backward of a stream, twice; the second time counts."""
+def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Table | None = None) -> Forecast:
+    """The same for the training of a reward model, whose weights have to be on this machine. Nothing is written.
+
+    Args:
+        rows: as in `prefboost.training.train_reward`; ``pairs`` of the forecast are texts for a regression.
+        settings: of the training.
+        eval_rows: as there.
+
+    Raises:
+        DataError, ModelError: as there.
+    """
+    from prefboost.training.train_reward import prepare_reward
+
+    model, units, data, plan = prepare_reward(rows, eval_rows, settings)
+    device = next(model.model.parameters()).device
+    budget = settings.token_budget or default_budget(device.type)
+    order = list(UnitSampler(len(data), settings.seed, lambda: 0))
+    size = plan.units_per_step
+    steps = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
+    streams = []
+    for step in steps:
+        texts = [data[index]["texts"] for index in step]
+        for part in split_texts_by_budget(texts, budget):
+            whole = [ids for at in part for ids in texts[at]]
+            streams.append(pack(whole, [()] * len(whole)))
+    total = settings.max_steps or plan.steps
+    counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
+    found = Forecast(
+        "packed" if model.packs else "padded",
+        device.type,
+        units=len(data),
+        pairs=sum(data["items"]),
+        steps=total,
+        tokens={name: round(total / len(steps) * sum(getattr(s, of) for s in streams)) for name, of in counts.items()},
+        memory=_memory(model.model, settings),
+        guesses=[f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else [],
+        dropped=units.dropped,
+    )
+    if not model.packs or settings.lora is not None:
+        why = "texts are padded" if not model.packs else "adapters are put on when training begins"
+        return _guessing(found, f"time: not tried, since {why}")
+    largest = max(streams, key=lambda stream: stream.tokens)
+    try:
+        trial = _try(model.model, settings, largest.to(device), "texts")
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _guessing(found, "time: one micro-batch did not fit into memory; lower token_budget")
+    return _tried(found, trial, largest, found.memory)
+
+
+def _try(model: Any, settings: Optimisation, stream: Packed, called: str = "packed") -> _Trial:
+    """Forward and backward of a stream, given as argument ``called``, twice; the second time counts."""
     if settings.gradient_checkpointing:
         # The method was renamed in transformers 5.
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     model.train()
-    found = [_once(model, settings, stream) for _ in range(2)]
+    found = [_once(model, settings, stream, called) for _ in range(2)]
     return found[-1]
 
 
-def _once(model: Any, settings: Train, stream: Packed) -> _Trial:
+def _once(model: Any, settings: Optimisation, stream: Packed, called: str) -> _Trial:
     device = stream.input_ids.device.type
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -184,9 +244,9 @@ def _once(model: Any, settings: Train, stream: Packed) -> _Trial:
     half = torch.autocast(device, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
     began = _now(device)
     with half, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logps = model(packed=stream)
+        found: Tensor = model(**{called: stream})
     between = _now(device)
-    logps.sum().backward()
+    found.sum().backward()
     ended = _now(device)
     model.zero_grad()
     return _Trial(between - began, ended - between, sum(kept.values()))
@@ -198,7 +258,7 @@ def _now(device: str) -> float:
     return time.monotonic()
 
 
-def _memory(model: Any, settings: Train) -> dict[str, int]:
+def _memory(model: Any, settings: Optimisation) -> dict[str, int]:
     parameters = list(model.parameters())
     if settings.lora is None or hasattr(model, "peft_config"):
         trained = [parameter for parameter in parameters if parameter.requires_grad]

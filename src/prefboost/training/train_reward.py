@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prefboost.training.reward_trainer import RewardTrainer
     from prefboost.training.units import Plan
 
-__all__ = ["train_reward"]
+__all__ = ["prepare_reward", "train_reward"]
 
 
 def train_reward(
@@ -87,6 +87,22 @@ def train_reward(
     )
     _finish(trainer, identity, report, out)
     return report
+
+
+def prepare_reward(
+    rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward
+) -> tuple[RewardModel, RewardUnits, Dataset, Plan]:
+    """The model as training would load it, what the rows come to, the units to train on, how steps are laid out.
+
+    Raises:
+        DataError, MissingScores, ModelError: as in `train_reward`.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    found = _model(settings)
+    units, data, plan = _prepare(rows, eval_rows, settings, found)
+    return found, units, data[0], plan
 
 
 def _identity(rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward) -> dict[str, Any]:
