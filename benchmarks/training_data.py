@@ -21,7 +21,16 @@ import pyarrow.parquet as pq
 from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import goal_text
 
-__all__ = ["SHAPES", "Shape", "Spread", "goal_pairs", "lengths_of", "padded_tokens", "read_goal_pairs"]
+__all__ = [
+    "SHAPES",
+    "Shape",
+    "Spread",
+    "drawn_lengths",
+    "goal_pairs",
+    "lengths_of",
+    "padded_tokens",
+    "read_goal_pairs",
+]
 
 _WORDS = (
     "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which "
@@ -94,7 +103,7 @@ def goal_pairs(shape: Shape, units: int, count_tokens: Callable[[str], int], *, 
     """
     draw = random.Random(seed)
     per_word = count_tokens(_text(draw, 2000)) / 2000
-    lengths = {name: _lengths(draw, getattr(shape, name), units) for name in ("prompt", "chosen", "rejected")}
+    lengths = {name: drawn_lengths(draw, getattr(shape, name), units) for name in ("prompt", "chosen", "rejected")}
     say = SayGoal(place=shape.place)
     rows = []
     for number in range(units):
@@ -126,7 +135,8 @@ def padded_tokens(rows: Sequence[dict[str, Any]], batch: int) -> int:
     return total
 
 
-def _lengths(draw: random.Random, spread: Spread, count: int) -> list[int]:
+def drawn_lengths(draw: random.Random, spread: Spread, count: int) -> list[int]:
+    """Lengths at evenly spaced quantiles, in random order."""
     quantiles = [(number + 0.5) / count for number in range(count)]
     draw.shuffle(quantiles)
     drawn = (spread.median * math.exp(spread.sigma * NormalDist().inv_cdf(quantile)) for quantile in quantiles)

@@ -15,7 +15,7 @@ import pytest
 import training_data
 from hypothesis import given
 from hypothesis import strategies as st
-from training_data import SHAPES, Spread, _lengths, goal_pairs, lengths_of, padded_tokens
+from training_data import SHAPES, Spread, drawn_lengths, goal_pairs, lengths_of, padded_tokens
 from training_growth import Point, random_units
 from training_sides import Job, Outcome, rows_in_order
 
@@ -67,7 +67,7 @@ def test_few_units_have_the_median_lengths_of_many(name: str) -> None:
 
 @given(st.integers(1, 200), st.floats(0.01, 2), st.integers(0, 2**32))
 def test_lengths_stay_within_their_bounds(count: int, sigma: float, seed: int) -> None:
-    found = _lengths(random.Random(seed), Spread(50, sigma, 20, 80), count)
+    found = drawn_lengths(random.Random(seed), Spread(50, sigma, 20, 80), count)
     assert len(found) == count and all(20 <= length <= 80 for length in found)
 
 

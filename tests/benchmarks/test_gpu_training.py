@@ -1,0 +1,46 @@
+"""The script for a GPU: its texts, its check, and that it goes on where TRL is not installed."""
+
+from __future__ import annotations
+
+import argparse
+
+import gpu_training
+import pytest
+from gpu_training import PREAMBLE, TRIED, check_forward, random_texts
+from training_data import SHAPES
+
+
+@pytest.mark.parametrize("name", ["alpaca_like", "long_prompt", "long_goal_after"])
+def test_both_views_share_their_texts_and_the_wording_of_goals(name: str) -> None:
+    texts = random_texts(SHAPES[name], 4, 1000)
+    views = len(texts.prompts) // 2
+    assert texts.prompts[:views] == texts.prompts[views:] and views == 8
+    assert texts.completions[0] == texts.completions[views + 1] and texts.completions[1] == texts.completions[views]
+    if SHAPES[name].place == "after":
+        assert texts.prompts[0][-PREAMBLE - 2 : -2] == texts.prompts[2][-PREAMBLE - 2 : -2]
+        assert texts.prompts[0][: -PREAMBLE - 2] == texts.prompts[1][: -PREAMBLE - 2]
+    else:
+        assert len({tuple(prompt[:PREAMBLE]) for prompt in texts.prompts}) == 1
+    assert texts.prompts[0] != texts.prompts[1]
+
+
+@pytest.mark.parametrize("name", list(TRIED))
+def test_packed_is_padded_on_this_device(name: str) -> None:
+    assert ("blocked" if name == "llama" else "eager") in check_forward(name, "cpu", bf16=False)
+
+
+def test_a_difference_stops_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefboost.losses import completion_logps
+
+    original = completion_logps.completion_logps
+    monkeypatch.setattr(completion_logps, "completion_logps", lambda *a, **k: original(*a, **k) * 1.1)
+    with pytest.raises(AssertionError, match="packed and padded differ: llama"):
+        check_forward("llama", "cpu", bf16=False)
+
+
+def test_without_trl_the_rest_is_measured_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu_training.importlib.util, "find_spec", lambda name: None if name == "trl" else name)
+    gpu_training._trainings(argparse.Namespace(smoke=False, device="cuda", shapes=[]))
+    assert "trainings beside TRL are left out, for want of trl" in capsys.readouterr().out
