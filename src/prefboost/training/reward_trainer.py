@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,23 @@ class RewardCollator:
         }
 
 
+@dataclass(frozen=True)
+class Units:
+    """Units as they are; closed, so that nobody walks through their tokens on the way to a device."""
+
+    rows: list[Mapping[str, Any]]
+
+
 class UnitList:
-    """Collates units to a batch that is computed in parts: ``units`` as they are, ``items`` in them."""
+    """Collates units to a batch that is computed in parts: ``units`` (a `Units`), ``items`` in them."""
 
     def __init__(self, *, compares: bool) -> None:
         self.compares = compares
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
-        return {"units": list(units), "items": sum(len(unit["chosen" if self.compares else "texts"]) for unit in units)}
+        counted = "chosen" if self.compares else "texts"
+        return {"units": Units(list(units)), "items": sum(len(unit[counted]) for unit in units)}
 
 
 class RewardTrainer(Trainer):
@@ -162,7 +171,9 @@ class RewardTrainer(Trainer):
         model.train()
         step = f"step {self.state.global_step + 1}"
         return self.budget.within(
-            lambda tokens: self._in_parts(model, inputs["units"], tokens, num_items_in_batch), model.zero_grad, step
+            lambda tokens: self._in_parts(model, inputs["units"].rows, tokens, num_items_in_batch),
+            model.zero_grad,
+            step,
         )
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
@@ -172,7 +183,7 @@ class RewardTrainer(Trainer):
                 return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
             found = [
                 self.compute_loss(model, batch) * batch["items"]
-                for batch in self._parts(inputs["units"], self.budget.tokens)
+                for batch in self._parts(inputs["units"].rows, self.budget.tokens)
             ]
             return torch.stack(found).sum() / inputs["items"], None, None
 
