@@ -10,8 +10,9 @@ from pydantic import Field
 
 from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_rank
+from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.settings import Settings, choice, kind_of
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
 from prefboost.tables.groups import group_numbers
 from prefboost.tables.message_lists import same_messages, take_rows
 
@@ -159,7 +160,8 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     """Make preference pairs.
 
     Args:
-        table: ScoredCompletions; or PreferencePairs, which pass through (only the strategy's ``cap`` applies).
+        table: ScoredCompletions; or PreferencePairs, which pass through (only the strategy's ``cap`` applies); or
+            Verdicts, whose pairs get the judge's label (`prefboost.preferences.verdict_pairs`).
         strategy: which pairs; default `BestVsRandom`, as published.
 
     Returns:
@@ -174,6 +176,8 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     strategy = strategy if strategy is not None else BestVsRandom()
     if table.spec is PREFERENCE_PAIRS:
         return _cap_pairs(table, strategy)
+    if table.spec is VERDICTS:
+        return _cap_pairs(pairs_of_verdicts(table), strategy)
     if table.spec is not SCORED_COMPLETIONS:
         raise DataError(
             f"pair needs ScoredCompletions or PreferencePairs, found {table.spec.name}",

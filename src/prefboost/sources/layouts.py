@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,7 +223,13 @@ def _pair_scores(part_of: _Parts) -> tuple[str, str] | None:
         chosen, rejected = part_of("score_chosen"), part_of("score_rejected")
         return (chosen, rejected) if chosen and rejected else None
     found = (side_columns(part_of.schema, word) for word in SCORE_WORDS)
-    return next((pair for pair in found if pair), None)
+    return next((pair for pair in found if pair and not _empty(part_of.sample, pair)), None)
+
+
+def _empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
+    """Whether columns hold nothing at all: scores of binary pairs as they are written."""
+    own = [name for name in names if name in sample.columns]
+    return len(own) == len(names) and all(sample[name].null_count() == sample.height for name in own)
 
 
 def _pair_aspects(part_of: _Parts) -> dict[str, tuple[str, str]]:

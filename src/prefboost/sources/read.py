@@ -9,9 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.identifiers import REPEATED
+from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
 from prefboost.tables import Step, Table
 
 __all__ = ["read", "read_batches"]
@@ -27,7 +29,8 @@ def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table
         columns: columns named by the user, over those of the source; what neither names is guessed.
 
     Returns:
-        ScoredCompletions, Completions, PreferencePairs or Prompts, in the order of the file; what was set aside is in
+        ScoredCompletions, Completions, PreferencePairs or Prompts, in the order of the file; of a file of verdicts that
+        `judge` has written, the pairs as it labels them, with ``chosen_wins``. What was set aside is in
         ``rejects``, what the columns were taken for in the step's notes (``guess``).
 
     Raises:
@@ -51,6 +54,8 @@ def read_batches(
         rows: records a batch, about; default: as many as make some 64 MB.
     """
     found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, File) and holds_verdicts(found.path):
+        return iter([pairs_of_verdicts(read_verdicts(found.path))])
     return found.batches(columns, rows)
 
 
