@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable
@@ -70,3 +71,42 @@ def goal_table(goal_row: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
         return Table(GOAL_PAIRS, conform(frame, GOAL_PAIRS), path="hand.parquet")
 
     return made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama that reads bytes, with room for a demo prompt and a goal."""
+    from tests.training.conftest import build_model, build_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    build_model(max_position_embeddings=2048).save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def on_policy_text(tiny_model: Path) -> str:
+    """A recipe of two on-policy rounds, over in seconds."""
+    return f"""
+kind: on_policy
+name: tiny
+prompts: {{kind: "prefboost.runs.demo.prompts:DemoPrompts", train: 8, held_out: 3}}
+rounds: 2
+generate: {{n: 4, sampling: {{max_tokens: 12}}, goal: mixture, engine: {{kind: local, dtype: float32, batch_rows: 8}}}}
+scorer: rules
+train: {{model: {json.dumps(str(tiny_model))}, precision: fp32, batch_size: 2, learning_rate: 1.0e-3, save_every: 1,
+         max_length: 1200, max_prompt_length: 1000}}
+evaluate: {{n: 2, sampling: {{max_tokens: 12}}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def finished_rounds(on_policy_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs folder of those two rounds, finished without a disturbance. Copy it before changing it."""
+    from prefboost.recipes.documents import parse
+    from prefboost.recipes.load import of_kind
+    from prefboost.runs.recipe_run import run
+
+    runs = tmp_path_factory.mktemp("undisturbed")
+    run(of_kind(parse(on_policy_text)), runs)
+    return runs

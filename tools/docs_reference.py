@@ -16,8 +16,8 @@ from pathlib import Path
 
 from prefboost import errors
 from prefboost.recipes.explain import summary_of
+from prefboost.recipes.kinds import OFFLINE, RECIPES
 from prefboost.recipes.load import shipped_names
-from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.tree import Setting, settings_of
 from prefboost.runs.train_reward import RewardRun
 from prefboost.settings import Settings
@@ -47,7 +47,8 @@ def settings_page() -> str:
     ]
     lines += [f"`prefboost explain PATH` prints one entry. Shipped recipes: {', '.join(shipped_names())}.", ""]
     seen: set[type[Settings]] = set()
-    lines += section("", Recipe, "", seen)
+    for kind, cls in RECIPES.items():
+        lines += section("", cls, "", seen) if kind == OFFLINE else section(f"kind: {kind}", cls, "", seen)
     lines += ["# Settings of reward models", "", "Of `prefboost train-reward`; in the library `pb.TrainReward`.", ""]
     lines += section("train_reward", RewardRun, "", seen)
     return "\n".join(lines)

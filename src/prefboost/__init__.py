@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     )
     from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
     from prefboost.preferences.select import Select, select
+    from prefboost.recipes.implicit_reward import ImplicitRewards
     from prefboost.recipes.load import load
+    from prefboost.recipes.on_policy import OnPolicy
     from prefboost.recipes.recipe import Recipe
     from prefboost.runs.augment import Augment, augment
     from prefboost.runs.generate import Generate, generate
     from prefboost.runs.judge import judge
+    from prefboost.runs.recipe_run import run
     from prefboost.runs.reward_accuracy import reward_accuracy
     from prefboost.runs.score import score
     from prefboost.runs.stages import run_recipe
@@ -108,9 +111,12 @@ _HOMES: dict[str, str] = {
     "RewardAccuracy": "prefboost.evaluation.reward_accuracy",
     "ScorerJudge": "prefboost.scoring.scorer_judge",
     "Table": "prefboost.tables",
+    "ImplicitRewards": "prefboost.recipes.implicit_reward",
+    "OnPolicy": "prefboost.recipes.on_policy",
     "judge": "prefboost.runs.judge",
     "load": "prefboost.recipes.load",
     "reward_accuracy": "prefboost.runs.reward_accuracy",
+    "run": "prefboost.runs.recipe_run",
     "run_recipe": "prefboost.runs.stages",
     "score": "prefboost.runs.score",
     **dict.fromkeys(("Clair", "RMBoost"), "prefboost.synthesis.edits"),
@@ -143,12 +149,14 @@ __all__ = [
     "HighGoalOnly",
     "IPO",
     "ImplicitReward",
+    "ImplicitRewards",
     "LlmJudge",
     "Local",
     "Lora",
     "MarginAtLeast",
     "MarginDPO",
     "ORPO",
+    "OnPolicy",
     "OpenAICompatible",
     "Plain",
     "RLAIF",
@@ -188,6 +196,7 @@ __all__ = [
     "read_batches",
     "relabel",
     "reward_accuracy",
+    "run",
     "run_recipe",
     "score",
     "select",

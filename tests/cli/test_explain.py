@@ -34,7 +34,15 @@ def test_the_whole_recipe_is_explained_without_a_path(capsys: pytest.CaptureFixt
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert {"data", "train"} <= schema["properties"].keys()
+    kinds = [schema["$defs"][each["$ref"].removeprefix("#/$defs/")]["properties"].keys() for each in schema["anyOf"]]
+    assert [{"data", "train"} <= kind or {"prompts", "train"} <= kind for kind in kinds] == [True] * 3
+
+
+def test_settings_of_other_kinds_of_recipes_stand_behind_the_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "on_policy.generate.goal"]) == 0
+    assert "mixture" in capsys.readouterr().out
+    assert main(["explain", "implicit_reward"]) == 0
+    assert "first" in capsys.readouterr().out
 
 
 def test_a_wrong_path_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from prefboost.errors import SettingsError
 from prefboost.recipes.documents import parse
-from prefboost.recipes.load import SHIPPED, dump, load, shipped_names
-from prefboost.recipes.recipe import Recipe
-from prefboost.recipes.validate import validate
+from prefboost.recipes.load import SHIPPED, dump, load, load_any, of_kind, shipped_names
 
 PAPER = {
     "zephyr-7b-ra": ("alignment-handbook/zephyr-7b-sft-full", 0.0, "auto"),
@@ -24,9 +22,9 @@ PAPER = {
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_recipe_loads_and_its_dump_loads_to_itself(name: str) -> None:
-    recipe = load(name)
+    recipe = load_any(name)
     assert recipe.name == name
-    assert validate(Recipe, parse(dump(recipe))) == recipe
+    assert of_kind(parse(dump(recipe))) == recipe
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -72,3 +70,8 @@ def test_what_is_no_recipe_is_refused_with_its_path(tmp_path: Path, content: byt
 def test_an_unknown_name_lists_the_shipped_recipes() -> None:
     with pytest.raises(SettingsError, match="qwen2-7b-ra"):
         load("no-such-recipe")
+
+
+def test_a_recipe_of_several_stages_is_not_loaded_as_one_to_train() -> None:
+    with pytest.raises(SettingsError, match="prefboost run smollm2-135m-on-policy"):
+        load("smollm2-135m-on-policy")

@@ -7,7 +7,7 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.runs.augment_settings import Augment
 from prefboost.training import Train
 
-STAGES = ["select", "decontaminate", "scale", "pair", "relabel", "condition"]
+STAGES = ["select", "decontaminate", "scale", "keep", "pair", "relabel", "condition"]
 
 
 def test_recipes_and_augment_prepare_by_the_same_settings() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from prefboost.recipes.kinds import RECIPES
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.tree import settings_of
 from prefboost.settings import Settings
@@ -40,15 +42,24 @@ def every_class(root: type[Settings]) -> dict[str, type[Settings]]:
     return found
 
 
-@pytest.mark.parametrize("cls", every_class(Recipe).values(), ids=lambda cls: cls.__name__)
-def test_every_setting_has_one_sentence_and_is_read_somewhere(cls: type[Settings]) -> None:
-    read = {
+@lru_cache
+def names_read() -> set[str]:
+    """Names that the sources mention as an attribute or as text."""
+    return {
         name
         for path in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for name in ([node.attr] if isinstance(node, ast.Attribute) else
                      [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else [])
     }  # fmt: skip
+
+
+EVERY = {name: cls for kind in RECIPES.values() for name, cls in every_class(kind).items()}
+
+
+@pytest.mark.parametrize("cls", EVERY.values(), ids=lambda cls: cls.__name__)
+def test_every_setting_has_one_sentence_and_is_read_somewhere(cls: type[Settings]) -> None:
+    read = names_read()
     for name, field in cls.model_fields.items():
         assert field.description, f"{cls.__name__}.{name} has no description"
         assert name in read, f"{cls.__name__}.{name} is never read"

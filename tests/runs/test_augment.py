@@ -244,3 +244,12 @@ def test_an_aspect_is_fitted_by_itself_over_all_batches(tmp_path: Path) -> None:
     assert {name: scale["knots"] for name, scale in told["scales"].items()} == {"": [2.0, 4.0], "wit": [0.0, 70.0]}
     goals = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")["goal.wit"]
     assert goals.is_between(1, 10).all() and goals.n_unique() > 3
+
+
+def test_the_best_of_each_prompt_are_kept_before_they_are_paired(tmp_path: Path, scored: Callable[..., Any]) -> None:
+    settings = Augment.model_validate({"keep": {"kind": "best_of_n", "count": 2}, "pair": "all_pairs"})
+    report = augment(scored(tmp_path / "in.jsonl"), tmp_path / "out.parquet", settings)
+    everything = augment(tmp_path / "in.jsonl", tmp_path / "all.parquet", Augment.model_validate({"pair": "all_pairs"}))
+    assert 3 * report.pairs == everything.pairs == 114
+    aside = {each.reason: each.count for each in report.rejects}
+    assert aside["the completion was not selected by its score"] == 39

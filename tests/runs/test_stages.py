@@ -153,7 +153,7 @@ def test_data_without_a_usable_pair_are_refused_with_the_reasons(tmp_path: Path)
     path.write_text("".join(json.dumps({"prompt": "q", "completion": c, "score": 5}) + "\n" for c in "ab"))
     table = stages.prepare(recipe("none", data=path))
     with pytest.raises(DataError, match="no goal pair is left"):
-        stages._write(table, tmp_path)
+        stages.write_pairs(table, tmp_path)
 
 
 def test_other_processes_wait_for_the_pairs_and_prepare_nothing(

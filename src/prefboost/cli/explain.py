@@ -27,13 +27,15 @@ def explain_command(
 ) -> None:
     """Explain a setting: what it does, what it may hold, its default, and what stands below it.
 
-    Paths begin in a recipe; those that begin with train_reward, in the settings of prefboost train-reward.
+    Paths begin in a recipe; those that begin with train_reward, in the settings of prefboost train-reward;
+    those that begin with on_policy or implicit_reward, in a recipe of that kind.
     """
     from prefboost.recipes import explain
+    from prefboost.recipes.kinds import RECIPES
 
     root, below = _root(path)
     if schema:
-        print(json.dumps(explain.schema(root), indent=2))
+        print(json.dumps(explain.schema(*([root] if path else RECIPES.values())), indent=2))
         return
     page = replace(explain.explain(root, below), path=path)
     if as_json:
@@ -49,9 +51,9 @@ def _root(path: str) -> tuple[type[Settings], str]:
         from prefboost.runs.train_reward import RewardRun
 
         return RewardRun, rest
-    from prefboost.recipes.recipe import Recipe
+    from prefboost.recipes.kinds import OFFLINE, RECIPES
 
-    return Recipe, path
+    return (RECIPES[first], rest) if first in RECIPES else (RECIPES[OFFLINE], path)
 
 
 def _plain(page: Page) -> dict[str, object]:

@@ -16,10 +16,10 @@ def show_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
 ) -> None:
     """Check a recipe and print it with every default written out; without one, list the shipped recipes."""
-    from prefboost.recipes.load import dump, load, shipped_names
+    from prefboost.recipes.load import dump, load_any, shipped_names
 
     if not recipe:
         print(json.dumps(shipped_names()) if as_json else "\n".join(shipped_names()))
         return
-    loaded = load(recipe, overrides or [])
+    loaded = load_any(recipe, overrides or [])
     print(loaded.model_dump_json(indent=2) if as_json else dump(loaded), end="\n" if as_json else "")

@@ -16,22 +16,23 @@ Ask = Callable[[Messages, float | None, int], Request]
 """(prompt, goal or None, sample) -> request."""
 
 
-def asker(engine: Engine, say: SayGoal) -> Ask:
+def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
     """How to ask this engine for a goal.
 
     Args:
         engine: a checkpoint trained by prefboost says goals by itself: the goal is passed to its chat template.
         say: how the goal is said in the prompt of any other model; ``place: auto`` looks at its chat template.
+        silent: without a goal nothing is said, not even by a template that asks for the top score by itself.
 
     Returns:
         A function that makes requests. Without a goal nothing is said, and a template that asks for the top score by
-        itself does so.
+        itself does so, unless ``silent``.
 
     Raises:
         ModelError: ``place`` is system and the model's chat template has no such role.
     """
     if engine.says_goals:
-        return lambda prompt, goal, sample: Request(prompt, sample, goal)
+        return lambda prompt, goal, sample: Request(prompt, sample, False if silent and goal is None else goal)
     place, _ = resolve_place(say, engine.rendered_conversation)
 
     def ask(prompt: Messages, goal: float | None, sample: int) -> Request:

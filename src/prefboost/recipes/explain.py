@@ -6,7 +6,9 @@ import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
+
+from pydantic import TypeAdapter
 
 from prefboost.errors import SettingsError
 from prefboost.recipes.tree import Setting, classes_at, settings_of
@@ -54,9 +56,10 @@ def explain(root: type[Settings], path: str = "") -> Page:
     return Page(path, setting.description, setting.holds, setting.default, below, arms)
 
 
-def schema(root: type[Settings]) -> dict[str, Any]:
-    """The JSON schema of a settings class, for completion and checks in editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root.model_json_schema()}
+def schema(*roots: type[Settings]) -> dict[str, Any]:
+    """The JSON schema of a settings class, or of any of several, for completion and checks in editors."""
+    either: Any = Union[roots]  # noqa: UP007 - made of a tuple
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TypeAdapter(either).json_schema()}
 
 
 def summary_of(cls: type[Any]) -> str:

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import parse, with_overrides, write
+from prefboost.recipes.documents import Document, parse, with_overrides, write
+from prefboost.recipes.kinds import OFFLINE, RECIPES, AnyRecipe
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
 
-__all__ = ["SHIPPED", "dump", "load", "shipped_names"]
+__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "shipped_names"]
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The recipes that come with the package."""
 
 
 def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Load a recipe.
+    """Load a recipe whose data are there (kind offline, the one that need not be named).
 
     Args:
         recipe: a YAML file, or the name of a shipped recipe such as ``qwen2-7b-ra``.
         overrides: ``dotted.path=value``, applied in order.
 
     Raises:
-        SettingsError: no such recipe, or one line for every wrong setting: file:line, key, hint.
+        SettingsError: no such recipe, one of another kind, or one line for every wrong setting: file:line, key, hint.
     """
+    loaded = load_any(recipe, overrides)
+    if not isinstance(loaded, Recipe):
+        raise SettingsError(
+            f"{recipe} is a recipe of kind {loaded.kind}, which has several stages", remedy=f"prefboost run {recipe}"
+        )
+    return loaded
+
+
+def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
+    """Load a recipe of any kind; arguments and errors are those of `load`."""
     path = _find(recipe)
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,7 +47,27 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
         ) from None
     shown = str(path) if path.parent != SHIPPED else path.name
-    return validate(Recipe, with_overrides(parse(text, path=shown), overrides))
+    return of_kind(with_overrides(parse(text, path=shown), overrides))
+
+
+def of_kind(document: Document) -> AnyRecipe:
+    """The document as a recipe of the kind that it names.
+
+    Raises:
+        SettingsError: an unknown kind, or one line for every wrong setting.
+    """
+    values = document.values
+    kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
+    if not isinstance(kind, str) or kind not in RECIPES:
+        near = difflib.get_close_matches(str(kind), RECIPES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingsError(
+            f"{document.origin(('kind',))}: kind {kind!r} is no kind of recipe",
+            remedy=f"{hint}kinds: {', '.join(RECIPES)}",
+        )
+    if kind == OFFLINE and isinstance(values, Mapping):
+        document = Document({key: value for key, value in values.items() if key != "kind"}, document.origins)
+    return validate(RECIPES[kind], document)
 
 
 def dump(recipe: Settings) -> str:

@@ -18,6 +18,7 @@ from prefboost.preferences import (
     RewardAugmented,
     Scale,
 )
+from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select
 from prefboost.settings import Settings, choice
 
@@ -37,6 +38,11 @@ class Preparation(Settings):
     )
     scale: Annotated[Scale, choice(SCALES)] | None = Field(
         DeclaredRange(), description="How scores come onto the scale that goals are said on; none keeps any score."
+    )
+    keep: Annotated[SelectStrategy, choice(SELECT_STRATEGIES)] | None = Field(
+        None,
+        description="Which completions of a prompt are kept by their scores before they are paired (best of n, a "
+        "threshold, rejection sampling); none keeps them all.",
     )
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
         BestVsRandom(),

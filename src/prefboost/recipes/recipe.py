@@ -13,34 +13,41 @@ from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Source
 from prefboost.training import Train
 
-__all__ = ["Recipe"]
+__all__ = ["FromData", "Named", "Recipe", "path_as_file"]
 
 
-class _Begins(Settings):
-    """What stands at the top of a recipe: pydantic puts the fields of the last base first."""
+class Named(Settings):
+    """What stands at the top of every recipe: pydantic puts the fields of the last base first."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="What the run is called; also the name of its folder."
     )
-    data: Annotated[Source, choice(SOURCES)] = Field(
-        description="Where scored data come from: a source, or the path of a file."
-    )
 
 
-class Recipe(Preparation, _Begins):
-    """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
+class FromData(Named):
+    """A recipe whose data are there before it begins."""
 
-    train: Train = Field(description="How the policy is trained.")
+    data: Annotated[Source, choice(SOURCES)] = Field(description="Where the data come from: a source, or a file.")
 
     @field_validator("data", mode="before")
     @classmethod
     def _path_is_a_file(cls, data: Any) -> Any:
-        """``data: scored.jsonl`` is short for a file source; so is the same with settings of a file added to it."""
-        kind = data.get("kind") if isinstance(data, Mapping) else data
-        if isinstance(kind, str) and kind not in SOURCES and ":" not in kind and _looks_like_a_path(kind):
-            more = data if isinstance(data, Mapping) else {}
-            return {**more, "kind": "file", "path": kind}
-        return data
+        return path_as_file(data)
+
+
+class Recipe(Preparation, FromData):
+    """Everything that defines a run: data, pairs, relabelling, how the goal is said, and training."""
+
+    train: Train = Field(description="How the policy is trained.")
+
+
+def path_as_file(source: Any) -> Any:
+    """``data: scored.jsonl`` is short for a file source; so is the same with settings of a file added to it."""
+    kind = source.get("kind") if isinstance(source, Mapping) else source
+    if isinstance(kind, str) and kind not in SOURCES and ":" not in kind and _looks_like_a_path(kind):
+        more = source if isinstance(source, Mapping) else {}
+        return {**more, "kind": "file", "path": kind}
+    return source
 
 
 def _looks_like_a_path(text: str) -> bool:

@@ -19,6 +19,7 @@ import polars as pl
 from prefboost.chat import SayGoal, to_record
 from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
+from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.goals import DeclaredRange, asked_scale, declared_by
 from prefboost.runs.augment_output import Output, named
@@ -189,6 +190,8 @@ def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
     """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
     if said.scales and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
         table = apply_scale(table, said.scales)
+    if settings.keep is not None:
+        table = accept(table, settings.keep)
     return condition(relabel(pair(table, settings.pair), settings.relabel), said.say)
 
 

@@ -48,7 +48,7 @@ def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
 def askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Prompts that can be asked, once each, and the others: one odd prompt stops nobody else's completion."""
     frame, rejects = _usable(prompts)
-    ask = asker(engine, settings.condition)
+    ask = asker(engine, settings.condition, silent=settings.silent)
     found = [_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
     refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
     frame = frame.hstack(refusals)
@@ -103,7 +103,7 @@ def _fitting(
 
 def rows_of(frame: pl.DataFrame, settings: Generate, engine: Engine, samples: int | None = None) -> list[Row]:
     """What is asked of the engine: every prompt of a frame, for every goal, so many samples (default: ``n``)."""
-    ask = asker(engine, settings.condition)
+    ask = asker(engine, settings.condition, silent=settings.silent)
     goals: Sequence[float | None] = settings.goals or (None,)
     return [
         Row(at, goal, ask(prompt, goal, sample))

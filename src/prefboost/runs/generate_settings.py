@@ -22,6 +22,9 @@ class Generate(Settings):
     sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")
     n: int = Field(1, ge=1, description="Completions a prompt and goal.")
     goals: tuple[float, ...] = Field((), description="Scores to ask for; none: the model's default, nothing is passed.")
+    silent: bool = Field(
+        False, description="Say nothing where no goal is asked for, not even by a template that asks for the top score."
+    )
     condition: SayGoal = Field(
         SayGoal(), description="How a goal is said to a model whose chat template does not say it by itself."
     )

@@ -14,7 +14,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,12 +24,27 @@ from typing import Any
 
 from prefboost import __version__
 from prefboost.errors import Place, RunError
+from prefboost.runs.staging import remove
 from prefboost.settings.secrets import without_secrets
 
-__all__ = ["MANIFEST", "Run", "fingerprint", "fingerprint_of", "open_run", "write_atomically"]
+__all__ = [
+    "MANIFEST",
+    "Run",
+    "alone_in",
+    "differences",
+    "fingerprint",
+    "fingerprint_of",
+    "holds_something_else",
+    "open_run",
+    "write_atomically",
+]
 
 MANIFEST = "manifest.json"
 """The name of the file that describes a run."""
+
+_CLEARING = "what an earlier attempt left is being deleted"
+
+_LOCK = ".lock"
 
 _LIBRARIES = ("polars", "pyarrow", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 
@@ -45,12 +61,53 @@ class Run:
 
         The manifest is read from disk, so that one process can wait for what another one does.
         """
-        entry = _read_manifest(self.path).get("stages", {}).get(stage, {})
-        return entry.get("key") == key and all(
-            (self.path / name).exists() and _size(self.path / name) == size for name, size in entry["outputs"].items()
-        )
+        entry = self.entry(stage)
+        return entry.get("key") == key and not self.damaged(stage)
 
-    def do(self, stage: str, key: str, outputs: Sequence[str], work: Callable[[], Mapping[str, Any]]) -> None:
+    def entry(self, stage: str) -> dict[str, Any]:
+        """What the manifest notes of a finished stage; nothing where it is not finished."""
+        found: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
+        return found
+
+    def damaged(self, stage: str) -> list[str]:
+        """Outputs of a finished stage that are gone, or that have another size than when they were written."""
+        sizes = self.entry(stage).get("outputs", {})
+        paths = {name: self.path / name for name in sizes}
+        return [name for name, path in paths.items() if not path.exists() or _size(path) != sizes[name]]
+
+    def begun(self, stage: str) -> str | None:
+        """The key with which an unfinished stage was begun."""
+        key: str | None = _read_manifest(self.path).get("begun", {}).get(stage)
+        return key
+
+    def begin(self, stage: str, key: str, scraps: Sequence[str]) -> None:
+        """Note that a stage begins. What an earlier, other attempt left is deleted; an equal one may be resumed.
+
+        Args:
+            stage: its name.
+            key: fingerprint of all that it depends on.
+            scraps: names, inside the folder, of what an attempt leaves: outputs, and unfinished work.
+        """
+        self.manifest = _read_manifest(self.path) or self.manifest
+        earlier = self.manifest.setdefault("begun", {}).get(stage)
+        finished = self.manifest.setdefault("stages", {}).pop(stage, None)
+        if earlier != key and (earlier is not None or finished is not None):
+            # Noted first, so that a kill while files are being deleted leaves a stage that is deleted again.
+            self.manifest["begun"][stage] = _CLEARING
+            self.save()
+            for name in scraps:
+                remove(self.path / name)
+        self.manifest["begun"][stage] = key
+        self.save()
+
+    def do(
+        self,
+        stage: str,
+        key: str,
+        outputs: Sequence[str],
+        work: Callable[[], Mapping[str, Any]],
+        depends: Mapping[str, Any] | None = None,
+    ) -> None:
         """Run a stage and note it as finished.
 
         Args:
@@ -58,6 +115,7 @@ class Run:
             key: fingerprint of all that it depends on.
             outputs: names, inside the folder, of the files or folders that it makes.
             work: makes them, and returns what is worth noting (counts, figures).
+            depends: what the key is a fingerprint of, to say later why a stage is done again.
 
         Raises:
             RunError: an output is missing after the work.
@@ -74,12 +132,13 @@ class Run:
             "took_s": round(time.monotonic() - begin, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "notes": dict(notes),
-        }
+        } | ({} if depends is None else {"depends": dict(depends)})
+        self.manifest.get("begun", {}).pop(stage, None)
         self.save()
 
     def notes(self, stage: str) -> dict[str, Any]:
         """What a finished stage noted."""
-        notes: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {}).get("notes", {})
+        notes: dict[str, Any] = self.entry(stage).get("notes", {})
         return notes
 
     def save(self) -> None:
@@ -88,14 +147,23 @@ class Run:
         write_atomically(self.path / MANIFEST, without_secrets(text, os.environ) + "\n")
 
 
-def open_run(path: str | Path, name: str, settings: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> Run:
-    """Make a run folder, or open the one that an earlier call with the same settings made.
+def open_run(
+    path: str | Path,
+    name: str,
+    settings: Mapping[str, Any],
+    inputs: Iterable[str | Path] = (),
+    *,
+    revise: bool = False,
+) -> Run:
+    """Make a run folder, or open the one that an earlier call made.
 
     Args:
         path: the folder.
         name: what the run is called.
         settings: JSON-able settings that define it.
         inputs: files or folders it reads; their fingerprints are noted.
+        revise: take other settings and inputs over into the manifest, with a line of what changed in ``revisions``;
+            stages that depend on them are to be done again. Without it such a folder is refused.
 
     Raises:
         RunError: the folder holds something else: another run (names the settings that differ) or other files.
@@ -113,10 +181,12 @@ def open_run(path: str | Path, name: str, settings: Mapping[str, Any], inputs: I
         "stages": {},
     }
     known = _read_manifest(folder)
+    if known and revise:
+        return _revised(folder, known, fresh)
     if known:
         _check_same(folder, known, fresh)
         return Run(folder, known)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if holds_something_else(folder):
         raise RunError(
             "the run folder is not empty and holds no run of prefboost",
             remedy="give an empty or new folder",
@@ -157,6 +227,36 @@ def fingerprint_of(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def holds_something_else(folder: Path) -> bool:
+    """Whether a path is a file, or a folder with files that are no run's."""
+    if not folder.is_dir():
+        return folder.exists()
+    names = {path.name for path in folder.iterdir()}
+    return bool(names - {_LOCK}) and MANIFEST not in names
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made where it is missing.
+
+    Raises:
+        RunError: another one is at work in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a") as stream:
+        try:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on Windows
+            pass
+        except OSError:
+            raise RunError(
+                "another process is at work in this run folder", remedy="wait for it", place=Place(str(folder))
+            ) from None
+        yield
+
+
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a file so that after a crash the old content or the new one stands there, never a part."""
     target = Path(path)
@@ -186,7 +286,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
     for part in ("settings", "inputs"):
-        differing = _differences(known.get(part), fresh[part])
+        differing = differences(known.get(part), fresh[part])
         if differing:
             raise RunError(
                 f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
@@ -195,10 +295,29 @@ def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]
             )
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def _revised(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
+    """The run with the settings of now; what finished stages noted stays."""
+    if known.get("name") != fresh["name"]:
+        raise RunError(
+            f"the folder holds a run called {known.get('name')!r}, not {fresh['name']!r}",
+            remedy="give another folder, or delete this one",
+            place=Place(str(folder)),
+        )
+    changed = [line for part in ("settings", "inputs") for line in differences(known.get(part), fresh[part])]
+    if changed:
+        line = {"at": fresh["started"], "changed": changed}
+        known["revisions"] = [*known.get("revisions", []), line]
+    kept = {name: known[name] for name in ("started", "stages", "begun", "revisions") if name in known}
+    run = Run(folder, dict(fresh) | kept)
+    run.save()
+    return run
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Every setting that differs in two trees, as text: ``train.beta was 0.1, is 0.2``."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *(key for key in new if key not in old)]
-        lines = [_differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)) for key in keys]
+        lines = [differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)) for key in keys]
         return [line for part in lines for line in part]
     return [] if old == new else [f"{path} was {old!r:.60}, is {new!r:.60}"]
 

@@ -20,7 +20,7 @@ from prefboost.sources.file_types import file_type_of
 from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["Score", "counts_of", "score", "scored_so_far", "write_history"]
+__all__ = ["Score", "counts_of", "score", "scored_by", "scored_so_far", "write_history"]
 
 
 class Score(Spending):
@@ -61,7 +61,7 @@ def score(
         RunError: the budget is spent before all is done; what is done stays in the store.
     """
     with desk_at(out, store, spending, progress) as desk:
-        return _written(_scored(table, scorer, desk), out, desk)
+        return _written(scored_by(table, scorer, desk), out, desk)
 
 
 def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
@@ -78,7 +78,7 @@ def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str |
         DataError: nothing at all is finished.
     """
     with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return _written(_scored(table, scorer, desk), out, desk)
+        return _written(scored_by(table, scorer, desk), out, desk)
 
 
 def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
@@ -109,7 +109,8 @@ def counts_of(table: Table) -> dict[str, Any]:
     return counts
 
 
-def _scored(table: Table, scorer: Scorer, desk: Desk) -> Table:
+def scored_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
+    """The table with a scorer's scores; what is finished is kept at the desk, where the scorer keeps anything."""
     if isinstance(scorer, StoredScorer):
         return scorer.score_stored(table, desk)
     desk.tell(ScoreProgress("scores", len(table)))

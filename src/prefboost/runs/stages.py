@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefboost.chat import SayGoal, join_text, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel
+from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.goals import asked_scale, declared_by
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
+from prefboost.recipes.kinds import AnyRecipe
+from prefboost.recipes.on_policy import OnPolicy
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
-from prefboost.runs.run import Run, fingerprint, fingerprint_of, open_run
+from prefboost.runs.run import Run, fingerprint, open_run
+from prefboost.runs.schedule import Stage, carry_out
 from prefboost.runs.token_counts import counter_of
 from prefboost.sources import read
 from prefboost.tables import Step, Table
 from prefboost.training import Train, TrainReport, train
+from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
 
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
@@ -30,18 +36,39 @@ if TYPE_CHECKING:
 __all__ = [
     "PAIRS",
     "REJECTS",
+    "Scales",
+    "TRAINED",
+    "TRAINING",
     "Prepared",
+    "chosen_rows",
+    "data_settings",
+    "finished_training",
+    "goal_pairs",
+    "inputs_of",
+    "model_inputs",
+    "offline_stages",
     "predict",
     "prepare",
     "prepared_from",
     "render_of",
     "run_recipe",
     "split_rows",
+    "train_from",
     "train_on",
+    "write_pairs",
 ]
 
 PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
 """Names of the goal pairs and of the rows that were set aside, in a run folder."""
+
+TRAINED = (MODEL, REPORT)
+"""What a finished training leaves in its folder."""
+
+TRAINING = (BEGUN, LOG, "checkpoints", f"{MODEL}.unfinished")
+"""What else a training writes."""
+
+Scales = Mapping[str, FittedScale]
+"""Fitted scales by aspect; "" is the overall score's."""
 
 EVALUATION = ("validation", "test")
 """Values of the column ``split`` that mark rows to evaluate on."""
@@ -67,13 +94,33 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     Raises:
         DataError, ModelError: see the stages.
     """
-    table = read(recipe.data)
+    return goal_pairs(recipe, chosen_rows(recipe, read(recipe.data)), render)
+
+
+def chosen_rows(recipe: AnyRecipe, table: Table) -> Table:
+    """The rows that ``select`` keeps, without those that share words with a benchmark."""
     if recipe.select is not None:
         table = select(table, recipe.select, count_tokens=_token_counter(recipe))
     if recipe.decontaminate:
         table = decontaminate(table, _benchmark_prompts(recipe), ngram=(recipe.select or Select()).ngram)
-    if recipe.scale is not None:
-        table = apply_scale(table, fit_scales(recipe.scale, [table], aspects=_aspects(recipe), own=declared_by(table)))
+    return table
+
+
+def goal_pairs(recipe: AnyRecipe, table: Table, render: Render | None, fitted: Scales | None = None) -> Table:
+    """From scored rows to GoalPairs with the goal said in their prompts.
+
+    Args:
+        recipe: scale, keep, pair, relabel, condition.
+        table: ScoredCompletions or PreferencePairs.
+        render: the chat template of the model to train.
+        fitted: the scales where they were fitted before; None fits them to this table.
+    """
+    if fitted is None and recipe.scale is not None:
+        fitted = fit_scales(recipe.scale, [table], aspects=_aspects(recipe), own=declared_by(table))
+    if fitted:
+        table = apply_scale(table, fitted)
+    if recipe.keep is not None:
+        table = accept(table, recipe.keep)
     table = pair(table, recipe.pair)
     return condition(relabel(table, recipe.relabel), recipe.condition, render=render)
 
@@ -93,31 +140,80 @@ def run_recipe(
         RunError: ``out`` holds another run.
         DataError, ModelError: see the stages.
     """
+    executor = executor or Local()
+    inputs = inputs_of(recipe)
+    run = open_run(out, recipe.name, recipe.model_dump(mode="json"), inputs) if executor.leads else Run(Path(out))
+    carry_out(run, offline_stages(recipe, run, progress), executor)
+    return finished_training(run.path)
+
+
+def offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """The stages of a recipe whose data are there: pairs, then training."""
+    return [
+        Stage(
+            "pairs",
+            data_settings(recipe),
+            (PAIRS, REJECTS),
+            lambda: write_pairs(prepare(recipe, render_of(recipe)), run.path),
+            inputs={name: fingerprint(name) for name in inputs_of(recipe)},
+        ),
+        Stage(
+            "train",
+            {"train": recipe.train.model_dump(mode="json")},
+            TRAINED,
+            lambda: asdict(train_from(recipe, recipe.train, run, "pairs", progress=progress)),
+            after=("pairs",),
+            inputs=model_inputs(recipe.train.model, recipe.train.reference),
+            scraps=TRAINING,
+            together=True,
+        ),
+    ]
+
+
+def train_from(
+    recipe: AnyRecipe, settings: Train, run: Run, stage: str, *, folder: str = "", progress: Progress | None = None
+) -> TrainReport:
+    """Train on the pairs that a stage has written.
+
+    Args:
+        recipe: says how goals are said.
+        settings: of this training.
+        run: the run folder.
+        stage: the stage that wrote the pairs; its notes hold the scales.
+        folder: where in the run folder they are, and the training goes.
+        progress: is told how far it has come.
+    """
     import pyarrow.parquet as pq
 
-    executor = executor or Local()
-    inputs = _inputs(recipe)
-    run = _open(recipe, Path(out), inputs) if executor.leads else Run(Path(out))
-    key = fingerprint_of(recipe.model_dump(mode="json", exclude={"train"}), recipe.train.model, recipe.train.revision,
-                         recipe.train.chat_template, {name: fingerprint(name) for name in inputs})  # fmt: skip
-    executor.see_to(
-        "pairs",
-        done=lambda: run.is_done("pairs", key),
-        work=lambda: run.do(
-            "pairs", key, [PAIRS, REJECTS], lambda: _write(prepare(recipe, render_of(recipe)), run.path)
-        ),
-    )
-    pairs, evaluation = split_rows(pq.read_table(run.path / PAIRS))
-    scales = run.notes("pairs")["scales"]
+    pairs, evaluation = split_rows(pq.read_table(run.path / folder / PAIRS))
+    scales = run.notes(stage)["scales"]
     return train(
         pairs,
-        recipe.train,
-        run.path,
+        settings,
+        run.path / folder,
         eval_pairs=evaluation,
         say=said_on(recipe.condition, asked_scale({k: FittedScale(**v) for k, v in scales.items()}, _aspects(recipe))),
         scales=scales,
         progress=progress,
     )
+
+
+def finished_training(folder: Path) -> TrainReport:
+    """The report of a training that has come to its end."""
+    return TrainReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
+
+
+def data_settings(recipe: AnyRecipe) -> dict[str, Any]:
+    """What goal pairs depend on: everything but training, of which the tokenizer and its chat template count."""
+    kept = {name: getattr(recipe.train, name) for name in ("model", "revision", "chat_template")}
+    return {**recipe.model_dump(mode="json", exclude={"train"}), "train": kept}
+
+
+def model_inputs(*names: str) -> dict[str, str]:
+    """Fingerprints of those models that are folders; hub ids are pinned by their revision instead."""
+    from prefboost.engines.weights import fingerprint_of_model
+
+    return {name: fingerprint_of_model(name) for name in names if Path(name).is_dir()}
 
 
 def predict(recipe: Recipe) -> tuple[Prepared, Forecast]:
@@ -159,26 +255,23 @@ def prepared_from(table: Table) -> Prepared:
     return Prepared(len(table), steps, dict(Counter(table.rejects["reason"].to_list())))
 
 
-def _aspects(recipe: Recipe) -> tuple[str, ...]:
+def _aspects(recipe: AnyRecipe) -> tuple[str, ...]:
     """Aspects that goals are made of."""
     return tuple(getattr(recipe.relabel, "aspects", ()))
 
 
-def _benchmark_prompts(recipe: Recipe) -> list[str]:
+def _benchmark_prompts(recipe: AnyRecipe) -> list[str]:
     return [join_text(prompt) for path in recipe.decontaminate for prompt in read(path).frame["prompt"].to_list()]
 
 
-def _open(recipe: Recipe, out: Path, inputs: list[str]) -> Run:
-    return open_run(out, recipe.name, recipe.model_dump(mode="json"), inputs)
-
-
-def _inputs(recipe: Recipe) -> list[str]:
+def inputs_of(recipe: AnyRecipe) -> list[str]:
     """Files and folders the recipe reads; data sets on the hub are pinned by their revision instead."""
-    paths = [getattr(recipe.data, "path", None), *recipe.decontaminate]
+    source = recipe.prompts if isinstance(recipe, OnPolicy) else recipe.data
+    paths = [getattr(source, "path", None), *recipe.decontaminate]
     return [str(path) for path in paths if path and Path(path).exists()]
 
 
-def render_of(recipe: Recipe) -> Render:
+def render_of(recipe: AnyRecipe) -> Render:
     """The chat template of the model to train, as a function.
 
     Raises:
@@ -196,7 +289,7 @@ def render_of(recipe: Recipe) -> Render:
     return render
 
 
-def _token_counter(recipe: Recipe) -> CountTokens | None:
+def _token_counter(recipe: AnyRecipe) -> CountTokens | None:
     if recipe.select is None or not recipe.select.counts_tokens:
         return None
     from prefboost.training.policy import load_tokenizer
@@ -204,7 +297,12 @@ def _token_counter(recipe: Recipe) -> CountTokens | None:
     return counter_of(load_tokenizer(recipe.train))
 
 
-def _write(table: Table, folder: Path) -> dict[str, Any]:
+def write_pairs(table: Table, folder: Path) -> dict[str, Any]:
+    """Write goal pairs and rejects into a folder; returns counts, history and scales.
+
+    Raises:
+        DataError: no pair is left.
+    """
     import pyarrow.parquet as pq
 
     made = prepared_from(table)
@@ -215,6 +313,7 @@ def _write(table: Table, folder: Path) -> dict[str, Any]:
             remedy="`prefboost inspect` shows what is in the data",
             place=Place(table.path),
         )
+    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects)):
         unfinished = folder / f".{name}.tmp"
         pq.write_table(frame.to_arrow(), unfinished)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from prefboost.errors import Place, RunError
 
-__all__ = ["Staging", "open_staging", "replace_folder", "staging_folder"]
+__all__ = ["Staging", "open_staging", "remove", "replace_folder", "staging_folder"]
 
 JOURNAL = "journal.jsonl"
 

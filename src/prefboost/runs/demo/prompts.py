@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import polars as pl
+from pydantic import Field
 
 from prefboost.scoring.rules import RULES, Rule, rules_json
-from prefboost.tables import MESSAGES
+from prefboost.settings import Settings
+from prefboost.sources import Columns
+from prefboost.tables import MESSAGES, PROMPTS, Step, Table, conform
 
-__all__ = ["HELD_OUT_TOPICS", "TRAIN_TOPICS", "demo_prompts"]
+__all__ = ["HELD_OUT_TOPICS", "TRAIN_TOPICS", "DemoPrompts", "demo_prompts"]
 
 _TOPICS = (
     "a lighthouse, the rain, a bicycle, coffee, an owl, a library, a train, a garden, the ocean, a robot, a "
@@ -75,3 +79,25 @@ def demo_prompts(count: int, topics: Sequence[str], *, seed: int) -> pl.DataFram
             }
         )
     return pl.DataFrame(rows, schema={"row": pl.Int64, "prompt_id": pl.String, "prompt": MESSAGES, "rules": pl.String})
+
+
+class DemoPrompts(Settings):
+    """The demo's prompts as a source: writing tasks with rules that code checks, held-out ones on other topics."""
+
+    kind: Literal["prefboost.runs.demo.prompts:DemoPrompts"] = Field(
+        "prefboost.runs.demo.prompts:DemoPrompts", description="How a recipe names this source."
+    )
+    train: int = Field(96, ge=1, description="Prompts to train on.")
+    held_out: int = Field(32, ge=0, description="Prompts that are only measured on; none of their topics is trained.")
+    seed: int = Field(1, ge=0, description="Seed of the training prompts; the held-out ones have the next.")
+
+    def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
+        """One table of Prompts with ``rules`` and ``split``; see `prefboost.sources.Source`."""
+        parts = ((self.train, TRAIN_TOPICS, "train"), (self.held_out, HELD_OUT_TOPICS, "test"))
+        made = [
+            demo_prompts(count, topics, seed=self.seed + number).with_columns(split=pl.lit(split))
+            for number, (count, topics, split) in enumerate(parts)
+        ]
+        frame = pl.concat(made)
+        step = Step("read", self.model_dump(), frame.height, frame.height)
+        yield Table(PROMPTS, conform(frame, PROMPTS), steps=(step,))

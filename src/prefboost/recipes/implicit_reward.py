@@ -1,0 +1,72 @@
+"""The recipe of implicit-reward augmentation: goals for data that have no scores (arXiv 2410.08067)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from prefboost.engines.weights import NumberType
+from prefboost.preferences import SCALES, Plain, Scale
+from prefboost.preferences.goals import Percentile
+from prefboost.recipes.preparation import Preparation
+from prefboost.recipes.recipe import FromData
+from prefboost.settings import Settings, choice
+from prefboost.training import Train
+
+__all__ = ["ImplicitRewards", "ImplicitScores"]
+
+
+class ImplicitScores(Settings):
+    """How completions are scored by the policy that was trained first: beta * (log pi - log pi_ref)."""
+
+    length_normalise: bool = Field(
+        False, description="Divide by the completion's tokens, so that long completions do not score for their length."
+    )
+    dtype: NumberType = Field(
+        "float32", description="Number type of the weights; half precision blurs the difference of two log-probs."
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+    batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
+
+
+class _Begins(FromData):
+    kind: Literal["implicit_reward"] = Field(
+        "implicit_reward", description="Train on binary pairs, score them by what was learned, train on goals."
+    )
+
+
+class ImplicitRewards(Preparation, _Begins):
+    """Implicit-reward augmentation: train, score the same pairs, relabel, train again from the start model."""
+
+    first: Train | None = Field(
+        None, description="How the policy that gives the scores is trained on the pairs as they are; none: as train."
+    )
+    score: ImplicitScores = Field(ImplicitScores(), description="How the pairs are scored with it.")
+    scale: Annotated[Scale, choice(SCALES)] | None = Field(
+        Percentile(), description="How implicit rewards become goals; the published map is not known, this one is kept."
+    )
+    train: Train = Field(description="How the policy is trained on goals, from the start model.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ImplicitRewards:
+        first = self.first or self.train
+        if getattr(first.loss, "beta", None) is None:
+            raise ValueError(
+                "the first training needs a loss with a beta, whose log-ratio is a reward; e.g. first.loss: dpo"
+            )
+        if isinstance(self.relabel, Plain):
+            raise ValueError("relabel: plain uses no scores, so there is nothing to score for; see kind: offline")
+        if self.keep is not None:
+            raise ValueError("keep selects among completions with scores; these are pairs that get theirs later")
+        return self
+
+    @property
+    def training_first(self) -> Train:
+        """The first training's settings."""
+        return self.first or self.train
+
+    @property
+    def beta(self) -> float:
+        """That of the first training's loss."""
+        return float(getattr(self.training_first.loss, "beta", 1.0))

@@ -1,0 +1,153 @@
+"""The recipe of on-policy rounds: the policy's own completions, scored, are what it is trained on next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from prefboost.engines.engine import Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.preferences import PAIR_STRATEGIES, BestVsWorst, PairStrategy, Plain
+from prefboost.recipes.preparation import Preparation
+from prefboost.recipes.recipe import Named, path_as_file
+from prefboost.scoring.scorer import SCORERS, Scorer
+from prefboost.settings import Settings, choice
+from prefboost.sources import SOURCES, Source
+from prefboost.statistics import Bootstrap
+from prefboost.training import Train
+
+__all__ = ["OnPolicy", "RoundCompletions", "RoundEvaluation"]
+
+Engine = Annotated[EngineSettings, choice(ENGINES)]
+
+POLICY = "policy"
+"""Stands for the model of the round where an engine must be given a name."""
+
+
+def engine_of_policy(engine: Any) -> Any:
+    """``engine: vllm`` without a model: the model is the policy of the round."""
+    given = {"kind": engine} if isinstance(engine, str) else engine
+    if not isinstance(given, Mapping) or given.get("kind") not in ENGINES:
+        return engine
+    needs = "model" in ENGINES[given["kind"]].model_fields
+    return {"model": POLICY, **given} if needs else given
+
+
+class RoundCompletions(Settings):
+    """How the policy of a round completes the training prompts."""
+
+    engine: Engine | None = Field(
+        None, description="What completes; its model is the policy of the round. None is the local engine."
+    )
+    n: int = Field(5, ge=2, description="Completions a prompt (SimPO v0.2's on-policy data: 5).")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.8, top_p=0.95, max_tokens=1024),
+        description="How tokens are drawn (SimPO v0.2: temperature 0.8, top-p 0.95).",
+    )
+    goal: Literal["plain", "top", "mixture"] = Field(
+        "plain",
+        description="Asked for while sampling: plain says nothing, top asks for the highest score, mixture does both.",
+    )
+    top_share: float = Field(0.5, gt=0, lt=1, description="Share of a prompt's completions that mixture asks top for.")
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _model_is_the_policy(cls, engine: Any) -> Any:
+        return engine_of_policy(engine)
+
+    @model_validator(mode="after")
+    def _both_are_sampled(self) -> RoundCompletions:
+        if self.goal == "mixture" and not 0 < self.counts["top"] < self.n:
+            raise ValueError(f"top_share {self.top_share:g} of n {self.n} leaves nothing to one of the two; change one")
+        return self
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Completions a prompt by what is asked for: plain, top."""
+        top = {"plain": 0, "top": self.n, "mixture": round(self.n * self.top_share)}[self.goal]
+        return {"plain": self.n - top, "top": top}
+
+
+class RoundEvaluation(Settings):
+    """How a policy is measured after a round: held-out prompts, asked for the highest score."""
+
+    n: int = Field(1, ge=1, description="Completions a held-out prompt.")
+    sampling: Sampling = Field(Sampling(max_tokens=1024), description="How tokens are drawn.")
+    engine: Engine | None = Field(None, description="As in generate; none takes that one.")
+    share: float = Field(
+        0.1, gt=0, lt=1, description="Share of the prompts that is held out where none is marked by a column split."
+    )
+    goal: float | None = Field(None, description="The score asked for; none is the highest of the scale.")
+    start: bool = Field(True, description="Measure the start model too, asked in the same words.")
+    bootstrap: Bootstrap = Field(Bootstrap(), description="How intervals are drawn, clustered by prompt.")
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _model_is_the_policy(cls, engine: Any) -> Any:
+        return engine_of_policy(engine)
+
+
+class _Prompts(Named):
+    """What an on-policy recipe begins with, besides its name."""
+
+    kind: Literal["on_policy"] = Field("on_policy", description="Rounds of generating, scoring, pairing and training.")
+    prompts: Annotated[Source, choice(SOURCES)] = Field(
+        description="Where prompts come from: a source, or a file (.txt: one a line); of data with completions the "
+        "prompts alone count. Rows whose split is validation or test are held out."
+    )
+    rounds: int = Field(1, ge=1, le=100, description="How often the policy completes, is scored and is trained.")
+    prompts_a_round: Literal["all", "parts"] = Field(
+        "all", description="all: every round completes all prompts; parts: each round completes a part of its own."
+    )
+    generate: RoundCompletions = Field(RoundCompletions(), description="How the policy completes the prompts.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _path_is_a_file(cls, prompts: Any) -> Any:
+        return path_as_file(prompts)
+
+
+class OnPolicy(Preparation, _Prompts):
+    """On-policy rounds: the policy completes prompts, a scorer scores them, and the policy is trained on the pairs."""
+
+    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
+        BestVsWorst(), description="Which completions of a prompt are compared (SimPO v0.2: highest against lowest)."
+    )
+    scale_of: Literal["first", "each"] = Field(
+        "first",
+        description="The scale is fitted to the scores of the first round and kept, so that a goal means the same in "
+        "all rounds; or to those of each round.",
+    )
+    train: Train = Field(description="How the policy is trained; its model is the start model.")
+    begin: Literal["last", "start"] = Field(
+        "last", description="What a round's training begins with: the last round's policy, or the start model."
+    )
+    reference: Literal["start", "last"] = Field(
+        "start", description="What the loss compares with: the start model, or the policy that wrote the completions."
+    )
+    evaluate: RoundEvaluation | None = Field(
+        RoundEvaluation(), description="How each round is measured; none measures nothing and holds nothing out."
+    )
+    seed: int = Field(42, ge=0, description="Seed of the draw of held-out prompts and of the parts.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> OnPolicy:
+        if getattr(self.scorer, "scale", None) is not None:
+            raise ValueError(
+                "the scorer's own scale would be fitted to every table anew; set the recipe's scale, which is kept"
+            )
+        if isinstance(self.relabel, Plain) and self.generate.goal != "plain":
+            raise ValueError("relabel: plain trains without goals, so generate.goal must be plain")
+        if self.train.reference not in ("start", "none"):
+            raise ValueError("train.reference is set by the rounds; write reference: start or last at the top instead")
+        if self.rounds > 1 and self.train.lora is not None and not self.train.lora.merge:
+            raise ValueError("an adapter alone cannot begin another round; leave train.lora.merge at true")
+        if self.rounds > 1 and self.train.revision is not None and "start" in (self.reference, self.begin):
+            raise ValueError(
+                "later rounds compare with the start model by its name alone; download train.revision and name the "
+                "folder as train.model"
+            )
+        return self
