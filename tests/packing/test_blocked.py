@@ -59,3 +59,16 @@ def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.M
     again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, Asked()).square().sum(), tensors)
     for one, other in zip(kept, again, strict=True):
         assert torch.equal(one, other)
+
+
+def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prefboost.packing.blocked.KEPT_IN_ALL_BYTES", 500_000)
+    packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
+    tensors = [torch.randn(1, h, packed.tokens, 8).requires_grad_() for h in (4, 2, 2)]
+    layers = [BACKENDS["blocked"](*tensors, packed, Asked()) for _ in range(3)]
+    (layout,) = packed.made.values()
+    assert 0 < layout.kept.bytes <= 500_000
+    one, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)
+    for other in others:
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    assert layout.kept.bytes == 0

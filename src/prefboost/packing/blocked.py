@@ -8,8 +8,8 @@ made again where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,16 @@ BLOCKS = {2: 256, 4: 128, 8: 128}
 
 KEPT_BYTES = 48 * 2**20
 """Most bytes of weights that a layer keeps for the backward pass."""
+
+KEPT_IN_ALL_BYTES = 4 * KEPT_BYTES
+"""Most bytes that all layers keep together: without gradient checkpointing, all of theirs wait for the backward one."""
+
+
+@dataclass
+class _Kept:
+    """Bytes of weights that layers keep now for a backward pass to come."""
+
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class _Layout:
         keys: rows of [T, G] in the order of the paths; within a path by key head, token.
         groups: G.
         scale: of the scores.
+        kept: by the layers that attend alike.
     """
 
     paths: tuple[_Path, ...]
@@ -79,6 +90,7 @@ class _Layout:
     heads: int
     groups: int
     scale: float
+    kept: _Kept = field(default_factory=_Kept)
 
 
 def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
@@ -148,14 +160,15 @@ class _Blocked(torch.autograd.Function):
         keys, values = (_rows(tensor).index_select(0, layout.keys) for tensor in (key, value))
         outputs = queries.new_empty(len(queries), value.shape[-1])
         kept: list[Tensor] = []
-        room = KEPT_BYTES if any(ctx.needs_input_grad) else 0
+        room = min(KEPT_BYTES, KEPT_IN_ALL_BYTES - layout.kept.bytes) if any(ctx.needs_input_grad) else 0
         for block, part in _parts(layout, queries, keys, values, outputs):
             weights = _weights(part[0], part[1], block, layout.groups)
             torch.bmm(weights, part[2], out=part[3])
-            room -= weights.numel() * weights.element_size()
+            room -= _bytes_of([weights])
             kept += [weights] if room >= 0 else []
         ctx.save_for_backward(queries, keys, values, outputs, *kept)
-        ctx.layout = layout
+        ctx.layout, ctx.kept_bytes = layout, _bytes_of(kept)
+        layout.kept.bytes += ctx.kept_bytes
         return outputs.index_select(0, layout.back).view(*query.shape[:2], -1)
 
     @staticmethod
@@ -163,6 +176,7 @@ class _Blocked(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         queries, keys, values, outputs, *kept = ctx.saved_tensors
         layout: _Layout = ctx.layout
+        layout.kept.bytes -= ctx.kept_bytes
         given = _rows(grad).index_select(0, layout.queries)
         wide = torch.promote_types(grad.dtype, torch.float32)
         shared = (given.to(wide) * outputs.to(wide)).sum(-1, keepdim=True).to(queries.dtype)
@@ -183,6 +197,10 @@ class _Blocked(torch.autograd.Function):
             change[1].baddbmm_(scores.transpose(1, 2), query)
         grad_query = change_queries.mul_(layout.scale).index_select(0, layout.back).view(*grad.shape[:2], -1)
         return grad_query, _gathered(change_keys, layout), _gathered(change_values, layout), None
+
+
+def _bytes_of(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _rows(tensor: Tensor) -> Tensor:
