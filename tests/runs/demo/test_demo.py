@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from prefboost.chat import goal_text
-from prefboost.runs.demo.demo import COMPLETIONS_FILE, SAY, Demo
+from prefboost.runs.demo.demo import COMPLETIONS_FILE, SAY, Demo, training_completions, uncut
 from prefboost.scoring import RulesScorer
 from prefboost.tables import COMPLETIONS, Table, conform
 
@@ -39,9 +39,7 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     model = build_folder(tmp_path / "tiny")
     small = Demo(
         model=str(model),
-        fresh=True,
         prompts=8,
-        samples=6,
         held_out=3,
         samples_per_goal=1,
         goals=(1.0, 10.0),
@@ -56,3 +54,12 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     assert page.count("<svg") == 2 and "<script" not in page
     again = run_demo(tmp_path / "out", small)
     assert again.verdict == report.verdict
+    fresh = small.model_copy(update={"fresh": True, "samples": 2})
+    assert len(training_completions(fresh, tmp_path, None)) == 16
+    assert (tmp_path / COMPLETIONS_FILE).exists()
+
+
+def test_no_cut_completion_is_trained() -> None:
+    rows = [("stop", "a"), ("length", "b"), ("stop", "c")]
+    frame = pl.DataFrame(rows, schema=["finish_reason", "id"], orient="row")
+    assert uncut(frame)["id"].to_list() == ["a", "c"]

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,8 +120,8 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     began = time.monotonic()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    scored = RulesScorer().score(_training_completions(settings, out, progress))
-    pairs = pair(scored, BestVsWorst())
+    scored = RulesScorer().score(training_completions(settings, out, progress))
+    pairs = pair(replace(scored, frame=uncut(scored.frame)), BestVsWorst())
     trained: dict[str, TrainReport] = {}
     for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
         data = condition(relabel(pairs, how), SAY)
@@ -167,7 +167,8 @@ def _train_settings(settings: Demo) -> Train:
     )
 
 
-def _training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
+def training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
+    """The shipped completions of the training prompts, or fresh ones, kept in ``out``: COMPLETIONS and their rules."""
     prompts = demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
     if settings.fresh:
         stored = out / COMPLETIONS_FILE
@@ -182,6 +183,15 @@ def _training_completions(settings: Demo, out: Path, progress: Progress | None) 
             frame = pl.read_parquet(shipped)
         frame = frame.filter(pl.col("prompt_id").is_in(prompts["prompt_id"].implode()))
     return Table(COMPLETIONS, conform(frame, COMPLETIONS))
+
+
+def uncut(completions: pl.DataFrame) -> pl.DataFrame:
+    """Rows that the token limit did not cut: without an end of turn they teach so small a model not to stop.
+
+    Args:
+        completions: with column ``finish_reason``.
+    """
+    return completions.filter(pl.col("finish_reason") != "length")
 
 
 def complete(
