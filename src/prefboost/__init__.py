@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prefboost.chat import SayGoal
     from prefboost.engines.engine import Sampling
+    from prefboost.engines.llamacpp import LlamaCpp
     from prefboost.engines.local import Local
     from prefboost.engines.openai_compatible import OpenAICompatible
     from prefboost.engines.replay import Replay
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     )
     from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
     from prefboost.preferences.select import Select, select
-    from prefboost.recipes.implicit_reward import ImplicitRewards
+    from prefboost.preferences.verdict_pairs import ByVerdict, pairs_of_verdicts
     from prefboost.recipes.load import load
     from prefboost.recipes.on_policy import OnPolicy
     from prefboost.recipes.recipe import Recipe
@@ -56,10 +57,12 @@ if TYPE_CHECKING:
     from prefboost.runs.stages import train_on as train
     from prefboost.runs.synthesize import Synthesize, synthesize
     from prefboost.runs.train_reward import train_reward_on as train_reward
-    from prefboost.scoring import ImplicitReward, Rater, RewardModelScorer, RulesScorer
+    from prefboost.scoring import ImplicitReward, Rater, RegressorScorer, RewardModelScorer, RulesScorer
     from prefboost.scoring.llm_judge import LlmJudge
+    from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
     from prefboost.scoring.scorer_judge import ScorerJudge
     from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
+    from prefboost.sources.verdict_files import read_verdicts
     from prefboost.synthesis.edits import Clair, RMBoost
     from prefboost.synthesis.rlaif import RLAIF
     from prefboost.synthesis.rlcd import RLCD
@@ -105,7 +108,13 @@ _HOMES: dict[str, str] = {
     "OpenAICompatible": "prefboost.engines.openai_compatible",
     "Recipe": "prefboost.recipes.recipe",
     "Replay": "prefboost.engines.replay",
-    **dict.fromkeys(("ImplicitReward", "Rater", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"),
+    **dict.fromkeys(
+        ("ImplicitReward", "Rater", "RegressorScorer", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"
+    ),
+    **dict.fromkeys(("FitRegressor", "fit_regressor"), "prefboost.scoring.regressor_fit"),
+    **dict.fromkeys(("ByVerdict", "pairs_of_verdicts"), "prefboost.preferences.verdict_pairs"),
+    "LlamaCpp": "prefboost.engines.llamacpp",
+    "read_verdicts": "prefboost.sources.verdict_files",
     "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
     "RewardAccuracy": "prefboost.evaluation.reward_accuracy",
@@ -134,6 +143,13 @@ _NEEDED = ("numpy", "polars", "pyarrow")
 """Libraries that every installation of prefboost has, unless somebody took one away."""
 
 __all__ = [
+    "RegressorScorer",
+    "FitRegressor",
+    "fit_regressor",
+    "ByVerdict",
+    "pairs_of_verdicts",
+    "LlamaCpp",
+    "read_verdicts",
     "Academic",
     "Adjacent",
     "AllPairs",

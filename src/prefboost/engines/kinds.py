@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from prefboost.engines.engine import Engine
+from prefboost.engines.llamacpp import LlamaCpp
 from prefboost.engines.local import Local
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.replay import Replay
@@ -22,6 +23,7 @@ class EngineSettings(Protocol):
 
 
 ENGINES: dict[str, type[Settings]] = {
+    "llamacpp": LlamaCpp,
     "local": Local,
     "openai_compatible": OpenAICompatible,
     "replay": Replay,
@@ -30,7 +32,12 @@ ENGINES: dict[str, type[Settings]] = {
 """Built-in engines, kind -> settings."""
 
 
-_PREFIXES = {"replay": ("replay", "path"), "openai": ("openai_compatible", "model"), "vllm": ("vllm", "model")}
+_PREFIXES = {
+    "replay": ("replay", "path"),
+    "openai": ("openai_compatible", "model"),
+    "vllm": ("vllm", "model"),
+    "llamacpp": ("llamacpp", "model"),
+}
 """How MODEL on the command line may begin: kind, and the setting that holds the rest."""
 
 
@@ -38,7 +45,7 @@ def engine_settings_of(model: str) -> dict[str, str]:
     """What MODEL on the command line means.
 
     ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), ``vllm:MODEL``
-    runs in vLLM, everything else is a local model.
+    runs in vLLM, ``llamacpp:FILE.gguf`` (or ``llamacpp:package:NAME``) in llama.cpp, everything else is a local model.
     """
     prefix, colon, rest = model.partition(":")
     if colon and prefix in _PREFIXES:

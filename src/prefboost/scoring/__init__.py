@@ -2,6 +2,7 @@
 
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
+from prefboost.scoring.regressor import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer, rules_score
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
@@ -10,6 +11,7 @@ __all__ = [
     "SCORERS",
     "ImplicitReward",
     "Rater",
+    "RegressorScorer",
     "RewardModelScorer",
     "RulesScorer",
     "Scorer",

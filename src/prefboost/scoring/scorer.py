@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
+from prefboost.scoring.regressor import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules_scorer import RulesScorer
 from prefboost.scoring.stored import Desk
@@ -47,5 +48,6 @@ SCORERS: dict[str, type[Settings]] = {
     "reward_model": RewardModelScorer,
     "implicit": ImplicitReward,
     "rater": Rater,
+    "regressor": RegressorScorer,
 }
 """Built-in scorers, kind -> settings."""

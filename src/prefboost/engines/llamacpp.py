@@ -1,0 +1,232 @@
+"""llama.cpp inside this process, for GGUF files; the wheels of xllamacpp bring it built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from prefboost.chat import to_record
+from prefboost.engines.budget import Ledger
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
+from prefboost.engines.packaged import gguf_file
+from prefboost.engines.replies import Malformed, Refused, choice_logprobs, results_of
+from prefboost.errors import MissingExtra, ModelError, Place
+from prefboost.settings import Settings
+
+__all__ = ["LlamaCpp", "LlamaCppEngine"]
+
+_TOP = 20
+_BLOCK = 1 << 20
+
+
+class LlamaCpp(Settings):
+    """A GGUF file, run on this machine by llama.cpp."""
+
+    kind: Literal["llamacpp"] = Field("llamacpp", description="Runs a GGUF file here, by llama.cpp.")
+    model: str = Field(description="A .gguf file, or package:NAME (a PyPI package that holds one).")
+    chat_template: str | None = Field(
+        None, description="Jinja text instead of the file's own chat template, e.g. one that says goals."
+    )
+    context: int = Field(4096, ge=16, description="Most tokens, of prompt and completion, of one row.")
+    parallel: int = Field(4, ge=1, description="Rows written at once.")
+    threads: int = Field(0, ge=0, description="Threads; 0: as many as llama.cpp takes by itself.")
+    gpu_layers: int = Field(0, ge=0, description="Layers that a GPU computes, where the wheel was built for one.")
+    batch_rows: int = Field(64, ge=1, description="Rows that are stored at a time.")
+
+    def open(self) -> LlamaCppEngine:
+        """The engine; its model is loaded when it is first needed."""
+        return LlamaCppEngine(self)
+
+
+class LlamaCppEngine:
+    """See `prefboost.engines.engine.Engine`. Written against xllamacpp 2026.10.
+
+    Chat templates are rendered by llama.cpp itself, with the goal passed to them (``chat_template_kwargs``). The same
+    seed gives the same completion where rows meet the same others in a batch; ``parallel: 1`` makes sure of it.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+
+    remote = False
+
+    def __init__(self, settings: LlamaCpp) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.file = gguf_file(settings.model)
+        self._key = secrets.token_urlsafe(16)
+
+    @cached_property
+    def server(self) -> Any:
+        """llama.cpp's server inside this process. It listens on loopback, to whoever has its key.
+
+        Raises:
+            MissingExtra: xllamacpp is not installed.
+            ModelError: llama.cpp cannot load the file.
+        """
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise MissingExtra("xllamacpp", "llamacpp") from error
+        settings, params = self.settings, xllamacpp.CommonParams()
+        params.model.path = str(self.file)
+        params.n_ctx, params.n_parallel = settings.context * settings.parallel, settings.parallel
+        params.kv_unified = False
+        params.n_gpu_layers = settings.gpu_layers
+        params.warmup, params.verbosity, params.use_jinja = False, 0, True
+        params.api_keys = [self._key]
+        if settings.threads:
+            params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        if settings.chat_template is not None:
+            params.chat_template = settings.chat_template
+        try:
+            return xllamacpp.Server(params)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(
+                f"llama.cpp cannot load it: {(str(error).splitlines() or [''])[0][:300]}",
+                remedy="name a GGUF file of a model for chat, or a smaller context",
+                place=Place(str(self.file)),
+            ) from error
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the file, and of the chat template where it is another."""
+        size, digest = self.file.stat().st_size, hashlib.sha256()
+        with self.file.open("rb") as stream:
+            for start in range(0, size, max(_BLOCK, size // 256)):
+                stream.seek(start)
+                digest.update(stream.read(_BLOCK))
+        digest.update((self.settings.chat_template or "").encode())
+        return f"{digest.hexdigest()[:16]}/llamacpp"
+
+    @cached_property
+    def says_goals(self) -> bool:
+        """Whether asking for another goal changes the rendered prompt."""
+        prompt = [{"role": "user", "content": "Hello"}]
+        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+
+    @property
+    def context(self) -> int | None:
+        """As set."""
+        return self.settings.context
+
+    def rendered(self, request: Request) -> str:
+        """The prompt through llama.cpp's chat template.
+
+        Raises:
+            ModelError: the chat template refuses the messages.
+        """
+        return self._applied(request.prompt, request)
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation through the chat template."""
+        return self._applied(messages, Request(messages, goal=False), add_generation_prompt=False)
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Length of each rendered prompt."""
+        texts = [self.rendered(request) for request in requests]
+        bodies = [{"content": text, "add_special": True, "parse_special": True} for text in texts]
+        return [len(self._posted("/tokenize", body)["tokens"]) for body in bodies]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """``batch_rows`` at a time, in order, so that samples of a prompt find it computed."""
+        rows, size = list(range(len(requests))), self.settings.batch_rows
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+        """Complete every request, in the order of the plan."""
+        wanted = list(requests)
+
+        def ask(request: Request) -> Outcome:
+            text = self.rendered(request)
+            # llama.cpp would keep 40 tokens, and drop those far below the likeliest, without being asked to
+            drawn = {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": 0,
+                "min_p": 0.0,
+                "max_tokens": sampling.max_tokens,
+                "seed": row_seed(sampling, text, request.sample) % 2**31,
+            }
+            return self._chat(request, drawn, lambda reply: results_of(reply, text)[0])
+
+        yield from self._side_by_side(ask, wanted)
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
+        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count."""
+        options = {"max_tokens": 1, "temperature": 1.0, "logprobs": True, "top_logprobs": _TOP}
+
+        def ask(request: Request) -> tuple[float, ...] | Failure:
+            return self._chat(request, options, lambda reply: choice_logprobs(reply, choices))
+
+        yield from self._side_by_side(ask, list(requests))
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Refused.
+
+        Raises:
+            ModelError: always: llama.cpp's server names log-probs of what it writes alone.
+        """
+        raise ModelError(
+            "llama.cpp gives no log-probs of given completions", remedy="use the engine local or vllm for them"
+        )
+
+    def _side_by_side(self, ask: Callable[[Request], Any], wanted: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        if not wanted:
+            return
+        assert self.server is not None  # loaded once, before there are threads
+        with ThreadPoolExecutor(self.settings.parallel) as pool:
+            try:
+                yield from enumerate(pool.map(ask, wanted))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _chat(self, request: Request, options: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+        schema = request.json_schema
+        held = {} if schema is None else {"response_format": {"type": "json_schema", "json_schema": {
+            "name": "completion", "schema": json.loads(schema)}}}  # fmt: skip
+        reply = self.server.handle_chat_completions({**self._messages(request.prompt, request), **options, **held})
+        error = reply.get("error")
+        if error:
+            return Failure(str(error.get("message", error))[:300], 1, permanent=error.get("code") == 400)
+        try:
+            return read(reply)
+        except (Malformed, Refused) as fault:
+            return Failure(str(fault), 1)
+
+    def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:
+        said = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
+        return {"messages": [to_record(message) for message in messages], **said}
+
+    def _applied(self, messages: Messages, request: Request, **options: Any) -> str:
+        return str(self._posted("/apply-template", {**self._messages(messages, request), **options})["prompt"])
+
+    def _posted(self, path: str, body: dict[str, Any]) -> Any:
+        """What llama.cpp's own interface on loopback answers; for what xllamacpp has no method for.
+
+        Raises:
+            ModelError: it refuses the messages.
+        """
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{self.server.listening_address}{path}", json.dumps(body).encode(), headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(asked, timeout=60) as reply:
+                return json.load(reply)
+        except OSError as error:
+            said = error.read().decode(errors="replace") if hasattr(error, "read") else str(error)
+            raise ModelError(
+                f"the chat template refuses the messages: {' '.join(said.split())[:300]}",
+                remedy="give messages that the template takes (roles in turn, a last user turn)",
+            ) from error
