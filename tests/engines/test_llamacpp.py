@@ -63,7 +63,7 @@ def test_rendered_prompts_are_those_of_the_checkpoint_and_a_template_can_say_goa
     assert said.identity != engine.identity
     (written,) = dict(said.generate([request("Hi", goal=7)], SAMPLING)).values()
     assert isinstance(written, Result) and written.prompt_tokens == said.prompt_tokens([request("Hi", goal=7)])[0]
-    (failed,) = dict(said.generate([request("word " * 200)], SAMPLING)).values()
+    (failed,) = dict(said.generate([request("word " * 400)], SAMPLING)).values()
     assert isinstance(failed, Failure) and failed.permanent
 
 

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings
 
 __all__ = ["LlamaCpp", "LlamaCppEngine"]
+
+T = TypeVar("T")
 
 _TOP = 20
 _BLOCK = 1 << 20
@@ -192,7 +194,7 @@ class LlamaCppEngine:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _chat(self, request: Request, options: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+    def _chat(self, request: Request, options: dict[str, Any], read: Callable[[Any], T]) -> T | Failure:
         schema = request.json_schema
         held = {} if schema is None else {"response_format": {"type": "json_schema", "json_schema": {
             "name": "completion", "schema": json.loads(schema)}}}  # fmt: skip
