@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
     from prefboost.preferences.select import Select, select
     from prefboost.preferences.verdict_pairs import ByVerdict, pairs_of_verdicts
+    from prefboost.recipes.implicit_reward import ImplicitRewards
     from prefboost.recipes.load import load
     from prefboost.recipes.on_policy import OnPolicy
     from prefboost.recipes.recipe import Recipe
