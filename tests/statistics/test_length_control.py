@@ -71,6 +71,12 @@ def test_length_alone_is_taken_out():
     assert found.minimal
 
 
+def test_a_model_that_is_always_longer_is_fitted_and_resampled():
+    rng = np.random.default_rng(0)
+    rows = LengthRows(rng.uniform(size=100), rng.normal(-300, 40, 100))
+    assert np.isfinite(length_control_draws(rows, Bootstrap(resamples=100))).all()
+
+
 def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
     rows = rows_of(1, 40)
     twice = LengthRows(

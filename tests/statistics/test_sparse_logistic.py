@@ -48,6 +48,15 @@ def test_a_column_may_differ_between_fits():
     assert found[0, 0] == pytest.approx(2 * found[1, 0], abs=1e-5)
 
 
+def test_columns_that_nearly_agree_are_fitted_to_the_optimum():
+    rng = np.random.default_rng(0)
+    near = 1 + rng.normal(0, 1e-3, 60)
+    data = SoftLabels((near, np.ones(60)), rng.uniform(0.55, 0.65, 60))
+    found = fit_sparse(data, np.ones((1, 60)), np.array([1e4]))
+    residual = 1 / (1 + np.exp(-linear(data, found))) - data.shares
+    assert abs(float((residual * data.columns[0]).sum())) <= 1e-4 + 1e-6
+
+
 def test_the_loss_is_finite_for_any_odds():
     lost = cross_entropy(np.array([[0.0, 1.0, 0.5]]), np.array([[2000.0, -2000.0, 0.0]]))
     assert np.allclose(lost, [[2000, 2000, np.log(2)]])

@@ -56,7 +56,7 @@ VERBS: dict[str, Verb] = {
     ),
     "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
     "run": Verb(
-        "prefboost.cli.run:run_command", "Do all that a recipe says, e.g. on-policy rounds; skips what is done."
+        "prefboost.cli.run:run_command", "Do all that a recipe says; skip what is done."
     ),
     "train-reward": Verb(
         "prefboost.cli.train_reward:train_reward_command", "Train a reward model on pairs or scored completions."
@@ -75,6 +75,11 @@ VERBS: dict[str, Verb] = {
     "reward-accuracy": Verb(
         "prefboost.cli.reward_accuracy:reward_accuracy_command", "Show how often a scorer prefers what was preferred."
     ),
+    "evaluate": Verb(
+        "prefboost.cli.evaluate:evaluate_command",
+        "Compare completions with a baseline's by a judge, or stored verdicts.",
+    ),
+    "compare": Verb("prefboost.cli.evaluate:compare_command", "Compare two evaluations prompt by prompt."),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

@@ -171,7 +171,9 @@ class Withholding:
 class Benchmark(Protocol):
     """Settings of a benchmark with three pure functions."""
 
-    mode: Mode
+    @property
+    def mode(self) -> Mode:
+        """official or robust."""
 
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]

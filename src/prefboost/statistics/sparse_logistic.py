@@ -7,6 +7,7 @@ bootstrap share each pass over the rows. Where liblinear stops at its tolerance,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ Matrix = NDArray[np.float64]
 
 _STEPS = 200
 _ENOUGH = 1e-5  # the last step; Newton's next would be its square
+_PLAIN = 25  # steps without a line search, which nearly every fit needs no more of
+_NOTHING = 1e-13  # nats a row that a step still gains
 _LONGEST = 3.0  # of a step's coefficient: beyond it the quadratic model says little
 
 
@@ -76,17 +79,45 @@ def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: Column, start
     open_ = np.arange(len(weights))
     for step in range(_STEPS):
         gradient, curvature = _derivatives(data.of(open_), weights[open_], found[open_])
+        if not np.isfinite(gradient).all():
+            break
         move = _proximal_step(gradient, curvature, found[open_], penalty[open_])
         size = np.abs(move).max(1)
-        shrink = np.minimum(1.0, _LONGEST / np.maximum(size, 1e-300)) * 0.5 ** (step // 20)
+        if step < _PLAIN:
+            shrink = np.minimum(1.0, _LONGEST / np.maximum(size, 1e-300))
+            settled = size < _ENOUGH * np.maximum(1.0, np.abs(found[open_]).max(1))
+        else:  # odds may be flat along a line, where only the penalty says how far to go
+            gain = _modelled(gradient, curvature, found[open_], penalty[open_], move) - penalty[open_] * np.abs(
+                found[open_]
+            ).sum(1)
+            shrink = _searched(data.of(open_), weights[open_], found[open_], penalty[open_], move)
+            settled = (gain > -_NOTHING * np.maximum(1.0, weights[open_].sum(1))) | (shrink == 0)
         found[open_] += shrink[:, None] * move
-        open_ = open_[~(size < _ENOUGH * np.maximum(1.0, np.abs(found[open_]).max(1)))]
+        open_ = open_[~settled]
         if not open_.size:
             return found
     raise DataError(
         f"{open_.size} of {len(weights)} regressions do not settle in {_STEPS} steps",
         remedy="look for numbers that are not finite or lengths of wild scale",
     )
+
+
+def _searched(data: SoftLabels, weights: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Column:
+    """The part of each move, 1 or a power of one half, that lowers the objective; 0 where none does."""
+
+    def objective(where: Matrix) -> Column:
+        lost = (weights * cross_entropy(data.shares, linear(data, where))).sum(1)
+        whole: Column = lost + penalty * np.abs(where).sum(1)
+        return whole
+
+    before, part = objective(at), np.ones(len(at))
+    for _ in range(40):
+        worse = ~(objective(at + part[:, None] * move) <= before)
+        if not worse.any():
+            return part
+        part = np.where(worse, part / 2, part)
+    none: Column = np.where(worse, 0.0, part)
+    return none
 
 
 def _derivatives(data: SoftLabels, weights: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix]:
@@ -120,7 +151,7 @@ def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Col
     move = np.zeros_like(at)
     own = np.maximum(np.einsum("bkk->bk", curvature), 1e-10)
     columns: Sequence[int] = range(at.shape[1])
-    for _ in range(500):
+    for _ in range(60):
         change = 0.0
         for one in columns:
             here = at[:, one] + move[:, one]
@@ -130,5 +161,32 @@ def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Col
             change = max(change, float(np.abs(target - here).max()))
             move[:, one] += target - here
         if change < 1e-11:
-            break
-    return move
+            return move
+    return _polished(gradient, curvature, at, penalty, move)
+
+
+def _polished(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Matrix:
+    """The exact minimum, which has some pattern of signs: the best of all of them (columns may nearly agree)."""
+    best, least = move, _modelled(gradient, curvature, at, penalty, move)
+    for pattern in itertools.product((-1.0, 0.0, 1.0), repeat=at.shape[1]):
+        signs = np.array(pattern)
+        free = np.flatnonzero(signs)
+        tried = -at
+        if free.size:
+            pull = (
+                gradient + penalty[:, None] * signs + np.einsum("bkl,bl->bk", curvature, np.where(signs == 0, -at, 0))
+            )
+            ridge = 1e-12 * np.einsum("bkk->b", curvature)[:, None, None] * np.eye(free.size) + 1e-300
+            system = curvature[:, free[:, None], free] + ridge
+            tried[:, free] = -(np.linalg.pinv(system, hermitian=True) @ pull[:, free, None])[:, :, 0]
+        value = _modelled(gradient, curvature, at, penalty, tried)
+        better = value < least
+        best, least = np.where(better[:, None], tried, best), np.where(better, value, least)
+    return best
+
+
+def _modelled(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Column:
+    """The quadratic model plus the penalty."""
+    bent = np.einsum("bk,bkl,bl->b", move, curvature, move)
+    value: Column = np.einsum("bk,bk->b", gradient, move) + bent / 2 + penalty * np.abs(at + move).sum(1)
+    return value
