@@ -77,7 +77,7 @@ VERBS: dict[str, Verb] = {
     ),
     "evaluate": Verb(
         "prefboost.cli.evaluate:evaluate_command",
-        "Compare completions with a baseline's by a judge, or stored verdicts.",
+        "Judge completions against a baseline's.",
     ),
     "compare": Verb("prefboost.cli.evaluate:compare_command", "Compare two evaluations prompt by prompt."),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
