@@ -55,9 +55,7 @@ VERBS: dict[str, Verb] = {
         "prefboost.cli.augment:augment_command", "Turn scored preference data into goal-conditioned pairs."
     ),
     "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
-    "run": Verb(
-        "prefboost.cli.run:run_command", "Do all that a recipe says; skip what is done."
-    ),
+    "run": Verb("prefboost.cli.run:run_command", "Do all that a recipe says; skip what is done."),
     "train-reward": Verb(
         "prefboost.cli.train_reward:train_reward_command", "Train a reward model on pairs or scored completions."
     ),
