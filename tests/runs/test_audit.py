@@ -51,3 +51,9 @@ def test_a_broken_history_is_named(written: Path) -> None:
     written.with_name(f"{written.name}.synthesize.json").write_text("{")
     with pytest.raises(UnreadableFile, match=r"synthesize\.json"):
         audit_file(written, Auditing())
+
+
+def test_a_damaged_file_is_left_to_whoever_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.parquet"
+    path.write_bytes(b"PAR1 and nothing else PAR1")
+    assert not is_synthetic(path)

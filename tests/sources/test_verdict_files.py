@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.preferences.test_verdict_pairs import judged
 
-from prefboost.errors import DataError
+from prefboost.errors import DataError, UnreadableFile
 from prefboost.sources import read
 from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
 from prefboost.sources.write import write
@@ -39,3 +39,13 @@ def test_other_files_hold_no_verdicts(tmp_path: Path) -> None:
     assert not any(holds_verdicts(tmp_path / name) for name in ("a.jsonl", "b.parquet", "none.parquet"))
     with pytest.raises(DataError, match="no file of verdicts"):
         read_verdicts(tmp_path / "a.jsonl")
+
+
+def test_verdicts_whose_pages_are_damaged_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.parquet"
+    write(judged(WINS), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    assert holds_verdicts(path)
+    with pytest.raises(UnreadableFile, match="damaged"):
+        read_verdicts(path)

@@ -44,11 +44,14 @@ class Auditing(Settings):
 def is_synthetic(path: str | Path) -> bool:
     """Whether a file says of its pairs how they were made; looks at names of columns alone."""
     file = Path(path)
-    if file.suffix == ".parquet" and file.is_file():
-        return "lineage" in pl.read_parquet_schema(file)
-    if file.suffix == ".jsonl" and file.is_file():
-        with file.open("rb") as stream:
-            return b'"lineage"' in stream.readline()
+    try:
+        if file.suffix == ".parquet" and file.is_file():
+            return "lineage" in pl.read_parquet_schema(file)
+        if file.suffix == ".jsonl" and file.is_file():
+            with file.open("rb") as stream:
+                return b'"lineage"' in stream.readline()
+    except (OSError, pl.exceptions.PolarsError):  # whoever reads it for good says what is wrong
+        return False
     return False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.conversations import as_messages
 from prefboost.tables import VERDICTS, Step, Table, conform
 
@@ -54,7 +54,12 @@ def read_verdicts(path: str | Path) -> Table:
             remedy="name the file that `prefboost judge` has written",
             place=Place(str(file)),
         )
-    frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
+    try:
+        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UnreadableFile(
+            f"the file of verdicts is damaged: {error}", remedy="judge the pairs again", place=Place(str(file))
+        ) from error
     for name, role in _TEXTS.items():
         messages, faults = as_messages(frame[name], role)
         fault = next((str(found) for found in faults.drop_nulls()), None)
