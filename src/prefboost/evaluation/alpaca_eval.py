@@ -142,7 +142,7 @@ class AlpacaEval:
         shown = (own, baseline) if model_first else (baseline, own)
         messages = (
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": USER % (prompt.turns[0], *shown)},
+            {"role": "user", "content": USER % (prompt.text, *shown)},
         )
         return JudgeRequest(prompt.uid, model, part, messages, CHOICES, max_tokens=1, temperature=1.0, facts=facts)
 

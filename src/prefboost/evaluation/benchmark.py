@@ -40,12 +40,19 @@ class BenchmarkPrompt:
         turns: what the user says, turn by turn; at least one.
         category: a part of the benchmark that is also scored by itself; empty for none.
         reference: a reference completion for each turn, where the judge is shown one.
+        before: messages that stand before the first turn: a system message, an earlier conversation.
     """
 
     uid: str
     turns: tuple[str, ...]
     category: str = ""
     reference: tuple[str, ...] = ()
+    before: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The first turn, behind whatever stands before it, as a judge is shown it."""
+        return "\n\n".join([*(f"[{one['role']}]\n{one['content']}" for one in self.before), self.turns[0]])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,9 @@ from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.engines.store import Store
 from prefboost.engines.stored import generate_stored, logprobs_stored
-from prefboost.errors import DataError, Place
-from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.errors import DataError
+from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.evaluation.own_prompts import read_completions, records_of
 from prefboost.evaluation.results import Results
 from prefboost.settings import Settings, choice
 from prefboost.statistics import holm, paired_test
@@ -95,39 +96,13 @@ def forecast(requests: Sequence[JudgeRequest], engine: Engine) -> Forecast:
     return Forecast(len(asked), read, sum(one.max_tokens for one in asked.values()))
 
 
-def read_completions(path: str | Path) -> tuple[list[BenchmarkPrompt], dict[str, list[str]]]:
-    """Prompts and completions of a file as AlpacaEval has them.
-
-    Args:
-        path: JSON list or JSON lines of records with instruction and output. The prompt's text is its uid.
-
-    Raises:
-        DataError: a record lacks one of both, or a prompt stands twice.
-    """
-    prompts: dict[str, BenchmarkPrompt] = {}
-    completions: dict[str, list[str]] = {}
-    for at, record in enumerate(_records(path)):
-        if not all(isinstance(record.get(name), str) for name in ("instruction", "output")):
-            raise DataError(
-                f"found {str(record)[:80]}", remedy="give instruction and output", place=Place(str(path), row=at)
-            )
-        uid = str(record["instruction"])
-        if uid in prompts:
-            raise DataError(
-                f"the prompt {uid[:60]!r} stands twice", remedy="keep one completion", place=Place(str(path), row=at)
-            )
-        prompts[uid] = BenchmarkPrompt(uid, (uid,), str(record.get("dataset", "")))
-        completions[uid] = [str(record["output"])]
-    return list(prompts.values()), completions
-
-
 def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
     """Stored verdicts: JSON lines as `write_evaluation` writes them.
 
     Raises:
         DataError: a line is no verdict.
     """
-    return [JudgeVerdict.of(record) for record in _records(path)]
+    return [JudgeVerdict.of(record) for record in records_of(path)]
 
 
 def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results: Results) -> None:
@@ -236,24 +211,3 @@ def _worded(outcome: Result | Failure) -> JudgeReply:
     return JudgeReply(
         outcome.text, fault="the answer was cut at max_tokens" if outcome.finish_reason == "length" else ""
     )
-
-
-def _records(path: str | Path) -> Iterator[Mapping[str, object]]:
-    """Records of a JSON list or of JSON lines.
-
-    Raises:
-        DataError: the file cannot be read or holds anything else.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot be read: {error}", remedy="give a JSON list or JSON lines", place=Place(str(path))
-        ) from error
-    for at, record in enumerate(found):
-        if not isinstance(record, dict):
-            raise DataError(
-                f"found {str(record)[:80]}", remedy="give one JSON object a record", place=Place(str(path), row=at)
-            )
-        yield record

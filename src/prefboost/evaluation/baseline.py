@@ -1,0 +1,42 @@
+"""Which model others are compared with: one of the run, or completions out of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prefboost.errors import SettingsError
+from prefboost.evaluation.own_prompts import read_completions
+from prefboost.evaluation.prepared import Completions
+
+__all__ = ["baseline_of"]
+
+
+def baseline_of(named: str | None, models: Sequence[str]) -> tuple[str, Mapping[str, Completions]]:
+    """The baseline's name, and its completions where they come out of a file.
+
+    Args:
+        named: name of a contestant, or a file with instruction and output; none: the first contestant.
+        models: names of the contestants.
+
+    Raises:
+        SettingsError: it is neither, or would be compared with nothing but itself.
+    """
+    if named is not None and named not in models and Path(named).is_file():
+        file = Path(named)
+        if file.stem in models:
+            raise SettingsError(
+                f"the baseline's file and a model are both called {file.stem}", remedy="rename the file"
+            )
+        return file.stem, {file.stem: read_completions(file)[1]}
+    if named is not None and named not in models:
+        raise SettingsError(
+            f"the baseline {named} is no file and no model of this run",
+            remedy=f"name a file with instruction and output, or one of {', '.join(models) or 'no models'}",
+        )
+    if len(models) < 2:
+        raise SettingsError(
+            f"{', '.join(models) or 'nothing'} would be compared with itself alone",
+            remedy="give a second model or goal, or a file of completions as baseline",
+        )
+    return (models[0] if named is None else named), {}

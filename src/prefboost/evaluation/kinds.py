@@ -1,0 +1,16 @@
+"""Every built-in benchmark; how one is entered stands in `prefboost.evaluation.prepared`."""
+
+from __future__ import annotations
+
+from prefboost.evaluation.alpaca_set import AlpacaSet
+from prefboost.evaluation.pairwise import Pairwise
+from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
+from prefboost.settings import Settings
+
+__all__ = ["BENCHMARKS", "BenchmarkSettings"]
+
+BenchmarkSettings = JudgedBenchmark | MeasuredBenchmark
+"""What stands in a list of benchmarks."""
+
+BENCHMARKS: dict[str, type[Settings]] = {"alpaca_eval": AlpacaSet, "pairwise": Pairwise}
+"""Built-in benchmarks, kind -> settings."""

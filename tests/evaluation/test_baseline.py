@@ -1,0 +1,30 @@
+import pytest
+
+from prefboost.errors import SettingsError
+from prefboost.evaluation.baseline import baseline_of
+
+
+def test_the_first_model_is_the_baseline_where_none_is_named():
+    assert baseline_of(None, ["a", "b"]) == ("a", {})
+    assert baseline_of("b", ["a", "b"]) == ("b", {})
+
+
+def test_a_file_brings_its_completions_and_its_name(tmp_path):
+    (tmp_path / "old.json").write_text('[{"instruction": "q", "output": "a"}]')
+    name, given = baseline_of(str(tmp_path / "old.json"), ["new"])
+    assert (name, given) == ("old", {"old": {"q": ["a"]}})
+
+
+@pytest.mark.parametrize(
+    ("named", "models", "said"),
+    [("c", ["a", "b"], "no model of this run"), (None, ["a"], "itself alone"), ("a", ["a"], "itself alone")],
+)
+def test_a_baseline_that_is_nowhere_or_alone_is_refused(named, models, said):
+    with pytest.raises(SettingsError, match=said):
+        baseline_of(named, models)
+
+
+def test_a_file_called_like_a_model_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(SettingsError, match="both called a"):
+        baseline_of(str(tmp_path / "a.json"), ["a"])
