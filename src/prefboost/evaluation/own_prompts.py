@@ -1,4 +1,4 @@
-"""Prompts and completions of one's own, as benchmarks take them: AlpacaEval's records, a line a prompt, or any table."""
+"""Prompts and completions of one's own, as benchmarks take them: AlpacaEval's records, lines, or any table."""
 
 from __future__ import annotations
 
