@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from prefboost.packing import pack
-from prefboost.packing.attention import BACKENDS, Asked, attend, dense_mask
+from prefboost.packing.attention import BACKENDS, attend, dense_mask
+from prefboost.packing.attention_kind import AttentionKind
 from prefboost.packing.stream import Packed
 
 COMMON = [1, 2, 3, 4, 5, 6, 7]
@@ -25,7 +26,9 @@ def _stream() -> tuple[Packed, torch.Tensor, torch.Tensor, torch.Tensor]:
     return packed, query, key, value
 
 
-def _one_at_a_time(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: Packed, asked: Asked) -> Any:
+def _one_at_a_time(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: Packed, asked: AttentionKind
+) -> Any:
     key, value = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)
     outputs = []
     for row in range(packed.tokens):
@@ -47,11 +50,11 @@ def _one_at_a_time(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
     return torch.stack(outputs, dim=1)
 
 
-PLAIN = [Asked(), Asked(scale=0.2), Asked(window=3), Asked(chunk=4)]
+PLAIN = [AttentionKind(), AttentionKind(scale=0.2), AttentionKind(window=3), AttentionKind(chunk=4)]
 CHANGED = [
-    Asked(softcap=2.0),
-    Asked(sinks=torch.linspace(-1, 1, 4, dtype=torch.float64)),
-    Asked(softcap=1.5, window=4, sinks=torch.zeros(4, dtype=torch.float64)),
+    AttentionKind(softcap=2.0),
+    AttentionKind(sinks=torch.linspace(-1, 1, 4, dtype=torch.float64)),
+    AttentionKind(softcap=1.5, window=4, sinks=torch.zeros(4, dtype=torch.float64)),
 ]
 
 
@@ -60,7 +63,7 @@ CHANGED = [
     [(name, asked) for name in ("sdpa", "blocked") for asked in PLAIN]
     + [("eager", asked) for asked in PLAIN + CHANGED],
 )
-def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: Asked) -> None:
+def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: AttentionKind) -> None:
     packed, query, key, value = _stream()
     found = BACKENDS[name](query, key, value, packed, asked)
     expected = _one_at_a_time(query, key, value, packed, asked)
@@ -74,8 +77,10 @@ def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: A
         torch.testing.assert_close(mine, truth, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("asked", [Asked(), Asked(scale=0.2), Asked(window=3)])
-def test_one_call_over_variable_lengths_has_the_same_values(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [AttentionKind(), AttentionKind(scale=0.2), AttentionKind(window=3)])
+def test_one_call_over_variable_lengths_has_the_same_values(
+    asked: AttentionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernel runs on CUDA alone; what it documents (causality at the lower right) is computed here in its place."""
     from torch.nn.attention import varlen
 
@@ -109,7 +114,7 @@ def test_the_dense_mask_shows_the_same_keys() -> None:
     scores = query @ key.transpose(2, 3) * 8**-0.5 + dense_mask(packed, torch.float64)
     found = (scores.softmax(-1) @ value).transpose(1, 2)
     torch.testing.assert_close(
-        found, _one_at_a_time(query, key[:, ::2], value[:, ::2], packed, Asked()), rtol=1e-10, atol=1e-12
+        found, _one_at_a_time(query, key[:, ::2], value[:, ::2], packed, AttentionKind()), rtol=1e-10, atol=1e-12
     )
 
 
@@ -117,7 +122,7 @@ def test_under_autocast_attention_runs_in_half_precision() -> None:
     packed, query, key, value = _stream()
     single = [tensor.detach().float() for tensor in (query, key, value)]
     with torch.autocast("cpu", torch.bfloat16):
-        found = attend(*single, packed, Asked())
+        found = attend(*single, packed, AttentionKind())
     assert found.dtype == torch.bfloat16
-    expected = _one_at_a_time(query, key, value, packed, Asked())
+    expected = _one_at_a_time(query, key, value, packed, AttentionKind())
     assert (found - expected).abs().max() < 0.05

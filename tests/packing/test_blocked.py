@@ -8,11 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.packing import pack
-from prefboost.packing.attention import BACKENDS, Asked
+from prefboost.packing.attention import BACKENDS, AttentionKind
 from prefboost.packing.blocked import BLOCKS
 
 BLOCK = BLOCKS[8]
-LAYERS = st.sampled_from([Asked(), Asked(scale=0.3), Asked(window=9), Asked(window=100), Asked(chunk=50)])
+LAYERS = st.sampled_from(
+    [
+        AttentionKind(),
+        AttentionKind(scale=0.3),
+        AttentionKind(window=9),
+        AttentionKind(window=100),
+        AttentionKind(chunk=50),
+    ]
+)
 
 
 @settings(max_examples=30, deadline=None)
@@ -22,7 +30,7 @@ LAYERS = st.sampled_from([Asked(), Asked(scale=0.3), Asked(window=9), Asked(wind
     LAYERS,
     st.sampled_from([1, 2, 4]),
 )
-def test_values_and_gradients(prompt: int, completions: list[int], asked: Asked, groups: int) -> None:
+def test_values_and_gradients(prompt: int, completions: list[int], asked: AttentionKind, groups: int) -> None:
     packed = pack([[0] * prompt] * len(completions), [[n + 1] * length for n, length in enumerate(completions)])
     draw = torch.Generator().manual_seed(0)
     tensors = [
@@ -45,8 +53,8 @@ def test_no_further_from_the_truth_than_the_fused_kernel(dtype: torch.dtype) -> 
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 90])
     draw = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, heads, packed.tokens, 32, generator=draw).to(dtype) for heads in (4, 2, 2)]
-    truth = BACKENDS["eager"](*(tensor.double() for tensor in tensors), packed, Asked())
-    error = {name: (BACKENDS[name](*tensors, packed, Asked()) - truth).norm() for name in ("blocked", "sdpa")}
+    truth = BACKENDS["eager"](*(tensor.double() for tensor in tensors), packed, AttentionKind())
+    error = {name: (BACKENDS[name](*tensors, packed, AttentionKind()) - truth).norm() for name in ("blocked", "sdpa")}
     assert error["blocked"] <= 2.0 * error["sdpa"]
 
 
@@ -54,9 +62,9 @@ def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.M
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
     draw = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, h, packed.tokens, 8, generator=draw).requires_grad_() for h in (4, 2, 2)]
-    kept = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, Asked()).square().sum(), tensors)
+    kept = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
     monkeypatch.setattr("prefboost.packing.blocked.KEPT_BYTES", 300_000)
-    again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, Asked()).square().sum(), tensors)
+    again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
     for one, other in zip(kept, again, strict=True):
         assert torch.equal(one, other)
 
@@ -65,7 +73,7 @@ def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypa
     monkeypatch.setattr("prefboost.packing.blocked.KEPT_IN_ALL_BYTES", 500_000)
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
     tensors = [torch.randn(1, h, packed.tokens, 8).requires_grad_() for h in (4, 2, 2)]
-    layers = [BACKENDS["blocked"](*tensors, packed, Asked()) for _ in range(3)]
+    layers = [BACKENDS["blocked"](*tensors, packed, AttentionKind()) for _ in range(3)]
     (layout,) = packed.made.values()
     assert 0 < layout.kept.bytes <= 500_000
     one, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)

@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from prefboost.packing import pack
-from prefboost.packing.attention import BACKENDS, Asked
+from prefboost.packing.attention import BACKENDS, AttentionKind
 from prefboost.packing.flex import BLOCK
 
 COMMON = list(range(90))
 LAYERS = [
-    Asked(),
-    Asked(scale=0.2),
-    Asked(window=30),
-    Asked(chunk=64),
-    Asked(softcap=2.0),
-    Asked(sinks=torch.linspace(-1, 1, 4)),
-    Asked(softcap=1.5, window=50, sinks=torch.zeros(4)),
+    AttentionKind(),
+    AttentionKind(scale=0.2),
+    AttentionKind(window=30),
+    AttentionKind(chunk=64),
+    AttentionKind(softcap=2.0),
+    AttentionKind(sinks=torch.linspace(-1, 1, 4)),
+    AttentionKind(softcap=1.5, window=50, sinks=torch.zeros(4)),
 ]
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("asked", LAYERS)
-def test_values_over_several_blocks(asked: Asked) -> None:
+def test_values_over_several_blocks(asked: AttentionKind) -> None:
     packed = pack([COMMON] * 3 + [COMMON[:40]], [[n] * length for n, length in enumerate((60, 5, 33, 21))])
     assert packed.tokens > BLOCK
     draw = torch.Generator().manual_seed(0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,34 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from prefboost.packing.attention_kind import AttentionKind
 from prefboost.packing.blocked import attend_blocked
 from prefboost.packing.stream import Packed
 
-__all__ = ["BACKENDS", "Asked", "attend", "dense_mask", "implementation", "register"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a layer wants of its attention beyond plain causal attention.
-
-    Args:
-        scale: of the scores; None is 1 / sqrt(D).
-        window: tokens seen, the own one included; None sees all.
-        chunk: tokens of a chunk, beyond whose beginning nothing is seen; None has no chunks.
-        softcap: scores become ``softcap * tanh(score / softcap)``.
-        sinks: [H], a score a head that takes attention away from all tokens.
-    """
-
-    scale: float | None = None
-    window: int | None = None
-    chunk: int | None = None
-    softcap: float | None = None
-    sinks: Tensor | None = None
-
-    @property
-    def plain_scores(self) -> bool:
-        """Whether scores go into the softmax as they are."""
-        return self.softcap is None and self.sinks is None
+__all__ = ["BACKENDS", "attend", "dense_mask", "implementation", "register"]
 
 
 def implementation(previous: str) -> str:
@@ -92,7 +68,7 @@ def _ordinary(previous: str, module: Any) -> Callable[..., Any]:
     return ALL_ATTENTION_FUNCTIONS[previous]  # type: ignore[no-any-return]
 
 
-def _asked(module: Any, kwargs: dict[str, Any]) -> Asked:
+def _asked(module: Any, kwargs: dict[str, Any]) -> AttentionKind:
     config = getattr(module, "config", None)
     kinds = getattr(config, "layer_types", None)
     index = getattr(module, "layer_idx", None)
@@ -100,7 +76,7 @@ def _asked(module: Any, kwargs: dict[str, Any]) -> Asked:
     window = kwargs.get("sliding_window")
     if window is None and kind == "sliding_attention":
         window = getattr(config, "sliding_window", None)
-    return Asked(
+    return AttentionKind(
         scale=kwargs.get("scaling"),
         window=window,
         chunk=getattr(config, "attention_chunk_size", None) if kind == "chunked_attention" else None,
@@ -109,7 +85,7 @@ def _asked(module: Any, kwargs: dict[str, Any]) -> Asked:
     )
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     """Attention of a layer over the stream.
 
     Args:
@@ -132,7 +108,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Ask
     return BACKENDS[backend](query, key, value, packed, asked)
 
 
-def _backend(query: Tensor, value: Tensor, asked: Asked) -> str:
+def _backend(query: Tensor, value: Tensor, asked: AttentionKind) -> str:
     if not asked.plain_scores:
         return "flex" if query.is_cuda else "eager"
     if not query.is_cuda:
@@ -153,7 +129,7 @@ def _has_varlen() -> bool:
 
 
 def _per_node(
-    query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked, one: Callable[..., Tensor]
+    query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind, one: Callable[..., Tensor]
 ) -> Tensor:
     """Apply attention node by node; splitting and joining once keeps the backward pass linear in T."""
     sizes = [node.end - node.start for node in packed.nodes]
@@ -168,7 +144,7 @@ def _per_node(
     return torch.cat(outputs, dim=1)
 
 
-def _mask(packed: Packed, number: int, asked: Asked, device: torch.device) -> Tensor | None:
+def _mask(packed: Packed, number: int, asked: AttentionKind, device: torch.device) -> Tensor | None:
     """[rows of the node, rows of its ancestors and itself], True where seen; None is plain causal attention."""
     node = packed.nodes[number]
     length = node.depth + node.end - node.start
@@ -204,14 +180,14 @@ def dense_mask(packed: Packed, dtype: torch.dtype) -> Tensor:
     return found
 
 
-def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: Asked) -> Tensor:
+def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: AttentionKind) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     return scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=asked.scale)
 
 
-def _eager(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: Asked) -> Tensor:
+def _eager(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked: AttentionKind) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     scale = asked.scale if asked.scale is not None else query.shape[-1] ** -0.5
     scores = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * scale
@@ -228,15 +204,15 @@ def _eager(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asked
     return shares @ value.repeat_interleave(groups, 1)
 
 
-def _attend_sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def _attend_sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     return _per_node(query, key, value, packed, asked, _sdpa)
 
 
-def _attend_eager(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def _attend_eager(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     return _per_node(query, key, value, packed, asked, _eager)
 
 
-def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     """All nodes in one call: a node's keys are gathered from its ancestors and itself."""
     from torch.nn.attention.varlen import varlen_attn
 
@@ -275,14 +251,14 @@ def _varlen_plan(packed: Packed, device: torch.device) -> tuple[Tensor, Tensor, 
     return torch.cat(paths).to(device), starts[0], starts[1], int(lengths_q.max()), int(lengths_k.max())
 
 
-def _attend_flex(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def _attend_flex(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     """Block-sparse attention with scores changed on the way (soft cap) and sinks taken off afterwards."""
     from prefboost.packing.flex import attend_flex
 
     return attend_flex(query, key, value, packed, asked)
 
 
-BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Packed, Asked], Tensor]] = {
+BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Packed, AttentionKind], Tensor]] = {
     "blocked": attend_blocked,
     "sdpa": _attend_sdpa,
     "eager": _attend_eager,

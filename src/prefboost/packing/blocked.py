@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from prefboost.packing.trie import Node
 
 if TYPE_CHECKING:
-    from prefboost.packing.attention import Asked
+    from prefboost.packing.attention_kind import AttentionKind
     from prefboost.packing.stream import Packed
 
 __all__ = ["BLOCKS", "attend_blocked"]
@@ -93,7 +93,7 @@ class _Layout:
     kept: _Kept = field(default_factory=_Kept)
 
 
-def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     """See `prefboost.packing.attention.attend`; scores must be plain."""
     heads, groups = query.shape[1], key.shape[1]
     scale = asked.scale if asked.scale is not None else float(query.shape[-1] ** -0.5)
@@ -107,7 +107,7 @@ def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, as
     return found[None]
 
 
-def _paths(nodes: tuple[Node, ...], asked: Asked, size: int, device: torch.device) -> Iterator[_Path]:
+def _paths(nodes: tuple[Node, ...], asked: AttentionKind, size: int, device: torch.device) -> Iterator[_Path]:
     window, chunk = asked.window, asked.chunk
     for number, node in enumerate(nodes):
         runs = tuple(slice(nodes[i].start, nodes[i].end) for i in (*node.ancestors, number))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.packing.attention import Asked
+from prefboost.packing.attention_kind import AttentionKind
 from prefboost.packing.stream import Packed
 
 __all__ = ["attend_flex"]
@@ -21,7 +21,7 @@ BLOCK = 128
 """Rows of a block of the mask; streams are padded to a multiple of it, so that compiled kernels are used again."""
 
 
-def attend_flex(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Asked) -> Tensor:
+def attend_flex(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: AttentionKind) -> Tensor:
     """See `prefboost.packing.attention.attend`; the kernel is compiled on CUDA."""
     from torch.nn.attention.flex_attention import AuxRequest
 
@@ -56,7 +56,7 @@ def _kernel(compiled: bool) -> Any:
     return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
 
 
-def _block_mask(packed: Packed, length: int, asked: Asked, device: torch.device) -> Any:
+def _block_mask(packed: Packed, length: int, asked: AttentionKind, device: torch.device) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask
 
     made = ("flex", asked.window, asked.chunk)
