@@ -37,6 +37,15 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def oracles_dir() -> Path:
+    """Published figures beside the checkout, where a machine has them."""
+    folder = Path(__file__).parents[1].parent / "shared" / "oracles"
+    if not folder.is_dir():
+        pytest.skip("the published figures are not on this machine (no ../shared/oracles)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def goal_row() -> Callable[..., dict[str, Any]]:
     """One row of GoalPairs made by hand; keyword arguments replace columns."""
 

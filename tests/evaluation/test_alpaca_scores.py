@@ -1,6 +1,4 @@
-import alpaca_oracle
 import numpy as np
-import polars as pl
 import pytest
 
 from prefboost.errors import DataError
@@ -20,30 +18,6 @@ def made(seed: int = 0, count: int = 40) -> list[JudgeVerdict]:
         )
         for at in range(count) for part in ("baseline_first", "model_first")
     ]  # fmt: skip
-
-
-@alpaca_oracle.needs_oracle()
-@pytest.mark.parametrize("model", ["claude-2", "phi-2", "minotaur-13b"])
-def test_the_official_mode_gives_published_figures_also_where_rows_are_missing(model):
-    told = pl.read_parquet(alpaca_oracle.FOLDER / "alpaca_judgements.parquet").filter(pl.col("model") == model)
-    verdicts = [
-        JudgeVerdict(
-            str(row["instruction_index"]), model, "one", (row["preference"] or 1.5) - 1,
-            {"len_1": row["len_1"], "len_2": row["len_2"]},
-        )
-        for row in told.sort("row").iter_rows(named=True)
-    ]  # fmt: skip
-    harder = {str(at): value for at, value in enumerate(alpaca_oracle.difficulty())}
-    rules = AlpacaRules(mode="official", interval=Bootstrap(resamples=100))
-    found = alpaca_results(verdicts, rules, difficulty=harder, gamed=alpaca_oracle.gamed())
-    its = alpaca_oracle.published()[model]
-    assert found.figure("win_rate", model).value.estimate == pytest.approx(its["win_rate"], abs=1e-9)
-    assert found.figure("win_rate", model).error == pytest.approx(its["standard_error"], abs=1e-9)
-    assert found.figure("lc_win_rate", model).value.estimate == pytest.approx(
-        its["length_controlled_winrate"], abs=0.01
-    )
-    if len(verdicts) == 805:
-        assert int(found.figure("avg_length", model).value.estimate) == its["avg_length"]
 
 
 def test_rows_in_another_order_give_the_same_figures():

@@ -1,13 +1,11 @@
 import sys
 
-import alpaca_oracle
 import numpy as np
 import pytest
 
 from prefboost.errors import MissingExtra
 from prefboost.evaluation.liblinear import length_control_liblinear
 from prefboost.statistics import LengthRows, length_control
-from prefboost.statistics.length_control import GRID
 
 
 def rows_of(seed: int) -> LengthRows:
@@ -32,18 +30,6 @@ def test_cross_validation_chooses_as_well_as_scikit_learn_does(seed):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra eval)")
     rows = rows_of(seed)
     assert length_control(rows).share == pytest.approx(length_control_liblinear(rows).share, abs=2e-3)
-
-
-@alpaca_oracle.needs_oracle()
-def test_at_the_recorded_penalty_every_published_win_rate_comes_out():
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra eval)")
-    published = alpaca_oracle.published()
-    for model, rows in alpaca_oracle.judged():
-        off = [
-            abs(100 * length_control_liblinear(rows, float(one)).share - published[model]["length_controlled_winrate"])
-            for one in GRID[4:]
-        ]
-        assert min(off) < 1e-5, model
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):

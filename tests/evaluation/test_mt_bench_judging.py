@@ -101,15 +101,3 @@ def test_a_record_that_is_no_grade_is_named():
         list(stored_grades([{"question_id": 81, "model": "m", "turn": 1, "g1_judgment": "x"}], MtRules()))
     with pytest.raises(DataError, match="no turn 1 or 2"):
         list(stored_grades([{"question_id": 81, "model": "m", "turn": 3, "judgment": "x"}], MtRules()))
-
-
-def test_every_stored_score_is_read_from_the_judges_words(shared_dir):
-    pl = pytest.importorskip("polars")
-    path = shared_dir / "oracles" / "mt_bench_judgements.parquet"
-    if not path.exists():
-        pytest.skip("the published judgements are not on this machine (no ../shared/oracles)")
-    rows = pl.read_parquet(path).to_dicts()
-    for row in rows:
-        expected = None if row["score"] == -1 else row["score"]
-        assert grade_of(row["judgment"], "official") == grade_of(row["judgment"], "robust") == expected
-    assert len(rows) == 1119

@@ -6,6 +6,8 @@ import pytest
 
 from prefboost.evaluation.mt_bench_prompts import PROMPTS
 
+# lm-sys/FastChat at 0e6d3e4beaab66f4d3f93db72541a4abab8af28d: system_prompt and prompt_template of
+# fastchat/llm_judge/data/judge_prompts.jsonl.
 PUBLISHED = {
     "pair-v2": ("8d6df8feee26e1c9", "22f93e573bf9343e"),
     "pair-v2-multi-turn": ("af4a7431af51d6d7", "a962ad885e77f79a"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation.mt_bench_judging import CATEGORIES, Grade, MtRules, PairGame, category_of, stored_grades
+from prefboost.evaluation.mt_bench_judging import CATEGORIES, Grade, MtRules, PairGame, category_of
 from prefboost.evaluation.mt_bench_scores import mt_pair_scores, mt_scores
 from prefboost.statistics import Bootstrap, cluster_standard_error
 
@@ -118,14 +118,3 @@ def test_a_game_without_a_verdict_takes_the_other_order_with_it():
     assert mt_pair_scores(own, ROBUST, how=QUICK)[0].win_rate is not None  # 1 of 160 is under a hundredth
     none = mt_pair_scores([replace(game, winner=None) for game in own], ROBUST)[0]
     assert (none.win_rate, none.by_category) == (None, {})
-
-
-def test_the_published_score_of_a_model_is_found_again(shared_dir):
-    pl = pytest.importorskip("polars")
-    path = shared_dir / "oracles" / "mt_bench_judgements.parquet"
-    if not path.exists():
-        pytest.skip("the published judgements are not on this machine (no ../shared/oracles)")
-    rows = pl.read_parquet(path).filter(pl.col("model") == "mistral-orpo-capybara").to_dicts()
-    score = mt_scores(stored_grades(rows, OFFICIAL), OFFICIAL, how=QUICK)[0]
-    assert score.overall.estimate == pytest.approx(6.81875, abs=1e-9)  # published as 6.8188
-    assert score.missing == 0

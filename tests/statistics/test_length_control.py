@@ -1,4 +1,3 @@
-import alpaca_oracle
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,6 @@ from prefboost.statistics.length_control import (
     folds_of,
     length_control_draws,
     length_control_interval,
-    predicted_share,
 )
 
 
@@ -19,25 +17,6 @@ def rows_of(seed: int, count: int = 80, pull: float = 1.0) -> LengthRows:
     rng = np.random.default_rng(seed)
     longer = rng.normal(0, 300, count)
     return LengthRows(1 / (1 + np.exp(pull * longer / 300 - rng.normal(0, 1, count))), longer)
-
-
-@alpaca_oracle.needs_oracle()
-def test_published_coefficients_predict_every_published_win_rate():
-    published, coefficients = alpaca_oracle.published(), alpaca_oracle.coefficients()
-    for model, rows in alpaca_oracle.judged():
-        share = predicted_share(coefficients[model], rows.difficulty, len(rows.shares)).mean()
-        assert 100 * share == pytest.approx(published[model]["length_controlled_winrate"], abs=1e-6), model
-
-
-@alpaca_oracle.needs_oracle()
-def test_fitted_win_rates_are_near_every_published_one():
-    published = alpaca_oracle.published()
-    off = {
-        model: 100 * length_control(rows).share - published[model]["length_controlled_winrate"]
-        for model, rows in alpaca_oracle.judged()
-    }
-    assert len(off) == 35
-    assert max(abs(one) for one in off.values()) < 0.16
 
 
 @settings(max_examples=20, deadline=None)

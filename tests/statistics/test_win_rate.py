@@ -1,22 +1,8 @@
-import alpaca_oracle
 import numpy as np
 import pytest
 
 from prefboost.errors import DataError
 from prefboost.statistics import bounds_of, win_rate
-
-
-@alpaca_oracle.needs_oracle()
-def test_every_published_win_rate_and_standard_error_comes_out():
-    published, seen = alpaca_oracle.published(), 0
-    for model, rows in alpaca_oracle.judged():
-        found, its = win_rate(rows.shares), published[model]
-        assert 100 * found.share.estimate == pytest.approx(its["win_rate"], abs=1e-9), model
-        assert 100 * found.upstream_error == pytest.approx(its["standard_error"], abs=1e-9), model
-        if its["discrete_win_rate"] is not None:
-            assert 100 * found.discrete == pytest.approx(its["discrete_win_rate"], abs=1e-6), model
-        seen += 1
-    assert seen == 35
 
 
 def test_both_orders_of_a_prompt_count_as_one():

@@ -34,18 +34,24 @@ def evaluate_command(
         bool, typer.Option("--allow-missing", help="Give headline figures although more than 1 % is missing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    selfcheck: Annotated[bool, typer.Option("--selfcheck", help="Hold our figures against published ones.")] = False,
+    oracles: Annotated[Path | None, typer.Option(help="The folder of published figures, for --selfcheck.")] = None,
 ) -> None:
     """Compare completions with a baseline's on the same prompts, as AlpacaEval 2 does, with any judge.
 
     Writes OUT/verdicts.jsonl, results.json and results.md. The same command after an interruption goes on where it
     stopped: answers of the judge are kept in OUT/judge.store. Missing completions are counted, never 0, never dropped.
     """
+    from prefboost.cli.selfcheck import print_selfcheck
     from prefboost.errors import SettingsError
     from prefboost.evaluation.alpaca_eval import AlpacaEval
     from prefboost.evaluation.alpaca_scores import AlpacaRules
     from prefboost.recipes.validate import override
     from prefboost.runs.evaluate import read_verdicts, write_evaluation
 
+    if selfcheck:
+        print_selfcheck(oracles, as_json=as_json)
+        return
     given = arguments or []
     own = [text for text in given if text.startswith("rules.")]
     settings = [text for text in given if "=" in text and text not in own]

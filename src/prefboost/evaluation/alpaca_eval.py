@@ -1,8 +1,8 @@
 """AlpacaEval 2: one model against a baseline, by the log-probs of the judge's answer.
 
-Protocol: tatsu-lab/alpaca_eval at cd543a1, `weighted_alpaca_eval_gpt4_turbo`, arXiv 2404.04475. The wording of the
-judge's prompt is theirs (Apache-2.0). Messages are objects: a completion that holds chat markers stays data, where
-upstream splits text. Figures are in `prefboost.evaluation.alpaca_scores`.
+Protocol: tatsu-lab/alpaca_eval at cd543a1, `weighted_alpaca_eval_gpt4_turbo`, arXiv 2404.04475. Messages are objects: a
+completion that holds chat markers stays data, where upstream splits text. What the judge is told stands in
+`prefboost.evaluation.alpaca_prompts`, figures are in `prefboost.evaluation.alpaca_scores`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from prefboost.evaluation.alpaca_prompts import SYSTEM, USER
 from prefboost.evaluation.alpaca_scores import AlpacaRules, GamedRows, alpaca_results
 from prefboost.evaluation.benchmark import BenchmarkPrompt, Fact, JudgeReply, JudgeRequest, JudgeVerdict
 from prefboost.evaluation.results import Mode, Results
@@ -21,46 +22,6 @@ __all__ = ["CHOICES", "AlpacaEval", "official_order"]
 
 CHOICES = ("m", "M")
 """What the judge may say: the first-shown completion, or the second."""
-
-SYSTEM = (
-    "You are a highly efficient assistant, who evaluates and selects the best large language model (LLMs) based on the "
-    "quality of their responses to a given instruction. This process will be used to create a leaderboard "
-    "reflecting the most accurate and human-preferred answers."
-)
-USER = '''I require a leaderboard for various large language models. I'll provide you with prompts given to these \
-models and their corresponding outputs. Your task is to assess these responses, and select the model that produces \
-the best output from a human perspective.
-
-## Instruction
-
-{
-    "instruction": """%s""",
-}
-
-## Model Outputs
-
-Here are the unordered outputs from the models. Each output is associated with a specific model, identified by a \
-unique model identifier.
-
-{
-    {
-        "model_identifier": "m",
-        "output": """%s"""
-    },
-    {
-        "model_identifier": "M",
-        "output": """%s"""
-    }
-}
-
-## Task
-
-Evaluate the models based on the quality and relevance of their outputs, and select the model that generated the best \
-output. Answer by providing the model identifier of the best model. We will use your output as the name of the best \
-model, so make sure your output only contains one of the following model identifiers and nothing else (no quotes, no \
-spaces, no new lines, ...): m or M.
-
-## Best Model Identifier'''
 
 MISSING = "a completion is missing"
 

@@ -1,6 +1,8 @@
 """What an Arena-Hard-Auto judge is told.
 
-Wording: lmarena/arena-hard-auto, `utils/judge_utils.py` and `config/arena-hard-v2.0.yaml` at 196f6b8, Apache-2.0.
+Wording: lmarena/arena-hard-auto at 196f6b8: system messages in `utils/judge_utils.py`, the user message in
+`config/arena-hard-v0.1.yaml` and `config/arena-hard-v2.0.yaml`; v0.1 of 2024 (`config/judge_config.yaml` at 0489bf3)
+has the same words. Licensed under Apache-2.0 by its authors; unchanged.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What an MT-Bench judge is told.
 
-Wording: lm-sys/FastChat, `fastchat/llm_judge/data/judge_prompts.jsonl` at 0e6d3e4, Apache-2.0.
+Wording: lm-sys/FastChat at 0e6d3e4, `fastchat/llm_judge/data/judge_prompts.jsonl`. Licensed under Apache-2.0 by its
+authors; unchanged.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ __all__ = [
     "rewardbench",
     "rewardbench2",
     "rm_bench",
+    "section_shares",
     "ties_score",
 ]
 
@@ -90,13 +91,23 @@ def rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:
     """
     _check_subsets(items, set(_COUNTS), "RewardBench")
     found = _means(items, lambda item: float(item.chosen[0] > item.rejected[0]))
+    sections = section_shares(found)
+    return {**found, **sections, "overall": float(np.mean(list(sections.values())))}
+
+
+def section_shares(subsets: Mapping[str, float]) -> dict[str, float]:
+    """Sections of RewardBench 1 from its subsets; a section weighs those that are there by their published counts.
+
+    Args:
+        subsets: subset -> share, 0..1.
+    """
     sections = {}
-    for section, subsets in SECTIONS.items():
-        present = [name for name in subsets if name in found]
+    for section, names in SECTIONS.items():
+        present = [name for name in names if name in subsets]
         if present:
             weights = [_COUNTS[name] for name in present]
-            sections[section] = float(np.average([found[name] for name in present], weights=weights))
-    return {**found, **sections, "overall": float(np.mean(list(sections.values())))}
+            sections[section] = float(np.average([subsets[name] for name in present], weights=weights))
+    return sections
 
 
 def rewardbench2(items: Sequence[RewardItem]) -> dict[str, float]:
