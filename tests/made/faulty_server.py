@@ -26,13 +26,18 @@ def answer_to(prompt: str, seed: int, place: int = 0) -> str:
     return f"{prompt[::-1]} #{seed}" + (f".{place}" if place else "")
 
 
+def likeliest_tokens(prompt: str) -> dict[str, float]:
+    """Log-probs of the likeliest first tokens."""
+    return {" A": -1.5, "A": -1.5, "B": -0.5}
+
+
 @dataclass
 class FaultyServer:
     """Answers at ``base_url`` while the context is open.
 
     ``rates``: share of calls broken by each fault. ``refused``: prompts that are answered with HTTP 400.
     ``one_choice``: gives one choice whatever n is, as some servers do.
-    ``answer``: what is said, by prompt, seed and place.
+    ``answer``: what is said, by prompt, seed and place. ``likely``: log-probs of first tokens, by prompt.
     """
 
     rates: dict[str, float] = field(default_factory=dict)
@@ -44,6 +49,7 @@ class FaultyServer:
     fields_refused: tuple[str, ...] = ()
     counts_tokens: bool = True
     answer: Callable[[str, int, int], str] = answer_to
+    likely: Callable[[str], dict[str, float]] = likeliest_tokens
     calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     asked: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -118,6 +124,8 @@ class FaultyServer:
         if unknown:
             return _send(writer, 400, {"error": {"message": f"unknown field {unknown[0]}"}})
         fault = self._fault(row)
+        if fault == "nan" and "logprobs" not in body:
+            fault = None
         if fault is not None:
             self.faults[fault] += 1
             going_on = await self._break(fault, body, writer)
@@ -157,7 +165,7 @@ class FaultyServer:
             return _send(writer, 200, {"error": {"message": "overloaded", "code": 502}})
         if fault == "too_few":
             return _send(writer, 200, {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}})
-        if fault == "nan" and "logprobs" in body:
+        if fault == "nan":
             top = [{"token": "A", "logprob": float("nan")}]
             choice = {
                 "message": {"content": "A"},
@@ -180,7 +188,7 @@ class FaultyServer:
             )
             choices.append({"index": place, **said, "finish_reason": "stop"})
         if body.get("logprobs"):
-            top = [{"token": " A", "logprob": -1.5}, {"token": "A", "logprob": -1.5}, {"token": "B", "logprob": -0.5}]
+            top = [{"token": token, "logprob": value} for token, value in self.likely(prompt).items()]
             choices[0]["logprobs"] = {"content": [{"token": "B", "top_logprobs": top}]}
         reply: dict[str, Any] = {"id": "x", "object": "chat.completion", "model": body["model"], "choices": choices}
         if self.counts_tokens:

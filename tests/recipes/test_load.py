@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from prefboost.errors import SettingsError
+from prefboost.losses import DPO
+from prefboost.preferences import BestVsRandom, Percentile
 from prefboost.recipes.documents import parse
 from prefboost.recipes.load import SHIPPED, dump, load, load_any, of_kind, shipped_names
+from prefboost.recipes.on_policy import OnPolicy
 
 PAPER = {
     "zephyr-7b-ra": ("alignment-handbook/zephyr-7b-sft-full", 0.0, "auto"),
@@ -57,6 +60,22 @@ def test_a_file_is_loaded_with_overrides(tmp_path: Path) -> None:
     recipe = load(path, ["train.loss=simpo", "condition.place=user"])
     assert recipe.train.loss.kind == "simpo"  # type: ignore[attr-defined]
     assert recipe.condition.place == "user"
+
+
+def test_overrides_reach_branches_that_a_recipe_does_not_write_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ndata: scored.jsonl\ntrain: {model: tiny}\n")
+    recipe = load(
+        path, ["relabel.aspects=[helpfulness]", "pair.seed=3", "scale.kind=percentile", "train.loss.beta=0.3"]
+    )
+    assert (recipe.relabel.kind, recipe.relabel.aspects) == ("reward_augmented", ("helpfulness",))  # type: ignore[union-attr]
+    assert recipe.pair == BestVsRandom(seed=3) and recipe.scale == Percentile() and recipe.train.loss == DPO(beta=0.3)
+    rounds = "kind: on_policy\nname: r\nprompts: p.txt\nscorer: rules\ntrain: {model: m}\n"
+    path.write_text(rounds)
+    found = load_any(path, ["generate.sampling.max_tokens=12"])
+    assert isinstance(found, OnPolicy)
+    path.write_text(rounds + "generate: {sampling: {max_tokens: 12}}\n")
+    assert load_any(path) == found
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- a", b"", b"a: [", b"name: \xed\xa0\x80"])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prefboost.recipes.tree import classes_at, settings_of
+from prefboost.recipes.tree import classes_at, default_at, settings_of
 from prefboost.settings import Settings, choice
 
 
@@ -61,3 +61,9 @@ def test_the_class_at_a_path_follows_kinds_names_of_arms_and_indices() -> None:
     assert classes_at(Root, ("arm",), {"arm": {"kind": "two"}}) == [Two]
     assert classes_at(Root, ("many", 1), {"many": ["one", {"kind": "two"}]}) == [Two]
     assert classes_at(Root, ("size",)) == []
+
+
+def test_a_default_is_its_kind_and_what_its_class_would_not_say() -> None:
+    assert default_at(Root, {}, ("arm",)) == {"kind": "one"}
+    assert default_at(Root, {}, ("leaf",)) == default_at(Root, {}, ("maybe",)) == {}
+    assert default_at(Root, {}, ("arm", "x")) == default_at(Root, {}, ("nowhere",)) == {}

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from prefboost.errors import SettingsError
 from prefboost.recipes.documents import parse, with_overrides
-from prefboost.recipes.validate import override, validate
+from prefboost.recipes.validate import overridden, override, validate
 from prefboost.settings import Settings, choice
 
 
@@ -114,6 +114,33 @@ def test_settings_can_be_overridden_without_a_document() -> None:
     assert override(Inner(), ["rate=5e-7", "sizes=[3]"]) == Inner(rate=5e-7, sizes=[3])
     with pytest.raises(SettingsError, match="override 'rat=1': rat is not a setting here; did you mean rate"):
         override(Inner(), ["rat=1"])
+
+
+class Whole(Settings):
+    outer: Annotated[Outer | None, Field(description="None by default.")] = None
+    inner: Inner = Field(Inner(rate=2.0, sizes=[7]), description="Unlike its class.")
+    far: Annotated[Near | Far, choice({"near": Near, "far": Far})] = Field(Far(depth=3), description="Far by default.")
+
+
+def test_an_override_below_a_branch_that_is_not_written_out_changes_that_setting_alone() -> None:
+    assert overridden(Whole, parse("{}"), ["inner.loss.beta=0.5"]).inner == Inner(
+        rate=2.0, sizes=[7], loss=Near(beta=0.5)
+    )
+    assert overridden(Whole, parse("{}"), ["far.depth=9"]).far == Far(depth=9)
+    assert overridden(Whole, parse("far: near"), ["far.beta=9"]).far == Near(beta=9)
+    assert overridden(Whole, parse("outer: {name: x}"), ["outer.train.rate=1"]).outer == Outer(
+        name="x", train=Inner(rate=1)
+    )
+
+
+def test_a_branch_that_an_override_made_is_named_by_the_override() -> None:
+    with pytest.raises(SettingsError, match=r"^override 'outer\.low=2': outer\.name is missing"):
+        overridden(Whole, parse("{}", path="r.yaml"), ["outer.low=2"])
+
+
+def test_a_kind_that_is_missing_is_said_to_be_missing() -> None:
+    (line,) = faults("name: x\ntrain: {loss: {beta: 2}}")
+    assert line.startswith("r.yaml:2: train.loss: its kind is missing (one of: near, far;")
 
 
 @given(

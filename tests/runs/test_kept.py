@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from prefboost.runs.score import score, scored_so_far
 from prefboost.scoring import Rater, RulesScorer
 from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.scorer_judge import ScorerJudge
+from prefboost.scoring.verdicts import ORDERS
 
 RATES = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.0, "too_many": 0.0}
 TEXTS = [(f"question {at % 40}", f"completion {at}") for at in range(120)]
@@ -38,7 +41,9 @@ QUICK = {"concurrency": 8, "attempts": 12, "backoff_s": 0.005}
 
 
 def says(prompt: str, seed: int, place: int) -> str:
-    """A rating or a verdict that is a function of the question."""
+    """A rating or a verdict that is a function of the question; nothing at other places, which are not asked for."""
+    if place:
+        return "nobody asked for this"
     drawn = hashlib.sha256(prompt.encode()).digest()[0]
     if '"verdict"' in prompt:
         return json.dumps({"reason": "so", "verdict": ("1", "2", "tie")[drawn % 3]})
@@ -63,17 +68,60 @@ def launched(line: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_ratings_at_high_fault_rates_are_right_and_every_call_is_counted(tmp_path: Path) -> None:
-    table, out = completions_table(TEXTS), tmp_path / "s.parquet"
-    with FaultyServer(answer=says) as calm:
-        expected = score(table, rater(calm)).frame
-    with FaultyServer(rates=RATES, answer=says) as server:
-        found = score(table, rater(server), out)
-        again = score(table, rater(server), out)
-    assert found.frame.equals(expected) and again.frame.equals(expected)
+def leans(prompt: str) -> dict[str, float]:
+    """Log-probs of ten letters that are a function of the question."""
+    weights = [1 + byte for byte in hashlib.sha256(prompt.encode()).digest()[:10]]
+    return {letter: math.log(each / sum(weights)) for letter, each in zip("ABCDEFGHIJ", weights, strict=True)}
+
+
+def rated(prompt: str) -> float:
+    return float(json.loads(says(prompt, 0, 0))["ratings"][0]["rating"])
+
+
+def expected_rating(prompt: str) -> float:
+    return sum(rating * math.exp(value) for rating, value in enumerate(leans(prompt).values(), 1))
+
+
+def ruled(prompt: str) -> float:
+    return {"1": 1.0, "2": 0.0, "tie": 0.5}[json.loads(says(prompt, 0, 0))["verdict"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verb", "read", "right"),
+    [("score", "answer", rated), ("score", "logprobs", expected_rating), ("judge", "answer", ruled)],
+)
+def test_two_thousand_questions_at_high_fault_rates_are_answered_right_or_recorded(
+    verb: str, read: Any, right: Callable[[str], float], tmp_path: Path
+) -> None:
+    rates = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.002, "too_many": 1e-9}
+    out, quick = tmp_path / "out.parquet", QUICK | {"attempts": 3, "timeout_s": 5.0, "concurrency": 32}
+    with FaultyServer(rates=rates, answer=says, likely=leans, seed=3) as server:
+        engine = OpenAICompatible(model="m", base_url=server.base_url, **quick)
+        if verb == "score":
+            table = completions_table([(f"question {at % 400}", f"completion {at}") for at in range(2000)])
+            by: Any = Rater(engine=engine, read=read)
+            found = score(table, by, out)
+            rows = [(found.frame["row"], found.frame["score"])]
+        else:
+            table = pairs_table([(f"question {at}", f"one {at}", f"other {at}") for at in range(1000)])
+            by = LlmJudge(engine=engine, read=read)
+            found = judge(table, by, out)[0]
+            shown = [found.frame.filter(shown_first=first) for first in ORDERS]
+            rows = [(frame["row"], frame["first_wins"]) for frame in shown]
+    truth = [right(str(question.prompt[-1]["content"])) for question in by.questions(table)]
+    failed = found.rejects["row"].to_list()
+    for order, (kept, numbers) in enumerate(rows):
+        assert sorted([*kept, *failed]) == list(range(len(table))), "none is lost, none stands twice"
+        assert numbers.to_list() == pytest.approx([truth[row * len(rows) + order] for row in kept])
+    assert set(found.rejects["reason"]) == {"the engine gave no answer"} and 20 < len(failed) < 400
     with Store(store_of(out)) as store:
-        assert store.book().total().requests == server.calls > len(TEXTS)
-    assert max(server.answered.values()) == 1 and len(server.answered) == len(TEXTS)
+        assert len(list(store.rows())) == len(server.asked) == 2000
+        assert store.book().total().requests == server.calls
+    assert server.calls == sum(server.faults.values()) + sum(server.answered.values())
+    assert max(server.answered.values()) == 1, "no question is asked again once it is answered"
+    expected = {*FAULTS} - {"too_many"} - ({"nan"} if read == "answer" else set())
+    assert {*server.faults} == expected
 
 
 def test_a_row_that_fails_is_set_aside_and_asked_again_by_the_next_call(tmp_path: Path) -> None:

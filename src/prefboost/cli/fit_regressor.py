@@ -27,12 +27,12 @@ def fit_regressor_command(
     `prefboost score FILE kind=regressor model=OUT` scores with it.
     """
     from prefboost.cli.score import progress_bars
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
     from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
     from prefboost.sources import read
 
-    settings = validate(FitRegressor, with_overrides(Document({}), overrides or []))
+    settings = overridden(FitRegressor, Document({}), overrides or [])
     with progress_bars(hidden=quiet) as tell:
         report = fit_regressor(read(source), settings, out, tell=tell)
     if as_json:

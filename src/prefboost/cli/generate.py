@@ -71,8 +71,8 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
     """
     from prefboost.engines.engine import Sampling
     from prefboost.engines.kinds import ENGINES, engine_settings_of
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
     from prefboost.runs.generate import Generate
 
     engine = engine_settings_of(model)
@@ -83,7 +83,7 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
     }
     _check_names(overrides, homes)
     written = [homes[_name_of(text)] + text for text in overrides]
-    return validate(Generate, with_overrides(Document({"engine": engine}), written))
+    return overridden(Generate, Document({"engine": engine}), written)
 
 
 def _name_of(override: str) -> str:

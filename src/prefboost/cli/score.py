@@ -96,8 +96,8 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
         SettingsError: one line for every wrong override.
     """
     from prefboost.errors import SettingsError
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
 
     others = {name for name in cls.model_fields if name != part}
     known = {"kind", *others, *(name for arm in arms.values() for name in arm.model_fields)}
@@ -114,7 +114,7 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
         written.append(text if name in others else f"{part}.{text}")
     if not any(text.startswith(f"{part}.kind=") for text in written):
         raise SettingsError(f"no {part} is named", remedy=f"write kind=, one of {', '.join(arms)}")
-    return validate(cls, with_overrides(Document({}), written))
+    return overridden(cls, Document({}), written)
 
 
 @contextmanager

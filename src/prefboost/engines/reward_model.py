@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from prefboost.packing import Packed
 
-__all__ = ["RewardModel", "enable_packed_rewards", "load_reward_model", "rewards_of", "text_ids", "text_tensors"]
+__all__ = [
+    "RewardModel",
+    "enable_packed_rewards",
+    "load_reward_model",
+    "rewards_of",
+    "text_ids",
+    "text_tensors",
+    "with_heads",
+]
 
 OVERALL = "overall"
 """Name of the head of a model that has but one."""
@@ -42,12 +50,14 @@ class RewardModel:
         tokenizer: with a chat template.
         unpacked: why texts are padded, in a sentence; empty where they are packed.
         output: field of the model's output that holds the rewards.
+        named: what each number of the output stands for; None: as the checkpoint says.
     """
 
     model: Any
     tokenizer: Any
     unpacked: str = ""
     output: str = "logits"
+    named: tuple[str, ...] | None = None
 
     @property
     def packs(self) -> bool:
@@ -57,6 +67,8 @@ class RewardModel:
     @property
     def heads(self) -> tuple[str, ...]:
         """What each number stands for: ``overall``, or the names that the checkpoint gives its heads."""
+        if self.named is not None:
+            return self.named
         config = self.model.config
         return (OVERALL,) if config.num_labels == 1 else tuple(config.id2label[at] for at in range(config.num_labels))
 
@@ -89,8 +101,9 @@ def load_reward_model(
     """
     from transformers import AutoModelForSequenceClassification
 
-    places = {name: options[name] for name in ("revision", "trust_remote_code") if options.get(name) is not None}
-    tokenizer = load_tokenizer(name, **places)
+    # None would let transformers ask at the terminal whether the code is trusted
+    options = {**options, "trust_remote_code": bool(options.get("trust_remote_code"))}
+    tokenizer = load_tokenizer(name, revision=options.get("revision"), trust_remote_code=options["trust_remote_code"])
     tokenizer.padding_side = "right"
     if chat_template is not None:
         tokenizer.chat_template = chat_template
@@ -103,11 +116,13 @@ def load_reward_model(
                 model_folder(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
+            _refuse_own_code(name, options)
             raise ModelError(
                 f"cannot load the reward model {name!r}: {_first_line(error)}",
                 remedy="give a folder with config.json and safetensors weights, or a hub id you may read",
             ) from error
     if heads is None and report["missing_keys"]:
+        _refuse_own_code(name, options)
         raise ModelError(
             f"{name} is no reward model: its checkpoint lacks {', '.join(sorted(report['missing_keys'])[:3])}",
             remedy="train one with `prefboost train-reward`, or name a model made for sequence classification",
@@ -116,6 +131,28 @@ def load_reward_model(
     if text.pad_token_id is None:
         text.pad_token_id = tokenizer.pad_token_id
     return RewardModel(model.eval(), tokenizer, unpacked="packing was not tried")
+
+
+def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:
+    """Name the code that a checkpoint brings, where it is not to be run; nothing of it is read.
+
+    Raises:
+        ModelError: the checkpoint has a class of its own for sequence classification.
+    """
+    from transformers import PretrainedConfig
+
+    if options["trust_remote_code"]:
+        return
+    try:
+        found, _ = PretrainedConfig.get_config_dict(model_folder(name), revision=options.get("revision"))
+    except (OSError, ValueError):
+        return
+    own = found.get("auto_map", {}).get("AutoModelForSequenceClassification")
+    if own is not None:
+        raise ModelError(
+            f"{name} brings code of its own ({own}), which is not run unless asked for",
+            remedy="read that code, then set trust_remote_code to true",
+        )
 
 
 def text_ids(encoder: ChatEncoder, prompt: Sequence[Any], completion: Sequence[Any], pad_id: int) -> list[int]:
@@ -169,6 +206,40 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
             )
     rewards: Tensor = found.reshape(len(found), -1)
     return rewards if rewards.dtype == torch.float64 else rewards.float()
+
+
+def with_heads(found: RewardModel, text: Sequence[int], names: Sequence[str] = ()) -> RewardModel:
+    """The model with a name for every number of its output, counted on one text: ``num_labels`` may mean another one.
+
+    ArmoRM (arXiv 2406.12845), for one, gives a scalar ``score`` beside 19 ``rewards``.
+
+    Args:
+        found: how it is run.
+        text: token ids.
+        names: of the numbers; empty: those that the checkpoint gives its heads, or OUTPUT_0, OUTPUT_1 ...
+
+    Raises:
+        ModelError: the model has no such output, or another number of names than of numbers is given.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    if not found.packs:
+        with torch.inference_mode():
+            tensors = _moved(text_tensors(found, [text]), next(found.model.parameters()).device)
+            count = rewards_of(found, tensors).shape[1]
+    else:
+        count = int(found.model.config.num_labels)
+    if names and len(names) != count:
+        raise ModelError(
+            f"the output {found.output!r} holds {count} numbers, and {len(names)} heads are named: {', '.join(names)}",
+            remedy="name every head, in the order of the output, or none",
+        )
+    named = tuple(names) if names else found.heads
+    if len(named) != count:
+        named = (OVERALL,) if count == 1 else tuple(f"{found.output}_{at}" for at in range(count))
+    return replace(found, named=named)
 
 
 def enable_packed_rewards(found: RewardModel) -> RewardModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,13 @@ import yaml
 
 from prefboost.errors import Place, SettingsError
 
-__all__ = ["Document", "KeyPath", "parse", "with_overrides", "write"]
+__all__ = ["Begins", "Document", "KeyPath", "parse", "with_overrides", "write"]
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of settings and list indices."""
+
+Begins = Callable[[Any, KeyPath], dict[str, Any]]
+"""(values of the document, path) -> what a branch that is not written out begins as."""
 
 _MOST_NODES = 20_000
 """A recipe has some hundred values; a file of aliases to aliases would unfold to more than memory holds."""
@@ -140,11 +143,20 @@ class _Reading:
         return {key_node.value: self.read(value, (*at, key_node.value)) for key_node, value in node.value}
 
 
-def with_overrides(document: Document, overrides: Iterable[str]) -> Document:
+def _empty(values: Any, path: KeyPath) -> dict[str, Any]:
+    return {}
+
+
+def with_overrides(document: Document, overrides: Iterable[str], begins: Begins = _empty) -> Document:
     """The document with ``dotted.path=value`` overrides applied in order; values are read as YAML.
 
     A list index is a step of the path (``lints.0=ties``); a value that is only a kind (``pair: best_vs_random``) is
     written out as a mapping where a setting below it is overridden.
+
+    Args:
+        document: as it was read.
+        overrides: of the command line.
+        begins: what a branch that the document does not write out begins as, where a setting below it is overridden.
 
     Raises:
         SettingsError: an override that is not ``key=value``, a value that is not YAML, a path through a plain value.
@@ -160,14 +172,16 @@ def with_overrides(document: Document, overrides: Iterable[str]) -> Document:
             given = parse(text).values if text.strip() else None
         except SettingsError as error:
             raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
-        path = _put(values, key.split("."), given, source)
+        path = _put(values, key.split("."), given, source, begins)
         for below in [at for at in origins if at[: len(path)] == path]:
             del origins[below]
         origins[path] = source
+        for end in range(1, len(path)):  # what the override has made
+            origins.setdefault(path[:end], source)
     return Document(values, origins)
 
 
-def _put(values: Any, steps: Sequence[str], given: Any, source: str) -> KeyPath:
+def _put(values: Any, steps: Sequence[str], given: Any, source: str, begins: Begins) -> KeyPath:
     path: list[str | int] = []
     here: Any = values
     for position, step in enumerate(steps):
@@ -178,7 +192,8 @@ def _put(values: Any, steps: Sequence[str], given: Any, source: str) -> KeyPath:
             break
         below = here[place] if isinstance(here, list) else here.get(place)
         if below is None:
-            below = {}
+            absent = isinstance(here, dict) and place not in here
+            below = begins(values, tuple(path)) if absent else {}
         elif isinstance(below, str):
             below = {"kind": below}
         elif not isinstance(below, (dict, list)):

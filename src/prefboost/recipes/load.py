@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import Document, parse, with_overrides, write
+from prefboost.recipes.documents import Document, KeyPath, parse, with_overrides, write
 from prefboost.recipes.kinds import OFFLINE, RECIPES, AnyRecipe
 from prefboost.recipes.recipe import Recipe
+from prefboost.recipes.tree import default_at
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
 
@@ -47,7 +49,7 @@ def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
             f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
         ) from None
     shown = str(path) if path.parent != SHIPPED else path.name
-    return of_kind(with_overrides(parse(text, path=shown), overrides))
+    return of_kind(with_overrides(parse(text, path=shown), overrides, _begins))
 
 
 def of_kind(document: Document) -> AnyRecipe:
@@ -78,6 +80,13 @@ def dump(recipe: Settings) -> str:
 def shipped_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def _begins(values: Any, path: KeyPath) -> dict[str, Any]:
+    """What a branch that a recipe does not write out is by default."""
+    kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
+    root = RECIPES.get(kind) if isinstance(kind, str) else None
+    return {} if root is None else default_at(root, values, path)
 
 
 def _find(recipe: str | Path) -> Path:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from prefboost.settings import Settings, choice, kind_of
 
-__all__ = ["Setting", "arms_of", "classes_at", "settings_of"]
+__all__ = ["Setting", "arms_of", "classes_at", "default_at", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,30 @@ def classes_at(root: type[Settings], path: Sequence[str | int], document: Any = 
         if isinstance(kind, str) and kind in arms:
             here = [arms[kind]]
     return here
+
+
+def default_at(root: type[Settings], document: Any, path: Sequence[str | int]) -> dict[str, Any]:
+    """What stands at a path by default, where that is settings: its kind, and whatever its class would not say itself.
+
+    Args:
+        root: where the path begins.
+        document: the values that stand there; a ``kind`` in them chooses the arm.
+        path: names of settings and list indices, at least one.
+
+    Returns:
+        plain values; empty where nothing stands there by default, no settings, or one thing or another.
+    """
+    above = classes_at(root, path[:-1], document)
+    found = [_written(cls.model_fields[str(path[-1])]) for cls in above if str(path[-1]) in cls.model_fields]
+    return found[0] if found and all(each == found[0] for each in found) else {}
+
+
+def _written(field: FieldInfo) -> dict[str, Any]:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if not isinstance(default, Settings):
+        return {}
+    kind = {"kind": kind_of(default)} if arms_of(field) else {}
+    return {**kind, **default.model_dump(mode="json", exclude_unset=True)}
 
 
 def _below(document: Any, step: str | int) -> Any:

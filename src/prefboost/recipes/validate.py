@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import Document, KeyPath, with_overrides
-from prefboost.recipes.tree import classes_at
+from prefboost.recipes.documents import Begins, Document, KeyPath, with_overrides
+from prefboost.recipes.tree import classes_at, default_at
 from prefboost.settings import Settings
 
-__all__ = ["override", "validate"]
+__all__ = ["overridden", "override", "validate"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -45,8 +46,17 @@ def override(settings: S, overrides: Iterable[str]) -> S:
     Raises:
         SettingsError: one line for every wrong override.
     """
-    changed = with_overrides(Document(settings.model_dump(mode="json")), overrides)
-    return validate(type(settings), changed)
+    return overridden(type(settings), Document(settings.model_dump(mode="json")), overrides)
+
+
+def overridden(cls: type[S], document: Document, overrides: Iterable[str]) -> S:
+    """A document with overrides as settings; a branch that is not written out begins as it is by default.
+
+    Raises:
+        SettingsError: one line for every wrong setting or override.
+    """
+    begins: Begins = partial(default_at, cls)
+    return validate(cls, with_overrides(document, overrides, begins))
 
 
 Fault = tuple[int, str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from prefboost.engines.weights import NumberType, context_of
 from prefboost.preferences.goals import SCALES, Scale
@@ -37,7 +37,12 @@ class RewardModelScorer(Settings):
     chat_template: str | None = Field(
         None, description="Jinja text with a chat template, where the tokenizer's own will not do."
     )
-    output: str = Field("logits", description="Field of the model's output that holds the rewards.")
+    output: str = Field(
+        "logits", description="Field of the model's output that holds the rewards; ArmoRM has score and rewards."
+    )
+    heads: tuple[str, ...] = Field(
+        (), description="Names of the numbers of the output, in order; none takes those of the checkpoint."
+    )
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings; off for safety.")
     weights: Mapping[str, float] = Field(
         {}, description="Of the heads of a model with several, summed to the score; none takes their mean."
@@ -45,6 +50,13 @@ class RewardModelScorer(Settings):
     scale: Annotated[Scale, choice(SCALES)] | None = Field(
         None, description="Brings the score onto the scale that goals are said on; none keeps the raw reward."
     )
+
+    @field_validator("heads")
+    @classmethod
+    def _different(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(heads)) < len(heads) or not all(heads):
+            raise ValueError("every head needs a name of its own")
+        return heads
 
     def score(self, table: Table) -> Table:
         """Score every completion.
@@ -64,11 +76,11 @@ class RewardModelScorer(Settings):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """The same at a desk: what its store holds is not computed again."""
-        from prefboost.engines.reward_model import text_ids
+        from prefboost.engines.reward_model import text_ids, with_heads
 
         items = items_of(table)
         found, encoder, identity = self._opened()
-        scores = Scores(heads=_columns(found.heads))
+        scores = Scores()
 
         def encode(item: Item) -> list[int]:
             return text_ids(encoder, item.prompt, item.completion, found.pad_id)
@@ -79,6 +91,10 @@ class RewardModelScorer(Settings):
             if ids is not None and limit is not None and len(ids) > limit:
                 scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
         usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
+        if usable:
+            found = with_heads(found, min((ids for _, ids in usable), key=len), self.heads)
+        scores.heads = _columns(found.heads)
+        self._check_weights(found.heads)
         rewards = self._rewards(found, usable, identity, desk)
         for (item, _), own in zip(usable, rewards, strict=True):
             if own is None:
@@ -95,12 +111,11 @@ class RewardModelScorer(Settings):
         from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
         from prefboost.engines.weights import fingerprint_of_model, on_device
 
-        options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code or None}
+        options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
         found = load_reward_model(self.model, self.dtype, chat_template=self.chat_template, **options)
         found = replace(found, output=self.output)
         on_device(found.model, self.device)
         found = enable_packed_rewards(found)
-        self._check_weights(found.heads)
         commit = getattr(found.model.config, "_commit_hash", None)
         identity = f"{fingerprint_of_model(self.model, commit)}/{self.dtype}/{self.output}"
         return found, ChatEncoder(found.tokenizer), identity

@@ -84,10 +84,11 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
             near = difflib.get_close_matches(str(kind), self.arms, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             known = ", ".join(self.arms)
+            found = "its kind is missing" if "kind" not in value else f"{kind!r} is not a kind here"
             raise PydanticCustomError(
                 "unknown_kind",
-                "{found} is not a kind here{hint} (one of: {known}; or package.module:Class)",
-                {"found": repr(kind), "hint": hint, "known": known},
+                "{found}{hint} (one of: {known}; or package.module:Class)",
+                {"found": found, "hint": hint, "known": known},
             )
         return inner(value)
 
