@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from prefboost.errors import DataError, SettingsError
 from prefboost.evaluation.arena_hard import ArenaHard
+from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeVerdict
 from prefboost.statistics import Bootstrap
 
@@ -81,3 +83,57 @@ def test_replies_without_a_label_have_a_reason():
 def test_settings_load_from_their_dump():
     settings = ArenaHard(version="v0.1", control=("length",), baseline="x")
     assert ArenaHard(**settings.model_dump()) == settings
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Small files in the place of the published ones."""
+    rows = [
+        {"uid": prompt.uid, "category": name, "subcategory": part, "prompt": prompt.turns[0]}
+        for prompt in PROMPTS for name, _, part in [prompt.category.partition("/")]
+    ]  # fmt: skip
+    said = [{"uid": prompt.uid, "messages": [{"content": f"base {prompt.uid}"}]} for prompt in PROMPTS]
+    files = {"questions": rows, "baseline": said, "creative_baseline": said}
+    for name, own in files.items():
+        (tmp_path / f"arena_hard_v20_{name}.jsonl").write_text("\n".join(map(json.dumps, own)))
+    monkeypatch.setattr(Assets, "path", lambda self, name: tmp_path / f"{name}.jsonl")
+    return tmp_path
+
+
+def test_published_prompts_bring_the_baseline_of_every_wanted_category(published):
+    found = ArenaHard().prepare(Assets(), ["ours"])
+    assert (len(found.prompts), set(found.given)) == (30, {HARD, CREATIVE})
+    assert found.sampling(found.prompts[0]).temperature == 0
+    coding = ArenaHard(categories=("coding",)).prepare(Assets(), ["ours"])
+    assert ({prompt.category for prompt in coding.prompts}, set(coding.given)) == ({"hard_prompt/coding"}, {HARD})
+    assert set(ArenaHard().prepare(Assets(), ["ours", CREATIVE]).given) == {HARD}
+    with pytest.raises(SettingsError, match=r"has no category code[\s\S]*coding, creative_writing"):
+        ArenaHard(categories=("code",)).prepare(Assets(), ["ours"])
+
+
+def test_another_baseline_is_a_model_of_the_run_or_a_file(published):
+    assert ArenaHard(baseline="theirs").prepare(Assets(), ["ours", "theirs"]).benchmark.baseline == "theirs"
+    path = published / "other.jsonl"
+    path.write_text(json.dumps({"instruction": "Q3", "output": "said"}))
+    found = ArenaHard(baseline=str(path)).prepare(Assets(), ["ours"])
+    assert (found.benchmark.baseline, found.given) == ("other", {"other": {"q3": ("said",)}})
+
+
+def test_own_prompts_are_compared_with_the_first_model(tmp_path):
+    (tmp_path / "own.txt").write_text("one\ntwo\n")
+    found = ArenaHard(prompts=tmp_path / "own.txt", interval=QUICK).prepare(Assets(offline=True), ["a", "b"])
+    said = {name: {prompt.uid: [f"{name} {prompt.uid}"] for prompt in found.prompts} for name in "ab"}
+    requests = found.benchmark.build(found.prompts, said)
+    assert {request.model for request in requests} == {"b"}
+    results = found.benchmark.score([found.benchmark.parse(one, JudgeReply("[[A=B]]")) for one in requests])
+    assert results.figure("win_rate", "b").value.estimate == 50
+
+
+def test_what_is_not_here_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match="arena_hard_v20_questions"):
+        ArenaHard().prepare(Assets(offline=True, data_dir=tmp_path), ["ours"])
+
+
+def test_verdicts_of_another_benchmark_are_refused():
+    with pytest.raises(DataError, match="is none of arena_hard: it has no category, game"):
+        ArenaHard().score([JudgeVerdict("q", "m", "one", 0.5)])

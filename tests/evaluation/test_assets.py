@@ -91,5 +91,15 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_every_asset_names_its_revision_digest_licence_and_use():
     for name, asset in ASSETS.items():
         assert asset.revision in asset.url and asset.url.startswith("https://"), name
-        assert len(asset.sha256) == 64 and len(asset.revision) == 40, name
+        assert (len(asset.sha256), len(asset.git_blob)) in ((64, 0), (0, 40)) and len(asset.revision) == 40, name
         assert asset.licence in ("Apache-2.0", "CC-BY-NC-4.0") and asset.is_for, name
+
+
+def test_where_no_sha256_is_known_the_id_in_git_is_held_against_the_bytes(tmp_path):
+    asset = Asset("https://x/abc/q.jsonl", "abc", "", "Apache-2.0", "prompts", "7" * 40)
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(b"hello\n")
+    hello = asset._replace(git_blob="ce013625030ba8dba906f756967f9e9ca394464a")  # git hash-object
+    assert Assets(data_dir=tmp_path, offline=True).path("q", {"q": hello}) == path
+    with pytest.raises(DataError, match="has git id ce0136250"):
+        Assets(data_dir=tmp_path, offline=True).path("q", {"q": asset})

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from prefboost.errors import DataError, SettingsError
+from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeVerdict
 from prefboost.evaluation.mt_bench import MtBench
 from prefboost.statistics import Bootstrap
@@ -69,3 +71,43 @@ def test_a_reply_without_a_verdict_has_a_reason():
     benchmark = MtBench(interval=QUICK)
     verdict = benchmark.parse(benchmark.build(PROMPTS, SAID)[0], JudgeReply("fine"))
     assert (verdict.value, verdict.fault) == (None, "the reply holds no verdict in brackets")
+
+
+def questions(path):
+    rows = [
+        {"question_id": one.uid, "category": one.category, "turns": one.turns, "reference": one.reference}
+        for one in PROMPTS
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_own_questions_are_asked_at_the_temperature_of_their_category(tmp_path):
+    found = MtBench(prompts=questions(tmp_path / "q.jsonl")).prepare(Assets(offline=True), ["ours"])
+    assert list(found.prompts) == PROMPTS
+    assert [found.sampling(one).temperature for one in found.prompts] == [0.7, 0.0]
+    assert found.given == {}
+
+
+def test_pairs_are_against_the_first_model_a_named_one_or_a_file(tmp_path):
+    file = questions(tmp_path / "q.jsonl")
+    pairwise = MtBench(grading="pairwise", prompts=file)
+    assert pairwise.prepare(Assets(offline=True), ["a", "b"]).benchmark.baseline == "a"
+    said = tmp_path / "theirs.jsonl"
+    said.write_text(json.dumps({"question_id": 81, "choices": [{"turns": ["x", "y"]}]}))
+    found = pairwise.model_copy(update={"baseline": str(said)}).prepare(Assets(offline=True), ["a"])
+    assert (found.benchmark.baseline, found.given) == ("theirs", {"theirs": {"81": ("x", "y")}})
+    with pytest.raises(SettingsError, match="compared with itself alone"):
+        pairwise.prepare(Assets(offline=True), ["a"])
+    with pytest.raises(SettingsError, match="pairwise grading needs a baseline"):
+        pairwise.build(PROMPTS, SAID)
+
+
+def test_what_is_not_here_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match="mt_bench_references_gpt4_0125"):
+        MtBench().prepare(Assets(offline=True, data_dir=tmp_path), ["ours"])
+
+
+def test_verdicts_of_another_benchmark_are_refused():
+    with pytest.raises(DataError, match="is none of mt_bench: it has no category, turn"):
+        MtBench().score([JudgeVerdict("q", "m", "one", 0.5)])

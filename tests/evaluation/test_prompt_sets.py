@@ -7,7 +7,15 @@ import pytest
 from prefboost.errors import DataError, UnreadableFile
 from prefboost.evaluation import prompt_sets
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.prompt_sets import arena_answers, arena_prompts, mt_answers, mt_prompts
+from prefboost.evaluation.benchmark import BenchmarkPrompt
+from prefboost.evaluation.prompt_sets import (
+    arena_answers,
+    arena_prompts,
+    mt_answers,
+    mt_prompts,
+    mt_questions,
+    read_answers,
+)
 
 
 def lines(path, rows):
@@ -64,3 +72,25 @@ def test_broken_lines_are_named(tmp_path):
     with pytest.raises(DataError, match="a record has no choices"):
         mt_answers(lines(tmp_path / "n.jsonl", [{"question_id": 1}]))
     assert prompt_sets.__all__
+
+
+def test_completions_come_from_files_of_three_shapes(tmp_path):
+    prompts = [BenchmarkPrompt("1", ("A", "B"), "math"), BenchmarkPrompt("2", ("C", "D"), "math")]
+    arena = [{"uid": "1", "messages": [{"role": "assistant", "content": "x"}]}]
+    mt = [{"question_id": 1, "choices": [{"turns": ["x", "y"]}]}]
+    plain = [{"instruction": "A", "output": "x", "turns": ["x", "y"]}, {"instruction": "else", "output": "z"}]
+    for rows, said in ((arena, ("x",)), (mt, ("x", "y")), (plain, ("x", "y")), (plain[:1], ("x", "y"))):
+        assert read_answers(lines(tmp_path / "m.jsonl", rows), prompts) == {"1": said}
+    with pytest.raises(DataError, match="give instruction and output"):
+        read_answers(lines(tmp_path / "m.jsonl", [{"prompt": "A"}]), prompts)
+
+
+def test_questions_of_ones_own_bring_their_references(tmp_path):
+    rows = [{"question_id": "m1", "category": "math", "turns": ["1+1?", "Twice?"], "reference": ["2", "4"]}]
+    assert mt_questions(lines(tmp_path / "q.jsonl", rows))[0].reference == ("2", "4")
+
+
+def test_a_line_separator_within_a_text_ends_no_record(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({"uid": "a", "messages": [{"content": "x\u2028y\x85z"}]}, ensure_ascii=False) + "\n")
+    assert arena_answers(path) == {"a": ("x\u2028y\x85z",)}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from prefboost.engines.engine import Sampling
+from prefboost.errors import SettingsError
 from prefboost.evaluation.arena_hard_games import (
     ArenaQuestion,
     ArenaRules,
@@ -18,20 +22,49 @@ from prefboost.evaluation.arena_hard_games import (
     label_of,
 )
 from prefboost.evaluation.arena_hard_scores import ArenaScore, arena_scores
-from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.evaluation.assets import Assets
+from prefboost.evaluation.baseline import baseline_of
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, check_facts
 from prefboost.evaluation.markdown_style import Style, style_of
+from prefboost.evaluation.own_prompts import read_own_prompts
+from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.prompt_sets import arena_answers, arena_prompts, read_answers
 from prefboost.evaluation.results import Figure, Results
 
 __all__ = ["ArenaHard"]
 
 _TOKENS = {"v0.1": 4096, "v2.0": 16000}
 _STYLE = ("length", "headers", "lists", "bold")
+_BASELINES = {
+    "gpt-4-0314": "arena_hard_v01_baseline",
+    "o3-mini-2025-01-31": "arena_hard_v20_baseline",
+    "gemini-2.0-flash-001": "arena_hard_v20_creative_baseline",
+}
+"""Published baseline -> asset."""
 
 
 class ArenaHard(ArenaRules):
     """Arena-Hard-Auto: hard prompts, judged in both orders against a baseline (arXiv 2406.11939)."""
 
     kind: Literal["arena_hard"] = Field("arena_hard", description="Win rate against a baseline on hard prompts.")
+    prompts: Path | None = Field(
+        None,
+        description="File of prompts of one's own, judged like hard prompts; none: the version's published ones.",
+    )
+
+    def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
+        """See `prefboost.evaluation.prepared.JudgedBenchmark`.
+
+        Published prompts are compared with the published baseline of their category, unless another one is named: a
+        model of the run, or a file of completions. On prompts of one's own it is the first model where none is named.
+        """
+        prompts = self._published_prompts(assets) if self.prompts is None else read_own_prompts(self.prompts)
+        if self.prompts is None and self.baseline is None:
+            needed = {self.baseline_of(_question(one).category) for one in prompts} - {*models}
+            given = {name: arena_answers(assets.path(_BASELINES[name])) for name in sorted(needed)}
+            return Prepared(self, prompts, given, _sampling)
+        name, known = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
+        return Prepared(self.model_copy(update={"baseline": name}), prompts, known, _sampling)
 
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]
@@ -69,8 +102,9 @@ class ArenaHard(ArenaRules):
         """Win rate of every model in every category.
 
         Raises:
-            DataError: no verdict is of a wanted category, or a game stands twice.
+            DataError: no verdict is of a wanted category, a game stands twice, or verdicts are of another benchmark.
         """
+        check_facts(verdicts, ("category", "game"), self.kind)
         styles: dict[tuple[str, str], Style] = {}
         for verdict in verdicts:
             baseline = self.baseline_of(str(verdict.facts["category"]))
@@ -87,6 +121,17 @@ class ArenaHard(ArenaRules):
             "style": {score.category: dict(score.style) for score in scores if score.style},
         }
         return Results("arena_hard", self.mode, tuple(_figure(score, self) for score in scores), facts=facts)
+
+    def _published_prompts(self, assets: Assets) -> list[BenchmarkPrompt]:
+        known = arena_prompts(assets, self.version)
+        parts = {part for one in known for part in one.category.split("/")}
+        unknown = [name for name in self.categories if name not in parts]
+        if unknown:
+            raise SettingsError(
+                f"Arena-Hard {self.version} has no category {', '.join(unknown)}",
+                remedy=f"its categories are {', '.join(sorted(parts))}",
+            )
+        return [one for one in known if not self.categories or {*one.category.split("/")} & {*self.categories}]
 
     def _games(
         self, question: ArenaQuestion, model: str, own: Sequence[str] | None, other: Sequence[str] | None
@@ -117,9 +162,14 @@ class ArenaHard(ArenaRules):
         )
 
 
+def _sampling(prompt: BenchmarkPrompt) -> Sampling:
+    """Upstream's for most models of the leaderboard: the likeliest tokens."""
+    return Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
+
+
 def _question(prompt: BenchmarkPrompt) -> ArenaQuestion:
     category, _, subcategory = prompt.category.partition("/")
-    return ArenaQuestion(prompt.uid, prompt.turns[-1], category, subcategory)
+    return ArenaQuestion(prompt.uid, prompt.text, category, subcategory)
 
 
 def _game(verdict: JudgeVerdict) -> Game:

@@ -32,6 +32,7 @@ class Asset(NamedTuple):
         sha256: of its bytes.
         licence: SPDX name.
         is_for: what it is used for.
+        git_blob: its id in git, which holds it where no sha256 is known.
     """
 
     url: str
@@ -39,6 +40,7 @@ class Asset(NamedTuple):
     sha256: str
     licence: str
     is_for: str
+    git_blob: str = ""
 
     @property
     def filename(self) -> str:
@@ -49,6 +51,10 @@ class Asset(NamedTuple):
 def _on_github(repository: str, revision: str, path: str, sha256: str, is_for: str) -> Asset:
     url = f"https://raw.githubusercontent.com/{repository}/{revision}/{path}"
     return Asset(url, revision, sha256, "Apache-2.0", is_for)
+
+
+def _in_git(repository: str, revision: str, path: str, blob: str, is_for: str) -> Asset:
+    return _on_github(repository, revision, path, "", is_for)._replace(git_blob=blob)
 
 
 def _alpaca(filename: str, sha256: str, is_for: str) -> Asset:
@@ -100,6 +106,12 @@ ASSETS: Mapping[str, Asset] = {
         "data/arena-hard-v2.0/model_answer/o3-mini-2025-01-31.jsonl",
         "c23a7c255eead99f7f86ad48aa1d8ccdb5b3334f2097e0e1e09184df87265e03",
         "answers of o3-mini-2025-01-31",
+    ),
+    "arena_hard_v20_creative_baseline": _in_git(
+        *_ARENA,
+        "data/arena-hard-v2.0/model_answer/gemini-2.0-flash-001.jsonl",
+        "75513a4feb8e2f642a9bdb952d1c3ed245b9c952",
+        "answers of gemini-2.0-flash-001",
     ),
     "mt_bench_questions": _on_github(
         *_FASTCHAT,
@@ -194,10 +206,13 @@ def _fetched(name: str, asset: Asset, timeout_s: float) -> Path:
 
 
 def _check(found: bytes, asset: Asset, path: Path) -> None:
-    digest = hashlib.sha256(found).hexdigest()
-    if digest != asset.sha256:
+    kind, wanted = ("sha256", asset.sha256) if asset.sha256 else ("git id", asset.git_blob)
+    # A blob's id in git is the SHA-1 of its size and its bytes.
+    named = b"blob %d\0" % len(found) + found
+    digest = hashlib.sha256(found).hexdigest() if asset.sha256 else hashlib.sha1(named).hexdigest()
+    if digest != wanted:
         raise DataError(
-            f"{asset.filename} has sha256 {digest[:12]}..., revision {asset.revision[:12]} has {asset.sha256[:12]}...",
+            f"{asset.filename} has {kind} {digest[:12]}..., revision {asset.revision[:12]} has {wanted[:12]}...",
             remedy=f"delete it and fetch {asset.url} again",
             place=Place(str(path)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from prefboost.errors import SettingsError
@@ -12,12 +12,20 @@ from prefboost.evaluation.prepared import Completions
 __all__ = ["baseline_of"]
 
 
-def baseline_of(named: str | None, models: Sequence[str]) -> tuple[str, Mapping[str, Completions]]:
+def _said(file: Path) -> Completions:
+    return read_completions(file)[1]
+
+
+def baseline_of(
+    named: str | None, models: Sequence[str], read: Callable[[Path], Completions] = _said
+) -> tuple[str, Mapping[str, Completions]]:
     """The baseline's name, and its completions where they come out of a file.
 
     Args:
         named: name of a contestant, or a file with instruction and output; none: the first contestant.
         models: names of the contestants.
+        read: a file of completions, by the uid of their prompts; none: files with instruction and output, whose
+            prompts have their text as uid.
 
     Raises:
         SettingsError: it is neither, or would be compared with nothing but itself.
@@ -28,7 +36,7 @@ def baseline_of(named: str | None, models: Sequence[str]) -> tuple[str, Mapping[
             raise SettingsError(
                 f"the baseline's file and a model are both called {file.stem}", remedy="rename the file"
             )
-        return file.stem, {file.stem: read_completions(file)[1]}
+        return file.stem, {file.stem: read(file)}
     if named is not None and named not in models:
         raise SettingsError(
             f"the baseline {named} is no file and no model of this run",

@@ -23,6 +23,7 @@ __all__ = [
     "JudgeVerdict",
     "Mode",
     "Withholding",
+    "check_facts",
 ]
 
 MISSING_ALLOWED = 0.01
@@ -173,6 +174,29 @@ class Withholding:
     def withheld(self) -> bool:
         """Whether more than 1 % is missing and nobody allowed it; and always where nothing is left."""
         return self.missing >= self.rows or (self.missing > MISSING_ALLOWED * self.rows and not self.allowed)
+
+
+def check_facts(verdicts: Sequence[JudgeVerdict], names: Sequence[str], benchmark: str) -> None:
+    """See that verdicts are of a benchmark, before they are scored as such.
+
+    Args:
+        verdicts: to score.
+        names: facts that its verdicts carry.
+        benchmark: its kind, for the message.
+
+    Raises:
+        DataError: there are none, or one lacks a fact.
+    """
+    if not verdicts:
+        raise DataError("there are no verdicts to score", remedy="judge completions first")
+    for at, verdict in enumerate(verdicts):
+        lacking = [name for name in names if name not in verdict.facts]
+        if lacking:
+            raise DataError(
+                f"verdict {at} ({verdict.model} on {verdict.uid[:60]!r}) is none of {benchmark}: it has no "
+                f"{', '.join(lacking)}",
+                remedy="score it with the benchmark that it was made by",
+            )
 
 
 class Benchmark(Protocol):

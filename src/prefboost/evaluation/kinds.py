@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from prefboost.evaluation.alpaca_set import AlpacaSet
+from prefboost.evaluation.arena_hard import ArenaHard
+from prefboost.evaluation.mt_bench import MtBench
 from prefboost.evaluation.pairwise import Pairwise
 from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
 from prefboost.settings import Settings
@@ -12,5 +14,10 @@ __all__ = ["BENCHMARKS", "BenchmarkSettings"]
 BenchmarkSettings = JudgedBenchmark | MeasuredBenchmark
 """What stands in a list of benchmarks."""
 
-BENCHMARKS: dict[str, type[Settings]] = {"alpaca_eval": AlpacaSet, "pairwise": Pairwise}
+BENCHMARKS: dict[str, type[Settings]] = {
+    "alpaca_eval": AlpacaSet,
+    "arena_hard": ArenaHard,
+    "mt_bench": MtBench,
+    "pairwise": Pairwise,
+}
 """Built-in benchmarks, kind -> settings."""

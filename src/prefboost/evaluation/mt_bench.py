@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.engines.engine import Sampling
+from prefboost.errors import SettingsError
+from prefboost.evaluation.assets import Assets
+from prefboost.evaluation.baseline import baseline_of
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, check_facts
 from prefboost.evaluation.mt_bench_judging import (
     REFERENCED,
+    TEMPERATURES,
     Grade,
     MtQuestion,
     MtRequest,
@@ -22,6 +29,8 @@ from prefboost.evaluation.mt_bench_judging import (
     winner_of,
 )
 from prefboost.evaluation.mt_bench_scores import MtPairScore, MtScore, mt_pair_scores, mt_scores
+from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.prompt_sets import mt_prompts, mt_questions, read_answers
 from prefboost.evaluation.results import Figure, Results
 
 __all__ = ["MtBench"]
@@ -31,6 +40,19 @@ class MtBench(MtRules):
     """MT-Bench: 80 questions of two turns, graded 1 to 10, or compared (arXiv 2306.05685)."""
 
     kind: Literal["mt_bench"] = Field("mt_bench", description="Grades of answers to two-turn questions.")
+    prompts: Path | None = Field(
+        None,
+        description="JSON lines of questions of one's own: question_id, category, two turns, and reference answers to "
+        "them where the category is math, reasoning or coding; none: the 80 published ones.",
+    )
+
+    def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
+        """See `prefboost.evaluation.prepared.JudgedBenchmark`."""
+        prompts = mt_prompts(assets, self.references) if self.prompts is None else mt_questions(self.prompts)
+        if self.grading == "single":
+            return Prepared(self, prompts, sampling=_sampling)
+        name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
+        return Prepared(self.model_copy(update={"baseline": name}), prompts, given, _sampling)
 
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]
@@ -40,14 +62,19 @@ class MtBench(MtRules):
         Args:
             prompts: of two turns, with references where the category is shown some.
             completions: model -> uid -> what it said in both turns; pairwise the baseline's too.
+
+        Raises:
+            SettingsError: pairwise, and no baseline is named.
         """
         pairwise = self.grading == "pairwise"
-        found = []
+        if pairwise and self.baseline is None:
+            raise SettingsError("pairwise grading needs a baseline", remedy="write mt_bench.baseline=MODEL")
+        against, found = self.baseline or "", list[JudgeRequest]()
         for model in completions:
-            if pairwise and model == self.baseline:
+            if pairwise and model == against:
                 continue
             for prompt in prompts:
-                own, other = (completions.get(name, {}).get(prompt.uid) for name in (model, self.baseline))
+                own, other = (completions.get(name, {}).get(prompt.uid) for name in (model, against))
                 fault = _fault(prompt, own, other if pairwise else ("", ""))
                 found += self._faulty(prompt, model, fault) if fault else self._asked(prompt, model, own, other)
         return found
@@ -68,8 +95,9 @@ class MtBench(MtRules):
         """Mean grades, overall, by turn and by category; or win rates against the baseline.
 
         Raises:
-            DataError: robust: a judgement stands twice.
+            DataError: robust: a judgement stands twice; or verdicts are of another benchmark.
         """
+        check_facts(verdicts, ("category", "turn", *(() if self.grading == "single" else ("game",))), self.kind)
         figures: list[Figure] = []
         if self.grading == "single":
             grades = [_grade(verdict) for verdict in verdicts]
@@ -103,6 +131,11 @@ class MtBench(MtRules):
             for turn in (1, 2)
             for game in games
         ]
+
+
+def _sampling(prompt: BenchmarkPrompt) -> Sampling:
+    """FastChat's: its temperature for the category (0.7 for others), at most 1024 tokens."""
+    return Sampling(temperature=TEMPERATURES.get(prompt.category, 0.7), top_p=1.0, max_tokens=1024)
 
 
 def _fault(prompt: BenchmarkPrompt, own: Sequence[str] | None, other: Sequence[str] | None) -> str:

@@ -68,7 +68,11 @@ class MtRules(Settings):
         "mt_bench_references_gpt4_0125",
         description="Asset with the reference answers; mt_bench_references is the published one, 13 of 30 wrong.",
     )
-    baseline: str = Field("gpt-3.5-turbo", description="The model that pairwise grading compares with (FastChat).")
+    baseline: str | None = Field(
+        None,
+        description="Whom pairwise grading compares with: a model of the run or a file of completions; none: the first "
+        "model (FastChat's is gpt-3.5-turbo).",
+    )
     interval: Bootstrap = Field(Bootstrap(), description="Resamples, level and seed of intervals.")
 
 

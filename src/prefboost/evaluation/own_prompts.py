@@ -75,7 +75,9 @@ def records_of(path: str | Path) -> Iterator[Mapping[str, object]]:
     """
     text = _text(Path(path))
     try:
-        found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
+        # Not splitlines: texts hold line separators of other kinds.
+        lines = [line for line in text.split("\n") if line.strip()]
+        found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in lines]
     except ValueError as error:
         raise DataError(
             f"cannot be read: {error}", remedy="give a JSON list or JSON lines", place=Place(str(path))

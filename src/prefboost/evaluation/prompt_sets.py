@@ -1,17 +1,19 @@
-"""Prompts, references and baselines of Arena-Hard and MT-Bench, from their published files."""
+"""Prompts, references and completions of Arena-Hard and MT-Bench, from their published files or files like them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
+from prefboost.evaluation.own_prompts import read_completions, records_of
 
-__all__ = ["arena_answers", "arena_prompts", "mt_answers", "mt_prompts"]
+__all__ = ["arena_answers", "arena_prompts", "mt_answers", "mt_prompts", "mt_questions", "read_answers"]
 
 
 def arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkPrompt]:
@@ -45,13 +47,51 @@ def mt_prompts(assets: Assets, references: str = "mt_bench_references_gpt4_0125"
         DataError: an asset is not here and may not be fetched.
     """
     known = mt_answers(assets.path(references))
-    rows = _rows(assets.path("mt_bench_questions"), ("question_id", "category", "turns"))
+    return [replace(one, reference=known.get(one.uid, ())) for one in mt_questions(assets.path("mt_bench_questions"))]
+
+
+def mt_questions(path: str | Path) -> list[BenchmarkPrompt]:
+    """Questions of several turns, with the references that the file itself has.
+
+    Args:
+        path: JSON lines of records like FastChat's: question_id, category and turns; reference may stand beside them.
+
+    Raises:
+        DataError: a record lacks one of them.
+    """
     return [
         BenchmarkPrompt(
-            uid := str(row["question_id"]), tuple(map(str, row["turns"])), str(row["category"]), known.get(uid, ())
+            str(row["question_id"]), tuple(map(str, row["turns"])), str(row["category"]),
+            tuple(map(str, row.get("reference") or ())),
         )
-        for row in rows
-    ]
+        for row in _rows(Path(path), ("question_id", "category", "turns"))
+    ]  # fmt: skip
+
+
+def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[str, tuple[str, ...]]:
+    """uid -> completions, turn by turn, from a file of any of three shapes.
+
+    Args:
+        path: answers as Arena-Hard-Auto (uid, messages) or FastChat (question_id, choices) has them; or records with
+            instruction and output, whose prompts are found by their text (``turns`` holds those of several turns).
+        prompts: of the benchmark; one that the file does not answer is missing.
+
+    Raises:
+        DataError: a record is of none of the shapes.
+    """
+    first = next(iter(records_of(path)), {})
+    if "messages" in first:
+        return arena_answers(path)
+    if "choices" in first:
+        return mt_answers(path)
+    read_completions(path)  # refuses records without both, and prompts that stand twice
+    said = {str(row["instruction"]): _turns(row) for row in records_of(path)}
+    return {one.uid: said[one.turns[0]] for one in prompts if one.turns[0] in said}
+
+
+def _turns(row: Mapping[str, Any]) -> tuple[str, ...]:
+    turns = row.get("turns")
+    return tuple(map(str, turns)) if isinstance(turns, list) and turns else (str(row["output"]),)
 
 
 def mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
@@ -84,7 +124,8 @@ def _said(row: Mapping[str, Any], path: str, at: int) -> str:
 def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
     parse: Callable[[str], Any] = json.loads
     found = []
-    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines: answers hold line separators of other kinds.
+    for line, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         try:
             row = parse(text) if text.strip() else None
         except ValueError as error:
