@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefboost.errors import MissingExtra
 
-__all__ = ["Bar", "Curve", "Point", "bars", "goal_response"]
+__all__ = ["Bar", "Curve", "Point", "bars", "coverage", "goal_response"]
 
 _INK, _GRID, _FAINT = "#1f2933", "#e4e7eb", "#7b8794"
 _COLOURS = ("#0b7285", "#d9480f", "#868e96", "#5f3dc4")
@@ -153,6 +153,53 @@ def bars(rows: Sequence[Bar], *, label: str) -> str:
     axes.set_yticks([-position for position in range(len(rows))], [bar.name for bar in rows])
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_xlabel(label)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return _as_svg(figure, pyplot)
+
+
+def coverage(groups: Mapping[str, Sequence[Bar]], *, good: tuple[float, float], nominal: float) -> str:
+    """How often intervals hold the truth: a dot with its own interval for every kind, group below group.
+
+    Args:
+        groups: title -> its rows from top to bottom, percent; the last of each is drawn in the first colour.
+        good: the band that is shaded, percent.
+        nominal: what intervals promise, drawn as a line; percent.
+
+    Returns:
+        SVG text.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    pyplot = _pyplot()
+    rows = sum(len(its) + 1 for its in groups.values())
+    figure, axes = pyplot.subplots(figsize=(6.8, 0.5 + 0.29 * rows))
+    axes.axvspan(*good, color=_GRID, zorder=0)
+    axes.axvline(nominal, color=_FAINT, linewidth=1)
+    places, labels, at = [], [], 0.0
+    for title, its in groups.items():
+        axes.annotate(title, (0, at), xycoords=("axes fraction", "data"), xytext=(-8, 0), textcoords="offset points",
+                      ha="right", va="center", weight="bold", fontsize=10)  # fmt: skip
+        for bar in its:
+            at -= 1
+            last = bar is its[-1]
+            axes.errorbar(
+                bar.value, at, xerr=[[max(0.0, bar.value - bar.low)], [max(0.0, bar.high - bar.value)]],
+                color=_COLOURS[0 if last else 1], marker=_MARKERS[0 if last else 1], markersize=6,
+                elinewidth=1.2, capsize=3,
+            )  # fmt: skip
+            axes.annotate(f"{bar.value:.0f} %", (bar.high, at), xytext=(7, 0), textcoords="offset points",
+                          va="center", fontsize=9, color=_FAINT)  # fmt: skip
+            places.append(at)
+            labels.append(bar.name)
+        at -= 1.1
+    axes.set_yticks(places, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"intervals that hold the truth, % (shaded: {good[0]:g} to {good[1]:g})")
+    axes.set_xlim(right=103)
+    axes.set_ylim(at + 0.4, 0.7)
     axes.grid(axis="x", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -36,7 +36,7 @@ GRID: Column = np.logspace(-4, 4, 10)
 """C of cross-validation (scikit-learn's default ten)."""
 
 _FOLDS = 5
-_BLOCK = 4  # resamples that are fitted together: their rows stay in the cache
+_BLOCK = 8000  # rows, and 8 to 16 resamples, that are fitted together: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def length_control_draws(rows: LengthRows, how: Bootstrap = USUAL, threads: int 
     starts = _path(made)
     rng = np.random.default_rng(how.seed)
     drawn = rng.multinomial(made.prompts, np.full(made.prompts, 1 / made.prompts), size=how.resamples)
-    blocks = [drawn[at : at + _BLOCK].astype(np.float64) for at in range(0, how.resamples, _BLOCK)]
+    size = min(16, max(8, _BLOCK // (made.before + len(made.shares))))
+    blocks = [drawn[at : at + size].astype(np.float64) for at in range(0, how.resamples, size)]
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(lambda counts: _drawn(made, counts, starts), blocks)))
 

@@ -1,0 +1,151 @@
+"""Where marks and curves of a report stand: geometry alone; templates draw it as inline SVG in the page's colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from prefboost.reporting.figures import Curve
+from prefboost.reporting.sections import Lines, Strip
+
+__all__ = ["COLOURED", "DrawnCurve", "DrawnLines", "DrawnMark", "DrawnStrip", "axis_of", "drawn_lines", "drawn_strip"]
+
+COLOURED = 6
+"""Curves with a colour and a place in the legend; the rest are drawn faintly, for the spread."""
+
+_WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720.0, 300.0, 52.0, 16.0, 12.0, 44.0
+
+
+@dataclass(frozen=True)
+class DrawnMark:
+    """A mark in percent of the strip's width; ``at`` is None for a span alone, ``row`` is -1, 0 or 1 of its lanes."""
+
+    low: float
+    high: float
+    at: float | None
+    kind: int
+    lane: float
+
+
+@dataclass(frozen=True)
+class DrawnStrip:
+    """A strip: ticks (place in percent, label), the reference's place, and marks of every row."""
+
+    ticks: tuple[tuple[float, str], ...]
+    reference: float | None
+    rows: tuple[tuple[DrawnMark, ...], ...]
+
+
+@dataclass(frozen=True)
+class DrawnCurve:
+    """A curve: its name, its path, and points as (x, y, low y, high y, what it says); colour None is faint."""
+
+    name: str
+    colour: int | None
+    path: str
+    points: tuple[tuple[float, float, float, float, str], ...]
+
+
+@dataclass(frozen=True)
+class DrawnLines:
+    """A chart in a box of ``wide`` x ``high`` pixels that scales: ticks of both axes, the reference, curves."""
+
+    wide: float
+    high: float
+    box: tuple[float, float, float, float]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    reference: float | None
+    curves: tuple[DrawnCurve, ...]
+
+
+def axis_of(values: Sequence[float], wanted: int = 5) -> tuple[float, ...]:
+    """Round ticks that hold all values.
+
+    Args:
+        values: those that are finite are held; none gives 0 and 1.
+        wanted: about how many steps.
+
+    >>> axis_of([43.2, 61.0])
+    (40.0, 45.0, 50.0, 55.0, 60.0, 65.0)
+    """
+    told = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(told), max(told)
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / wanted))
+    step = next(power * one for one in (1, 2, 2.5, 5, 10) if span / (power * one) <= wanted + 0.5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    return tuple(round(at * step, 10) for at in range(first, last + 1))
+
+
+def drawn_strip(strip: Strip) -> DrawnStrip:
+    """Places of marks in percent of the width, on one axis for all rows."""
+    ends = [end for row in strip.marks for mark in row for end in (mark.low, mark.high, mark.value) if end is not None]
+    ends += [] if strip.reference is None else [strip.reference]
+    ticks = axis_of(ends, 4)
+    low, high = ticks[0], ticks[-1]
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / (high - low), 2)
+
+    def drawn(row: Sequence[tuple[float, float, float | None, int]]) -> tuple[DrawnMark, ...]:
+        lanes = [(number - (len(row) - 1) / 2) for number in range(len(row))]
+        return tuple(
+            DrawnMark(
+                place(one if math.isfinite(one) else at or 0.0), place(other if math.isfinite(other) else at or 0.0),
+                None if at is None else place(at), kind, lane,
+            )
+            for (one, other, at, kind), lane in zip(row, lanes, strict=True)
+        )  # fmt: skip
+
+    return DrawnStrip(
+        tuple((place(tick), f"{tick:g}") for tick in ticks),
+        None if strip.reference is None else place(strip.reference),
+        tuple(drawn([(mark.low, mark.high, mark.value, mark.kind) for mark in row]) for row in strip.marks),
+    )
+
+
+def drawn_lines(lines: Lines) -> DrawnLines:
+    """Places of curves in a box of 720 x 300 pixels."""
+    points = [point for curve in lines.curves for point in curve.points]
+    ends = [end for point in points for end in (point.low, point.high, point.mean)]
+    y_ticks = axis_of([*ends, *([] if lines.reference is None else [lines.reference])])
+    x_values = [x for x, _ in lines.ticks] + [point.x for point in points]
+    left, right = (min(x_values), max(x_values)) if x_values else (0.0, 1.0)
+    pad = 0.06 * ((right - left) or 1.0)
+
+    def across(x: float) -> float:
+        return round(_LEFT + (_WIDE - _LEFT - _RIGHT) * (x - left + pad) / (right - left + 2 * pad), 1)
+
+    def down(y: float) -> float:
+        return round(_TOP + (_HIGH - _TOP - _BOTTOM) * (y_ticks[-1] - y) / (y_ticks[-1] - y_ticks[0]), 1)
+
+    drawn = []
+    for number, curve in enumerate(lines.curves):
+        colour = number if number < COLOURED else None
+        shift = 0.0 if colour is None else (colour - (min(len(lines.curves), COLOURED) - 1) / 2) * 4.0
+        gaps = [any(one.x < tick < other.x for tick, _ in lines.ticks) for one, other in pairwise(curve.points)]
+        drawn.append(_curve(curve, colour, ([across(one.x) + shift for one in curve.points], [True, *gaps]), down))
+    return DrawnLines(
+        _WIDE, _HIGH, (_LEFT, _TOP, _WIDE - _RIGHT, _HIGH - _BOTTOM),
+        tuple((across(x), label) for x, label in lines.ticks),
+        tuple((down(y), f"{y:g}") for y in y_ticks),
+        None if lines.reference is None else down(lines.reference),
+        tuple(reversed(drawn)),
+    )  # fmt: skip
+
+
+def _curve(
+    curve: Curve, colour: int | None, across: tuple[Sequence[float], Sequence[bool]], down: Callable[[float], float]
+) -> DrawnCurve:
+    """Places across come with whether a piece of the line begins there: it has a gap where a tick has no point."""
+    made = []
+    for point, x in zip(curve.points, across[0], strict=True):
+        low, high = (down(end if math.isfinite(end) else point.mean) for end in (point.low, point.high))
+        said = f"{curve.name}: {point.mean:.1f} [{point.low:.1f}, {point.high:.1f}]"
+        made.append((round(x, 1), down(point.mean), low, high, said))
+    path = " ".join(f"{'M' if begins else 'L'}{x} {y}" for (x, y, *_), begins in zip(made, across[1], strict=False))
+    return DrawnCurve(curve.name, colour, path, tuple(made))

@@ -1,0 +1,146 @@
+"""What a report says, as data: sections of notes, tables and curves, which a page and a Markdown file show alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from prefboost.reporting.figures import Curve
+
+__all__ = ["Column", "Lines", "Mark", "Section", "Strip", "Table", "markdown_of", "plain"]
+
+_MARKUP = re.compile(r"([\\`|<>\[\]*~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        name: its heading.
+        number: whether its cells are numbers, which are set to the right.
+    """
+
+    name: str
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on a strip, in the strip's unit.
+
+    Args:
+        low, high: ends of its interval, or of its bounds.
+        value: where its dot stands; None draws the span alone: a value that is withheld lies in it.
+        kind: which of the strip's kinds it is.
+    """
+
+    low: float
+    high: float
+    value: float | None
+    kind: int = 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A drawn column: every row's values with their intervals over one axis.
+
+    Args:
+        name: what the axis shows, with its unit.
+        marks: for each row of the table.
+        kinds: names of the kinds of marks, in order.
+        reference: a value that is marked by a line, such as 50.
+    """
+
+    name: str
+    marks: tuple[tuple[Mark, ...], ...]
+    kinds: tuple[str, ...]
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows. Cells are whatever users wrote: whoever shows them escapes them. A second line of one is small.
+
+    Args:
+        columns: headings.
+        rows: cells, a tuple for each row, as long as the columns.
+        strip: drawn before the first column of numbers, where a page can draw.
+        caption: what the table is, where the section's title does not say so.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    strip: Strip | None = None
+    caption: str = ""
+
+    @property
+    def words(self) -> int:
+        """Columns before the first one of numbers."""
+        return next((at for at, column in enumerate(self.columns) if column.number), len(self.columns))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves with intervals over one x axis.
+
+    Args:
+        x, y: what the axes show, with units.
+        curves: one a model; the first are drawn in colour.
+        ticks: places on the x axis with their labels.
+        reference: a value of y that is marked by a line.
+    """
+
+    x: str
+    y: str
+    curves: tuple[Curve, ...]
+    ticks: tuple[tuple[float, str], ...]
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Args:
+        title: its heading.
+        notes: sentences above tables and curves.
+        lines: curves, or none.
+        tables: in order.
+    """
+
+    title: str
+    notes: tuple[str, ...] = ()
+    lines: tuple[Lines, ...] = ()
+    tables: tuple[Table, ...] = field(default=())
+
+
+def plain(text: str) -> str:
+    """Text of others on one line; control characters, and those that turn the direction of writing, as U+FFFD."""
+    return _CONTROL.sub("\ufffd", " ".join(text.split("\n"))).replace("\t", " ")
+
+
+def markdown_of(sections: Sequence[Section]) -> str:
+    """Sections as Markdown: tables without their drawings; every cell and note is text, whatever marks it holds."""
+    return "\n".join(line for section in sections for line in _lines_of(section))
+
+
+def _lines_of(section: Section) -> list[str]:
+    made = [f"## {_escaped(section.title)}", ""]
+    for note in section.notes:
+        made += [_escaped(note), ""]
+    for table in section.tables:
+        made += [f"*{_escaped(table.caption)}*", ""] if table.caption else []
+        made.append("| " + " | ".join(_escaped(column.name) for column in table.columns) + " |")
+        made.append("|" + "|".join("---:" if column.number else "---" for column in table.columns) + "|")
+        made += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in table.rows]
+        made.append("")
+    return made
+
+
+def _escaped(text: str) -> str:
+    """Markup is taken literally; brackets around a number are no link and stay as they are."""
+    told = re.sub(r"\\\[([+-]?[\d.]+, [+-]?[\d.]+)\\\]", r"[\1]", _MARKUP.sub(r"\\\1", plain(text)))
+    return told.replace("&", "&amp;") if re.search(r"&#?\w+;", told) else told
