@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefboost.reporting.figures import Bar, Curve, Point, bars, goal_response
+from prefboost.reporting.figures import Bar, Curve, Point, bars, coverage, goal_response
 
 pytest.importorskip("matplotlib")
 CURVE = Curve("a <b> & c", (Point(1, 2, 1.5, 2.5), Point(10, 7, 6, 8)))
@@ -21,3 +21,10 @@ def test_a_figure_is_one_svg_element_without_links_to_files() -> None:
 
 def test_an_interval_that_does_not_hold_its_mean_is_drawn_all_the_same() -> None:
     assert goal_response([Curve("odd", (Point(1, 2, 3, 4),))])
+
+
+def test_coverage_draws_every_group_and_kind() -> None:
+    groups = {"raw": [Bar("theirs", 70, 65, 75), Bar("ours", 95, 93, 97)], "controlled": [Bar("ours", 94, 92, 96)]}
+    one = coverage(groups, good=(93, 97), nominal=95)
+    assert one == coverage(groups, good=(93, 97), nominal=95)
+    assert one != coverage({"raw": groups["raw"]}, good=(93, 97), nominal=95)

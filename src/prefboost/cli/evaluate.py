@@ -39,8 +39,9 @@ def evaluate_command(
 ) -> None:
     """Compare completions with a baseline's on the same prompts, as AlpacaEval 2 does, with any judge.
 
-    Writes OUT/verdicts.jsonl, results.json and results.md. The same command after an interruption goes on where it
-    stopped: answers of the judge are kept in OUT/judge.store. Missing completions are counted, never 0, never dropped.
+    Writes OUT/verdicts.jsonl, results.json, results.md and results.html. The same command after an interruption goes
+    on where it stopped: answers of the judge are kept in OUT/judge.store. Missing completions are counted, never 0,
+    never dropped.
     """
     from prefboost.cli.selfcheck import print_selfcheck
     from prefboost.errors import SettingsError

@@ -73,7 +73,7 @@ def axis_of(values: Sequence[float], wanted: int = 5) -> tuple[float, ...]:
     """
     told = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(told), max(told)
-    span = (high - low) or abs(high) or 1.0
+    span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
     power = 10.0 ** math.floor(math.log10(span / wanted))
     step = next(power * one for one in (1, 2, 2.5, 5, 10) if span / (power * one) <= wanted + 0.5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

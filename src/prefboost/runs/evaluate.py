@@ -17,7 +17,9 @@ from prefboost.engines.stored import generate_stored, logprobs_stored
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
 from prefboost.evaluation.own_prompts import read_completions, records_of
+from prefboost.evaluation.prompt_means import prompt_means
 from prefboost.evaluation.results import Results
+from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, evaluation_page
 from prefboost.settings import Settings, choice
 from prefboost.statistics import holm, paired_test
 
@@ -106,7 +108,7 @@ def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
 
 
 def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results: Results) -> None:
-    """Write verdicts.jsonl, results.json and results.md into a folder, each at once.
+    """Write verdicts.jsonl, results.json, results.md and results.html into a folder, each at once.
 
     Args:
         out: folder; made where it is absent.
@@ -115,11 +117,13 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(verdict.record, ensure_ascii=False) for verdict in verdicts]
+    scored = Scored(results, list(verdicts))
+    lines = [json.dumps(verdict.record, ensure_ascii=False) for verdict in scored.verdicts]
     texts = {
         "verdicts.jsonl": "".join(f"{line}\n" for line in lines),
         "results.json": json.dumps(results.record(), indent=2, ensure_ascii=False) + "\n",
-        "results.md": results.markdown(),
+        "results.md": evaluation_markdown([scored]),
+        "results.html": evaluation_page([scored]),
     }
     for name, text in texts.items():
         waiting = folder / f".{name}.partial"
@@ -141,7 +145,7 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
     Raises:
         DataError: two models share no prompt.
     """
-    one, other = _by_model(verdicts), _by_model(others)
+    one, other = prompt_means(verdicts), prompt_means(others)
     tests = {}
     for first in one:
         for second in other:
@@ -158,21 +162,6 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
         figures = f"{ends} | {chances[first, second]:.3f} | {100 * test.detectable:.2f}"
         lines.append(f"| {first} | {second} | {figures} | {found.rows} | {alone} |")
     return lines
-
-
-def _by_model(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, float]]:
-    """model -> prompt -> mean value of its rows; prompts with a missing row are left out."""
-    gathered: dict[str, dict[str, list[float | None]]] = {}
-    for one in verdicts:
-        gathered.setdefault(one.model, {}).setdefault(one.uid, []).append(one.value)
-    return {
-        model: {
-            uid: sum(known) / len(known)
-            for uid, values in its.items()
-            if len(known := [value for value in values if value is not None]) == len(values)
-        }
-        for model, its in gathered.items()
-    }
 
 
 def _alike(requests: Sequence[JudgeRequest]) -> list[list[int]]:
