@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from prefboost.runs.recipe_run import run
     from prefboost.runs.reward_accuracy import reward_accuracy
     from prefboost.runs.score import score
+    from prefboost.runs.select import SelectCompletions, select_completions
     from prefboost.runs.stages import run_recipe
     from prefboost.runs.stages import train_on as train
     from prefboost.runs.synthesize import Synthesize, synthesize
@@ -129,6 +130,7 @@ _HOMES: dict[str, str] = {
     "run": "prefboost.runs.recipe_run",
     "run_recipe": "prefboost.runs.stages",
     "score": "prefboost.runs.score",
+    **dict.fromkeys(("SelectCompletions", "select_completions"), "prefboost.runs.select"),
     **dict.fromkeys(("Clair", "RMBoost"), "prefboost.synthesis.edits"),
     "RLAIF": "prefboost.synthesis.rlaif",
     "RLCD": "prefboost.synthesis.rlcd",
@@ -191,6 +193,8 @@ __all__ = [
     "SFT",
     "Sampling",
     "SayGoal",
+    "SelectCompletions",
+    "select_completions",
     "ScoreAtLeast",
     "ScorerJudge",
     "Select",

@@ -66,6 +66,9 @@ VERBS: dict[str, Verb] = {
     "generate": Verb("prefboost.cli.generate:generate_command", "Complete prompts with a model, for several goals."),
     "score": Verb("prefboost.cli.score:score_command", "Score completions, or both sides of pairs, with a model."),
     "judge": Verb("prefboost.cli.judge:judge_command", "Let a model compare both sides of pairs, in both orders."),
+    "select": Verb(
+        "prefboost.cli.select:select_command", "Keep the best completions of every prompt, to fine-tune on."
+    ),
     "synthesize": Verb(
         "prefboost.cli.synthesize:synthesize_command",
         "Make preference pairs of prompts, by RMBoost or others.",

@@ -14,7 +14,7 @@ import polars as pl
 
 from prefboost.errors import SettingsError
 
-__all__ = ["EXPORTS", "Export", "Refusal", "export_named", "has_extra"]
+__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "export_named", "has_extra"]
 
 SIDES = ("prompt", "chosen", "rejected")
 FINISH = ("finish_chosen", "finish_rejected")
@@ -54,15 +54,20 @@ class Export:
     companions: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
 
 
-def export_named(name: str) -> Export:
+def export_named(name: str, known: Mapping[str, Export] | None = None) -> Export:
     """The export of that name.
+
+    Args:
+        name: what ``format`` is set to.
+        known: exports by name; None: those of goal pairs.
 
     Raises:
         SettingsError: there is none.
     """
-    if name not in EXPORTS:
-        raise SettingsError(f"no export format {name!r}", remedy=f"one of: {', '.join(EXPORTS)}")
-    return EXPORTS[name]
+    known = EXPORTS if known is None else known
+    if name not in known:
+        raise SettingsError(f"no export format {name!r}", remedy=f"one of: {', '.join(known)}")
+    return known[name]
 
 
 def has_extra(column: str) -> pl.Expr:
@@ -166,6 +171,12 @@ def _verl(columns: list[str]) -> list[pl.Expr]:
     ]
 
 
+def _trl_completions(columns: list[str]) -> list[pl.Expr]:
+    about = [name for name in columns if name.partition(".")[0] == "score"]
+    about += [name for name in ("completion_id", "prompt_id", "finish_reason", "source", "split") if name in columns]
+    return [_plain("prompt"), _plain("completion"), *(pl.col(name) for name in about)]
+
+
 def _dataset_info(data: str) -> dict[str, str]:
     entry = {
         "file_name": data,
@@ -229,3 +240,21 @@ EXPORTS: dict[str, Export] = {
     ),
 }
 """Every export by name."""
+
+COMPLETION_EXPORTS: dict[str, Export] = {
+    "prefboost": Export(
+        "prefboost",
+        "Every column of the table.",
+        "prefboost.tables.SCORED_COMPLETIONS",
+        _prefboost,
+        'prefboost.read("{data}")',
+    ),
+    "trl": Export(
+        "trl",
+        "TRL's conversational prompt-completion rows: prompt and completion as lists of messages, to fine-tune on.",
+        "https://huggingface.co/docs/trl/dataset_formats#prompt-completion",
+        _trl_completions,
+        'SFTTrainer(train_dataset=load_dataset("{path}", split="train"), ...)',
+    ),
+}
+"""Exports of completions by name."""

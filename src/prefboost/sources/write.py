@@ -10,9 +10,9 @@ import polars as pl
 
 from prefboost.chat import to_record
 from prefboost.errors import DataError, Place
-from prefboost.sources.exports import Export, export_named, has_extra
+from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra
 from prefboost.sources.file_types import LINE, FileType, file_type_of
-from prefboost.tables import GOAL_PAIRS, MESSAGES, REJECTS, Table, reject_where
+from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = ["Shaped", "push", "shape", "write"]
 
@@ -29,9 +29,9 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
     """Write a table to one file; a reader sees the old file or the new one, never half.
 
     Args:
-        table: any table for ``format="prefboost"``; GoalPairs for a trainer's format.
+        table: any table for ``format="prefboost"``; GoalPairs for a trainer's format, or completions for ``trl``.
         out: ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``.
-        format: see `EXPORTS`.
+        format: see `EXPORTS`, and `COMPLETION_EXPORTS` for completions.
 
     Returns:
         The table, with the rows that the format cannot hold added to its rejects.
@@ -41,8 +41,9 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
     """
     path = Path(out)
     kind = file_type_of(path)
-    export = export_named(format)
-    if export.name != "prefboost" and table.spec is not GOAL_PAIRS:
+    completions = table.spec in (COMPLETIONS, SCORED_COMPLETIONS)
+    export = export_named(format, COMPLETION_EXPORTS if completions else None)
+    if export.name != "prefboost" and not completions and table.spec is not GOAL_PAIRS:
         raise DataError(
             f"format {format} needs GoalPairs, found {table.spec.name}",
             remedy="call pair, relabel and condition first, or write format prefboost",
@@ -58,10 +59,10 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
 
 
 def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | None = None) -> Shaped:
-    """Goal pairs in an export's shape.
+    """Rows in an export's shape.
 
     Args:
-        frame: of GoalPairs (any table's for the format prefboost).
+        frame: of GoalPairs or completions (any table's for the format prefboost).
         export: the shape.
         kind: tells whether messages may have further keys.
         path: where the rows came from, for the rejects.

@@ -1,0 +1,70 @@
+"""``prefboost select``: keep the best completions, to fine-tune on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefboost.runs.select import SelectCompletions
+
+__all__ = ["select_command", "settings_from"]
+
+
+def select_command(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Scored completions: a file, folder or hub id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="kind=best_of_n count=1, or kind=score_at_least score=8, rejection_sampling"),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
+        "selected.jsonl"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.
+
+    Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, to go on with
+    here. What is not kept stands in OUT.rejects.parquet with the reason; what was done, in OUT.select.json.
+    """
+    from prefboost.runs.select import select_completions, selected_counts
+    from prefboost.sources import read
+
+    settings = settings_from(overrides or [])
+    table = read(source, columns=settings.columns)
+    kept = select_completions(table, settings, out)
+    counts = {**selected_counts(table, kept), "out": str(out)}
+    if as_json:
+        print(json.dumps(counts, indent=2, ensure_ascii=False))
+        return
+    print("\n".join(_lines(counts)))
+
+
+def settings_from(overrides: list[str]) -> SelectCompletions:
+    """Settings from ``key=value``: names of the strategy's settings stand alone.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    from prefboost.cli.score import settings_by_kind
+    from prefboost.preferences.accept import SELECT_STRATEGIES
+    from prefboost.runs.select import SelectCompletions
+
+    return settings_by_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)
+
+
+def _lines(counts: Mapping[str, Any]) -> list[str]:
+    means = [
+        f"{counts[name]:.2f}" if counts[name] is not None else "none" for name in ("score mean", "score mean kept")
+    ]
+    return [
+        f"{counts['kept']:,} of {counts['rows']:,} completions kept, of {counts['prompts kept']:,} of "
+        f"{counts['prompts']:,} prompts: {counts['out']}",
+        f"mean score               {means[0]} of all, {means[1]} of those kept",
+        *(f"{count:,} not kept: {reason}" for reason, count in counts["rejected"].items()),
+    ]

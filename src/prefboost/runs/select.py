@@ -1,0 +1,94 @@
+"""`select` on files: the best of scored completions in, rows to fine-tune on out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
+from prefboost.preferences.select import Select, select
+from prefboost.runs.generate import rejects_file, write_rejects
+from prefboost.runs.score import write_history
+from prefboost.settings import Settings, choice
+from prefboost.sources import Columns
+from prefboost.sources.file_types import file_type_of
+from prefboost.sources.write import write
+from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
+
+__all__ = ["SelectCompletions", "select_completions", "selected_counts"]
+
+
+class SelectCompletions(Settings):
+    """Which completions are kept, and in what shape they are written."""
+
+    strategy: Annotated[SelectStrategy, choice(SELECT_STRATEGIES)] = Field(
+        description="Which completions of a prompt are kept, by their scores."
+    )
+    select: Select | None = Field(None, description="Limits that a completion passes before scores are compared.")
+    cut: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Completions that generation cut at the token limit: set aside before scores are compared (a "
+        "trainer would teach an end of turn there), or kept.",
+    )
+    format: Literal["trl", "prefboost"] = Field(
+        "trl", description="trl: prompt and completion as lists of messages, for SFTTrainer; prefboost: every column."
+    )
+    columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
+
+
+def select_completions(table: Table, how: SelectCompletions, out: str | Path | None = None) -> Table:
+    """Keep the best completions of every prompt, and write them.
+
+    Args:
+        table: ScoredCompletions.
+        how: which, and in what shape they are written.
+        out: ``.parquet`` or ``.jsonl`` file to write, with what was done in ``OUT.select.json`` and what was not kept
+            in ``OUT.rejects.parquet``, reason by reason.
+
+    Returns:
+        ScoredCompletions, those left out as rejects.
+
+    Raises:
+        DataError: the table is of another kind, or the output's name ends in no type of file.
+        MissingScores: no completion has a score.
+        SettingsError: a limit is in tokens, which nothing counts here.
+    """
+    kept = table if how.cut == "keep" else _without_cut(table)
+    kept = kept if how.select is None else select(kept, how.select)
+    kept = select(kept, how.strategy)
+    if out is None:
+        return kept
+    target = Path(out)
+    file_type_of(target)
+    written = write(kept, target, format=how.format)
+    write_rejects(written.rejects, rejects_file(target))
+    write_history(written, target.with_name(f"{target.name}.select.json"), selected_counts(table, written))
+    return written
+
+
+def selected_counts(table: Table, kept: Table) -> dict[str, Any]:
+    """What it did: completions, prompts and mean scores, of all and of those kept; what is not kept, by reason."""
+    return {
+        "rows": len(table),
+        "kept": len(kept),
+        "prompts": table.frame["prompt_id"].n_unique(),
+        "prompts kept": kept.frame["prompt_id"].n_unique(),
+        "score mean": table.frame["score"].mean(),
+        "score mean kept": kept.frame["score"].mean(),
+        "rejected": dict(kept.rejects["reason"].value_counts(sort=True).iter_rows()),
+    }
+
+
+def _without_cut(table: Table) -> Table:
+    if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.frame.columns:
+        return table
+    cut = pl.col("finish_reason") == "length"
+    reason = "generation cut the completion at the token limit"
+    frame, rejects = reject_where(
+        table.frame, cut.fill_null(value=False), stage="select", reason=reason, path=table.path
+    )
+    step = Step("select", {"cut": "drop"}, len(table), frame.height, {reason: rejects.height} if len(rejects) else {})
+    return table.then(SCORED_COMPLETIONS, frame, step, rejects=rejects)

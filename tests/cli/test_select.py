@@ -1,0 +1,70 @@
+"""`prefboost select`: counts, files, and mistakes in a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prefboost.cli.main import main
+from prefboost.cli.select import settings_from
+from prefboost.preferences.accept import RejectionSampling
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    path = tmp_path / "scored.jsonl"
+    rows = [
+        {"prompt": f"question {at // 3}", "completion": f"completion {at}", "score": float(at % 3)} for at in range(12)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_best_are_written_and_counts_printed(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sft.jsonl"
+    assert main(["select", str(scored), "kind=best_of_n", "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "4 of 12 completions kept, of 4 of 4 prompts" in said and "1.00 of all, 2.00 of those kept" in said
+    assert "8 not kept: the completion was not selected by its score" in said
+    assert [json.loads(line)["completion"][0]["content"] for line in out.read_text().splitlines()] == [
+        f"completion {at}" for at in (2, 5, 8, 11)
+    ]
+
+
+def test_counts_are_printed_as_json_also_where_nothing_is_kept(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["select", str(scored), "kind=score_at_least", "score=100", "-o", str(tmp_path / "none.jsonl")]
+    assert main([*line, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert (counts["kept"], counts["score mean kept"]) == (0, None)
+    assert main(line) == 0 and "none of those kept" in capsys.readouterr().out
+
+
+def test_settings_of_the_strategy_stand_alone() -> None:
+    found = settings_from(
+        ["kind=rejection_sampling", "beta=2", "count=3", "select.max_completion_words=9", "format=prefboost"]
+    )
+    assert found.strategy == RejectionSampling(beta=2, count=3) and found.format == "prefboost"
+    assert found.select is not None and found.select.max_completion_words == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "no strategy is named"),
+        (["kind=best_of"], "did you mean best_of_n?"),
+        (["kind=best_of_n", "cont=2"], "did you mean count?"),
+        (["kind=best_of_n", "format=axolotl"], "format"),
+    ],
+)
+def test_mistakes_are_answered_with_a_line(
+    overrides: list[str], message: str, scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["select", str(scored), *overrides, "-o", str(tmp_path / "x.jsonl")]) == 2
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said and not (tmp_path / "x.jsonl").exists()
