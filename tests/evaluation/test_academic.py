@@ -2,78 +2,17 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from typing import Any
 
 import pytest
+from stand_in_harness import SAYS, Template
 
 from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic import ACADEMIC, Academic, academic, read_samples
 from prefboost.evaluation.academic_scores import paired_scores
 from prefboost.statistics import Bootstrap
 
-SAYS = "Answer with a score of 10."
 QUICK = Bootstrap(resamples=100)
-
-
-class Template:
-    """A model object whose chat template says system messages, or drops them as Gemma's does in lm-eval."""
-
-    def __init__(self, drops: bool = False) -> None:
-        self.drops = drops
-
-    def apply_chat_template(self, turns: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        return "".join(f"<{t['role']}>{t['content']}" for t in turns if not (self.drops and t["role"] == "system"))
-
-
-def record(
-    prompt: str, right: bool, reading: str = "none", metric: str = "acc_norm", question: str = "q"
-) -> dict[str, Any]:
-    calls = [(prompt, "a"), (prompt, "b")] if reading == "none" else [(prompt, {})]
-    return {"doc_hash": question, "prompt_hash": prompt, "filter": reading, "arguments": calls, metric: float(right)}
-
-
-@pytest.fixture
-def harness(monkeypatch, tmp_path):
-    """A stand-in for lm-eval: keeps what it was asked, answers with two records a task."""
-    asked: list[dict[str, Any]] = []
-    root = tmp_path / "lm_eval"
-    for name, text in {
-        "gsm8k/gsm8k.yaml": "task: gsm8k",
-        "arc/arc_challenge.yaml": "include: x\ntask: arc_challenge",
-    }.items():
-        (root / "tasks" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "tasks" / name).write_text(text)
-
-    class TaskManager:
-        def __init__(self, **options: Any) -> None:
-            self.options = options
-
-    def simple_evaluate(**options: Any) -> dict[str, Any]:
-        manager = options["task_manager"].options
-        files = (
-            sorted(manager["include_path"] and __import__("pathlib").Path(manager["include_path"]).glob("*"))
-            if manager
-            else []
-        )
-        asked.append({**options, "yaml": [path.read_text() for path in files]})
-        prompt = module.says if options["system_instruction"] else "<user>?"
-        if any("gsm8k" in task for task in options["tasks"]):
-            readings = ("strict-match", "flexible-extract")
-            own = [record(prompt, reading == "flexible-extract", reading, "exact_match") for reading in readings]
-        else:
-            own = [record(prompt, at == 0, question=f"q{at}") | {"acc": 1.0} for at in range(2)]
-        return {"samples": {options["tasks"][0]: own}}
-
-    module: Any = types.ModuleType("lm_eval")
-    module.__file__, module.__version__, module.simple_evaluate = str(root / "__init__.py"), "0.fake", simple_evaluate
-    module.says = f"<system>{SAYS}<user>?"
-    tasks: Any = types.ModuleType("lm_eval.tasks")
-    tasks.TaskManager = TaskManager
-    monkeypatch.setitem(sys.modules, "lm_eval", module)
-    monkeypatch.setitem(sys.modules, "lm_eval.tasks", tasks)
-    module.asked = asked
-    return module
 
 
 def test_every_benchmark_is_run_with_its_leaderboards_settings(harness):

@@ -31,7 +31,7 @@ from prefboost.evaluation.academic_scores import (
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
-__all__ = ["ACADEMIC", "Academic", "Benchmark", "academic", "read_samples"]
+__all__ = ["ACADEMIC", "Academic", "Benchmark", "academic", "read_samples", "without_data"]
 
 Name = Literal["gsm8k", "gpqa", "musr", "truthfulqa", "bbh", "arc"]
 
@@ -150,6 +150,23 @@ def read_samples(path: str | Path) -> list[Sample]:
     return [Sample(**json.loads(line)) for line in lines if line]
 
 
+def without_data(settings: Academic) -> list[Name]:
+    """Benchmarks of which ``settings.data_dir`` holds data of no task; none where it is not set.
+
+    Raises:
+        MissingExtra: lm-eval is not installed.
+    """
+    folder, lm_eval = settings.data_dir, _library()
+    if folder is None:
+        return []
+    tasks = {name: [_task_name(path) for path in _task_files(lm_eval, ACADEMIC[name])] for name in settings.benchmarks}
+    return [name for name, own in tasks.items() if not any(_files(folder / task) for task in own)]
+
+
+def _task_files(lm_eval: Any, benchmark: Benchmark) -> list[Path]:
+    return sorted((Path(lm_eval.__file__).parent / "tasks").glob(benchmark.files))
+
+
 def _library() -> Any:
     try:
         return importlib.import_module("lm_eval")
@@ -237,7 +254,7 @@ def _tasks(lm_eval: Any, benchmark: Benchmark, settings: Academic) -> Iterator[t
         return
     with tempfile.TemporaryDirectory() as made:
         found, left_out = [], []
-        for path in sorted((Path(lm_eval.__file__).parent / "tasks").glob(benchmark.files)):
+        for path in _task_files(lm_eval, benchmark):
             task = _task_name(path)
             files = _files(settings.data_dir / task)
             if not files:

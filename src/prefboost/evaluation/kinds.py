@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prefboost.evaluation.academic_set import AcademicSet
 from prefboost.evaluation.alpaca_set import AlpacaSet
 from prefboost.evaluation.arena_hard import ArenaHard
 from prefboost.evaluation.mt_bench import MtBench
@@ -15,6 +16,7 @@ BenchmarkSettings = JudgedBenchmark | MeasuredBenchmark
 """What stands in a list of benchmarks."""
 
 BENCHMARKS: dict[str, type[Settings]] = {
+    "academic": AcademicSet,
     "alpaca_eval": AlpacaSet,
     "arena_hard": ArenaHard,
     "mt_bench": MtBench,

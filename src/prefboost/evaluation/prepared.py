@@ -25,10 +25,10 @@ from prefboost.chat import SayGoal
 from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import EngineSettings
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt
+from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.results import Results
 
-__all__ = ["Completions", "Contestant", "JudgedBenchmark", "MeasuredBenchmark", "Prepared", "greedy"]
+__all__ = ["Completions", "Contestant", "JudgedBenchmark", "Measured", "MeasuredBenchmark", "Prepared", "greedy"]
 
 Completions = Mapping[str, Sequence[str]]
 """uid of a prompt -> what one model said, turn by turn."""
@@ -55,6 +55,20 @@ class Prepared:
     prompts: Sequence[BenchmarkPrompt]
     given: Mapping[str, Completions] = field(default_factory=dict)
     sampling: Callable[[BenchmarkPrompt], Sampling] = greedy
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measured benchmark found.
+
+    Args:
+        results: figures of every contestant.
+        verdicts: a row a question and contestant, 0..1, for comparisons question by question; the fact ``group`` names
+            what is compared by itself.
+    """
+
+    results: Results
+    verdicts: Sequence[JudgeVerdict] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ class MeasuredBenchmark(Protocol):
         folder: Path,
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
-    ) -> Results:
+    ) -> Measured:
         """Measure every contestant.
 
         Args:
