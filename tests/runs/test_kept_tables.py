@@ -6,12 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scripted_engine import Scripted
 from tables_of import scored_table
 
 from prefboost.runs.generate import rejects_file
 from prefboost.runs.kept_tables import keep, keep_scored, kept, kept_files
 from prefboost.runs.run import Run, open_run
-from prefboost.scoring import RulesScorer
+from prefboost.scoring import Rater, RulesScorer
 from prefboost.tables import PROMPTS, REJECTS, SCORED_COMPLETIONS, Table
 
 
@@ -41,6 +42,15 @@ def test_scores_are_kept_as_they_are_returned(tmp_path: Path) -> None:
     scored, counts = keep_scored(completions, RulesScorer(), run.path / "scored.parquet", lambda _: None)
     assert counts["rows"] == len(scored) == 3
     assert kept(run.path / "scored.parquet", SCORED_COMPLETIONS).frame.equals(scored.frame)
+
+
+def test_tables_can_share_a_store_of_scores(tmp_path: Path) -> None:
+    completions = _completed(Table(PROMPTS, pl.concat(list(_prompts()))))
+    rater = Rater(engine=Scripted.by(lambda prompt: '{"ratings": [{"rating": 4}]}'))
+    for name in ("a", "b"):
+        place = tmp_path / name / "scored.parquet"
+        keep_scored(completions, rater, place, lambda _: None, store=tmp_path / "scores.store")
+    assert len(rater.engine.prompts) == len(completions)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "round-1/a.parquet"])

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from faulty_server import FaultyServer
 
+from prefboost.errors import ModelError, RunError
 from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.runs import recipe_run
 from prefboost.runs.on_policy import _Stages, on_policy_stages
+from prefboost.runs.recipe_run import RunReport
 from prefboost.runs.run import Run
 
 
@@ -122,6 +125,104 @@ def test_several_attributes_are_asked_for_trained_on_and_measured(on_policy_text
     measured = report.measured["round 1/evaluate"]
     assert measured["goal"] == {"depth": 10.0, "style": 10.0}
     assert {"depth", "style"} <= measured["aspects"].keys()
+
+
+@pytest.fixture
+def two_heads(tiny_model: Path, tmp_path: Path) -> Path:
+    """A reward model with two named heads, both drawn at random."""
+    import torch
+
+    from prefboost.engines.reward_model import load_reward_model
+
+    torch.manual_seed(0)
+    found = load_reward_model(str(tiny_model), "float32", heads=["helpful", "brief"])
+    found.model.save_pretrained(tmp_path / "judge")
+    found.tokenizer.save_pretrained(tmp_path / "judge")
+    return tmp_path / "judge"
+
+
+@pytest.mark.torch
+def test_heads_of_a_reward_model_become_attributes_that_are_trained_asked_for_and_measured(
+    on_policy_text: str, two_heads: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    several = (
+        f"scorer={{kind: reward_model, model: {json.dumps(str(two_heads))}, dtype: float32}}",
+        "scale={kind: percentile}",
+        "relabel={kind: reward_augmented, aspects: [helpful, brief], weights: {helpful: 2}}",
+        "evaluate.start=false",
+    )
+    report = recipe_run.run(made(on_policy_text, *several), tmp_path / "runs")
+    folder = tmp_path / "runs" / "tiny"
+    facts = json.loads((folder / "round-2" / "model" / "prefboost.json").read_text())
+    for number in (1, 2):
+        scored = pl.read_parquet(folder / f"round-{number}" / "scored.parquet")
+        means = (scored["score.helpful"] + scored["score.brief"]) / 2
+        assert (scored["score"] - means).abs().max() < 1e-9  # type: ignore[operator]
+        pairs = pl.read_parquet(folder / f"round-{number}" / "pairs.parquet")
+        assert pairs["goal"].null_count() == pairs.height > 0
+        for name in ("helpful", "brief"):
+            assert pairs[f"goal.{name}"].is_between(1, 10).all()
+        goals = pairs.select("goal.helpful", "goal.brief", said=pl.col("prompt").list.last().struct.field("content"))
+        system = pairs["prompt"].list.first().struct.field("content")
+        for (helpful, brief, said), first in zip(goals.iter_rows(), system, strict=True):
+            assert f"Helpful score: {helpful:g}" in first + said and f"Brief score: {brief:g}" in first + said
+        measured = report.measured[f"round {number}/evaluate"]
+        assert measured["goal"] == {"helpful": 10.0, "brief": 10.0} and set(measured["aspects"]) == {"helpful", "brief"}
+    assert set(facts["scales"]) >= {"helpful", "brief"} and facts["top_aspects"] == {"helpful": 10.0, "brief": 10.0}
+    tokenizer = AutoTokenizer.from_pretrained(str(report.model))
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, aspects={"brief": 2})
+    assert "Brief score: 2" in asked
+
+
+def rating(prompt: str, seed: int, place: int) -> str:
+    return json.dumps({"ratings": [{"candidate": 1, "reason": "so", "rating": 1 + len(prompt) % 10}]})
+
+
+@pytest.mark.torch
+def test_a_scorer_stops_before_its_budget_is_exceeded_and_goes_on_once_there_is_more(
+    on_policy_text: str, tmp_path: Path
+) -> None:
+    with FaultyServer(answer=rating) as server:
+        engine = f"{{kind: openai_compatible, model: m, base_url: '{server.base_url}', concurrency: 1}}"
+        rater = f"scorer={{kind: rater, engine: {engine}}}"
+
+        def run(budget: int, until: str) -> RunReport:
+            wanted = made(on_policy_text, rater, "evaluate=null", f"budget={{requests: {budget}}}")
+            return recipe_run.run(wanted, tmp_path, until=until)
+
+        with pytest.raises(RunError, match=r"the budget \(requests 10\) allows no more: 10 requests"):
+            run(10, "round 1/score")
+        assert server.calls == 10
+        report = run(60, "round 1/score")
+        generated, scored = report.stages[-2:]
+        assert generated.why is None and scored.notes["rows"] == 44
+        first = server.calls
+        assert 10 < first <= 44, "nothing is asked twice"
+        with pytest.raises(RunError, match="budget"):
+            run(first + 1, "round 2/score")
+        assert server.calls == first + 1, "the budget is that of all rounds"
+
+
+@pytest.mark.torch
+def test_a_chat_template_of_the_recipe_is_what_the_start_model_completes_by(
+    on_policy_text: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(tiny_model, tmp_path / "bare")
+    template = (bare / "chat_template.jinja").read_text()
+    (bare / "chat_template.jinja").unlink()
+    shorter = ("generate.goal=plain", f"train.model={json.dumps(str(bare))}", "rounds=1")
+    with pytest.raises(ModelError, match="has no chat template"):
+        recipe_run.run(made(on_policy_text, *shorter), tmp_path / "without", until="round 1/generate")
+    (tmp_path / "own.jinja").write_text("{# ours #}" + template)
+    named = (*shorter, f"train.chat_template={json.dumps(str(tmp_path / 'own.jinja'))}")
+    report = recipe_run.run(made(on_policy_text, *named), tmp_path / "runs")
+    assert report.stages[2].notes["rows"] == 32 and report.measured["round 1/evaluate"]["score"]["rows"] == 6
+    (tmp_path / "own.jinja").write_text("{# changed #}" + template)
+    assert stale(on_policy_text, tmp_path / "runs", *named) >= {"start/evaluate", "round 1/generate"}
+    stages = _Stages(made(on_policy_text, *named), Run(tmp_path), None)
+    assert stages._policy(0).chat_template is not None and stages._policy(1).chat_template is None
 
 
 @pytest.mark.torch

@@ -40,6 +40,9 @@ class Local(Settings):
     batch_tokens: int = Field(
         65536, ge=1, description="Most tokens, of prompts and completions, that a batch may hold."
     )
+    chat_template: str | None = Field(
+        None, description="Jinja text with a chat template, in the place of the tokenizer's own."
+    )
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
 
     def open(self) -> LocalEngine:
@@ -65,9 +68,12 @@ class LocalEngine:
         self.tokenizer = load_tokenizer(
             settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
         )
+        if settings.chat_template is not None:
+            self.tokenizer.chat_template = settings.chat_template
         if not self.tokenizer.chat_template:
             raise ModelError(
-                f"the tokenizer of {settings.model} has no chat template", remedy="take an instruction-tuned model"
+                f"the tokenizer of {settings.model} has no chat template",
+                remedy="take an instruction-tuned model, or give a chat_template",
             )
 
     @cached_property

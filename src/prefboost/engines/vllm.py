@@ -37,6 +37,9 @@ class VLLM(Settings):
     gpu_memory: float = Field(0.9, gt=0.0, le=1.0, description="Share of each GPU's memory that vLLM takes.")
     context: int | None = Field(None, ge=1, description="Most tokens, of prompt and completion; null: the model's own.")
     batch_rows: int = Field(1024, ge=1, description="Rows handed to vLLM, and stored, at a time.")
+    chat_template: str | None = Field(
+        None, description="Jinja text with a chat template, in the place of the tokenizer's own."
+    )
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
 
     def open(self) -> VLLMEngine:
@@ -63,7 +66,10 @@ class VLLMEngine:
         self.settings = settings
         self.ledger = Ledger()
         self._template = Local(
-            model=settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+            model=settings.model,
+            revision=settings.revision,
+            chat_template=settings.chat_template,
+            trust_remote_code=settings.trust_remote_code,
         ).open()
 
     @cached_property

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from prefboost.engines.budget import Budget, Price, Spending
 from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.preferences import PAIR_STRATEGIES, BestVsWorst, PairStrategy, Plain
@@ -103,6 +104,8 @@ class _Prompts(Named):
     )
     generate: RoundCompletions = Field(RoundCompletions(), description="How the policy completes the prompts.")
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
+    budget: Budget = Field(Budget(), description="What a scorer that asks a model may spend, over all rounds.")
+    prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -132,6 +135,11 @@ class OnPolicy(Preparation, _Prompts):
         RoundEvaluation(), description="How each round is measured; none measures nothing and holds nothing out."
     )
     seed: int = Field(42, ge=0, description="Seed of the draw of held-out prompts and of the parts.")
+
+    @property
+    def spending(self) -> Spending:
+        """What the scorer may spend, and what tokens cost."""
+        return Spending(budget=self.budget, prices=self.prices)
 
     @model_validator(mode="after")
     def _agrees(self) -> OnPolicy:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.engines.budget import UNLIMITED
+from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
 from prefboost.runs.generate import rejects_file, write_rejects
 from prefboost.runs.kept import desk_at
@@ -45,14 +45,33 @@ def keep(table: Table, path: Path) -> dict[str, Any]:
     return counts
 
 
-def keep_scored(table: Table, scorer: Scorer, path: Path, progress: Tell) -> tuple[Table, dict[str, Any]]:
-    """Score a table and `keep` it; what is finished stands in the store beside it, so that a kill loses little.
+def keep_scored(
+    table: Table,
+    scorer: Scorer,
+    path: Path,
+    progress: Tell,
+    *,
+    spending: Spending = UNLIMITED,
+    store: Path | None = None,
+) -> tuple[Table, dict[str, Any]]:
+    """Score a table and `keep` it; what is finished stands in a store, so that a kill loses little.
+
+    Args:
+        table: completions or pairs.
+        scorer: what gives the scores.
+        path: ``.parquet``.
+        progress: is told.
+        spending: budget and prices of the model that the scorer asks, over all calls that share the store.
+        store: the folder of the store; None: the one beside ``path``.
 
     Returns:
         the scored table, and counts.
+
+    Raises:
+        RunError: the budget is spent before all is done; what is done stays in the store.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with desk_at(path, None, UNLIMITED, progress) as desk:
+    with desk_at(path, store, spending, progress) as desk:
         scored = scored_by(table, scorer, desk)
     return scored, keep(scored, path)
 

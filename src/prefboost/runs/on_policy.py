@@ -43,6 +43,9 @@ PROMPTS_FILE, COMPLETED, SCORED = "prompts.parquet", "completions.parquet", "sco
 ANSWERS, EVALUATION = "held_out.parquet", "evaluation.json"
 """Names in the folder of a round: scored completions of held-out prompts, and what they come to."""
 
+SCORES = "scores.store"
+"""Folder of what the scorer has finished, of all rounds."""
+
 START = "start"
 
 _SAID = ("condition", "scale", "relabel")
@@ -96,6 +99,7 @@ class _Stages:
             settings |= self._settings(*_SAID) | {"evaluate.goal": self._evaluated("goal")}
         if self.recipe.prompts_a_round == "parts":
             settings["rounds"] = self.recipe.rounds
+        settings |= self._template_of(number - 1)
 
         def work() -> Mapping[str, Any]:
             out = self.run.path / name
@@ -113,9 +117,7 @@ class _Stages:
         source, name = (f"{_folder(number)}/{each}" for each in (COMPLETED, SCORED))
 
         def work() -> Mapping[str, Any]:
-            completions = kept(self.run.path / source, COMPLETIONS)
-            _, notes = keep_scored(completions, self.recipe.scorer, self.run.path / name, scoring(self.progress))
-            return notes
+            return self._scored(kept(self.run.path / source, COMPLETIONS), name)[1]
 
         return Stage(
             _named(number, "score"),
@@ -184,13 +186,14 @@ class _Stages:
         settings = self._settings("evaluate", "scorer", *_SAID) | {
             "generate.engine": self._dumped["generate"]["engine"]
         }
+        settings |= self._template_of(number)
 
         def work() -> Mapping[str, Any]:
-            place, answers = self.run.path / folder / "held_out.completions.parquet", self.run.path / name
+            place = self.run.path / folder / "held_out.completions.parquet"
             wording = rounds.wording_of(self.recipe, self._scales(number) if number else None)
             asked = rounds.evaluation_settings(self.recipe, how, self._policy(number))
             made = rounds.complete(rounds.held_out(self._prompts()), asked, wording, place, self.progress)
-            scored, notes = keep_scored(made, self.recipe.scorer, answers, scoring(self.progress))
+            scored, notes = self._scored(made, name)
             start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
             found = rounds.measured(scored, wording, how.bootstrap, start)
             write_atomically(self.run.path / folder / EVALUATION, json.dumps(found, indent=2) + "\n")
@@ -217,11 +220,27 @@ class _Stages:
     def _evaluated(self, name: str) -> Any:
         return None if self.recipe.evaluate is None else getattr(self.recipe.evaluate, name)
 
+    def _scored(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
+        """A table scored and kept; all rounds share a store, and the scorer's budget."""
+        return keep_scored(
+            table,
+            self.recipe.scorer,
+            self.run.path / name,
+            scoring(self.progress),
+            spending=self.recipe.spending,
+            store=self.run.path / SCORES,
+        )
+
+    def _template_of(self, number: int) -> dict[str, Any]:
+        """The chat template that a policy does not bring itself."""
+        template = self._policy(0).chat_template if number == 0 else None
+        return {} if template is None else {"train.chat_template": template}
+
     def _policy(self, number: int) -> Policy:
         """The policy after a round; of round 0 the start model."""
         train = self.recipe.train
         if number == 0:
-            return Policy(train.model, train.revision, train.trust_remote_code)
+            return Policy(train.model, train.revision, train.trust_remote_code, _text_of(train.chat_template))
         return Policy(str((self.run.path / _folder(number) / "model").resolve()), None, train.trust_remote_code)
 
     def _after_policy(self, number: int) -> dict[str, Any]:
@@ -243,3 +262,12 @@ class _Stages:
     def _scorer_inputs(self) -> dict[str, str]:
         named = (getattr(self.recipe.scorer, each, None) for each in ("model", "policy", "reference"))
         return model_inputs(*(each for each in named if each))
+
+
+def _text_of(chat_template: str | None) -> str | None:
+    """Jinja text, of a file too; torch is loaded where there is one."""
+    if chat_template is None:
+        return None
+    from prefboost.training.policy import template_text
+
+    return template_text(chat_template)

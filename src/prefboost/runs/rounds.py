@@ -52,18 +52,28 @@ IDENTICAL = "all completions of the prompt are the same"
 
 @dataclass(frozen=True)
 class Policy:
-    """A model that completes prompts: a hub id, folder or package, and its revision where it is the start model."""
+    """A model that completes prompts: a hub id, folder or package.
+
+    Args:
+        model: which.
+        revision: of the start model.
+        trust_remote_code: run code that the checkpoint brings.
+        chat_template: Jinja text in the place of the start model's own; later policies bring theirs.
+    """
 
     model: str
     revision: str | None = None
     trust_remote_code: bool = False
+    chat_template: str | None = None
 
     def engine(self, given: EngineSettings | None) -> EngineSettings:
         """An engine's settings with this model in them; engines without a model (a recording) stay as they are."""
         settings: Any = given if given is not None else Local(model=self.model)
-        own = {"model": self.model, "revision": self.revision}
+        own: dict[str, Any] = {"model": self.model, "revision": self.revision}
         if self.trust_remote_code:
-            own["trust_remote_code"] = True  # type: ignore[assignment]
+            own["trust_remote_code"] = True
+        if self.chat_template is not None:
+            own["chat_template"] = self.chat_template
         return settings.model_copy(update={name: own[name] for name in own if name in type(settings).model_fields})  # type: ignore[no-any-return]
 
 
