@@ -101,3 +101,41 @@ def test_the_command_in_the_card_makes_the_same_data(source: Path, tmp_path: Pat
     for path in first.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+
+
+def test_what_is_said_of_the_source_is_said_with_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "marks.jsonl"
+    rows = [
+        {"prompt": "p?", "response": f"r{n}"}
+        | dict.fromkeys(("helpfulness", "correctness", "coherence", "complexity", "verbosity"), n)
+        for n in range(3)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["augment", str(source), "--dry-run"]) == 2
+    assert "data.score=helpfulness" in capsys.readouterr().err
+    assert main(["augment", str(source), "-o", str(tmp_path / "out"), "data.score=correctness"]) == 0
+    shown = capsys.readouterr().out
+    assert "score=correctness" in shown and "0 (lowest) to 4 (highest)" in shown
+    assert main(["augment", str(source), "-o", str(tmp_path / "two"), "data=helpsteer"]) == 0
+    assert main(["augment", str(source), "-o", str(tmp_path / "three"), "data=helpster"]) == 2
+    assert "did you mean helpsteer" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_goals_as_they_are_said(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["augment", str(source), "--dry-run", "scale={kind: min_max, low: 0, high: 1}"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "rejected view, goal 0\n" in shown and "Overall score: 0." in shown
+    assert main([*arguments, "relabel=plain"]) == 0
+    assert "plain view, no goal" in capsys.readouterr().out
+
+
+def test_a_benchmark_with_a_prompt_a_line_is_taken(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bench.txt").write_text("question 1\n")
+    arguments = ["augment", str(source), "-o", str(tmp_path / "out"), f"decontaminate=[{tmp_path}/bench.txt]"]
+    assert main(arguments) == 0
+    assert "the prompt shares words with a benchmark's" in capsys.readouterr().out
+    assert main([*arguments[:4], "decontaminate=[nothing/here.txt]"]) == 2
+    assert "hub" not in capsys.readouterr().err.partition("->")[0]

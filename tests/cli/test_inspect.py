@@ -98,3 +98,12 @@ def test_a_wrong_override_is_one_message(
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere/pairs.jsonl"]) == 2
     assert "nowhere/pairs.jsonl" in capsys.readouterr().err
+
+
+def test_what_is_said_of_the_source_and_wrong_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(file), "data.split=test"]) == 2
+    assert "no column tells splits apart" in capsys.readouterr().err
+    assert main(["inspect", str(file), "columns.score_chose=rating"]) == 2
+    assert "did you mean score_chosen" in capsys.readouterr().err
+    assert main(["inspect", str(file), "scale=3"]) == 2
+    assert "scale is not a setting here" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables_of import prompt_scores, scored_table
+from tables_of import pair_table, prompt_scores, scored_table
 
 from prefboost.errors import DataError, MissingScores
 from prefboost.preferences import (
@@ -142,3 +142,24 @@ def test_a_pair_says_why_each_of_its_completions_ended(prompts: Prompts, strateg
     for row in made.iter_rows(named=True):
         for side in ("chosen", "rejected"):
             assert row[f"finish_{side}"] == known[str(row[side])]
+
+
+def test_prompts_without_a_pair_of_the_margin_are_counted() -> None:
+    made = pair(scored_table([("a", [1.0, 9.0]), ("b", [5.0, 6.0, 5.5])]), MarginAtLeast(margin=3))
+    assert made.frame["prompt_id"].to_list() == ["a"]
+    assert made.rejects.select("id", "reason", "found").rows() == [
+        ("b/1", "no scores differ by 3 or more between two completions of the prompt", "6.0")
+    ]
+
+
+def test_a_margin_is_asked_of_data_that_are_pairs_already() -> None:
+    made = pair(pair_table([(9.0, 1.0), (5.0, 4.0), (1.0, 8.0), (None, 3.0)]), MarginAtLeast(margin=3))
+    assert made.frame["pair_id"].to_list() == ["p0/0", "p2/0", "p3/0"]
+    assert made.rejects["reason"].to_list() == ["the two scores differ by less than 3"]
+    with pytest.raises(MissingScores, match="no margin can be asked"):
+        pair(pair_table([(None, None)]), MarginAtLeast(margin=3))
+
+
+def test_unscored_completions_with_scored_aspects_are_refused_with_the_aspects() -> None:
+    with pytest.raises(MissingScores, match=r"data\.score=help\b"):
+        pair(scored_table([("a", [None, None])], {"help": [1.0, 2.0], "style": [1.0, 2.0]}))

@@ -177,3 +177,16 @@ def test_a_prompt_under_a_second_id_is_left_out_with_all_its_completions() -> No
     made = select(replace(table, frame=table.frame.with_columns(same)), Select(dedupe="prompt"))
     assert made.frame["completion_id"].to_list() == ["a/0", "a/1"]
     assert made.steps[-1].rejected == {"the same prompt was seen before under another id": 2}
+
+
+def test_languages_are_kept_and_short_rows_stay() -> None:
+    pytest.importorskip("py3langid", reason="the extra synthesis is not installed")
+    table = with_prompts(["Please tell me what I should cook for dinner", "Bitte sage mir, was ich heute kochen soll"])
+    answers = pl.Series("completion", [[said("assistant", "Yes")]] * 2, dtype=table.frame.schema["completion"])
+    table = replace(table, frame=table.frame.with_columns(answers))
+    made = select(table, Select(languages=("de",)))
+    assert made.rejects["reason"].to_list() == ["the language is not de"]
+    assert made.frame["prompt_id"].to_list() == ["q1"]
+    assert len(select(with_prompts(["Oui", "Ja"]), Select(languages=("de",)))) == 2
+    with pytest.raises(SettingsError, match="no language"):
+        select(table, Select(languages=("german",)))

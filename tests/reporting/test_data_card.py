@@ -19,6 +19,7 @@ CARD = DataCard(
     place=("in the system message", "as set", "Overall score: 10."),
     steps=[CardStep("read", 6_005, 6_001, 4), CardStep("relabel", 6_001, 12_000, 1)],
     rejects=[Reject("read", "score | is not a number", 4), Reject("relabel", "tie", 1)],
+    left_out=[Reject("pair", "over the cap", 2)],
     rejects_file="rejects.parquet",
     guess={"prompt": "question", "aspects": ["helpfulness", "honesty"], "system": None},
     settings={"pair": {"kind": "best_vs_random"}},

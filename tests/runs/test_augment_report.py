@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from prefboost.chat import SayGoal
-from prefboost.errors import DataError
-from prefboost.preferences import BestVsWorst, RewardAugmented
+from prefboost.errors import DataError, RunError
+from prefboost.preferences import AllPairs, BestVsWorst, RewardAugmented
 from prefboost.runs.augment import Augment, augment
-from prefboost.runs.augment_report import About, Made, Said, describe, summed
+from prefboost.runs.augment_report import About, Made, Said, describe, source_settings, summed
+from prefboost.sources import File, UltraFeedback
 
 
 def test_half_augmentation_and_bad_rows_are_counted_in_card_and_report(
@@ -60,3 +61,25 @@ def test_batches_add_up_whatever_their_number() -> None:
     assert report.scale == "scores are kept as the source has them"
     pair = '{"kind": "best_vs_worst", "cap": 2, "ties": "drop"}'
     assert report.command == f"prefboost augment in.jsonl -o out 'pair={pair}'"
+
+
+def test_what_the_settings_leave_out_is_counted_beside_the_rejects(tmp_path: Path, scored: Callable[..., Any]) -> None:
+    settings = Augment(pair=AllPairs(cap=1), relabel=RewardAugmented(fraction=0.5))
+    report = augment(scored(tmp_path / "in.jsonl"), tmp_path / "out", settings)
+    left = {each.stage: each.count for each in report.left_out}
+    assert left["pair"] == 38 * 2
+    assert report.goal_pairs == 2 * (report.pairs - left["relabel"])
+    assert "over the cap of its prompt" in (tmp_path / "out" / "README.md").read_text()
+    again = augment(tmp_path / "in.jsonl", tmp_path / "out", settings)
+    assert again.skipped and again.left_out == report.left_out
+
+
+def test_settings_of_the_source_stand_in_the_command_and_tell_outputs_apart(
+    tmp_path: Path, scored: Callable[..., Any]
+) -> None:
+    source = str(scored(tmp_path / "in.jsonl"))
+    assert source_settings(source) == source_settings(File(path=source)) == {}
+    report = augment(UltraFeedback(path=source, drop_sources=("x",)), tmp_path / "out")
+    assert report.command.endswith("""data.kind=ultrafeedback 'data.drop_sources=["x"]'""")
+    with pytest.raises(RunError, match="other settings: data"):
+        augment(UltraFeedback(path=source), tmp_path / "out")

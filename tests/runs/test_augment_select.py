@@ -46,6 +46,19 @@ def test_the_test_split_is_that_of_select(tmp_path: Path, scored: Callable[..., 
     assert 0 < aside.frame.height < marked.height
 
 
+def test_prompts_that_differ_in_their_system_message_alone_share_a_split(tmp_path: Path) -> None:
+    rows = [
+        {"system": f"Style {style}.", "prompt": f"Question {n}?", "completion": "a", "score": 1}
+        for n in range(30)
+        for style in range(4)
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    marked = Selection(Augment(test_share=0.5)).apply(read(source)).frame
+    sides = marked.with_columns(asked=pl.col("prompt").list.last().struct.field("content")).group_by("asked")
+    assert sides.agg(pl.col("split").n_unique())["split"].max() == 1
+
+
 def test_without_settings_nothing_is_left_out(tmp_path: Path, scored: Callable[..., Any]) -> None:
     table = read(scored(tmp_path / "in.jsonl"))
     assert Selection(Augment()).apply(table) is table

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.errors import DataError, UnreadableFile
-from prefboost.runs.prompt_files import read_prompts
+from prefboost.runs.prompt_files import benchmark_prompts, read_prompts
 from prefboost.tables import PROMPTS, SCORED_COMPLETIONS
 
 
@@ -55,3 +55,11 @@ def test_a_line_that_cannot_be_used_is_set_aside_and_the_others_go_on(tmp_path: 
         (4, "the line is blank", "\xa0"),
     ]
     assert (table.steps[0].rows_in, table.steps[0].rows_out) == (5, 2)
+
+
+def test_a_benchmark_is_read_whatever_its_shape(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\ntwo\none\n")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"id": 1, "turns": ["one", "two", "one"]}) + "\n")
+    (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n" + json.dumps({"prompt": "two"}) + "\n")
+    for name in ("a.txt", "b.jsonl", "c.jsonl"):
+        assert benchmark_prompts(tmp_path / name) == ["one", "two"]

@@ -25,3 +25,7 @@ def test_case_and_dashes_make_no_difference() -> None:
 
 def test_columns_given_later_win() -> None:
     assert Columns(score="a").over(Columns(score="b", prompt="p")) == Columns(score="a", prompt="p")
+
+
+def test_names_that_look_like_numbers_or_lists_are_names() -> None:
+    assert Columns.model_validate({"score": 1, "aspects": "a, b"}) == Columns(score="1", aspects=("a", "b"))

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 import zstandard
 
-from prefboost.errors import DataError
-from prefboost.sources.write import push, write
+from prefboost.errors import DataError, RunError, SettingsError
+from prefboost.sources.write import push, refuse_repository, write
 from prefboost.tables import PREFERENCE_PAIRS, Table, conform
 
 
@@ -91,3 +91,23 @@ def test_pushing_uploads_the_folder_to_a_private_data_set(tmp_path: Path, monkey
         ("me/pairs", {"repo_type": "dataset", "private": True, "exist_ok": True}),
         ("upload", {"folder_path": str(tmp_path), "repo_id": "me/pairs", "repo_type": "dataset"}),
     ]
+
+
+def test_a_hub_that_refuses_is_one_message_that_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            raise OSError("401 Client Error\nInvalid username or password.")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
+    with pytest.raises(RunError, match="did not take it as me/pairs: 401 Client Error Invalid") as caught:
+        push(tmp_path, "me/pairs")
+    assert "hf auth login" in str(caught.value)
+
+
+def test_a_name_that_is_none_of_the_hub_is_refused_beforehand() -> None:
+    refuse_repository("me/pairs")
+    for name in ("pairs", "https://huggingface.co/me/pairs", "a/b/c", ""):
+        with pytest.raises(SettingsError, match="no data set of the hub"):
+            refuse_repository(name)

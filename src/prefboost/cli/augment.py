@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.columns import shown_columns
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,11 @@ __all__ = ["augment_command"]
 def augment_command(
     source: Annotated[str, typer.Argument(metavar="IN", help="A file, folder, glob, saved data set or hub id.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value, e.g. pair=best_vs_worst columns.score=rating scale=min_max")
+        list[str] | None,
+        typer.Argument(
+            help="key=value, e.g. pair=best_vs_worst columns.score=rating scale=min_max data=ultrafeedback "
+            "data.score=mean"
+        ),
     ] = None,
     *,
     out: Annotated[
@@ -44,14 +50,16 @@ def augment_command(
     """Turn scored preference data into goal-conditioned pairs: read, pair, relabel, condition, write.
 
     The same command after an interruption goes on where it stopped. Settings are those of a recipe:
-    `prefboost explain pair`, `relabel`, `condition`, `scale`.
+    `prefboost explain pair`, `relabel`, `condition`, `scale`, `select`; and below `data`, what is said of the source.
     """
     from prefboost.errors import SettingsError
+    from prefboost.recipes.given_source import given_source
     from prefboost.runs.augment import augment, preview
 
-    settings = _settings(overrides or [], {"format": format_, "tokenizer": tokenizer})
+    data, others = given_source(source, overrides or [])
+    settings = _settings(others, {"format": format_, "tokenizer": tokenizer})
     if dry_run:
-        seen = preview(source, settings)
+        seen = preview(data, settings)
         shown = {**seen.report.as_json(), "rows": list(seen.rows)}
         print(json.dumps(shown, indent=2, ensure_ascii=False)) if as_json else _print_preview(seen)
         return
@@ -59,7 +67,7 @@ def augment_command(
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
     bar = None if quiet or as_json else _Bar()
     try:
-        report = augment(source, out, settings, overwrite=overwrite, push_to=push, progress=bar)
+        report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=bar)
     finally:
         if bar is not None:
             bar.close()
@@ -113,6 +121,7 @@ def _print_report(report: AugmentReport) -> None:
     if report.skipped:
         print(f"{report.out} is already there, made by the same command: nothing to do")
     _print_counts(report)
+    print(f"read as        {_guess(report)}")
     splits = ", ".join(f"{split} {rows:,}" for split, rows in report.splits.items())
     print(f"written        {report.out} (format {report.format}; {splits})")
     if report.rejects_path:
@@ -128,6 +137,8 @@ def _print_counts(report: AugmentReport) -> None:
     print(f"goal pairs     {report.goal_pairs:>12,}")
     for reject in report.rejects:
         print(f"  set aside    {reject.count:>12,}  {reject.stage}: {reject.reason}")
+    for reason in report.left_out:
+        print(f"  left out     {reason.count:>12,}  {reason.stage}: {reason.reason}")
     print(f"scale          {report.scale}")
     print(f"goal said      {report.place} ({report.place_because})")
 
@@ -136,16 +147,27 @@ def _print_preview(seen: Preview) -> None:
     print("columns were taken for:")
     for part, column in seen.report.guess.items():
         if column not in (None, "", [], {}, ()):
-            print(f"  {part:<16} {column}")
+            print(f"  {part:<16} {shown_columns(column)}")
+    print("another column is named with columns.NAME=COLUMN; what is said of a known collection, with data=KIND")
     print("the first records:")
     _print_counts(seen.report)
     for row in seen.rows:
-        print(f"\n{row['view']} view, goal {row['goal']}")
+        print(f"\n{row['view']} view, " + (f"goal {row['said']}" if row["said"] else "no goal"))
         for side in ("prompt", "chosen", "rejected"):
             for message in row[side]:
                 print(f"  {side:<9} {message['role']:<10} {_short(message['content'])}")
 
 
-def _short(text: Any, most: int = 160) -> str:
+def _guess(report: AugmentReport) -> str:
+    named = [
+        f"{part}={shown_columns(column)}"
+        for part, column in report.guess.items()
+        if part != "shape" and column not in (None, "", [], {}, ())
+    ]
+    return f"{report.guess.get('shape', '?')}: {' '.join(named)} (change with columns.NAME=COLUMN)"
+
+
+def _short(text: Any, most: int = 200) -> str:
+    """A line of the text: its beginning and its end, where a goal may stand."""
     line = " ".join(str(text).split())
-    return line if len(line) <= most else line[: most - 3] + "..."
+    return line if len(line) <= most else f"{line[: most - 65]} ... {line[-60:]}"

@@ -27,8 +27,8 @@ def explain_command(
 ) -> None:
     """Explain a setting: what it does, what it may hold, its default, and what stands below it.
 
-    Paths begin in a recipe; those that begin with train_reward, in the settings of prefboost train-reward;
-    those that begin with on_policy or implicit_reward, in a recipe of that kind.
+    Paths begin in a recipe; those that begin with augment or train_reward, in the settings of prefboost augment or
+    train-reward; those that begin with on_policy or implicit_reward, in a recipe of that kind.
     """
     from prefboost.recipes import explain
     from prefboost.recipes.kinds import RECIPES
@@ -52,7 +52,12 @@ def _root(path: str) -> tuple[type[Settings], str]:
 
         return RewardRun, rest
     from prefboost.recipes.kinds import OFFLINE, RECIPES
+    from prefboost.runs.augment_settings import Augment
 
+    if first == "augment":
+        return Augment, rest
+    if first in Augment.model_fields and first not in RECIPES[OFFLINE].model_fields:
+        return Augment, path
     return (RECIPES[first], rest) if first in RECIPES else (RECIPES[OFFLINE], path)
 
 

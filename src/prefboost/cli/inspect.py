@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from prefboost.cli.columns import shown_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prefboost.diagnosis import Example, Histogram, Inspection, Lengths
-    from prefboost.sources import Columns
 
 __all__ = ["inspect_command"]
 
@@ -28,8 +29,8 @@ def inspect_command(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            help="columns.NAME=COLUMN, e.g. columns.score=helpfulness; of synthetic pairs: further files to set beside "
-            "it, judge.engine=MODEL, embedder=MODEL, pairs=200"
+            help="columns.NAME=COLUMN, e.g. columns.score=helpfulness; data=ultrafeedback data.split=test; of "
+            "synthetic pairs: further files to set beside it, judge.engine=MODEL, embedder=MODEL, pairs=200"
         ),
     ] = None,
     against: Annotated[
@@ -44,53 +45,21 @@ def inspect_command(
     """
     from prefboost.cli.audit import audits, audits_json, print_audits, split_overrides
     from prefboost.diagnosis import inspect
+    from prefboost.recipes.given_source import given_columns, given_source
+    from prefboost.runs.prompt_files import benchmark_prompts
 
     own, files, asked = split_overrides(overrides or [])
     audited = audits([source, *files], asked) if files or asked is not None else audits([source], None, optional=True)
     if files:
         print(json.dumps(audits_json(audited), indent=2)) if as_json else print_audits(audited)
         return
-    found = inspect(source, columns=_columns(own), against=_texts(against))
+    data, named = given_source(source, own)
+    found = inspect(data, columns=given_columns(named), against=[] if against is None else benchmark_prompts(against))
     if as_json:
         print(json.dumps({**json.loads(found.to_json()), **audits_json(audited)}, ensure_ascii=False, indent=2))
         return
     _print(found)
     print_audits(audited)
-
-
-def _columns(overrides: list[str]) -> Columns:
-    from pydantic import ValidationError
-
-    from prefboost.errors import SettingsError
-    from prefboost.sources import Columns
-
-    named: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.startswith("columns."):
-            raise SettingsError(f"{override!r} is not columns.NAME=COLUMN", remedy="e.g. columns.score=helpfulness")
-        name = key.removeprefix("columns.")
-        several = name in ("aspects", "ignore")
-        named[name] = [part.strip() for part in value.strip("[]").split(",")] if several else value
-    try:
-        return Columns.model_validate(named)
-    except ValidationError as error:
-        wrong = ", ".join(f"columns.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise SettingsError(wrong, remedy=f"one of: {', '.join(Columns.model_fields)}") from None
-
-
-def _texts(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    from prefboost.diagnosis import benchmark_texts
-    from prefboost.errors import UnknownShape
-    from prefboost.preferences.select import prompt_text
-    from prefboost.runs.prompt_files import read_prompts
-
-    try:
-        return read_prompts(path).frame.select(text=prompt_text())["text"].to_list()
-    except UnknownShape:
-        return benchmark_texts(path)
 
 
 def _bar(histogram: Histogram) -> str:
@@ -108,7 +77,7 @@ def _print(found: Inspection) -> None:
         f"[bold]{escape(found.path)}[/bold]: {found.records:,} records, {found.prompts:,} prompts, "
         f"{found.rows:,} rows of {found.table}"
     )
-    guess = "  ".join(f"{what} ← {_named(column)}" for what, column in found.mapping.items() if what != "shape")
+    guess = "  ".join(f"{what} ← {shown_columns(column)}" for what, column in found.mapping.items() if what != "shape")
     console.print(f"read as {found.mapping.get('shape', '?')}: {escape(guess)}  (change with columns.NAME=COLUMN)")
     if found.scores:
         _print_scores(console, found)
@@ -127,13 +96,6 @@ def _print(found: Inspection) -> None:
         console.print(f"  → {escape(finding.remedy)}")
     if not found.findings and not found.rejects:
         console.print("no lint found anything")
-
-
-def _named(columns: object) -> str:
-    if isinstance(columns, Mapping):
-        same = all(aspect == column for aspect, column in columns.items())
-        return ", ".join(columns if same else (f"{aspect}={column}" for aspect, column in columns.items()))
-    return ", ".join(map(str, columns)) if isinstance(columns, list | tuple) else str(columns)
 
 
 def _print_scores(console: Console, found: Inspection) -> None:

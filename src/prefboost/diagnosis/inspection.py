@@ -16,9 +16,9 @@ from prefboost.diagnosis.examples import with_texts
 from prefboost.diagnosis.finding import EXAMPLES, Example, Finding
 from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
 from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histogram, lengths_of, summary
-from prefboost.diagnosis.slim import SIDES, joined_text, score_columns, slim
+from prefboost.diagnosis.slim import SIDES, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
-from prefboost.preferences.ngrams import ngram_hashes
+from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.sources import Columns, Source
 from prefboost.sources.identifiers import REPEATED
 from prefboost.tables import Table
@@ -154,8 +154,7 @@ def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> 
         gathered.add(table)
         rows = slim(table)
         if known.len():
-            grams = ngram_hashes(table.frame.select(joined_text("prompt")).to_series(), NGRAM)
-            hit = grams.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
+            hit = rows_with_grams(table.frame["prompt"], known, NGRAM)
             rows = rows.with_columns(pl.int_range(pl.len()).is_in(hit.implode()).alias(CONTAMINATED))
         yield rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-__all__ = ["ngram_hashes", "normalised"]
+__all__ = ["ngram_hashes", "normalised", "rows_with_grams"]
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
@@ -37,3 +37,22 @@ def ngram_hashes(texts: pl.Series, n: int) -> pl.DataFrame:
     joined = grams.select("at", gram=pl.concat_str([f"word{step}" for step in range(n)], separator=" "))
     both = pl.concat([whole.select("at", "gram"), joined])
     return both.select("at", gram=pl.col("gram").hash(0)).unique()
+
+
+def rows_with_grams(prompts: pl.Series, known: pl.Series, n: int) -> pl.Series:
+    """Positions of the prompts of which a turn, or all turns together, hold one of the known grams.
+
+    Args:
+        prompts: lists of messages. System messages are left out beside others: they differ where questions do not.
+        known: hashes of `ngram_hashes`.
+        n: words a gram.
+    """
+    element = pl.element()
+    turns = element.filter((element.struct.field("role") != "system") | (element.len() == 1)).struct.field("content")
+    spoken = prompts.to_frame("m").select(turns=pl.col("m").list.eval(turns)).with_row_index("row")
+    single = spoken.explode("turns").rename({"turns": "text"})
+    several = spoken.filter(pl.col("turns").list.len() > 1).select("row", text=pl.col("turns").list.join("\n"))
+    texts = pl.concat([single, several])
+    grams = ngram_hashes(texts["text"], n)
+    hit = grams.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
+    return texts["row"].gather(hit).unique().sort()

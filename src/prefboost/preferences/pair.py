@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Protocol
 
 import polars as pl
@@ -160,7 +160,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     """Make preference pairs.
 
     Args:
-        table: ScoredCompletions; or PreferencePairs, which pass through (only the strategy's ``cap`` applies); or
+        table: ScoredCompletions; or PreferencePairs, of which only a strategy's ``cap`` and ``margin`` are asked; or
             Verdicts, whose pairs get the judge's label (`prefboost.preferences.verdict_pairs`).
         strategy: which pairs; default `BestVsRandom`, as published.
 
@@ -187,7 +187,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     if len(table) and table.frame["score"].null_count() == len(table):
         raise MissingScores(
             "no completion has a score, so none can be preferred",
-            remedy="name the score's column (columns.score=NAME), or score the completions first",
+            remedy=_remedy(aspects_of(table.frame.schema, "score")),
             place=Place(path=table.path, column="score"),
         )
     frame, rejects = _usable(table)
@@ -202,7 +202,9 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     )  # fmt: skip
     pairs, same = _reject_equal_texts(pairs, table.path)
     pairs, capped = _cap(pairs, strategy.cap)
-    rejects = pl.concat([rejects, ties, same])
+    rejects = pl.concat(
+        [rejects, *_unpaired(frame, edges, int((ranked["place"] == 0).sum()), strategy, table.path), ties, same]
+    )
     step = Step(
         "pair",
         _settings_of(strategy),
@@ -212,6 +214,33 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
         notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
     )
     return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+
+
+def _remedy(aspects: Sequence[str]) -> str:
+    if not aspects:
+        return "name the score's column (columns.score=NAME), or score the completions first"
+    return (
+        f"the aspects {', '.join(aspects)} are scored: take one of them (data.score={aspects[0]}) or their mean "
+        "(data.score=mean) for the score"
+    )
+
+
+def _unpaired(
+    frame: pl.DataFrame, edges: pl.DataFrame, prompts: int, strategy: PairStrategy, path: str | None
+) -> tuple[pl.DataFrame, ...]:
+    """A reject for each prompt of which no pair was made, known by its best-scored completion."""
+    if edges["prompt_id"].n_unique() == prompts:
+        return ()
+    margin = getattr(strategy, "margin", None)
+    why = "the strategy pairs no two" if margin is None else f"no scores differ by {margin:g} or more between two"
+    best = frame.filter(pl.col("prompt_id").is_in(edges["prompt_id"].unique().implode()).not_())
+    best = best.sort("score", descending=True, maintain_order=True).unique(
+        "prompt_id", keep="first", maintain_order=True
+    )
+    _, rejects = reject_where(
+        best, pl.lit(True), stage="pair", reason=f"{why} completions of the prompt", path=path, found=pl.col("score")
+    )
+    return (rejects,)
 
 
 def _settings_of(strategy: PairStrategy) -> dict[str, object]:
@@ -308,13 +337,36 @@ def _cap(pairs: pl.DataFrame, cap: int | None) -> tuple[pl.DataFrame, int]:
 
 def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
     pairs, rejects = _reject_equal_texts(table.frame, table.path)
+    margin = getattr(strategy, "margin", None)
+    if margin is not None:
+        pairs, narrow = _wide_enough(pairs, margin, table.path)
+        rejects = pl.concat([rejects, narrow])
     pairs, capped = _cap(pairs, strategy.cap)
     step = Step(
         "pair",
-        {"cap": strategy.cap},
+        {"cap": strategy.cap} if margin is None else {"cap": strategy.cap, "margin": margin},
         rows_in=len(table),
         rows_out=pairs.height,
         rejected=_count(rejects),
         notes={"over_the_cap": capped, "read_as_pairs": True},
     )
     return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+
+
+def _wide_enough(pairs: pl.DataFrame, margin: float, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs whose scores differ by the margin, and rejects; a label against the scores is for relabel to judge."""
+    sides = [pl.col("score_chosen"), pl.col("score_rejected")]
+    if pairs.height and pairs["score_chosen"].null_count() == pairs.height:
+        raise MissingScores(
+            f"the {pairs.height:,} pairs have no scores, so no margin can be asked of them",
+            remedy="name the score columns (columns.score_chosen, columns.score_rejected), or choose another strategy",
+            place=Place(path=path, column="score_chosen"),
+        )
+    return reject_where(
+        pairs,
+        ((sides[0] - sides[1]).abs() < margin).fill_null(False),
+        stage="pair",
+        reason=f"the two scores differ by less than {margin:g}",
+        path=path,
+        found=pl.format("{} and {}", *sides),
+    )

@@ -15,11 +15,12 @@ from pydantic import Field
 from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.accept import SelectStrategy, accept
 from prefboost.preferences.draw import seeded_rank, seeded_share
-from prefboost.preferences.ngrams import ngram_hashes, normalised
+from prefboost.preferences.languages import check_languages, languages_of
+from prefboost.preferences.ngrams import ngram_hashes, normalised, rows_with_grams
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
-__all__ = ["CountTokens", "Select", "decontaminate", "prompt_text", "select", "split"]
+__all__ = ["CountTokens", "Select", "asked_text", "decontaminate", "prompt_text", "select", "split"]
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 """How many tokens each text has."""
@@ -60,8 +61,14 @@ class Select(Settings):
     max_completion_tokens: int | None = Field(
         None, ge=1, description="Most tokens of a completion's text, by the tokenizer of the model to train."
     )
+    languages: tuple[str, ...] = Field(
+        (),
+        description="Languages kept, e.g. [en, de] (ISO 639-1), told by py3langid from a row's prompt and completions "
+        "together; rows with too few words to tell stay.",
+    )
     scripts: tuple[Script, ...] = Field(
-        (), description="Writing systems kept: at least half of a row's letters are in them; a stand-in for language."
+        (),
+        description="Writing systems kept: at least half of a row's letters are in them; faster than languages.",
     )
     ngram: int = Field(13, ge=1, description="Words that must coincide for a prompt to count as contaminated.")
 
@@ -86,7 +93,7 @@ def _exactly(column: str) -> pl.Expr:
     return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e")
 
 
-def _asked(column: str = "prompt") -> pl.Expr:
+def asked_text(column: str = "prompt") -> pl.Expr:
     """What makes two prompts the same question: the contents without system messages, or all where that is no word."""
     turns = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
     texts = [normalised(pl.col(column).list.eval(turns).list.join("\n")), normalised(_text(column)), _text(column)]
@@ -122,7 +129,8 @@ def select(
 
     Raises:
         DataError: the table holds goal pairs.
-        SettingsError: a limit is in tokens, and nothing counts them.
+        SettingsError: a limit is in tokens, and nothing counts them; or a language cannot be told.
+        MissingExtra: languages are asked for, and py3langid is not installed.
     """
     _refuse_goal_pairs(table, "select")
     how = how if how is not None else Select()
@@ -185,8 +193,12 @@ def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list
     ]
     found = [(reason, pl.any_horizontal(of > at for of in each)) for reason, at, each in most if at and each]
     found += [(reason, pl.any_horizontal(of < at for of in each)) for reason, at, each in fewest if at and each]
+    letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
+    if how.languages:
+        check_languages(how.languages)
+        language = letters.map_batches(languages_of, return_dtype=pl.String, is_elementwise=True)
+        found.append((f"the language is not {' or '.join(how.languages)}", language.is_in(how.languages).not_()))
     if how.scripts:
-        letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
         inside = letters.str.count_matches("|".join(_SCRIPTS[script] for script in how.scripts))
         few = inside * 2 < letters.str.count_matches(r"\p{L}")
         found.append((f"most letters are not {' or '.join(how.scripts)}", few))
@@ -224,20 +236,19 @@ def _then(
 
 
 def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> Table:
-    """Leave out rows whose prompt shares a word n-gram with any of the given texts.
+    """Leave out rows of whose prompt a turn shares a word n-gram with any of the given texts.
 
     Args:
         table: any declared table but GoalPairs.
         against: prompts of benchmarks.
-        ngram: words that must coincide; a shorter text must coincide as a whole.
+        ngram: words that must coincide; of a shorter text, the whole turn.
 
     Raises:
         DataError: the table holds goal pairs.
     """
     _refuse_goal_pairs(table, "decontaminate")
     known = ngram_hashes(pl.Series(list(against), dtype=pl.String), ngram)["gram"]
-    found = ngram_hashes(table.frame.select(text=prompt_text())["text"], ngram)
-    hit = found.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
+    hit = rows_with_grams(table.frame["prompt"], known, ngram)
     frame, rejects = reject_where(
         table.frame.with_row_index("_at"),
         pl.col("_at").is_in(hit.implode()),
@@ -274,7 +285,7 @@ def split(
     _refuse_goal_pairs(table, "split")
     if (fraction is None) == (count is None):
         raise DataError("split needs one of fraction and count", remedy="write split(table, 0.1) or count=2000")
-    keys = table.frame.select(_key=_asked())
+    keys = table.frame.select(_key=asked_text())
     prompts = keys.unique()
     if count is not None and not 0 < count < prompts.height:
         raise DataError(

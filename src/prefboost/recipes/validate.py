@@ -85,7 +85,9 @@ def _sentence(cls: type[Settings], document: Document, path: KeyPath, dotted: st
     reason = detail["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:] if reason.startswith(("Input", "String", "Value", "List")) else reason
     shown = repr(detail["input"])
-    return f"{dotted}: {reason}" + ("" if shown in reason else f", found {shown[:80]}")
+    # Of a mapping whose parts disagree, the reason says all that matters.
+    said = shown in reason or isinstance(detail["input"], Mapping)
+    return f"{dotted}: {reason}" + ("" if said else f", found {shown[:80]}")
 
 
 def _path_in(values: Any, detail: ErrorDetails) -> KeyPath:

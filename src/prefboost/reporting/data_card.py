@@ -38,6 +38,7 @@ class DataCard:
         place: where the goal is said, why, and an example text.
         steps: what each verb did.
         rejects: stage, reason, count.
+        left_out: the same of what the settings do not ask for.
         rejects_file: where those rows are.
         guess: what the columns were taken for.
         settings: the settings tree.
@@ -53,6 +54,7 @@ class DataCard:
     place: tuple[str, str, str]
     steps: Sequence[CardStep]
     rejects: Sequence[Any]
+    left_out: Sequence[Any]
     rejects_file: str
     guess: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -88,6 +90,7 @@ def data_card(card: DataCard) -> str:
         example=example,
         steps=card.steps,
         rejects=card.rejects,
+        left_out=card.left_out,
         rejects_file=card.rejects_file,
         guess=[(part, _shown(column)) for part, column in card.guess.items() if column not in (None, "", [], {}, ())],
         settings=yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True, width=110).rstrip(),

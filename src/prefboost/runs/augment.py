@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prefboost.chat import SayGoal, to_record
+from prefboost.chat.goal_text import print_goal
 from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
 from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.goals import DeclaredRange, asked_scale, declared_by
 from prefboost.runs.augment_output import Output, named
-from prefboost.runs.augment_report import About, Made, Said, describe
+from prefboost.runs.augment_report import About, Made, Said, describe, source_settings
 from prefboost.runs.augment_select import Selection
 from prefboost.runs.augment_settings import Augment, AugmentProgress, AugmentReport, Watch
 from prefboost.runs.staging import Staging, open_staging, staging_folder
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES
-from prefboost.sources.write import push, shape
+from prefboost.sources.write import push, refuse_repository, shape
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
 if TYPE_CHECKING:
@@ -75,15 +76,17 @@ def augment(
         What was done; ``skipped`` where the same output was already there.
 
     Raises:
-        RunError: the output exists and was made otherwise, or the disk is full.
+        RunError: the output exists and was made otherwise, the disk is full, or the hub does not take it.
         DataError: the source cannot be read, or nothing came out.
     """
     begin = time.monotonic()
     output = Output.at(Path(out), settings, source)
+    if push_to is not None:
+        output.refuse_file("a single file cannot be pushed: write a folder")
+        refuse_repository(push_to)
     report = output.finished() or _made(output, source, settings, overwrite, progress)
     address = None
     if push_to is not None:
-        output.refuse_file("a single file cannot be pushed: write a folder")
         address = push(output.path, push_to)
     return replace(report, seconds=time.monotonic() - begin, address=address)
 
@@ -100,12 +103,12 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     said = _settle(settings, [first], declared_by(first))
     table = _goal_pairs(Selection(settings).apply(first), settings, said)
     export = export_named(settings.format)
-    about = About(named(source), "", "OUT", single=False, settings=settings)
+    about = About(named(source), "", "OUT", single=False, settings=settings, data=source_settings(source))
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     made = Made.of_table(replace(table, rejects=pl.concat([table.rejects, shaped.rejects])), shaped.frame.height)
     report = describe([made], about, said, out="OUT", rejects_path="")
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
-    return Preview(report, [_readable(row) for row in shown.iter_rows(named=True)])
+    return Preview(report, [_readable(row, said.say) for row in shown.iter_rows(named=True)])
 
 
 def _made(
@@ -276,6 +279,10 @@ def _explained(error: Exception, output: Output) -> Exception:
     return error
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
+def _readable(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
     sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
-    return {"view": row["view"], "goal": row["goal"], **sides}
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    asked = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
+        f"{name} {print_goal(say, value)}" for name, value in aspects.items() if value is not None
+    ]
+    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(asked) or None, **sides}

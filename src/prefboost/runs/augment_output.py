@@ -13,7 +13,7 @@ import polars as pl
 
 from prefboost import __version__
 from prefboost.errors import Place, RunError, SettingsError
-from prefboost.runs.augment_report import ALL, About, Made, Said, card_text, summed
+from prefboost.runs.augment_report import ALL, About, Made, Said, card_text, source_settings, summed
 from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
 from prefboost.runs.run import fingerprint, fingerprint_of
 from prefboost.runs.staging import Staging, link, remove, replace_folder, staging_folder
@@ -64,10 +64,12 @@ class Output:
         print_of_input = fingerprint_of(name, [fingerprint(file) for file in found])
         versions = (__version__, metadata.version("polars"))
         benchmarks = [fingerprint(path) for path in settings.decontaminate]
+        data = source_settings(source)
         key = fingerprint_of(
-            settings.model_dump(mode="json"), benchmarks, print_of_input, name, versions, kind.ending, single
+            settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
         )
-        return cls(path, kind, single, About(name, print_of_input, path.name, single, settings), key, tuple(found))
+        about = About(name, print_of_input, path.name, single, settings, data)
+        return cls(path, kind, single, about, key, tuple(found))
 
     def finished(self) -> AugmentReport | None:
         """The report of the same output, where it is already there."""
@@ -79,9 +81,9 @@ class Output:
         if not stand:
             return None
         report = manifest["report"]
-        rejects = tuple(Reject(**reject) for reject in report.pop("rejects"))
+        rejects, left_out = (tuple(Reject(**each) for each in report.pop(name)) for name in ("rejects", "left_out"))
         here = {"out": str(self.path), "rejects_path": report["rejects_path"] and self.rejects_path}
-        return AugmentReport(**{**report, **here}, rejects=rejects, skipped=True)
+        return AugmentReport(**{**report, **here}, rejects=rejects, left_out=left_out, skipped=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise where something else stands at the output's place.
@@ -94,6 +96,7 @@ class Output:
         manifest = self._read_manifest()
         old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
         differ = [name for name in new if old.get(name) != new[name]] if manifest else []
+        differ += ["data"] if manifest and manifest.get("data", {}) != self.about.data else []
         made = "it was not made by prefboost augment" if not manifest else "it was made of another input or version"
         why = f"it was made with other settings: {', '.join(differ)}" if differ else made
         raise RunError(
@@ -190,6 +193,7 @@ class Output:
             "key": self.key,
             "command": report.command,
             "source": self.about.source,
+            "data": dict(self.about.data),
             "input_fingerprint": self.about.fingerprint,
             "settings": self.about.settings.model_dump(mode="json"),
             "condition": said.say.model_dump(mode="json"),

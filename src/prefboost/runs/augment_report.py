@@ -6,19 +6,23 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prefboost import __version__
 from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale
+from prefboost.recipes.documents import parse
 from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
+from prefboost.settings import Settings, kind_of
+from prefboost.sources import Source
 from prefboost.sources.exports import export_named
 from prefboost.tables import Table
 
-__all__ = ["About", "Made", "Said", "card_text", "describe", "summed"]
+__all__ = ["About", "Made", "Said", "card_text", "source_settings", "describe", "summed"]
 
 ALL = "all"
 """The only split of a single file."""
@@ -32,13 +36,27 @@ _SPOTS = {
 
 @dataclass(frozen=True)
 class About:
-    """What goes in and where it comes out: the source as named, the input's fingerprint, the output's name."""
+    """What goes in and where it comes out: the source as named, the input's fingerprint, the output's name; what is
+    set of the source besides its path.
+    """
 
     source: str
     fingerprint: str
     name: str
     single: bool
     settings: Augment
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def source_settings(source: str | Path | Source) -> dict[str, Any]:
+    """What is set of a source besides its path: kind and what differs from the defaults; nothing of a plain path."""
+    if isinstance(source, str | Path):
+        return {}
+    kind = kind_of(source)
+    if not isinstance(source, Settings):
+        return {"kind": kind}
+    changed = source.model_dump(mode="json", exclude={"kind", "path"}, exclude_defaults=True)
+    return {} if kind == "file" and not changed else {"kind": kind, **changed}
 
 
 @dataclass(frozen=True)
@@ -92,9 +110,9 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
     )
     goal_pairs = sum(part.goal_pairs for part in parts)
     if not goal_pairs:
-        why = "; ".join(f"{each.count:,} x {each.reason}" for each in rejects[:5])
+        why = "; ".join(f"{each.count:,} x {each.reason}" for each in [*rejects, *_left_out(steps)][:5])
         raise DataError(
-            f"no goal pair came out of it; set aside: {why or 'nothing, the input is empty'}",
+            f"no goal pair came out of it; set aside: {why or 'nothing'}",
             remedy="`prefboost inspect FILE` shows what is in the data",
             place=Place(about.source),
         )
@@ -108,12 +126,30 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
         goal_pairs=goal_pairs,
         splits=dict(sorted(splits.items())),
         rejects=tuple(rejects),
+        left_out=_left_out(steps),
         scale=_scale_sentence(said.scale),
         place=said.say.place,
         place_because=said.because,
         guess=read["notes"].get("guess", {}),
         rejects_path=rejects_path if rejects else None,
         command=_command(about),
+    )
+
+
+_LEFT_OUT = {
+    "records of other splits": "of another split",
+    "over_the_cap": "over the cap of its prompt",
+    "pairs_left_out_by_fraction": "the prompt was not drawn (fraction)",
+}
+"""Notes of steps that count what the settings leave out on purpose; such rows are no rejects."""
+
+
+def _left_out(steps: Sequence[Mapping[str, Any]]) -> tuple[Reject, ...]:
+    return tuple(
+        Reject(step["verb"], reason, int(step["notes"][name]))
+        for step in steps
+        for name, reason in _LEFT_OUT.items()
+        if step["notes"].get(name)
     )
 
 
@@ -140,9 +176,10 @@ def card_text(
         place=(_SPOTS[report.place], report.place_because, goal_text(say, say.high)),
         steps=steps,
         rejects=report.rejects,
+        left_out=report.left_out,
         rejects_file=f"{about.name}.rejects.parquet" if about.single else "rejects.parquet",
         guess=report.guess,
-        settings=about.settings.model_dump(mode="json"),
+        settings={**({"data": dict(about.data)} if about.data else {}), **about.settings.model_dump(mode="json")},
         provenance={"command": report.command, "version": __version__, "fingerprint": about.fingerprint},
     )
     return data_card(card)
@@ -169,14 +206,14 @@ def _scale_sentence(scale: FittedScale | None) -> str:
     low, high = scale.values[0], scale.values[-1]
     ends = f"{low:g} (lowest) to {high:g} (highest)"
     if scale.is_identity:
-        return f"{ends}, as the source has them; scores outside are set aside"
+        return f"{ends}, as the source has them" + ("; scores outside are set aside" if scale.strict else "")
     return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}"
 
 
 def _command(about: About) -> str:
     """The command that makes the same output again: settings that differ from their defaults are written out."""
     plain, given = Augment().model_dump(mode="json"), about.settings.model_dump(mode="json")
-    words = []
+    words = [f"data.{key}={_written(value)}" for key, value in about.data.items()]
     for name, value in given.items():
         if value == plain[name] or name == "format":
             continue
@@ -184,6 +221,10 @@ def _command(about: About) -> str:
             changed = {f"{name}.{key}": each for key, each in value.items() if each != plain[name][key]}
         else:
             changed = {name: value}
-        words += [f"{key}={each if isinstance(each, str) else json.dumps(each)}" for key, each in changed.items()]
+        words += [f"{key}={_written(each)}" for key, each in changed.items()]
     shape = [] if about.settings.format == "prefboost" else ["--format", about.settings.format]
     return shlex.join(["prefboost", "augment", about.source, "-o", about.name, *shape, *words])
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) and parse(value).values == value else json.dumps(value)

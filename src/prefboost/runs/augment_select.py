@@ -6,11 +6,10 @@ import numpy as np
 import polars as pl
 
 from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.ngrams import normalised
-from prefboost.preferences.select import decontaminate, prompt_text, select
+from prefboost.preferences.select import asked_text, decontaminate, select
 from prefboost.runs.augment_settings import Augment
+from prefboost.runs.prompt_files import benchmark_prompts
 from prefboost.runs.token_counts import token_counter
-from prefboost.sources import read
 from prefboost.tables import Step, Table, reject_where
 
 __all__ = ["Selection"]
@@ -32,7 +31,7 @@ class Selection:
         self.seen = np.empty(0, dtype=np.uint64)
         self.owners = pl.DataFrame(schema={"_prompt": pl.UInt64, "_owner": pl.UInt64})
         self.count_tokens = token_counter(settings.select, settings.tokenizer)
-        self.texts = [text for path in settings.decontaminate for text in _prompts(path)]
+        self.texts = [text for path in settings.decontaminate for text in benchmark_prompts(path)]
 
     @property
     def remembers(self) -> bool:
@@ -87,14 +86,9 @@ class Selection:
 
     def _split(self, table: Table) -> Table:
         """As `prefboost.preferences.select.split` divides: by the prompt's normalised text, whole prompts."""
-        frame = table.frame.with_columns(_key=normalised(prompt_text()))
+        frame = table.frame.with_columns(_key=asked_text())
         old = pl.col("split").fill_null("train") if "split" in frame.columns else pl.lit("train")
         held = seeded_share(self.settings.seed, "_key") < self.settings.test_share
         marked = frame.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(old)).drop("_key")
         step = Step("split", {"fraction": self.settings.test_share}, len(table), len(table))
         return table.then(table.spec, marked, step)
-
-
-def _prompts(path: str) -> list[str]:
-    texts: list[str] = read(path).frame.select(text=prompt_text())["text"].unique(maintain_order=True).to_list()
-    return texts

@@ -64,7 +64,10 @@ class Reject:
 
 @dataclass(frozen=True)
 class AugmentReport:
-    """What `augment` did. ``counts`` and everything above it are the same however often it was interrupted."""
+    """What `augment` did; everything down to ``command`` is the same however often it was interrupted.
+
+    ``rejects`` could not be used and are kept in a file; ``left_out`` is what the settings do not ask for.
+    """
 
     out: str
     format: str
@@ -73,6 +76,7 @@ class AugmentReport:
     goal_pairs: int
     splits: Mapping[str, int]
     rejects: tuple[Reject, ...]
+    left_out: tuple[Reject, ...]
     scale: str
     place: str
     place_because: str

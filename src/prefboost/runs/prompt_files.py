@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.diagnosis import benchmark_texts
+from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
+from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
-__all__ = ["read_prompts"]
+__all__ = ["benchmark_prompts", "read_prompts"]
 
 
 def read_prompts(path: str | Path) -> Table:
@@ -29,6 +31,22 @@ def read_prompts(path: str | Path) -> Table:
     """
     file = Path(path)
     return _lines(file) if file.suffix == ".txt" else read(path)
+
+
+def benchmark_prompts(path: str | Path) -> list[str]:
+    """The texts of a benchmark's prompts.
+
+    Args:
+        path: as in `read_prompts`; or a data file of any shape, whose columns with questions are taken.
+
+    Raises:
+        UnreadableFile, DataError: as `read_prompts`; or no column holds questions.
+    """
+    try:
+        found = read_prompts(path).frame.select(text=prompt_text())["text"]
+    except UnknownShape:
+        return list(dict.fromkeys(benchmark_texts(path)))
+    return found.unique(maintain_order=True).to_list()
 
 
 def _lines(path: Path) -> Table:

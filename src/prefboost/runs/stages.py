@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefboost.chat import SayGoal, join_text, to_record
+from prefboost.chat import SayGoal, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel
 from prefboost.preferences.accept import accept
@@ -20,6 +20,7 @@ from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
+from prefboost.runs.prompt_files import benchmark_prompts
 from prefboost.runs.run import Run, fingerprint, open_run
 from prefboost.runs.schedule import Stage, carry_out
 from prefboost.runs.token_counts import counter_of
@@ -261,7 +262,7 @@ def _aspects(recipe: AnyRecipe) -> tuple[str, ...]:
 
 
 def _benchmark_prompts(recipe: AnyRecipe) -> list[str]:
-    return [join_text(prompt) for path in recipe.decontaminate for prompt in read(path).frame["prompt"].to_list()]
+    return [text for path in recipe.decontaminate for text in benchmark_prompts(path)]
 
 
 def inputs_of(recipe: AnyRecipe) -> list[str]:

@@ -16,7 +16,7 @@ from prefboost.settings import Settings
 from prefboost.sources.columns import Columns
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
-from prefboost.sources.files import Reader, find_files
+from prefboost.sources.files import FORMATS, Reader, find_files
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
@@ -178,13 +178,18 @@ def _find(source: Collection) -> Reader:
     found = find_files(str(path))
     if found is not None:
         return found
-    if is_hub_id(source.path) and not path.suffix.startswith((".json", ".parquet", ".csv", ".arrow")):
+    if is_hub_id(source.path) and not _names_a_file(path):
         return HubReader(source.path, source.split, source.revision, source.config, source.streaming)
     raise UnreadableFile(
         "no such file, folder or match",
         remedy="check the path; a data set on the hub is written organisation/name",
         place=Place(source.path),
     )
+
+
+def _names_a_file(path: Path) -> bool:
+    """Whether a path that does not exist was meant as a file's: by its ending, or by the folder that it is in."""
+    return path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
 
 
 def _sample(reader: Reader) -> pl.DataFrame:
@@ -253,7 +258,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             "unit": shape.unit,
             "records": batch.records - other,
             "records of other splits": other,
-            "guess": layout.described(),
+            "guess": {**layout.described(), **({} if source.score == "overall" else {"score": source.score})},
             **({REPEATED: distinguished} if distinguished else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },

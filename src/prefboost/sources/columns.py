@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from prefboost.settings import Settings
 
@@ -42,6 +42,14 @@ class Columns(Settings):
     source: str | None = Field(None, description="Which collection a prompt is from.")
     split: str | None = Field(None, description="train, validation or test, row by row.")
     ignore: tuple[str, ...] = Field((), description="Columns to treat as absent, e.g. a margin.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_names(cls, given: Any, about: ValidationInfo) -> Any:
+        """Names that look like other values in YAML: a column 1, or aspects written without brackets."""
+        if about.field_name in ("aspects", "ignore") and isinstance(given, str):
+            return tuple(name.strip() for name in given.split(",") if name.strip())
+        return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
     def over(self, other: Columns) -> Columns:
         """These columns, and those of ``other`` where these name none."""

@@ -9,12 +9,13 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.chat import to_record
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra
 from prefboost.sources.file_types import LINE, FileType, file_type_of
+from prefboost.sources.hub import is_hub_id
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
-__all__ = ["Shaped", "push", "shape", "write"]
+__all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,34 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
 
     Returns:
         Its address.
+
+    Raises:
+        RunError: the hub refuses it, or cannot be reached.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
-    api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="dataset")
+    try:
+        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="dataset")
+    except Exception as error:  # the hub client raises many kinds: no network, no login, no right to write, bad name
+        raise RunError(
+            f"the hub did not take it as {repository}: {' '.join(str(error).split())[:300] or type(error).__name__}",
+            remedy="log in (hf auth login) and check name and network; the data are written, and the same command "
+            "again uploads them",
+            place=Place(str(folder)),
+        ) from error
     return f"https://huggingface.co/datasets/{repository}"
+
+
+def refuse_repository(name: str) -> None:
+    """Refuse what is no name of a data set on the hub, before anything is computed for it.
+
+    Raises:
+        SettingsError: it is not ``owner/name``.
+    """
+    if not is_hub_id(name):
+        raise SettingsError(f"{name!r} is no data set of the hub", remedy="write OWNER/NAME, e.g. --push me/goal-pairs")
 
 
 def _message_columns(frame: pl.DataFrame) -> list[str]:

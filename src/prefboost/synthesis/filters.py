@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from prefboost.errors import MissingExtra
+from prefboost.preferences.languages import language_of
 from prefboost.settings import Settings
 from prefboost.synthesis.proposal import Draft, Proposal
 
@@ -172,16 +173,8 @@ def _languages(filters: Filters, proposal: Proposal) -> str | None:
         return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
     if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
         return None
-    languages = [_language(text) for text in texts]
+    languages = [language_of(text) for text in texts]
     return f"{languages[0]} and {languages[1]}: {texts[1]}" if languages[0] != languages[1] else None
-
-
-def _language(text: str) -> str:
-    try:
-        from py3langid import classify
-    except ImportError as error:
-        raise MissingExtra("py3langid", "synthesis") from error
-    return str(classify(text)[0])
 
 
 CHECKS: dict[str, tuple[str, Check]] = {

@@ -1,0 +1,58 @@
+"""A source named on the command line: its path, and ``data.*`` overrides that say more about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from prefboost.recipes.documents import Document, with_overrides
+from prefboost.recipes.validate import validate
+from prefboost.settings import Settings, choice
+from prefboost.sources import SOURCES, Columns, Source
+
+__all__ = ["given_columns", "given_source"]
+
+
+class _Given(Settings):
+    data: Annotated[Source, choice(SOURCES)] = Field(description="Where the data come from.")
+
+
+class _Named(Settings):
+    columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
+
+
+def given_columns(overrides: Sequence[str]) -> Columns:
+    """Columns named as ``columns.NAME=COLUMN``.
+
+    Raises:
+        SettingsError: one line for every wrong override.
+    """
+    return validate(_Named, with_overrides(Document({}), overrides)).columns
+
+
+def given_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, list[str]]:
+    """The source at a path, and the overrides that are about something else.
+
+    Args:
+        path: a file, folder, glob, saved data set or hub id.
+        overrides: ``key=value``; those of ``data`` are a source's settings, as below ``data:`` in a recipe:
+            ``data=ultrafeedback``, ``data.score=mean``, ``data.split=train``.
+
+    Returns:
+        the path alone where nothing more is said about it, and the other overrides.
+
+    Raises:
+        SettingsError: one line for every wrong override of ``data``.
+    """
+    about = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "data"]
+    others = [text for text in overrides if text not in about]
+    if not about:
+        return path, others
+    document = with_overrides(Document({}), about)
+    values = document.values.get("data")
+    named: Any = {"kind": values} if isinstance(values, str) else values
+    if isinstance(named, dict):
+        named = {"kind": "file", **named, "path": path}
+    return validate(_Given, Document({"data": named}, document.origins)).data, others
