@@ -112,7 +112,7 @@ def test_what_is_said_of_the_source_is_said_with_data(tmp_path: Path, capsys: py
     ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["augment", str(source), "--dry-run"]) == 2
-    assert "data.score=helpfulness" in capsys.readouterr().err
+    assert "data.score=coherence" in capsys.readouterr().err
     assert main(["augment", str(source), "-o", str(tmp_path / "out"), "data.score=correctness"]) == 0
     shown = capsys.readouterr().out
     assert "score=correctness" in shown and "0 (lowest) to 4 (highest)" in shown

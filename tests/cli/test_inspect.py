@@ -106,4 +106,4 @@ def test_what_is_said_of_the_source_and_wrong_settings(file: Path, capsys: pytes
     assert main(["inspect", str(file), "columns.score_chose=rating"]) == 2
     assert "did you mean score_chosen" in capsys.readouterr().err
     assert main(["inspect", str(file), "scale=3"]) == 2
-    assert "scale is not a setting here" in capsys.readouterr().err
+    assert "'scale=3': neither columns.NAME=COLUMN nor data.NAME=VALUE" in capsys.readouterr().err

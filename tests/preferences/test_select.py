@@ -181,12 +181,15 @@ def test_a_prompt_under_a_second_id_is_left_out_with_all_its_completions() -> No
 
 def test_languages_are_kept_and_short_rows_stay() -> None:
     pytest.importorskip("py3langid", reason="the extra synthesis is not installed")
-    table = with_prompts(["Please tell me what I should cook for dinner", "Bitte sage mir, was ich heute kochen soll"])
+    table = with_prompts(
+        ["Please tell me what I should cook for my dinner", "Bitte sage mir doch, was ich heute Abend kochen soll"]
+    )
     answers = pl.Series("completion", [[said("assistant", "Yes")]] * 2, dtype=table.frame.schema["completion"])
     table = replace(table, frame=table.frame.with_columns(answers))
     made = select(table, Select(languages=("de",)))
     assert made.rejects["reason"].to_list() == ["the language is not de"]
     assert made.frame["prompt_id"].to_list() == ["q1"]
-    assert len(select(with_prompts(["Oui", "Ja"]), Select(languages=("de",)))) == 2
+    short = with_prompts(["Oui", "Ja"])
+    assert len(select(replace(short, frame=short.frame.with_columns(answers)), Select(languages=("de",)))) == 2
     with pytest.raises(SettingsError, match="no language"):
         select(table, Select(languages=("german",)))

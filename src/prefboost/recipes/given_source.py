@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from prefboost.errors import SettingsError
 from prefboost.recipes.documents import Document, with_overrides
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings, choice
@@ -29,6 +31,12 @@ def given_columns(overrides: Sequence[str]) -> Columns:
     Raises:
         SettingsError: one line for every wrong override.
     """
+    odd = next((text for text in overrides if not re.match(r"columns(\.\w+)*=", text)), None)
+    if odd is not None:
+        raise SettingsError(
+            f"override {odd!r}: neither columns.NAME=COLUMN nor data.NAME=VALUE",
+            remedy="e.g. columns.score=helpfulness, data.split=test",
+        )
     return validate(_Named, with_overrides(Document({}), overrides)).columns
 
 
