@@ -310,3 +310,47 @@ def test_plain_keeps_binary_pairs_or_leaves_out_what_reward_augmentation_has_to(
         assert made.frame["pair_id"].unique().to_list() == augmented.frame["pair_id"].unique().to_list()
         assert made.steps[-1].rejected == augmented.steps[-1].rejected
         assert made.steps[-1].rejected["a completion of the pair has no score"] == 2
+
+
+LIKE = [
+    RewardAugmented(fraction=0.5),
+    RewardAugmented(ties="mark"),
+    RewardAugmented(contradictions="swap"),
+    RewardAugmented(contradictions="keep", fraction=0.7, seed=3),
+    RewardAugmented(goals="grid", grid=(2.0, 5.0)),
+    RewardAugmented(aspects=("a", "b"), weights={"b": 2.0}),
+]
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+@pytest.mark.parametrize("how", LIKE, ids=str)
+def test_a_control_like_a_reward_augmentation_takes_exactly_its_pairs(how: RewardAugmented, repeat: int) -> None:
+    scores = [(float(5 + n % 5), float(1 + n % 7)) for n in range(40)]
+    table = pair_table(scores)
+    aspects = {
+        "score_chosen.a": [float(n % 4) if n % 9 else None for n in range(40)],
+        "score_rejected.a": [float(n % 3) for n in range(40)],
+        "score_chosen.b": [float(n % 5) if n % 6 else None for n in range(40)],
+        "score_rejected.b": [float(n % 2) for n in range(40)],
+    }
+    table = replace(table, frame=table.frame.with_columns(pl.Series(name, of) for name, of in aspects.items()))
+    augmented = relabel(table, how)
+    used = set(augmented.frame["pair_id"])
+    assert 0 < len(used) < 40 or how.contradictions == "swap"
+    for control in (Plain(like=how, repeat=repeat), HighGoalOnly(like=how, repeat=repeat)):
+        made = relabel(table, control)
+        assert set(made.frame["pair_id"]) == used
+        assert not made.frame["flipped"].any()
+        marked = set(augmented.frame.filter(pl.col("view") == "tie")["pair_id"])
+        counts = dict(made.frame["pair_id"].value_counts().iter_rows())
+        assert all(count == (1 if pair in marked else repeat) for pair, count in counts.items())
+        assert not set(made.rejects["id"]) & used
+    goals = made.frame.filter(pl.col("view") == "chosen")
+    column = "goal.a" if how.aspects else "goal"
+    assert goals[column].equals(goals["score_chosen.a" if how.aspects else "score_chosen"].alias(column))
+    assert relabel(table, Plain(like=how)).frame["goal"].null_count() == relabel(table, Plain(like=how)).frame.height
+
+
+def test_a_control_like_a_reward_augmentation_needs_scores() -> None:
+    with pytest.raises(MissingScores):
+        relabel(pair_table([(None, None)]), Plain(like=RewardAugmented()))

@@ -94,3 +94,22 @@ def test_a_wrong_override_is_named(override: str) -> None:
     with pytest.raises(SettingsError) as caught:
         with_overrides(parse("a: {b: 1}\nn: 3\nl: [1]"), [override])
     assert repr(override) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Score: {{ goal }}", "Score: {{ goal }}"),
+        ("{{ goal }} points: please", "{{ goal }} points: please"),
+        ("a: b", "a: b"),
+        ("- a", "- a"),
+        ("[a, 1]", ["a", 1]),
+        ("{a: 1}", {"a": 1}),
+        ('"1"', "1"),
+        ("1e-6", 1e-6),
+        ("null", None),
+        ("", None),
+    ],
+)
+def test_lists_and_mappings_of_an_override_stand_in_brackets(text: str, value: object) -> None:
+    assert with_overrides(parse("a: 1"), [f"x={text}"]).values["x"] == value

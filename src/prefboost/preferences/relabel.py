@@ -6,19 +6,35 @@ two goal pairs: under g = r_w the chosen completion wins, under g = r_l the reje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
-import numpy as np
 import polars as pl
+import polars.selectors as cs
 from pydantic import Field, model_validator
 
 from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goals import PUBLISHED
+from prefboost.preferences.views import (
+    against,
+    agreeing,
+    as_labelled,
+    consistent,
+    distance,
+    gap,
+    interleave,
+    name_view,
+    own_view,
+    own_views,
+    swapped,
+    tied,
+    under_goal,
+    weighted,
+    without_ties,
+)
 from prefboost.settings import Settings, kind_of
-from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
-from prefboost.tables.message_lists import take_rows
+from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, Step, Table, aspects_of, reject_where
 
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
@@ -27,8 +43,6 @@ NO_SCORES_REMEDY = (
     "implicit rewards beta * log(pi / pi_ref) of a policy trained on these pairs (implicit-reward augmentation, "
     "arXiv 2410.08067: prefboost score FILE kind=implicit policy=... reference=... scale=percentile)"
 )
-
-_SWAP = {"chosen": "rejected", "rejected": "chosen"}
 
 
 class Relabelling(Protocol):
@@ -84,14 +98,14 @@ class RewardAugmented(Settings):
             pairs = pairs.filter(seeded_share(self.seed, "prompt_id") < self.fraction)
         if self.aspects:
             return self._aspect_views(pairs, path)
-        pairs, rejects = _consistent(pairs, path, self.contradictions)
+        pairs, rejects = consistent(pairs, path, self.contradictions)
         if self.goals != "own":
             asked = [PUBLISHED[1] if self.top is None else self.top] if self.goals == "top" else list(self.grid)
-            parts = [_under_goal(pairs, goal, self.goals, path) for goal in asked]
+            parts = [under_goal(pairs, goal, self.goals, path) for goal in asked]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
-            return _interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
-        kept, ties = _without_ties(_own_views(pairs), _tied(), self.ties, path, found=pl.col("score_chosen"))
-        return _interleave(pairs, kept), pl.concat([rejects, ties])
+            return interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
+        kept, ties = without_ties(own_views(pairs), tied(), self.ties, path, found=pl.col("score_chosen"))
+        return interleave(pairs, kept), pl.concat([rejects, ties])
 
     def _aspect_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Goal vectors: the distance is the weighted mean over aspects that both sides have."""
@@ -105,21 +119,21 @@ class RewardAugmented(Settings):
             )
         pairs, masked = reject_where(
             pairs,
-            pl.all_horizontal(_gap(aspect).is_null() for aspect in self.aspects),
+            pl.all_horizontal(gap(aspect).is_null() for aspect in self.aspects),
             stage="relabel",
             reason="no aspect is rated on both sides",
             path=path,
         )
-        pairs, against = _agreeing(pairs, _weighted(self.aspects, self.weights, _gap) < 0, path, self.contradictions)
-        pairs = pairs.with_columns(apart=_distance(self.aspects, self.weights))
+        pairs, opposed = agreeing(pairs, weighted(self.aspects, self.weights, gap) < 0, path, self.contradictions)
+        pairs = pairs.with_columns(apart=distance(self.aspects, self.weights))
         views = []
         for view, flipped in (("chosen", False), ("rejected", True)):
             goals = {f"goal.{aspect}": pl.col(f"score_{view}.{aspect}") for aspect in self.aspects}
             shown = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
-            turned = _swapped(shown) if flipped else shown
-            views.append(_name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
-        kept, ties = _without_ties(views, pl.col("apart") == 0, self.ties, path)
-        return _interleave(pairs, kept), pl.concat([masked, against, ties])
+            turned = swapped(shown) if flipped else shown
+            views.append(name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
+        kept, ties = without_ties(views, pl.col("apart") == 0, self.ties, path)
+        return interleave(pairs, kept), pl.concat([masked, opposed, ties])
 
 
 class _Control(Settings):
@@ -132,6 +146,35 @@ class _Control(Settings):
     contradictions: Literal["drop", "swap", "keep"] = Field(
         "drop", description="As in reward augmentation, so that both train on the same pairs; binary pairs always stay."
     )
+    like: RewardAugmented | None = Field(
+        None,
+        description="A reward augmentation whose pairs are taken, exactly: its fraction, aspects, goals, ties and "
+        "contradictions say which; needed where its pairs are not told by these settings alone.",
+    )
+
+    def _chosen_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+        """Each pair under the goal of its chosen completion, never flipped, ``repeat`` times."""
+        if self.like is None:
+            pairs, rejects = consistent(pairs, path, self.contradictions)
+            copies = [own_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
+            kept, ties = without_ties(copies, tied(), self.ties, path, found=pl.col("score_chosen"))
+            return kept, pl.concat([rejects, ties])
+        views, rejects = self.like.views(pairs, path)
+        used = as_labelled(views, pairs.columns)
+        marked = used["pair_id"].is_in(views.filter(pl.col("view") == "tie")["pair_id"].implode())
+        copies = [self._under_own_goal(used, copy) for copy in range(self.repeat)]
+        kept, _ = without_ties(copies, pl.lit(marked), "mark", path)
+        return kept, rejects.filter(pl.col("id").is_in(used["pair_id"].implode()).not_())
+
+    def _under_own_goal(self, pairs: pl.DataFrame, copy: int) -> pl.DataFrame:
+        if self.like is None or not self.like.aspects:
+            return own_view(pairs, "chosen", flipped=False, copy=copy)
+        goals = {f"goal.{aspect}": pl.col(f"score_chosen.{aspect}") for aspect in self.like.aspects}
+        named = name_view(pairs, "chosen", flipped=False, copy=copy)
+        apart = distance(self.like.aspects, self.like.weights)
+        return named.with_columns(
+            **goals, goal=pl.lit(None, dtype=pl.Float64), distance_chosen=pl.lit(0.0), distance_rejected=apart
+        )
 
 
 class HighGoalOnly(_Control):
@@ -141,10 +184,8 @@ class HighGoalOnly(_Control):
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
-        pairs, rejects = _consistent(pairs, path, self.contradictions)
-        copies = [_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
-        kept, ties = _without_ties(copies, _tied(), self.ties, path, found=pl.col("score_chosen"))
-        return _interleave(pairs, kept), pl.concat([rejects, ties])
+        kept, rejects = self._chosen_views(pairs, path)
+        return interleave(kept[0], kept), rejects
 
 
 class Plain(_Control):
@@ -159,16 +200,28 @@ class Plain(_Control):
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """See `Relabelling`."""
-        if self.unscored == "drop":
-            pairs, rejects = _consistent(pairs, path, self.contradictions)
-        else:
-            pairs, rejects = _agreeing(pairs, _against(), path, self.contradictions)
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
+        if self.like is not None:
+            kept, rejects = self._chosen_views(pairs, path)
+            bare = [_plain_named(view.drop(cs.starts_with("goal."))).with_columns(**nothing) for view in kept]
+            return interleave(bare[0], bare), rejects
+        if self.unscored == "drop":
+            pairs, rejects = consistent(pairs, path, self.contradictions)
+        else:
+            pairs, rejects = agreeing(pairs, against(), path, self.contradictions)
         copies = [
-            _name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
+            name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
         ]
-        kept, ties = _without_ties(copies, _tied(), self.ties, path, found=pl.col("score_chosen"))
-        return _interleave(pairs, kept), pl.concat([rejects, ties])
+        kept, ties = without_ties(copies, tied(), self.ties, path, found=pl.col("score_chosen"))
+        return interleave(pairs, kept), pl.concat([rejects, ties])
+
+
+def _plain_named(view: pl.DataFrame) -> pl.DataFrame:
+    """A view named chosen under the name plain; a marked tie keeps its name."""
+    return view.with_columns(
+        view=pl.col("view").str.replace("^chosen$", "plain"),
+        goal_pair_id=pl.col("goal_pair_id").str.replace(r"/chosen(/\d+)?$", "/plain${1}"),
+    )
 
 
 RELABELLINGS: dict[str, type[Settings]] = {
@@ -202,17 +255,18 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
             remedy="call pair first",
             place=Place(path=table.path),
         )
-    if len(table) and not isinstance(how, Plain):
+    like = how.like if isinstance(how, _Control) else None
+    if len(table) and (like is not None or not isinstance(how, Plain)):
         unscored = ["score_chosen"] if table.frame["score_chosen"].null_count() == len(table) else []
-        wanted = [f"score_chosen.{name}" for name in getattr(how, "aspects", ())]
+        wanted = [f"score_chosen.{name}" for name in getattr(like or how, "aspects", ())]
         if unscored and not any(name in table.frame.columns for name in wanted):
             raise MissingScores(
                 f"the {len(table):,} pairs have no scores, so they have no goals",
                 remedy=NO_SCORES_REMEDY,
                 place=Place(path=table.path, column="score_chosen"),
             )
-    if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None and "" in table.scales:
-        how = how.model_copy(update={"top": table.scales[""].top})
+    if "" in table.scales:
+        how = _asking_for_the_top(how, table.scales[""].top)
     views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
     left_out = len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()
@@ -230,160 +284,10 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
     return table.then(GOAL_PAIRS, views, step, rejects=rejects)
 
 
-def _tied() -> pl.Expr:
-    """Whether both scores are known and equal; never null."""
-    return (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
-
-
-def _against() -> pl.Expr:
-    return pl.col("score_chosen") < pl.col("score_rejected")
-
-
-def _consistent(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs with two finite scores that agree with the label, and rejects."""
-    sides = [pl.col("score_chosen"), pl.col("score_rejected")]
-    pairs, unscored = reject_where(
-        pairs,
-        pl.any_horizontal(side.is_null() for side in sides),
-        stage="relabel",
-        reason="a completion of the pair has no score",
-        path=path,
-    )
-    pairs, odd = reject_where(
-        pairs,
-        ~pl.all_horizontal(side.is_finite() for side in sides),
-        stage="relabel",
-        reason="a score of the pair is not a finite number",
-        path=path,
-        found=pl.format("{} and {}", *sides),
-    )
-    pairs, against = _agreeing(pairs, _against(), path, contradictions)
-    return pairs, pl.concat([unscored, odd, against])
-
-
-def _agreeing(
-    pairs: pl.DataFrame, wrong: pl.Expr, path: str | None, contradictions: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What becomes of pairs whose label contradicts their scores; a null in ``wrong`` is no contradiction."""
-    mask = pairs.select(wrong.fill_null(False).alias("wrong")).to_series()
-    if contradictions == "keep" or not mask.any():
-        return pairs, pl.DataFrame(schema=REJECTS)
-    if contradictions == "swap":
-        exchanged = pairs.with_columns(
-            pl.when(mask).then(pl.col(other)).otherwise(pl.col(name)).alias(name)
-            for name, other in _renaming(pairs.columns).items()
-        )
-        return exchanged, pl.DataFrame(schema=REJECTS)
-    return reject_where(
-        pairs,
-        wrong,
-        stage="relabel",
-        reason="the label contradicts the scores: rejected is scored above chosen",
-        path=path,
-        found=pl.format("{} < {}", "score_chosen", "score_rejected"),
-    )
-
-
-def _without_ties(
-    views: Sequence[pl.DataFrame], tied: pl.Expr, ties: str, path: str | None, found: pl.Expr | None = None
-) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie."""
-    first, *others = views
-    if ties == "mark":
-        marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
-        named = (pl.when(tied).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
-        return [first.with_columns(named), *[view.filter(~tied) for view in others]], pl.DataFrame(schema=REJECTS)
-    _, rejects = reject_where(
-        first.drop("goal_pair_id"),  # so that a reject is known by the pair's id
-        tied,
-        stage="relabel",
-        reason="both completions have the same score, so one goal would have two winners",
-        path=path,
-        found=found,
-    )
-    return [view.filter(~tied) for view in views] if rejects.height else list(views), rejects
-
-
-def _own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:
-    return [_view(pairs, "chosen", flipped=False), _view(pairs, "rejected", flipped=True)]
-
-
-def _renaming(columns: Sequence[str]) -> dict[str, str]:
-    """Every column of one side -> the column of the other side."""
-    names = dict(_SWAP)
-    for column in columns:
-        for side, other in _SWAP.items():
-            if column in (f"score_{side}", f"finish_{side}") or column.startswith(f"score_{side}."):
-                names[column] = column.replace(side, other, 1)
-    return names
-
-
-def _swapped(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Chosen and rejected change places, with their scores; distances stay those of chosen and rejected."""
-    return pairs.rename(_renaming(pairs.columns))
-
-
-def _name_view(pairs: pl.DataFrame, view: str, flipped: bool, *, copy: int = 0, tag: str = "") -> pl.DataFrame:
-    suffix = f"/{view}{tag}" + (f"/{copy}" if copy else "")
-    return pairs.with_columns(
-        goal_pair_id=pl.col("pair_id") + suffix, view=pl.lit(view), flipped=pl.lit(flipped, dtype=pl.Boolean)
-    )
-
-
-def _view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) -> pl.DataFrame:
-    """One view under the winner's own score: its distance is 0, the other's is the gap of the scores."""
-    turned = _swapped(pairs) if flipped else pairs
-    gap = (pl.col("score_chosen") - pl.col("score_rejected")).abs()
-    return _name_view(turned, view, flipped, copy=copy).with_columns(
-        goal=pl.col("score_chosen"), distance_chosen=pl.lit(0.0), distance_rejected=gap
-    )
-
-
-def _under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Any goal: the completion nearer to it wins; equidistant pairs are set aside."""
-    to_chosen, to_rejected = ((pl.col(f"score_{side}") - goal).abs() for side in ("chosen", "rejected"))
-    pairs, equal = reject_where(
-        pairs,
-        to_chosen == to_rejected,
-        stage="relabel",
-        reason=f"both completions are equally far from goal {goal:g}",
-        path=path,
-        found=pl.format("{} and {}", "score_chosen", "score_rejected"),
-    )
-    measured = pairs.with_columns(distance_chosen=to_chosen, distance_rejected=to_rejected, goal=pl.lit(float(goal)))
-    nearer = pl.col("distance_chosen") < pl.col("distance_rejected")
-    stays, turns = measured.filter(nearer), measured.filter(~nearer)
-    crossed = {"distance_chosen": "distance_rejected", "distance_rejected": "distance_chosen"}
-    turned = _swapped(turns).rename(crossed)
-    named = [_name_view(part, view, flipped, tag=f"-{goal:g}") for part, flipped in ((stays, False), (turned, True))]
-    return pl.concat([named[0], named[1].select(named[0].columns)]), equal
-
-
-def _gap(aspect: str) -> pl.Expr:
-    return pl.col(f"score_chosen.{aspect}") - pl.col(f"score_rejected.{aspect}")
-
-
-def _weighted(aspects: Sequence[str], weights: Mapping[str, float], value: Callable[[str], pl.Expr]) -> pl.Expr:
-    """Weighted mean of a value over the aspects that both sides have, renormalised."""
-    total = pl.sum_horizontal(value(aspect).fill_null(0) * weights.get(aspect, 1.0) for aspect in aspects)
-    rated = (_gap(aspect).is_not_null().cast(pl.Float64) * weights.get(aspect, 1.0) for aspect in aspects)
-    return total / pl.sum_horizontal(rated)
-
-
-def _distance(aspects: Sequence[str], weights: Mapping[str, float]) -> pl.Expr:
-    return _weighted(aspects, weights, lambda aspect: _gap(aspect).abs())
-
-
-def _interleave(pairs: pl.DataFrame, views: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """All views of a pair next to each other, in the order of the views; pairs in the order they came in."""
-    columns = views[0].columns
-    stacked = pl.concat([view.select(columns) for view in views])
-    if all(view["pair_id"].equals(pairs["pair_id"]) for view in views):
-        if len(views) == 1:
-            return stacked
-        rows, count = pairs.height, len(views)
-        place = np.arange(rows * count)
-        return take_rows(stacked, place % count * rows + place // count)
-    came = pairs.lazy().select("pair_id").with_row_index("came").unique("pair_id", keep="first").collect()
-    at = stacked.select("pair_id").join(came, on="pair_id", how="left", maintain_order="left")["came"]
-    return take_rows(stacked, np.argsort(at.to_numpy(), kind="stable"))
+def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:
+    """The same relabelling with the scale's top where the top is asked for without a number."""
+    if isinstance(how, _Control) and how.like is not None:
+        return how.model_copy(update={"like": _asking_for_the_top(how.like, top)})
+    if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None:
+        return how.model_copy(update={"top": top})
+    return how

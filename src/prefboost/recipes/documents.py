@@ -148,7 +148,7 @@ def _empty(values: Any, path: KeyPath) -> dict[str, Any]:
 
 
 def with_overrides(document: Document, overrides: Iterable[str], begins: Begins = _empty) -> Document:
-    """The document with ``dotted.path=value`` overrides applied in order; values are read as YAML.
+    """The document with ``dotted.path=value`` overrides applied in order; values are read as YAML in one line.
 
     A list index is a step of the path (``lints.0=ties``); a value that is only a kind (``pair: best_vs_random``) is
     written out as a mapping where a setting below it is overridden.
@@ -168,10 +168,7 @@ def with_overrides(document: Document, overrides: Iterable[str], begins: Begins 
         key, equals, text = override.partition("=")
         if not equals or not key.strip(".") or any(not step for step in key.split(".")):
             raise SettingsError(f"{source}: not of the form key=value", remedy="write e.g. train.learning_rate=1e-6")
-        try:
-            given = parse(text).values if text.strip() else None
-        except SettingsError as error:
-            raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
+        given = _given(text, source)
         path = _put(values, key.split("."), given, source, begins)
         for below in [at for at in origins if at[: len(path)] == path]:
             del origins[below]
@@ -179,6 +176,20 @@ def with_overrides(document: Document, overrides: Iterable[str], begins: Begins 
         for end in range(1, len(path)):  # what the override has made
             origins.setdefault(path[:end], source)
     return Document(values, origins)
+
+
+def _given(text: str, source: str) -> Any:
+    """The value of an override. Lists and mappings stand in brackets, so that ``Score: {{ goal }}`` is a text."""
+    if not text.strip():
+        return None
+    in_brackets = text.lstrip().startswith(("[", "{", "'", '"')) and not text.lstrip().startswith("{{")
+    try:
+        given = parse(text).values
+    except SettingsError as error:
+        if in_brackets:
+            raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
+        return text
+    return given if in_brackets or not isinstance(given, dict | list) else text
 
 
 def _put(values: Any, steps: Sequence[str], given: Any, source: str, begins: Begins) -> KeyPath:

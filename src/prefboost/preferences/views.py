@@ -1,0 +1,211 @@
+"""The parts of which relabellings are made: which pairs can be used, and goal pairs of one view of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from prefboost.tables import REJECTS, reject_where
+from prefboost.tables.message_lists import take_rows
+
+__all__ = [
+    "against",
+    "agreeing",
+    "as_labelled",
+    "consistent",
+    "distance",
+    "gap",
+    "interleave",
+    "name_view",
+    "own_view",
+    "own_views",
+    "renaming",
+    "swapped",
+    "tied",
+    "under_goal",
+    "weighted",
+    "without_ties",
+]
+
+_SWAP = {"chosen": "rejected", "rejected": "chosen"}
+
+
+def tied() -> pl.Expr:
+    """Whether both scores are known and equal; never null."""
+    return (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
+
+
+def against() -> pl.Expr:
+    """Whether the label contradicts the scores; null where one is unknown."""
+    return pl.col("score_chosen") < pl.col("score_rejected")
+
+
+def consistent(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs with two finite scores that agree with the label, and rejects."""
+    sides = [pl.col("score_chosen"), pl.col("score_rejected")]
+    pairs, unscored = reject_where(
+        pairs,
+        pl.any_horizontal(side.is_null() for side in sides),
+        stage="relabel",
+        reason="a completion of the pair has no score",
+        path=path,
+    )
+    pairs, odd = reject_where(
+        pairs,
+        ~pl.all_horizontal(side.is_finite() for side in sides),
+        stage="relabel",
+        reason="a score of the pair is not a finite number",
+        path=path,
+        found=pl.format("{} and {}", *sides),
+    )
+    pairs, opposed = agreeing(pairs, against(), path, contradictions)
+    return pairs, pl.concat([unscored, odd, opposed])
+
+
+def agreeing(
+    pairs: pl.DataFrame, wrong: pl.Expr, path: str | None, contradictions: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What becomes of pairs whose label contradicts their scores; a null in ``wrong`` is no contradiction."""
+    mask = pairs.select(wrong.fill_null(False).alias("wrong")).to_series()
+    if contradictions == "keep" or not mask.any():
+        return pairs, pl.DataFrame(schema=REJECTS)
+    if contradictions == "swap":
+        exchanged = pairs.with_columns(
+            pl.when(mask).then(pl.col(other)).otherwise(pl.col(name)).alias(name)
+            for name, other in renaming(pairs.columns).items()
+        )
+        return exchanged, pl.DataFrame(schema=REJECTS)
+    return reject_where(
+        pairs,
+        wrong,
+        stage="relabel",
+        reason="the label contradicts the scores: rejected is scored above chosen",
+        path=path,
+        found=pl.format("{} < {}", "score_chosen", "score_rejected"),
+    )
+
+
+def without_ties(
+    views: Sequence[pl.DataFrame], equal: pl.Expr, ties: str, path: str | None, found: pl.Expr | None = None
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie."""
+    first, *others = views
+    if ties == "mark":
+        marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
+        named = (pl.when(equal).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
+        return [first.with_columns(named), *[view.filter(~equal) for view in others]], pl.DataFrame(schema=REJECTS)
+    _, rejects = reject_where(
+        first.drop("goal_pair_id"),  # so that a reject is known by the pair's id
+        equal,
+        stage="relabel",
+        reason="both completions have the same score, so one goal would have two winners",
+        path=path,
+        found=found,
+    )
+    return [view.filter(~equal) for view in views] if rejects.height else list(views), rejects
+
+
+def own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:
+    """Both views of a pair: under the score of the chosen completion, and flipped under that of the rejected one."""
+    return [own_view(pairs, "chosen", flipped=False), own_view(pairs, "rejected", flipped=True)]
+
+
+def renaming(columns: Sequence[str]) -> dict[str, str]:
+    """Every column of one side -> the column of the other side."""
+    names = dict(_SWAP)
+    for column in columns:
+        for side, other in _SWAP.items():
+            if column in (f"score_{side}", f"finish_{side}") or column.startswith(f"score_{side}."):
+                names[column] = column.replace(side, other, 1)
+    return names
+
+
+def swapped(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Chosen and rejected change places, with their scores; distances stay those of chosen and rejected."""
+    return pairs.rename(renaming(pairs.columns))
+
+
+def name_view(pairs: pl.DataFrame, view: str, flipped: bool, *, copy: int = 0, tag: str = "") -> pl.DataFrame:
+    """The pairs with ``view``, ``flipped`` and a ``goal_pair_id`` of their own."""
+    suffix = f"/{view}{tag}" + (f"/{copy}" if copy else "")
+    return pairs.with_columns(
+        goal_pair_id=pl.col("pair_id") + suffix, view=pl.lit(view), flipped=pl.lit(flipped, dtype=pl.Boolean)
+    )
+
+
+def own_view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) -> pl.DataFrame:
+    """One view under the winner's own score: its distance is 0, the other's is the gap of the scores."""
+    turned = swapped(pairs) if flipped else pairs
+    apart = (pl.col("score_chosen") - pl.col("score_rejected")).abs()
+    return name_view(turned, view, flipped, copy=copy).with_columns(
+        goal=pl.col("score_chosen"), distance_chosen=pl.lit(0.0), distance_rejected=apart
+    )
+
+
+def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Any goal: the completion nearer to it wins; equidistant pairs are set aside."""
+    to_chosen, to_rejected = ((pl.col(f"score_{side}") - goal).abs() for side in ("chosen", "rejected"))
+    pairs, equal = reject_where(
+        pairs,
+        to_chosen == to_rejected,
+        stage="relabel",
+        reason=f"both completions are equally far from goal {goal:g}",
+        path=path,
+        found=pl.format("{} and {}", "score_chosen", "score_rejected"),
+    )
+    measured = pairs.with_columns(distance_chosen=to_chosen, distance_rejected=to_rejected, goal=pl.lit(float(goal)))
+    nearer = pl.col("distance_chosen") < pl.col("distance_rejected")
+    stays, turns = measured.filter(nearer), measured.filter(~nearer)
+    crossed = {"distance_chosen": "distance_rejected", "distance_rejected": "distance_chosen"}
+    turned = swapped(turns).rename(crossed)
+    named = [name_view(part, view, flipped, tag=f"-{goal:g}") for part, flipped in ((stays, False), (turned, True))]
+    return pl.concat([named[0], named[1].select(named[0].columns)]), equal
+
+
+def gap(aspect: str) -> pl.Expr:
+    """Score of the chosen completion minus that of the rejected one; null where one is missing."""
+    return pl.col(f"score_chosen.{aspect}") - pl.col(f"score_rejected.{aspect}")
+
+
+def weighted(aspects: Sequence[str], weights: Mapping[str, float], value: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Weighted mean of a value over the aspects that both sides have, renormalised."""
+    total = pl.sum_horizontal(value(aspect).fill_null(0) * weights.get(aspect, 1.0) for aspect in aspects)
+    rated = (gap(aspect).is_not_null().cast(pl.Float64) * weights.get(aspect, 1.0) for aspect in aspects)
+    return total / pl.sum_horizontal(rated)
+
+
+def distance(aspects: Sequence[str], weights: Mapping[str, float]) -> pl.Expr:
+    """Weighted mean distance of the two score vectors."""
+    return weighted(aspects, weights, lambda aspect: gap(aspect).abs())
+
+
+def interleave(pairs: pl.DataFrame, views: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """All views of a pair next to each other, in the order of the views; pairs in the order they came in."""
+    columns = views[0].columns
+    stacked = pl.concat([view.select(columns) for view in views])
+    if all(view["pair_id"].equals(pairs["pair_id"]) for view in views):
+        if len(views) == 1:
+            return stacked
+        rows, count = pairs.height, len(views)
+        place = np.arange(rows * count)
+        return take_rows(stacked, place % count * rows + place // count)
+    came = pairs.lazy().select("pair_id").with_row_index("came").unique("pair_id", keep="first").collect()
+    at = stacked.select("pair_id").join(came, on="pair_id", how="left", maintain_order="left")["came"]
+    return take_rows(stacked, np.argsort(at.to_numpy(), kind="stable"))
+
+
+def as_labelled(views: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The pairs that goal pairs were made of, once each and as their label has them.
+
+    Args:
+        views: goal pairs; of each pair, the first is taken.
+        columns: those of the pairs.
+    """
+    first = views.unique("pair_id", keep="first", maintain_order=True)
+    straight = first.with_columns(
+        pl.when("flipped").then(pl.col(other)).otherwise(pl.col(name)).alias(name)
+        for name, other in renaming(first.columns).items()
+    )
+    return straight.select(columns)

@@ -1,0 +1,36 @@
+"""Parts of relabellings."""
+
+from __future__ import annotations
+
+import polars as pl
+from tables_of import pair_table
+
+from prefboost.preferences import RewardAugmented
+from prefboost.preferences.views import as_labelled, interleave, own_views, renaming, swapped, tied
+
+
+def test_both_sides_change_places_with_all_that_is_theirs() -> None:
+    pairs = pair_table([(8.0, 3.0)]).frame.with_columns(
+        pl.lit(1.0).alias("score_chosen.a"), pl.lit(2.0).alias("score_rejected.a")
+    )
+    turned = swapped(pairs)
+    assert (turned["score_chosen"][0], turned["score_rejected"][0], turned["score_chosen.a"][0]) == (3.0, 8.0, 2.0)
+    assert swapped(turned).select(pairs.columns).equals(pairs)
+    assert renaming(["finish_chosen", "goal"])["finish_chosen"] == "finish_rejected"
+
+
+def test_goal_pairs_of_any_goal_lead_back_to_their_pairs() -> None:
+    pairs = pair_table([(8.0, 3.0), (9.0, 2.0), (5.0, 5.0)]).frame
+    for how in (RewardAugmented(), RewardAugmented(goals="grid", grid=(1.0, 9.0))):
+        views, _ = how.views(pairs, None)
+        assert as_labelled(views, pairs.columns).equals(pairs[:2])
+
+
+def test_views_of_a_pair_stand_next_to_each_other() -> None:
+    pairs = pair_table([(8.0, 3.0), (9.0, 2.0)]).frame
+    assert interleave(pairs, own_views(pairs))["pair_id"].to_list() == ["p0/0", "p0/0", "p1/0", "p1/0"]
+
+
+def test_unknown_scores_are_no_tie() -> None:
+    pairs = pair_table([(5.0, 5.0), (None, None), (5.0, 4.0)]).frame
+    assert pairs.select(tied())["score_chosen"].to_list() == [True, False, False]
