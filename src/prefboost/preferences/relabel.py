@@ -57,7 +57,9 @@ class RewardAugmented(Settings):
 
     kind: Literal["reward_augmented"] = Field("reward_augmented", description="The relabelling's name in recipes.")
     ties: Literal["drop", "mark"] = Field(
-        "drop", description="Equal scores give one goal two answers: drop the pair, or keep one row with view tie."
+        "drop",
+        description="Equal scores give one goal two answers: drop the pair, or keep one row with view tie; of scored "
+        "completions, pair.ties: keep lets ties come so far.",
     )
     contradictions: Literal["drop", "swap", "keep"] = Field(
         "drop", description="Pairs whose rejected completion is scored higher: drop (as published), swap or keep them."
