@@ -32,5 +32,5 @@ def test_nothing_to_judge_is_said_without_a_traceback(capsys):
 def test_files_of_one_name_are_refused(tmp_path, capsys):
     path = tmp_path / "x.json"
     path.write_text('[{"instruction": "q", "output": "a"}]')
-    assert main(["evaluate", str(path), "--baseline", str(path)]) == 2
+    assert main(["evaluate", str(path), "--baseline", str(path), "judge=x", "-o", str(tmp_path / "o")]) == 2
     assert "two files have one name" in capsys.readouterr().err

@@ -26,5 +26,5 @@ def test_a_baseline_that_is_nowhere_or_alone_is_refused(named, models, said):
 
 def test_a_file_called_like_a_model_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("[]")
-    with pytest.raises(SettingsError, match="both called a"):
+    with pytest.raises(SettingsError, match="two files have one name: a"):
         baseline_of(str(tmp_path / "a.json"), ["a"])

@@ -38,6 +38,7 @@ class FaultyServer:
     ``rates``: share of calls broken by each fault. ``refused``: prompts that are answered with HTTP 400.
     ``one_choice``: gives one choice whatever n is, as some servers do.
     ``answer``: what is said, by prompt, seed and place. ``likely``: log-probs of first tokens, by prompt.
+    ``count``: tokens that messages have, for what it bills. ``named``: model and fingerprint in its replies.
     """
 
     rates: dict[str, float] = field(default_factory=dict)
@@ -50,6 +51,9 @@ class FaultyServer:
     counts_tokens: bool = True
     answer: Callable[[str, int, int], str] = answer_to
     likely: Callable[[str], dict[str, float]] = likeliest_tokens
+    count: Callable[[list[dict[str, Any]]], int] | None = None
+    named: tuple[str, str] | None = None
+    billed: int = 0
     calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     asked: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -191,9 +195,13 @@ class FaultyServer:
             top = [{"token": token, "logprob": value} for token, value in self.likely(prompt).items()]
             choices[0]["logprobs"] = {"content": [{"token": "B", "top_logprobs": top}]}
         reply: dict[str, Any] = {"id": "x", "object": "chat.completion", "model": body["model"], "choices": choices}
+        if self.named is not None:
+            reply |= dict(zip(("model", "system_fingerprint"), self.named, strict=True))
         if self.counts_tokens:
             written = sum(len(text) for text in texts)
-            reply["usage"] = {"prompt_tokens": len(prompt), "completion_tokens": written}
+            read = len(prompt) if self.count is None else self.count(body["messages"])
+            self.billed += read + (1 if self.count is not None and body.get("logprobs") else written)
+            reply["usage"] = {"prompt_tokens": read, "completion_tokens": written}
         return reply
 
 

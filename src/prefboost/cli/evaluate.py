@@ -1,17 +1,23 @@
-"""``prefboost evaluate``: models against a baseline by a judge; ``prefboost compare``: two evaluations by prompts."""
+"""``prefboost evaluate``: models on benchmarks, at goals, by a judge; ``prefboost compare``: two evaluations."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from prefboost.engines.engine import Engine
-    from prefboost.evaluation.alpaca_eval import AlpacaEval
-    from prefboost.evaluation.benchmark import JudgeRequest, JudgeVerdict
+    from collections.abc import Callable
+
+    from prefboost.evaluation.results import Results
+    from prefboost.runs.evaluate_forecast import ForecastLine
+    from prefboost.runs.evaluate_settings import Evaluate
+    from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["compare_command", "evaluate_command"]
 
@@ -20,58 +26,59 @@ def evaluate_command(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="COMPLETIONS ... KEY=VALUE ...",
-            help="Files with instruction and output; then the judge: kind=local model=DIR; rules.mode=...",
+            metavar="MODEL ... KEY=VALUE ...",
+            help="Folders, hub ids, openai:NAME, or files with instruction and output; then benchmarks=[alpaca_eval] "
+            "goal=10 judge=MODEL judge.base_url=... alpaca_eval.prompts=FILE engine.dtype=...",
         ),
     ] = None,
     *,
-    baseline: Annotated[Path | None, typer.Option(help="Completions that all others are compared with.")] = None,
-    verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; no judge is asked.")] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="A file with instruction and output: its prompts, and what all are compared with."),
+    ] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; nobody is asked.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("evaluation"),
-    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first prompts only.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls and tokens; ask nothing.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first prompts only.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls, tokens and dollars; ask nothing.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch a benchmark's data.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a benchmark's data where they are absent.")
+    ] = False,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where benchmarks' data lie.")] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Give headline figures although more than 1 % is missing.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     selfcheck: Annotated[bool, typer.Option("--selfcheck", help="Hold our figures against published ones.")] = False,
     oracles: Annotated[Path | None, typer.Option(help="The folder of published figures, for --selfcheck.")] = None,
 ) -> None:
-    """Compare completions with a baseline's on the same prompts, as AlpacaEval 2 does, with any judge.
+    """Let models answer benchmarks, at one goal or several, and a judge rate what they say.
 
-    Writes OUT/verdicts.jsonl, results.json, results.md and results.html. The same command after an interruption goes
-    on where it stopped: answers of the judge are kept in OUT/judge.store. Missing completions are counted, never 0,
-    never dropped.
+    Writes OUT/verdicts.jsonl, results.json, results.md, results.html and completions/ (with several benchmarks, a
+    folder each). What models and the judge answer is kept in OUT/store: the same command after an interruption goes on where it stopped.
+    Missing completions are counted, never 0, never dropped.
     """
+    from prefboost.cli.evaluate_arguments import settings_of
     from prefboost.cli.selfcheck import print_selfcheck
-    from prefboost.errors import SettingsError
-    from prefboost.evaluation.alpaca_eval import AlpacaEval
-    from prefboost.evaluation.alpaca_scores import AlpacaRules
-    from prefboost.recipes.validate import override
-    from prefboost.runs.evaluate import read_verdicts, write_evaluation
+    from prefboost.runs.evaluate import evaluate
+    from prefboost.runs.evaluate_forecast import planned_evaluation
 
     if selfcheck:
         print_selfcheck(oracles, as_json=as_json)
         return
-    given = arguments or []
-    own = [text for text in given if text.startswith("rules.")]
-    settings = [text for text in given if "=" in text and text not in own]
-    files = [text for text in given if "=" not in text]
-    rules = override(AlpacaRules(), [text.removeprefix("rules.") for text in own])
-    if verdicts is None and (baseline is None or not files):
-        raise SettingsError("there is nothing to judge", remedy="give completions and --baseline, or --verdicts FILE")
-    benchmark = AlpacaEval(rules, baseline.stem if baseline else "baseline")
+    options = {"limit": limit, "allow_missing": allow_missing}
+    assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
+    settings = settings_of(arguments or [], baseline, {**options, "assets": assets}, any_models=verdicts is None)
     if verdicts is not None:
-        found = read_verdicts(verdicts)
-    else:
-        requests = _requests(benchmark, files, baseline or Path(), limit)
-        if dry_run:
-            _print_forecast(requests, settings)
-            return
-        found = _judged(benchmark, requests, settings, out)
-    results = benchmark.score(found, allow_missing=allow_missing)
-    write_evaluation(out, found, results)
-    print(json.dumps(results.record(), indent=2, ensure_ascii=False) if as_json else results.markdown())
+        _print_results({"": _scored(settings, verdicts, out)}, as_json)
+        return
+    if dry_run:
+        _print_forecast(planned_evaluation(settings, out), as_json)
+        return
+    with _bars(hidden=quiet) as tell:
+        found = evaluate(settings, out, tell=tell)
+    _print_results(found, as_json)
 
 
 def compare_command(
@@ -79,45 +86,69 @@ def compare_command(
     second: Annotated[Path, typer.Argument(metavar="DIR", help="Another, of the same prompts.")],
 ) -> None:
     """Compare two evaluations prompt by prompt: paired differences, p-values after Holm, detectable differences."""
-    from prefboost.runs.evaluate import compared, read_verdicts
+    from prefboost.runs.compare import compared_folders
 
-    print("\n".join(compared(read_verdicts(first / "verdicts.jsonl"), read_verdicts(second / "verdicts.jsonl"))))
-
-
-def _requests(benchmark: AlpacaEval, files: list[str], baseline: Path, limit: int | None) -> list[JudgeRequest]:
-    from prefboost.errors import SettingsError
-    from prefboost.runs.evaluate import read_completions
-
-    names = [Path(file).stem for file in files]
-    if len({*names, benchmark.baseline}) <= len(names):
-        raise SettingsError(
-            f"two files have one name: {', '.join([*names, benchmark.baseline])}",
-            remedy="name each file after its model",
-        )
-    prompts, own = read_completions(baseline)
-    completions = {name: read_completions(file)[1] for name, file in zip(names, files, strict=True)}
-    return benchmark.build(prompts[:limit], {**completions, benchmark.baseline: own})
+    print("\n".join(compared_folders(first, second)))
 
 
-def _judged(benchmark: AlpacaEval, requests: list[JudgeRequest], settings: list[str], out: Path) -> list[JudgeVerdict]:
-    from prefboost.engines.store import Store
-    from prefboost.runs.evaluate import judged
+@contextmanager
+def _bars(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
+    """A bar for every contestant and judge of every benchmark."""
+    from prefboost.cli.score import progress_bars
 
-    out.mkdir(parents=True, exist_ok=True)
-    with Store(out / "judge.store") as store:
-        return judged(benchmark, requests, _engine_of(settings), store)
+    with progress_bars(hidden=hidden) as show:
+
+        def of(benchmark: str) -> Tell:
+            def tell(progress: ScoreProgress) -> None:
+                show(replace(progress, stage=f"{benchmark}: {progress.stage}"))
+
+            return tell
+
+        yield of
 
 
-def _print_forecast(requests: list[JudgeRequest], settings: list[str]) -> None:
-    from prefboost.runs.evaluate import forecast
+def _scored(settings: Evaluate, verdicts: Path, out: Path) -> Results:
+    from prefboost.runs.rescore import rescored
 
-    found = forecast(requests, _engine_of(settings))
-    print(f"{found.calls:,} calls, {found.prompt_tokens:,} tokens read, at most {found.most_tokens:,} written")
+    return rescored(settings, verdicts, out)
 
 
-def _engine_of(settings: list[str]) -> Engine:
-    from prefboost.cli.score import settings_by_kind
-    from prefboost.engines.kinds import ENGINES
-    from prefboost.runs.evaluate import Evaluating
+def _print_results(found: dict[str, Results], as_json: bool) -> None:
+    if as_json:
+        records = {name: results.record() for name, results in found.items()}
+        shown = next(iter(records.values())) if len(records) == 1 else records
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    for name, results in found.items():
+        print(f"{name}\n" if len(found) > 1 else "", end="")
+        print(results.markdown())
 
-    return settings_by_kind(settings, Evaluating, "judge", ENGINES).judge.open()
+
+def _print_forecast(lines: Sequence[ForecastLine], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False))
+        return
+    for line in lines:
+        print(_forecast_line(line))
+    dollars = [line.dollars for line in lines if line.dollars is not None]
+    calls, tokens = sum(line.calls for line in lines), sum(line.prompt_tokens + line.tokens for line in lines)
+    print(
+        f"in all {calls:,} calls, about {tokens:,} tokens" + (f", about ${sum(dollars):,.2f}" if any(dollars) else "")
+    )
+
+
+def _forecast_line(line: ForecastLine) -> str:
+    """One contestant or judge.
+
+    Its calls are exact; tokens to read are, where a tokenizer counts them and all that is to be read is known.
+    """
+    about = "about " if line.estimated else ""
+    parts = [
+        f"{line.calls:,} calls",
+        f"{about}{line.prompt_tokens:,} tokens to read",
+        f"about {line.tokens:,} to write, at most {line.most_tokens:,}",
+    ]
+    parts += [f"{line.stored:,} more are in the store"] if line.stored else []
+    parts += [f"about ${line.dollars:,.2f}, at most ${line.most_dollars:,.2f}"] if line.most_dollars else []
+    shown = line.note if line.note and not line.calls else ", ".join(parts) + (f" ({line.note})" if line.note else "")
+    return f"{line.benchmark}, {line.who}: {shown}"

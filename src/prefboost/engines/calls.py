@@ -91,16 +91,23 @@ class Caller:
         limits: pace and patience.
         ledger: every attempt is settled with it.
         redacted: takes secrets out of a text.
+        answered_as: gets the model's name and the system's fingerprint out of every good reply.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, limits: Limits, ledger: Ledger, redacted: Callable[[str], str]
+        self,
+        client: httpx.AsyncClient,
+        limits: Limits,
+        ledger: Ledger,
+        redacted: Callable[[str], str],
+        answered_as: set[tuple[str, str]] | None = None,
     ) -> None:
         self.client = client
         self.limits = limits
         self.ledger = ledger
         self.redacted = redacted
         self.answered = False
+        self.answered_as: set[tuple[str, str]] = set() if answered_as is None else answered_as
         self._requests = Pace(limits.requests_per_minute)
         self._tokens = Pace(limits.tokens_per_minute)
         self._paused_until = 0.0
@@ -174,7 +181,10 @@ class Caller:
             reply = await self._posted(question)
             tokens = usage_of(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*tokens)
-            return read(reply)
+            found = read(reply)
+            if isinstance(reply, Mapping):
+                self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
+            return found
         except _Trouble as trouble:
             if not trouble.billed:
                 actual = self.ledger.cost(0, 0)

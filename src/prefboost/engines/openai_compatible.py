@@ -53,7 +53,9 @@ class OpenAICompatible(Limits):
         "chat", description="chat: the server applies its chat template; completions: the tokenizer's is applied here."
     )
     tokenizer: str | None = Field(
-        None, description="Folder or hub id whose chat template renders prompts for api: completions."
+        None,
+        description="Folder or hub id whose chat template renders prompts for api: completions; for api: chat its "
+        "tokens are counted in forecasts.",
     )
     revision: str | None = Field(None, description="Names the weights behind the model's name, to tell rows apart.")
     context: int | None = Field(
@@ -100,6 +102,8 @@ class OpenAICompatibleEngine:
     def __init__(self, settings: OpenAICompatible) -> None:
         self.settings = settings
         self.ledger = Ledger()
+        self.answered_as: set[tuple[str, str]] = set()
+        """Names and system fingerprints that the server has given in its replies."""
         self._key = _key_from(settings.api_key_env)
         self._follows_schemas = True
         if settings.api == "completions" and settings.tokenizer is None:
@@ -141,6 +145,8 @@ class OpenAICompatibleEngine:
         """About how many tokens each prompt has; counted where there is a tokenizer."""
         if self._template is not None:
             return self._template.prompt_tokens(requests)
+        if self._counted is not None:
+            return [self._counted(_records(request.prompt)) for request in requests]
         return [sum(estimated_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
@@ -199,11 +205,21 @@ class OpenAICompatibleEngine:
 
         return Local(model=str(self.settings.tokenizer)).open()
 
+    @cached_property
+    def _counted(self) -> Callable[[list[dict[str, Any]]], int] | None:
+        """How many tokens messages have by the tokenizer that is named for chat."""
+        if self.settings.tokenizer is None:
+            return None
+        from prefboost.engines.weights import load_tokenizer, message_tokens
+
+        tokenizer = load_tokenizer(self.settings.tokenizer)
+        return lambda messages: message_tokens(tokenizer, messages)
+
     def _asked(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[T]:
         """What jobs return, until the budget is spent."""
         settings = self.settings
         client = client_for(settings.base_url, self._key, settings)
-        caller = Caller(client, settings, self.ledger, redactor(self._key))
+        caller = Caller(client, settings, self.ledger, redactor(self._key), self.answered_as)
 
         async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +77,20 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def message_tokens(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> int:
+    """Tokens of a prompt: rendered by the tokenizer's chat template, or 4 a message where it has none.
+
+    Args:
+        tokenizer: loaded.
+        messages: ending with a user turn.
+    """
+    if tokenizer.chat_template:
+        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    texts = [str(message["content"]) for message in messages]
+    return sum(len(ids) + 4 for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 
 def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:

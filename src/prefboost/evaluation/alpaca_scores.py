@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from prefboost.errors import DataError
+from prefboost.evaluation.alarms import constant
 from prefboost.evaluation.benchmark import JudgeVerdict, Withholding
 from prefboost.evaluation.liblinear import length_control_liblinear
 from prefboost.evaluation.results import Figure, Mode, Results
@@ -38,7 +39,6 @@ __all__ = ["AlpacaRules", "GamedRows", "alpaca_results"]
 
 MINIMAL = "minimal form on own prompts: length and model, without difficulty and gamed rows; no published figure"
 NO_LC = "no length control: lengths are missing"
-_SAME = 0.1  # share of prompts with one and the same completion that raises an alarm
 _SWAYED = 0.7  # consistency below which the judge is named unreliable
 
 
@@ -209,10 +209,7 @@ def _by_order(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
 
 
 def _same_completions(model: str, own: Sequence[JudgeVerdict]) -> Iterator[str]:
-    texts = {one.uid: one.facts["completion"] for one in own if "completion" in one.facts}
-    most = max(Counter(texts.values()).values(), default=0)
-    if most > 1 and most > _SAME * len(texts):
-        yield f"{model} gives one and the same completion to {most} of {len(texts)} prompts: its win rate means nothing"
+    yield from constant(model, {one.uid: one.facts["completion"] for one in own if "completion" in one.facts})
 
 
 def _swayed(rows: _Rows, rules: AlpacaRules) -> Iterator[str]:

@@ -34,7 +34,7 @@ def baseline_of(
         file = Path(named)
         if file.stem in models:
             raise SettingsError(
-                f"the baseline's file and a model are both called {file.stem}", remedy="rename the file"
+                f"two files have one name: {file.stem} is the baseline's and a model's", remedy="rename the file"
             )
         return file.stem, {file.stem: read(file)}
     if named is not None and named not in models:

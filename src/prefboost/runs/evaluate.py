@@ -1,101 +1,251 @@
-"""`evaluate`: completions and a judge in, verdicts and results out; stored verdicts are scored without a judge."""
+"""`evaluate`: models answer a benchmark's prompts, a judge rates what they say; both through one store, resumable."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import Field
-
-from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.kinds import ENGINES, EngineSettings
+import prefboost
+from prefboost.engines.budget import Ledger, Price, Spend, price_of
+from prefboost.engines.engine import Engine
+from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store import Store
-from prefboost.engines.stored import generate_stored, logprobs_stored
-from prefboost.errors import DataError
-from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.errors import SettingsError
+from prefboost.evaluation.alarms import alarms_of
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
+from prefboost.evaluation.kinds import BenchmarkSettings
 from prefboost.evaluation.own_prompts import read_completions, records_of
-from prefboost.evaluation.prompt_means import prompt_means
+from prefboost.evaluation.prepared import Completions, Contestant, MeasuredBenchmark, Prepared
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, evaluation_page
-from prefboost.settings import Settings, choice
-from prefboost.statistics import holm, paired_test
+from prefboost.runs.answering import Answered, Speaker, answered, sampling_for, speaker
+from prefboost.runs.evaluate_settings import Evaluate, contestants_of
+from prefboost.runs.judging import fallback_of, judged, sightings
+from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = [
-    "Evaluating",
-    "Forecast",
-    "compared",
-    "forecast",
-    "judged",
-    "read_completions",
+    "Engines",
+    "completions_of_files",
+    "evaluate",
+    "folder_of",
     "read_verdicts",
+    "store_in",
     "write_evaluation",
 ]
 
-Tell = Callable[[int, int], None]
 
-
-class Evaluating(Settings):
-    """Who judges."""
-
-    judge: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that judges.")
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What judging would cost: calls (the same question is asked once), tokens read, and most tokens written."""
-
-    calls: int
-    prompt_tokens: int
-    most_tokens: int
-
-
-def judged(
-    benchmark: Benchmark,
-    requests: Sequence[JudgeRequest],
-    engine: Engine,
-    store: Store,
-    *,
-    tell: Tell = lambda done, wanted: None,
-) -> list[JudgeVerdict]:
-    """Ask the judge, taking from the store what it holds, and read its replies.
+def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]) -> dict[str, Results]:
+    """Run every benchmark.
 
     Args:
-        benchmark: reads the replies.
-        requests: what is asked; requests with a known value or a fault make no call.
-        engine: the judge.
-        store: open; a call that is killed goes on from it with no answer asked twice.
-        tell: is told how many are done, of how many.
+        settings: models, goals, benchmarks, judge.
+        out: folder. Answers of models and of the judge are kept in ``OUT/store`` as they come: the same call after an
+            interruption goes on there, a changed one asks only what changed. `write_evaluation` writes each
+            benchmark's verdicts and results into `folder_of` it, and what models said into ``completions``.
+        tell: benchmark -> who is told how far it is.
 
     Returns:
-        a verdict a request, in their order.
+        benchmark -> results.
 
     Raises:
-        ModelError: log-probs are wanted and the engine gives none.
+        SettingsError: nobody is evaluated, two have one name, or a judge is needed and none is named.
+        ModelError: a model cannot be loaded or reached, or the goal does not stand in a rendered prompt.
+        RunError: the budget is spent; what is done stays in the store.
     """
-    replies: dict[int, JudgeReply] = {}
-    wanted = sum(request.is_asked for request in requests)
-    for numbers in _alike(requests):
-        for index, reply in _replies([requests[at] for at in numbers], engine, store):
-            replies[numbers[index]] = reply
-            tell(len(replies), wanted)
-    nothing = JudgeReply(fault="the judge was not asked: the budget is spent")
-    made = [benchmark.parse(one, replies.get(at, nothing)) for at, one in enumerate(requests)]
-    return [JudgeVerdict.of({**verdict.record, "judge": engine.identity}) for verdict in made]
+    contestants, folder = contestants_of(settings), Path(out)
+    check_judge(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Results] = {}
+    with Store(store_in(folder)) as store:
+        engines = Engines(settings, store)
+        for benchmark in settings.benchmarks:
+            own = folder_of(folder, benchmark, settings)
+            run = _Run(settings, contestants, engines, store, tell(benchmark.kind))
+            if isinstance(benchmark, MeasuredBenchmark):
+                found[benchmark.kind] = run.measured(benchmark, own)
+            else:
+                found[benchmark.kind] = run.judged(benchmark.prepare(settings.assets, run.names), own)
+    return found
 
 
-def forecast(requests: Sequence[JudgeRequest], engine: Engine) -> Forecast:
-    """What `judged` would ask, with an empty store.
+class Engines:
+    """Opens engines one at a time, each held to the budget over all calls that share the store.
 
     Args:
-        requests: of a benchmark.
-        engine: the judge; only its tokenizer is used.
+        settings: budget and prices.
+        store: keeps what is spent; None: nothing is asked.
     """
-    asked = {engine.rendered(_request(one)): one for one in requests if one.is_asked}
-    read = sum(engine.prompt_tokens([_request(one) for one in asked.values()]))
-    return Forecast(len(asked), read, sum(one.max_tokens for one in asked.values()))
+
+    def __init__(self, settings: Evaluate, store: Store | None) -> None:
+        self._settings = settings
+        self._store = store
+        self._open: tuple[EngineSettings, Engine] | None = None
+        self._spent = Spend()
+
+    def opened(self, settings: EngineSettings) -> Engine:
+        """An engine; the one before is let go, so that two models need not fit into memory together.
+
+        Raises:
+            SettingsError: the budget is in dollars, and the price table does not name a model on a server.
+        """
+        if self._open is None or self._open[0] != settings:
+            self._spent = self.spent
+            self._open = None
+            engine = settings.open()
+            book = None if self._store is None else self._store.book()
+            engine.ledger = Ledger(self._settings.budget, price_for(engine, settings, self._settings), book)
+            self._open = (settings, engine)
+        return self._open[1]
+
+    @property
+    def spent(self) -> Spend:
+        """By this call, over all its engines."""
+        return self._spent if self._open is None else self._spent + self._open[1].ledger.spent
+
+
+def price_for(engine: Engine, settings: EngineSettings, evaluating: Evaluate) -> Price | None:
+    """A model's price; nothing for one that runs on this machine and is not in the price table.
+
+    Raises:
+        SettingsError: the budget is in dollars, and the price table does not name a model on a server.
+    """
+    name = model_name(settings)
+    if not engine.remote and name not in evaluating.prices:
+        return Price(prompt=0.0, completion=0.0)
+    return price_of(name, evaluating.prices, evaluating.budget)
+
+
+def check_judge(settings: Evaluate) -> None:
+    """See that there is a judge where one is needed.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    needing = [one.kind for one in settings.benchmarks if not isinstance(one, MeasuredBenchmark)]
+    if needing and settings.judge is None:
+        raise SettingsError(
+            f"{needing[0]} needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=..."
+        )
+
+
+def store_in(out: Path) -> Path:
+    """Where all answers are kept."""
+    return out / "store"
+
+
+def folder_of(out: Path, benchmark: BenchmarkSettings, settings: Evaluate) -> Path:
+    """Where a benchmark's results are written: the folder itself, or one in it where there are several benchmarks."""
+    return out if len(settings.benchmarks) == 1 else out / benchmark.kind
+
+
+def completions_of_files(files: Mapping[str, Path], prompts: Sequence[BenchmarkPrompt]) -> dict[str, Completions]:
+    """What files say to a benchmark's prompts, which are found by their text.
+
+    Args:
+        files: name -> file with instruction and output.
+        prompts: of the benchmark; one that a file has no completion of is missing there.
+
+    Raises:
+        DataError: a file holds no completions.
+    """
+    found: dict[str, Completions] = {}
+    for name, file in files.items():
+        said = read_completions(file)[1]
+        found[name] = {one.uid: said[one.turns[0]] for one in prompts if one.turns[0] in said}
+    return found
+
+
+@dataclass
+class _Run:
+    """One benchmark over all contestants."""
+
+    settings: Evaluate
+    contestants: Sequence[Contestant]
+    engines: Engines
+    store: Store
+    tell: Tell
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return [*(one.name for one in self.contestants), *self.settings.file_names]
+
+    def measured(self, benchmark: MeasuredBenchmark, folder: Path) -> Results:
+        found = benchmark.measure(
+            self.contestants,
+            self.settings.assets,
+            folder=folder,
+            limit=self.settings.limit,
+            tell=lambda words: self.tell(ScoreProgress(words, 0)),
+        )
+        results = self._told(found.results, {}, [])
+        write_evaluation(folder, found.verdicts, results)
+        return results
+
+    def judged(self, prepared: Prepared, folder: Path) -> Results:
+        prompts = list(prepared.prompts[: self.settings.limit])
+        said: dict[str, Completions] = {
+            **prepared.given,
+            **completions_of_files(self.settings.file_names, prompts),
+            **{one.name: self._answered(one, prepared, prompts, folder).completions for one in self.contestants},
+        }
+        requests = prepared.benchmark.build(prompts, said)
+        assert self.settings.judge is not None
+        judge = self.engines.opened(self.settings.judge)
+        verdicts = judged(prepared.benchmark, requests, judge, self.store, tell=self.tell)
+        results = prepared.benchmark.score(verdicts, allow_missing=self.settings.allow_missing)
+        facts = {
+            "identity": judge.identity,
+            "name": model_name(self.settings.judge),
+            "base_url": getattr(self.settings.judge, "base_url", None),
+            "answered as": [asdict(one) for one in sightings(self.store) if one.engine == judge.identity],
+            "log-probs were not to be had, words were read": fallback_of(requests, judge, self.store),
+        }
+        results = self._told(results, facts, alarms_of(said, _sweeps(self.contestants)))
+        write_evaluation(folder, verdicts, results)
+        return results
+
+    def _answered(
+        self, one: Contestant, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], folder: Path
+    ) -> Answered:
+        who = speaker(one, self.engines.opened(one.engine))
+        drawn = sampling_for(who, prepared.sampling, self.settings.answering)
+        found = answered(who, prompts, drawn, self.store, tell=self.tell)
+        self.asked[one.name] = _asked(who, found)
+        write_completions(folder, one, prompts, found)
+        return found
+
+    def _told(self, results: Results, judge: Mapping[str, Any], alarms: Sequence[str]) -> Results:
+        """Results with what was asked of whom, and at what cost."""
+        total = self.store.book().total()
+        run = {
+            "version": prefboost.__version__, "models": self.asked, "judge": judge, "limit": self.settings.limit,
+            "settings": self.settings.model_dump(mode="json"),
+            "cost": {"this call": asdict(self.engines.spent), "all calls of the store": asdict(total)},
+        }  # fmt: skip
+        names = {(one["model"], one["fingerprint"]) for one in judge.get("answered as", ())}
+        changed = [f"the judge answered as {len(names)} different models or systems"] if len(names) > 1 else []
+        known = dict.fromkeys([*results.alarms, *alarms, *changed])
+        return replace(results, alarms=tuple(known), facts={**results.facts, "run": run})
+
+
+def _asked(who: Speaker, found: Answered) -> dict[str, Any]:
+    return {
+        "engine": who.engine.identity, "goal": who.contestant.goal, "goal text": who.goal_text,
+        "the chat template says the goal": who.engine.says_goals, **found.record,
+    }  # fmt: skip
+
+
+def _sweeps(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
+    """Model without its goal -> its names with each goal."""
+    found: dict[str, list[str]] = {}
+    for one in contestants:
+        if one.goal is not None:
+            found.setdefault(one.name.rpartition("@")[0], []).append(one.name)
+    return found
 
 
 def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
@@ -116,7 +266,6 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
         results: what came of them.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     scored = Scored(results, list(verdicts))
     lines = [json.dumps(verdict.record, ensure_ascii=False) for verdict in scored.verdicts]
     texts = {
@@ -126,77 +275,33 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
         "results.html": evaluation_page([scored]),
     }
     for name, text in texts.items():
-        waiting = folder / f".{name}.partial"
-        waiting.write_text(text, encoding="utf-8", errors="replace")
-        waiting.replace(folder / name)
+        _write(folder / name, text)
 
 
-def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -> list[str]:
-    """Every model of one evaluation against every one of another, prompt by prompt: Markdown lines.
+def write_completions(out: Path, contestant: Contestant, prompts: Sequence[BenchmarkPrompt], found: Answered) -> Path:
+    """Write what a contestant said as JSON lines that `evaluate` takes as a file of completions.
 
     Args:
-        verdicts: of the first evaluation.
-        others: of the second, with the same prompts.
-
-    Returns:
-        a table: difference of mean values in hundredths with its interval, p-value after Holm, the smallest difference
-        that such a comparison finds, and how many prompts only one side has.
-
-    Raises:
-        DataError: two models share no prompt.
+        out: folder of the benchmark.
+        contestant: who said it.
+        prompts: in whose order.
+        found: completions; of prompts without one there is no line.
     """
-    one, other = prompt_means(verdicts), prompt_means(others)
-    tests = {}
-    for first in one:
-        for second in other:
-            shared = [uid for uid in one[first] if uid in other[second]]
-            if not shared:
-                raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
-            test = paired_test([one[first][uid] for uid in shared], [other[second][uid] for uid in shared])
-            tests[first, second] = (test, len(one[first].keys() ^ other[second].keys()))
-    chances = holm({pair: test.chance for pair, (test, _) in tests.items()})
-    lines = ["| first | second | difference | p (Holm) | detectable | prompts | on one side |", "|" + "---|" * 7]
-    for (first, second), (test, alone) in tests.items():
-        found = test.difference
-        ends = f"{100 * found.estimate:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-        figures = f"{ends} | {chances[first, second]:.3f} | {100 * test.detectable:.2f}"
-        lines.append(f"| {first} | {second} | {figures} | {found.rows} | {alone} |")
-    return lines
+    lines = [
+        {
+            "uid": one.uid, "instruction": one.turns[0], "output": found.completions[one.uid][0],
+            "turns": found.completions[one.uid], "generator": contestant.name, "goal": contestant.goal,
+        }
+        for one in prompts if one.uid in found.completions
+    ]  # fmt: skip
+    path = out / "completions" / f"{contestant.name.replace('/', '_')}.jsonl"
+    _write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
+    return path
 
 
-def _alike(requests: Sequence[JudgeRequest]) -> list[list[int]]:
-    """Numbers of requests that are asked, together where choices and sampling are the same."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for at, one in enumerate(requests):
-        if one.is_asked:
-            groups.setdefault((one.choices, one.max_tokens, one.temperature), []).append(at)
-    return list(groups.values())
-
-
-def _request(one: JudgeRequest) -> Request:
-    return Request([{**message, "extra": None} for message in one.messages])
-
-
-def _replies(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> Iterator[tuple[int, JudgeReply]]:
-    asked = [_request(one) for one in requests]
-    first = requests[0]
-    if first.choices:
-        for numbers in logprobs_stored(engine, asked, first.choices, store):
-            for index, found in numbers.results:
-                yield (
-                    index,
-                    JudgeReply(fault=found.reason) if isinstance(found, Failure) else JudgeReply(logprobs=found),
-                )
-        return
-    sampling = Sampling(temperature=first.temperature, top_p=1.0, max_tokens=first.max_tokens)
-    for texts in generate_stored(engine, asked, sampling, store):
-        for index, outcome in texts.results:
-            yield index, _worded(outcome)
-
-
-def _worded(outcome: Result | Failure) -> JudgeReply:
-    if isinstance(outcome, Failure):
-        return JudgeReply(fault=outcome.reason)
-    return JudgeReply(
-        outcome.text, fault="the answer was cut at max_tokens" if outcome.finish_reason == "length" else ""
-    )
+def _write(path: Path, text: str) -> None:
+    """A file, all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f".{path.name}.partial")
+    waiting.write_text(text, encoding="utf-8", errors="replace")
+    waiting.replace(path)

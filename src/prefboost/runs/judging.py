@@ -1,0 +1,225 @@
+"""A benchmark's requests asked of a judge through the store: log-probs where it gives them, else words, and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store import Asked, Store
+from prefboost.engines.stored import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
+from prefboost.errors import ModelError
+from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.runs.answering import unfinished
+from prefboost.scoring.stored import ScoreProgress, Tell
+
+__all__ = ["JudgeForecast", "Sighting", "fallback_of", "forecast", "judged", "sightings", "today"]
+
+_WORDS = 16
+"""Most tokens of an answer in words to a question for log-probs: one name, and the end of the turn."""
+
+
+@dataclass(frozen=True)
+class JudgeForecast:
+    """What judging would cost: calls (the same question is asked once), tokens read, and most tokens written."""
+
+    calls: int
+    prompt_tokens: int
+    most_tokens: int
+    stored: int = 0
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Who answered when: a model under a name may change, and then so do its verdicts.
+
+    Args:
+        engine: identity of the engine that was asked: address and name, or fingerprint of the weights.
+        model: the name that the server gave in its replies; where there is no server, the engine's identity.
+        fingerprint: of the system behind it, as the server said; mostly empty.
+        date: of calls, UTC.
+    """
+
+    engine: str
+    model: str
+    fingerprint: str
+    date: str
+
+
+def today() -> str:
+    """The date, UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def judged(
+    benchmark: Benchmark,
+    requests: Sequence[JudgeRequest],
+    engine: Engine,
+    store: Store,
+    *,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], str] = today,
+) -> list[JudgeVerdict]:
+    """Ask the judge, taking from the store what it holds, and read its replies.
+
+    Args:
+        benchmark: reads the replies.
+        requests: what is asked; requests with a known value or a fault make no call.
+        engine: the judge. Where it gives no log-probs, what it says is read in their place (`fallback_of`).
+        store: open; a call that is killed goes on from it with no answer asked twice.
+        tell: is told how far it is.
+        clock: the date, noted with who answers (`sightings`).
+
+    Returns:
+        a verdict a request, in their order.
+
+    Raises:
+        RunError: the budget is spent; what is done stays in the store.
+        ModelError: the judge cannot be reached.
+    """
+    replies: dict[int, JudgeReply] = {}
+    wanted, stored = sum(request.is_asked for request in requests), 0
+    tell(ScoreProgress("judge", wanted))
+    for numbers in _alike(requests):
+        for found in _replies([requests[at] for at in numbers], engine, store):
+            replies.update((numbers[index], reply) for index, reply in found.results if isinstance(reply, JudgeReply))
+            stored += len(found.results) if found.stored else 0
+            if not found.stored:
+                _note(engine, store, clock())
+            tell(ScoreProgress("judge", wanted, len(replies), stored, engine.ledger.spent))
+    if len(replies) < wanted:
+        raise unfinished(engine, "the judge", len(replies), wanted)
+    made = [benchmark.parse(one, replies.get(at, JudgeReply())) for at, one in enumerate(requests)]
+    return [replace(verdict, judge=engine.identity) for verdict in made]
+
+
+def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> str:
+    """Why log-probs that a benchmark asks for are not had from a judge, whose words are then read; empty: they are.
+
+    One question is asked for log-probs; where none come and the same question is answered in words, the judge gives
+    none. What is found is kept in the store. A judge that cannot answer at all is no reason to fall back.
+    """
+    known = _known_fallback(requests, engine, store)
+    if known is not None:
+        return known
+    first = next(one for one in requests if one.is_asked and one.choices)
+    reason = _probed(first, engine, store)
+    if not engine.ledger.exhausted:
+        store.finish([(_capability(first, engine), {"reason": reason})])
+    return reason
+
+
+def forecast(requests: Sequence[JudgeRequest], engine: Engine, store: Store | None = None) -> JudgeForecast:
+    """What `judged` would ask.
+
+    Args:
+        requests: of a benchmark.
+        engine: the judge; only its tokenizer is used, and with a store its identity.
+        store: open: what it holds is not asked; None: everything is.
+    """
+    asked = {engine.rendered(_request(one)): one for one in requests if one.is_asked}
+    known: set[str] = set()
+    if store is not None:
+        in_words = bool(_known_fallback(requests, engine, store))
+        keys = {text: _key(one, engine, in_words) for text, one in asked.items()}
+        held = store.known(keys.values())
+        known = {text for text, key in keys.items() if key in held}
+    left = [one for text, one in asked.items() if text not in known]
+    read = sum(engine.prompt_tokens([_request(one) for one in left]))
+    return JudgeForecast(len(left), read, sum(one.max_tokens for one in left), len(known))
+
+
+def sightings(store: Store) -> list[Sighting]:
+    """Who has answered, by what a store knows; oldest first."""
+    return [Sighting(**row.asked) for row in store.rows() if row.kind == "sighting"]
+
+
+def _note(engine: Engine, store: Store, date: str) -> None:
+    """Keep who answers today; each once."""
+    names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
+    rows = [
+        Asked("sighting", {"engine": engine.identity, "model": model, "fingerprint": fingerprint, "date": date})
+        for model, fingerprint in sorted(names)
+    ]
+    known = store.known([row.key for row in rows])
+    missing: list[tuple[Asked, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
+    if missing:
+        store.finish(missing)
+
+
+def _capability(first: JudgeRequest, engine: Engine) -> Asked:
+    return Asked("gives logprobs", {"engine": engine.identity, "choices": list(first.choices)})
+
+
+def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> str | None:
+    """What was found of a judge before; None: nothing yet. Empty where no log-probs are asked for."""
+    first = next((one for one in requests if one.is_asked and one.choices), None)
+    if first is None:
+        return ""
+    asked = _capability(first, engine)
+    known = store.known([asked.key]).get(asked.key)
+    return None if known is None or isinstance(known, Failure) else str(known["reason"])
+
+
+def _probed(first: JudgeRequest, engine: Engine, store: Store) -> str:
+    """Why there are no log-probs; empty where there are, or where the judge refuses this question in words too."""
+    try:
+        found = [
+            row for batch in logprobs_stored(engine, [_request(first)], first.choices, store) for row in batch.results
+        ]
+        refused = [outcome for _, outcome in found if isinstance(outcome, Failure) and outcome.permanent]
+        reason = refused[0].reason if refused else ""
+    except (ModelError, NotImplementedError) as error:
+        reason = error.found if isinstance(error, ModelError) else "the engine gives no log-probs"
+    if not reason:
+        return ""
+    words = generate_stored(engine, [_request(first)], _sampling(first), store)
+    said = [outcome for batch in words for _, outcome in batch.results]
+    return reason if any(isinstance(outcome, Result) for outcome in said) else ""
+
+
+def _alike(requests: Sequence[JudgeRequest]) -> list[list[int]]:
+    """Numbers of requests that are asked, together where choices and sampling are the same."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for at, one in enumerate(requests):
+        if one.is_asked:
+            groups.setdefault((one.choices, one.max_tokens, one.temperature), []).append(at)
+    return list(groups.values())
+
+
+def _request(one: JudgeRequest) -> Request:
+    return Request([{**message, "extra": None} for message in one.messages])
+
+
+def _sampling(one: JudgeRequest) -> Sampling:
+    most = max(one.max_tokens, _WORDS) if one.choices else one.max_tokens
+    return Sampling(temperature=0.0 if one.choices else one.temperature, top_p=1.0, max_tokens=most)
+
+
+def _key(one: JudgeRequest, engine: Engine, in_words: bool) -> str:
+    if one.choices and not in_words:
+        return asked_logprobs(engine, _request(one), one.choices).key
+    return asked_for(engine, _request(one), _sampling(one)).key
+
+
+def _replies(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> Iterator[Finished[JudgeReply]]:
+    asked, first = [_request(one) for one in requests], requests[0]
+    if first.choices and not fallback_of(requests, engine, store):
+        for numbers in logprobs_stored(engine, asked, first.choices, store):
+            yield Finished([(index, _weighed(found)) for index, found in numbers.results], numbers.stored)
+        return
+    for texts in generate_stored(engine, asked, _sampling(first), store):
+        yield Finished([(index, _worded(outcome)) for index, outcome in texts.results], texts.stored)
+
+
+def _weighed(found: tuple[float, ...] | Failure) -> JudgeReply:
+    return JudgeReply(fault=found.reason) if isinstance(found, Failure) else JudgeReply(logprobs=found)
+
+
+def _worded(outcome: Result | Failure) -> JudgeReply:
+    if isinstance(outcome, Failure):
+        return JudgeReply(fault=outcome.reason)
+    cut = "the answer was cut at max_tokens" if outcome.finish_reason == "length" else ""
+    return JudgeReply(outcome.text, fault=cut)
