@@ -200,7 +200,7 @@ class FaultyServer:
         if self.counts_tokens:
             written = sum(len(text) for text in texts)
             read = len(prompt) if self.count is None else self.count(body["messages"])
-            self.billed += read + (1 if self.count is not None and body.get("logprobs") else written)
+            self.billed += read + (1 if body.get("logprobs") else written)
             reply["usage"] = {"prompt_tokens": read, "completion_tokens": written}
         return reply
 

@@ -89,6 +89,8 @@ def judged(
             if not found.stored:
                 _note(engine, store, clock())
             tell(ScoreProgress("judge", wanted, len(replies), stored, engine.ledger.spent))
+    if getattr(engine, "answered_as", None):
+        _note(engine, store, clock())
     if len(replies) < wanted:
         raise unfinished(engine, "the judge", len(replies), wanted)
     made = [benchmark.parse(one, replies.get(at, JudgeReply())) for at, one in enumerate(requests)]
