@@ -71,7 +71,7 @@ def test_a_template_that_loses_the_goal_in_one_prompt_alone_ends_the_run_by_name
     engine = engine_of()
     kept = engine.rendered
     engine.rendered = lambda request: dropping(request) if "question 3" in str(request.prompt) else kept(request)
-    with Store(tmp_path / "s") as store, pytest.raises(ModelError, match="the goal of m does not stand .* 'p3'"):
+    with Store(tmp_path / "s") as store, pytest.raises(ModelError, match=r"the goal of m does not stand .* 'p3'"):
         answered(who(engine, 10.0), PROMPTS, greedy, store)
     assert not engine.asked
 

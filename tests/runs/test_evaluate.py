@@ -19,7 +19,7 @@ from prefboost.engines.local import Local
 from prefboost.engines.store import Store
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
-from prefboost.evaluation.prepared import MeasuredBenchmark
+from prefboost.evaluation.prepared import Measured, MeasuredBenchmark
 from prefboost.evaluation.results import Figure, Results
 from prefboost.runs.evaluate import (
     completions_of_files,
@@ -123,7 +123,8 @@ class Counting(Settings):
     def measure(self, contestants, assets, *, folder, limit=None, tell=lambda _: None):
         """Counts who is measured."""
         value = Interval(float(len(contestants)), math.nan, math.nan, 0.95, rows=1, clusters=1)
-        return Results("counting", "robust", tuple(Figure("n", one.name, value, 0, limit) for one in contestants))
+        figures = tuple(Figure("n", one.name, value, 0, limit) for one in contestants)
+        return Measured(Results("counting", "robust", figures))
 
 
 def test_a_benchmark_that_is_measured_needs_no_judge_and_gets_goals_and_limit(tiny, tmp_path):

@@ -56,8 +56,8 @@ def evaluate_command(
     """Let models answer benchmarks, at one goal or several, and a judge rate what they say.
 
     Writes OUT/verdicts.jsonl, results.json, results.md, results.html and completions/ (with several benchmarks, a
-    folder each). What models and the judge answer is kept in OUT/store: the same command after an interruption goes on where it stopped.
-    Missing completions are counted, never 0, never dropped.
+    folder each). What models and the judge answer is kept in OUT/store: the same command after an interruption goes on
+    where it stopped. Missing completions are counted, never 0, never dropped.
     """
     from prefboost.cli.evaluate_arguments import settings_of
     from prefboost.cli.selfcheck import print_selfcheck
