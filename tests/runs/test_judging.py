@@ -135,3 +135,14 @@ def test_a_budget_ends_judging_and_what_is_done_stays(tmp_path):
         judge.open().ledger = Ledger()
         judged(BENCHMARK, requests, judge.open(), store)
     assert len(judge.asked) == 24
+
+
+def test_a_question_that_the_judge_cannot_see_whole_is_missing_and_never_cut(tmp_path):
+    requests, judge = requests_in(tmp_path), scripted()
+    lengths = judge.open().prompt_tokens([type("R", (), {"prompt": one.messages})() for one in requests])
+    judge.open().context = max(lengths)
+    with Store(tmp_path / "store") as store:
+        verdicts = judged(BENCHMARK, requests, judge.open(), store)
+    missing = [one for one in verdicts if one.value is None]
+    assert len(missing) == lengths.count(max(lengths)) and "exceed what the judge can see" in missing[0].fault
+    assert len(judge.asked) == len(requests) - len(missing)

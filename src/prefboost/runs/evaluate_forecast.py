@@ -6,6 +6,7 @@ models have not said yet: there another model's completion of the same prompt st
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -189,14 +190,18 @@ class _Rows:
 
 
 class _StandIn:
-    """Completions in the place of those that nobody has said yet: another model's, else a text of common length."""
+    """Completions in the place of those that nobody has said yet: another model's, else a text of common length.
+
+    Each ends in a mark of its contestant: equal completions would tie without a call.
+    """
 
     def __init__(self, known: Sequence[Completions]) -> None:
         self.known = known
 
     def text(self, uid: str, turn: int, name: str) -> str:
         others = (own[uid][turn] for own in self.known if len(own.get(uid, ())) > turn)
-        return f"{next(others, 'word ' * _LIKELY)} {name[:1]}"
+        mark = hashlib.sha256(f"{name}{turn}".encode()).hexdigest()[:4]
+        return f"{next(others, 'word ' * _LIKELY)} {mark}"
 
     @property
     def tokens(self) -> int:

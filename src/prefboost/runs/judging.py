@@ -17,6 +17,9 @@ from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["JudgeForecast", "Sighting", "fallback_of", "forecast", "judged", "sightings", "today"]
 
+TOO_LONG = "the question and its answer exceed what the judge can see"
+"""Why a request makes no call; its verdict is missing, and nothing is cut."""
+
 _WORDS = 16
 """Most tokens of an answer in words to a question for log-probs: one name, and the end of the turn."""
 
@@ -82,7 +85,9 @@ def judged(
     replies: dict[int, JudgeReply] = {}
     wanted, stored = sum(request.is_asked for request in requests), 0
     tell(ScoreProgress("judge", wanted))
-    for numbers in _alike(requests):
+    too_long = _too_long(requests, engine)
+    replies.update((at, JudgeReply(fault=TOO_LONG)) for at in too_long)
+    for numbers in _alike(requests, too_long):
         for found in _replies([requests[at] for at in numbers], engine, store):
             replies.update((numbers[index], reply) for index, reply in found.results if isinstance(reply, JudgeReply))
             stored += len(found.results) if found.stored else 0
@@ -182,11 +187,21 @@ def _probed(first: JudgeRequest, engine: Engine, store: Store) -> str:
     return reason if any(isinstance(outcome, Result) for outcome in said) else ""
 
 
-def _alike(requests: Sequence[JudgeRequest]) -> list[list[int]]:
+def _too_long(requests: Sequence[JudgeRequest], engine: Engine) -> set[int]:
+    """Numbers of requests that the judge cannot see whole with room to answer; none where its context is not known."""
+    if engine.context is None:
+        return set()
+    asked = [at for at, one in enumerate(requests) if one.is_asked]
+    lengths = engine.prompt_tokens([_request(requests[at]) for at in asked])
+    pairs = zip(asked, lengths, strict=True)
+    return {at for at, length in pairs if length + requests[at].max_tokens > engine.context}
+
+
+def _alike(requests: Sequence[JudgeRequest], left_out: set[int]) -> list[list[int]]:
     """Numbers of requests that are asked, together where choices and sampling are the same."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for at, one in enumerate(requests):
-        if one.is_asked:
+        if one.is_asked and at not in left_out:
             groups.setdefault((one.choices, one.max_tokens, one.temperature), []).append(at)
     return list(groups.values())
 
