@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.preferences.mix import LEAKED, REPEATED, Mix, Part, mix
+from prefboost.preferences.gather import LEAKED, REPEATED
+from prefboost.preferences.mix import Mix, Part, mix
 from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, Table, conform
 
 
@@ -87,6 +88,14 @@ def test_no_prompt_that_is_evaluated_on_is_trained_on() -> None:
     assert set(train["prompt_id"]).isdisjoint(made.frame.filter(pl.col("split") == "validation")["prompt_id"])
     assert dict(made.rejects["reason"].value_counts().iter_rows()) == {LEAKED: 8}
     assert made.steps[-1].notes["evaluation pairs"] == 4
+
+
+def test_no_prompt_of_a_file_to_test_on_is_trained_on_however_it_is_written() -> None:
+    test = pairs("test", 3)
+    shout = said("user", "QUESTION  1!")
+    frame = test.frame.with_columns(prompt=pl.lit(pl.Series([shout], dtype=MESSAGES)).first())
+    made = mix({"real": pairs("real", 5)}, settings(real=1), evaluated=Table(PREFERENCE_PAIRS, frame))
+    assert sorted(made.frame["prompt_id"]) == ["real0", "real2", "real3", "real4"]
 
 
 def test_weights_of_parts_multiply_those_of_pairs() -> None:

@@ -11,14 +11,12 @@ from pydantic import Field
 
 from prefboost.errors import DataError, Place
 from prefboost.preferences.draw import seeded_rank
+from prefboost.preferences.gather import EVALUATION, gathered
+from prefboost.preferences.likeness import asked_text
 from prefboost.settings import Settings
-from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Step, Table, reject_where
+from prefboost.tables import PREFERENCE_PAIRS, Step, Table
 
 __all__ = ["Mix", "Part", "mix"]
-
-EVALUATION = ("validation", "test")
-LEAKED = "the prompt is among the rows to evaluate on"
-REPEATED = "the same pair stands in another part, or further up"
 
 
 class Part(Settings):
@@ -41,16 +39,18 @@ class Mix(Settings):
     seed: int = Field(0, description="Of the draw; smaller mixtures are parts of larger ones.")
 
 
-def mix(tables: Mapping[str, Table], settings: Mix) -> Table:
+def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None = None) -> Table:
     """Draw from several tables of pairs.
 
     Args:
         tables: part's name -> PreferencePairs. Rows whose split is validation or test are all kept, for evaluation.
         settings: shares, weights and size.
+        evaluated: further rows whose prompts are not to be trained on.
 
     Returns:
-        PreferencePairs whose ``source`` names the part, with ``pair_weight``. Equal prompts have one ``prompt_id``.
-        Pairs that stand twice, and training pairs whose prompt is evaluated on, are rejects.
+        PreferencePairs whose ``source`` names the part, with ``pair_weight``. Prompts that differ in case, punctuation
+        or system message alone have one ``prompt_id``. Pairs that stand twice, and training pairs whose prompt is
+        evaluated on, are rejects.
 
     Raises:
         DataError: a part is no table of pairs, or has fewer pairs than its share of ``size``.
@@ -58,21 +58,16 @@ def mix(tables: Mapping[str, Table], settings: Mix) -> Table:
     frame = pl.concat(
         [_named(tables[name], name, part) for name, part in settings.parts.items()], how="diagonal_relaxed"
     )
-    frame = frame.with_columns(prompt_id=pl.col("prompt_id").first().over("_asked"))
-    evaluated = pl.col("split").is_in(EVALUATION).fill_null(False)
-    texts = [_exactly(side) for side in ("prompt", "chosen", "rejected")]
-    again = ~pl.struct(texts).is_first_distinct()
-    frame, repeated = reject_where(frame, again, stage="mix", reason=REPEATED, path=None)
-    in_both = evaluated.any().over("_asked") & ~evaluated
-    frame, leaked = reject_where(frame, in_both, stage="mix", reason=LEAKED, path=None)
-    rejects = pl.concat([pl.DataFrame(schema=REJECTS), repeated, leaked])
-    counts = _counts(frame.filter(~evaluated), settings)
+    asked = None if evaluated is None else evaluated.frame.select(asked_text())["prompt"]
+    frame, rejects = gathered(frame, stage="mix", asked=asked)
+    evaluation = pl.col("split").is_in(EVALUATION).fill_null(False)
+    counts = _counts(frame.filter(~evaluation), settings)
     order = seeded_rank(settings.seed, "pair_id").rank("ordinal").over("source")
     drawn = pl.lit(False)
     for name, count in counts.items():
         drawn = drawn | ((pl.col("source") == name) & (order <= count))
-    train = frame.filter(~evaluated).filter(drawn)
-    made = pl.concat([train, frame.filter(evaluated)]).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    train = frame.filter(~evaluation).filter(drawn)
+    made = pl.concat([train, frame.filter(evaluation)]).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     step = Step(
         "mix",
         settings.model_dump(mode="json"),
@@ -100,14 +95,7 @@ def _named(table: Table, name: str, part: Part) -> pl.DataFrame:
         pair_id=pl.concat_str(pl.lit(f"{name}/"), "pair_id"),
         source=pl.lit(name),
         pair_weight=pl.col("pair_weight").fill_null(1.0) * part.weight,
-        _asked=_exactly("prompt").hash(0),
     )
-
-
-def _exactly(column: str) -> pl.Expr:
-    """A text that is equal for equal messages alone."""
-    fields = [pl.element().struct.field(name).fill_null("\x1d") for name in ("role", "content", "extra")]
-    return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e").alias(column)
 
 
 def _counts(train: pl.DataFrame, settings: Mix) -> dict[str, int]:

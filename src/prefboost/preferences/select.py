@@ -16,7 +16,8 @@ from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.accept import SelectStrategy, accept
 from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.preferences.languages import check_languages, languages_of
-from prefboost.preferences.ngrams import ngram_hashes, normalised, rows_with_grams
+from prefboost.preferences.likeness import asked_text, exactly, text_of
+from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
@@ -78,27 +79,9 @@ class Select(Settings):
         return self.max_prompt_tokens is not None or self.max_completion_tokens is not None
 
 
-def _text(column: str) -> pl.Expr:
-    return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
-
-
 def prompt_text() -> pl.Expr:
     """The prompt's messages' contents, joined by newlines."""
-    return _text("prompt")
-
-
-def _exactly(column: str) -> pl.Expr:
-    """A text that is equal for equal messages alone."""
-    fields = [pl.element().struct.field(name).fill_null("\x1d") for name in ("role", "content", "extra")]
-    return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e")
-
-
-def asked_text(column: str = "prompt") -> pl.Expr:
-    """What makes two prompts the same question: the contents without system messages, or all where that is no word."""
-    turns = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
-    texts = [normalised(pl.col(column).list.eval(turns).list.join("\n")), normalised(_text(column)), _text(column)]
-    worded = [pl.when(text != "").then(text) for text in texts]
-    return pl.coalesce(*worded, pl.lit(""))
+    return text_of("prompt")
 
 
 def _refuse_goal_pairs(table: Table, verb: str) -> None:
@@ -148,7 +131,7 @@ def select(
     if how.dedupe == "prompt":
         # Told by the texts themselves: a collision of hashes would lose a whole prompt.
         frame, rejects = reject_where(
-            frame.with_columns(_key=_exactly("prompt")),
+            frame.with_columns(_key=exactly("prompt")),
             pl.col("prompt_id") != pl.col("prompt_id").first().over("_key"),
             stage="select",
             reason="the same prompt was seen before under another id",
@@ -173,7 +156,7 @@ def select(
 
 def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
     """Reasons with the rows that they leave out."""
-    texts = {"prompt": [_text("prompt")], "completion": [_text(side) for side in _sides(table)]}
+    texts = {"prompt": [text_of("prompt")], "completion": [text_of(side) for side in _sides(table)]}
     lengths = {
         (part, unit): [length(text) for text in texts[part]]
         for part in texts
@@ -193,7 +176,7 @@ def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list
     ]
     found = [(reason, pl.any_horizontal(of > at for of in each)) for reason, at, each in most if at and each]
     found += [(reason, pl.any_horizontal(of < at for of in each)) for reason, at, each in fewest if at and each]
-    letters = pl.concat_str([_text(name) for name in ("prompt", *_sides(table))], separator="\n")
+    letters = pl.concat_str([text_of(name) for name in ("prompt", *_sides(table))], separator="\n")
     if how.languages:
         check_languages(how.languages)
         language = letters.map_batches(languages_of, return_dtype=pl.String, is_elementwise=True)
