@@ -24,6 +24,7 @@ def judged(**changes: Any) -> Judged:
         "wins": torch.tensor([NAN, NAN], dtype=torch.float64),
         "weight": torch.tensor([NAN, NAN], dtype=torch.float64),
         "longer": torch.tensor([2.0, -1.0], dtype=torch.float64),
+        "beyond": torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64),
         "labels": torch.tensor([[2.5], [NAN], [0.0]], dtype=torch.float64),
     }
     return Judged(**(usual | changes))
@@ -99,6 +100,20 @@ def test_a_missing_score_leaks_no_gradient() -> None:
     Regression(aspects=("a", "b"))(judged(rewards=rewards, labels=labels)).sum().backward()
     assert rewards.grad is not None
     assert rewards.grad.tolist() == [[2.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"), [(0.5, [0.0, 0.0, 2.25]), (-0.5, [1.0, 0.0, 0.25]), ("fit", [0.25, 0.0, 1.0])]
+)
+def test_what_length_is_worth_is_taken_from_the_scores(offset: Any, expected: list[float]) -> None:
+    assert Regression(length_offset=offset)(judged()).tolist() == pytest.approx(expected)
+
+
+def test_every_head_may_have_an_offset_of_its_own() -> None:
+    two = judged(rewards=torch.zeros(3, 2), labels=torch.tensor([[1.0, 1.0], [0.0, NAN], [-1.0, -1.0]]))
+    assert Regression(aspects=("a", "b"), length_offset=(1.0, 0.0))(two).tolist() == pytest.approx([0.5, 0.0, 0.5])
+    with pytest.raises(ValueError, match="2 numbers and the model 1 heads"):
+        Regression(length_offset=(1.0, 2.0))
 
 
 @pytest.mark.parametrize("kind", REWARD_LOSSES)

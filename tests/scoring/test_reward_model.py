@@ -13,6 +13,7 @@ import torch
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, ModelError
+from prefboost.preferences.goals import declared_by
 from prefboost.scoring import RewardModelScorer
 from prefboost.tables import SCORED_COMPLETIONS
 
@@ -42,6 +43,12 @@ def test_scores_are_the_model_s_own(judge_folder: Callable[..., Path]) -> None:
     assert scored.spec is SCORED_COMPLETIONS and scored.steps[-1].notes["packed"] is True
     expected = by_transformers(folder, TEXTS)[:, 0].tolist()
     assert scored.frame["score"].to_list() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_range_that_a_model_was_trained_on_is_that_of_its_scores(judge_folder: Callable[..., Path]) -> None:
+    folder = judge_folder("overall")
+    (folder / "prefboost.json").write_text('{"heads": ["overall"], "score_range": {"overall": [0.0, 4.0]}}')
+    assert declared_by(RewardModelScorer(model=str(folder)).score(completions_table(TEXTS))) == (0.0, 4.0)
 
 
 def test_both_sides_of_a_pair_are_scored(judge_folder: Callable[..., Path]) -> None:

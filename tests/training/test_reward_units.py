@@ -48,6 +48,18 @@ def test_pairs_of_a_prompt_share_their_texts() -> None:
     assert unit["ids"] == ["p0", "p1", "p2"]
 
 
+def test_a_question_asked_in_two_ways_is_two_units_of_one_prompt() -> None:
+    rows = [pair(0, "x", "best", "worst"), pair(1, "x?", "best", "worst"), pair(2, "x", "best", "middle")]
+    units = made([{**row, "prompt_id": "x"} for row in rows]).units
+    assert units["unit_id"].to_pylist() == ["x", "x#2"] and set(units["prompt_id"].to_pylist()) == {"x"}
+    assert units["items"].to_pylist() == [2, 1]
+
+
+def test_lengths_are_told_beyond_the_mean_of_a_prompt() -> None:
+    [unit] = made([pair(0, "x", "best!!", "no")]).units.to_pylist()
+    assert unit["beyond"] == pytest.approx([0.02, -0.02]) and unit["longer"] == pytest.approx([0.04])
+
+
 def test_a_pair_may_be_a_unit_of_its_own() -> None:
     rows = [pair(0, "x", "best", "worst"), pair(1, "x", "best", "middle")]
     assert made(rows, Wanted(by_prompt=False)).units["unit_id"].to_pylist() == ["p0", "p1"]

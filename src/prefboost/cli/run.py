@@ -38,7 +38,7 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Do what a recipe of any kind says: offline, on_policy, implicit_reward.
+    """Do what a recipe of any kind says: offline, on_policy, implicit_reward, reward.
 
     Every stage is noted when it is done. The same command after an interruption goes on where it stopped; after a
     change it repeats the stages that depend on what was changed, and says why. On several devices:
@@ -102,10 +102,12 @@ def _print_stage(did: Did) -> None:
 
 
 def _counts(notes: Mapping[str, Any]) -> str:
+    if "accuracy" in notes:
+        return f"accuracy {_accuracy(notes)}"
     if "score" in notes:
         return f"mean score {_interval(notes['score'])}"
     if "steps" in notes and "units" in notes:
-        return f"{notes['pairs']:,} goal pairs, {notes['steps']:,} steps"
+        return f"{notes['pairs']:,} {notes.get('what', 'goal pairs')}, {notes['steps']:,} steps"
     if "goal_pairs" in notes:
         return f"{notes['goal_pairs']:,} goal pairs"
     rows, prompts = notes.get("rows", 0), notes.get("prompts", 0)
@@ -114,6 +116,9 @@ def _counts(notes: Mapping[str, Any]) -> str:
 
 def _print_report(report: RunReport) -> None:
     for stage, found in report.measured.items():
+        if "accuracy" in found:
+            print(f"{stage.removesuffix('/accuracy'):<24} accuracy {_accuracy(found)}")
+            continue
         asked = _asked(found["goal"])
         gain = f", {found['gain']['estimate']:+.2f} {_ends(found['gain'])} against start" if found["gain"] else ""
         length = f"{found['characters']:,.0f} characters"
@@ -121,6 +126,14 @@ def _print_report(report: RunReport) -> None:
     print(f"run folder: {report.folder}")
     if report.model is not None:
         print(f"model: {report.model}")
+
+
+def _accuracy(found: Mapping[str, Any]) -> str:
+    always = f"always the longer one {_interval(found['longer'])}"
+    if found["accuracy"] is None:
+        low, high = found["bounds"]
+        return f"withheld, between {low:.2f} and {high:.2f}, since too many pairs have no scores; {always}"
+    return f"{_interval(found['accuracy'])}; {always}"
 
 
 def _asked(goal: Any) -> str:

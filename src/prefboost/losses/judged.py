@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prefboost.losses.terms import logistic
 from prefboost.settings import Settings
@@ -28,6 +28,7 @@ class Judged:
         wins: [P], probability that chosen is the better one; NaN: it is for certain.
         weight: [P], how much the pair counts; NaN: as much as any.
         longer: [P], tokens of chosen minus tokens of rejected, in hundreds.
+        beyond: [T], tokens of a text beyond the mean of its prompt's texts, in hundreds.
         labels: [T, H], scores; NaN where a text is not rated.
     """
 
@@ -38,6 +39,7 @@ class Judged:
     wins: Tensor
     weight: Tensor
     longer: Tensor
+    beyond: Tensor
     labels: Tensor
 
 
@@ -85,7 +87,8 @@ class BradleyTerry(Settings):
     length_offset: float | Literal["fit"] = Field(
         0.0,
         description="What a hundred tokens more are worth in nats, taken as given while rewards are trained, so that "
-        "these need not learn length; fit: what length alone explains of the training labels.",
+        "these need not learn length; fit: what length alone explains of the training labels, with their margins, "
+        "weights, probabilities and smoothing.",
     )
     center_rewards_coefficient: float = Field(
         0.0, ge=0, description="Weight of (r_w + r_l)^2, which keeps rewards around 0 (arXiv 2312.09244)."
@@ -129,6 +132,21 @@ class Regression(Settings):
     aspects: tuple[str, ...] = Field(
         (), description="Aspects that get a head each, in this order; overall is the score itself. None: overall alone."
     )
+    length_offset: float | tuple[float, ...] | Literal["fit"] = Field(
+        0.0,
+        description="What a hundred tokens beyond the mean of the prompt's completions are worth in points, for all "
+        "heads or each, taken as given while rewards are trained, so that these need not learn length; fit: what "
+        "length alone explains of the scores within prompts.",
+    )
+
+    @model_validator(mode="after")
+    def _one_a_head(self) -> Regression:
+        if isinstance(self.length_offset, tuple) and len(self.length_offset) != len(self.heads):
+            raise ValueError(
+                f"length_offset has {len(self.length_offset)} numbers and the model {len(self.heads)} heads; give one "
+                f"a head ({', '.join(self.heads)})"
+            )
+        return self
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -139,6 +157,9 @@ class Regression(Settings):
         """Losses [T]: the mean over a text's known scores; 0 for a text without any."""
         known = batch.labels.isfinite()
         wanted = batch.labels.nan_to_num(0.0).to(batch.rewards)
+        given = self.length_offset if isinstance(self.length_offset, tuple) else (self.length_offset,)
+        if any(number not in (0.0, "fit") for number in given):
+            wanted = wanted - batch.beyond.to(wanted)[:, None] * wanted.new_tensor(given)
         squares = (batch.rewards - wanted).where(known, 0.0) ** 2
         return squares.sum(1) / known.sum(1).clamp(min=1)
 

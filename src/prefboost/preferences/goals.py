@@ -223,9 +223,10 @@ AnyScale = Annotated[Scale, choice(SCALES)]
 
 
 def declared_by(table: Table) -> tuple[float, float] | None:
-    """The range that a table's source declares for its scores; None where it declares none."""
-    notes = next((step.notes for step in table.steps if "score range" in step.notes), None)
-    return None if notes is None else (float(notes["score range"][0]), float(notes["score range"][1]))
+    """The range that whatever gave a table its scores declares, a source or a scorer; None where it declares none."""
+    last = next((each for each in reversed(table.steps) if each.verb == "score" or "score range" in each.notes), None)
+    found = None if last is None else last.notes.get("score range")
+    return None if found is None else (float(found[0]), float(found[1]))
 
 
 def fit_scale(scale: Scale, scores: Iterable[pl.Series] = (), *, own: tuple[float, float] | None = None) -> FittedScale:

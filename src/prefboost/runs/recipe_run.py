@@ -12,9 +12,11 @@ from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import load_any
 from prefboost.recipes.on_policy import OnPolicy
+from prefboost.recipes.reward import RewardModels
 from prefboost.runs.executor import Executor, Local
 from prefboost.runs.implicit_reward import implicit_reward_stages
 from prefboost.runs.on_policy import on_policy_stages
+from prefboost.runs.reward_models import reward_files, reward_stages
 from prefboost.runs.run import Run, alone_in, holds_something_else, open_run
 from prefboost.runs.schedule import Did, Stage, Standing, carry_out, standings
 from prefboost.runs.stages import inputs_of, offline_stages
@@ -33,7 +35,7 @@ class RunReport:
         folder: the run folder.
         stages: what became of each stage, in order; those after ``until`` are absent.
         measured: stage -> what was measured, of every evaluation.
-        model: the folder of the last policy; None where none is trained yet.
+        model: the folder of the model trained last; None where none is trained yet.
     """
 
     folder: str
@@ -75,9 +77,9 @@ def run(
     with alone_in(folder) if guarded else nullcontext():
         opened = Run(folder)
         if executor.leads:
-            opened = open_run(folder, loaded.name, loaded.model_dump(mode="json"), inputs_of(loaded), revise=True)
+            opened = open_run(folder, loaded.name, loaded.model_dump(mode="json"), _inputs(loaded), revise=True)
         did = carry_out(opened, stages_of(loaded, opened, progress), executor, until=until, tell=tell)
-    measured = {each.stage: each.notes for each in did if each.stage.endswith("/evaluate")}
+    measured = {each.stage: each.notes for each in did if each.stage.endswith(("/evaluate", "/accuracy"))}
     trained = [each.notes["model"] for each in did if each.notes.get("model")]
     return RunReport(str(folder), tuple(did), measured, trained[-1] if trained else None)
 
@@ -91,8 +93,15 @@ def plan(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[
 
 def stages_of(recipe: AnyRecipe, opened: Run, progress: Progress | None = None) -> list[Stage]:
     """The stages of a recipe of any kind."""
+    if isinstance(recipe, RewardModels):
+        return reward_stages(recipe, opened, progress)
     if isinstance(recipe, OnPolicy):
         return on_policy_stages(recipe, opened, progress)
     if isinstance(recipe, ImplicitRewards):
         return implicit_reward_stages(recipe, opened, progress)
     return offline_stages(recipe, opened, progress)
+
+
+def _inputs(recipe: AnyRecipe) -> list[str]:
+    """Files and folders that a recipe of any kind reads."""
+    return reward_files(recipe) if isinstance(recipe, RewardModels) else inputs_of(recipe)

@@ -16,7 +16,7 @@ from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.goals import asked_scale, declared_by
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
-from prefboost.recipes.kinds import AnyRecipe
+from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
@@ -98,7 +98,7 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
     return goal_pairs(recipe, chosen_rows(recipe, read(recipe.data)), render)
 
 
-def chosen_rows(recipe: AnyRecipe, table: Table) -> Table:
+def chosen_rows(recipe: PolicyRecipe, table: Table) -> Table:
     """The rows that ``select`` keeps, without those that share words with a benchmark."""
     if recipe.select is not None:
         table = select(table, recipe.select, count_tokens=_token_counter(recipe))
@@ -107,7 +107,7 @@ def chosen_rows(recipe: AnyRecipe, table: Table) -> Table:
     return table
 
 
-def goal_pairs(recipe: AnyRecipe, table: Table, render: Render | None, fitted: Scales | None = None) -> Table:
+def goal_pairs(recipe: PolicyRecipe, table: Table, render: Render | None, fitted: Scales | None = None) -> Table:
     """From scored rows to GoalPairs with the goal said in their prompts.
 
     Args:
@@ -172,7 +172,7 @@ def offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -
 
 
 def train_from(
-    recipe: AnyRecipe, settings: Train, run: Run, stage: str, *, folder: str = "", progress: Progress | None = None
+    recipe: PolicyRecipe, settings: Train, run: Run, stage: str, *, folder: str = "", progress: Progress | None = None
 ) -> TrainReport:
     """Train on the pairs that a stage has written.
 
@@ -204,7 +204,7 @@ def finished_training(folder: Path) -> TrainReport:
     return TrainReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
 
 
-def data_settings(recipe: AnyRecipe) -> dict[str, Any]:
+def data_settings(recipe: PolicyRecipe) -> dict[str, Any]:
     """What goal pairs depend on: everything but training, of which the tokenizer and its chat template count."""
     kept = {name: getattr(recipe.train, name) for name in ("model", "revision", "chat_template")}
     return {**recipe.model_dump(mode="json", exclude={"train"}), "train": kept}
@@ -256,23 +256,23 @@ def prepared_from(table: Table) -> Prepared:
     return Prepared(len(table), steps, dict(Counter(table.rejects["reason"].to_list())))
 
 
-def _aspects(recipe: AnyRecipe) -> tuple[str, ...]:
+def _aspects(recipe: PolicyRecipe) -> tuple[str, ...]:
     """Aspects that goals are made of."""
     return tuple(getattr(recipe.relabel, "aspects", ()))
 
 
-def _benchmark_prompts(recipe: AnyRecipe) -> list[str]:
+def _benchmark_prompts(recipe: PolicyRecipe) -> list[str]:
     return [text for path in recipe.decontaminate for text in benchmark_prompts(path)]
 
 
-def inputs_of(recipe: AnyRecipe) -> list[str]:
+def inputs_of(recipe: PolicyRecipe) -> list[str]:
     """Files and folders the recipe reads; data sets on the hub are pinned by their revision instead."""
     source = recipe.prompts if isinstance(recipe, OnPolicy) else recipe.data
     paths = [getattr(source, "path", None), *recipe.decontaminate]
     return [str(path) for path in paths if path and Path(path).exists()]
 
 
-def render_of(recipe: AnyRecipe) -> Render:
+def render_of(recipe: PolicyRecipe) -> Render:
     """The chat template of the model to train, as a function.
 
     Raises:
@@ -290,7 +290,7 @@ def render_of(recipe: AnyRecipe) -> Render:
     return render
 
 
-def _token_counter(recipe: AnyRecipe) -> CountTokens | None:
+def _token_counter(recipe: PolicyRecipe) -> CountTokens | None:
     if recipe.select is None or not recipe.select.counts_tokens:
         return None
     from prefboost.training.policy import load_tokenizer

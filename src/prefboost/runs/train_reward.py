@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from prefboost.errors import Place, SettingsError
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
+from prefboost.preferences.gather import gather
+from prefboost.preferences.goals import declared_by
 from prefboost.preferences.mix import Mix, mix
 from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.validate import validate
-from prefboost.runs.stages import split_rows
+from prefboost.runs.executor import executor_for
+from prefboost.runs.generate import write_rejects
+from prefboost.runs.stages import REJECTS, split_rows
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns, read
 from prefboost.tables import SCORED_COMPLETIONS, Table
 from prefboost.training import TrainReport, TrainReward, train_reward
+from prefboost.training.train_reward import Origin
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
     from prefboost.training.forecast import Forecast
 
-__all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "train_reward_on"]
+__all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "reward_rows", "train_reward_on"]
 
 _ALL_PAIRS = AllPairs()
 _NO_COLUMNS = Columns()
@@ -81,7 +88,8 @@ def train_reward_on(
     """Train a reward model: ``pb.train_reward(pb.read("pairs.jsonl"), pb.TrainReward(model=...))``.
 
     The same call after an interruption goes on where it stopped. Rows whose ``split`` is validation or test are
-    evaluated on.
+    evaluated on. Rows are told apart by their texts, whatever ids they have (`prefboost.preferences.gather`): each is
+    trained on once, and no prompt is on both sides of the split. Rows set aside are in ``out/rejects.parquet``.
 
     Args:
         table: PreferencePairs, or ScoredCompletions, of which a loss that compares gets pairs.
@@ -93,8 +101,13 @@ def train_reward_on(
     Raises:
         RunError, DataError, ModelError: see `prefboost.training.train_reward`.
     """
-    rows, evaluation = _rows(table, settings, strategy)
-    return train_reward(rows, settings, Path(out), eval_rows=evaluation, progress=progress)
+    made = reward_rows(table, settings, strategy)
+    rows, evaluation = split_rows(made.frame.to_arrow())
+    origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _declared(made))
+    report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
+    if executor_for(os.environ).leads:
+        write_rejects(made.rejects, Path(out) / REJECTS)
+    return report
 
 
 def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrategy = _ALL_PAIRS) -> Forecast:
@@ -110,12 +123,19 @@ def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrateg
     """
     from prefboost.training.forecast import forecast_reward
 
-    rows, evaluation = _rows(table, settings, strategy)
+    rows, evaluation = split_rows(reward_rows(table, settings, strategy).frame.to_arrow())
     return forecast_reward(rows, settings, eval_rows=evaluation)
 
 
-def _rows(table: Table, settings: TrainReward, strategy: PairStrategy) -> tuple[Any, Any]:
-    """Rows to train on and to evaluate on, as Arrow."""
+def reward_rows(table: Table, settings: TrainReward, strategy: PairStrategy = _ALL_PAIRS) -> Table:
+    """What a reward model is trained and evaluated on: pairs where the loss compares, each once, by question."""
     if table.spec is SCORED_COMPLETIONS and settings.loss.compares:
         table = pair(table, strategy)
-    return split_rows(table.frame.to_arrow())
+    return gather(table)
+
+
+def _declared(table: Table) -> dict[str, tuple[float, float]]:
+    """``overall`` or an aspect -> the range of its scores, where a scale was applied or the source declares one."""
+    own = declared_by(table)
+    scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
+    return ({} if own is None else {"overall": own}) | scaled

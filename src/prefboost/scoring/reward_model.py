@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import NumberType, context_of
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
@@ -102,7 +105,16 @@ class RewardModelScorer(Settings):
             else:
                 scores.values[item.row, item.side] = self._with_overall(own, found.heads)
         notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
+        notes |= self._declared_range(found.heads)
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
+
+    def _declared_range(self, heads: Sequence[str]) -> dict[str, Any]:
+        """The scores that a model of ours was trained to give, where it has one head and they stay as they are."""
+        facts = Path(model_folder(self.model)) / "prefboost.json"
+        if self.scale is not None or len(heads) != 1 or not facts.is_file():
+            return {}
+        found = json.loads(facts.read_text(encoding="utf-8")).get("score_range", {}).get(heads[0])
+        return {"score range": found} if found else {}
 
     def _opened(self) -> tuple[RewardModel, Any, str]:
         from dataclasses import replace

@@ -33,6 +33,9 @@ PAIR_NUMBERS = ("gap", "wins", "weight", "longer")
 """What a batch says of every pair; see `prefboost.losses.judged.Judged`."""
 
 
+_SAID = ("chosen", "rejected", "beyond", "labels")
+
+
 class RewardCollator:
     """Collates units; the texts of all of them make one stream (or are padded).
 
@@ -41,8 +44,8 @@ class RewardCollator:
         compares: whether the items of a batch are pairs; otherwise texts.
 
     Returns (on call):
-        ``chosen``, ``rejected``, `PAIR_NUMBERS` [P], ``labels`` [T, H] (float64, NaN where unknown), ``items``, ``ids``
-        (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the T texts.
+        ``chosen``, ``rejected``, `PAIR_NUMBERS` [P], ``beyond`` [T], ``labels`` [T, H] (float64, NaN where unknown),
+        ``items``, ``ids`` (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the T texts.
     """
 
     def __init__(self, model: RewardModel, *, compares: bool) -> None:
@@ -63,6 +66,7 @@ class RewardCollator:
         return {
             **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
             **{name: _numbers([number for unit in units for number in unit[name]]) for name in PAIR_NUMBERS},
+            "beyond": _numbers([number for unit in units for number in unit["beyond"]]),
             "labels": torch.stack([_numbers(own) for own in labels]),
             "pair_names": _names(units, "chosen"),
             "text_names": _names(units, "texts"),
@@ -235,7 +239,7 @@ class RewardTrainer(Trainer):
         texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
         moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
         rewards = rewards_of(self.found, moved, model)
-        named = {name: inputs[name].to(rewards.device) for name in ("chosen", "rejected", *PAIR_NUMBERS, "labels")}
+        named = {name: inputs[name].to(rewards.device) for name in (*_SAID, *PAIR_NUMBERS)}
         return Judged(rewards=rewards, **named)
 
     def _watch(self, judged: Judged, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:

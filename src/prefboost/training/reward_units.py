@@ -50,8 +50,9 @@ class RewardUnits:
     Args:
         units: one row a unit: unit_id, prompt_id, ``texts`` (token ids, different ones), ``chosen`` and ``rejected``
             (numbers of texts, one a pair), ``gap`` (score of chosen minus that of rejected), ``wins`` and ``weight``
-            (of pairs, null where not said), ``longer`` (hundreds of tokens), ``labels`` (a score a head for every text;
-            null where not rated), ``items`` (pairs, or texts where scores are wanted), ``ids``.
+            (of pairs, null where not said), ``longer`` (hundreds of tokens), ``beyond`` (hundreds of tokens of every
+            text beyond the mean of its unit), ``labels`` (a score a head for every text; null where not rated),
+            ``items`` (pairs, or texts where scores are wanted), ``ids``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
     """
@@ -92,6 +93,19 @@ class _Unit:
         return at
 
 
+@dataclass
+class _Names:
+    """Units of prompts: one id may stand for a question that is asked in several ways, each a unit of its own."""
+
+    told: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def of(self, row: Mapping[str, Any]) -> str:
+        """The id, with a number from the second way on."""
+        ways = self.told.setdefault(row["prompt_id"], {})
+        number = f"#{len(ways) + 1}" if ways else ""
+        return ways.setdefault(repr(row["prompt"]), f"{row['prompt_id']}{number}")
+
+
 def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Wanted) -> RewardUnits:
     """Token ids of everything that a reward model is trained on.
 
@@ -111,6 +125,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
     """
     sides = _checked_sides(rows, wanted)
     units: dict[str, _Unit] = {}
+    names = _Names()
     dropped: Counter[str] = Counter()
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
@@ -120,7 +135,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
             if reason:
                 dropped[reason] += 1
                 continue
-            key = row["prompt_id"] if wanted.by_prompt else row.get("pair_id") or row["prompt_id"]
+            key = names.of(row) if wanted.by_prompt else row.get("pair_id") or row["prompt_id"]
             unit = units.setdefault(key, _Unit(row["prompt_id"]))
             numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
             unit.ids.append(row.get("pair_id") or row.get("completion_id") or row["prompt_id"])
@@ -197,11 +212,19 @@ def _as_table(units: Mapping[str, _Unit], wanted: Wanted) -> pa.Table:
             "texts": pa.array(texts, numbers),
             **{name: _of_pairs(made, name, number) for name in ("chosen", "rejected")},
             **{name: _of_pairs(made, name, real) for name in ("gap", "wins", "weight", "longer")},
+            "beyond": pa.array([_beyond(unit) for unit in made], real),
             "labels": pa.array([unit.labels for unit in made], pa.list_(pa.list_(pa.float64()))),
             "items": pa.array([len(unit.pairs) if wanted.compares else len(unit.texts) for unit in made], pa.int64()),
             "ids": pa.array([unit.ids for unit in made], pa.list_(pa.string())),
         }
     )
+
+
+def _beyond(unit: _Unit) -> list[float]:
+    """Hundreds of tokens of every text beyond the mean of the unit's: texts of a prompt share what stands before."""
+    lengths = [len(ids) / 100 for ids in unit.texts]
+    mean = sum(lengths) / len(lengths)
+    return [length - mean for length in lengths]
 
 
 def _of_pairs(units: Sequence[_Unit], name: str, kind: pa.DataType) -> pa.Array:

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,7 +31,24 @@ if TYPE_CHECKING:
     from prefboost.training.reward_trainer import RewardTrainer
     from prefboost.training.units import Plan
 
-__all__ = ["prepare_reward", "train_reward"]
+__all__ = ["Origin", "prepare_reward", "train_reward"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of the rows before training.
+
+    Args:
+        dropped: reason -> rows that were set aside on the way here.
+        score_range: ``overall`` or an aspect -> lowest and highest score that its source declares; what is not here is
+            taken from the rows themselves.
+    """
+
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    score_range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+_UNKNOWN = Origin()
 
 
 def train_reward(
@@ -38,6 +57,7 @@ def train_reward(
     out: Path,
     *,
     eval_rows: pa.Table | None = None,
+    origin: Origin = _UNKNOWN,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train a reward model. The same call after a kill takes up the work at the last whole checkpoint.
@@ -47,6 +67,7 @@ def train_reward(
         settings: how to train.
         out: run folder; gets model/, train_log.jsonl, train_report.json, and checkpoints while training.
         eval_rows: rows to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
+        origin: what is known of the rows, for report and checkpoint.
         progress: is told how far it has come.
 
     Returns:
@@ -79,13 +100,20 @@ def train_reward(
         pairs=sum(data[0]["items"]),
         tokens=_tokens(data[0]),
         seconds=time.monotonic() - started,
-        dropped=units.dropped,
+        dropped=dict(Counter(origin.dropped) + Counter(units.dropped)),
         metrics={**last_metrics(out), **notes},
         resumed_from=resumed_from,
         engine="packed" if found.packs else "padded",
         messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
-    _finish(trainer, identity, report, out)
+    facts = {
+        "train_reward": identity["train"],
+        "heads": list(found.heads),
+        "score_range": _score_range(data[0], settings, origin),
+        "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
+        "metrics": dict(report.metrics),
+    }
+    _finish(trainer, facts, report, out)
     return report
 
 
@@ -237,18 +265,24 @@ def _tokens(units: Dataset) -> int:
     return int(pc.sum(pc.list_value_length(pc.list_flatten(units.data.table["texts"]))).as_py() or 0)
 
 
-def _finish(trainer: RewardTrainer, identity: Mapping[str, Any], report: TrainReport, out: Path) -> None:
+def _score_range(units: Dataset, settings: TrainReward, origin: Origin) -> dict[str, tuple[float, float]]:
+    """Head -> the scores that it gives, lowest and highest: those it was trained on. Preferences have no scale."""
+    if settings.loss.compares:
+        return {}
+    labels = np.array([text for unit in units["labels"] for text in unit], dtype=np.float64)
+    return {
+        head: origin.score_range.get(head, (float(np.nanmin(own)), float(np.nanmax(own))))
+        for head, own in zip(settings.loss.heads, labels.T, strict=True)
+        if np.isfinite(own).any()
+    }
+
+
+def _finish(trainer: RewardTrainer, facts: Mapping[str, Any], report: TrainReport, out: Path) -> None:
     """Save the model, then the report, then remove what was only needed to resume."""
     from prefboost.training.checkpoint import save_reward_model
 
     if trainer.accelerator.is_main_process:
         lora = trainer.settings.lora
-        facts = {
-            "train_reward": identity["train"],
-            "heads": list(trainer.found.heads),
-            "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
-            "metrics": dict(report.metrics),
-        }
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_reward_model(model, trainer.found.tokenizer, facts, out / MODEL, merge=lora is None or lora.merge)
         (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
