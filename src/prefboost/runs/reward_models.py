@@ -145,7 +145,7 @@ class _Stages:
 
     def _size(self) -> int:
         """Of every mixture: what was asked for, or what the one with the fewest pairs can have."""
-        test, sizes = self._test(), []
+        test, sizes = self._test(), list[int]()
         for how in self.recipe.mixed.values():
             found = mix(self._parts(how.parts), how, evaluated=test)
             sizes.append(sum(found.steps[-1].notes["training pairs"].values()))
