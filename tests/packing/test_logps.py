@@ -101,7 +101,10 @@ REAL_VOCABULARY = 49152
 REAL = {"vocab_size": REAL_VOCABULARY, "hidden_size": 64, "initializer_range": 0.1, "max_position_embeddings": 256}
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "mistral", "phi3", "mixtral"])
+FLOAT32 = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "mistral", "phi3", "gpt2", "mixtral", "gpt_oss"]
+
+
+@pytest.mark.parametrize("kind", FLOAT32)
 def test_float32_is_no_further_from_the_float64_truth_than_the_naive_forward(kind: str) -> None:
     """On models with the vocabulary and sequences with the lengths of real ones: over 61 tokens the naive sum of
     exponentials has next to no error, and which of two roundings is nearer is chance. Gradients of both are off by the

@@ -181,6 +181,14 @@ def test_what_is_saved_is_an_ordinary_reward_model(start: Path, tmp_path: Path) 
     assert (Path(report.model) / "README.md").read_text(encoding="utf-8").startswith("---\nlibrary_name: transformers")
 
 
+def test_trl_s_trainer_takes_up_what_was_saved(start: Path, tmp_path: Path) -> None:
+    pairs = preference_pairs(8)
+    report = train_reward(pairs, settings_for(start, max_steps=2), tmp_path / "first")
+    train_reward(pairs, settings_for(Path(report.model)), tmp_path / "ours")
+    theirs = trl_losses(Path(report.model), pairs, tmp_path / "trl", margin=False, center=None)
+    assert losses_in(tmp_path / "ours") == pytest.approx(theirs, abs=1e-5)
+
+
 def test_adapters_are_trained_merged_and_saved(start: Path, tmp_path: Path) -> None:
     lora = {"rank": 2, "alpha": 8}
     settings = settings_for(start, lora=lora, max_steps=6, learning_rate=1e-2, gradient_checkpointing=True)

@@ -80,6 +80,8 @@ def test_a_completion_that_generation_cut_has_no_end_of_turn_on_whichever_side_i
     assert first["rejected_ids"][0] == whole[0]["rejected_ids"][0] == first["chosen_ids"][1]
     assert second == whole[1]
     assert found.shortened == {"end of turn of chosen": 1, "end of turn of rejected": 1}
+    ended = tokenise(pairs, ENCODER, Limits(None, None, ends_cut=True))
+    assert ended.units.to_pylist() == whole and not ended.shortened
 
 
 def test_completions_without_room_drop_the_unit() -> None:

@@ -51,7 +51,7 @@ def prepare_units(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
             remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
         )
-    limits = Limits(settings.max_length, settings.max_prompt_length)
+    limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended")
     by_unit = settings.order == "units"
     tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
     tokenised.refuse_empty()

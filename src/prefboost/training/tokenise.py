@@ -25,10 +25,17 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Limits:
-    """Most tokens of a prompt, and of prompt and completion together; None is no limit."""
+    """Where sequences end.
+
+    Args:
+        max_length: most tokens of prompt and completion together; None is no limit.
+        max_prompt_length: most tokens of a prompt.
+        ends_cut: whether a completion that generation cut gets the token that ends a turn.
+    """
 
     max_length: int | None
     max_prompt_length: int | None
+    ends_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,8 @@ def tokenise(
 
     Returns:
         the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
-        that ends its turn, so that nobody learns to stop in the middle of a sentence. If one view of a unit cannot be
-        used, the whole unit is dropped, so that no view is left without its twin.
+        that ends its turn, so that nobody learns to stop in the middle of a sentence, unless the limits say so. If one
+        view of a unit cannot be used, the whole unit is dropped, so that no view is left without its twin.
 
     Raises:
         DataError: a column is missing.
@@ -137,7 +144,7 @@ def _encode(
     prompt_ids = encoder.encode([prompt_text])[0]
     sides: dict[str, list[int]] = {}
     for side in ("chosen", "rejected"):
-        ended = row.get(f"finish_{side}") != "length"
+        ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
         shortened[f"end of turn of {side}"] += not ended
         whole_text = encoder.whole_text(row["prompt"], row[side], ended=ended)
         sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)

@@ -60,6 +60,11 @@ class Train(Optimisation):
         ge=1,
         description="Most tokens of a prompt; longer ones lose text from the left, not the goal (arXiv 2410.08067).",
     )
+    cut_completions: Literal["open", "ended"] = Field(
+        "open",
+        description="Completions that generation cut at its limit (finish_chosen or finish_rejected is length): open: "
+        "without an end of turn, so that nobody learns to stop there; ended: with one, as published recipes have it.",
+    )
     order: Literal["units", "shuffled"] = Field(
         "units",
         description="units: all views of a pair in one micro-batch; shuffled: views apart, for experiments only.",
