@@ -106,14 +106,8 @@ def train_reward(
         engine="packed" if found.packs else "padded",
         messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
-    facts = {
-        "train_reward": identity["train"],
-        "heads": list(found.heads),
-        "score_range": _score_range(data[0], settings, origin),
-        "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
-        "metrics": dict(report.metrics),
-    }
-    _finish(trainer, facts, report, out)
+    facts = _facts(found, report, identity)
+    _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out)
     return report
 
 
@@ -263,6 +257,16 @@ def _run(trainer: RewardTrainer, out: Path) -> int:
 
 def _tokens(units: Dataset) -> int:
     return int(pc.sum(pc.list_value_length(pc.list_flatten(units.data.table["texts"]))).as_py() or 0)
+
+
+def _facts(found: RewardModel, report: TrainReport, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {
+        "train_reward": identity["train"],
+        "heads": list(found.heads),
+        "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
+        "metrics": dict(report.metrics),
+    }
 
 
 def _score_range(units: Dataset, settings: TrainReward, origin: Origin) -> dict[str, tuple[float, float]]:
