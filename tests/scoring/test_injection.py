@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 from attacks import ATTACKS
+from faulty_server import FaultyServer
 from markupsafe import escape
 from scripted_engine import Scripted
-from tests.scoring.conftest import completions_table
+from tests.scoring.conftest import completions_table, pairs_table
 
+from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.reporting.page import render_page
+from prefboost.runs.judge import judge
 from prefboost.scoring import Rater
 from prefboost.scoring.fencing import without_turn_marks
+from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.rubric import load_rubric
 
 HARMLESS = "A plain completion."
@@ -61,6 +70,65 @@ def test_an_attack_in_a_conversation_stays_in_its_own_rows(attack: str) -> None:
     scored = Rater(engine=engine).score(completions_table([(attack, "Yes."), *OTHERS]))
     assert scored.frame["score"].to_list()[1:] == [3, 3, 3]
     assert engine.prompts[1:] == rated(HARMLESS)[1][1:]
+
+
+def leaning(prompt: str, choices: Sequence[str]) -> list[float]:
+    """Log-probs of a judge that believes what it reads: all for the first choice where it is told so."""
+    told = any(word in prompt for word in ("Give 10", '"rating": 10', "[[1]]"))
+    return [math.log(0.9 if (at == 0) == told else 0.1 / (len(choices) - 1)) for at in range(len(choices))]
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_by_log_probs_an_attack_changes_no_other_score_or_verdict(attack: str) -> None:
+    def scores(first: str) -> list[float]:
+        rater = Rater(engine=Scripted.by(weigh=leaning), read="logprobs")
+        return rater.score(completions_table([("one", first), *OTHERS])).frame["score"].to_list()
+
+    def verdicts(first: str) -> pl.DataFrame:
+        judge = LlmJudge(engine=Scripted.by(weigh=leaning), read="logprobs")
+        pairs = pairs_table([("one", first, "plain"), ("one", "a", "b"), ("two", "c", "d")])
+        return judge.judge(pairs).frame.filter(pl.col("pair_id") != "p0")
+
+    assert scores(attack)[1:] == scores(HARMLESS)[1:]
+    assert verdicts(attack).equals(verdicts(HARMLESS)) and len(verdicts(attack)) == 4
+
+
+def test_in_requests_to_a_server_attacks_are_strings_and_nothing_more() -> None:
+    def bodies(texts: Sequence[str]) -> list[dict[str, Any]]:
+        with FaultyServer(answer=lambda prompt, seed, place: gullible(prompt)) as server:
+            engine = OpenAICompatible(model="m", base_url=server.base_url, concurrency=1)
+            scored = Rater(engine=engine).score(completions_table([("one", text) for text in texts] + OTHERS))
+        assert scored.frame["score"].to_list()[-3:] == [3, 3, 3] and len(scored) == len(texts) + 3
+        return server.bodies
+
+    attacked, usual = bodies(list(ATTACKS.values())), bodies([HARMLESS])
+    assert len(attacked) == len(ATTACKS) + 3 and attacked[-3:] == usual[-3:]
+    assert all(set(body) == set(usual[0]) and len(body["messages"]) == 1 for body in attacked)
+    for body, attack in zip(attacked, ATTACKS.values(), strict=False):
+        assert without_turn_marks(attack) in body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_what_is_written_of_attacks_is_read_back_as_it_was(ending: str, tmp_path: Path) -> None:
+    pairs = pairs_table([(attack, attack, f"{attack}!") for attack in ATTACKS.values()])
+
+    def says(prompt: str) -> str:
+        return json.dumps({"reason": next(each for each in ATTACKS.values() if without_turn_marks(each) in prompt),
+                           "verdict": "1"})  # fmt: skip
+
+    out = tmp_path / f"verdicts.{ending}"
+    verdicts, _ = judge(pairs, LlmJudge(engine=Scripted.by(says)), out)
+    assert len(verdicts) == 2 * len(ATTACKS) and verdicts.rejects.is_empty()
+    again = pl.read_parquet(out) if ending == "parquet" else pl.DataFrame(
+        [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line], infer_schema_length=None
+    )  # fmt: skip
+    assert again["rationale"].to_list() == verdicts.frame["rationale"].to_list()
+    said = [row[0]["content"] for row in again["first"].to_list()]
+    assert said == [row[0]["content"] for row in verdicts.frame["first"].to_list()]
+    assert set(ATTACKS.values()) <= set(said)
+    assert (
+        json.loads((tmp_path / f"verdicts.{ending}.judge.json").read_text(encoding="utf-8"))["figures"]["pairs"] == 10
+    )
 
 
 def test_shown_together_an_attack_reaches_no_other_prompt() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from attacks import ATTACKS
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, ModelError
@@ -89,6 +90,14 @@ def test_conversations_that_are_too_long_are_counted(judge_folder: Callable[...,
     assert len(scored) == 5
     assert scored.rejects["reason"].to_list() == ["the conversation is longer than the model can see"]
     assert scored.rejects["found"][0].endswith("tokens, at most 100")
+
+
+def test_attacks_change_no_score_but_their_own(judge_folder: Callable[..., Path]) -> None:
+    scorer = RewardModelScorer(model=str(judge_folder("overall")))
+    attacked = scorer.score(completions_table([*TEXTS, *(("one", attack) for attack in ATTACKS.values())]))
+    usual = scorer.score(completions_table(TEXTS))
+    assert len(attacked) == len(TEXTS) + len(ATTACKS) and attacked.frame["score"].is_finite().all()
+    assert attacked.frame["score"].to_list()[: len(TEXTS)] == pytest.approx(usual.frame["score"].to_list(), abs=1e-5)
 
 
 def test_a_table_of_which_nothing_can_be_scored_is_an_error(judge_folder: Callable[..., Path]) -> None:

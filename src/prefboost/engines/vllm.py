@@ -48,7 +48,7 @@ class VLLM(Settings):
 
 
 class VLLMEngine:
-    """See `prefboost.engines.engine.Engine`. Written against the interface of vLLM 0.11 to 0.26.
+    """See `prefboost.engines.engine.Engine`. Written against the interface of vLLM 0.11 to 0.32; run with 0.32.
 
     Every row is a request with a seed of its own; the prompt of several samples is computed once (prefix caching).
     The same seed gives the same completion where vLLM's kernels do, which batching may change in the last bits.

@@ -95,19 +95,23 @@ class _Stages:
 
     def score(self) -> Stage:
         first = self.recipe.training_first
-        reference = first.model if first.reference in ("start", "none") else first.reference
+        begins = first.reference in ("start", "none")
+        reference = first.model if begins else first.reference
+        revision = first.revision if begins else None
 
         def work() -> Mapping[str, Any]:
             how = self.recipe.score.model_dump()
             policy = str((self.run.path / FIRST / "model").resolve())
-            scorer = ImplicitReward(policy=policy, reference=reference, beta=self.recipe.beta, **how)
+            scorer = ImplicitReward(
+                policy=policy, reference=reference, reference_revision=revision, beta=self.recipe.beta, **how
+            )
             table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
             scored, notes = keep_scored(table, scorer, self.run.path / SCORED, scoring(self.progress))
             return {**notes, **scored.steps[-1].notes}
 
         return Stage(
             "score",
-            self._settings("score") | {"beta": self.recipe.beta, "reference": reference},
+            self._settings("score") | {"beta": self.recipe.beta, "reference": reference, "revision": revision},
             kept_files(SCORED),
             work,
             after=("pairs", f"{FIRST}/train"),

@@ -29,6 +29,7 @@ class ImplicitReward(Settings):
     kind: Literal["implicit"] = Field("implicit", description="Log-ratio of two models (arXiv 2410.08067, IRA).")
     policy: str = Field(description="A model trained on preferences, e.g. by DPO: a folder or hub id.")
     reference: str = Field(description="The model that its training began with.")
+    reference_revision: str | None = Field(None, description="Branch, tag or commit of the reference on the hub.")
     beta: float = Field(0.1, gt=0, description="The beta that the policy was trained with.")
     length_normalise: bool = Field(
         False, description="Divide by the completion's tokens, so that long completions do not score for their length."
@@ -83,8 +84,10 @@ class ImplicitReward(Settings):
         from prefboost.engines.weights import context_of, load_config, load_tokenizer
         from prefboost.errors import ModelError
 
-        names = (self.policy, self.reference)
-        ours, theirs = (load_tokenizer(name, trust_remote_code=self.trust_remote_code) for name in names)
+        ours, theirs = (
+            load_tokenizer(name, revision=revision, trust_remote_code=self.trust_remote_code)
+            for name, revision in ((self.policy, None), (self.reference, self.reference_revision))
+        )
         if ours.get_vocab() != theirs.get_vocab():
             raise ModelError(
                 f"{self.policy} and {self.reference} have different tokens, so their log-probs cannot be compared",
@@ -126,7 +129,8 @@ class ImplicitReward(Settings):
         from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
         from prefboost.packing import support_of
 
-        model, tokenizer = load_causal_lm(name, self.dtype, trust_remote_code=self.trust_remote_code)
+        revision = self.reference_revision if name == self.reference else None
+        model, tokenizer = load_causal_lm(name, self.dtype, revision=revision, trust_remote_code=self.trust_remote_code)
         on_device(model, self.device)
         packed = support_of(model).ok
         commit = getattr(model.config, "_commit_hash", None)
