@@ -106,3 +106,12 @@ def test_labels_that_do_not_match_are_refused() -> None:
         cohens_kappa(["a"], ["a", "b"])
     with pytest.raises(DataError):
         agreement([], [])
+
+
+@given(pairs_of_labels)
+def test_kappa_is_that_of_scikit_learn(rows: list[tuple[str, str]]) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    first, second = zip(*rows, strict=True)
+    found = cohens_kappa(first, second)
+    if not math.isnan(found):
+        assert found == pytest.approx(metrics.cohen_kappa_score(first, second), abs=1e-12)

@@ -12,6 +12,7 @@ from prefboost.statistics.bradley_terry import (
 )
 from prefboost.statistics.cluster_error import cluster_standard_error
 from prefboost.statistics.interval import Interval
+from prefboost.statistics.krippendorff import krippendorff_alpha
 from prefboost.statistics.length_control import (
     GamedRows,
     LengthControl,
@@ -23,6 +24,7 @@ from prefboost.statistics.length_control import (
 from prefboost.statistics.order import PositionReport, position_report
 from prefboost.statistics.paired import matched_means, paired_difference
 from prefboost.statistics.rank_correlation import WithinGroups, ranks, spearman, spearman_within
+from prefboost.statistics.separability import confident_agreement, separability
 from prefboost.statistics.several import PairedTest, holm, minimum_detectable_effect, paired_test
 from prefboost.statistics.slope import slope, slope_interval
 from prefboost.statistics.win_rate import WinRate, bounds_of, win_rate
@@ -48,8 +50,10 @@ __all__ = [
     "bradley_terry",
     "cluster_standard_error",
     "cohens_kappa",
+    "confident_agreement",
     "first_place_share",
     "holm",
+    "krippendorff_alpha",
     "length_bias",
     "length_control",
     "length_control_draws",
@@ -60,6 +64,7 @@ __all__ = [
     "paired_test",
     "position_report",
     "ranks",
+    "separability",
     "slope",
     "slope_interval",
     "spearman",
