@@ -1,6 +1,6 @@
 """How often intervals hold the true figure, where prompts differ in how hard they are and a judge leans to one place.
 
-    python benchmarks/interval_coverage.py [--simulations 400] [--prompts 100] [--resamples 300] [--figure FILE.svg]
+    python benchmarks/interval_coverage.py [--simulations 300] [--prompts 60] [--resamples 200] [--figure FILE.svg]
 
 Three figures, each with the interval that is published elsewhere and with ours, which draws prompts whole and does
 the whole procedure again: the raw win rate (Arena-Hard), the length-controlled one (AlpacaEval 2, on own prompts and
@@ -208,9 +208,9 @@ def measured(world: World, simulations: int) -> dict[str, tuple[Interval, float]
 def main() -> None:
     """Print the share of intervals that hold the truth, and their mean width; draw both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=400)
-    parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--resamples", type=int, default=300, help="of our own intervals")
+    parser.add_argument("--simulations", type=int, default=300)
+    parser.add_argument("--prompts", type=int, default=60)
+    parser.add_argument("--resamples", type=int, default=200, help="of our own intervals")
     parser.add_argument("--figure", type=Path, help="an SVG to draw")
     options = parser.parse_args()
     how = Bootstrap(resamples=options.resamples)
@@ -233,8 +233,8 @@ def main() -> None:
             print(f"  {name:<31} holds it in {100 * share.estimate:.1f} % {ends}, mean width {width:.2f} points")
             shown.setdefault(world.name, []).append(Bar(name, 100 * share.estimate, 100 * share.low, 100 * share.high))
         print(f"  {time.process_time() - began:.0f} s of one core", flush=True)
-    if options.figure:
-        options.figure.write_text(coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")
+        if options.figure:
+            options.figure.write_text(coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")
 
 
 if __name__ == "__main__":

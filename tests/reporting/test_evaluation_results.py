@@ -51,6 +51,12 @@ def test_a_benchmark_of_categories_alone_has_a_row_for_each_and_no_second_table(
     assert groups_section(only) is None
 
 
+def test_separability_is_told_where_there_are_three_models():
+    notes = figures_section(results(rate("a", 60), rate("b", 50), rate("c", 51))).notes
+    assert notes == ("Separability: the intervals of 67% of pairs of models do not overlap.",)
+    assert figures_section(results(rate("a", 60), rate("b", 50))).notes == ()
+
+
 def test_parts_beside_the_whole_have_a_table_of_their_own():
     section = groups_section(results(rate("a", 50), rate("a", 60, "coding"), rate("a", 40, "math")))
     assert [column.name for column in section.tables[0].columns] == ["model", "coding", "math"]

@@ -65,7 +65,9 @@ def test_categories_have_columns_where_there_are_two_of_them():
 def test_judges_are_named_with_what_they_did_not_answer_and_how_far_they_agree():
     verdicts = [*made("m", 0.7, judge="first"), *made("m", 0.7, judge="second")]
     verdicts.append(JudgeVerdict("q", "m", "one", None, judge="first", fault="no verdict"))
-    judges, agreed = judge_section(results("m"), verdicts).tables
+    section = judge_section(results("m"), verdicts)
+    judges, agreed = section.tables
+    assert "alpha of 2 judges on who won: 1.00" in section.notes[0]
     assert judges.rows[0][:3] == ("first", "61", "1")
     assert agreed.rows[0][:4] == ("first", "second", "60", "100.0")
     assert judge_section(results("m"), made("m", 0.5)) is None

@@ -66,6 +66,21 @@ def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
     assert doubled.std() == pytest.approx(once.std(), rel=0.15)
 
 
+def test_rows_of_a_prompt_with_the_same_features_are_fitted_as_one_and_give_the_same():
+    rng = np.random.default_rng(4)
+    columns = (rng.normal(0, 300, 30), rng.normal(size=30), np.arange(30))
+    longer, harder, prompts = (np.repeat(one, 2) for one in columns)
+    shares = rng.uniform(size=60)
+    told = 0.1 * rng.normal(size=60)  # characters that keep rows of a prompt apart
+    one, apart = (LengthRows(shares, longer + more, harder, None, prompts) for more in (0.0, 1e-6 * told))
+    found, other = length_control(one, 10.0), length_control(apart, 10.0)
+    assert found.share == pytest.approx(other.share, abs=1e-7)
+    assert found.upstream_error == pytest.approx(other.upstream_error, rel=1e-4)
+    how = Bootstrap(resamples=100)
+    assert length_control_draws(one, how) == pytest.approx(length_control_draws(apart, how), abs=1e-5)
+    assert length_control_interval(one, how)[0].rows == 60
+
+
 def test_draws_are_the_same_for_any_number_of_threads_and_are_the_whole_procedure():
     rows, how = rows_of(2, 40), Bootstrap(resamples=100, seed=5)
     draws = length_control_draws(rows, how)

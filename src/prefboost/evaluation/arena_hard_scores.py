@@ -171,7 +171,9 @@ def _official(games: Sequence[Game], task: _Task) -> tuple[dict[str, Interval], 
     ridge = 0.5 / math.log(10) ** 2 if old and battles.style else 1e-9
     style = bradley_terry(battles, task.baseline, ridge=ridge).style if battles.style else {}
     if old:
-        return win_rate_intervals(battles, task.baseline, how=how, ridge=ridge), {}, style
+        fitted = bradley_terry(battles, task.baseline, ridge=ridge)
+        draws = win_rate_draws(battles, task.baseline, how=how, ridge=ridge)
+        return {name: _of_draws(own, fitted.win_rate(name), how, rows) for name, own in draws.items()}, {}, style
     if battles.style:
         draws = win_rate_draws(battles, task.baseline, how=how)
         return {name: _of_draws(own, float(np.median(own)), how, rows) for name, own in draws.items()}, {}, style

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefboost.chat import format_number
 from prefboost.evaluation.results import Figure, Results
 from prefboost.reporting.figures import Curve, Point
 from prefboost.reporting.sections import Column, Lines, Mark, Section, Strip, Table
-from prefboost.statistics import Interval
+from prefboost.statistics import Interval, separability
 
 __all__ = [
     "NONE",
@@ -105,7 +105,8 @@ def figures_section(results: Results) -> Section:
     reference = 50.0 if any("win_rate" in name for name in drawn) else None
     unit = units[drawn[0]] if drawn else ""
     strip = Strip(f"{' and '.join(map(named, drawn))}, {unit}", tuple(marks), tuple(map(named, drawn)), reference)
-    return Section("Figures", tuple(_notes(chosen)), tables=(Table(columns, tuple(rows), strip if drawn else None),))
+    notes = (*_notes(chosen), *_separated([one for one in chosen if one.name == names[0]]))
+    return Section("Figures", notes, tables=(Table(columns, tuple(rows), strip if drawn else None),))
 
 
 def groups_section(results: Results) -> Section | None:
@@ -246,6 +247,14 @@ def _points(
 def _notes(figures: Sequence[Figure]) -> Iterator[str]:
     told = {f"{named(figure.name)}: {figure.note}.": None for figure in figures if figure.note}
     yield from list(told)[:6]
+
+
+def _separated(figures: Sequence[Figure]) -> Iterator[str]:
+    for group in dict.fromkeys(figure.group for figure in figures):
+        told: dict[Hashable, Interval] = {one.model: one.value for one in figures if one.group == group and one.value}
+        if len(told) > 2 and not any(math.isnan(one.low) for one in told.values()):
+            where = f" in {group}" if group else ""
+            yield f"Separability{where}: the intervals of {separability(told):.0%} of pairs of models do not overlap."
 
 
 def _amount(name: str, value: Any) -> str:

@@ -20,6 +20,7 @@ from prefboost.statistics import (
     bootstrap_mean,
     cohens_kappa,
     holm,
+    krippendorff_alpha,
     length_bias,
     paired_test,
     position_report,
@@ -201,7 +202,7 @@ def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section
     if isinstance(canary, Mapping):
         drift = tuple((str(name).replace("_", " "), str(value)) for name, value in canary.items())
         tables.append(Table((Column("canary"), Column("value")), drift, caption="the same questions asked again"))
-    return Section("Judge", tables=tuple(tables))
+    return Section("Judge", _alpha(verdicts, judges), tables=tuple(tables))
 
 
 def faults_of(verdicts: Sequence[JudgeVerdict]) -> dict[str, dict[str, int]]:
@@ -223,11 +224,26 @@ def baseline_of(results: Results) -> str:
     return str(named or several or "baseline")
 
 
-def _agreements(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> list[tuple[str, ...]]:
+def _winners(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> dict[str, dict[tuple[str, str, str], float]]:
+    """Judge -> what was asked -> 1 where the model won, -1 where it lost, 0 for a tie."""
     told: dict[str, dict[tuple[str, str, str], float]] = {judge: {} for judge in judges}
     for one in verdicts:
         if one.judge and one.value is not None:
             told[one.judge][one.model, one.uid, one.part] = float(np.sign(one.value - 0.5))
+    return told
+
+
+def _alpha(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> tuple[str, ...]:
+    told = _winners(verdicts, judges)
+    asked = list(dict.fromkeys(key for own in told.values() for key in own))
+    if len(judges) < 2 or not asked:
+        return ()
+    alpha = krippendorff_alpha([[own.get(key) for key in asked] for own in told.values()])
+    return () if math.isnan(alpha) else (f"Krippendorff's alpha of {len(judges)} judges on who won: {alpha:.2f}.",)
+
+
+def _agreements(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> list[tuple[str, ...]]:
+    told = _winners(verdicts, judges)
     rows: list[tuple[str, ...]] = []
     for at, judge in enumerate(judges):
         for other in judges[at + 1 :]:

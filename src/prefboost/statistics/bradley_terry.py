@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError
-from prefboost.statistics.bootstrap import USUAL, Bootstrap
+from prefboost.statistics.bootstrap import USUAL, Bootstrap, ends_of
 from prefboost.statistics.columns import Column, finite_columns, numbered
 from prefboost.statistics.interval import Interval
 
@@ -185,13 +185,11 @@ def win_rate_intervals(
     """
     fitted = bradley_terry(battles, baseline, ridge=ridge)
     tallies = _tallies(_rows_of(battles, baseline))
-    tail = (1 - how.level) / 2
     found = {}
     for name, draws in win_rate_draws(battles, baseline, how=how, ridge=ridge).items():
-        known = draws[~np.isnan(draws)]
-        low, high = np.quantile(known, [tail, 1 - tail]) if known.size else (np.nan, np.nan)
         rows, clusters = tallies[name]
-        found[name] = Interval(fitted.win_rate(name), float(low), float(high), how.level, rows=rows, clusters=clusters)
+        low, high = ends_of(draws, clusters, how.level)
+        found[name] = Interval(fitted.win_rate(name), low, high, how.level, rows=rows, clusters=clusters)
     return found
 
 
