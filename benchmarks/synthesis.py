@@ -29,7 +29,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
@@ -41,11 +41,12 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from synthesis_questions import Questions, overlap, qa_feedback, texts_of, written
-from synthesis_report import draw, markdown, nested
+from synthesis_report import draw, markdown, nested, summed
 from synthesis_rewards import Counted, Trunk, some_of
 
 import prefboost as pb
 from prefboost.engines.kinds import EngineSettings, engine_settings_of
+from prefboost.engines.local import Local
 from prefboost.engines.store import Store
 from prefboost.errors import PrefboostError
 from prefboost.runs.audit import Auditing, audit_file
@@ -53,6 +54,7 @@ from prefboost.runs.generate import rejects_file, store_of
 from prefboost.runs.synthesize import SynthesisProgress, Synthesize, synthesize
 from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.rater import Rater
+from prefboost.statistics import bootstrap_mean
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
@@ -143,7 +145,18 @@ class Plan:
 
     @property
     def judge(self) -> LlmJudge:
-        """The generator as judge, by the log-probs of its verdicts."""
+        """Who labels: the generator, by the log-probs of its verdicts.
+
+        In float32: in bfloat16 a quarter of SmolLM2's verdicts are exact ties over both orders.
+        """
+        exact: Any = self.engine
+        if isinstance(exact, Local):
+            exact = exact.model_copy(update={"dtype": "float32"})
+        return LlmJudge(engine=exact, read="logprobs", ties=False)
+
+    @property
+    def auditor(self) -> LlmJudge:
+        """Who judges pairs anew: the same as it writes, which is faster."""
         return LlmJudge(engine=self.engine, read="logprobs", ties=False)
 
 
@@ -201,7 +214,7 @@ def run(plan: Plan, questions: Questions, say: Say) -> dict[str, Any]:
         made, told = pooled(plan, questions, pool, reward.base(pool), say)
         pools.append(made)
         data.append(told)
-    found: dict[str, Any] = {"plan": _told(plan), "data": _summed(data), "accuracy": {}, "against_rlaif": {}}
+    found: dict[str, Any] = {"plan": _told(plan), "data": summed(data), "accuracy": {}, "differences": {}}
     targets = preferences(plan, questions, held, say)
     found["held"] = {name: int(np.isfinite(one).sum()) for name, one in targets.items()}
     prompts = held.frame["prompt_id"].to_list()
@@ -211,12 +224,25 @@ def run(plan: Plan, questions: Questions, say: Say) -> dict[str, Any]:
         found["accuracy"][name] = {"pairs": float(np.mean(sizes)), "by_seed": rows.mean(1).tolist()}
         found["accuracy"][name] |= {to: _agreement(rows, one, prompts) for to, one in targets.items()}
         say(f"reward model on {name}: {found['accuracy'][name]['people']['estimate']:.3f}")
-    for name in [name for name in pools[0] if name in right and name != "rlaif" and "rlaif" in right]:
-        found["against_rlaif"][name] = nested(right[name] - right["rlaif"], prompts, 0.0)
+    for said, (one, other) in _compared(right, pools[0], plan.real).items():
+        found["differences"][said] = nested(right[one] - right[other], prompts, 0.0)
     found["baselines"] = _baselines(questions, held, targets)
     written(plan.work / "results.json", json.dumps(found, indent=1))
     written(plan.work / "results.md", markdown(found))
     return found
+
+
+def _compared(right: Mapping[str, Any], methods: Iterable[str], real: int) -> dict[str, tuple[str, str]]:
+    """What is compared in words -> names of what reward models were trained on."""
+    wanted: dict[str, tuple[str, str]] = {}
+    for name in methods:
+        wanted[f"{name} minus rlaif"] = (name, "rlaif")
+        wanted[f"people + {name} minus people ({real})"] = (f"people + {name}", f"people ({real})")
+        wanted[f"{name}, labels by the expert's answer, minus as labelled"] = (
+            f"{name}, labels by the expert's answer",
+            name,
+        )
+    return {said: both for said, both in wanted.items() if both[0] != both[1] and all(one in right for one in both)}
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -244,9 +270,13 @@ def pooled(
             copytree(store_of(out.with_name("rlcd.parquet")), store_of(out))  # the very same completions
         tables[name], told[name] = _synthetic(prompts, method, out, say)
         told[name] |= {"completions": each * len(prompts)}
+        if name == "rlcd_rescore":
+            told[name]["seconds"] += told["rlcd"]["seconds"]
         if len(tables[name]):
             told[name] |= _audited(plan, questions, tables[name], out)
-            measured = {key: round(told[name][key], 2) for key in ("longer", "expert_noise", "model_noise")}
+            measured = {
+                key: round(told[name][key], 2) for key in ("longer", "expert_noise", "model_noise") if key in told[name]
+            }
             say(f"  audited: {measured}")
     return tables, told
 
@@ -281,7 +311,7 @@ def _synthetic(prompts: pb.Table, method: Method, out: Path, say: Say) -> tuple[
 
 def _audited(plan: Plan, questions: Questions, table: pb.Table, out: Path) -> dict[str, Any]:
     """Biases, diversity, and noise of the labels by two judges."""
-    judge = with_criteria(plan.judge, Aspects(task=plan.task), "criteria")
+    judge = with_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     found = audit_file(out, Auditing(judge=judge, pairs=plan.audited, embedder=plan.embedder))
     assert found.noise is not None
     told = {
@@ -290,8 +320,12 @@ def _audited(plan: Plan, questions: Questions, table: pb.Table, out: Path) -> di
         "order_flips": found.noise.order_flips.estimate,
     }  # fmt: skip
     wins = _expert(questions, table)
-    known = wins[np.isfinite(wins)]
-    return {**told, "expert_noise": float(1 - known.mean()) if len(known) else float("nan")}
+    known = np.isfinite(wins)
+    if not known.any():
+        return told
+    names = table.frame["prompt_id"].to_numpy()[known]
+    noise = bootstrap_mean(1 - wins[known], clusters=names)
+    return {**told, "expert_noise": noise.estimate, "expert_noise_low": noise.low, "expert_noise_high": noise.high}
 
 
 def _expert(questions: Questions, table: pb.Table) -> Any:
@@ -310,7 +344,7 @@ def preferences(plan: Plan, questions: Questions, held: pb.Table, say: Say) -> d
     targets = {"people": np.ones(len(held)), "expert": _expert(questions, held)}
     order = np.random.default_rng(7).permutation(len(held))[: plan.judged]
     texts = list(zip(held.frame["prompt"], texts_of(held, "chosen"), texts_of(held, "rejected"), strict=True))
-    judge = with_criteria(plan.judge, Aspects(task=plan.task), "criteria")
+    judge = with_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     with Store(plan.work / "held.store") as store:
         calls = Calls(store)
         shares = judged(judge, sides_table([texts[at] for at in order]), calls)
@@ -343,27 +377,6 @@ def _baselines(questions: Questions, held: pb.Table, targets: Mapping[str, Any])
         }
     if "model" in targets:
         found["the generator as judge"] = {"people": _agreement(np.ones((1, len(held))), targets["model"], prompts)}
-    return found
-
-
-def _summed(data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What pools say of each method: counts added up, measures averaged."""
-    found: dict[str, Any] = {}
-    for name in data[0]:
-        rows = [each[name] for each in data]
-        told: dict[str, Any] = {
-            key: sum(row[key] for row in rows) for key in ("prompts", "completions", "proposed", "pairs", "seconds")
-        }
-        told["spent"] = {key: sum(row["spent"][key] for row in rows) for key in rows[0]["spent"]}
-        told["rejected"] = {}
-        for row in rows:
-            for reason, (count, example) in row["rejected"].items():
-                told["rejected"][reason] = (told["rejected"].get(reason, (0, ""))[0] + count, example)
-        measured = [row for row in rows if "longer" in row]
-        for key in measured[0] if measured else ():
-            if key not in told:
-                told[key] = float(np.mean([row[key] for row in measured]))
-        found[name] = told
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw", "markdown", "nested"]
+__all__ = ["draw", "markdown", "nested", "summed"]
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,27 @@ def nested(values: Array, prompts: Sequence[str], chance: float | None = None) -
     return told
 
 
+def summed(data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What pools say of each method: counts added up, measures averaged."""
+    found: dict[str, Any] = {}
+    for name in data[0]:
+        rows = [each[name] for each in data]
+        told: dict[str, Any] = {
+            key: sum(row[key] for row in rows) for key in ("prompts", "completions", "proposed", "pairs", "seconds")
+        }
+        told["spent"] = {key: sum(row["spent"][key] for row in rows) for key in rows[0]["spent"]}
+        told["rejected"] = {}
+        for row in rows:
+            for reason, (count, example) in row["rejected"].items():
+                told["rejected"][reason] = (told["rejected"].get(reason, (0, ""))[0] + count, example)
+        measured = [row for row in rows if "longer" in row]
+        for key in measured[0] if measured else ():
+            if key not in told:
+                told[key] = float(np.mean([row[key] for row in measured]))
+        found[name] = told
+    return found
+
+
 def markdown(found: Mapping[str, Any]) -> str:
     """Tables of everything."""
     parts = [_accuracies(found), _differences(found), _data(found), _rejects(found)]
@@ -60,10 +81,10 @@ def _accuracies(found: Mapping[str, Any]) -> str:
 
 
 def _differences(found: Mapping[str, Any]) -> str:
-    if not found["against_rlaif"]:
+    if not found["differences"]:
         return ""
-    shown = [["minus RLAIF's, in points", "people", "p"]]
-    for data, at in found["against_rlaif"].items():
+    shown = [["difference in agreement with people", "points", "p"]]
+    for data, at in found["differences"].items():
         points = {end: 100 * at[end] for end in ("estimate", "low", "high")}
         shown.append([data, _interval(points, ".1f"), f"{at['p']:.2f}"])
     return _table(shown)
@@ -82,10 +103,18 @@ def _data(found: Mapping[str, Any]) -> str:
         shown.append([
             name, f"{at['prompts']}", f"{at['completions']}", f"{at['pairs']} of {at['proposed']}",
             f"{spent['prompt_tokens']:,}", f"{spent['tokens']:,}", _number(tokens / max(at["pairs"], 1), ",.0f"),
-            f"{at['seconds'] / 60:.1f}", *(_number(at.get(key), ".2f") for key in
-            ("longer", "second", "distinct_2", "spread", "expert_noise", "model_noise", "order_flips")),
+            f"{at['seconds'] / 60:.1f}",
+            *(_number(at.get(key), ".2f") for key in ("longer", "second", "distinct_2", "spread")),
+            _noise(at), *(_number(at.get(key), ".2f") for key in ("model_noise", "order_flips")),
         ])  # fmt: skip
     return _table(shown)
+
+
+def _noise(at: Mapping[str, Any]) -> str:
+    """Share of labels that the expert's answer calls wrong, with its interval."""
+    if "expert_noise" not in at:
+        return ""
+    return f"{at['expert_noise']:.2f} [{at['expert_noise_low']:.2f}, {at['expert_noise_high']:.2f}]"
 
 
 def _rejects(found: Mapping[str, Any]) -> str:
@@ -120,29 +149,40 @@ def draw(found: Mapping[str, Any], out: Path) -> None:
 
     matplotlib.rcParams["svg.hashsalt"] = "prefboost"
     methods = [name for name in found["data"] if name in found["accuracy"]]
-    kinds = {"synthetic pairs alone": "{}", "with the human pairs": "people + {}"}
+    kinds = {
+        "synthetic pairs": "{}", "with the human pairs": "people + {}",
+        "labels set right by the expert's answer": "{}, labels by the expert's answer",
+    }  # fmt: skip
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 0.5 * len(methods) + 1.9), layout="constrained", sharey=True
     )
     places = np.arange(len(methods))[::-1].astype(np.float64)
-    for shift, (label, form) in zip((0.14, -0.14), kinds.items(), strict=True):
-        at = [found["accuracy"][form.format(name)]["people"] for name in methods]
-        _bars(left, at, places + shift, label)
-    references = [name for name in found["accuracy"] if name.startswith("people (")]
+    for shift, (label, form) in zip((0.2, 0.0, -0.2), kinds.items(), strict=True):
+        there = [at for at, name in enumerate(methods) if form.format(name) in found["accuracy"]]
+        at = [found["accuracy"][form.format(methods[one])]["people"] for one in there]
+        _bars(left, at, places[there] + shift, label)
+    references = [name for name in found["accuracy"] if name.startswith("people (") and name.endswith(")")]
     for name, style in zip(references, ("--", "-.", ":"), strict=False):
         left.axvline(found["accuracy"][name]["people"]["estimate"], ls=style, color="black", lw=1, label=name)
     left.axvline(0.5, color="grey", lw=0.8)
     left.set(yticks=places, yticklabels=methods, xlabel=f"agreement with people, {found['held']['people']} pairs")
     left.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
-    noise = [found["data"][name].get("expert_noise", math.nan) for name in methods]
-    right.barh(places, noise, height=0.5, color="tab:red", alpha=0.6)
+    noise = [found["data"][name] for name in methods]
+    known = [(place, at) for place, at in zip(places, noise, strict=True) if "expert_noise" in at]
+    intervals = [
+        {"estimate": at["expert_noise"], "low": at["expert_noise_low"], "high": at["expert_noise_high"]}
+        for _, at in known
+    ]
+    _bars(right, intervals, np.array([place for place, _ in known]), "")
     right.axvline(0.5, color="grey", lw=0.8)
-    right.set(xlabel="labels that the expert's answer calls wrong (share)", xlim=(0, 1))
+    right.set(xlabel="labels that the expert's answer calls wrong (share)", xlim=(0.2, 0.9))
     figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
     plt.close(figure)
 
 
 def _bars(panel: Any, at: Sequence[Mapping[str, float]], places: Array, label: str) -> None:
+    if not at:
+        return
     middle = np.array([each["estimate"] for each in at])
     ends = np.array([[each["low"] for each in at], [each["high"] for each in at]])
     panel.errorbar(middle, places, xerr=np.abs(ends - middle), fmt="o", ms=4, capsize=2, lw=1, label=label)

@@ -74,7 +74,9 @@ class Counted:
     expert: Callable[[pb.Table], Array]
 
     def __post_init__(self) -> None:
-        self.people = self._rows(some_of(self.questions.pairs, "train", len(self.questions.pairs), 0))
+        everyone = some_of(self.questions.pairs, "train", len(self.questions.pairs), 0)
+        self.people = self._rows(everyone)
+        self.people_set_right = _set_right(self.people, self.expert(everyone))
         self.scale = np.where((spread := self.people.gaps.std(0)) > 0, spread, 1.0)
         self.held_gaps = differences(self.held, self.questions.grounds)
 
@@ -93,6 +95,9 @@ class Counted:
         real, count = self.plan.real, len(self.people.wins)
         for size in (real, 4 * real, count):
             yield self._over(f"people ({min(size, count)})", lambda seed, size=size: [self._some_people(seed, size)])
+        if clean := len(self.people_set_right.wins):
+            name = f"people ({min(real, clean)}), labels by the expert's answer"
+            yield self._over(name, lambda seed: [self.people_set_right.first(np.random.default_rng(seed), real)])
         for name in pools[0]:
             tables = [pool[name] for pool in pools if len(pool[name])]
             if not tables:

@@ -296,10 +296,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = [float(value) for value in np.linspace(0, 3, asked.points)]
     found = plot(asked.out, World(generations=asked.generations), values, range(asked.seeds))
     for axis, by_method in found.items():
-        print(f"{axis:<16}" + "".join(f"{value:>16.1f}" for value in values))
+        print(f"{axis:<16}" + "".join(f"{value:>18.1f}" for value in values))
         for name, intervals in by_method.items():
             cells = [f"{100 * at.estimate:.1f} [{100 * at.low:.1f}, {100 * at.high:.1f}]" for at in intervals]
-            print(f"{name:<16}" + "".join(f"{cell:>16}" for cell in cells))
+            print(f"{name:<16}" + "".join(f"{cell:>18}" for cell in cells))
     print(f"excess risk in percentage points, {asked.seeds} seeds, 95 % intervals; drawn: {asked.out}")
 
 

@@ -17,7 +17,7 @@ from synthesis_counts import COUNTED, counted, fitted, rights
 from synthesis_questions import nearest_sentences, overlap, qa_feedback, texts_of
 from synthesis_report import nested
 from synthesis_rewards import Rows, _set_right
-from tests.training.conftest import build_folder
+from tests.training.conftest import build_folder, build_model, build_tokenizer
 
 pytestmark = pytest.mark.torch
 
@@ -85,6 +85,20 @@ def test_every_method_gets_the_same_generations_and_all_is_summed_up(
     asked = len(writer.asked)
     again = benchmark.run(plan, questions, lambda _: None)
     assert again["accuracy"] == found["accuracy"] and len(writer.asked) == asked
+
+
+def test_the_large_run_is_one_command(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "start"
+    build_model(max_position_embeddings=8192).save_pretrained(model)
+    build_tokenizer().save_pretrained(model)
+    sizes = {"generations": 12, "real": 4, "held": 4, "seeds": 1, "pools": 1, "max-tokens": 6, "audited": 2}
+    told = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
+    places = ["--pairs", str(pairs_file(tmp_path)), "--work", str(tmp_path / "work"), "--judged", "2"]
+    benchmark.main(["--size", "large", "--model", str(model), *places, *told])
+    found = json.loads((tmp_path / "work" / "results.json").read_text(encoding="utf-8"))
+    assert found["plan"]["reward"] == "trunk" and found["plan"]["generations"] == 12
+    assert "| people (4) |" in capsys.readouterr().out
+    assert (tmp_path / "work" / "results.svg").exists()
 
 
 def test_intervals_hold_both_the_draw_of_prompts_and_the_training() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from made_writer import LengthScorer
+from made_writer import LengthScorer, Writer
 
+from prefboost.scoring.rater import Rater
+from prefboost.scoring.rules_scorer import RulesScorer
 from prefboost.synthesis.proposal import Draft, Item
-from prefboost.synthesis.scored import completions_table, scores_of
+from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
 
 
 def test_scores_come_back_to_their_prompt_and_number(items: Callable[[int], list[Item]]) -> None:
@@ -19,3 +22,10 @@ def test_scores_come_back_to_their_prompt_and_number(items: Callable[[int], list
 
 def test_no_drafts_are_an_empty_table(items: Callable[[int], list[Item]]) -> None:
     assert len(completions_table(items(1), [[]])) == 0
+
+
+def test_lineages_name_the_model_that_scores_and_a_raters_rubric() -> None:
+    assert scorer_name(LengthScorer()) == "length"
+    rater = Rater(engine=Writer(model="big"), rubric="ultrafeedback")
+    assert re.fullmatch(r"rater/big/ultrafeedback/[0-9a-f]{8,}", scorer_name(rater))
+    assert scorer_name(RulesScorer()) == "rules"

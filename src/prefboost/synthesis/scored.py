@@ -7,10 +7,15 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.engines.kinds import model_name
+from prefboost.scoring.rater import Rater
+from prefboost.scoring.rubric import load_rubric
+from prefboost.scoring.scorer import Scorer
+from prefboost.settings import kind_of
 from prefboost.synthesis.proposal import Draft, Item
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, aspects_of, conform
 
-__all__ = ["completions_table", "scores_of"]
+__all__ = ["completions_table", "scorer_name", "scores_of"]
 
 
 def completions_table(items: Sequence[Item], drafts: Sequence[Sequence[Draft]]) -> Table:
@@ -44,3 +49,10 @@ def scores_of(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]
         number = int(row["completion_id"].rpartition("/")[2])
         found[row["prompt_id"], number] = {head: row[column] for head, column in columns.items()}
     return found
+
+
+def scorer_name(scorer: Scorer) -> str:
+    """Who scores, as it stands in the lineage: the model, or the kind; of a rater also the rubric's name and hash."""
+    if isinstance(scorer, Rater):
+        return f"{kind_of(scorer)}/{model_name(scorer.engine)}/{load_rubric(scorer.rubric).identity}"
+    return str(getattr(scorer, "model", None) or getattr(scorer, "path", None) or kind_of(scorer))

@@ -17,7 +17,7 @@ from prefboost.synthesis.aspects import drawn
 from prefboost.synthesis.calls import Asks, model_name
 from prefboost.synthesis.filters import Filters
 from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
-from prefboost.synthesis.scored import completions_table, scores_of
+from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
 __all__ = ["UltraFeedback"]
@@ -57,7 +57,7 @@ class UltraFeedback(Settings):
         places = {item.prompt_id: at for at, item in enumerate(items)}
         for name, one, two in self._edges(scored):
             at, sides = places[name], (scores[name, one], scores[name, two])
-            lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": model_name(self.scorer),
+            lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": scorer_name(self.scorer),
                        "aspects": [head for head in sides[0] if head]}  # fmt: skip
             made[name].append(
                 Proposal(items[at], drafts[at][one], drafts[at][two], 1.0, f"{one}~{two}", lineage, sides)

@@ -13,10 +13,10 @@ from pydantic import Field
 from prefboost.engines.engine import Request
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import choice
-from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.calls import Asks
 from prefboost.synthesis.method import Generating, samples
 from prefboost.synthesis.proposal import Draft, Item, Proposal
-from prefboost.synthesis.scored import completions_table, scores_of
+from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
 
 __all__ = ["WestOfN"]
 
@@ -70,7 +70,7 @@ class WestOfN(Generating):
         worst = min(known, key=lambda at: (scores[at][""], at))
         margin = scores[best][""] - scores[worst][""]
         p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
-        lineage = {"n": len(known), "p": p, "scorer": model_name(self.scorer), "aspects": []}
+        lineage = {"n": len(known), "p": p, "scorer": scorer_name(self.scorer), "aspects": []}
         wins = p if self.soft else 1.0
         made = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
         return made.rejected("the judge has no preference", f"{margin:g}") if margin == 0 else made
