@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,11 +129,60 @@ main()
 """
 
 
-def test_two_processes_that_share_the_weights_take_the_steps_of_one(tmp_path: Path) -> None:
+ZERO3 = (
+    SHARDED[: SHARDED.index("def parted")]
+    + """
+import deepspeed
+import deepspeed.ops
+
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # gloo will do, and nothing is compiled
+deepspeed.init_distributed(dist_backend="gloo")
+rank = group.get_rank()
+single, model = build_model(), build_model()
+assert support_of(single).ok and support_of(model).ok
+mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
+parts = split_by_budget(mine, 200)
+counts = [None, None]
+group.all_gather_object(counts, len(parts))
+assert len(set(counts)) == 2, counts
+weights = [1.0] * len(parts) + [0.0] * (max(counts) - len(parts))
+parts += parts[-1:] * (max(counts) - len(parts))
+config = {
+    "train_micro_batch_size_per_gpu": 1,
+    "gradient_accumulation_steps": len(parts),
+    "gradient_clipping": 0.0,
+    "zero_allow_untested_optimizer": True,
+    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+}
+plain, ours = (torch.optim.SGD(each.parameters(), lr=0.5) for each in (single, model))
+engine, *_ = deepspeed.initialize(model=model, optimizer=ours, config=config)
+for _ in range(2):
+    loss_of(single, WHOLE, range(8)).backward()
+    plain.step()
+    plain.zero_grad()
+    for rows, weight in zip(parts, weights):
+        engine.backward(2 * len(parts) * weight * loss_of(engine, mine, rows))
+        engine.step()
+for part, whole in zip(model.parameters(), single.parameters()):
+    with deepspeed.zero.GatheredParameters([part]):
+        torch.testing.assert_close(part.data, whole.data, rtol=1e-5, atol=1e-6)
+assert not torch.equal(next(single.parameters()), next(build_model().parameters()))
+group.barrier()
+group.destroy_process_group()
+"""
+)
+
+
+@pytest.mark.parametrize("parted", ["fsdp2", "zero3"])
+def test_two_processes_that_share_the_weights_take_the_steps_of_one(parted: str, tmp_path: Path) -> None:
+    if parted == "zero3" and importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("DeepSpeed is not installed")
     script = tmp_path / "sharded.py"
-    script.write_text(SHARDED)
+    script.write_text({"fsdp2": SHARDED, "zero3": ZERO3}[parted])
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1"}
+    places = [str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")]
+    more = {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    environment = {**os.environ, **more}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv_backend=c10d"]
     run = [*launcher, "--rdzv_endpoint=localhost:0", str(script)]
     found = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=240, check=False)
