@@ -8,6 +8,7 @@ from prefboost.evaluation.reward_benchmarks import (
     RewardItem,
     bench_figures,
     best_of,
+    item_share,
     rewardbench,
     rm_bench,
 )
@@ -59,3 +60,9 @@ def test_items_of_another_benchmark_are_refused():
         rm_bench([item([1, 0], subset="chat")])
     with pytest.raises(DataError, match="no item of rm_bench"):
         bench_figures("rm_bench", [])
+
+
+def test_a_prompt_counts_what_its_benchmark_counts_it():
+    assert item_share("rewardbench", RewardItem("1", "hep-go", (1.0,), (1.0,))) == 0
+    assert item_share("rewardbench2", item([1, 1, 0, 0])) == 0.5
+    assert item_share("rm_bench", RewardItem("1", "chat", (1.0, 2.0, 3.0), (0.0, 1.5, 2.5))) == pytest.approx(6 / 9)

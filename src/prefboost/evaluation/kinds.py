@@ -8,6 +8,7 @@ from prefboost.evaluation.arena_hard import ArenaHard
 from prefboost.evaluation.mt_bench import MtBench
 from prefboost.evaluation.pairwise import Pairwise
 from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
+from prefboost.evaluation.reward_contest import RewardContest
 from prefboost.settings import Settings
 
 __all__ = ["BENCHMARKS", "BenchmarkSettings"]
@@ -21,5 +22,6 @@ BENCHMARKS: dict[str, type[Settings]] = {
     "arena_hard": ArenaHard,
     "mt_bench": MtBench,
     "pairwise": Pairwise,
+    "reward_bench": RewardContest,
 }
 """Built-in benchmarks, kind -> settings."""

@@ -26,7 +26,7 @@ from prefboost.statistics.calibration import Calibration, calibration
 from prefboost.statistics.columns import Column
 from prefboost.tables import PREFERENCE_PAIRS, Table, aspects_of
 
-__all__ = ["AccuracyReport", "RewardAccuracy", "accuracy_report", "batch_difference", "bucket_names"]
+__all__ = ["AccuracyReport", "RewardAccuracy", "accuracy_report", "batch_difference", "bucket_names", "rights_of"]
 
 TOLD = 0.01
 """Share of pairs without scores above which an accuracy is withheld."""
@@ -188,6 +188,20 @@ def batch_difference(pairs: Table, scored: Table, scorer: Scorer, count: int) ->
     change = max(float((both[name] - both[f"{name}_alone"]).abs().max() or 0) for name in names)  # type: ignore[arg-type]
     spread = float((both["score_chosen"] - both["score_rejected"]).std() or 0)  # type: ignore[arg-type]
     return change / spread if spread > 0 else change
+
+
+def rights_of(pairs: Table, scored: Table, settings: RewardAccuracy) -> dict[str, float]:
+    """pair_id -> 1 where the chosen completion scores higher, 0 where not, ties as set; pairs without scores left out.
+
+    Args:
+        pairs, scored, settings: see `accuracy_report`.
+
+    Raises:
+        DataError: see `accuracy_report`.
+    """
+    frame = _joined(pairs, scored)
+    right = _right((frame["now_chosen"] - frame["now_rejected"]).to_numpy(), settings)
+    return dict(zip(frame["pair_id"].to_list(), right.tolist(), strict=True))
 
 
 def bucket_names(edges: Sequence[float]) -> list[str]:

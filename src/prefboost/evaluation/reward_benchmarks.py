@@ -21,6 +21,7 @@ __all__ = [
     "SECTIONS",
     "RewardItem",
     "best_of",
+    "item_share",
     "bench_figures",
     "rewardbench",
     "rewardbench2",
@@ -78,6 +79,19 @@ def best_of(item: RewardItem) -> float:
     if item.chosen[0] < highest:
         return 0.0
     return 1 / sum(score == highest for score in (*item.chosen, *item.rejected))
+
+
+def item_share(bench: str, item: RewardItem) -> float:
+    """What one prompt counts, 0..1, for comparisons prompt by prompt.
+
+    Args:
+        bench: of `BENCHES`; RM-Bench: share of its nine comparisons, RewardBench 2: best of four (Ties too, which its
+            own formula scores over all prompts).
+        item: scored.
+    """
+    if bench == "rewardbench2":
+        return best_of(item)
+    return float(np.mean(np.array(item.chosen)[:, None] > np.array(item.rejected)[None, :]))
 
 
 def rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:

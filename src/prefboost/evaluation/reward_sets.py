@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class RewardSet:
     bench: str
     table: Table
     items: tuple[tuple[str, str, int, int], ...]
+
+    def first(self, prompts: int) -> RewardSet:
+        """The first prompts with their completions."""
+        frame = self.table.frame.filter(pl.col("row") < prompts)
+        return RewardSet(self.bench, replace(self.table, frame=frame), self.items[:prompts])
 
 
 def bench_of(columns: Sequence[str], first: Mapping[str, Any]) -> str | None:
