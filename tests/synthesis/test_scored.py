@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from length_scorer import LengthScorer as Limited
 from made_writer import LengthScorer, Writer
 
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.rules_scorer import RulesScorer
+from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.proposal import Draft, Item
-from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
+from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
+from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.west_of_n import WestOfN
 
 
 def test_scores_come_back_to_their_prompt_and_number(items: Callable[[int], list[Item]]) -> None:
@@ -29,3 +33,16 @@ def test_lineages_name_the_model_that_scores_and_a_raters_rubric() -> None:
     rater = Rater(engine=Writer(model="big"), rubric="ultrafeedback")
     assert re.fullmatch(r"rater/big/ultrafeedback/[0-9a-f]{8,}", scorer_name(rater))
     assert scorer_name(RulesScorer()) == "rules"
+
+
+def test_a_completion_without_a_score_keeps_the_scorers_reason(items: Callable[[int], list[Item]]) -> None:
+    table = completions_table(items(2), [[Draft("one"), Draft("a b c d")], [Draft("two"), Draft("x")]])
+    scored = Limited(limit=5).score(table)
+    reason = "no score: the conversation is longer than the model can see"
+    assert faults_of(scored) == {("q0", 1): (reason, "7")}
+    writer, scorer = Writer.by(lambda p, s: "one" if s else "a b c d"), Limited(limit=5)
+    for method in (
+        WestOfN(generator=writer, scorer=scorer, n=2),
+        UltraFeedback(pool=(writer, writer), scorer=scorer, n=2),
+    ):
+        assert [each.why_not for each in method.propose(items(2), Calls())] == [(reason, "7")] * 2

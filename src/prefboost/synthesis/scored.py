@@ -15,7 +15,7 @@ from prefboost.settings import kind_of
 from prefboost.synthesis.proposal import Draft, Item
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, aspects_of, conform
 
-__all__ = ["completions_table", "scorer_name", "scores_of"]
+__all__ = ["completions_table", "faults_of", "scorer_name", "scores_of"]
 
 
 def completions_table(items: Sequence[Item], drafts: Sequence[Sequence[Draft]]) -> Table:
@@ -49,6 +49,17 @@ def scores_of(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]
         number = int(row["completion_id"].rpartition("/")[2])
         found[row["prompt_id"], number] = {head: row[column] for head, column in columns.items()}
     return found
+
+
+def faults_of(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
+    """(prompt_id, number) -> why the scorer gave no score, and what was found."""
+    rows = table.rejects.filter(pl.col("stage") == "score").select("id", "reason", "found").iter_rows()
+    named = [(str(name).rpartition("/"), reason, found) for name, reason, found in rows]
+    return {
+        (name, int(number)): (f"no score: {reason}", found or "")
+        for (name, _, number), reason, found in named
+        if number.isdigit()
+    }
 
 
 def scorer_name(scorer: Scorer) -> str:

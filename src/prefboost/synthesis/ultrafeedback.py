@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -17,7 +18,7 @@ from prefboost.synthesis.aspects import drawn
 from prefboost.synthesis.calls import Asks, model_name
 from prefboost.synthesis.filters import Filters
 from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
-from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
+from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
 __all__ = ["UltraFeedback"]
@@ -52,7 +53,12 @@ class UltraFeedback(Settings):
         drafts = self._drafts(items, calls)
         scored = calls.scored(self.scorer, completions_table(items, drafts))
         scores = scores_of(scored)
-        faults = [next((draft for draft in own if draft.fault is not None), own[0]) for own in drafts]
+        unscored = faults_of(scored)
+        marked = [
+            [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
+            for item, own in zip(items, drafts, strict=True)
+        ]
+        faults = [next((draft for draft in own if draft.fault is not None), own[0]) for own in marked]
         made: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}
         for name, one, two in self._edges(scored):

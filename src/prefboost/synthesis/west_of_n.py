@@ -16,7 +16,7 @@ from prefboost.settings import choice
 from prefboost.synthesis.calls import Asks
 from prefboost.synthesis.method import Generating, samples
 from prefboost.synthesis.proposal import Draft, Item, Proposal
-from prefboost.synthesis.scored import completions_table, scorer_name, scores_of
+from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
 
 __all__ = ["WestOfN"]
 
@@ -49,9 +49,14 @@ class WestOfN(Generating):
         drafts = samples(items, calls, self, self.n)
         scored = calls.scored(self.scorer, completions_table(items, drafts)) if items else None
         found = scores_of(scored) if scored is not None else {}
+        unscored = faults_of(scored) if scored is not None else {}
+        marked = [
+            [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
+            for item, own in zip(items, drafts, strict=True)
+        ]
         proposals = [
             self._proposal(item, own, [found.get((item.prompt_id, number)) for number in range(len(own))])
-            for item, own in zip(items, drafts, strict=True)
+            for item, own in zip(items, marked, strict=True)
         ]
         return self._with_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
 
