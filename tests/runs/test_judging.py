@@ -6,13 +6,14 @@ from faulty_server import FaultyServer
 from scripted_engine import Scripted
 
 from prefboost.engines.budget import Budget, Ledger
+from prefboost.engines.engine import Request
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.store import Store
 from prefboost.errors import RunError
 from prefboost.evaluation.alpaca_eval import AlpacaEval
 from prefboost.evaluation.alpaca_scores import AlpacaRules
 from prefboost.evaluation.own_prompts import read_completions
-from prefboost.runs.judging import fallback_of, forecast, judged, sightings
+from prefboost.runs.judging import fallback_of, forecast, judged, likely_prompt_tokens, sightings
 from prefboost.statistics import Bootstrap
 
 BENCHMARK = AlpacaEval(AlpacaRules(interval=Bootstrap(resamples=100), threads=1), "base")
@@ -146,3 +147,12 @@ def test_a_question_that_the_judge_cannot_see_whole_is_missing_and_never_cut(tmp
     missing = [one for one in verdicts if one.value is None]
     assert len(missing) == lengths.count(max(lengths)) and "exceed what the judge can see" in missing[0].fault
     assert len(judge.asked) == len(requests) - len(missing)
+
+
+def test_tokens_for_a_server_without_a_tokenizer_are_estimated_by_bytes_and_others_are_counted(tmp_path):
+    requests = [Request(one.messages) for one in requests_in(tmp_path)]
+    texts = [message["content"].encode() for one in requests for message in one.prompt]
+    engine = OpenAICompatible(model="j", base_url="http://localhost:1/v1").open()
+    assert likely_prompt_tokens(engine, requests) == pytest.approx(sum(map(len, texts)) / 4.35 + 4 * len(texts), abs=1)
+    judge = scripted().open()
+    assert likely_prompt_tokens(judge, requests) == sum(judge.prompt_tokens(requests))

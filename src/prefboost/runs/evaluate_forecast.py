@@ -24,7 +24,7 @@ from prefboost.evaluation.prepared import Completions, Contestant, JudgedBenchma
 from prefboost.runs.answering import SamplingOf, Speaker, sampling_for, speaker
 from prefboost.runs.evaluate import Engines, check_judge, completions_of_files, price_for, store_in
 from prefboost.runs.evaluate_settings import Evaluate, contestants_of
-from prefboost.runs.judging import forecast
+from prefboost.runs.judging import forecast, likely_prompt_tokens
 
 __all__ = ["ForecastLine", "planned_evaluation"]
 
@@ -118,7 +118,7 @@ class _Plan:
             self._talk(who, prompt, drawn, likely, rows)
         known = not rows.left
         price = price_for(engine, one.engine, self.settings)
-        read = sum(engine.prompt_tokens([request for request, _ in rows.left]))
+        read = likely_prompt_tokens(engine, [request for request, _ in rows.left])
         written = rows.mean_tokens(likely)
         tokens = sum(min(written, most) for _, most in rows.left)
         most = sum(most for _, most in rows.left)
@@ -206,7 +206,7 @@ class _StandIn:
     @property
     def tokens(self) -> int:
         texts = [text for own in self.known for said in own.values() for text in said]
-        return round(sum(map(len, texts)) / len(texts) / 4) if texts else _LIKELY
+        return round(sum(map(len, texts)) / len(texts) / 4.35) if texts else _LIKELY
 
 
 def _model_of(who: Speaker) -> str:

@@ -15,10 +15,22 @@ from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, 
 from prefboost.runs.answering import unfinished
 from prefboost.scoring.stored import ScoreProgress, Tell
 
-__all__ = ["JudgeForecast", "Sighting", "fallback_of", "forecast", "judged", "sightings", "today"]
+__all__ = [
+    "JudgeForecast",
+    "Sighting",
+    "fallback_of",
+    "forecast",
+    "judged",
+    "likely_prompt_tokens",
+    "sightings",
+    "today",
+]
 
 TOO_LONG = "the question and its answer exceed what the judge can see"
 """Why a request makes no call; its verdict is missing, and nothing is cut."""
+
+_BYTES, _A_MESSAGE = 4.35, 4
+"""Bytes of a token and tokens around a message: what SmolLM2's tokenizer has in AlpacaEval's questions to the judge."""
 
 _WORDS = 16
 """Most tokens of an answer in words to a question for log-probs: one name, and the end of the turn."""
@@ -134,8 +146,21 @@ def forecast(requests: Sequence[JudgeRequest], engine: Engine, store: Store | No
         held = store.known(keys.values())
         known = {text for text, key in keys.items() if key in held}
     left = [one for text, one in asked.items() if text not in known]
-    read = sum(engine.prompt_tokens([_request(one) for one in left]))
+    read = likely_prompt_tokens(engine, [_request(one) for one in left])
     return JudgeForecast(len(left), read, sum(one.max_tokens for one in left), len(known))
+
+
+def likely_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:
+    """Tokens of all prompts: counted, or, of a server whose tokenizer nobody named, estimated by their bytes.
+
+    Args:
+        engine: whose tokens they are.
+        requests: prompts.
+    """
+    if not engine.remote or getattr(getattr(engine, "settings", None), "tokenizer", None) is not None:
+        return sum(engine.prompt_tokens(requests))
+    texts = [str(message["content"]) for request in requests for message in request.prompt]
+    return round(sum(len(text.encode("utf-8", "replace")) / _BYTES + _A_MESSAGE for text in texts))
 
 
 def sightings(store: Store) -> list[Sighting]:
