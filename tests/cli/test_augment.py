@@ -128,6 +128,8 @@ def test_a_dry_run_shows_goals_as_they_are_said(source: Path, capsys: pytest.Cap
     assert "rejected view, goal 0\n" in shown and "Overall score: 0." in shown
     assert main([*arguments, "relabel=plain"]) == 0
     assert "plain view, no goal" in capsys.readouterr().out
+    assert main([*arguments[:3], "condition.wording=Score: {{ goal }}"]) == 0
+    assert "Score: 8" in capsys.readouterr().out
 
 
 def test_a_benchmark_with_a_prompt_a_line_is_taken(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from prefboost.chat import SayGoal
 from prefboost.errors import DataError, RunError
 from prefboost.preferences import AllPairs, BestVsWorst, RewardAugmented
+from prefboost.recipes.validate import override
 from prefboost.runs.augment import Augment, augment
 from prefboost.runs.augment_report import About, Made, Said, describe, source_settings, summed
 from prefboost.sources import File, UltraFeedback
@@ -83,3 +85,17 @@ def test_settings_of_the_source_stand_in_the_command_and_tell_outputs_apart(
     assert report.command.endswith("""data.kind=ultrafeedback 'data.drop_sources=["x"]'""")
     with pytest.raises(RunError, match="other settings: data"):
         augment(UltraFeedback(path=source), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "wording",
+    ["Score: {{ goal }}", "{{ goal }} of 10", "[{{ goal }}]", "two\nlines {{ goal }} \U0001f600", "'{{ goal }}'", "7"],
+)
+def test_any_wording_stands_in_the_command_so_that_it_is_read_back(wording: str) -> None:
+    settings = Augment(condition=SayGoal(wording=wording, place="user"))
+    about = About("in.jsonl", "abc", "out", single=False, settings=settings)
+    step = {"verb": "pair", "settings": {}, "rows_in": 2, "rows_out": 1, "rejected": {}, "notes": {}}
+    made = Made(2, {"train": 2}, [step], [])
+    report = describe([made], about, Said(settings.condition, "as set", {}), out="out", rejects_path="r")
+    written = shlex.split(report.command)[5:]
+    assert override(Augment(), written) == settings

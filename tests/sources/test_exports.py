@@ -194,7 +194,7 @@ def test_tool_calls_reach_trl_in_json_lines_and_are_counted_rejects_in_parquet(
     assert second["prompt"] == [{"role": m["role"], "content": m["content"]} for m in plain["prompt"]]
     written = write(table, tmp_path / "data.parquet", format="trl")
     assert written.rejects["reason"].to_list() == [
-        "tool calls and other keys of messages need JSON lines in format trl"
+        "tool calls and other keys of messages need JSON lines in format trl (file_type=jsonl)"
     ]
     assert len(rows_of(tmp_path / "data.parquet")) == 1
 

@@ -160,7 +160,7 @@ def _print_preview(seen: Preview) -> None:
 
 def _guess(report: AugmentReport) -> str:
     named = [
-        f"{part}={shown_columns(column)}"
+        f"{part}={shown_columns(list(column) if isinstance(column, dict) else column)}"
         for part, column in report.guess.items()
         if part != "shape" and column not in (None, "", [], {}, ())
     ]

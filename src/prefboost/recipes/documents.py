@@ -12,7 +12,7 @@ import yaml
 
 from prefboost.errors import Place, SettingsError
 
-__all__ = ["Begins", "Document", "KeyPath", "parse", "with_overrides", "write"]
+__all__ = ["Begins", "Document", "KeyPath", "given_value", "parse", "with_overrides", "write"]
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of settings and list indices."""
@@ -168,7 +168,7 @@ def with_overrides(document: Document, overrides: Iterable[str], begins: Begins 
         key, equals, text = override.partition("=")
         if not equals or not key.strip(".") or any(not step for step in key.split(".")):
             raise SettingsError(f"{source}: not of the form key=value", remedy="write e.g. train.learning_rate=1e-6")
-        given = _given(text, source)
+        given = given_value(text, source)
         path = _put(values, key.split("."), given, source, begins)
         for below in [at for at in origins if at[: len(path)] == path]:
             del origins[below]
@@ -178,8 +178,16 @@ def with_overrides(document: Document, overrides: Iterable[str], begins: Begins 
     return Document(values, origins)
 
 
-def _given(text: str, source: str) -> Any:
-    """The value of an override. Lists and mappings stand in brackets, so that ``Score: {{ goal }}`` is a text."""
+def given_value(text: str, source: str) -> Any:
+    """The value of an override, read as YAML; lists and mappings stand in brackets, so ``Score: {{ goal }}`` is text.
+
+    Args:
+        text: what stands behind ``=``.
+        source: names the override in a message.
+
+    Raises:
+        SettingsError: what stands in brackets or quotes is no YAML.
+    """
     if not text.strip():
         return None
     in_brackets = text.lstrip().startswith(("[", "{", "'", '"')) and not text.lstrip().startswith("{{")

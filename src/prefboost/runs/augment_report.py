@@ -14,7 +14,7 @@ from prefboost import __version__
 from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale
-from prefboost.recipes.documents import parse
+from prefboost.recipes.documents import given_value
 from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
@@ -227,4 +227,6 @@ def _command(about: About) -> str:
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) and parse(value).values == value else json.dumps(value)
+    """A value as an override that is read back as it is."""
+    plain = isinstance(value, str) and not value.startswith(("[", "{", "'", '"')) and given_value(value, "") == value
+    return value if plain else json.dumps(value, ensure_ascii=False)

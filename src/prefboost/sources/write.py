@@ -72,7 +72,7 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
     extras = _columns_with_extra(frame)
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
-        reason = f"tool calls and other keys of messages need JSON lines in format {export.name}"
+        reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
         refusals.append((reason, pl.any_horizontal([has_extra(column) for column in extras])))
     for reason, holds in refusals:
         frame, more = reject_where(frame, holds, stage="write", reason=reason, path=path)
