@@ -58,3 +58,9 @@ def test_settings_of_reward_models_are_explained_too(capsys: pytest.CaptureFixtu
     assert "train" in {each["name"] for each in json.loads(capsys.readouterr().out)["settings"]}
     assert main(["explain", "train_reward.train.los"]) == 2
     assert "did you mean train.loss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["test_share", "augment.format", "columns.score", "data.ultrafeedback.fix_overall"])
+def test_settings_of_augment_and_of_sources_are_explained(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", path]) == 0
+    assert capsys.readouterr().out.startswith(path)
