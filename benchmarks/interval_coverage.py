@@ -1,6 +1,7 @@
 """How often intervals hold the true figure, where prompts differ in how hard they are and a judge leans to one place.
 
-    python benchmarks/interval_coverage.py [--simulations 300] [--prompts 60] [--resamples 200] [--figure FILE.svg]
+    python benchmarks/interval_coverage.py [--simulations 300] [--prompts 60] [--resamples 200]
+        [--worlds raw own form strength] [--figure FILE.svg]
 
 Three figures, each with the interval that is published elsewhere and with ours, which draws prompts whole and does
 the whole procedure again: the raw win rate (Arena-Hard), the length-controlled one (AlpacaEval 2, on own prompts and
@@ -211,27 +212,28 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=300)
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--resamples", type=int, default=200, help="of our own intervals")
+    parser.add_argument("--worlds", nargs="*", choices=("raw", "own", "form", "strength"), help="all if not given")
     parser.add_argument("--figure", type=Path, help="an SVG to draw")
     options = parser.parse_args()
     how = Bootstrap(resamples=options.resamples)
-    worlds = (
-        lambda: raw_world(options.prompts, how),
-        lambda: length_world(options.prompts, how, gamed=False),
-        lambda: length_world(options.prompts, how, gamed=True),
-        lambda: strength_world(options.prompts, how),
-    )
+    worlds: dict[str, Callable[[], World]] = {
+        "raw": lambda: raw_world(options.prompts, how),
+        "own": lambda: length_world(options.prompts, how, gamed=False),
+        "form": lambda: length_world(options.prompts, how, gamed=True),
+        "strength": lambda: strength_world(options.prompts, how),
+    }
     print(
         f"{options.simulations} simulations of {options.prompts} prompts in both orders, {options.resamples} resamples"
     )
     shown: dict[str, list[Bar]] = {}
-    for make in worlds:
+    for name in options.worlds or worlds:
         began = time.process_time()
-        world = make()
+        world = worlds[name]()
         print(f"{world.name}: truth {', '.join(f'{one:.2f}' for one in world.truth)} %", flush=True)
-        for name, (share, width) in measured(world, options.simulations).items():
+        for kind, (share, width) in measured(world, options.simulations).items():
             ends = f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
-            print(f"  {name:<31} holds it in {100 * share.estimate:.1f} % {ends}, mean width {width:.2f} points")
-            shown.setdefault(world.name, []).append(Bar(name, 100 * share.estimate, 100 * share.low, 100 * share.high))
+            print(f"  {kind:<31} holds it in {100 * share.estimate:.1f} % {ends}, mean width {width:.2f} points")
+            shown.setdefault(world.name, []).append(Bar(kind, 100 * share.estimate, 100 * share.low, 100 * share.high))
         print(f"  {time.process_time() - began:.0f} s of one core", flush=True)
         if options.figure:
             options.figure.write_text(coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")

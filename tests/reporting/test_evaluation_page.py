@@ -44,7 +44,11 @@ def scored(text: str) -> Scored:
         for at, one in enumerate(made("fixed", share))
     ]  # fmt: skip
     verdicts.append(JudgeVerdict("q", models[0], "one", None, {}, text, text))
-    facts = {"baseline": text, "rules": {text: text}, "cost": {text: {"calls": 1}}, "canary": {text: text}}
+    facts = {
+        "baseline": text,
+        "rules": {text: text},
+        "run": {"cost": {text: {"calls": 1}}, "judge": {"answered as": [{"model": text}]}},
+    }
     figures = tuple(replace(one, note=text) for one in results(*models).figures)
     return Scored(Results("alpaca_eval", "robust", figures, (text,), facts), verdicts)
 

@@ -86,6 +86,9 @@ def test_cost_is_shown_for_each_who_was_asked_and_dollars_only_where_they_are_kn
     assert told.tables[0].rows == (("judge", "1,200", "$7.46"), ("models", "5", "–"))
     assert cost_section(results(cost={"calls": 3})).tables[0].rows == (("all", "3"),)
     assert cost_section(results()) is None
+    told = cost_section(results(run={"cost": {"this call": {"requests": 5, "tokens": 7, "dollars": 0.0}}}))
+    assert [column.name for column in told.tables[0].columns] == ["asked", "calls", "tokens written"]
+    assert "No prices" in told.notes[0]
 
 
 def test_every_setting_of_the_run_has_a_row():
@@ -93,6 +96,12 @@ def test_every_setting_of_the_run_has_a_row():
     assert rows == {
         "benchmark": "alpaca_eval", "mode": "robust", "baseline": "b", "judges": "x, y", "rules.interval.seed": "3",
     }  # fmt: skip
+
+
+def test_what_a_run_told_of_itself_is_shown_without_cost_and_judge():
+    told = {"cost": {"requests": 1}, "judge": {"identity": "j"}, "models": {"m": {"goal": 7.0, "goal text": None}}}
+    rows = dict(run_section(results(run=told)).tables[0].rows)
+    assert rows == {"benchmark": "alpaca_eval", "mode": "robust", "models.m.goal": "7.0"}
 
 
 def test_a_number_without_known_ends_is_shown_alone():

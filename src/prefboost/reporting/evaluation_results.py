@@ -22,6 +22,7 @@ __all__ = [
     "missing_section",
     "named",
     "ranked",
+    "run_of",
     "run_section",
     "said",
 ]
@@ -35,7 +36,8 @@ _NAMES = {
     "avg_length": "mean length",
 }
 _ELSEWHERE = ("win_rate_shown_first", "win_rate_shown_second", "consistency")
-_APART = ("cost", "canary", "settings", "rules")
+_AMOUNTS = {"requests": "calls", "prompt_tokens": "tokens read", "tokens": "tokens written"}
+_APART = ("cost", "settings", "rules")
 
 
 def named(figure: str) -> str:
@@ -189,25 +191,35 @@ def missing_section(results: Results, faults: Mapping[str, Mapping[str, int]]) -
 def cost_section(results: Results) -> Section | None:
     """What was spent; None where the results do not say.
 
-    The results' fact ``cost`` holds numbers, or who -> numbers: calls, prompt_tokens, tokens, dollars, seconds.
+    The fact ``run.cost`` (or ``cost``) holds numbers, or who -> numbers: requests, prompt_tokens, tokens, dollars.
     """
-    cost = results.facts.get("cost")
+    cost = run_of(results).get("cost", results.facts.get("cost"))
     if not isinstance(cost, Mapping) or not cost:
         return None
     by_whom = cost if all(isinstance(part, Mapping) for part in cost.values()) else {"all": cost}
     names = list(dict.fromkeys(name for part in by_whom.values() for name in part))
+    priced = any(part.get("dollars") for part in by_whom.values())
+    names = [name for name in names if priced or name != "dollars"]
     rows = tuple((str(who), *(_amount(name, part.get(name)) for name in names)) for who, part in by_whom.items())
-    columns = (Column("asked"), *(Column(name.replace("_", " "), number=True) for name in names))
-    return Section("Cost", tables=(Table(columns, rows),))
+    columns = (Column("asked"), *(Column(_AMOUNTS.get(name, name.replace("_", " ")), number=True) for name in names))
+    notes = () if priced else ("No prices were given: dollars are not known.",)
+    return Section("Cost", notes, tables=(Table(columns, rows),))
 
 
 def run_section(results: Results) -> Section:
     """What was run: benchmark, mode and every setting."""
     told: dict[str, Any] = {"benchmark": results.benchmark, "mode": results.mode}
-    told |= {name: value for name, value in results.facts.items() if name not in _APART}
+    told |= {name: value for name, value in results.facts.items() if name not in (*_APART, "run")}
     told |= {name: results.facts[name] for name in ("rules", "settings") if name in results.facts}
+    told |= {name: value for name, value in run_of(results).items() if name not in ("cost", "judge")}
     rows = tuple((name, value) for name, value in _flat(told))
     return Section("What was run", tables=(Table((Column("setting"), Column("value")), rows),))
+
+
+def run_of(results: Results) -> Mapping[str, Any]:
+    """What a run told of itself: models, judge, settings, cost; empty where verdicts were scored without one."""
+    run = results.facts.get("run")
+    return run if isinstance(run, Mapping) else {}
 
 
 def _name(figure: Figure) -> str:
@@ -267,6 +279,6 @@ def _flat(told: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]
     for name, value in told.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")
-        else:
+        elif value not in (None, "", []):
             listed = isinstance(value, Sequence) and not isinstance(value, str)
             yield f"{before}{name}", ", ".join(map(str, value)) if listed else str(value)

@@ -11,7 +11,7 @@ import numpy as np
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.prompt_means import prompt_means
 from prefboost.evaluation.results import Results
-from prefboost.reporting.evaluation_results import NONE, said
+from prefboost.reporting.evaluation_results import NONE, run_of, said
 from prefboost.reporting.figures import Curve, Point
 from prefboost.reporting.sections import Column, Lines, Mark, Section, Strip, Table
 from prefboost.statistics import (
@@ -198,10 +198,12 @@ def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section
         heads = (Column("judge"), Column("other"), Column("verdicts of both", True), Column("agree, %", True),
                  Column("Cohen's kappa", True))  # fmt: skip
         tables.append(Table(heads, tuple(agreed), caption="how far judges agree on who won"))
-    canary = results.facts.get("canary")
-    if isinstance(canary, Mapping):
-        drift = tuple((str(name).replace("_", " "), str(value)) for name, value in canary.items())
-        tables.append(Table((Column("canary"), Column("value")), drift, caption="the same questions asked again"))
+    told = run_of(results).get("judge")
+    seen = told.get("answered as", ()) if isinstance(told, Mapping) else ()
+    if seen:
+        heads = (Column("answered as"), Column("system fingerprint"), Column("date, UTC"))
+        dated = tuple(tuple(str(one.get(name) or NONE) for name in ("model", "fingerprint", "date")) for one in seen)
+        tables.append(Table(heads, dated, caption="who answered when, as the server said"))
     return Section("Judge", _alpha(verdicts, judges), tables=tuple(tables))
 
 
