@@ -201,9 +201,9 @@ def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section
     told = run_of(results).get("judge")
     seen = told.get("answered as", ()) if isinstance(told, Mapping) else ()
     if seen:
-        heads = (Column("answered as"), Column("system fingerprint"), Column("date, UTC"))
+        answered = (Column("answered as"), Column("system fingerprint"), Column("date, UTC"))
         dated = tuple(tuple(str(one.get(name) or NONE) for name in ("model", "fingerprint", "date")) for one in seen)
-        tables.append(Table(heads, dated, caption="who answered when, as the server said"))
+        tables.append(Table(answered, dated, caption="who answered when, as the server said"))
     return Section("Judge", _alpha(verdicts, judges), tables=tuple(tables))
 
 
