@@ -142,7 +142,41 @@ def test_a_benchmark_that_is_measured_needs_no_judge_and_gets_goals_and_limit(ti
 def test_completions_of_a_file_are_found_by_the_text_of_the_prompt(tmp_path):
     (tmp_path / "f.json").write_text('[{"instruction": "q1", "output": "a"}, {"instruction": "else", "output": "b"}]')
     prompts = [BenchmarkPrompt("id1", ("q1",)), BenchmarkPrompt("id2", ("q2",))]
-    assert completions_of_files({"f": tmp_path / "f.json"}, prompts) == {"f": {"id1": ["a"]}}
+    assert completions_of_files({"f": tmp_path / "f.json"}, prompts) == {"f": {"id1": ("a",)}}
+
+
+def test_two_turns_are_asked_in_turn_graded_and_scored_alike_from_the_file_of_what_was_said(tmp_path):
+    questions = [
+        {"question_id": at, "category": "writing", "turns": [f"Write {at}.", f"Rewrite {at}."]} for at in range(6)
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, questions)))
+
+    def says(prompt, seed, place):
+        grade = f"Well. Rating: [[{3 + len(prompt) % 5}]]"
+        return grade if "The Start of Assistant" in prompt else f"to {prompt}"
+
+    with FaultyServer(answer=says) as server:
+        served = {"kind": "openai_compatible", "base_url": server.base_url}
+        bench = {"kind": "mt_bench", "prompts": tmp_path / "q.jsonl", "interval": {"resamples": 100}}
+        settings = Evaluate(
+            models=[{**served, "model": "m"}], goals=[10], benchmarks=[bench], judge={**served, "model": "j"}
+        )
+        plan = planned_evaluation(settings, tmp_path / "out")
+        found = evaluate(settings, tmp_path / "out", tell=silent)["mt_bench"]
+        assert server.calls == sum(line.calls for line in plan) == 24
+        second = [
+            body for body in server.bodies if [one["role"] for one in body["messages"]][-2:] == ["assistant", "user"]
+        ]
+        assert len(second) == 6
+        assert all("Overall score: 10." in body["messages"][0]["content"] for body in second)
+        assert all(body["messages"][-2]["content"] == f"to {body['messages'][-3]['content']}" for body in second)
+        said = tmp_path / "again.jsonl"
+        shutil.copy(tmp_path / "out" / "completions" / "m@10.jsonl", said)
+        again = settings.model_copy(update={"models": (), "goals": (), "files": (said,)})
+        other = evaluate(again, tmp_path / "out", tell=silent)["mt_bench"]
+        assert server.calls == 24, "the judge is asked nothing new"
+    assert found.figure("score", "m@10").value == other.figure("score", "again").value
+    assert found.figure("score", "m@10").missing == 0
 
 
 def test_verdicts_are_read_as_they_were_written(tmp_path):

@@ -17,8 +17,9 @@ from prefboost.errors import SettingsError
 from prefboost.evaluation.alarms import alarms_of
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.kinds import BenchmarkSettings
-from prefboost.evaluation.own_prompts import read_completions, records_of
+from prefboost.evaluation.own_prompts import records_of
 from prefboost.evaluation.prepared import Completions, Contestant, MeasuredBenchmark, Prepared
+from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, evaluation_page
 from prefboost.runs.answering import Answered, Speaker, answered, sampling_for, speaker
@@ -145,17 +146,13 @@ def completions_of_files(files: Mapping[str, Path], prompts: Sequence[BenchmarkP
     """What files say to a benchmark's prompts, which are found by their text.
 
     Args:
-        files: name -> file with instruction and output.
+        files: name -> file with instruction and output, or of any shape that `read_answers` takes.
         prompts: of the benchmark; one that a file has no completion of is missing there.
 
     Raises:
         DataError: a file holds no completions.
     """
-    found: dict[str, Completions] = {}
-    for name, file in files.items():
-        said = read_completions(file)[1]
-        found[name] = {one.uid: said[one.turns[0]] for one in prompts if one.turns[0] in said}
-    return found
+    return {name: read_answers(file, prompts) for name, file in files.items()}
 
 
 @dataclass
