@@ -156,7 +156,8 @@ def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:
     spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
     return RunError(
         f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done",
-        remedy="raise the budget and run the same command again, or write what is done with --partial",
+        remedy="raise the budget and run the same command again; generate, score and judge write what is done by "
+        "--partial",
     )
 
 
