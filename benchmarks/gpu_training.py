@@ -270,7 +270,8 @@ def _trainings(options: argparse.Namespace) -> bool:
         good &= not done.returncode
         if not options.smoke and path.exists():
             verdicts += [(f"{name:<14}{said}", met) for said, met in bars(summary(Kept.read(path).outcomes), "cuda")]
-    print("\n".join(said for said, _ in verdicts))
+    for said, _ in verdicts:
+        print(said)
     return good and all(met for _, met in verdicts)
 
 
