@@ -22,6 +22,10 @@ def test_stored_verdicts_are_scored_and_two_evaluations_compared(tmp_path, capsy
     assert json.loads((tmp_path / "one" / "results.json").read_text())["schema"] == 1
     assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
     assert "| mine | mine | +20.00 [" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--drift"]) == 0
+    assert "| -20.00 [" in (said := capsys.readouterr().out) and "not the one that it was" in said
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "one"), "--drift"]) == 0
+    assert "no drift is to be seen" in capsys.readouterr().out
 
 
 def test_nothing_to_judge_is_said_without_a_traceback(capsys):

@@ -84,11 +84,15 @@ def evaluate_command(
 def compare_command(
     first: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that evaluate wrote.")],
     second: Annotated[Path, typer.Argument(metavar="DIR", help="Another, of the same prompts.")],
+    *,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="The second judged completions of the first again: has the judge moved?")
+    ] = False,
 ) -> None:
     """Compare two evaluations prompt by prompt: paired differences, p-values after Holm, detectable differences."""
     from prefboost.runs.compare import compared_folders
 
-    print("\n".join(compared_folders(first, second)))
+    print("\n".join(compared_folders(first, second, judged_again=drift)))
 
 
 @contextmanager

@@ -121,4 +121,5 @@ def _lead(results: Results) -> tuple[str, ...]:
     beside = f", raw {said(raw.value)} %" if raw is not None and raw is not best else ""
     many = "" if len(models) < 2 and len(results.models) < 2 else f"Best of {len(results.models)}: "
     unit = " %" if best.unit == "%" else f" {best.unit}"
-    return (f"{many}{best.model} has a {named(best.name)} of {said(best.value)}{unit}{versus}{beside}.",)
+    where = f" in {best.group}" if best.group else ""
+    return (f"{many}{best.model} has a {named(best.name)} of {said(best.value)}{unit}{where}{versus}{beside}.",)

@@ -8,19 +8,21 @@ from pathlib import Path
 
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.canary import drift
 from prefboost.evaluation.prompt_means import prompt_means
 from prefboost.runs.evaluate import read_verdicts
 from prefboost.statistics import holm, paired_test
 
-__all__ = ["compared", "compared_folders"]
+__all__ = ["compared", "compared_folders", "drifted"]
 
 
-def compared_folders(first: str | Path, second: str | Path) -> list[str]:
+def compared_folders(first: str | Path, second: str | Path, *, judged_again: bool = False) -> list[str]:
     """Every benchmark that two folders of `evaluate` share: Markdown lines.
 
     Args:
         first: a folder with verdicts.jsonl, or with a folder a benchmark.
         second: another.
+        judged_again: hold the judge against itself: the second holds later verdicts on completions of the first.
 
     Raises:
         DataError: they share no benchmark, or two models no prompt.
@@ -35,7 +37,7 @@ def compared_folders(first: str | Path, second: str | Path) -> list[str]:
     lines: list[str] = []
     for name in shared:
         lines += [f"{name}:", ""] if name and len(shared) > 1 else []
-        lines += [*compared(read_verdicts(one[name]), read_verdicts(other[name])), ""]
+        lines += [*(drifted if judged_again else compared)(read_verdicts(one[name]), read_verdicts(other[name])), ""]
     return lines[:-1]
 
 
@@ -70,6 +72,27 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
         figures = f"{ends} | {chances[first, second]:.3f} | {100 * test.detectable:.2f}"
         lines.append(f"| {first} | {second} | {figures} | {found.rows} | {alone} |")
     return lines
+
+
+def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> list[str]:
+    """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
+
+    Raises:
+        DataError: see `prefboost.evaluation.canary.drift`.
+    """
+    found = drift(earlier, later)
+    change, same = found.change, found.same
+    moved = "the judge is not the one that it was" if found.moved else "no drift is to be seen"
+    ends = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+    again = f"{100 * same.estimate:.1f} % [{100 * same.low:.1f}, {100 * same.high:.1f}]"
+    return [
+        "| later less earlier | same winner | largest change | verdicts | prompts | other completion | missing |",
+        "|" + "---|" * 7,
+        f"| {ends} | {again} | {100 * found.largest:.1f} | {found.verdicts} | {change.clusters} | {found.other} | "
+        f"{found.missing} |",
+        "",
+        f"{moved}.",
+    ]
 
 
 def _verdict_files(folder: Path) -> dict[str, Path]:
