@@ -1,33 +1,73 @@
+import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from made_verdicts import made
 
 from prefboost.errors import DataError
-from prefboost.evaluation.canary import drift
+from prefboost.evaluation import canary
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.canary import CANARY_SHA256, canary_requests, drift_of
+from prefboost.statistics import Bootstrap
+
+QUICK = Bootstrap(resamples=200)
 
 
-def test_the_same_verdicts_have_not_moved():
-    found = drift(made("m", 0.6), made("m", 0.6))
-    assert (found.change.estimate, found.same.estimate, found.largest, found.moved) == (0, 1, 0, False)
-    assert found.verdicts == 60
+def verdicts(shift: float = 0.0, place: float = 0.0) -> list[JudgeVerdict]:
+    """A judge with an opinion on every pair; ``place`` draws it to the second-shown completion."""
+    found = []
+    for request in canary_requests():
+        opinion = int(hashlib.sha256(request.uid.encode()).hexdigest(), 16) % 60 / 100 + 0.2
+        drawn = -place if request.facts["model_first"] else place
+        value = float(np.clip(opinion + shift + drawn, 0, 1))
+        found.append(JudgeVerdict(request.uid, request.model, request.part, value, request.facts))
+    return found
 
 
-def test_a_judge_that_has_become_kinder_is_seen_on_a_part_of_the_prompts():
-    later = [replace(one, value=min(1.0, one.value + 0.2)) for one in made("m", 0.5)[:40]]
-    found = drift(made("m", 0.5), later)
-    assert found.change.estimate == pytest.approx(0.2) and found.moved
-    assert found.verdicts == 40 and found.same.estimate < 0.9
+def test_there_are_fifty_questions_on_25_pairs_in_both_orders():
+    requests = canary_requests()
+    assert len(requests) == 50
+    assert len({request.uid for request in requests}) == 25
+    assert all(request.is_asked for request in requests)
+    assert sum(bool(request.facts["model_first"]) for request in requests) == 25
 
 
-def test_other_completions_and_missing_values_are_counted_and_left_out():
-    later = made("m", 0.6)
-    later[0] = replace(later[0], facts={**later[0].facts, "completion": "another"})
-    later[1] = replace(later[1], value=None)
-    found = drift(made("m", 0.6), later)
-    assert (found.verdicts, found.other, found.missing) == (58, 1, 1)
+def test_another_set_than_that_of_this_version_is_refused(tmp_path, monkeypatch):
+    changed = tmp_path / "canary.jsonl"
+    changed.write_text("{}\n")
+    monkeypatch.setattr(canary, "_FILE", changed)
+    with pytest.raises(DataError, match="is not the set of this version"):
+        canary_requests()
+    assert len(CANARY_SHA256) == 64
 
 
-def test_nothing_in_both_is_refused():
-    with pytest.raises(DataError, match="of 0 verdicts on both sides"):
-        drift(made("m", 0.6), made("other", 0.6))
+def test_a_judge_that_did_not_change_has_not_drifted():
+    found = drift_of(verdicts(), verdicts(), how=QUICK)
+    assert (found.agree.estimate, found.difference.estimate, found.apart, found.moved) == (1, 0, 0, ())
+    assert not found.is_drift
+    assert list(found.lines())[-1] == "no drift is seen"
+
+
+def test_drift_of_merit_and_drift_towards_a_place_are_told_apart():
+    merit = drift_of(verdicts(), verdicts(shift=0.1), how=QUICK)
+    place = drift_of(verdicts(), verdicts(place=0.1), how=QUICK)
+    assert merit.difference.estimate == pytest.approx(0.1)
+    assert (merit.is_drift, merit.place.estimate) == (True, pytest.approx(0, abs=1e-9))
+    assert place.place.estimate == pytest.approx(0.1)
+    assert (place.is_drift, place.difference.estimate) == (True, pytest.approx(0, abs=1e-9))
+    assert merit.moved
+    assert merit.record()["drift"] is True
+
+
+def test_a_question_without_a_verdict_is_counted():
+    later = verdicts()
+    later[3] = replace(later[3], value=None, fault="no answer")
+    found = drift_of(verdicts(), later, how=QUICK)
+    assert (found.asked, found.missing, found.agree.rows) == (50, 1, 49)
+    with pytest.raises(DataError, match="no question has a verdict at both times"):
+        drift_of(verdicts(), [replace(one, value=None) for one in later], how=QUICK)
+
+
+def test_other_questions_are_never_compared():
+    with pytest.raises(DataError, match="2 questions were asked at one time only"):
+        drift_of(verdicts(), verdicts()[2:], how=QUICK)

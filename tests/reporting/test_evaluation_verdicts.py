@@ -73,6 +73,11 @@ def test_judges_are_named_with_what_they_did_not_answer_and_how_far_they_agree()
     assert judge_section(results("m"), made("m", 0.5)) is None
 
 
+def test_the_canary_stands_with_the_judge():
+    tables = judge_section(results("m", canary={"asked_again": 50, "agree": 0.98}), made("m", 0.5, judge="j")).tables
+    assert tables[-1].rows == (("asked again", "50"), ("agree", "0.98"))
+
+
 def test_who_answered_when_stands_with_the_judge():
     seen = {"answered as": [{"model": "gpt-x-0806", "fingerprint": "", "date": "2026-11-21"}]}
     tables = judge_section(results("m", run={"judge": seen}), made("m", 0.5, judge="j")).tables

@@ -1,71 +1,146 @@
-"""A canary: the same completions judged again later tell whether a judge is still the one that it was."""
+"""A canary: 50 fixed questions that tell whether the model behind a judge's name still judges as it did.
+
+25 pairs of completions (right and wrong ones, short and long ones, two styles, nearly equal ones) in both orders, asked
+as AlpacaEval asks. The set is our own and never changes: `CANARY_SHA256` is that of its file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.statistics import Interval, bootstrap_mean
+from prefboost.evaluation.alpaca_eval import AlpacaEval
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeRequest, JudgeVerdict
+from prefboost.statistics import Bootstrap, Interval, agreement, cohens_kappa, paired_difference
+from prefboost.statistics.bootstrap import USUAL
 
-__all__ = ["Drift", "drift"]
+__all__ = ["CANARY", "CANARY_SHA256", "Drift", "canary_requests", "drift_of"]
+
+CANARY_SHA256 = "51469df44faf4e439a4ed940b03b71fa766601b214bdccedf569643b70727ebc"
+"""Of the file of pairs: verdicts on another set are never compared."""
+
+CANARY = AlpacaEval(baseline="other")
+"""How the questions are asked and replies are read."""
+
+_FILE = Path(__file__).with_name("canary.jsonl")
+_RATED = "one"
+_TIE = 0.05  # shares of the win this near to one half name no winner
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How verdicts on the same completions have moved.
+    """What changed between two times that the canary was asked. Shares lie in 0..1.
 
     Args:
-        change: mean of the later value less the earlier one, in the unit of the values; prompts are drawn whole.
-        same: share of verdicts that name the same winner (a share of the win on the same side of one half).
-        largest: the largest change of one verdict, in absolute value.
-        verdicts: that are compared.
-        other: verdicts on both sides whose completion is another one, and which say nothing of the judge.
-        missing: verdicts on both sides of which one has no value.
+        agree: share of questions on which both times name the same winner (or none: within 0.05 of one half).
+        kappa: Cohen's, of the same; NaN where all are one and the same.
+        difference: mean share of the first-named completion's win, later less earlier.
+        place: mean share of the second-shown completion's win, later less earlier: drift towards a place.
+        apart: mean distance of a question's share from its earlier one.
+        asked: questions.
+        missing: of them without a verdict at either time.
+        moved: prompts whose winner changed.
     """
 
-    change: Interval
-    same: Interval
-    largest: float
-    verdicts: int
-    other: int
+    agree: Interval
+    kappa: float
+    difference: Interval
+    place: Interval
+    apart: float
+    asked: int
     missing: int
+    moved: tuple[str, ...]
 
     @property
-    def moved(self) -> bool:
-        """Whether the interval of the change holds no 0."""
-        return self.change.excludes(0.0)
+    def is_drift(self) -> bool:
+        """Whether an interval of a mean difference, of merit or of place, leaves out 0."""
+        return self.difference.excludes(0) or self.place.excludes(0)
+
+    def record(self) -> dict[str, Any]:
+        """As results and pages show it."""
+        return {
+            "asked_again": self.asked, "without_a_verdict": self.missing, "agree": str(self.agree),
+            "kappa": None if np.isnan(self.kappa) else round(self.kappa, 4), "mean_difference": str(self.difference),
+            "towards_the_second_place": str(self.place), "mean_distance": round(self.apart, 4),
+            "moved": ", ".join(self.moved), "drift": self.is_drift,
+        }  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        """As it is printed."""
+        yield f"asked again            {self.asked} questions, {self.missing} without a verdict at either time"
+        yield f"same winner            {self.agree}, kappa {self.kappa:.2f}"
+        yield f"mean difference        {self.difference} (later less earlier)"
+        yield f"towards second place   {self.place}"
+        yield f"mean distance          {self.apart:.4f}"
+        yield from (f"changed its winner     {uid}" for uid in self.moved)
+        yield "the judge has drifted" if self.is_drift else "no drift is seen"
 
 
-def drift(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> Drift:
-    """Hold later verdicts against earlier ones, row by row: the same prompt, model and order or turn.
-
-    Args:
-        earlier: of an evaluation.
-        later: of some of its completions, judged again: 50 prompts show a change of a few points.
+def canary_requests() -> list[JudgeRequest]:
+    """The 50 questions, both orders of a pair after each other.
 
     Raises:
-        DataError: no verdict is on both sides with the same completion and a value.
+        DataError: the file is not the one that this version was made with.
     """
-    before = {(one.uid, one.model, one.part): one for one in earlier}
-    both = [(before[key], one) for one in later if (key := (one.uid, one.model, one.part)) in before]
-    alike = [(old, new) for old, new in both if old.facts.get("completion") == new.facts.get("completion")]
-    told = [(old.uid, old.value, new.value) for old, new in alike if old.value is not None and new.value is not None]
-    if not told:
+    text = _FILE.read_bytes()
+    if hashlib.sha256(text).hexdigest() != CANARY_SHA256:
+        raise DataError(f"{_FILE.name} is not the set of this version", remedy="install prefboost again")
+    rows = [json.loads(line) for line in text.decode("utf-8").split("\n") if line]
+    prompts = [BenchmarkPrompt(row["uid"], (row["prompt"],), row["kind"]) for row in rows]
+    said = {name: {row["uid"]: (row[name],) for row in rows} for name in (_RATED, CANARY.baseline)}
+    return CANARY.build(prompts, said)
+
+
+def drift_of(earlier: Sequence[JudgeVerdict], later: Sequence[JudgeVerdict], *, how: Bootstrap = USUAL) -> Drift:
+    """Hold verdicts on the canary against earlier ones. Intervals draw prompts, both orders together.
+
+    Args:
+        earlier: of one time.
+        later: of another.
+        how: resamples, level, seed.
+
+    Raises:
+        DataError: they are on different questions, or share none with a verdict.
+    """
+    before, after = _by_question(earlier), _by_question(later)
+    if before.keys() != after.keys():
+        alone = before.keys() ^ after.keys()
         raise DataError(
-            f"of {len(both)} verdicts on both sides none has the same completion and a value",
-            remedy="judge the very completions of the earlier evaluation again",
+            f"{len(alone)} questions were asked at one time only, such as {min(alone)}",
+            remedy="the set has changed: ask the canary anew into another folder",
         )
-    prompts = [uid for uid, _, _ in told]
-    old, new = np.array([[one, other] for _, one, other in told]).T
+    known = [key for key in before if before[key].value is not None and after[key].value is not None]
+    if not known:
+        raise DataError("no question has a verdict at both times", remedy="see the faults in its verdicts")
+    shares = np.array([(before[key].value, after[key].value) for key in known], dtype=np.float64)
+    # From the rated completion's share to that of the second-shown one.
+    turned = np.array([bool(after[key].facts.get("model_first")) for key in known])[:, None]
+    places = np.where(turned, 1 - shares, shares)
+    prompts = [uid for uid, _ in known]
+    winners = [[_winner(share) for share in column] for column in shares.T]
+    moved = [uid for uid, one, other in zip(prompts, *winners, strict=True) if one != other]
     return Drift(
-        bootstrap_mean(new - old, clusters=prompts),
-        bootstrap_mean(np.sign(new - 0.5) == np.sign(old - 0.5), clusters=prompts),
-        float(np.abs(new - old).max()),
-        len(told),
-        len(both) - len(alike),
-        len(alike) - len(told),
+        agree=agreement(*winners, clusters=prompts, how=how),
+        kappa=cohens_kappa(*winners),
+        difference=paired_difference(shares[:, 1], shares[:, 0], clusters=prompts, how=how),
+        place=paired_difference(places[:, 1], places[:, 0], clusters=prompts, how=how),
+        apart=float(np.abs(shares[:, 1] - shares[:, 0]).mean()),
+        asked=len(before),
+        missing=len(before) - len(known),
+        moved=tuple(dict.fromkeys(moved)),
     )
+
+
+def _by_question(verdicts: Sequence[JudgeVerdict]) -> Mapping[tuple[str, str], JudgeVerdict]:
+    return {(one.uid, one.part): one for one in verdicts}
+
+
+def _winner(share: float) -> str:
+    return "none" if abs(share - 0.5) <= _TIE else _RATED if share > 0.5 else CANARY.baseline

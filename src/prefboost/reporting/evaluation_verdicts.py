@@ -204,6 +204,10 @@ def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section
         answered = (Column("answered as"), Column("system fingerprint"), Column("date, UTC"))
         dated = tuple(tuple(str(one.get(name) or NONE) for name in ("model", "fingerprint", "date")) for one in seen)
         tables.append(Table(answered, dated, caption="who answered when, as the server said"))
+    canary = results.facts.get("canary", run_of(results).get("canary"))
+    if isinstance(canary, Mapping):
+        drift = tuple((str(name).replace("_", " "), str(value)) for name, value in canary.items())
+        tables.append(Table((Column("canary"), Column("value")), drift, caption="the fixed questions asked again"))
     return Section("Judge", _alpha(verdicts, judges), tables=tuple(tables))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.canary import drift
 from prefboost.evaluation.prompt_means import prompt_means
+from prefboost.evaluation.rejudged import rejudged
 from prefboost.runs.evaluate import read_verdicts
 from prefboost.statistics import holm, paired_test
 
@@ -78,9 +78,9 @@ def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> l
     """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
 
     Raises:
-        DataError: see `prefboost.evaluation.canary.drift`.
+        DataError: see `prefboost.evaluation.rejudged.rejudged`.
     """
-    found = drift(earlier, later)
+    found = rejudged(earlier, later)
     change, same = found.change, found.same
     moved = "the judge is not the one that it was" if found.moved else "no drift is to be seen"
     ends = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
