@@ -61,6 +61,15 @@ def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path)
     )
 
 
+def test_what_two_benchmarks_both_ask_is_counted_once(tmp_path):
+    pairwise = settings(tmp_path).benchmarks[0].model_dump()
+    both = settings(tmp_path, benchmarks=[pairwise, {**pairwise, "kind": "alpaca_eval"}])
+    lines = planned_evaluation(both, tmp_path / "out")
+    assert [(line.benchmark, line.calls) for line in lines] == [
+        ("pairwise", 10), ("pairwise", 10), ("pairwise", 20), ("alpaca_eval", 0), ("alpaca_eval", 0), ("alpaca_eval", 0)
+    ]  # fmt: skip
+
+
 def test_a_budget_in_dollars_needs_the_price_of_every_server(tmp_path):
     with pytest.raises(SettingsError, match="has no 'm'"):
         planned_evaluation(settings(tmp_path, prices={}, budget={"dollars": 1}), tmp_path / "out")

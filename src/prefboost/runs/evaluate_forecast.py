@@ -89,6 +89,7 @@ class _Plan:
     engines: Engines
     store: Store | None
     counted: set[str] = field(default_factory=set)
+    judged: set[str] = field(default_factory=set)
 
     def lines(self, benchmark: object) -> list[ForecastLine]:
         if not isinstance(benchmark, JudgedBenchmark):
@@ -166,7 +167,7 @@ class _Plan:
         assert self.settings.judge is not None
         judge = self.engines.opened(self.settings.judge)
         requests = prepared.benchmark.build(prompts, said)
-        found = forecast(requests, judge, self.store)
+        found = forecast(requests, judge, self.store, self.judged)
         price = price_for(judge, self.settings.judge, self.settings)
         dollars = price.dollars(found.prompt_tokens, found.most_tokens) if price else None
         note = "completions nobody has said yet are taken to be as long as others" if guessed and found.calls else ""

@@ -130,15 +130,21 @@ def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) 
     return reason
 
 
-def forecast(requests: Sequence[JudgeRequest], engine: Engine, store: Store | None = None) -> JudgeForecast:
+def forecast(
+    requests: Sequence[JudgeRequest], engine: Engine, store: Store | None = None, counted: set[str] | None = None
+) -> JudgeForecast:
     """What `judged` would ask.
 
     Args:
         requests: of a benchmark.
         engine: the judge; only its tokenizer is used, and with a store its identity.
         store: open: what it holds is not asked; None: everything is.
+        counted: questions of earlier benchmarks, which are not asked again; those of this one are added.
     """
-    asked = {engine.rendered(_request(one)): one for one in requests if one.is_asked}
+    asked = {f"{one.choices} {engine.rendered(_request(one))}": one for one in requests if one.is_asked}
+    earlier = set() if counted is None else counted
+    asked = {text: one for text, one in asked.items() if text not in earlier}
+    earlier.update(asked)
     known: set[str] = set()
     if store is not None:
         in_words = bool(_known_fallback(requests, engine, store))
