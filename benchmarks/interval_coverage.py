@@ -1,7 +1,7 @@
 """How often intervals hold the true figure, where prompts differ in how hard they are and a judge leans to one place.
 
     python benchmarks/interval_coverage.py [--simulations 300] [--prompts 60] [--resamples 200]
-        [--worlds raw own form strength] [--figure FILE.svg]
+        [--worlds raw own form strength] [--seed 1] [--figure FILE.svg]
 
 Three figures, each with the interval that is published elsewhere and with ours, which draws prompts whole and does
 the whole procedure again: the raw win rate (Arena-Hard), the length-controlled one (AlpacaEval 2, on own prompts and
@@ -191,9 +191,9 @@ def strength_world(prompts: int, how: Bootstrap) -> World:
     return World("Bradley-Terry, style held equal", [100 * whole.win_rate(name) for name in names], intervals)
 
 
-def measured(world: World, simulations: int) -> dict[str, tuple[Interval, float]]:
+def measured(world: World, simulations: int, seed: int = 1) -> dict[str, tuple[Interval, float]]:
     """Kind of interval -> share of those that hold the truth, with its interval over simulations, and mean width."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     held: dict[str, list[bool]] = {}
     widths: dict[str, list[float]] = {}
     for _ in range(simulations):
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=300)
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--resamples", type=int, default=200, help="of our own intervals")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worlds", nargs="*", choices=("raw", "own", "form", "strength"), help="all if not given")
     parser.add_argument("--figure", type=Path, help="an SVG to draw")
     options = parser.parse_args()
@@ -230,7 +231,7 @@ def main() -> None:
         began = time.process_time()
         world = worlds[name]()
         print(f"{world.name}: truth {', '.join(f'{one:.2f}' for one in world.truth)} %", flush=True)
-        for kind, (share, width) in measured(world, options.simulations).items():
+        for kind, (share, width) in measured(world, options.simulations, options.seed).items():
             ends = f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
             print(f"  {kind:<31} holds it in {100 * share.estimate:.1f} % {ends}, mean width {width:.2f} points")
             shown.setdefault(world.name, []).append(Bar(kind, 100 * share.estimate, 100 * share.low, 100 * share.high))
