@@ -154,6 +154,10 @@ def test_evaluation_prompts_are_set_aside_and_evaluated(tiny: Path, pairs: pa.Ta
     settings = settings_of(tiny, max_steps=3, eval_fraction=0.3, eval_every=2)
     report = train(pairs, settings, tmp_path, say=SAY)
     assert report.units < 12
+    counts = json.loads((Path(report.model) / "prefboost.json").read_text())["data"]
+    assert (counts["units"], counts["pairs"], counts["held_out"]) == (report.units, report.pairs, 24 - report.pairs)
+    card = (Path(report.model) / "README.md").read_text()
+    assert f"{report.pairs} trained on, {24 - report.pairs} held out to evaluate on." in card
     evaluated = [line["step"] for line in read_log(tmp_path / "train_log.jsonl") if "eval_loss" in line]
     assert evaluated == [2, 3]
     assert 0 <= report.metrics["eval_accuracy/goal_high"] <= 1

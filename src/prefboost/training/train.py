@@ -113,11 +113,11 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     encoder = ChatEncoder(policy.tokenizer)
     tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say)
     place = None if say is None else _place_in(pairs, say)
-    provenance = _provenance(settings, identity, tokenised, (say, place, scales), pairs)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
     trainer.notes += notes
     report = _report(trainer, tokenised, out, resumed_from, time.monotonic() - started)
+    provenance = _provenance(identity, tokenised, report, (say, place, scales), pairs)
     _finish(trainer, policy, provenance, report, out)
     return report
 
@@ -183,9 +183,9 @@ def _place_in(pairs: pa.Table, say: SayGoal) -> Place:
 
 
 def _provenance(
-    settings: Train,
     identity: Mapping[str, Any],
     tokenised: Tokenised,
+    report: TrainReport,
     goals: tuple[SayGoal | None, Place | None, Mapping[str, Any] | None],
     pairs: pa.Table,
 ) -> Provenance:
@@ -199,8 +199,9 @@ def _provenance(
         data={
             "fingerprint": identity["data"],
             "rows": tokenised.rows,
-            "pairs": tokenised.views,
-            "units": tokenised.units.num_rows,
+            "pairs": report.pairs,
+            "units": report.units,
+            "held_out": tokenised.views - report.pairs,
             "dropped": tokenised.dropped,
             "shortened": tokenised.shortened,
         },
