@@ -40,3 +40,23 @@ def test_folders_without_a_shared_benchmark_are_refused(tmp_path):
     folder(tmp_path / "b", "pairwise", 0.4)
     with pytest.raises(DataError, match="share no benchmark: alpaca_eval and pairwise"):
         compared_folders(tmp_path / "a", tmp_path / "b")
+
+
+def test_every_group_is_compared_by_itself_and_holm_counts_all_of_them():
+    def rows(shift):
+        return [
+            JudgeVerdict(f"{group}{at}", "m", "x", (at % 3 + shift * (group == "arc")) / 4, {"group": group})
+            for group in ("arc", "gsm8k") for at in range(30)
+        ]  # fmt: skip
+
+    head, _, arc, gsm8k = compared(rows(1), rows(0))
+    assert head.startswith("| of | first | second |")
+    assert arc.startswith("| arc | m | m | +25.00 [")
+    assert gsm8k.startswith("| gsm8k | m | m | +0.00 [")
+    with pytest.raises(DataError, match="arc and gsm8k have nothing in common"):
+        compared(rows(0)[:30], rows(0)[30:])
+
+
+def test_grades_are_compared_in_points():
+    one, other = ([JudgeVerdict(f"{at}", "m", "turn1", at % 3 + grade) for at in range(9)] for grade in (7, 5))
+    assert compared(one, other)[-1].startswith("| m | m | +2.00 [")

@@ -41,3 +41,22 @@ def test_a_data_folder_without_the_published_data_is_refused_not_passed_over(tmp
 def test_several_benchmarks_have_no_one_file_of_verdicts(tmp_path, verdicts):
     with pytest.raises(SettingsError, match="one benchmark"):
         rescored(Evaluate(benchmarks=["alpaca_eval", "pairwise"]), verdicts, tmp_path / "out")
+
+
+def test_verdicts_of_arena_hard_and_mt_bench_need_none_of_their_data(tmp_path):
+    rows = [
+        {"uid": f"q{at}", "model": "m", "part": f"game{game}", "value": 1.0,
+         "facts": {"category": "hard_prompt", "game": game, "label": "B>A" if game == 1 else "A>B"}}
+        for at in range(5) for game in (1, 2)
+    ]  # fmt: skip
+    (tmp_path / "arena.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arena = Evaluate(benchmarks=[{"kind": "arena_hard", "interval": {"resamples": 100}}])
+    found = rescored(arena, tmp_path / "arena.jsonl", tmp_path / "one")
+    assert found.figure("win_rate", "m", "hard_prompt").value.estimate == pytest.approx(100)
+    grades = [
+        {"uid": "81", "model": "m", "part": f"turn{turn}", "value": 7.0, "facts": {"category": "writing", "turn": turn}}
+        for turn in (1, 2)
+    ]
+    (tmp_path / "mt.jsonl").write_text("\n".join(map(json.dumps, grades)))
+    mt = Evaluate(benchmarks=[{"kind": "mt_bench", "interval": {"resamples": 100}}])
+    assert rescored(mt, tmp_path / "mt.jsonl", tmp_path / "two").figure("score", "m").value.estimate == 7

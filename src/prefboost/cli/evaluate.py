@@ -52,6 +52,9 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     selfcheck: Annotated[bool, typer.Option("--selfcheck", help="Hold our figures against published ones.")] = False,
     oracles: Annotated[Path | None, typer.Option(help="The folder of published figures, for --selfcheck.")] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; say what changed since the first time.")
+    ] = False,
 ) -> None:
     """Let models answer benchmarks, at one goal or several, and a judge rate what they say.
 
@@ -59,6 +62,7 @@ def evaluate_command(
     folder each). What models and the judge answer is kept in OUT/store: the same command after an interruption goes on
     where it stopped. Missing completions are counted, never 0, never dropped.
     """
+    from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import settings_of
     from prefboost.cli.selfcheck import print_selfcheck
     from prefboost.runs.evaluate import evaluate
@@ -69,7 +73,11 @@ def evaluate_command(
         return
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
-    settings = settings_of(arguments or [], baseline, {**options, "assets": assets}, any_models=verdicts is None)
+    models = verdicts is None and not canary
+    settings = settings_of(arguments or [], baseline, {**options, "assets": assets}, any_models=models)
+    if canary:
+        print_canary(settings, out, as_json=as_json, quiet=quiet)
+        return
     if verdicts is not None:
         _print_results({"": _scored(settings, verdicts, out)}, as_json)
         return

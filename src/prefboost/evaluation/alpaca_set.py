@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.baseline import baseline_of
 from prefboost.evaluation.own_prompts import read_completions, read_own_prompts
 from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.prompt_sets import read_answers
 
 __all__ = ["AlpacaSet", "read_gamed"]
 
@@ -44,8 +46,9 @@ class AlpacaSet(AlpacaRules):
         """See `prefboost.evaluation.prepared.JudgedBenchmark`. Only the published prompts against the published
         baseline have difficulties; elsewhere the minimal length-controlled form is fitted."""
         if self.prompts is not None:
-            name, given = baseline_of(self.baseline, models)
-            return Prepared(AlpacaEval(self.rules, name), read_own_prompts(self.prompts), given)
+            own = read_own_prompts(self.prompts)
+            name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=own))
+            return Prepared(AlpacaEval(self.rules, name), own, given)
         prompts, answers = read_completions(assets.path("alpaca_eval_baseline"))
         if self.baseline not in (None, PUBLISHED):
             name, given = baseline_of(self.baseline, models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from prefboost.evaluation.baseline import baseline_of
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.own_prompts import read_own_prompts
 from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.results import Results
 
 __all__ = ["Pairwise"]
@@ -35,9 +37,10 @@ class Pairwise(AlpacaRules):
         """See `prefboost.evaluation.prepared.JudgedBenchmark`."""
         if self.prompts is None:
             raise SettingsError("pairwise has no prompts", remedy="write pairwise.prompts=FILE")
-        name, given = baseline_of(self.baseline, models)
+        prompts = read_own_prompts(self.prompts)
+        name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
         rules = AlpacaRules(mode=self.mode, interval=self.interval, solver=self.solver, threads=self.threads)
-        return Prepared(Compared(rules, name), read_own_prompts(self.prompts), given)
+        return Prepared(Compared(rules, name), prompts, given)
 
 
 @dataclass(frozen=True)

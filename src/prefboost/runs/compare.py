@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 from prefboost.errors import DataError
@@ -49,28 +50,37 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
         others: of the second, with the same prompts.
 
     Returns:
-        a table: difference of mean values in hundredths with its interval, p-value after Holm, the smallest difference
-        that such a comparison finds, and how many prompts only one side has.
+        a table: difference of mean values (shares in hundredths, grades in points) with its interval, p-value after
+        Holm, the smallest difference that such a comparison finds, and how many prompts only one side has; rows of
+        their own where verdicts are of several groups (benchmarks of one run, ways of reading an answer).
 
     Raises:
-        DataError: two models share no prompt.
+        DataError: two models share no prompt, or nothing is measured on both sides.
     """
-    one, other = prompt_means(verdicts), prompt_means(others)
+    one, other = _by_group(verdicts), _by_group(others)
     tests = {}
-    for first in one:
-        for second in other:
-            shared = [uid for uid in one[first] if uid in other[second]]
-            if not shared:
-                raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
-            test = paired_test([one[first][uid] for uid in shared], [other[second][uid] for uid in shared])
-            tests[first, second] = (test, len(one[first].keys() ^ other[second].keys()))
-    chances = holm({pair: test.chance for pair, (test, _) in tests.items()})
-    lines = ["| first | second | difference | p (Holm) | detectable | prompts | on one side |", "|" + "---|" * 7]
-    for (first, second), (test, alone) in tests.items():
-        found = test.difference
-        ends = f"{100 * found.estimate:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-        figures = f"{ends} | {chances[first, second]:.3f} | {100 * test.detectable:.2f}"
-        lines.append(f"| {first} | {second} | {figures} | {found.rows} | {alone} |")
+    both = ((name, *pair) for name in one for pair in product(one[name], other.get(name, {})))
+    for group, first, second in both:
+        mine, its = one[group][first], other[group][second]
+        shared = [uid for uid in mine if uid in its]
+        if not shared:
+            raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
+        test = paired_test([mine[uid] for uid in shared], [its[uid] for uid in shared])
+        tests[group, first, second] = (test, len(mine.keys() ^ its.keys()))
+    if not tests:
+        raise DataError(
+            f"{', '.join(one) or 'nothing'} and {', '.join(other) or 'nothing'} have nothing in common",
+            remedy="compare runs of the same benchmarks",
+        )
+    grouped = any(group for group, *_ in tests)
+    heads = [*(["of"] if grouped else []), "first", "second", "difference", "p (Holm)", "detectable", "prompts"]
+    chances = holm({key: test.chance for key, (test, _) in tests.items()})
+    lines = [f"| {' | '.join([*heads, 'on one side'])} |", "|" + "---|" * (len(heads) + 1)]
+    for key, (test, alone) in tests.items():
+        found, unit = test.difference, _unit(one[key[0]][key[1]].values())
+        ends = f"{unit * found.estimate:+.2f} [{unit * found.low:+.2f}, {unit * found.high:+.2f}]"
+        figures = f"{ends} | {chances[key]:.3f} | {unit * test.detectable:.2f}"
+        lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {found.rows} | {alone} |")
     return lines
 
 
@@ -93,6 +103,19 @@ def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> l
         "",
         f"{moved}.",
     ]
+
+
+def _unit(values: Iterable[float]) -> int:
+    """Shares are shown in hundredths, grades in points."""
+    return 1 if max(values) > 1 else 100
+
+
+def _by_group(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
+    """What is compared by itself -> model -> prompt -> mean value of its rows."""
+    groups: dict[str, list[JudgeVerdict]] = {}
+    for one in verdicts:
+        groups.setdefault(str(one.facts.get("group", "")), []).append(one)
+    return {group: prompt_means(own) for group, own in groups.items()}
 
 
 def _verdict_files(folder: Path) -> dict[str, Path]:

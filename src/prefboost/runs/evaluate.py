@@ -23,6 +23,7 @@ from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, evaluation_page
 from prefboost.runs.answering import Answered, Speaker, answered, sampling_for, speaker
+from prefboost.runs.canary import canary_facts
 from prefboost.runs.evaluate_settings import Evaluate, contestants_of
 from prefboost.runs.judging import fallback_of, judged, sightings
 from prefboost.scoring.stored import ScoreProgress, Tell
@@ -226,7 +227,8 @@ class _Run:
         names = {(one["model"], one["fingerprint"]) for one in judge.get("answered as", ())}
         changed = [f"the judge answered as {len(names)} different models or systems"] if len(names) > 1 else []
         known = dict.fromkeys([*results.alarms, *alarms, *changed])
-        return replace(results, alarms=tuple(known), facts={**results.facts, "run": run})
+        facts = {**results.facts, **canary_facts(self.store.path.parent), "run": run}
+        return replace(results, alarms=tuple(known), facts=facts)
 
 
 def _asked(who: Speaker, found: Answered) -> dict[str, Any]:

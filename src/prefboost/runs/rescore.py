@@ -7,7 +7,9 @@ from pathlib import Path
 from prefboost.errors import SettingsError
 from prefboost.evaluation.alpaca_eval import AlpacaEval
 from prefboost.evaluation.alpaca_set import AlpacaSet
+from prefboost.evaluation.arena_hard import ArenaHard
 from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.mt_bench import MtBench
 from prefboost.evaluation.prepared import MeasuredBenchmark
 from prefboost.evaluation.results import Results
 from prefboost.runs.evaluate import read_verdicts, write_evaluation
@@ -46,6 +48,8 @@ def _scored(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
     if isinstance(benchmark, AlpacaSet) and bare and benchmark.prompts is None:
         minimal = AlpacaEval(benchmark.rules, benchmark.baseline or "baseline")
         return minimal.score(found, allow_missing=settings.allow_missing)
+    if isinstance(benchmark, ArenaHard | MtBench):
+        return benchmark.score(found, allow_missing=settings.allow_missing)  # it needs none of its data for that
     models = list(dict.fromkeys(one.model for one in found))
     prepared = benchmark.prepare(assets, models)
     return prepared.benchmark.score(found, allow_missing=settings.allow_missing)
