@@ -65,8 +65,6 @@ def evaluate_command(
     from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import settings_of
     from prefboost.cli.selfcheck import print_selfcheck
-    from prefboost.runs.evaluate import evaluate
-    from prefboost.runs.evaluate_forecast import planned_evaluation
 
     if selfcheck:
         print_selfcheck(oracles, as_json=as_json)
@@ -81,12 +79,7 @@ def evaluate_command(
     if verdicts is not None:
         _print_results({"": _scored(settings, verdicts, out)}, as_json)
         return
-    if dry_run:
-        _print_forecast(planned_evaluation(settings, out), as_json)
-        return
-    with _bars(hidden=quiet) as tell:
-        found = evaluate(settings, out, tell=tell)
-    _print_results(found, as_json)
+    _run(settings, out, dry_run=dry_run, quiet=quiet, as_json=as_json)
 
 
 def compare_command(
@@ -101,6 +94,18 @@ def compare_command(
     from prefboost.runs.compare import compared_folders
 
     print("\n".join(compared_folders(first, second, judged_again=drift)))
+
+
+def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: bool) -> None:
+    from prefboost.runs.evaluate import evaluate
+    from prefboost.runs.evaluate_forecast import planned_evaluation
+
+    if dry_run:
+        _print_forecast(planned_evaluation(settings, out), as_json)
+        return
+    with _bars(hidden=quiet) as tell:
+        found = evaluate(settings, out, tell=tell)
+    _print_results(found, as_json)
 
 
 @contextmanager
