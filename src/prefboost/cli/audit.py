@@ -24,8 +24,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], Aud
         SettingsError: a setting of the audit is wrong.
     """
     from prefboost.cli.synthesize import with_models
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
     from prefboost.runs.audit import Auditing
 
     files = [text for text in overrides if "=" not in text and not text.startswith("columns.")]
@@ -37,7 +37,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], Aud
     judged = any(text.startswith("judge.") for text in written)
     if judged and not any(text.startswith("judge.kind") for text in written):
         written.insert(0, "judge.kind=llm")
-    return own, files, validate(Auditing, with_overrides(Document({}), written))
+    return own, files, overridden(Auditing, Document({}), written)
 
 
 def audits(files: Sequence[str], settings: Auditing | None, *, optional: bool = False) -> dict[str, Audit]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +68,7 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
     Raises:
         SettingsError: one line for every wrong override.
     """
+    from prefboost.cli.short_names import placed
     from prefboost.engines.engine import Sampling
     from prefboost.engines.kinds import ENGINES, engine_settings_of
     from prefboost.recipes.documents import Document
@@ -81,27 +81,7 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
         **dict.fromkeys(Sampling.model_fields, "sampling."),
         **dict.fromkeys(Generate.model_fields, ""),
     }
-    _check_names(overrides, homes)
-    written = [homes[_name_of(text)] + text for text in overrides]
-    return overridden(Generate, Document({"engine": engine}), written)
-
-
-def _name_of(override: str) -> str:
-    return override.partition("=")[0].partition(".")[0].strip()
-
-
-def _check_names(overrides: list[str], known: Mapping[str, str]) -> None:
-    from prefboost.errors import SettingsError
-
-    for text in overrides:
-        name = _name_of(text)
-        if "=" not in text or name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(
-                f"override {text!r}: {name} is not a setting here{hint}",
-                remedy=f"write key=value; settings here: {', '.join(sorted(known))}",
-            )
+    return overridden(Generate, Document({"engine": engine}), placed(overrides, homes))
 
 
 @contextmanager

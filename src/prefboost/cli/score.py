@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,23 +94,14 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
     Raises:
         SettingsError: one line for every wrong override.
     """
+    from prefboost.cli.short_names import placed
     from prefboost.errors import SettingsError
     from prefboost.recipes.documents import Document
     from prefboost.recipes.validate import overridden
 
     others = {name for name in cls.model_fields if name != part}
     known = {"kind", *others, *(name for arm in arms.values() for name in arm.model_fields)}
-    written = []
-    for text in overrides:
-        name = text.partition("=")[0].partition(".")[0].strip()
-        if "=" not in text or name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(
-                f"override {text!r}: {name} is not a setting here{hint}",
-                remedy=f"write key=value; settings here: {', '.join(sorted(known))}",
-            )
-        written.append(text if name in others else f"{part}.{text}")
+    written = placed(overrides, {**dict.fromkeys(sorted(known), f"{part}."), **dict.fromkeys(others, "")})
     if not any(text.startswith(f"{part}.kind=") for text in written):
         raise SettingsError(f"no {part} is named", remedy=f"write kind=, one of {', '.join(arms)}")
     return overridden(cls, Document({}), written)

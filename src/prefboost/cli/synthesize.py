@@ -69,9 +69,10 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
     Raises:
         SettingsError: there is no such method; one line for every wrong override.
     """
+    from prefboost.cli.short_names import placed
     from prefboost.errors import SettingsError
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
     from prefboost.runs.synthesize import Synthesize
     from prefboost.synthesis.kinds import METHODS
 
@@ -86,20 +87,10 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
         **dict.fromkeys(_class_of(method).model_fields, "method."),
     }
     del homes["method"]
-    written = []
-    for text in overrides:
-        name = text.partition("=")[0].partition(".")[0].strip()
-        if "=" not in text or name not in homes:
-            near = difflib.get_close_matches(name, homes, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(
-                f"override {text!r}: {name} is not a setting here{hint}",
-                remedy=f"write key=value; settings here: {', '.join(sorted(homes))}",
-            )
-        written.append(homes[name] + with_models(text))
+    written = placed(map(with_models, overrides), homes)
     written.sort(key=lambda text: not re.match(r"[^=]*=\{", text))  # whole models first, then settings of theirs
     written = [*(f"method.{part}.kind=llm" for part in _unnamed_judges(written)), *written]
-    return validate(Synthesize, with_overrides(Document({"method": {"kind": method}}), written))
+    return overridden(Synthesize, Document({"method": {"kind": method}}), written)
 
 
 def _class_of(method: str) -> type[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,26 +74,16 @@ def settings_from(overrides: list[str]) -> RewardRun:
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.errors import SettingsError
-    from prefboost.recipes.documents import Document, with_overrides
-    from prefboost.recipes.validate import validate
+    from prefboost.cli.short_names import placed
+    from prefboost.recipes.documents import Document
+    from prefboost.recipes.validate import overridden
     from prefboost.runs.train_reward import RewardRun
     from prefboost.training import TrainReward
 
     homes = {**dict.fromkeys(TrainReward.model_fields, "train."), "pair": "", "columns": ""}
-    written = []
-    for text in overrides:
-        name = text.partition("=")[0].partition(".")[0].strip()
-        if "=" not in text or name not in homes:
-            near = difflib.get_close_matches(name, homes, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(
-                f"override {text!r}: {name} is not a setting here{hint}",
-                remedy=f"write key=value; settings here: {', '.join(sorted(homes))}",
-            )
-        written.append(homes[name] + text)
+    written = placed(overrides, homes)
     usual = {"train": {"loss": {"kind": "bradley_terry"}}, "pair": {"kind": "all_pairs"}}
-    return validate(RewardRun, with_overrides(Document(usual), written))
+    return overridden(RewardRun, Document(usual), written)
 
 
 def _print_report(report: TrainReport) -> None:
