@@ -65,3 +65,9 @@ def test_dequantised_weights_can_be_saved(tmp_path: Path) -> None:
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert not hasattr(again.config, "quantization_config")
     assert all((a == b).all() for a, b in zip(again.state_dict().values(), loaded.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["runs/mine/model", "./model", "/nowhere/model", "~/model"])
+def test_a_folder_that_is_not_there_is_no_hub_id(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no folder"):
+        model_folder(name)

@@ -32,8 +32,14 @@ def test_weights_that_can_run_code_are_refused(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_folder_without_a_model_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"cannot load the model .*empty.*\n.*package:NAME"):
         load_tokenizer(str(tmp_path / "empty"))
+
+
+def test_a_folder_that_is_not_there_is_no_hub_id(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no folder"):
+        load_tokenizer(str(tmp_path / "absent"))
 
 
 def test_fingerprints_follow_the_weights(folder: Path, tmp_path: Path) -> None:

@@ -27,10 +27,15 @@ def model_folder(model: str) -> str:
         model: a folder, a hub id, or ``package:NAME``.
 
     Raises:
-        ModelError: the package is not installed, or has neither one folder of safetensors nor one GGUF file.
+        ModelError: the package is not installed, or has neither one folder of safetensors nor one GGUF file; or the
+            name can only be that of a folder, and there is none.
         MissingExtra: the package's weights are not converted yet and ``gguf`` is not installed.
     """
     if not model.startswith(PREFIX):
+        if (model.count("/") > 1 or model.startswith((".", "/", "~"))) and not Path(model).exists():
+            raise ModelError(
+                f"there is no folder {model}", remedy="name a folder that is there, or a hub id owner/name"
+            )
         return model
     places = _inside(model.removeprefix(PREFIX))
     folders = [file.parent for place in places for file in place.rglob("config.json") if _is_model(file.parent)]
