@@ -165,11 +165,11 @@ class Assets(Settings):
                 _check(path.read_bytes(), asset, path)
                 return path
         if self.offline or not self.download:
+            # Not the published name: several files are called question.jsonl there.
+            by_hand = f"put {asset.url} into data_dir as {name}{Path(asset.filename).suffix}"
             raise DataError(
                 f"{name} ({asset.is_for}; {asset.licence}) is not on this machine",
-                remedy=f"set download to fetch it, or put {asset.url} into data_dir as {asset.filename}"
-                if not self.offline
-                else f"put {asset.url} into data_dir as {asset.filename}",
+                remedy=by_hand if self.offline else f"set download to fetch it, or {by_hand}",
             )
         return _fetched(name, asset, self.timeout_s)
 
