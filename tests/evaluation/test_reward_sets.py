@@ -84,3 +84,9 @@ def test_broken_files_and_records_are_named(tmp_path):
     path.write_text('{"prompt": ')
     with pytest.raises(UnreadableFile, match=r"bench\.jsonl: JSONDecodeError"):
         read_reward_set(path)
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):
+    path = tmp_path / "bench.jsonl"
+    path.write_text(json.dumps({**ONE[0], "prompt": "one\u2028two\x85three"}, ensure_ascii=False), encoding="utf-8")
+    assert len(read_reward_set(path).items) == 1

@@ -146,7 +146,7 @@ def academic(
 
 def read_samples(path: str | Path) -> list[Sample]:
     """The log of a benchmark that `academic` wrote, for `paired_scores`."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
     return [Sample(**json.loads(line)) for line in lines if line]
 
 

@@ -76,7 +76,7 @@ def _ends(folder: Path) -> Iterator[Check]:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 ARENA_ORACLES = (

@@ -29,7 +29,7 @@ def read_own_prompts(path: str | Path) -> list[BenchmarkPrompt]:
     """
     file = Path(path)
     if file.suffix == ".txt":
-        found = [_of_text(line.strip()) for line in _text(file).splitlines() if line.strip()]
+        found = [_of_text(line.strip()) for line in _text(file).split("\n") if line.strip()]
     elif file.suffix in (".json", ".jsonl") and "instruction" in next(records_of(file), {}):
         found = [_of_record(record, file, at) for at, record in enumerate(records_of(file))]
     else:

@@ -22,7 +22,7 @@ __all__ = ["RewardSet", "bench_of", "read_records", "read_reward_set", "reward_s
 
 _READERS: Mapping[str, Callable[[Path], Any]] = {
     ".parquet": lambda path: pl.read_parquet(path).to_dicts(),
-    ".jsonl": lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()],
+    ".jsonl": lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()],
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
 }
 """Ending -> records of a file."""

@@ -143,7 +143,7 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
         return {}, {}
     whole, _, _ = text.rpartition("\n")
     lines = []
-    for line in whole.splitlines():
+    for line in whole.split("\n"):
         try:
             lines.append(json.loads(line))
         except ValueError:
