@@ -32,6 +32,19 @@ def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
 
 def test_a_report_is_json() -> None:
     report = AugmentReport(
-        "out", "trl", 1, 1, 2, {"train": 2}, (Reject("read", "bad", 1),), "1 to 10", "system", "as set", {}, None, "cmd"
+        "out",
+        "trl",
+        1,
+        1,
+        2,
+        {"train": 2},
+        (Reject("read", "bad", 1),),
+        (),
+        "1 to 10",
+        "system",
+        "as set",
+        {},
+        None,
+        "cmd",
     )
     assert json.loads(json.dumps(report.as_json()))["rejects"] == [{"stage": "read", "reason": "bad", "count": 1}]

@@ -190,7 +190,7 @@ def test_another_model_can_be_the_reference(tiny: Path, pairs: pa.Table, tmp_pat
 
 
 def test_faults_of_the_user_are_named(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot load the model"):
+    with pytest.raises(ModelError, match="there is no folder"):
         train(pairs, settings_of(tmp_path / "absent"), tmp_path / "a", say=SAY)
     with pytest.raises(DataError, match="no pair to train on: of 0 rows"):
         train(pairs.slice(0, 0), settings_of(tiny), tmp_path / "b", say=SAY)

@@ -78,13 +78,10 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
                 "no_choice", "write a kind or a mapping with a kind, found {found}", {"found": repr(value)[:80]}
             )
         kind = value.get("kind")
-        if kind is None:
-            known = ", ".join(self.arms)
-            raise PydanticCustomError("no_kind", "a mapping needs a kind (one of: {known})", {"known": known})
         if isinstance(kind, str) and ":" in kind:
             return load_class(kind)(**{key: item for key, item in value.items() if key != "kind"})
         if kind not in self.arms:
-            near = difflib.get_close_matches(str(kind), self.arms, n=1)
+            near = difflib.get_close_matches(str(kind or ""), self.arms, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             known = ", ".join(self.arms)
             found = "its kind is missing" if "kind" not in value else f"{kind!r} is not a kind here"
