@@ -131,16 +131,34 @@ def _flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
 
 
-def test_recomputed_layers_have_the_same_gradients() -> None:
+@pytest.mark.parametrize("kept_in_all", [1 << 30, 9_000])
+@pytest.mark.parametrize("how", ["transformers", "wrapped"])
+def test_recomputed_layers_have_the_same_gradients(how: str, kept_in_all: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where the allowance ends within the layers, a layer has to keep the same when it is computed again.
+    monkeypatch.setattr("prefboost.packing.blocked.KEPT_IN_ALL_BYTES", kept_in_all)
     model = tiny_model("llama")
     enable_packing(model)
     packed = pack(*_texts(), min_shared=1)
     plain = _gradients(model, model(packed=packed))
-    model.gradient_checkpointing_enable()
+    if how == "transformers":
+        model.gradient_checkpointing_enable()
+    else:
+        _wrap_layers(model)
     model.train()
-    again = _gradients(model, model(packed=packed))
+    again = {
+        name.replace("_checkpoint_wrapped_module.", ""): g
+        for name, g in _gradients(model, model(packed=packed)).items()
+    }
     for name, gradient in plain.items():
         torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def _wrap_layers(model: Any) -> None:
+    """As accelerate's FSDP plugin does with ``activation_checkpointing``."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    for number, layer in enumerate(model.model.layers):
+        model.model.layers[number] = checkpoint_wrapper(layer)
 
 
 def test_adapters_are_seen_and_can_be_switched_off() -> None:

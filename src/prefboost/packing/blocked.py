@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prefboost.packing.attention_kind import AttentionKind
     from prefboost.packing.stream import Packed
 
-__all__ = ["BLOCKS", "attend_blocked"]
+__all__ = ["BLOCKS", "RECOMPUTED", "attend_blocked"]
 
 BLOCKS = {2: 256, 4: 128, 8: 128}
 """Queries of a block, by the bytes of a number: half as many and twice as many cost more."""
@@ -33,6 +33,9 @@ KEPT_BYTES = 48 * 2**20
 
 KEPT_IN_ALL_BYTES = 4 * KEPT_BYTES
 """Most bytes that all layers keep together: without gradient checkpointing, all of theirs wait for the backward one."""
+
+RECOMPUTED = "recomputed"
+"""Name, in ``Packed.made``, of whether layers are computed again for the backward pass, each when its turn has come."""
 
 
 @dataclass
@@ -103,7 +106,8 @@ def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, as
         paths = tuple(_paths(packed.nodes, asked, size, query.device))
         packed.made[made] = _layout(paths, heads, groups, scale)
     by_token = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    found: Tensor = _Blocked.apply(*by_token, packed.made[made])  # type: ignore[no-untyped-call]
+    apart = packed.made.get(RECOMPUTED, False)
+    found: Tensor = _Blocked.apply(*by_token, packed.made[made], apart)  # type: ignore[no-untyped-call]
     return found[None]
 
 
@@ -152,28 +156,30 @@ def _layout(paths: tuple[_Path, ...], heads: int, groups: int, scale: float) -> 
 
 
 class _Blocked(torch.autograd.Function):
-    """query [T, H, D], key [T, G, D], value [T, G, E] -> [T, H, E]."""
+    """query [T, H, D], key [T, G, D], value [T, G, E] -> [T, H, E]; ``apart`` where layers are computed again."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: _Layout) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: _Layout, apart: bool) -> Tensor:
         queries = _rows(query).index_select(0, layout.queries).mul_(layout.scale)
         keys, values = (_rows(tensor).index_select(0, layout.keys) for tensor in (key, value))
         outputs = queries.new_empty(len(queries), value.shape[-1])
         kept: list[Tensor] = []
-        room = min(KEPT_BYTES, KEPT_IN_ALL_BYTES - layout.kept.bytes) if any(ctx.needs_input_grad) else 0
+        # A layer that is computed again has to keep as much as it did the first time, whatever the others do meanwhile.
+        room = KEPT_BYTES if apart else min(KEPT_BYTES, KEPT_IN_ALL_BYTES - layout.kept.bytes)
+        room = room if any(ctx.needs_input_grad) else 0
         for block, part in _parts(layout, queries, keys, values, outputs):
             weights = _weights(part[0], part[1], block, layout.groups)
             torch.bmm(weights, part[2], out=part[3])
             room -= _bytes_of([weights])
             kept += [weights] if room >= 0 else []
         ctx.save_for_backward(queries, keys, values, outputs, *kept)
-        ctx.layout, ctx.kept_bytes = layout, _bytes_of(kept)
+        ctx.layout, ctx.kept_bytes = layout, 0 if apart else _bytes_of(kept)
         layout.kept.bytes += ctx.kept_bytes
         return outputs.index_select(0, layout.back).view(*query.shape[:2], -1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         queries, keys, values, outputs, *kept = ctx.saved_tensors
         layout: _Layout = ctx.layout
         layout.kept.bytes -= ctx.kept_bytes
@@ -196,7 +202,7 @@ class _Blocked(torch.autograd.Function):
             torch.bmm(scores, key, out=change[0])
             change[1].baddbmm_(scores.transpose(1, 2), query)
         grad_query = change_queries.mul_(layout.scale).index_select(0, layout.back).view(*grad.shape[:2], -1)
-        return grad_query, _gathered(change_keys, layout), _gathered(change_values, layout), None
+        return grad_query, _gathered(change_keys, layout), _gathered(change_values, layout), None, None
 
 
 def _bytes_of(tensors: Sequence[Tensor]) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from prefboost.losses.completion_logps import body_of, logps_of_rows, summed
 from prefboost.losses.router_balance import balance_of
 from prefboost.packing.attention import dense_mask, implementation, register
+from prefboost.packing.blocked import RECOMPUTED
 from prefboost.packing.head import head_of, token_logps
 from prefboost.packing.stream import Packed
 
@@ -85,6 +86,7 @@ def packed_ends(model: Any, packed: Packed) -> Tensor:
 
 def _run(model: Any, packed: Packed, **more: Any) -> Any:
     """The output of the model's body; last_hidden_state is [1, T, H]."""
+    packed.made[RECOMPUTED] = _recomputes(model)
     arguments: dict[str, Any] = {"input_ids": packed.input_ids[None], "position_ids": packed.position_ids[None]}
     if model._packing == "interface":
         # A mask of four dimensions is taken as made: none is built.
@@ -92,3 +94,11 @@ def _run(model: Any, packed: Packed, **more: Any) -> Any:
     else:
         arguments["attention_mask"] = dense_mask(packed, next(model.parameters()).dtype)
     return body_of(model)(use_cache=False, **arguments, **more)
+
+
+def _recomputes(model: Any) -> bool:
+    """Whether a layer checkpoints its activations: transformers' way, or wrapped as FSDP's plugin does."""
+    return any(
+        getattr(module, "gradient_checkpointing", False) or type(module).__name__ == "CheckpointWrapper"
+        for module in model.modules()
+    )
