@@ -34,6 +34,9 @@ KEPT_BYTES = 48 * 2**20
 KEPT_IN_ALL_BYTES = 4 * KEPT_BYTES
 """Most bytes that all layers keep together: without gradient checkpointing, all of theirs wait for the backward one."""
 
+KEPT_A_TOKEN_BYTES = KEPT_IN_ALL_BYTES // 4096
+"""The same for each token of the stream: whoever asks for small micro-batches is short of memory."""
+
 RECOMPUTED = "recomputed"
 """Name, in ``Packed.made``, of whether layers are computed again for the backward pass, each when its turn has come."""
 
@@ -165,27 +168,29 @@ class _Blocked(torch.autograd.Function):
         outputs = queries.new_empty(len(queries), value.shape[-1])
         kept: list[Tensor] = []
         # A layer that is computed again has to keep as much as it did the first time, whatever the others do meanwhile.
-        room = KEPT_BYTES if apart else min(KEPT_BYTES, KEPT_IN_ALL_BYTES - layout.kept.bytes)
+        in_all = min(KEPT_IN_ALL_BYTES, KEPT_A_TOKEN_BYTES * len(query)) - layout.kept.bytes
+        room = KEPT_BYTES if apart else min(KEPT_BYTES, in_all)
         room = room if any(ctx.needs_input_grad) else 0
         for block, part in _parts(layout, queries, keys, values, outputs):
             weights = _weights(part[0], part[1], block, layout.groups)
             torch.bmm(weights, part[2], out=part[3])
             room -= _bytes_of([weights])
             kept += [weights] if room >= 0 else []
-        ctx.save_for_backward(queries, keys, values, outputs, *kept)
+        found = outputs.index_select(0, layout.back).view(*query.shape[:2], -1)
+        ctx.save_for_backward(queries, keys, values, found, *kept)  # what follows keeps ``found`` too, not ``outputs``
         ctx.layout, ctx.kept_bytes = layout, 0 if apart else _bytes_of(kept)
         layout.kept.bytes += ctx.kept_bytes
-        return outputs.index_select(0, layout.back).view(*query.shape[:2], -1)
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        queries, keys, values, outputs, *kept = ctx.saved_tensors
+        queries, keys, values, found, *kept = ctx.saved_tensors
         layout: _Layout = ctx.layout
         layout.kept.bytes -= ctx.kept_bytes
         given = _rows(grad).index_select(0, layout.queries)
         wide = torch.promote_types(grad.dtype, torch.float32)
-        shared = (given.to(wide) * outputs.to(wide)).sum(-1, keepdim=True).to(queries.dtype)
+        shared = (grad.to(wide) * found.to(wide)).sum(-1).view(-1, 1).index_select(0, layout.queries).to(queries.dtype)
         change_queries, change_keys, change_values = (
             torch.empty_like(queries),
             torch.zeros_like(keys),

@@ -18,6 +18,8 @@ __all__ = ["CHUNK_BYTES", "Head", "head_of", "token_logps"]
 CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
 """Most bytes of float32 logits at a time, by device."""
 
+CHUNK_ROWS = 256
+"""Rows of logits at a time where these are at least a quarter of all: smaller products cost more than they save."""
 
 ELEMENT_ROWS = 16
 """Rows whose exponentials are taken at a time on a CPU, so that they stay in its cache."""
@@ -57,7 +59,8 @@ def token_logps(hidden: Tensor, targets: Tensor, head: Head, *, rows: int | None
     weight = head.weight.to(dtype)
     bias = None if head.bias is None else head.bias.to(dtype)
     if rows is None:
-        rows = max(1, CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * weight.shape[0]))
+        most = max(1, CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * weight.shape[0]))
+        rows = min(most, max(CHUNK_ROWS, -(-len(hidden) // 4)))
     found: Tensor = _TokenLogps.apply(  # type: ignore[no-untyped-call]
         hidden.to(dtype), weight, bias, targets, head.scale, head.cap, rows
     )
