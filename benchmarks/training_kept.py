@@ -21,7 +21,6 @@ BARS: dict[str, dict[str, dict[str, float]]] = {
             "time_ratio_trl_compact": 2.0,
             "memory_ratio": 2.3,
             "memory_ratio_fp32": 4.0,
-            "memory_ratio_fp32_lean": 4.0,
         },
         "long_prompt": {
             "time_ratio": 3.8,
@@ -30,7 +29,6 @@ BARS: dict[str, dict[str, dict[str, float]]] = {
             "time_ratio_trl_compact": 2.0,
             "memory_ratio": 2.3,
             "memory_ratio_fp32": 4.0,
-            "memory_ratio_fp32_lean": 4.0,
         },
     },
     "cuda": {
@@ -133,11 +131,7 @@ def summary(outcomes: dict[tuple[str, str], Outcome]) -> dict[str, dict[str, flo
     for data in dict.fromkeys(data for data, _ in outcomes):
         mine = {name: outcome for (where, name), outcome in outcomes.items() if where == data}
         ratios: dict[str, float] = {}
-        for ours, trl, mark in (
-            ("ours", "trl", ""),
-            ("ours_fp32", "trl_fp32", "_fp32"),
-            ("ours_fp32_lean", "trl_fp32", "_fp32_lean"),
-        ):
+        for ours, trl, mark in (("ours", "trl", ""), ("ours_fp32", "trl_fp32", "_fp32")):
             if ours in mine and trl in mine:
                 ratios |= _ratios(mine[ours], mine[trl], mark)
         if "ours" in mine:

@@ -157,7 +157,7 @@ def test_the_whole_plan_has_every_contender_on_every_kind_of_data() -> None:
     runs = training.plan_runs(options_for(quick=False))
     assert {(run.data, run.name) for run in runs} == {(data, name) for data in SHAPES for name in training.NAMES}
     by_name = {run.name: run.job for run in runs}
-    assert by_name["ours_fp32_lean"].token_budget == 1536 and by_name["ours_fp32_lean"].precision == "fp32"
+    assert by_name["ours_fp32"].precision == "fp32" and by_name["ours_fp32"].recompute is False
     assert by_name["ours_stored"].recompute is False and by_name["trl_compact"].side == "trl_compact"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from prefboost.packing import pack
 from prefboost.packing.attention import BACKENDS, AttentionKind
 from prefboost.packing.blocked import BLOCKS
+from prefboost.packing.trie import build_trie
 
 BLOCK = BLOCKS[8]
 LAYERS = st.sampled_from(
@@ -56,6 +58,25 @@ def test_no_further_from_the_truth_than_the_fused_kernel(dtype: torch.dtype) -> 
     truth = BACKENDS["eager"](*(tensor.double() for tensor in tensors), packed, AttentionKind())
     error = {name: (BACKENDS[name](*tensors, packed, AttentionKind()) - truth).norm() for name in ("blocked", "sdpa")}
     assert error["blocked"] <= 2.0 * error["sdpa"]
+
+
+@pytest.mark.parametrize("kind", [AttentionKind(), AttentionKind(window=100), AttentionKind(chunk=150)])
+def test_the_last_bit_does_not_depend_on_where_the_stream_is_cut(kind: AttentionKind) -> None:
+    # Training and the reference pass put the same sequences into different streams; their log-probs have to be equal.
+    draw = torch.Generator().manual_seed(0)
+    text, short = (torch.randint(3, 90, (count,), generator=draw).tolist() for count in (491, 37))
+    tensors = [torch.randn(len(text), h, 32, generator=draw).bfloat16() for h in (4, 2, 2)]
+    found = []
+    for others in ([], [text[:401] + short], [text[:401] + short, text[:333] + short], [text[:17] + short]):
+        sequences = [text, *others]
+        packed = pack(sequences, [[]] * len(sequences), min_shared=1)
+        rows = build_trie([np.array(each) for each in sequences], min_shared=1).rows[0]
+        stream = [tensor.new_zeros(packed.tokens, *tensor.shape[1:]) for tensor in tensors]
+        for part, tensor in zip(stream, tensors, strict=True):
+            part[rows] = tensor
+        found.append(BACKENDS["blocked"](*(part.transpose(0, 1)[None] for part in stream), packed, kind)[0, rows])
+    assert len(pack([text, text[:401] + short], [[]] * 2, min_shared=1).nodes) == 3
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
 def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,9 @@ def test_units_with_a_common_beginning_meet() -> None:
 
 
 def test_other_devices_than_cuda_have_the_budget_of_a_cpu() -> None:
-    assert default_budget("mps") == default_budget("cpu") < default_budget("cuda")
+    assert default_budget("mps", "bf16") == default_budget("cpu", "bf16") < default_budget("cuda", "bf16")
+    assert default_budget("cpu", "fp32") < default_budget("cpu", "bf16")
+    assert default_budget("cuda", "fp32") == default_budget("cuda", "bf16")
 
 
 SHARDED = """

@@ -28,6 +28,10 @@ __all__ = ["BLOCKS", "RECOMPUTED", "attend_blocked"]
 BLOCKS = {2: 256, 4: 128, 8: 128}
 """Queries of a block, by the bytes of a number: half as many and twice as many cost more."""
 
+KEYS = 32
+"""Keys of a block begin and end at multiples of this: a softmax adds up what is left over in another order, and where
+a block ends depends on what else is in the stream."""
+
 KEPT_BYTES = 48 * 2**20
 """Most bytes of weights that a layer keeps for the backward pass."""
 
@@ -72,8 +76,9 @@ class _Path:
     blocks: tuple[_Block, ...]
 
     @cached_property
-    def length(self) -> int:
-        return sum(run.stop - run.start for run in self.runs)
+    def keys(self) -> int:
+        """Tokens of the path, and keys that nobody sees up to a multiple of `KEYS`."""
+        return _rounded_up(sum(run.stop - run.start for run in self.runs))
 
 
 @dataclass(frozen=True)
@@ -122,20 +127,24 @@ def _paths(nodes: tuple[Node, ...], asked: AttentionKind, size: int, device: tor
         for first in range(node.start, node.end, size):
             last = min(node.end, first + size)
             at = node.depth + first - node.start
-            high = at + last - first
             low = 0 if window is None else max(0, at - window + 1)
             low = low if chunk is None else max(low, at // chunk * chunk)
-            hidden = _hidden(range(at, high), low, window, chunk)
+            low, high = low // KEYS * KEYS, _rounded_up(at + last - first)
+            hidden = _hidden(range(at, at + last - first), range(low, high), window, chunk)
             begin = int(hidden.any(0).to(torch.uint8).argmax())
             useful = hidden[:, begin:].to(device) if bool(hidden.any()) else None
             blocks.append(_Block(first, last, low, high, begin, useful))
         yield _Path(runs, tuple(blocks))
 
 
-def _hidden(queries: range, low: int, window: int | None, chunk: int | None) -> Tensor:
-    """[queries, keys from ``low``], True where a key is not seen."""
+def _rounded_up(keys: int) -> int:
+    return -(-keys // KEYS) * KEYS
+
+
+def _hidden(queries: range, seen: range, window: int | None, chunk: int | None) -> Tensor:
+    """[queries, keys], True where a key is not seen."""
     at = torch.arange(queries.start, queries.stop)[:, None]
-    keys = torch.arange(low, queries.stop)[None, :]
+    keys = torch.arange(seen.start, seen.stop)[None, :]
     hidden = keys > at
     if window is not None:
         hidden = hidden | (at - keys >= window)
@@ -148,7 +157,9 @@ def _layout(paths: tuple[_Path, ...], heads: int, groups: int, scale: float) -> 
     by_head, by_group = torch.arange(heads)[:, None], torch.arange(groups)[:, None]
     queries, keys = [], []
     for path in paths:
-        rows = torch.cat([torch.arange(run.start, run.stop) for run in path.runs])
+        rows = torch.zeros(path.keys, dtype=torch.int64)
+        taken = torch.cat([torch.arange(run.start, run.stop) for run in path.runs])
+        rows[: len(taken)] = taken
         keys.append((rows[None, :] * groups + by_group).reshape(-1))
         for block in path.blocks:
             queries.append((torch.arange(block.first, block.last)[None, :] * heads + by_head).reshape(-1))
@@ -225,8 +236,8 @@ def _parts(
     """For each block: its rows [G, H / G * R, .], keys and values it sees [G, keys, .], and its rows of ``also``."""
     row, start = 0, 0
     for path in layout.paths:
-        end = start + path.length * layout.groups
-        seen_keys, seen_values = (tensor[start:end].view(layout.groups, path.length, -1) for tensor in (keys, values))
+        end = start + path.keys * layout.groups
+        seen_keys, seen_values = (tensor[start:end].view(layout.groups, path.keys, -1) for tensor in (keys, values))
         start = end
         for block in path.blocks:
             count = (block.last - block.first) * layout.heads
@@ -252,8 +263,8 @@ def _gathered(changes: Tensor, layout: _Layout) -> Tensor:
     total = changes.new_zeros(layout.groups, tokens, changes.shape[-1])
     start = 0
     for path in layout.paths:
-        end = start + path.length * layout.groups
-        part = changes[start:end].view(layout.groups, path.length, -1)
+        end = start + path.keys * layout.groups
+        part = changes[start:end].view(layout.groups, path.keys, -1)
         start, at = end, 0
         for run in path.runs:
             length = run.stop - run.start

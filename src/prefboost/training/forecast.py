@@ -93,7 +93,9 @@ def forecast(
     disable_progress_bar()
     tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, ChatEncoder(load_tokenizer(settings)), say)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    laid_out = _lay_out(data, plan, settings.seed, settings.token_budget or default_budget(device.type))
+    laid_out = _lay_out(
+        data, plan, settings.seed, settings.token_budget or default_budget(device.type, settings.precision)
+    )
     streams = [stream for step in laid_out for stream in step]
     steps = settings.max_steps or plan.steps
     often = steps / len(laid_out)
@@ -183,7 +185,7 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
 
     model, units, data, plan = prepare_reward(rows, eval_rows, settings)
     device = next(model.model.parameters()).device
-    budget = settings.token_budget or default_budget(device.type)
+    budget = settings.token_budget or default_budget(device.type, settings.precision)
     order = list(UnitSampler(len(data), settings.seed, lambda: 0))
     size = plan.units_per_step
     steps = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]

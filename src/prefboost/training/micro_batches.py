@@ -13,9 +13,19 @@ __all__ = ["TOKEN_BUDGET", "default_budget", "split_by_budget", "split_by_prompt
 TOKEN_BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of a micro-batch's stream that keeps its activations, by device."""
 
+WIDE_TOKEN_BUDGET = 1536
+"""The same at float32 on a CPU: nothing is cast for each micro-batch, so that small ones cost no time."""
 
-def default_budget(device: str) -> int:
-    """Tokens of a micro-batch where the settings name none."""
+
+def default_budget(device: str, precision: str) -> int:
+    """Tokens of a micro-batch where the settings name none.
+
+    Args:
+        device: its type.
+        precision: of the training, as in the settings.
+    """
+    if precision == "fp32" and device != "cuda":
+        return WIDE_TOKEN_BUDGET
     return TOKEN_BUDGET.get(device, TOKEN_BUDGET["cpu"])
 
 

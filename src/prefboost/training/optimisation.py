@@ -70,7 +70,7 @@ class Optimisation(Settings):
         None,
         ge=1,
         description="Most tokens of a packed micro-batch's stream on a device; changes memory, not values; none: 4,096 "
-        "on CPU, 16,384 on CUDA.",
+        "on CPU (1,536 at fp32), 16,384 on CUDA.",
     )
     eval_fraction: float = Field(
         0.0, ge=0, lt=1, description="Share of the prompts that is set aside for evaluation; a prompt is never split."

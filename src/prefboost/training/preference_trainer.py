@@ -68,7 +68,7 @@ class PreferenceTrainer(BridgedTrainer):
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
         self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
         self.budget = TokenBudget(
-            settings.token_budget or default_budget(config.device.type),
+            settings.token_budget or default_budget(config.device.type, settings.precision),
             alone=config.world_size == 1,
             kept=Path(config.output_dir) / "token_budget.json",
         )

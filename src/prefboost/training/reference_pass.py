@@ -25,7 +25,7 @@ REFERENCE_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Tokens of a batch of the reference pass, which keeps no activations, by device."""
 
 
-SUMS = "sum64"
+SUMS = "sum64-keys32"
 """How our own forward adds up; changes whenever its bits do, so that the cache is missed."""
 
 

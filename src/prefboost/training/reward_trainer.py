@@ -125,7 +125,7 @@ class RewardTrainer(Trainer):
         self.collate = RewardCollator(found, compares=settings.loss.compares)
         config: TrainingArguments = options["args"]
         self.budget = TokenBudget(
-            settings.token_budget or default_budget(config.device.type),
+            settings.token_budget or default_budget(config.device.type, settings.precision),
             alone=config.world_size == 1,
             kept=Path(config.output_dir) / "token_budget.json",
         )
