@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import RunError
-from prefboost.runs.run import MANIFEST, fingerprint, fingerprint_of, open_run, write_atomically
+from prefboost.runs.run import MANIFEST, fingerprint, fingerprint_of, open_run
 
 SETTINGS: dict[str, Any] = {"train": {"beta": 0.1, "model": "tiny"}, "name": "x"}
 
@@ -110,10 +110,3 @@ def test_fingerprints_of_folders_depend_on_names_and_bytes(tmp_path: Path) -> No
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
 def test_fingerprints_of_values_do_not_depend_on_order(values: dict[str, Any]) -> None:
     assert fingerprint_of(values) == fingerprint_of(dict(reversed(values.items())))
-
-
-def test_an_atomic_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "f", "old")
-    write_atomically(tmp_path / "f", "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["f"]
-    assert (tmp_path / "f").read_text() == "new"

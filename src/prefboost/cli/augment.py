@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.columns import shown_columns
+from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ def augment_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the guess, counts and examples of the first records; write nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn scored preference data into goal-conditioned pairs: read, pair, relabel, condition, write.

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 __all__ = ["demo_command"]
 
 
@@ -20,7 +22,7 @@ def demo_command(
         bool, typer.Option("--fresh", help="Sample the training completions anew instead of using the shipped ones.")
     ] = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. held_out=64")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train SmolLM2-135M to follow asked-for scores, beside plain DPO on the same budget; writes report.html."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +50,7 @@ def evaluate_command(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Give headline figures although more than 1 % is missing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     selfcheck: Annotated[bool, typer.Option("--selfcheck", help="Hold our figures against published ones.")] = False,
     oracles: Annotated[Path | None, typer.Option(help="The folder of published figures, for --selfcheck.")] = None,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 __all__ = ["fit_regressor_command"]
 
 
@@ -18,7 +20,7 @@ def fit_regressor_command(
     ] = None,
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("regressor"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Fit ridge regression on sentence embeddings to judged data, for plumbing and triage.

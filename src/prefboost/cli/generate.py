@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.bars import bars
+from prefboost.cli.lines import print_asked, print_rejected
+from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+
 if TYPE_CHECKING:
     from prefboost.runs.generate import Generate, Planned, Progress
     from prefboost.tables import Table
@@ -29,14 +33,10 @@ def generate_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "completions.parquet"
     ),
-    store: Annotated[
-        Path | None, typer.Option("--store", help="Keep completions in this folder, not in OUT.store; may be shared.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how much there is to do, generate nothing.")] = False,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Write what is finished so far, generate nothing; works during a run.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    store: StoreFolder = None,
+    dry_run: AskNothing = False,
+    partial: Partial = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Complete prompts, for several goals.
@@ -86,16 +86,8 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
 
 @contextmanager
 def _progress(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("generate"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rates]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
-    )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True), disable=hidden) as bar:
-        task = bar.add_task("generate", total=None, rates="loading")
+    with bars("generate", hidden=hidden) as bar:
+        task = bar.add_task("generate", total=None, detail="loading")
 
         def show(progress: Progress) -> None:
             elapsed = bar.tasks[task].elapsed or 0.0
@@ -108,9 +100,9 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
             if progress.stored:
                 rates += f" ({progress.stored} rows were in the store)"
             if progress.done == progress.stored:
-                bar.reset(task, total=progress.rows, completed=progress.done, rates=rates if fresh else "")
+                bar.reset(task, total=progress.rows, completed=progress.done, detail=rates if fresh else "")
             else:
-                bar.update(task, total=progress.rows, completed=progress.done, rates=rates)
+                bar.update(task, total=progress.rows, completed=progress.done, detail=rates)
 
         yield show
 
@@ -124,11 +116,8 @@ def _print_planned(plan: Planned, as_json: bool) -> None:
     print(f"{plan.rows:,} completions of {plan.prompts:,} prompts")
     if plan.stored:
         print(f"{plan.stored:,} more are in the store already")
-    about = "about " if plan.estimated else ""
-    print(f"{about}{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
-    if plan.most_dollars is not None:
-        print(f"{about}${plan.most_dollars:,.2f} at most")
-    _print_rejected(plan.rejected)
+    print_asked(plan)
+    print_rejected(plan.rejected)
 
 
 def _print_completed(table: Table, out: Path, as_json: bool) -> None:
@@ -148,11 +137,6 @@ def _print_completed(table: Table, out: Path, as_json: bool) -> None:
     print(f"{len(table):,} completions of {step.notes['prompts']:,} prompts, {step.notes['tokens']:,} tokens: {out}")
     if step.notes["cut at max_tokens"]:
         print(f"{step.notes['cut at max_tokens']:,} were cut at max_tokens")
-    _print_rejected(rejected)
+    print_rejected(rejected)
     if aside:
         print(f"what was set aside: {aside}")
-
-
-def _print_rejected(rejected: Mapping[str, int]) -> None:
-    for reason, count in rejected.items():
-        print(f"{count:,} set aside: {reason}")

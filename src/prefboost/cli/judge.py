@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.lines import print_rejected
+from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+
 __all__ = ["judge_command"]
 
 
@@ -21,17 +24,10 @@ def judge_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "verdicts.parquet"
     ),
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="Keep what is finished in this folder, not in OUT.store; may be shared."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")
-    ] = False,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    store: StoreFolder = None,
+    dry_run: AskNothing = False,
+    partial: Partial = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare both sides of pairs, shown in both orders: kind=llm or scorer.
@@ -65,5 +61,4 @@ def judge_command(
         return
     print(f"written: {out}")
     print("\n".join(figures.lines()))
-    for reason, count in rejected.items():
-        print(f"{count:,} set aside: {reason}")
+    print_rejected(rejected)

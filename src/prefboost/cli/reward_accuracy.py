@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 __all__ = ["reward_accuracy_command"]
 
 
@@ -21,7 +23,7 @@ def reward_accuracy_command(
     ] = None,
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="The .json file to write.")] = Path("reward-accuracy.json"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score both sides of pairs and hold the scores against the given preferences.

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 if TYPE_CHECKING:
     from prefboost.runs.recipe_run import RunReport
     from prefboost.runs.schedule import Did, Standing
@@ -35,7 +37,7 @@ def run_command(
     until: Annotated[
         str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call goes on.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Do what a recipe of any kind says: offline, on_policy, implicit_reward, reward.

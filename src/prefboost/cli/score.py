@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from prefboost.cli.bars import bars
+from prefboost.cli.lines import print_asked, print_rejected
+from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+
 if TYPE_CHECKING:
     from prefboost.runs.kept import PlannedQuestions
     from prefboost.runs.score import Score
@@ -31,17 +35,10 @@ def score_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "scored.parquet"
     ),
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="Keep what is finished in this folder, not in OUT.store; may be shared."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")
-    ] = False,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    store: StoreFolder = None,
+    dry_run: AskNothing = False,
+    partial: Partial = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Score completions, or both sides of pairs: kind=implicit, reward_model, rater or rules.
@@ -110,28 +107,20 @@ def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: M
 @contextmanager
 def progress_bars(*, hidden: bool) -> Iterator[Tell]:
     """A bar a stage on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
-    )  # fmt: skip
-    with Bars(*columns, console=Console(stderr=True), disable=hidden) as bars:
+    with bars("{task.description}", hidden=hidden) as shown:
         tasks: dict[str, Any] = {}
 
         def tell(progress: ScoreProgress) -> None:
             if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(progress.stage, total=progress.sequences, rate="")
+                tasks[progress.stage] = shown.add_task(progress.stage, total=progress.sequences, detail="")
             task = tasks[progress.stage]
-            elapsed = bars.tasks[task].elapsed or 0.0
+            elapsed = shown.tasks[task].elapsed or 0.0
             fresh = progress.done - progress.stored
             rate = f"{fresh / elapsed:,.1f}/s" if elapsed > 0 and fresh else ""
             rate += f" {progress.spent.prompt_tokens + progress.spent.tokens:,} tokens" if progress.spent.tokens else ""
             rate += f" ${progress.spent.dollars:.4f}" if progress.spent.dollars else ""
             rate += f" ({progress.stored:,} were in the store)" if progress.stored else ""
-            bars.update(task, completed=progress.done, rate=rate)
+            shown.update(task, completed=progress.done, detail=rate)
 
         yield tell
 
@@ -149,10 +138,7 @@ def print_planned(plan: PlannedQuestions, as_json: bool) -> None:
     print(f"{plan.questions:,} questions about {plan.rows:,} rows")
     if plan.stored:
         print(f"{plan.stored:,} more are answered in the store already")
-    about = "about " if plan.estimated else ""
-    print(f"{about}{plan.prompt_tokens:,} tokens to read, at most {plan.most_tokens:,} to write")
-    if plan.most_dollars is not None:
-        print(f"{about}${plan.most_dollars:,.2f} at most")
+    print_asked(plan)
 
 
 def _print_counts(counts: dict[str, Any]) -> None:
@@ -162,5 +148,4 @@ def _print_counts(counts: dict[str, Any]) -> None:
     width = max(map(len, counts), default=0)
     for name, value in counts.items():
         print(f"  {name:<{width}}  {value:.4g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
-    for reason, count in rejected.items():
-        print(f"{count:,} set aside: {reason}")
+    print_rejected(rejected)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.bars import bars
+from prefboost.cli.options import Quiet
+
 if TYPE_CHECKING:
     from prefboost.runs.synthesize import Rehearsed, SynthesisProgress, Synthesize
     from prefboost.tables import Table
@@ -36,7 +39,7 @@ def synthesize_command(
         "synthetic.parquet"
     ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Make preference pairs of prompts.
@@ -129,23 +132,15 @@ def _unnamed_judges(written: list[str]) -> list[str]:
 
 @contextmanager
 def _progress(*, hidden: bool) -> Iterator[Callable[[SynthesisProgress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[stage]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
-    )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True), disable=hidden) as bar:
-        task = bar.add_task("prompts", total=None, stage="loading")
+    with bars("prompts", hidden=hidden) as bar:
+        task = bar.add_task("prompts", total=None, detail="loading")
 
         def show(progress: SynthesisProgress) -> None:
             spent = progress.spent
             stage = f"{progress.stage} {progress.rows_done:,}/{progress.rows:,}" if progress.stage else ""
             stage += f" {spent.prompt_tokens + spent.tokens:,} tokens" if spent.tokens else ""
             stage += f" ${spent.dollars:.4f}" if spent.dollars else ""
-            bar.update(task, total=progress.prompts, completed=progress.done, stage=stage)
+            bar.update(task, total=progress.prompts, completed=progress.done, detail=stage)
 
         yield show
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.options import Quiet
+
 if TYPE_CHECKING:
     from prefboost.runs.stages import Prepared
     from prefboost.training import TrainReport
@@ -28,7 +30,7 @@ def train_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data, say what training will take, train nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train a policy by a recipe: read, pair, relabel, condition, train.

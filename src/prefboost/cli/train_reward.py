@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.lines import print_rejected
+from prefboost.cli.options import Quiet
+
 if TYPE_CHECKING:
     from prefboost.runs.train_reward import RewardRun
     from prefboost.training import TrainReport
@@ -28,7 +31,7 @@ def train_reward_command(
         "reward_model"
     ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what training will take, train nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train a reward model: on preferences (loss=bradley_terry) or on scores (loss=regression).
@@ -89,8 +92,7 @@ def settings_from(overrides: list[str]) -> RewardRun:
 def _print_report(report: TrainReport) -> None:
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
-    for reason, count in report.dropped.items():
-        print(f"{count:,} set aside: {reason}")
+    print_rejected(report.dropped)
     wanted = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
     shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
     print("  ".join([*shown, *(f"{k} {v:.4g}" for k, v in report.metrics.items() if k.startswith("eval_distance"))]))

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from prefboost.atomic import replacing
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.store import Asked, Store, Stored
@@ -207,10 +208,8 @@ def export_rows(store: Store, out: str | Path) -> int:
         "logprobs": pl.List(pl.Float64), "values": pl.List(pl.Float64),
         "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
     }  # fmt: skip
-    target = Path(out)
-    waiting = target.with_name(f".{target.name}.partial")
-    pl.DataFrame(records, schema=types).write_parquet(waiting)
-    waiting.replace(target)
+    with replacing(out) as waiting:
+        pl.DataFrame(records, schema=types).write_parquet(waiting)
     return len(records)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -146,9 +147,15 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
     folder = Path(model_folder(name))
     if not folder.is_dir():
         return commit or name
+    paths = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    return _digest_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """A digest of files by path, size and time of change: a run asks for its start model's at every stage."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
-        size = path.stat().st_size
+    for path, size, _ in files:
         digest.update(f"{path.name} {size}".encode())
         stride = max(_BLOCK, size // _BLOCKS)
         with path.open("rb") as stream:

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import Field
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic_scores import (
     AcademicScore,
@@ -138,7 +139,9 @@ def academic(
         score = academic_score(name, samples, how=settings.interval, settings=notes)
         scores.append(score)
         if folder is not None:
-            _write(folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(one)) + "\n" for one in samples))
+            write_atomically(
+                folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(one)) + "\n" for one in samples)
+            )
             known[name] = score
             _write_scores(folder, settings, model, known)
     return scores
@@ -323,13 +326,7 @@ def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[
         "settings": settings.model_dump(mode="json"),
         "scores": [score.record() for score in scores.values()],
     }
-    _write(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    waiting = _made(path.parent) / f".{path.name}.partial"
-    waiting.write_text(text, encoding="utf-8")
-    waiting.replace(path)
+    write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def _made(folder: Path) -> Path:

@@ -7,7 +7,6 @@ cache. ``data_dir`` holds files by asset name for machines without a network; th
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from prefboost.atomic import write_atomically
 from prefboost.engines.packaged import cache_folder
 from prefboost.errors import DataError, Place
 from prefboost.settings import Settings
@@ -198,10 +198,7 @@ def _fetched(name: str, asset: Asset, timeout_s: float) -> Path:
         ) from error
     path = _cached(name, asset)
     _check(found, asset, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    waiting.write_bytes(found)
-    waiting.replace(path)
+    write_atomically(path, found)
     return path
 
 

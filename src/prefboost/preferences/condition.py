@@ -14,7 +14,7 @@ from prefboost.preferences.goals import FittedScale, asked_scale
 from prefboost.tables import GOAL_PAIRS, MESSAGE, Step, Table, aspects_of, reject_where
 from prefboost.tables.message_lists import insert_first, replace_contents
 
-__all__ = ["condition", "resolve_place", "said_on"]
+__all__ = ["condition", "resolve_place", "said_on", "with_room_for_goal"]
 
 Resolved = Literal["system", "user", "after"]
 
@@ -81,16 +81,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
             place=Place(path=table.path),
         )
     place, why = resolve_place(say, render)
-    frame = table.frame
-    rejects = None
-    if place != "system":
-        frame, rejects = reject_where(
-            frame,
-            ~pl.col("prompt").list.eval(pl.element().struct.field("role") == "user").list.any(),
-            stage="condition",
-            reason="the prompt has no user turn to say the goal in",
-            path=table.path,
-        )
+    frame, rejects = with_room_for_goal(table.frame, place, stage="condition", path=table.path)
     said = _with_prompts(frame, say, place)
     step = Step(
         "condition",
@@ -104,6 +95,31 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     if not scales:
         scales = {"": FittedScale(kind="declared", knots=(say.low, say.high), values=(say.low, say.high))}
     return table.then(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
+
+
+def with_room_for_goal(
+    frame: pl.DataFrame, place: Resolved, *, stage: str, path: str | None
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Rows whose prompt can take a goal: in a system message every one, beside the user's text those with a user turn.
+
+    Args:
+        frame: with ``prompt``.
+        place: where the goal is to stand.
+        stage: who asks, for the rejects.
+        path: where the rows came from, for the rejects.
+
+    Returns:
+        the rows that are left, and the rejects; None where every prompt has room.
+    """
+    if place == "system":
+        return frame, None
+    return reject_where(
+        frame,
+        ~pl.col("prompt").list.eval(pl.element().struct.field("role") == "user").list.any(),
+        stage=stage,
+        reason="the prompt has no user turn to say the goal in",
+        path=path,
+    )
 
 
 def _with_prompts(frame: pl.DataFrame, say: SayGoal, place: Resolved) -> pl.DataFrame:

@@ -7,12 +7,9 @@ from collections import Counter
 import polars as pl
 
 from prefboost.preferences.likeness import asked_text, exactly, worded
-from prefboost.tables import REJECTS, Step, Table, reject_where
+from prefboost.tables import EVALUATION_SPLITS, REJECTS, Step, Table, reject_where
 
-__all__ = ["EVALUATION", "LEAKED", "REPEATED", "gather", "gathered"]
-
-EVALUATION = ("validation", "test")
-"""Values of the column ``split`` that mark rows to evaluate on."""
+__all__ = ["LEAKED", "REPEATED", "gather", "gathered"]
 
 LEAKED = "the prompt is among the rows to evaluate on"
 REPEATED = "the same prompt and completions stand further up, or in another part"
@@ -59,7 +56,7 @@ def gathered(
     keys = ["_prompt", *[f"_{name}" for name in _TEXTS if name in names], *scores]
     again = ~pl.struct(keys).is_first_distinct()
     frame, repeated = reject_where(frame, again, stage=stage, reason=REPEATED, path=path)
-    evaluated = pl.col("split").is_in(EVALUATION).fill_null(False) if "split" in names else pl.lit(False)
+    evaluated = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False) if "split" in names else pl.lit(False)
     known = pl.lit(False) if asked is None else pl.col("_question").is_in(asked.implode())
     leaks = (evaluated.any().over("_question") | known) & ~evaluated
     frame, leaked = reject_where(frame, leaks, stage=stage, reason=LEAKED, path=path)

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from prefboost.errors import DataError, Place
 from prefboost.preferences.draw import seeded_rank
-from prefboost.preferences.gather import EVALUATION, gathered
+from prefboost.preferences.gather import gathered
 from prefboost.preferences.likeness import asked_text
 from prefboost.settings import Settings
-from prefboost.tables import PREFERENCE_PAIRS, Step, Table
+from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, Step, Table
 
 __all__ = ["Mix", "Part", "mix"]
 
@@ -60,7 +60,7 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
     )
     asked = None if evaluated is None else evaluated.frame.select(asked_text())["prompt"]
     frame, rejects = gathered(frame, stage="mix", asked=asked)
-    evaluation = pl.col("split").is_in(EVALUATION).fill_null(False)
+    evaluation = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
     counts = _counts(frame.filter(~evaluation), settings)
     order = seeded_rank(settings.seed, "pair_id").rank("ordinal").over("source")
     drawn = pl.lit(False)

@@ -6,28 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from prefboost.engines.weights import NumberType
 from prefboost.preferences import SCALES, Plain, Scale
 from prefboost.preferences.goals import Percentile
 from prefboost.recipes.preparation import Preparation
 from prefboost.recipes.recipe import FromData
-from prefboost.settings import Settings, choice
+from prefboost.scoring.implicit import LogRatio
+from prefboost.settings import choice
 from prefboost.training import Train
 
 __all__ = ["ImplicitRewards", "ImplicitScores"]
 
 
-class ImplicitScores(Settings):
+class ImplicitScores(LogRatio):
     """How completions are scored by the policy that was trained first: beta * (log pi - log pi_ref)."""
-
-    length_normalise: bool = Field(
-        False, description="Divide by the completion's tokens, so that long completions do not score for their length."
-    )
-    dtype: NumberType = Field(
-        "float32", description="Number type of the weights; half precision blurs the difference of two log-probs."
-    )
-    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
-    batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
 
 
 class _Begins(FromData):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store import Store
@@ -115,8 +116,10 @@ def canary(
         )  # fmt: skip
     stamp = asked_at.replace(":", "")
     lines = [{"canary": {**asdict(found), "drift": None}}, *(one.record for one in verdicts)]
-    _write(folder / f"{stamp}.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    _write(Path(out) / "canary.json", json.dumps(found.record(), indent=2, ensure_ascii=False) + "\n")
+    told = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_atomically(folder / f"{stamp}.jsonl", told, errors="replace")
+    report = json.dumps(found.record(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(Path(out) / "canary.json", report, errors="replace")
     shutil.rmtree(running)
     return found
 
@@ -139,9 +142,3 @@ def _first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, A
 
 def _named(model: str, fingerprint: str) -> str:
     return f"{model} ({fingerprint})" if fingerprint else model
-
-
-def _write(path: Path, text: str) -> None:
-    waiting = path.with_name(f".{path.name}.partial")
-    waiting.write_text(text, encoding="utf-8", errors="replace")
-    waiting.replace(path)

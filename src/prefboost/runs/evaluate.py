@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import prefboost
+from prefboost.atomic import write_atomically
 from prefboost.engines.budget import Ledger, Price, Spend, price_of
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
@@ -274,7 +275,7 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
         "results.html": evaluation_page([scored]),
     }
     for name, text in texts.items():
-        _write(folder / name, text)
+        write_atomically(folder / name, text, errors="replace")
 
 
 def write_completions(out: Path, contestant: Contestant, prompts: Sequence[BenchmarkPrompt], found: Answered) -> Path:
@@ -294,13 +295,5 @@ def write_completions(out: Path, contestant: Contestant, prompts: Sequence[Bench
         for one in prompts if one.uid in found.completions
     ]  # fmt: skip
     path = out / "completions" / f"{contestant.name.replace('/', '_')}.jsonl"
-    _write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
+    write_atomically(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), errors="replace")
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    """A file, all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f".{path.name}.partial")
-    waiting.write_text(text, encoding="utf-8", errors="replace")
-    waiting.replace(path)

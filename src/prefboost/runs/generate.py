@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.atomic import replacing
 from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.store import Store
@@ -260,6 +261,5 @@ def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
     if rejects.is_empty():
         path.unlink(missing_ok=True)
         return
-    waiting = path.with_name(f".{path.name}.partial")
-    rejects.write_parquet(waiting)
-    waiting.replace(path)
+    with replacing(path) as waiting:
+        rejects.write_parquet(waiting)

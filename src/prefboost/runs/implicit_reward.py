@@ -15,14 +15,15 @@ from prefboost.runs.schedule import Stage
 from prefboost.runs.stages import (
     PAIRS,
     REJECTS,
-    TRAINED,
-    TRAINING,
     chosen_rows,
     goal_pairs,
     inputs_of,
+    inside,
     model_inputs,
     render_of,
+    token_settings,
     train_from,
+    training_stage,
     write_pairs,
 )
 from prefboost.scoring import ImplicitReward
@@ -67,7 +68,7 @@ class _Stages:
 
         return Stage(
             "pairs",
-            self._settings("data", "select", "decontaminate", "pair") | {"train": self._tokens()},
+            self._settings("data", "select", "decontaminate", "pair") | {"train": token_settings(self.recipe.train)},
             kept_files(PREFERENCES),
             work,
             inputs={path: fingerprint(path) for path in inputs_of(self.recipe)},
@@ -78,19 +79,17 @@ class _Stages:
             table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
             return write_pairs(condition(relabel(table, Plain(contradictions="keep"))), self.run.path / FIRST)
 
-        return Stage(f"{FIRST}/pairs", {}, _in(FIRST, PAIRS, REJECTS), work, after=("pairs",))
+        return Stage(f"{FIRST}/pairs", {}, inside(FIRST, PAIRS, REJECTS), work, after=("pairs",))
 
     def train(self, folder: str, settings: Train) -> Stage:
         before = f"{folder}/pairs"
-        return Stage(
+        return training_stage(
             f"{folder}/train",
+            folder,
             {"train": settings.model_dump(mode="json")},
-            _in(folder, *TRAINED),
             lambda: asdict(train_from(self.recipe, settings, self.run, before, folder=folder, progress=self.progress)),
             after=(before,),
             inputs=model_inputs(settings.model, settings.reference),
-            scraps=_in(folder, *TRAINING),
-            together=True,
         )
 
     def score(self) -> Stage:
@@ -122,15 +121,10 @@ class _Stages:
             table = kept(self.run.path / SCORED, PREFERENCE_PAIRS)
             return write_pairs(goal_pairs(self.recipe, table, render_of(self.recipe)), self.run.path / AUGMENTED)
 
-        settings = self._settings("scale", "pair", "relabel", "condition") | {"train": self._tokens()}
-        return Stage(f"{AUGMENTED}/pairs", settings, _in(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
+        settings = self._settings("scale", "pair", "relabel", "condition") | {
+            "train": token_settings(self.recipe.train)
+        }
+        return Stage(f"{AUGMENTED}/pairs", settings, inside(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
 
     def _settings(self, *names: str) -> dict[str, Any]:
         return self.recipe.model_dump(mode="json", include=set(names))
-
-    def _tokens(self) -> dict[str, Any]:
-        return {name: getattr(self.recipe.train, name) for name in ("model", "revision", "chat_template")}
-
-
-def _in(folder: str, *names: str) -> tuple[str, ...]:
-    return tuple(f"{folder}/{name}" for name in names)

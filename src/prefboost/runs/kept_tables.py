@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.atomic import replacing
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
 from prefboost.runs.generate import rejects_file, write_rejects
@@ -31,10 +32,8 @@ def keep(table: Table, path: Path) -> dict[str, Any]:
     Returns:
         counts worth noting: rows, prompts, and what was set aside, by reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f".{path.name}.partial")
-    table.frame.write_parquet(waiting)
-    waiting.replace(path)
+    with replacing(path) as waiting:
+        table.frame.write_parquet(waiting)
     write_rejects(table.rejects, rejects_file(path))
     counts = {
         "rows": len(table),

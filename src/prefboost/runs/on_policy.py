@@ -9,26 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from prefboost.atomic import write_atomically
 from prefboost.preferences import FittedScale
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs import rounds
 from prefboost.runs.bars import scoring
 from prefboost.runs.kept_tables import keep, keep_scored, kept, kept_files
 from prefboost.runs.rounds import Policy
-from prefboost.runs.run import Run, fingerprint, write_atomically
+from prefboost.runs.run import Run, fingerprint
 from prefboost.runs.schedule import Stage
 from prefboost.runs.stages import (
     PAIRS,
     REJECTS,
-    TRAINED,
-    TRAINING,
     Scales,
     chosen_rows,
     goal_pairs,
     inputs_of,
+    inside,
     model_inputs,
     render_of,
+    token_settings,
     train_from,
+    training_stage,
     write_pairs,
 )
 from prefboost.tables import COMPLETIONS, PROMPTS, SCORED_COMPLETIONS, Table
@@ -131,7 +133,6 @@ class _Stages:
     def pairs(self, number: int) -> Stage:
         folder, first = _folder(number), self.recipe.scale_of == "first" and number > 1
         settings = self._settings("select", "decontaminate", "scale", "scale_of", "keep", "pair", *_SAID)
-        kept_train = {each: getattr(self.recipe.train, each) for each in ("model", "revision", "chat_template")}
 
         def work() -> Mapping[str, Any]:
             scored = kept(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
@@ -141,8 +142,8 @@ class _Stages:
 
         return Stage(
             _named(number, "pairs"),
-            settings | {"train": kept_train},
-            (f"{folder}/{PAIRS}", f"{folder}/{REJECTS}"),
+            settings | {"train": token_settings(self.recipe.train)},
+            inside(folder, PAIRS, REJECTS),
             work,
             after=(_named(number, "score"), *([_named(1, "pairs")] if first else [])),
             inputs={path: fingerprint(path) for path in self.recipe.decontaminate},
@@ -153,10 +154,10 @@ class _Stages:
         after = [_named(number, "pairs")]
         if number > 1:
             after.append(_named(number - 1, "train"))
-        return Stage(
+        return training_stage(
             _named(number, "train"),
+            folder,
             self._settings("train", "begin", "reference"),
-            tuple(f"{folder}/{name}" for name in TRAINED),
             lambda: asdict(
                 train_from(
                     self.recipe, self.training(number), self.run, after[0], folder=folder, progress=self.progress
@@ -164,8 +165,6 @@ class _Stages:
             ),
             after=tuple(after),
             inputs=model_inputs(self.recipe.train.model),
-            scraps=tuple(f"{folder}/{name}" for name in TRAINING),
-            together=True,
         )
 
     def training(self, number: int) -> Train:

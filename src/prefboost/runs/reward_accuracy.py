@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_accuracy import RewardAccuracy
 from prefboost.evaluation.reward_reports import RewardReport, reward_report
@@ -66,9 +67,7 @@ def reward_accuracy(
         columns=columns,
     ).report  # fmt: skip
     if target is not None:
-        waiting = target.with_name(f".{target.name}.partial")
-        waiting.write_text(json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        waiting.replace(target)
+        write_atomically(target, json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
     return report
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from prefboost.errors import DataError
 from prefboost.preferences import pair
-from prefboost.preferences.gather import EVALUATION, gather
+from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import mix
 from prefboost.recipes.reward import RewardModels
 from prefboost.runs.bars import scoring
@@ -19,11 +19,11 @@ from prefboost.runs.kept_tables import keep, kept, kept_files
 from prefboost.runs.reward_accuracy import reward_accuracy
 from prefboost.runs.run import Run, fingerprint
 from prefboost.runs.schedule import Stage
-from prefboost.runs.stages import TRAINED, TRAINING, model_inputs
+from prefboost.runs.stages import inside, model_inputs, training_stage
 from prefboost.runs.train_reward import train_reward_on
 from prefboost.scoring import RewardModelScorer
 from prefboost.sources import read
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 from prefboost.training.claim import MODEL
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class _Stages:
             return {**keep(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
 
         settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
-        return Stage(f"{model}/pairs", settings, _in(model, *kept_files(MIXED)), work, after=(DATA,))
+        return Stage(f"{model}/pairs", settings, inside(model, *kept_files(MIXED)), work, after=(DATA,))
 
     def train(self, model: str) -> Stage:
         """One reward model."""
@@ -101,15 +101,13 @@ class _Stages:
             report = train_reward_on(table, settings, folder, strategy=self.recipe.pair, progress=self.progress)
             return {**asdict(report), "what": "pairs"}
 
-        return Stage(
+        return training_stage(
             f"{model}/train",
+            model,
             {"train": settings.model_dump(mode="json")},
-            _in(model, *TRAINED),
             work,
             after=(f"{model}/pairs",),
             inputs=model_inputs(settings.model),
-            scraps=_in(model, *TRAINING),
-            together=True,
         )
 
     def accuracy(self, model: str) -> Stage:
@@ -126,10 +124,10 @@ class _Stages:
         return Stage(
             f"{model}/accuracy",
             self._settings("accuracy"),
-            _in(model, ACCURACY),
+            inside(model, ACCURACY),
             work,
             after=(DATA, f"{model}/train"),
-            scraps=_in(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
+            scraps=inside(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
         )
 
     def _pairs(self, path: str) -> Table:
@@ -162,7 +160,7 @@ def _test_pairs(parts: Mapping[str, Table]) -> Table:
         DataError: there are none.
     """
     frames = [
-        table.frame.filter(pl.col("split").is_in(EVALUATION).fill_null(False)).with_columns(
+        table.frame.filter(pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)).with_columns(
             pair_id=pl.concat_str(pl.lit(f"{name}/"), "pair_id"), source=pl.lit(name)
         )
         for name, table in parts.items()
@@ -180,7 +178,7 @@ def _test_pairs(parts: Mapping[str, Table]) -> Table:
 def _to_train_on(table: Table) -> Table:
     if "split" not in table.frame.columns:
         return table
-    kept_rows = table.frame.filter(~pl.col("split").is_in(EVALUATION).fill_null(False))
+    kept_rows = table.frame.filter(~pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False))
     return Table(table.spec, kept_rows, table.rejects, table.steps, table.scales, table.path)
 
 
@@ -188,7 +186,3 @@ def _noted(report: AccuracyReport) -> dict[str, Any]:
     """What is worth noting of a report; all of it stands in its file."""
     record = report.record()
     return {name: record[name] for name in ("accuracy", "bounds", "pairs", "missing", "longer")}
-
-
-def _in(folder: str, *names: str) -> tuple[str, ...]:
-    return tuple(f"{folder}/{name}" for name in names)

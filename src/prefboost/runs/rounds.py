@@ -16,7 +16,7 @@ from prefboost.engines.kinds import EngineSettings
 from prefboost.engines.local import Local
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, Plain, resolve_place
-from prefboost.preferences.condition import said_on
+from prefboost.preferences.condition import said_on, with_room_for_goal
 from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.preferences.goals import asked_scale
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
@@ -25,7 +25,7 @@ from prefboost.runs.generate import Generate, generate
 from prefboost.runs.prompt_files import read_prompts
 from prefboost.sources import read
 from prefboost.statistics import Bootstrap, bootstrap_mean, matched_means, paired_difference
-from prefboost.tables import COMPLETIONS, MESSAGES, PROMPTS, Step, Table, reject_where
+from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
@@ -43,9 +43,6 @@ __all__ = [
     "prompts_of",
     "wording_of",
 ]
-
-HELD_OUT = ("validation", "test")
-"""Values of the column ``split`` that mark prompts to measure on."""
 
 IDENTICAL = "all completions of the prompt are the same"
 
@@ -101,11 +98,11 @@ def prompts_of(recipe: OnPolicy) -> Table:
     table = read_prompts(path) if str(path).endswith(".txt") else read(recipe.prompts)
     columns = [column.name for column in PROMPTS.columns if column.name in table.frame.columns]
     frame = table.frame.select(columns).unique("prompt_id", keep="first", maintain_order=True)
-    marked = "split" in columns and frame["split"].is_in(HELD_OUT).any()
+    marked = "split" in columns and frame["split"].is_in(EVALUATION_SPLITS).any()
     if recipe.evaluate is None:
         aside = pl.lit(False)
     elif marked:
-        aside = pl.col("split").is_in(HELD_OUT).fill_null(False)
+        aside = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
     else:
         aside = seeded_share(recipe.seed, "prompt_id") < recipe.evaluate.share
     split = pl.when(aside).then(pl.lit("test")).otherwise(pl.lit("train"))
@@ -272,15 +269,7 @@ def evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Policy) 
 
 def _asking(prompts: Table, wording: Wording, engine: Engine) -> Table:
     place, _ = resolve_place(wording.say, engine.rendered_conversation)
-    frame, rejects = prompts.frame, None
-    if place != "system":
-        frame, rejects = reject_where(
-            frame,
-            ~pl.col("prompt").list.eval(pl.element().struct.field("role") == "user").list.any(),
-            stage="generate",
-            reason="the prompt has no user turn to say the goal in",
-            path=prompts.path,
-        )
+    frame, rejects = with_room_for_goal(prompts.frame, place, stage="generate", path=prompts.path)
     said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
     step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)
     return prompts.then(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost import __version__
+from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.runs.staging import remove
 from prefboost.settings.secrets import without_secrets
@@ -36,7 +37,6 @@ __all__ = [
     "fingerprint_of",
     "holds_something_else",
     "open_run",
-    "write_atomically",
 ]
 
 MANIFEST = "manifest.json"
@@ -255,17 +255,6 @@ def alone_in(folder: Path) -> Iterator[None]:
                 "another process is at work in this run folder", remedy="wait for it", place=Place(str(folder))
             ) from None
         yield
-
-
-def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that after a crash the old content or the new one stands there, never a part."""
-    target = Path(path)
-    waiting = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with waiting.open("wb") as stream:
-        stream.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    waiting.replace(target)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

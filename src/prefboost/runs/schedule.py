@@ -17,7 +17,10 @@ from prefboost.errors import RunError
 from prefboost.runs.executor import Executor
 from prefboost.runs.run import Run, differences, fingerprint_of
 
-__all__ = ["Did", "Stage", "Standing", "carry_out", "standings"]
+__all__ = ["Did", "Stage", "Standing", "Work", "carry_out", "standings"]
+
+Work = Callable[[], Mapping[str, Any]]
+"""Makes a stage's outputs, and returns what is worth noting."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Stage:
     name: str
     settings: Mapping[str, Any]
     outputs: tuple[str, ...]
-    work: Callable[[], Mapping[str, Any]]
+    work: Work
     after: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     scraps: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.runs.generate import rejects_file, write_rejects
 from prefboost.runs.kept import desk_at
@@ -127,7 +128,5 @@ def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:
         for step in table.steps
     ]  # fmt: skip
     scales = {name: scale.model_dump(mode="json") for name, scale in table.scales.items()}
-    waiting = path.with_name(f".{path.name}.partial")
     text = json.dumps({"steps": steps, "scales": scales, **counts}, indent=2, ensure_ascii=False, default=str)
-    waiting.write_text(text + "\n", encoding="utf-8")
-    waiting.replace(path)
+    write_atomically(path, text + "\n")

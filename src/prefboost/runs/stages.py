@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefboost.atomic import replacing
 from prefboost.chat import SayGoal, to_record
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel
@@ -22,10 +23,10 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
 from prefboost.runs.prompt_files import benchmark_prompts
 from prefboost.runs.run import Run, fingerprint, open_run
-from prefboost.runs.schedule import Stage, carry_out
+from prefboost.runs.schedule import Stage, Work, carry_out
 from prefboost.runs.token_counts import counter_of
 from prefboost.sources import read
-from prefboost.tables import Step, Table
+from prefboost.tables import EVALUATION_SPLITS, Step, Table
 from prefboost.training import Train, TrainReport, train
 from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
 
@@ -45,6 +46,7 @@ __all__ = [
     "data_settings",
     "finished_training",
     "goal_pairs",
+    "inside",
     "inputs_of",
     "model_inputs",
     "offline_stages",
@@ -55,7 +57,9 @@ __all__ = [
     "run_recipe",
     "split_rows",
     "train_from",
+    "token_settings",
     "train_on",
+    "training_stage",
     "write_pairs",
 ]
 
@@ -70,9 +74,6 @@ TRAINING = (BEGUN, LOG, "checkpoints", f"{MODEL}.unfinished")
 
 Scales = Mapping[str, FittedScale]
 """Fitted scales by aspect; "" is the overall score's."""
-
-EVALUATION = ("validation", "test")
-"""Values of the column ``split`` that mark rows to evaluate on."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +159,45 @@ def offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -
             lambda: write_pairs(prepare(recipe, render_of(recipe)), run.path),
             inputs={name: fingerprint(name) for name in inputs_of(recipe)},
         ),
-        Stage(
+        training_stage(
             "train",
+            "",
             {"train": recipe.train.model_dump(mode="json")},
-            TRAINED,
             lambda: asdict(train_from(recipe, recipe.train, run, "pairs", progress=progress)),
             after=("pairs",),
             inputs=model_inputs(recipe.train.model, recipe.train.reference),
-            scraps=TRAINING,
-            together=True,
         ),
     ]
+
+
+def training_stage(
+    name: str,
+    folder: str,
+    settings: Mapping[str, Any],
+    work: Work,
+    *,
+    after: tuple[str, ...],
+    inputs: Mapping[str, str],
+) -> Stage:
+    """A stage that trains a model: all devices do it together, and what it began with goes when it is done anew.
+
+    Args:
+        name: of the stage.
+        folder: where in the run folder the training goes; "" is the run folder itself.
+        settings: what the model depends on.
+        work: trains; its notes go into the manifest.
+        after: the stages whose outputs it reads.
+        inputs: fingerprints of the models that it reads.
+    """
+    return Stage(
+        name, settings, inside(folder, *TRAINED), work, after=after, inputs=inputs, scraps=inside(folder, *TRAINING),
+        together=True,
+    )  # fmt: skip
+
+
+def inside(folder: str, *names: str) -> tuple[str, ...]:
+    """Paths of files in a folder of a run."""
+    return tuple(f"{folder}/{name}" if folder else name for name in names)
 
 
 def train_from(
@@ -206,8 +235,12 @@ def finished_training(folder: Path) -> TrainReport:
 
 def data_settings(recipe: PolicyRecipe) -> dict[str, Any]:
     """What goal pairs depend on: everything but training, of which the tokenizer and its chat template count."""
-    kept = {name: getattr(recipe.train, name) for name in ("model", "revision", "chat_template")}
-    return {**recipe.model_dump(mode="json", exclude={"train"}), "train": kept}
+    return {**recipe.model_dump(mode="json", exclude={"train"}), "train": token_settings(recipe.train)}
+
+
+def token_settings(train: Train) -> dict[str, Any]:
+    """What decides how texts become tokens."""
+    return {name: getattr(train, name) for name in ("model", "revision", "chat_template")}
 
 
 def model_inputs(*names: str) -> dict[str, str]:
@@ -314,11 +347,9 @@ def write_pairs(table: Table, folder: Path) -> dict[str, Any]:
             remedy="`prefboost inspect` shows what is in the data",
             place=Place(table.path),
         )
-    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects)):
-        unfinished = folder / f".{name}.tmp"
-        pq.write_table(frame.to_arrow(), unfinished)
-        unfinished.replace(folder / name)
+        with replacing(folder / name) as waiting:
+            pq.write_table(frame.to_arrow(), waiting)
     return {
         "goal_pairs": made.goal_pairs,
         "steps": list(made.steps),
@@ -342,6 +373,6 @@ def split_rows(pairs: Any) -> tuple[Any, Any]:
 
     if "split" not in pairs.column_names:
         return pairs, None
-    aside = pc.fill_null(pc.is_in(pairs["split"], value_set=pa.array(EVALUATION)), False)
+    aside = pc.fill_null(pc.is_in(pairs["split"], value_set=pa.array(EVALUATION_SPLITS)), False)
     evaluation = pairs.filter(aside)
     return pairs.filter(pc.invert(aside)), evaluation if len(evaluation) else None

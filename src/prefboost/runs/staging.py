@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 
 __all__ = ["Staging", "open_staging", "remove", "replace_folder", "staging_folder"]
@@ -48,9 +49,7 @@ class Staging:
 
     def note(self, name: str, value: Any) -> None:
         """Keep something that is costly to find out again, e.g. fitted scales."""
-        with (self.path / f"{name}.json.new").open("w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-        (self.path / f"{name}.json.new").replace(self.path / f"{name}.json")
+        write_atomically(self.path / f"{name}.json", json.dumps(value))
 
     def noted(self, name: str) -> Any:
         """What `note` kept, or None."""
@@ -152,14 +151,8 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
         return {}, {}
     parts = {entry["part"]: entry for entry in lines[1:] if _stands(folder, entry)}
     kept = [json.dumps(line) for line in (lines[0], *parts.values())]
-    _rewrite(folder / JOURNAL, "\n".join(kept) + "\n")
+    write_atomically(folder / JOURNAL, "\n".join(kept) + "\n")
     return lines[0], parts
-
-
-def _rewrite(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def _stands(folder: Path, entry: Mapping[str, Any]) -> bool:

@@ -18,19 +18,14 @@ from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
-__all__ = ["ImplicitReward"]
+__all__ = ["ImplicitReward", "LogRatio"]
 
 Encoded = tuple[list[int], list[int]]
 
 
-class ImplicitReward(Settings):
-    """Scores completions by how far a policy moved from its reference: beta * (log pi - log pi_ref)."""
+class LogRatio(Settings):
+    """How the log-ratio of two models is computed."""
 
-    kind: Literal["implicit"] = Field("implicit", description="Log-ratio of two models (arXiv 2410.08067, IRA).")
-    policy: str = Field(description="A model trained on preferences, e.g. by DPO: a folder or hub id.")
-    reference: str = Field(description="The model that its training began with.")
-    reference_revision: str | None = Field(None, description="Branch, tag or commit of the reference on the hub.")
-    beta: float = Field(0.1, gt=0, description="The beta that the policy was trained with.")
     length_normalise: bool = Field(
         False, description="Divide by the completion's tokens, so that long completions do not score for their length."
     )
@@ -39,6 +34,16 @@ class ImplicitReward(Settings):
     )
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
+
+
+class ImplicitReward(LogRatio):
+    """Scores completions by how far a policy moved from its reference: beta * (log pi - log pi_ref)."""
+
+    kind: Literal["implicit"] = Field("implicit", description="Log-ratio of two models (arXiv 2410.08067, IRA).")
+    policy: str = Field(description="A model trained on preferences, e.g. by DPO: a folder or hub id.")
+    reference: str = Field(description="The model that its training began with.")
+    reference_revision: str | None = Field(None, description="Branch, tag or commit of the reference on the hub.")
+    beta: float = Field(0.1, gt=0, description="The beta that the policy was trained with.")
     max_length: int | None = Field(
         None, ge=2, description="Conversations with more tokens are set aside; none: the model's own limit."
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from prefboost.atomic import replacing, write_atomically
 from prefboost.engines.embeddings import Embedder
 from prefboost.errors import DataError, MissingExtra, Place
 from prefboost.scoring.regressor import (
@@ -214,9 +215,6 @@ def _figures(predicted: Any, judged: Any, prompts: Sequence[str]) -> HeldOut:
 def _write(folder: Path, written: dict[str, Any], arrays: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, folder / f"{WEIGHTS_FILE}.partial")
-    (folder / f"{WEIGHTS_FILE}.partial").replace(folder / WEIGHTS_FILE)
-    text = json.dumps(written, indent=2, ensure_ascii=False) + "\n"
-    (folder / f"{SETTINGS_FILE}.partial").write_text(text, encoding="utf-8")
-    (folder / f"{SETTINGS_FILE}.partial").replace(folder / SETTINGS_FILE)
+    with replacing(folder / WEIGHTS_FILE) as waiting:
+        save_file(arrays, waiting)
+    write_atomically(folder / SETTINGS_FILE, json.dumps(written, indent=2, ensure_ascii=False) + "\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from prefboost.atomic import replacing
 from prefboost.chat import to_record
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra
@@ -51,10 +52,8 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
             place=Place(path=table.path),
         )
     shaped = shape(table.frame, export, kind, path=table.path)
-    waiting = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind.write(shaped.frame, waiting)
-    waiting.replace(path)
+    with replacing(path) as waiting:
+        kind.write(shaped.frame, waiting)
     rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
     return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
 

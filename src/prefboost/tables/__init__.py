@@ -2,6 +2,7 @@
 
 from prefboost.tables.declared import (
     COMPLETIONS,
+    EVALUATION_SPLITS,
     GOAL_PAIRS,
     PREFERENCE_PAIRS,
     PROMPTS,
@@ -25,6 +26,7 @@ from prefboost.tables.table import (
 
 __all__ = [
     "COMPLETIONS",
+    "EVALUATION_SPLITS",
     "GOAL_PAIRS",
     "MESSAGE",
     "MESSAGES",

@@ -9,12 +9,24 @@ import polars as pl
 from prefboost.tables.message_lists import same_messages
 from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
 
-__all__ = ["COMPLETIONS", "GOAL_PAIRS", "PREFERENCE_PAIRS", "PROMPTS", "SCORED_COMPLETIONS", "TABLES", "VERDICTS"]
+__all__ = [
+    "COMPLETIONS",
+    "EVALUATION_SPLITS",
+    "GOAL_PAIRS",
+    "PREFERENCE_PAIRS",
+    "PROMPTS",
+    "SCORED_COMPLETIONS",
+    "TABLES",
+    "VERDICTS",
+]
 
 _ROW = Column("row", pl.Int64, "record number in the file the row came from, from 0")
 _PROMPT_ID = Column("prompt_id", pl.String, "equal for equal prompts: the source's id, or a hash of the messages")
 _PROMPT = Column("prompt", MESSAGES, "messages up to the completion; the last is a user or tool turn")
 _SOURCE = Column("source", pl.String, "which collection the prompt is from", required=False, nullable=True)
+EVALUATION_SPLITS = ("validation", "test")
+"""Values of the column ``split`` that mark rows to measure on, never to train on."""
+
 _SPLIT = Column("split", pl.String, "train, validation or test", required=False, nullable=True)
 _RULES = Column("rules", pl.String, "JSON list of checkable rules the prompt asks for", required=False, nullable=True)
 

@@ -6,11 +6,11 @@ import atexit
 import gc
 import importlib.util
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import MissingExtra, RunError
 
 __all__ = ["BEGUN", "LOG", "MODEL", "REPORT", "begin", "check_installed", "last_metrics", "part_in_order"]
@@ -52,10 +52,7 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = begun.with_suffix(f".{os.getpid()}.unfinished")
-    unfinished.write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(begun)
+    write_atomically(begun, json.dumps(dict(identity), indent=2) + "\n")
     return None
 
 

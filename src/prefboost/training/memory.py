@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from prefboost.atomic import write_atomically
 from prefboost.errors import RunError
 
 __all__ = ["TokenBudget", "is_out_of_memory", "peak_memory"]
@@ -106,11 +106,8 @@ class TokenBudget:
 
     def _keep(self) -> None:
         if self.kept is not None:
-            self.kept.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self.kept.with_suffix(f".{os.getpid()}.unfinished")
             found = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
-            unfinished.write_text(json.dumps(found) + "\n", encoding="utf-8")
-            unfinished.replace(self.kept)
+            write_atomically(self.kept, json.dumps(found) + "\n")
 
     def _release(self) -> None:
         gc.collect()

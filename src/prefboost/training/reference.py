@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 import time
 import uuid
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from prefboost.atomic import replacing
 
 __all__ = ["ReferenceCache", "Sequences", "cache_folder", "sequences_of", "with_reference"]
 
@@ -160,11 +161,9 @@ class ReferenceCache:
 
 
 def _write(path: Path, logps: Mapping[bytes, float]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
+    with replacing(path) as waiting, waiting.open("wb") as file:
         keys = np.frombuffer(b"".join(logps), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         np.savez(file, keys=keys, logps=np.asarray(list(logps.values()), dtype=np.float32))
-    unfinished.replace(path)
 
 
 def _stored(path: Path) -> dict[bytes, float]:

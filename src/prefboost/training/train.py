@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefboost.atomic import write_atomically
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
@@ -301,7 +302,7 @@ def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, 
         model = trainer.accelerator.unwrap_model(trainer.model)
         merge = (lora is None or lora.merge) and whole is None  # parts of weights cannot be merged
         save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=merge, weights=whole)
-        (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     part_in_order(trainer.accelerator.num_processes)

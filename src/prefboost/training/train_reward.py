@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefboost.atomic import write_atomically
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
 from prefboost.training.length_offset import with_length_offset
@@ -289,7 +290,7 @@ def _finish(trainer: RewardTrainer, facts: Mapping[str, Any], report: TrainRepor
         lora = trainer.settings.lora
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_reward_model(model, trainer.found.tokenizer, facts, out / MODEL, merge=lora is None or lora.merge)
-        (out / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     part_in_order(trainer.accelerator.num_processes)

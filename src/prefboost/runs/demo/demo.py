@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import Field
 
 import prefboost
+from prefboost.atomic import write_atomically
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local import Local, LocalEngine
@@ -24,7 +25,6 @@ from prefboost.preferences import BestVsWorst, Plain, RewardAugmented, condition
 from prefboost.runs.demo.measure import Following, Unlearning, following, unlearning, verdict
 from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
 from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, demo_prompts
-from prefboost.runs.run import write_atomically
 from prefboost.runs.stages import train_on
 from prefboost.scoring import RulesScorer
 from prefboost.settings import Settings
