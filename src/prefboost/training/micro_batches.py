@@ -14,7 +14,7 @@ TOKEN_BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of a micro-batch's stream that keeps its activations, by device."""
 
 WIDE_TOKEN_BUDGET = 1536
-"""The same at float32 on a CPU: nothing is cast for each micro-batch, so that small ones cost no time."""
+"""The same at float32 on a CPU: nothing is cast for each micro-batch, so that small ones cost little time."""
 
 
 def default_budget(device: str, precision: str) -> int:
