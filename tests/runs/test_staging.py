@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.errors import RunError
-from prefboost.runs.staging import link, open_staging, replace_folder, staging_folder
+from prefboost.runs.staging import clear_staging, link, open_staging, replace_folder, staging_folder
 
 
 def add(out: Path, key: str, number: int, text: str) -> None:
@@ -80,6 +80,38 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
     replace_folder(tmp_path / "new", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "new").read_text() == "new"
+
+
+def test_a_kill_between_two_renames_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, new = tmp_path / "out", tmp_path / "new"
+    for folder in (new, out):
+        folder.mkdir()
+        (folder / folder.name).write_text("")
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path == new:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with open_staging(out, "key"):
+        monkeypatch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(new, out)
+        monkeypatch.undo()
+    assert not out.exists()
+    with open_staging(out, "another key"):
+        assert [path.name for path in out.iterdir()] == ["out"]
+
+
+def test_a_folder_of_someone_else_is_not_taken_for_staging(tmp_path: Path) -> None:
+    place = staging_folder(tmp_path / "out")
+    place.mkdir()
+    (place / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="in the way"), open_staging(tmp_path / "out", "key"):
+        pass
+    clear_staging(tmp_path / "out")
+    assert (place / "thesis.txt").read_text() == "mine"
 
 
 def test_where_the_disk_has_no_links_bytes_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,10 @@ def augment_command(
         str | None, typer.Option(help="Hub id or folder of the model to train; settles place auto.")
     ] = None,
     push: Annotated[str | None, typer.Option(help="Upload the folder to this data set of the hub: OWNER/NAME.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that was made otherwise.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an output of augment that was made otherwise; files of others stay."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the guess, counts and examples of the first records; write nothing.")
     ] = False,

@@ -25,6 +25,7 @@ def select_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "selected.jsonl"
     ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other rows that select wrote.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.
@@ -37,7 +38,7 @@ def select_command(
 
     settings = settings_from(overrides or [])
     table = read(source, columns=settings.columns)
-    kept = select_completions(table, settings, out)
+    kept = select_completions(table, settings, out, overwrite=overwrite)
     counts = {**selected_counts(table, kept), "out": str(out)}
     if as_json:
         print(json.dumps(counts, indent=2, ensure_ascii=False))

@@ -45,6 +45,7 @@ def train_reward_command(
     from prefboost.cli.train import print_forecast
     from prefboost.runs.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
     from prefboost.sources import read
+    from prefboost.sources.outputs import refuse_inputs
 
     recipe = source.endswith((".yaml", ".yml"))
     settings = load_reward_run(source, overrides or []) if recipe else settings_from(overrides or [])
@@ -58,6 +59,7 @@ def train_reward_command(
         what = "pairs" if settings.train.loss.compares else "texts"
         print(json.dumps(asdict(forecast), indent=2)) if as_json else print_forecast(forecast, what)
         return
+    refuse_inputs([out], [source], [settings])
     progress = None
     if not quiet:
         from prefboost.training.callbacks import RichProgress

@@ -68,7 +68,7 @@ def augment(
         out: a folder (README.md, prefboost.json, rejects.parquet, data/), or one file where the name ends in
             .parquet, .jsonl, .jsonl.gz or .jsonl.zst (its card, manifest and rejects stand beside it).
         settings: what to do.
-        overwrite: replace an output that was made otherwise.
+        overwrite: replace an output of `augment` that was made otherwise; files that it did not write stay.
         push_to: ``owner/name`` on the Hugging Face hub, to which the folder is uploaded as well.
         progress: is called after every batch.
 
@@ -76,7 +76,8 @@ def augment(
         What was done; ``skipped`` where the same output was already there.
 
     Raises:
-        RunError: the output exists and was made otherwise, the disk is full, or the hub does not take it.
+        RunError: the output is an input or lies around one, exists and was made otherwise, the disk is full, or the
+            hub does not take it.
         DataError: the source cannot be read, or nothing came out.
     """
     begin = time.monotonic()
@@ -84,7 +85,10 @@ def augment(
     if push_to is not None:
         output.refuse_file("a single file cannot be pushed: write a folder")
         refuse_repository(push_to)
-    report = output.finished() or _made(output, source, settings, overwrite, progress)
+    report = output.finished()
+    if report is None:
+        report = _made(output, source, settings, overwrite, progress)
+    output.clear()
     address = None
     if push_to is not None:
         address = push(output.path, push_to)
@@ -129,7 +133,6 @@ def _made(
             found, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explained(error, output) from error
-    output.clear()
     messages = []
     if found:
         messages.append(f"went on after {found:,} parts that an earlier call had finished")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,15 +17,27 @@ from prefboost.errors import Place, RunError, SettingsError
 from prefboost.runs.augment_report import ALL, About, Made, Said, card_text, source_settings, summed
 from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
 from prefboost.runs.run import fingerprint, fingerprint_of
-from prefboost.runs.staging import Staging, link, remove, replace_folder, staging_folder
+from prefboost.runs.staging import (
+    Staging,
+    carry_over,
+    clear_staging,
+    link,
+    remove,
+    replace_folder,
+    staging_folder,
+)
 from prefboost.sources import Source
 from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
+from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import REJECTS
 
 __all__ = ["MANIFEST", "Output", "named"]
 
 MANIFEST = "prefboost.json"
+_BESIDE = ("card.md", MANIFEST, "rejects.parquet")
+"""What stands beside a single file, behind its name."""
+
 _NOT_WRITTEN = (".csv", ".tsv", ".json", ".ndjson", ".arrow", ".txt", ".gz", ".zst")
 
 
@@ -45,8 +58,10 @@ class Output:
 
         Raises:
             DataError, SettingsError: its name asks for a type that is not written, or for another than ``file_type``.
-            RunError: it is the input.
+            RunError: it is an input, or lies around or inside one.
         """
+        path = path.expanduser()
+        path = path.resolve() if path.is_symlink() else path  # what the link points to is replaced, not the link
         single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
         if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
             file_type_of(path)
@@ -59,8 +74,10 @@ class Output:
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
         name, found = named(source), _input_files(source)
-        if path.exists() and any(path.resolve() == file.resolve() for file in found):
-            raise RunError("the output is the input", remedy="give another -o", place=Place(str(path)))
+        beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
+        refuse_inputs(
+            [path, *beside, staging_folder(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
+        )
         print_of_input = fingerprint_of(name, [fingerprint(file) for file in found])
         versions = (__version__, metadata.version("polars"))
         benchmarks = [fingerprint(path) for path in settings.decontaminate]
@@ -86,14 +103,21 @@ class Output:
         return AugmentReport(**{**report, **here}, rejects=rejects, left_out=left_out, skipped=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
-        """Raise where something else stands at the output's place.
+        """Raise where something stands at the output's place that may not be replaced.
+
+        Args:
+            overwrite: what `augment` wrote may be replaced; nothing else ever is.
 
         Raises:
-            RunError: names what differs.
+            RunError: names what differs, or the files that prefboost did not write.
         """
-        if overwrite or not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        written = [path for path in (self.path, *map(self._aside, _BESIDE if self.single else ())) if path.exists()]
+        if not written or (self.path.is_dir() and not self.single and not any(self.path.iterdir())):
             return
         manifest = self._read_manifest()
+        if overwrite and manifest:
+            self._refuse_foreign_data(manifest)
+            return
         old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
         differ = [name for name in new if old.get(name) != new[name]] if manifest else []
         differ += ["data"] if manifest and manifest.get("data", {}) != self.about.data else []
@@ -101,9 +125,27 @@ class Output:
         why = f"it was made with other settings: {', '.join(differ)}" if differ else made
         raise RunError(
             f"the output exists: {why}",
-            remedy="give another -o, or --overwrite to replace it",
+            remedy="give another -o, or --overwrite to replace it"
+            if manifest
+            else "give another -o, or move it away: --overwrite replaces only what prefboost augment wrote",
             place=Place(str(self.path)),
         )
+
+    def _refuse_foreign_data(self, manifest: Mapping[str, Any]) -> None:
+        """Refuse files that would be overwritten, or read as data of the new output, and are in no manifest."""
+        if self.single:
+            own = {*manifest["files"], self._aside(MANIFEST).name}
+            strange = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in own]
+            strange = [name for name in strange if self.path.with_name(name).exists()]
+        else:
+            taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
+            strange = [name for name in _foreign(self.path, manifest) if name.startswith(taken)]
+        if strange:
+            raise RunError(
+                f"{strange[0]} was not written by prefboost augment, and would be replaced or read as new data",
+                remedy="move it away, or give another -o",
+                place=Place(str(self.path)),
+            )
 
     def refuse_file(self, found: str) -> None:
         """Raise where the output is a single file."""
@@ -139,17 +181,18 @@ class Output:
         manifest = self._manifest(final, report, parts, said)
         (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if not self.single:
+            if self.path.is_dir():
+                carry_over(_foreign(self.path, self._read_manifest()), self.path, final)
             replace_folder(final, self.path)
             return
         remove(self._aside("rejects.parquet"))
         remove(self._aside(MANIFEST))
         for path in sorted(final.iterdir(), key=lambda each: each.name.endswith(MANIFEST)):
-            replace_folder(path, self.path.with_name(path.name))
+            path.replace(self.path.with_name(path.name))
 
     def clear(self) -> None:
         """Delete the staging folder."""
-        remove(staging_folder(self.path))
-        remove(self.path.with_name(f".{self.path.name}.old"))
+        clear_staging(self.path)
 
     @property
     def rejects_path(self) -> str:
@@ -240,6 +283,17 @@ def _records(path: Path) -> int | None:
     except (OSError, pl.exceptions.PolarsError):
         return None
     return None
+
+
+def _foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """List files and links below a folder that are not in its manifest, by their relative paths."""
+    own = {*manifest.get("files", ()), MANIFEST}
+    entries = [
+        (Path(at) / name).relative_to(folder).as_posix()
+        for at, folders, files in os.walk(folder)
+        for name in (*files, *(each for each in folders if (Path(at) / each).is_symlink()))
+    ]
+    return sorted(name for name in entries if name not in own)
 
 
 def _bytes(path: Path) -> int | None:

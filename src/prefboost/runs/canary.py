@@ -20,6 +20,7 @@ from prefboost.evaluation.canary import CANARY, Drift, canary_requests, drift_of
 from prefboost.evaluation.own_prompts import records_of
 from prefboost.runs.judging import judged, sightings
 from prefboost.scoring.stored import Desk, Tell
+from prefboost.sources.outputs import refuse_inputs
 
 __all__ = ["CanaryReport", "canary", "canary_facts", "now"]
 
@@ -94,6 +95,7 @@ def canary(
         RunError: the budget is spent.
         DataError: no question has a verdict, or none at both times.
     """
+    refuse_inputs([out], [], [judge])
     asked_at, folder = clock(), Path(out) / "canary"
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / f"running-{asked_at[:10]}"

@@ -28,6 +28,7 @@ from prefboost.runs.canary import canary_facts
 from prefboost.runs.evaluate_settings import Evaluate, contestants_of
 from prefboost.runs.judging import fallback_of, judged, sightings
 from prefboost.scoring.stored import ScoreProgress, Tell
+from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 
 __all__ = [
     "Engines",
@@ -56,10 +57,12 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
     Raises:
         SettingsError: nobody is evaluated, two have one name, or a judge is needed and none is named.
         ModelError: a model cannot be loaded or reached, or the goal does not stand in a rendered prompt.
-        RunError: the budget is spent; what is done stays in the store.
+        RunError: the budget is spent; what is done stays in the store. Or the folder lies around an input, or holds
+            results that `evaluate` did not write.
     """
     contestants, folder = contestants_of(settings), Path(out)
     check_judge(settings)
+    guard_evaluation(folder, [settings])
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Results] = {}
     with Store(store_in(folder)) as store:
@@ -72,6 +75,17 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
             else:
                 found[benchmark.kind] = run.judged(benchmark.prepare(settings.assets, run.names), own)
     return found
+
+
+def guard_evaluation(folder: Path, inputs: Iterable[Any]) -> None:
+    """Refuse a folder that lies around an input, or whose results are not of `evaluate`.
+
+    Raises:
+        RunError: see `refuse_inputs` and `refuse_foreign`.
+    """
+    refuse_inputs([folder], [], inputs)
+    names = ("verdicts.jsonl", "results.json", "results.md", "results.html")
+    refuse_foreign([folder / name for name in names], [store_in(folder), folder / "results.html"], "evaluate")
 
 
 class Engines:

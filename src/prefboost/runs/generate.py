@@ -18,6 +18,7 @@ from prefboost.errors import RunError
 from prefboost.runs.generate_rows import Row, askable, prepared, rows_of
 from prefboost.runs.generate_settings import Generate
 from prefboost.runs.generate_table import completions_table
+from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
@@ -167,9 +168,11 @@ def generate(
 
     Raises:
         ModelError: the model cannot be loaded or reached, or its chat template has no place for goals.
-        RunError: the budget is spent before all is done; what is done stays in the store.
+        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+            or a file that `generate` did not write.
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
+    guard_file(out, "generate", [prompts], [settings], store=store)
     price = price_of(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
     frame, rejects = prepared(prompts, settings, engine)
@@ -206,9 +209,10 @@ def finished_so_far(
         store: see `generate`.
 
     Raises:
-        RunError: there is no store.
+        RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
     """
     place = Path(store or store_of(out))
+    guard_file(out, "generate", [prompts], [settings], store=place)
     if not place.exists():
         raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
     engine = engine or settings.engine.open()

@@ -17,6 +17,7 @@ from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
@@ -58,8 +59,10 @@ def judge(
     Raises:
         DataError: the table holds no pairs, or none of them could be judged.
         ModelError: a model cannot be loaded or asked.
-        RunError: the budget is spent before all is done; what is done stays in the store.
+        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+            or a file that `judge` did not write.
     """
+    guard_file(out, "judge", [table], [by])
     with desk_at(out, store, spending, progress) as desk:
         return _written(_judged(table, by, desk), out, desk)
 
@@ -79,6 +82,7 @@ def judged_so_far(
         RunError: there is no store.
         DataError: no pair at all is finished.
     """
+    guard_file(out, "judge", [table], [by])
     with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
         return _written(_judged(table, by, desk), out, desk)
 

@@ -20,6 +20,7 @@ from prefboost.runs.reward_models import reward_files, reward_stages
 from prefboost.runs.run import Run, alone_in, holds_something_else, open_run
 from prefboost.runs.schedule import Did, Stage, Standing, carry_out, standings
 from prefboost.runs.stages import inputs_of, offline_stages
+from prefboost.sources.outputs import refuse_inputs
 
 if TYPE_CHECKING:
     from prefboost.training.callbacks import Progress
@@ -67,12 +68,13 @@ def run(
         What was done and skipped, and what was measured.
 
     Raises:
-        RunError: the folder is in use, or holds something else; there is no stage ``until``.
+        RunError: the folder is in use, lies around an input, or holds something else; there is no stage ``until``.
         SettingsError, DataError, ModelError: see the stages.
     """
     loaded = load_any(recipe) if isinstance(recipe, str | Path) else recipe
     executor = executor or Local()
     folder = Path(runs_dir) / loaded.name
+    refuse_inputs([folder], _inputs(loaded), [loaded])
     guarded = executor.leads and not holds_something_else(folder)
     with alone_in(folder) if guarded else nullcontext():
         opened = Run(folder)

@@ -12,7 +12,7 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.mt_bench import MtBench
 from prefboost.evaluation.prepared import MeasuredBenchmark
 from prefboost.evaluation.results import Results
-from prefboost.runs.evaluate import read_verdicts, write_evaluation
+from prefboost.runs.evaluate import guard_evaluation, read_verdicts, write_evaluation
 from prefboost.runs.evaluate_settings import Evaluate
 
 __all__ = ["rescored"]
@@ -29,8 +29,10 @@ def rescored(settings: Evaluate, verdicts: str | Path, out: str | Path) -> Resul
 
     Raises:
         SettingsError: several benchmarks are named, or one that has no verdicts.
+        RunError: the folder lies around the verdicts, or holds results that `evaluate` did not write.
         DataError: a line is no verdict, or the benchmark's data are not here.
     """
+    guard_evaluation(Path(out), [verdicts, settings])
     found = read_verdicts(verdicts)
     results = _scored(settings, found)
     write_evaluation(out, found, results)

@@ -17,6 +17,7 @@ from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.scoring.stored import Tell
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
+from prefboost.sources.outputs import companions, guard_file, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
 
 __all__ = ["Measuring", "reward_accuracy"]
@@ -57,19 +58,20 @@ def reward_accuracy(
     Raises:
         DataError: the source holds no pairs, or none could be scored.
         ModelError: a model cannot be loaded.
-        RunError: another process is writing the same output.
+        RunError: another process is writing the same output; the output is an input, or another's file.
     """
     target = None if out is None else Path(out)
+    scores = None if target is None else target.with_suffix(".scores.parquet")
     if target is not None and target.suffix != ".json":
         raise DataError(f"the report is written as JSON, found {target.name}", remedy="name a file that ends in .json")
+    if target is not None:
+        guard_file(scores, "score", [source], [scorer])
+        refuse_inputs([target], [source], [scorer])
+        refuse_foreign([target], companions(scores or target, ".store"), "reward-accuracy")
     report = reward_report(
-        source, scorer, lambda table: score(table, scorer, _scores_file(target), progress=progress), settings,
+        source, scorer, lambda table: score(table, scorer, scores, progress=progress), settings,
         columns=columns,
     ).report  # fmt: skip
     if target is not None:
         write_atomically(target, json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
     return report
-
-
-def _scores_file(target: Path | None) -> Path | None:
-    return None if target is None else target.with_suffix(".scores.parquet")

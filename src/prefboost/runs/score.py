@@ -18,6 +18,7 @@ from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
@@ -59,8 +60,10 @@ def score(
     Raises:
         DataError: the table has no completions, or none of them could be scored.
         ModelError: a model cannot be loaded.
-        RunError: the budget is spent before all is done; what is done stays in the store.
+        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+            or a file that `score` did not write.
     """
+    guard_file(out, "score", [table], [scorer])
     with desk_at(out, store, spending, progress) as desk:
         return _written(scored_by(table, scorer, desk), out, desk)
 
@@ -78,6 +81,7 @@ def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str |
         RunError: there is no store.
         DataError: nothing at all is finished.
     """
+    guard_file(out, "score", [table], [scorer])
     with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
         return _written(scored_by(table, scorer, desk), out, desk)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field
 
+from prefboost.errors import Place, RunError
 from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select, select
 from prefboost.runs.generate import rejects_file, write_rejects
@@ -15,6 +18,7 @@ from prefboost.runs.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.sources.write import write
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
@@ -39,7 +43,9 @@ class SelectCompletions(Settings):
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
 
 
-def select_completions(table: Table, how: SelectCompletions, out: str | Path | None = None) -> Table:
+def select_completions(
+    table: Table, how: SelectCompletions, out: str | Path | None = None, *, overwrite: bool = False
+) -> Table:
     """Keep the best completions of every prompt, and write them.
 
     Args:
@@ -47,6 +53,7 @@ def select_completions(table: Table, how: SelectCompletions, out: str | Path | N
         how: which, and in what shape they are written.
         out: ``.parquet`` or ``.jsonl`` file to write, with what was done in ``OUT.select.json`` and what was not kept
             in ``OUT.rejects.parquet``, reason by reason.
+        overwrite: replace other rows that `select` wrote; a file that it did not write is never replaced.
 
     Returns:
         ScoredCompletions, those left out as rejects.
@@ -55,18 +62,41 @@ def select_completions(table: Table, how: SelectCompletions, out: str | Path | N
         DataError: the table is of another kind, or the output's name ends in no type of file.
         MissingScores: no completion has a score.
         SettingsError: a limit is in tokens, which nothing counts here.
+        RunError: the output is the input, is not of `select`, or holds other rows.
     """
+    if out is not None:
+        file_type_of(Path(out))
+        files = companions(out, ".select.json")
+        refuse_inputs(files, [table])
+        refuse_foreign(files, files[-1:], "select")
     kept = table if how.cut == "keep" else _without_cut(table)
     kept = kept if how.select is None else select(kept, how.select)
     kept = select(kept, how.strategy)
     if out is None:
         return kept
     target = Path(out)
-    file_type_of(target)
+    if target.exists() and not overwrite:
+        _refuse_other_rows(kept, target, how)
     written = write(kept, target, format=how.format)
     write_rejects(written.rejects, rejects_file(target))
     write_history(written, target.with_name(f"{target.name}.select.json"), selected_counts(table, written))
     return written
+
+
+def _refuse_other_rows(kept: Table, target: Path, how: SelectCompletions) -> None:
+    """Let the same command run again; an output with other rows is not replaced without being told."""
+    fresh = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        write(kept, fresh, format=how.format)
+        same = filecmp.cmp(fresh, target, shallow=False)
+    finally:
+        fresh.unlink(missing_ok=True)
+    if not same:
+        raise RunError(
+            "the output exists, and holds other rows",
+            remedy="give another output with -o, or --overwrite to replace this one",
+            place=Place(str(target)),
+        )
 
 
 def selected_counts(table: Table, kept: Table) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from prefboost.runs.run import Run, fingerprint, open_run
 from prefboost.runs.schedule import Stage, Work, carry_out
 from prefboost.runs.token_counts import counter_of
 from prefboost.sources import read
+from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import EVALUATION_SPLITS, Step, Table
 from prefboost.training import Train, TrainReport, train
 from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
@@ -139,11 +140,12 @@ def run_recipe(
         progress: is told how far training has come.
 
     Raises:
-        RunError: ``out`` holds another run.
+        RunError: ``out`` holds another run, or lies around an input.
         DataError, ModelError: see the stages.
     """
     executor = executor or Local()
     inputs = inputs_of(recipe)
+    refuse_inputs([out], [recipe.data], [recipe])
     run = open_run(out, recipe.name, recipe.model_dump(mode="json"), inputs) if executor.leads else Run(Path(out))
     carry_out(run, offline_stages(recipe, run, progress), executor)
     return finished_training(run.path)

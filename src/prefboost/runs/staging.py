@@ -11,16 +11,26 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 
-__all__ = ["Staging", "open_staging", "remove", "replace_folder", "staging_folder"]
+__all__ = [
+    "Staging",
+    "carry_over",
+    "clear_staging",
+    "link",
+    "open_staging",
+    "remove",
+    "replace_folder",
+    "staging_folder",
+]
 
 JOURNAL = "journal.jsonl"
+_REPLACED = "replaced"
 
 
 class Staging:
@@ -75,6 +85,12 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
         RunError: another process is writing the same output, or the folder cannot be made.
     """
     folder = staging_folder(out)
+    if folder.is_dir() and any(folder.iterdir()) and not _is_staging(folder):
+        raise RunError(
+            f"the folder {folder} is in the way: parts would be kept there, and prefboost did not write what it holds",
+            remedy="move it away, or give another output with -o",
+            place=Place(str(out)),
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
@@ -84,6 +100,7 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
         ) from None
     with lock:
         _lock(lock, out)
+        _put_back(out)
         header, entries = _read_journal(folder)
         scraps = 0
         if header.get("key") != key:
@@ -95,18 +112,49 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
 
 
 def replace_folder(new: Path, out: Path) -> None:
-    """Put a folder (or file) in the place of another; what stood there is deleted afterwards."""
-    old = out.with_name(f".{out.name}.old")
+    """Put a folder in the place of another, which waits in the staging folder until it is deleted with that.
+
+    A kill in between leaves the old folder there; `open_staging` puts it back.
+    """
+    old = staging_folder(out) / _REPLACED
+    old.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         remove(old)
         out.rename(old)
     new.rename(out)
     remove(old)
+    with contextlib.suppress(OSError):
+        old.parent.rmdir()  # only where nothing else waits there
+
+
+def carry_over(names: Iterable[str], old: Path, new: Path) -> None:
+    """Give a new folder the files of an old one that nobody but their owner may delete: second names for the same
+    bytes, so that a kill loses nothing.
+
+    Args:
+        names: of files and links, relative to the folder.
+        old: the folder that holds them.
+        new: the folder that replaces it.
+    """
+    for name in names:
+        source, target = old / name, new / name
+        if source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.readlink())
+        else:
+            link(source, target)
+
+
+def clear_staging(out: Path) -> None:
+    """Delete the staging folder of an output that is finished, if there is one and it is ours."""
+    folder = staging_folder(out)
+    if folder.is_dir() and _is_staging(folder):
+        remove(folder)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or folder, if there is one."""
-    if path.is_dir():
+    """Delete a file, link or folder, if there is one; what a link points to stays."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -168,6 +216,17 @@ def _described(path: Path) -> dict[str, Any]:
         while block := stream.read(1 << 20):
             check = zlib.crc32(block, check)
     return {"name": path.name, "bytes": path.stat().st_size, "crc32": check}
+
+
+def _is_staging(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("lock", JOURNAL, _REPLACED))
+
+
+def _put_back(out: Path) -> None:
+    """Undo half a replacement: a kill came after the old output was moved away and before the new one stood there."""
+    old = staging_folder(out) / _REPLACED
+    if old.exists() and not out.exists():
+        old.rename(out)
 
 
 def _empty(folder: Path) -> None:

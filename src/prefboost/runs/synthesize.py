@@ -18,6 +18,7 @@ from prefboost.runs.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.kinds import METHODS
@@ -110,7 +111,9 @@ def synthesize(
         ModelError: a model cannot be loaded or reached, or cannot do what the method asks for.
         SettingsError: a prompt file cannot be used; the budget is in dollars, and a model has no price.
         DataError: there is no prompt.
+        RunError: the output is an input, or a file that `synthesize` did not write.
     """
+    guard_file(out, "synthesize", [prompts], [settings])
     items = _items(prompts)
     with _calls(settings, out) as calls:
         proposals = _proposed(items, settings, calls, progress)

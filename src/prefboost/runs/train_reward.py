@@ -22,6 +22,7 @@ from prefboost.runs.generate import write_rejects
 from prefboost.runs.stages import REJECTS, split_rows
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns, read
+from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Table
 from prefboost.training import TrainReport, TrainReward, train_reward
 from prefboost.training.train_reward import Origin
@@ -99,8 +100,9 @@ def train_reward_on(
         progress: is told how far training has come.
 
     Raises:
-        RunError, DataError, ModelError: see `prefboost.training.train_reward`.
+        RunError, DataError, ModelError: see `prefboost.training.train_reward`; the run folder lies around an input.
     """
+    refuse_inputs([out], [table], [settings])
     made = reward_rows(table, settings, strategy)
     rows, evaluation = split_rows(made.frame.to_arrow())
     origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _declared(made))

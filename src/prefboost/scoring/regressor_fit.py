@@ -26,6 +26,7 @@ from prefboost.scoring.regressor import (
 from prefboost.scoring.sides import items_of
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.settings import Settings
+from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 from prefboost.statistics.bootstrap import bootstrap_mean
 from prefboost.statistics.interval import Interval
 from prefboost.statistics.rank_correlation import spearman
@@ -116,7 +117,10 @@ def fit_regressor(
         DataError: there are too few scores, or too few prompts to hold any out.
         MissingExtra: scikit-learn is not installed.
         ModelError: the embedder cannot be loaded.
+        RunError: the folder lies around an input, or holds weights that `fit_regressor` did not write.
     """
+    refuse_inputs([out], [table], [settings])
+    refuse_foreign([Path(out) / WEIGHTS_FILE], [Path(out) / SETTINGS_FILE], "fit-regressor")
     try:
         import sklearn  # noqa: F401
     except ImportError as error:

@@ -28,6 +28,7 @@ from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, demo_prom
 from prefboost.runs.stages import train_on
 from prefboost.scoring import RulesScorer
 from prefboost.settings import Settings
+from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 from prefboost.training import Train, TrainReport
 
@@ -91,6 +92,9 @@ class Demo(Settings):
     seed: int = Field(1, ge=0, description="Seed of the held-out prompts, of the order of training and of sampling.")
 
 
+_PAGES = ("report.html", "goal_response.svg", "results.json")
+
+
 @dataclass(frozen=True)
 class DemoReport:
     """What came out.
@@ -117,12 +121,15 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
         progress: is told how far it has come.
 
     Raises:
+        RunError: the folder lies around the model, or holds pages that the demo did not write.
         MissingExtra: the training libraries, matplotlib or the model's package is not installed.
     """
     settings = settings if settings is not None else Demo()
     _check_installed()
     began = time.monotonic()
     out = Path(out)
+    refuse_inputs([out], [], [settings])
+    refuse_foreign([out / name for name in _PAGES], [out / "augmented"], "demo")
     out.mkdir(parents=True, exist_ok=True)
     scored = RulesScorer().score(training_completions(settings, out, progress))
     pairs = pair(replace(scored, frame=uncut(scored.frame)), BestVsWorst())

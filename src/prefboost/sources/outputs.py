@@ -1,0 +1,199 @@
+"""The guard of every verb that writes: an output never destroys an input, nor files that prefboost did not write."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from prefboost.errors import Place, RunError
+
+__all__ = ["companions", "guard_file", "paths_in", "refuse_foreign", "refuse_inputs"]
+
+_REMEDY = "give another output"
+
+
+def companions(out: str | Path, *endings: str) -> tuple[Path, ...]:
+    """Return an output file and what is written beside it: ``OUT``, ``OUT.rejects.parquet``, ``OUT`` + each ending."""
+    target = Path(out)
+    names = (target.name, f"{target.name}.rejects.parquet", *(f"{target.name}{ending}" for ending in endings))
+    return tuple(target.with_name(name) for name in names)
+
+
+def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), others: Iterable[Any] = ()) -> None:
+    """Refuse outputs that equal an input, contain one, or lie where the next call would read them as data.
+
+    Args:
+        outputs: every file and folder that will be written; it need not exist yet.
+        data: files, folders and globs that are read whole, or tables and sources with such a ``path``; hub ids and
+            what does not exist are passed over. An output inside such a folder is refused, since the next call would
+            read it with the data.
+        others: further inputs (models, templates, settings that name files): paths, or settings objects whose paths
+            are found by `paths_in`. An output may lie inside such a folder.
+
+    Raises:
+        RunError: names the output and the input.
+    """
+    read_whole = [str(path) for each in data if (path := _path_of(each))]
+    inputs = [each for source in read_whole for each in _matches(source)]
+    inputs += [_absolute(path) for each in others for path in _named_paths(each) if _exists(path)]
+    for output in outputs:
+        target = _absolute(output)
+        for source in inputs:
+            if target == source or _same_file(target, source):
+                raise RunError(f"the output is the input {source}", remedy=_REMEDY, place=Place(str(output)))
+            if target in source.parents:
+                raise RunError(
+                    f"the output lies around the input {source}, which would be mixed with it or deleted",
+                    remedy=_REMEDY,
+                    place=Place(str(output)),
+                )
+        for pattern in read_whole:
+            if _would_be_read(target, pattern):
+                raise RunError(
+                    f"the output lies in the input {pattern}: the next call would read it as data",
+                    remedy=_REMEDY,
+                    place=Place(str(output)),
+                )
+
+
+def refuse_foreign(outputs: Sequence[Path], signs: Iterable[Path], verb: str, remedy: str = "") -> None:
+    """Refuse to overwrite files that the verb did not write.
+
+    Args:
+        outputs: files that will be written.
+        signs: files or folders of which the verb leaves one beside its output; one of them shows that it is its own.
+        verb: its name.
+        remedy: what to do; default: another output, or to delete the file.
+
+    Raises:
+        RunError: an output exists without a sign.
+    """
+    if any(sign.exists() for sign in signs):
+        return
+    for output in outputs:
+        if output.exists():
+            raise RunError(
+                f"the file exists, and prefboost {verb} did not write it",
+                remedy=remedy or "give another output with -o, or delete the file first",
+                place=Place(str(output)),
+            )
+
+
+def guard_file(
+    out: str | Path | None, verb: str, data: Iterable[Any], others: Iterable[Any], *, store: str | Path | None = None
+) -> None:
+    """Apply both guards to a verb that writes one file and what stands beside it.
+
+    Args:
+        out: the file that will be written, beside it ``OUT.rejects.parquet``, ``OUT.VERB.json`` and ``OUT.store``;
+            None: nothing is written.
+        verb: its name.
+        data: tables, files and folders that are read.
+        others: models, templates and so on: settings objects that name them.
+        store: a folder in the place of ``OUT.store``, of a verb that leaves nothing else by which to know its output.
+
+    Raises:
+        RunError: see `refuse_inputs` and `refuse_foreign`.
+    """
+    if out is None:
+        return
+    files = companions(out, f".{verb}.json")
+    own_store = Path(out).with_name(f"{Path(out).name}.store")
+    refuse_inputs([*files, own_store], data, others)
+    refuse_foreign(files, [files[-1], own_store, *([] if store is None else [Path(store)])], verb)
+
+
+def paths_in(settings: Any) -> Iterator[str]:
+    """Yield the paths that a settings object names, at any depth.
+
+    A `Path` counts always; text counts where it looks like a path (a separator or an ending) or its field holds
+    models, so that ``split: train`` is not taken for a folder ``train``. Names of columns and caches do not count.
+    """
+    yield from _paths(settings, "")
+
+
+_NO_INPUTS = ("columns", "reference_cache", "data_dir")
+_MODEL_FIELDS = ("path", "model", "policy", "reference", "tokenizer", "embedder", "adapter", "data", "file")
+
+
+def _paths(value: Any, field: str) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _paths(None if name in _NO_INPUTS else getattr(value, name), name)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _paths(inner, str(name))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _paths(inner, field)
+    elif isinstance(value, Path):
+        yield str(value)
+    elif isinstance(value, str) and _looks_like_a_path(value, field):
+        yield value
+
+
+def _looks_like_a_path(text: str, field: str) -> bool:
+    if not text or "\n" in text or "\0" in text:
+        return False
+    return field in _MODEL_FIELDS or "/" in text or "\\" in text or bool(Path(text).suffix)
+
+
+def _path_of(source: Any) -> str | None:
+    """Return a path itself, or the ``path`` of a table or source."""
+    path = source if isinstance(source, str | Path) else getattr(source, "path", None)
+    return None if path is None else str(path)
+
+
+def _named_paths(source: Any) -> Iterator[str]:
+    yield from [str(source)] if isinstance(source, str | Path) else paths_in(source)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False  # a name that no file can have: too long, or of a user who does not exist
+
+
+def _matches(source: str) -> list[Path]:
+    """Return the files and folders that a path or glob names, absolute, with links followed."""
+    if _exists(source):
+        return [_absolute(source)]
+    if not glob.has_magic(source):
+        return []
+    pattern = str(Path(source).expanduser())
+    return [_absolute(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207 - it may be absolute
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    """Tell whether two names stand for one file: hard links, or names that differ in case only on some disks."""
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
+def _would_be_read(target: Path, pattern: str) -> bool:
+    """Tell whether a source that is read again would find the output: hidden names are passed over by readers."""
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        folder = path.resolve()
+        if folder not in target.parents:
+            return False
+        return not any(part.startswith((".", "_")) for part in target.relative_to(folder).parts)
+    if path.exists() or not glob.has_magic(pattern):
+        return False
+    asked = path.absolute()
+    if "**" in asked.parts:
+        return fnmatch.fnmatchcase(str(target), str(asked).replace("**/", "*"))
+    # Part by part, since a star of a glob does not cross folders.
+    return len(asked.parts) == len(target.parts) and all(map(fnmatch.fnmatchcase, target.parts, asked.parts))
