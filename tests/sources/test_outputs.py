@@ -234,6 +234,15 @@ def test_companions_stand_beside_the_file() -> None:
     ]
 
 
+@pytest.mark.parametrize("out", [".", "..", "../w"])
+def test_the_folder_one_works_in_is_a_folder_around_its_files(
+    out: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for verb in ("augment", "fit-regressor"):
+        assert "lies around" in refused(FOLDER_VERBS[verb]("scored.jsonl", out), folder, capsys)
+
+
 def test_a_sign_shows_whose_file_it_is(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     refuse_foreign([out], [], "score")

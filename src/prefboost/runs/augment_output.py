@@ -61,7 +61,8 @@ class Output:
             RunError: it is an input, or lies around or inside one.
         """
         path = path.expanduser()
-        path = path.resolve() if path.is_symlink() else path  # what the link points to is replaced, not the link
+        if path.is_symlink() or path.name in ("", ".."):
+            path = path.resolve()  # what a link points to is replaced, not the link; and "." has no name to build on
         single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
         if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
             file_type_of(path)

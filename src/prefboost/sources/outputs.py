@@ -19,7 +19,7 @@ _REMEDY = "give another output"
 
 def companions(out: str | Path, *endings: str) -> tuple[Path, ...]:
     """Return an output file and what is written beside it: ``OUT``, ``OUT.rejects.parquet``, ``OUT`` + each ending."""
-    target = Path(out)
+    target = Path(out) if Path(out).name not in ("", "..") else Path(out).resolve()
     names = (target.name, f"{target.name}.rejects.parquet", *(f"{target.name}{ending}" for ending in endings))
     return tuple(target.with_name(name) for name in names)
 
@@ -103,7 +103,7 @@ def guard_file(
     if out is None:
         return
     files = companions(out, f".{verb}.json")
-    own_store = Path(out).with_name(f"{Path(out).name}.store")
+    own_store = files[0].with_name(f"{files[0].name}.store")
     refuse_inputs([*files, own_store], data, others)
     refuse_foreign(files, [files[-1], own_store, *([] if store is None else [Path(store)])], verb)
 
