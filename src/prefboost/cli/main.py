@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -18,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from prefboost import __version__
+from prefboost.devices import set_thread_environment
 from prefboost.errors import MissingExtra, PrefboostError
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -102,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
+    _log_to_stderr(logging.WARNING if "--quiet" in arguments else logging.INFO)
     try:
         with _errors_shown(debug):
             _application(called, debug)(arguments, prog_name="prefboost")
@@ -192,6 +196,21 @@ def _errors_shown(debug: bool) -> Iterator[None]:
                 "  -> this is a fault of prefboost: please report it with the output of the same command and --debug"
             )
         raise SystemExit(1) from None
+
+
+class _StderrLog(logging.Handler):
+    """Writes what the package logs to stderr, whatever stream that is at the moment (bars put their own there)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, without secrets."""
+        _say(record.getMessage())
+
+
+def _log_to_stderr(level: int) -> None:
+    logger = logging.getLogger("prefboost")
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
+    logger.addHandler(_StderrLog(level))
+    logger.setLevel(logging.INFO)
 
 
 def _say(message: str) -> None:

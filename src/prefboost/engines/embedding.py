@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from prefboost.devices import choose_numbers
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import guarded, load_tokenizer
+from prefboost.engines.weights import guarded, load_tokenizer, reason_for_float32
 
 __all__ = ["embeddings"]
 
@@ -35,8 +36,9 @@ def embeddings(model: str, texts: Sequence[str]) -> NDArray[np.float64]:
     tokenizer = load_tokenizer(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    dtype = choose_numbers("auto", "cpu", exact=reason_for_float32(model)).name
     encoder = guarded(
-        model, lambda: AutoModel.from_pretrained(model_folder(model), dtype="float32", use_safetensors=True)
+        model, lambda: AutoModel.from_pretrained(model_folder(model), dtype=dtype, use_safetensors=True)
     ).eval()
     found = []
     for start in range(0, len(texts), _BATCH):
@@ -46,7 +48,7 @@ def embeddings(model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         )
         fed = {name: fed[name] for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            states = encoder(**fed).last_hidden_state
+            states = encoder(**fed).last_hidden_state.float()
         shown = fed["attention_mask"][..., None].to(states.dtype)
         means = (states * shown).sum(1) / shown.sum(1).clamp(min=1)
         found.append(torch.nn.functional.normalize(means, dim=1).double().numpy())

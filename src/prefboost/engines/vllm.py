@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
 from prefboost.engines.local import Local
 from prefboost.engines.replies import log_sum
-from prefboost.engines.weights import NumberType, fingerprint_of_model
+from prefboost.engines.weights import fingerprint_of_model
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
 
@@ -30,7 +31,10 @@ class VLLM(Settings):
     kind: Literal["vllm"] = Field("vllm", description="Runs the model here, by vLLM.")
     model: str = Field(description="A folder or a hub id.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: NumberType = Field("bfloat16", description="Number type of the weights.")
+    dtype: AskedNumbers = Field(
+        "auto",
+        description="Number type of the weights; auto: bfloat16 where the device computes it natively, else float32.",
+    )
     adapter: str | None = Field(None, description="Folder of a LoRA adapter for the model.")
     adapter_rank: int = Field(64, ge=1, description="Highest rank of an adapter (vLLM's max_lora_rank).")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that each layer is split over.")
@@ -85,12 +89,13 @@ class VLLMEngine:
         except ImportError as error:
             raise MissingExtra("vllm", "vllm") from error
         settings = self.settings
+        announce(self.numbers)
         lora = {"enable_lora": True, "max_lora_rank": settings.adapter_rank} if settings.adapter else {}
         try:
             return LLM(
                 model=settings.model,
                 revision=settings.revision,
-                dtype=settings.dtype,
+                dtype=self.numbers.name,
                 tensor_parallel_size=settings.tensor_parallel,
                 gpu_memory_utilization=settings.gpu_memory,
                 max_model_len=settings.context,
@@ -105,9 +110,14 @@ class VLLMEngine:
             ) from error
 
     @cached_property
+    def numbers(self) -> NumberChoice:
+        """The number type of the weights: the settings', or what the device computes natively."""
+        return choose_numbers(self.settings.dtype)
+
+    @cached_property
     def identity(self) -> str:
-        """Fingerprints of weights and adapter, the revision, and the number type."""
-        parts = [fingerprint_of_model(self.settings.model, self.settings.revision), self.settings.dtype, "vllm"]
+        """Fingerprints of weights and adapter, the revision, and the resolved number type."""
+        parts = [fingerprint_of_model(self.settings.model, self.settings.revision), self.numbers.name, "vllm"]
         if self.settings.adapter is not None:
             parts.append(fingerprint_of_model(self.settings.adapter))
         return "/".join(parts)

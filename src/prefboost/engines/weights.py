@@ -6,13 +6,13 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from prefboost.devices import NumberName, device_name, limit_threads
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
 
 __all__ = [
-    "NumberType",
     "context_of",
     "fingerprint_of_model",
     "guarded",
@@ -20,22 +20,21 @@ __all__ = [
     "load_config",
     "load_tokenizer",
     "on_device",
+    "reason_for_float32",
 ]
-
-NumberType = Literal["auto", "bfloat16", "float16", "float32"]
 
 _BLOCK = 1 << 20
 _BLOCKS = 256
 
 
 def load_causal_lm(
-    name: str, dtype: NumberType = "auto", *, revision: str | None = None, trust_remote_code: bool = False
+    name: str, dtype: NumberName = "float32", *, revision: str | None = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
     """A model in evaluation mode, on the CPU, and its tokenizer.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``.
-        dtype: number type of the weights; ``auto`` keeps that of the checkpoint.
+        dtype: number type of the weights, e.g. from `prefboost.devices.choose_numbers`.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run code that the checkpoint brings.
 
@@ -116,16 +115,38 @@ def on_device(model: Any, device: str) -> Any:
     Raises:
         ModelError: there is no such device, or the model does not fit on it.
     """
-    import torch
-
-    found = "cuda" if torch.cuda.is_available() else "cpu"
+    target = device_name(device)
+    if target == "cpu":
+        limit_threads()
     try:
-        return model.to(found if device == "auto" else device)
+        return model.to(target)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"cannot put the model on device {device!r}: {str(error).splitlines()[0][:200]}",
             remedy="set device to auto or cpu",
         ) from error
+
+
+def reason_for_float32(name: str, revision: str | None = None) -> str | None:
+    """Say why a measurement needs float32: the checkpoint's weights do not fit into bfloat16. None where they do.
+
+    Runs no code of the checkpoint. A configuration that names no number type counts as float32.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``; a model that cannot be read is reported by whoever loads it.
+        revision: branch, tag or commit of a hub id.
+    """
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(model_folder(name), revision=revision or "main")
+    except (OSError, ValueError):
+        config = {}
+    # Older checkpoints say torch_dtype; models with several parts say it of the text model.
+    parts = (config, config.get("text_config") or {})
+    named = [part[key] for part in parts for key in ("dtype", "torch_dtype") if part.get(key)]
+    stored = str(named[0]).removeprefix("torch.") if named else "float32"
+    return None if stored == "bfloat16" else f"the checkpoint's weights are {stored}"
 
 
 def context_of(config: Any) -> int | None:

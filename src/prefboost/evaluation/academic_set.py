@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.chat import goal_text
+from prefboost.devices import choose_numbers
 from prefboost.engines.engine import Engine, Request
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import DataError, SettingsError
@@ -114,8 +115,13 @@ def _said(settings: Academic, contestant: Contestant) -> dict[str, Any]:
     return {"system": whole, "must_contain": text.strip()}
 
 
+def _numbers_of(engine: Any) -> str:
+    """Resolve the number type: the harness would take ``auto`` for the checkpoint's own."""
+    return choose_numbers(engine.dtype, getattr(engine, "device", "auto")).name
+
+
 def _local(engine: Any) -> tuple[str, dict[str, Any]]:
-    arguments: dict[str, Any] = {"dtype": engine.dtype, "trust_remote_code": engine.trust_remote_code}
+    arguments: dict[str, Any] = {"dtype": _numbers_of(engine), "trust_remote_code": engine.trust_remote_code}
     arguments |= {"revision": engine.revision} if engine.revision else {}
     arguments |= {"device": engine.device} if engine.device != "auto" else {}
     return str(model_folder(engine.model)), {"backend": "hf", "model_args": arguments}
@@ -123,7 +129,7 @@ def _local(engine: Any) -> tuple[str, dict[str, Any]]:
 
 def _vllm(engine: Any) -> tuple[str, dict[str, Any]]:
     arguments: dict[str, Any] = {
-        "dtype": engine.dtype,
+        "dtype": _numbers_of(engine),
         "tensor_parallel_size": engine.tensor_parallel,
         "gpu_memory_utilization": engine.gpu_memory,
         "trust_remote_code": engine.trust_remote_code,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from prefboost.engines.weights import NumberType
+from prefboost.devices import AskedNumbers
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
@@ -29,8 +29,10 @@ class LogRatio(Settings):
     length_normalise: bool = Field(
         False, description="Divide by the completion's tokens, so that long completions do not score for their length."
     )
-    dtype: NumberType = Field(
-        "float32", description="Number type of the weights; half precision blurs the difference of two log-probs."
+    dtype: AskedNumbers = Field(
+        "auto",
+        description="Number type of the weights; auto: float32 on every device, since bfloat16 rounds away much of "
+        "what separates a policy from its reference.",
     )
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_tokens: int = Field(8192, ge=1, description="Most tokens that are computed at once.")
@@ -130,16 +132,21 @@ class ImplicitReward(LogRatio):
         desk: Desk,
     ) -> list[float | None]:
         """Log-probs of all items under one model; None where only what is stored is wanted and this is not."""
+        from prefboost.devices import announce, choose_numbers
         from prefboost.engines.streams import logps_of_batch, stream_batches
         from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
         from prefboost.packing import support_of
 
+        numbers = choose_numbers(self.dtype, self.device, exact="the difference of two log-probs is small")
+        announce(numbers)
         revision = self.reference_revision if name == self.reference else None
-        model, tokenizer = load_causal_lm(name, self.dtype, revision=revision, trust_remote_code=self.trust_remote_code)
+        model, tokenizer = load_causal_lm(
+            name, numbers.name, revision=revision, trust_remote_code=self.trust_remote_code
+        )
         on_device(model, self.device)
         packed = support_of(model).ok
         commit = getattr(model.config, "_commit_hash", None)
-        identity = f"{fingerprint_of_model(name, commit)}/{self.dtype}/logp"
+        identity = f"{fingerprint_of_model(name, commit)}/{numbers.name}/logp"
         prompts, completions = ([ids[part] for _, ids in usable] for part in (0, 1))
 
         def plan(first: list[int]) -> Iterator[list[int]]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from prefboost.devices import AskedNumbers
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import NumberType, context_of
+from prefboost.engines.weights import context_of
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
@@ -31,7 +32,11 @@ class RewardModelScorer(Settings):
     kind: Literal["reward_model"] = Field("reward_model", description="A model that judges a whole conversation.")
     model: str = Field(description="A folder or hub id of a sequence-classification model.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: NumberType = Field("auto", description="Number type of the weights; auto keeps the checkpoint's.")
+    dtype: AskedNumbers = Field(
+        "auto",
+        description="Number type of the weights; auto: bfloat16 where the checkpoint holds it and the device computes "
+        "it natively, else float32.",
+    )
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_tokens: int = Field(16384, ge=1, description="Most tokens that are computed at once.")
     max_length: int | None = Field(
@@ -120,16 +125,20 @@ class RewardModelScorer(Settings):
         from dataclasses import replace
 
         from prefboost.chat.rendering import ChatEncoder
+        from prefboost.devices import announce, choose_numbers
         from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
-        from prefboost.engines.weights import fingerprint_of_model, on_device
+        from prefboost.engines.weights import fingerprint_of_model, on_device, reason_for_float32
 
         options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-        found = load_reward_model(self.model, self.dtype, chat_template=self.chat_template, **options)
+        exact = reason_for_float32(self.model, self.revision)
+        numbers = choose_numbers(self.dtype, self.device, exact=exact)
+        announce(numbers)
+        found = load_reward_model(self.model, numbers.name, chat_template=self.chat_template, **options)
         found = replace(found, output=self.output)
         on_device(found.model, self.device)
         found = enable_packed_rewards(found)
         commit = getattr(found.model.config, "_commit_hash", None)
-        identity = f"{fingerprint_of_model(self.model, commit)}/{self.dtype}/{self.output}"
+        identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{self.output}"
         return found, ChatEncoder(found.tokenizer), identity
 
     def _check_weights(self, heads: Sequence[str]) -> None:

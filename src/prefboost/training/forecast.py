@@ -18,7 +18,8 @@ from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, support_of
 from prefboost.training.batches import UnitCollator, Views
 from prefboost.training.memory import is_out_of_memory
-from prefboost.training.micro_batches import default_budget, split_by_budget, split_texts_by_budget
+from prefboost.training.micro_batches import split_by_budget, split_texts_by_budget
+from prefboost.training.numbers import budget_of, resolve_precision
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.policy import load_model, load_tokenizer
 from prefboost.training.prepare import Data, adapters_of, prepare_units
@@ -91,11 +92,10 @@ def forecast(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    settings = resolve_precision(settings)
     tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, ChatEncoder(load_tokenizer(settings)), say)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    laid_out = _lay_out(
-        data, plan, settings.seed, settings.token_budget or default_budget(device.type, settings.precision)
-    )
+    laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
     steps = settings.max_steps or plan.steps
     often = steps / len(laid_out)
@@ -183,9 +183,10 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
     """
     from prefboost.training.train_reward import prepare_reward
 
+    settings = resolve_precision(settings)
     model, units, data, plan = prepare_reward(rows, eval_rows, settings)
     device = next(model.model.parameters()).device
-    budget = settings.token_budget or default_budget(device.type, settings.precision)
+    budget = budget_of(settings, device.type)
     order = list(UnitSampler(len(data), settings.seed, lambda: 0))
     size = plan.units_per_step
     steps = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]

@@ -48,8 +48,10 @@ class Optimisation(Settings):
     attention: str | None = Field(
         None, description="Attention implementation of transformers (sdpa, eager, ...); none takes its default."
     )
-    precision: Literal["bf16", "fp32", "pure_bf16"] = Field(
-        "bf16", description="bf16: autocast over float32 weights; pure_bf16: weights too; fp32: no autocast."
+    precision: Literal["auto", "bf16", "fp32", "pure_bf16"] = Field(
+        "auto",
+        description="auto: bf16 where the device computes it natively, else fp32; bf16: autocast over float32 weights; "
+        "pure_bf16: weights too; fp32: no autocast.",
     )
     lora: Lora | None = Field(None, description="Adapters (a new head is trained whole); none trains all weights.")
     gradient_checkpointing: bool = Field(

@@ -23,7 +23,8 @@ from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_log
 from prefboost.training.callbacks import OptimizerClock, Progress
 from prefboost.training.checkpoint import mark_complete
 from prefboost.training.memory import TokenBudget
-from prefboost.training.micro_batches import default_budget, split_by_budget
+from prefboost.training.micro_batches import split_by_budget
+from prefboost.training.numbers import budget_of
 from prefboost.training.policy import Policy, add_completion_forward, load_model
 from prefboost.training.prepare import Data
 from prefboost.training.reference import ReferenceCache, cache_folder, sequences_of, with_reference
@@ -68,7 +69,7 @@ class PreferenceTrainer(BridgedTrainer):
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
         self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
         self.budget = TokenBudget(
-            settings.token_budget or default_budget(config.device.type, settings.precision),
+            budget_of(settings, config.device.type),
             alone=config.world_size == 1,
             kept=Path(config.output_dir) / "token_budget.json",
         )

@@ -22,7 +22,8 @@ from prefboost.losses.judged import Judged
 from prefboost.training.accumulation import accumulate, most_of_all, shares_weights_by
 from prefboost.training.checkpoint import mark_complete
 from prefboost.training.memory import TokenBudget
-from prefboost.training.micro_batches import default_budget, split_texts_by_budget
+from prefboost.training.micro_batches import split_texts_by_budget
+from prefboost.training.numbers import budget_of
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.units import Plan, UnitSampler
 
@@ -125,7 +126,7 @@ class RewardTrainer(Trainer):
         self.collate = RewardCollator(found, compares=settings.loss.compares)
         config: TrainingArguments = options["args"]
         self.budget = TokenBudget(
-            settings.token_budget or default_budget(config.device.type, settings.precision),
+            budget_of(settings, config.device.type),
             alone=config.world_size == 1,
             kept=Path(config.output_dir) / "token_budget.json",
         )

@@ -19,6 +19,7 @@ from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
+from prefboost.training.numbers import resolve_precision
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class TrainReport:
         metrics: of the last line of the log, and of the last evaluation (``eval_*``).
         resumed_from: step at which this call took up the work; 0 for a fresh run.
         engine: packed or trl, the one that was used.
+        precision: bf16, pure_bf16 or fp32, the one that was used.
         messages: why not the engine asked for, and where memory ran short.
         speed: tokens by kind, seconds by part of the work, what packing saved, peak memory, of this call.
     """
@@ -66,6 +68,7 @@ class TrainReport:
     metrics: Mapping[str, float] = field(default_factory=dict)
     resumed_from: int = 0
     engine: str = "packed"
+    precision: str = ""
     messages: Sequence[str] = ()
     speed: Mapping[str, float] = field(default_factory=dict)
 
@@ -99,6 +102,7 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     check_installed()
     started = time.monotonic()
     say = say if say is None or _says_goals(pairs) else None
+    settings = resolve_precision(settings, out)
     identity = _identity(pairs, eval_pairs, settings, say)
     finished = begin(out, identity)
     if finished is not None:
@@ -275,6 +279,7 @@ def _report(
         metrics=last_metrics(out),
         resumed_from=resumed_from,
         engine=trainer.settings.engine,
+        precision=trainer.settings.precision,
         messages=[*trainer.notes, *trainer.budget.messages],
         speed=trainer.meter.summary(),
     )

@@ -20,6 +20,7 @@ from prefboost.atomic import write_atomically
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
 from prefboost.training.length_offset import with_length_offset
+from prefboost.training.numbers import resolve_precision
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
 from prefboost.training.train import TrainReport
@@ -82,6 +83,7 @@ def train_reward(
     """
     check_installed()
     started = time.monotonic()
+    settings = resolve_precision(settings, out)
     identity = _identity(rows, eval_rows, settings)
     finished = begin(out, identity)
     if finished is not None:
@@ -105,6 +107,7 @@ def train_reward(
         metrics={**last_metrics(out), **notes},
         resumed_from=resumed_from,
         engine="packed" if found.packs else "padded",
+        precision=settings.precision,
         messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
     facts = _facts(found, report, identity)

@@ -1,0 +1,16 @@
+"""The machine under the models: number types that a device computes natively, and cores that this process may use."""
+
+from prefboost.devices.cores import limit_threads, set_thread_environment, usable_cores
+from prefboost.devices.numbers import AskedNumbers, NumberChoice, NumberName, announce, choose_numbers, device_name
+
+__all__ = [
+    "AskedNumbers",
+    "NumberChoice",
+    "NumberName",
+    "announce",
+    "choose_numbers",
+    "device_name",
+    "limit_threads",
+    "set_thread_environment",
+    "usable_cores",
+]

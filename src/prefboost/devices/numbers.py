@@ -1,0 +1,221 @@
+"""Number types: bfloat16 where a device computes it natively, float32 otherwise; float16 never unasked.
+
+A CPU without bf16 units computes bf16 products 6 to 60 times slower than float32 ones, mostly in the backward pass, so
+the choice decides whether a training ends. Everything that loads weights or opens an autocast context asks here.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["AskedNumbers", "NumberChoice", "NumberName", "announce", "choose_numbers", "device_name"]
+
+NumberName = Literal["bfloat16", "float16", "float32"]
+"""Number types by their names in torch."""
+
+AskedNumbers = Literal["auto", "bfloat16", "float16", "float32"]
+"""What a setting may say; ``auto`` leaves the choice to `choose_numbers`."""
+
+_MOST_RATIO = 1.25
+"""bf16 is native if its products take at most this multiple of the float32 time; with units it is 0.2 to 0.5."""
+
+_PROBES = 3
+"""A busy machine can spoil one measurement; bf16 units are only doubted after this many."""
+
+_PROBE_SECONDS = 0.05
+"""Time after which a measurement is not repeated any more."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NumberChoice:
+    """The number type of a computation, and why.
+
+    Args:
+        name: of the type.
+        reason: in a phrase, for people.
+        unwise: an explicit choice that this device computes much slower than float32.
+    """
+
+    name: NumberName
+    reason: str
+    unwise: bool = False
+
+    @property
+    def line(self) -> str:
+        """One line for the user, e.g. ``numbers: float32 (this CPU has no bf16 units; bf16 would be 12x slower)``."""
+        return f"numbers: {self.name} ({self.reason})"
+
+
+def choose_numbers(asked: AskedNumbers, device: str = "auto", *, exact: str | None = None) -> NumberChoice:
+    """Choose the number type of weights and matrix products.
+
+    Args:
+        asked: a number type, or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``; ``auto`` as in `device_name`.
+        exact: why the computation needs float32 on every device (a measurement must not round weights), if it does.
+
+    Returns:
+        ``asked`` itself unless it is ``auto``. For ``auto``: bfloat16 where the device computes it natively and
+        nothing needs float32, else float32.
+    """
+    if asked != "auto":
+        return _explicit_choice(asked, device_name(device))
+    if exact is not None:
+        return NumberChoice("float32", exact)
+    return _native_choice(device_name(device))
+
+
+def device_name(device: str = "auto") -> str:
+    """Resolve ``auto`` to ``cuda`` where there is a GPU, else to ``cpu``; other names are returned unchanged."""
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@functools.cache
+def announce(choice: NumberChoice) -> None:
+    """Log the choice once per process; a warning where the device computes the asked type much slower than float32."""
+    logger.log(logging.WARNING if choice.unwise else logging.INFO, "%s", choice.line)
+
+
+def _explicit_choice(asked: NumberName, device: str) -> NumberChoice:
+    if asked == "float32" or device.partition(":")[0] != "cpu":
+        return NumberChoice(asked, "as asked")
+    native = _native_choice(device)
+    if asked == "bfloat16" and native.name == "float32":
+        return NumberChoice(asked, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
+    return NumberChoice(asked, "as asked")
+
+
+@functools.cache
+def _native_choice(device: str) -> NumberChoice:
+    """Decide once per process and device, so that all parts of a command compute alike."""
+    kind = device.partition(":")[0]
+    rule = {"cpu": _choose_for_cpu, "cuda": _choose_for_cuda, "mps": _choose_for_mps, "xpu": _choose_for_xpu}.get(kind)
+    if rule is None:
+        return NumberChoice("float32", f"nothing is known about bf16 on {kind}")
+    try:
+        return rule(device)
+    except (RuntimeError, AssertionError):  # there is no such device, which whoever puts a model on it reports
+        return NumberChoice("float32", f"{device} cannot be used")
+
+
+def _choose_for_cpu(device: str) -> NumberChoice:
+    has_units = _cpu_has_bf16_units()
+    ratio = measure_bf16_ratio()
+    for _ in range(_PROBES - 1 if has_units else 0):
+        if ratio <= _MOST_RATIO:
+            break
+        ratio = min(ratio, measure_bf16_ratio())
+    if has_units and ratio <= _MOST_RATIO:
+        return NumberChoice("bfloat16", f"this CPU has bf16 units; float32 would be {1 / ratio:.1f}x slower")
+    if has_units:
+        return NumberChoice("float32", f"this CPU has bf16 units, yet bf16 would be {ratio:.1f}x slower")
+    # Without units a fast probe would be an accident of a small shape: backward products decide, and they are slow.
+    slower = f"{ratio:.0f}x slower" if ratio >= 1.5 else "no faster"
+    return NumberChoice("float32", f"this CPU has no bf16 units; bf16 would be {slower}")
+
+
+def _choose_for_cuda(device: str) -> NumberChoice:
+    import torch
+
+    name, (major, minor) = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+    # Older GPUs emulate bf16: torch.cuda.is_bf16_supported() says yes for them as well.
+    if (major, minor) >= (8, 0):
+        return NumberChoice("bfloat16", f"{name} has bf16 units")
+    return NumberChoice("float32", f"{name}, compute capability {major}.{minor}, has no bf16 units")
+
+
+def _choose_for_mps(device: str) -> NumberChoice:
+    """Apple's GPUs take bf16 from macOS 14 on; older systems refuse it with an error."""
+    import torch
+
+    try:
+        ones = torch.ones(8, 8, device=device, dtype=torch.bfloat16)
+        works = bool((ones @ ones).sum().item() == 8**3)
+    except (RuntimeError, TypeError):
+        works = False
+    if works:
+        return NumberChoice("bfloat16", "this GPU computes bf16")
+    return NumberChoice("float32", "this GPU or this macOS does not compute bf16")
+
+
+def _choose_for_xpu(device: str) -> NumberChoice:
+    import torch
+
+    if torch.xpu.is_bf16_supported():
+        return NumberChoice("bfloat16", "this GPU has bf16 units")
+    return NumberChoice("float32", "this GPU has no bf16 units")
+
+
+def _cpu_has_bf16_units() -> bool:
+    """Tell whether the CPU multiplies bf16 matrices in hardware, and torch may use that.
+
+    oneDNN already reports bf16 as supported on any AVX-512 CPU, where it is emulated; hence the units themselves are
+    asked for as well. ``ONEDNN_MAX_CPU_ISA=AVX2`` and ``ATEN_CPU_CAPABILITY=avx2`` are respected.
+    """
+    import torch
+
+    built_in: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (built_in and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True  # Arm: oneDNN looks for the BF16 extension itself
+    if not torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX")):
+        return False
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
+
+
+def measure_bf16_ratio() -> float:
+    """Time of bf16 products divided by that of float32 products, forward and backward, in some milliseconds.
+
+    The shapes are those of a small model's linear layer: x [128, 256], weight [768, 256], gradient [128, 768].
+    """
+    import torch
+
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, weight, gradient = (torch.ones(shape, dtype=dtype) for shape in ((128, 256), (768, 256), (128, 768)))
+        seconds[dtype] = _shortest_seconds(functools.partial(_compute_layer, x, weight, gradient))
+    return seconds[torch.bfloat16] / seconds[torch.float32]
+
+
+def _compute_layer(x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor) -> None:
+    """Forward product, and both products of the backward pass, whose operands are laid out differently."""
+    import torch
+
+    with torch.inference_mode():
+        torch.nn.functional.linear(x, weight)
+        torch.mm(gradient, weight)
+        torch.mm(gradient.t(), x)
+
+
+def _shortest_seconds(compute: Callable[[], None]) -> float:
+    """Shortest of up to 8 repetitions; the first one, which sets things up, counts only if it took long already."""
+    began = time.perf_counter()
+    compute()
+    shortest = first = time.perf_counter() - began
+    if first > _PROBE_SECONDS:
+        return first
+    for repetition in range(8):
+        start = time.perf_counter()
+        compute()
+        seconds = time.perf_counter() - start
+        shortest = seconds if repetition == 0 else min(shortest, seconds)
+        if time.perf_counter() - began > _PROBE_SECONDS:
+            break
+    return shortest
