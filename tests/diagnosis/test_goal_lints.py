@@ -6,7 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.diagnosis.goal_lints import goal_unsaid, half_pairs, repeated_goal_pair
+from prefboost.diagnosis.goal_lints import (
+    goal_unsaid,
+    goals_said_alike,
+    half_pairs,
+    reads_alike,
+    repeated_goal_pair,
+)
 
 GOOD = [
     {"pair_key": 1, "goal_pair_key": 1, "goal_key": 7, "goal": 7.0, "said": 1, "view": "chosen"},
@@ -48,3 +54,32 @@ def test_a_view_without_its_twin_is_a_note_except_for_ties_and_controls() -> Non
     assert finding is not None
     assert (finding.severity, finding.rows) == ("note", (2, 3))
     assert half_pairs(frame().filter(pl.col("row") < 1).with_columns(view=pl.lit("tie"))) is None
+
+
+def test_goals_that_are_printed_as_one_number_are_named_as_such_and_not_as_unsaid() -> None:
+    alike = frame(3, said=3).with_columns(alike=pl.Series([None, None, True, True]))
+    finding = goals_said_alike(alike)
+    assert finding is not None
+    assert (finding.severity, finding.rows, finding.of) == ("error", (2, 3), 4)
+    assert "augment" not in finding.remedy
+    assert goal_unsaid(alike) is None
+    assert goals_said_alike(frame(3, said=3)) is None
+    assert goals_said_alike(alike.with_columns(goal_key=pl.lit(7))) is None
+
+
+def test_a_prompt_explains_two_goals_only_by_a_number_that_both_round_to() -> None:
+    rows = [
+        ("a", 1, 7.004, None, "Overall score: 7."),
+        ("a", 1, 7.001, None, "Overall score: 7."),
+        ("b", 2, 7.0, None, "What is 7 + 3?"),  # the question holds both numbers, no goal is said
+        ("b", 2, 3.0, None, "What is 7 + 3?"),
+        ("c", 3, 0.504, None, "Overall score: 0.504."),  # 0.5 is no number of its own here
+        ("c", 3, 0.501, None, "Overall score: 0.504."),
+        ("d", 4, None, 1.001, "Wit score: 1."),
+        ("d", 4, None, 1.002, "Wit score: 1."),
+        ("e", 5, 7.0, None, "Overall score: 7."),
+        ("e", 6, 3.0, None, "Overall score: 3."),
+    ]
+    columns = {"pair_id": pl.String, "said": pl.UInt64, "goal": pl.Float64, "goal.wit": pl.Float64, "text": pl.String}
+    found = reads_alike(pl.DataFrame(rows, schema=columns, orient="row")).to_list()
+    assert found == [True, True, False, False, False, False, True, True, None, None]

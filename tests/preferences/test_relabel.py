@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables_of import pair_scores, pair_table, said
 
-from prefboost.chat import goal_text
-from prefboost.errors import BrokenFact, DataError, MissingScores
+from prefboost.chat import SayGoal, goal_text
+from prefboost.errors import BrokenFact, DataError, MissingScores, SettingsError
 from prefboost.preferences import (
     DeclaredRange,
     HighGoalOnly,
@@ -111,6 +111,28 @@ def test_half_of_the_prompts_give_as_many_rows_as_there_are_pairs() -> None:
 def test_a_marked_tie_is_one_row_not_two_that_contradict() -> None:
     table = relabel(pair_table([(5, 5)]), RewardAugmented(ties="mark"))
     assert table.frame.select("view", "goal").rows() == [("tie", 5.0)]
+
+
+@pytest.mark.parametrize("control", [False, True])
+@pytest.mark.parametrize(
+    ("how", "word"), [({"goals": "grid", "grid": (1.0, 7.0)}, "grid"), ({"goals": "top", "top": 9.0}, "top")]
+)
+def test_goals_outside_the_scale_are_refused_with_its_ends(how: dict[str, object], word: str, control: bool) -> None:
+    table = apply_scale(pair_table([(4.0, 1.0)]), fit_scale(DeclaredRange(), own=(1.0, 5.0)))
+    asked = RewardAugmented.model_validate(how)
+    with pytest.raises(
+        SettingsError, match=f"relabel.{word} asks for [79], but (.|\n)*from 1 to 5(.|\n)*between 1 and 5"
+    ):
+        relabel(table, HighGoalOnly(like=asked) if control else asked)
+    assert len(relabel(table, RewardAugmented(goals="grid", grid=(1.0, 5.0)))) == 2
+
+
+def test_grid_goals_are_the_numbers_that_stand_in_the_prompts() -> None:
+    how = RewardAugmented(goals="grid", grid=(7.004, 2.0))
+    made = relabel(pair_table([(7.003, 7.0)]), how, say=SayGoal())
+    assert made.frame.filter(goal=7.0).select("flipped", "distance_chosen").rows() == [(True, 0.0)]
+    with pytest.raises(SettingsError, match=r"the goal 7\.004 is said in the same words"):
+        relabel(pair_table([(9.0, 7.0)]), RewardAugmented(goals="grid", grid=(7.0, 7.004)), say=SayGoal())
 
 
 def test_equidistant_goals_are_skipped_and_counted() -> None:

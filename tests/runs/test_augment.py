@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from prefboost.diagnosis import inspect
 from prefboost.errors import RunError
 from prefboost.preferences import MinMax
 from prefboost.runs.augment import Augment, augment, preview
@@ -253,3 +254,40 @@ def test_the_best_of_each_prompt_are_kept_before_they_are_paired(tmp_path: Path,
     assert 3 * report.pairs == everything.pairs == 114
     aside = {each.reason: each.count for each in report.rejects}
     assert aside["the completion was not selected by its score"] == 39
+
+
+@pytest.mark.parametrize("place", ["system", "user"])
+def test_no_prompt_of_the_output_asks_for_both_sides_and_inspect_agrees(tmp_path: Path, place: str) -> None:
+    rows = [
+        {"prompt": f"q{n}", "chosen": "a", "rejected": "b", "score_chosen": 0.5 + 3 * n / 10_000, "score_rejected": 0.5}
+        for n in range(1, 40)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = Augment.model_validate({"condition": {"place": place}, "format": "trl"})
+    report = augment(File(path=str(tmp_path / "in.jsonl"), score_range=(0, 1)), tmp_path / "out", settings)
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    sides = frame.group_by("pair_id", pl.col("prompt").hash(0)).agg(pl.col("flipped").n_unique())
+    assert sides["flipped"].to_list() == [1] * frame.height
+    alike = [each.count for each in report.rejects if "said in the same words" in each.reason]
+    assert alike == [1]  # three decimals on this scale: 0.5003 reads 0.5 as well
+    assert report.pairs - 1 == frame.height / 2
+    found = {finding.name for finding in inspect(tmp_path / "out").findings}
+    assert not found & {"goal_unsaid", "goals_said_alike", "broken_fact"}
+
+
+def test_a_file_of_goals_that_print_alike_is_named_by_inspect_without_the_advice_to_augment(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(
+        json.dumps({"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": 7.004, "score_rejected": 7.001})
+    )
+    augment(tmp_path / "in.jsonl", tmp_path / "exact.parquet", Augment.model_validate({"condition": {"decimals": 3}}))
+    exact = pl.read_parquet(tmp_path / "exact.parquet")
+    content = pl.element().struct.field("content").str.replace(r"7\.00\d", "7")
+    rounded = exact.with_columns(
+        pl.col("prompt").list.eval(
+            pl.struct(pl.element().struct.field("role"), content, pl.element().struct.field("extra"))
+        )
+    )
+    rounded.write_parquet(tmp_path / "rounded.parquet")
+    findings = {finding.name: finding for finding in inspect(tmp_path / "rounded.parquet").findings}
+    assert findings["goals_said_alike"].count == 2
+    assert "goal_unsaid" not in findings and "augment" not in findings["goals_said_alike"].remedy

@@ -23,6 +23,7 @@ __all__ = [
     "SAID_GOAL",
     "Place",
     "SayGoal",
+    "decimals_for",
     "format_number",
     "goal_text",
     "place_goal",
@@ -58,12 +59,23 @@ class SayGoal(Settings):
     )
     low: float = Field(1.0, description="Lowest score of the scale that the wording names.")
     high: float = Field(10.0, description="Highest score of the scale; asked for at inference when no goal is given.")
-    decimals: int = Field(2, ge=0, le=6, description="Goals are rounded to so many decimals; integers print bare.")
+    decimals: int | None = Field(
+        None,
+        ge=0,
+        le=6,
+        description="Goals are rounded to so many decimals; integers print bare. None is two, or more on a scale "
+        "narrower than 4.",
+    )
     levels: tuple[str, ...] = Field(
         (),
         description="Names of equal bands of the scale, lowest first: goals print as excellent (10); small models "
         "follow words sooner than digits.",
     )
+
+    @property
+    def digits(self) -> int:
+        """How many decimals goals print: ``decimals``, or what the scale's width asks for."""
+        return decimals_for(self.high - self.low) if self.decimals is None else self.decimals
 
     @field_validator("wording")
     @classmethod
@@ -73,6 +85,22 @@ class SayGoal(Settings):
         except TemplateError as error:
             raise ValueError(f"the wording is not a usable Jinja template: {error}") from error
         return wording
+
+
+FEWEST_STEPS = 400
+"""Goals that can be told apart on a scale at least: as many as 1 to 5 has at two decimals."""
+
+MOST_DECIMALS = 6
+
+
+def decimals_for(width: float) -> int:
+    """The decimals that tell `FEWEST_STEPS` goals apart on a scale of this width: 2, as published, to 6.
+
+    >>> decimals_for(9), decimals_for(1), decimals_for(0.05)
+    (2, 3, 4)
+    """
+    enough = (count for count in range(2, MOST_DECIMALS) if width * 10**count >= FEWEST_STEPS)
+    return next(enough, MOST_DECIMALS) if width > 0 else 2
 
 
 @lru_cache(maxsize=64)
@@ -122,10 +150,10 @@ def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | No
 
 def print_goal(say: SayGoal, value: float) -> str:
     """A goal as the wording prints it: the number, behind its level where ``say.levels`` names some."""
-    number = format_number(value, say.decimals)
+    number = format_number(value, say.digits)
     if not say.levels:
         return number
-    value = round_number(value, say.decimals)
+    value = round_number(value, say.digits)
     if value >= say.high:
         return f"{say.levels[-1]} ({number})"
     band = 0 if value <= say.low else int((value - say.low) / (say.high - say.low) * len(say.levels))
@@ -137,8 +165,8 @@ def render_wording(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -
     return _compiled(say.wording).render(
         goal=goal,
         aspects=aspects,
-        low=format_number(say.low, say.decimals),
-        high=format_number(say.high, say.decimals),
+        low=format_number(say.low, say.digits),
+        high=format_number(say.high, say.digits),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from prefboost.diagnosis.finding import Finding, found
-from prefboost.diagnosis.goal_lints import goal_unsaid, half_pairs, repeated_goal_pair
+from prefboost.diagnosis.goal_lints import goal_unsaid, goals_said_alike, half_pairs, repeated_goal_pair
 from prefboost.diagnosis.length_cue import length_cue
 from prefboost.diagnosis.slim import SIDES, score_columns
 from prefboost.tables import aspects_of
@@ -185,6 +185,7 @@ def score_follows_length(frame: pl.DataFrame) -> Finding | None:
 LINTS: Mapping[str, Callable[[pl.DataFrame], Finding | None]] = {
     "broken_fact": broken_fact,
     "goal_unsaid": goal_unsaid,
+    "goals_said_alike": goals_said_alike,
     "repeated_goal_pair": repeated_goal_pair,
     "overall_contradicts_aspects": overall_contradicts_aspects,
     "contradictory_label": contradictory_label,

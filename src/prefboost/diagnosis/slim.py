@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from prefboost.diagnosis.goal_lints import reads_alike
 from prefboost.preferences.ngrams import normalised
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
@@ -34,7 +35,7 @@ def slim(table: Table) -> pl.DataFrame:
         text); ``chars``, ``words`` (UInt32) of the prompt and each side, ``hash`` of each side, named
         ``chosen_chars`` etc.; every score column; ``broken``, the first fact of the table that the row breaks, null
         where all hold. Of goal pairs also goal, view, flipped, ``said`` (hash of the prompt exactly as it stands),
-        ``pair_key``, ``goal_pair_key`` and ``goal_key`` (hash of the whole goal).
+        ``pair_key``, ``goal_pair_key``, ``goal_key`` (hash of the whole goal) and ``alike`` (`reads_alike`).
     """
     columns = table.frame.columns
     measured = {
@@ -51,6 +52,8 @@ def slim(table: Table) -> pl.DataFrame:
         asked = ["goal", *(f"goal.{aspect}" for aspect in aspects_of(columns, "goal"))]
         measured |= {"said": pl.col("prompt").hash(0), "goal_key": pl.struct(asked).hash(0)}
         measured |= {"pair_key": pl.col("pair_id").hash(0), "goal_pair_key": pl.col("goal_pair_id").hash(0)}
+        prompts = {"said": pl.col("prompt").hash(0), "text": joined_text("prompt")}
+        measured["alike"] = pl.lit(reads_alike(table.frame.select("pair_id", *asked, **prompts)))
     return table.frame.select(*known, *score_columns(columns), **measured)
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import polars as pl
 
-from prefboost.chat import SayGoal, goal_text
+from prefboost.chat import SayGoal
+from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
+from prefboost.preferences.goal_texts import text_numbers
 from prefboost.preferences.goals import FittedScale, asked_scale
-from prefboost.tables import GOAL_PAIRS, MESSAGE, Step, Table, aspects_of, reject_where
+from prefboost.preferences.views import SAID_ALIKE
+from prefboost.tables import (
+    GOAL_PAIRS,
+    MESSAGE,
+    ONE_WINNER,
+    REJECTS,
+    Step,
+    Table,
+    aspects_of,
+    check_fact,
+    reject_where,
+)
 from prefboost.tables.message_lists import insert_first, replace_contents
 
 __all__ = ["condition", "resolve_place", "said_on", "with_room_for_goal"]
@@ -50,12 +64,28 @@ def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved,
     return say.place, "as set"
 
 
-def said_on(say: SayGoal, scale: FittedScale | None) -> SayGoal:
-    """How a goal is said on a scale: its ends are named where ``say`` names none of its own (other than 1 and 10)."""
-    plain = SayGoal()
-    if scale is None or (say.low, say.high) != (plain.low, plain.high) or scale.values[0] >= scale.values[-1]:
+def said_on(say: SayGoal, scales: Mapping[str, FittedScale], aspects: Sequence[str] = ()) -> SayGoal:
+    """How a goal is said on the scales of a table.
+
+    Args:
+        say: its ends of the scale stay where they are others than 1 and 10, and its decimals where it sets them.
+        scales: aspect -> scale, "" is the overall score's; none leaves ``say`` as it is.
+        aspects: those that goals are made of.
+
+    Returns:
+        ``say`` with the ends of the scale, and with decimals that tell goals apart on the narrowest of the scales.
+    """
+    scale = asked_scale(scales, aspects)
+    if scale is None or scale.values[0] >= scale.values[-1]:
         return say
-    return say.model_copy(update={"low": scale.values[0], "high": scale.values[-1]})
+    plain = SayGoal()
+    if (say.low, say.high) == (plain.low, plain.high):
+        say = say.model_copy(update={"low": scale.values[0], "high": scale.values[-1]})
+    if say.decimals is not None:
+        return say
+    asked = [scales[name] for name in aspects if name in scales] or [scale]
+    narrowest = min(each.values[-1] - each.values[0] for each in asked)
+    return say.model_copy(update={"decimals": decimals_for(narrowest)})
 
 
 def condition(table: Table, say: SayGoal | None = None, *, render: Render | None = None) -> Table:
@@ -67,13 +97,16 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
         render: the chat template of the model to train, for ``place: auto``.
 
     Returns:
-        GoalPairs with conditioned prompts. Prompts without a user turn cannot take a goal there and are rejects.
+        GoalPairs with conditioned prompts. Prompts without a user turn cannot take a goal there and are rejects; so are
+        pairs of which both completions would win under the same words (or one row of each is marked as a tie, where
+        `relabel` marks ties).
 
     Raises:
         ModelError: see `resolve_place`.
+        BrokenFact: both completions of a pair win under the same prompt, since a relabelling gave a row no goal.
     """
     aspects = aspects_of(table.frame.schema, "goal")
-    say = said_on(say if say is not None else SayGoal(), asked_scale(table.scales, aspects))
+    say = said_on(say if say is not None else SayGoal(), table.scales, aspects)
     if table.spec is not GOAL_PAIRS:
         raise DataError(
             f"condition needs GoalPairs, found {table.spec.name}",
@@ -82,13 +115,17 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
         )
     place, why = resolve_place(say, render)
     frame, rejects = with_room_for_goal(table.frame, place, stage="condition", path=table.path)
-    said = _with_prompts(frame, say, place)
+    texts, numbers = text_numbers(frame, say, {name.partition(".")[2]: name for name in _goals(frame)})
+    frame, numbers, alike = _with_one_winner(frame, numbers, texts, _marks_ties(table), table.path)
+    said = frame.with_columns(prompt=_placed(frame["prompt"], texts.gather(numbers), place))
+    check_fact(said, ONE_WINNER, GOAL_PAIRS, path=table.path)
+    rejects = alike if rejects is None else pl.concat([rejects, alike])
     step = Step(
         "condition",
         {**say.model_dump(), "place": place},
         rows_in=len(table),
         rows_out=said.height,
-        rejected={} if rejects is None else dict(rejects["reason"].value_counts().iter_rows()),
+        rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"place": place, "because": why},
     )
     scales = table.scales
@@ -122,29 +159,43 @@ def with_room_for_goal(
     )
 
 
-def _with_prompts(frame: pl.DataFrame, say: SayGoal, place: Resolved) -> pl.DataFrame:
-    aspects = aspects_of(frame.schema, "goal")
-    names = ["goal", *[f"goal.{aspect}" for aspect in aspects]]
-    rounded = frame.select([_rounded(name, say.decimals) for name in names])
-    asked = rounded.lazy().unique(maintain_order=True).collect()
-    wordings = [_text(say, goal, tuple(zip(aspects, wanted, strict=True))) for goal, *wanted in asked.iter_rows()]
-    said = asked.with_columns(text=pl.Series(wordings, dtype=pl.String))
-    texts = rounded.join(said, on=names, how="left", nulls_equal=True, maintain_order="left")["text"]
-    return frame.with_columns(prompt=_placed(frame["prompt"], texts, place))
+def _goals(frame: pl.DataFrame) -> list[str]:
+    return ["goal", *[f"goal.{aspect}" for aspect in aspects_of(frame.schema, "goal")]]
 
 
-def _rounded(name: str, decimals: int) -> pl.Expr:
-    """`prefboost.chat.goal_text.round_number` of a column, by the same arithmetic."""
-    size = (pl.col(name).abs() * 10**decimals + 0.5).floor() / 10**decimals
-    return pl.when(pl.col(name) < 0).then(-size).otherwise(size).alias(name)
+def _marks_ties(table: Table) -> bool:
+    """Whether the relabelling that made the table keeps one row of a tied pair."""
+    relabelled = [step.settings for step in table.steps if step.verb == "relabel"]
+    return bool(relabelled) and relabelled[-1].get("ties") == "mark"
 
 
-@lru_cache(maxsize=1 << 16)
-def _text(say: SayGoal, goal: float | None, wanted: tuple[tuple[str, float | None], ...]) -> str | None:
-    """The wording of one goal; scores repeat from batch to batch, so what was said once is remembered."""
-    if goal is None and all(value is None for _, value in wanted):
-        return None
-    return goal_text(say, goal, dict(wanted))
+def _with_one_winner(
+    frame: pl.DataFrame, numbers: pl.Series, texts: pl.Series, mark: bool, path: str | None
+) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
+    """The rows without those pairs of which both completions win under the same text, their texts' numbers, rejects."""
+    nothing = pl.DataFrame(schema=REJECTS)
+    if not frame["flipped"].any():
+        return frame, numbers, nothing
+    told = frame.select(pair=pl.col("pair_id").hash(0), view="view", flipped="flipped").with_columns(text=numbers)
+    both = pl.col("flipped").n_unique().over("pair", "text") > 1
+    alike = told.select(alike=both & pl.lit(texts.is_not_null().gather(numbers))).to_series()
+    if not alike.any():
+        return frame, numbers, nothing
+    if mark:
+        first = told.select(first=pl.struct("pair", "text").is_first_distinct() & (pl.col("view") == "chosen"))
+        tied = alike & first["first"]
+        marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
+        frame = frame.with_columns(
+            pl.when(pl.lit(tied)).then(value).otherwise(pl.col(name)).alias(name) for name, value in marks.items()
+        )
+        own = told.with_columns(tied=tied).select(pl.col("tied").any().over("pair", "text")).to_series()
+        twins = alike & own & ~tied
+        frame, numbers, alike = frame.filter(~twins), numbers.filter(~twins), (alike & ~own).filter(~twins)
+    _, rejects = reject_where(
+        frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=path,
+        found=pl.format("{} and {}", "score_chosen", "score_rejected"),
+    )  # fmt: skip
+    return frame.filter(~alike), numbers.filter(~alike), rejects
 
 
 def _placed(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:

@@ -6,16 +6,20 @@ two goal pairs: under g = r_w the chosen completion wins, under g = r_l the reje
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import polars as pl
 import polars.selectors as cs
 from pydantic import Field, model_validator
 
-from prefboost.errors import DataError, MissingScores, Place
+from prefboost.chat import SayGoal
+from prefboost.chat.goal_text import round_number
+from prefboost.errors import DataError, MissingScores, Place, SettingsError
+from prefboost.preferences.condition import said_on
 from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.goals import PUBLISHED
+from prefboost.preferences.goal_texts import goal_texts, said_alike
+from prefboost.preferences.goals import PUBLISHED, FittedScale
 from prefboost.preferences.views import (
     against,
     agreeing,
@@ -58,8 +62,8 @@ class RewardAugmented(Settings):
     kind: Literal["reward_augmented"] = Field("reward_augmented", description="The relabelling's name in recipes.")
     ties: Literal["drop", "mark"] = Field(
         "drop",
-        description="Equal scores give one goal two answers: drop the pair, or keep one row with view tie; of scored "
-        "completions, pair.ties: keep lets ties come so far.",
+        description="Scores that are equal, or said in the same words, give one goal two answers: drop the pair, or "
+        "keep one row with view tie; of scored completions, pair.ties: keep lets equal ones come so far.",
     )
     contradictions: Literal["drop", "swap", "keep"] = Field(
         "drop", description="Pairs whose rejected completion is scored higher: drop (as published), swap or keep them."
@@ -94,22 +98,31 @@ class RewardAugmented(Settings):
             raise ValueError(f"weights are above 0 and of aspects that are asked for, found {', '.join(wrong)}")
         return self
 
-    def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`."""
+    def views(
+        self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """See `Relabelling`; ``say`` lets ties be judged by the text of the goals."""
         if self.fraction < 1:
             pairs = pairs.filter(seeded_share(self.seed, "prompt_id") < self.fraction)
         if self.aspects:
-            return self._aspect_views(pairs, path)
+            return self._aspect_views(pairs, path, say)
         pairs, rejects = consistent(pairs, path, self.contradictions)
         if self.goals != "own":
-            asked = [PUBLISHED[1] if self.top is None else self.top] if self.goals == "top" else list(self.grid)
-            parts = [under_goal(pairs, goal, self.goals, path) for goal in asked]
+            parts = [under_goal(pairs, goal, self.goals, path) for goal in _goals_as_said(self.asked, say)]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
             return interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
-        kept, ties = without_ties(own_views(pairs), tied(), self.ties, path, found=pl.col("score_chosen"))
+        kept, ties = _untied(own_views(pairs), pairs, self.ties, path, say)
         return interleave(pairs, kept), pl.concat([rejects, ties])
 
-    def _aspect_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    @property
+    def asked(self) -> tuple[float, ...]:
+        """The goals that are asked for whatever the scores of a pair: those of the grid, or the top."""
+        top = PUBLISHED[1] if self.top is None else self.top
+        return {"own": (), "grid": self.grid, "top": (top,)}[self.goals]
+
+    def _aspect_views(
+        self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Goal vectors: the distance is the weighted mean over aspects that both sides have."""
         known = set(aspects_of(pairs.schema, "score_chosen")) & set(aspects_of(pairs.schema, "score_rejected"))
         missing = [name for name in self.aspects if name not in known]
@@ -134,8 +147,46 @@ class RewardAugmented(Settings):
             shown = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
             turned = swapped(shown) if flipped else shown
             views.append(name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
-        kept, ties = without_ties(views, pl.col("apart") == 0, self.ties, path)
+        alike = None if say is None else said_alike(pairs, say, *(_goal_of(side, self.aspects) for side in _SIDES))
+        kept, ties = without_ties(views, self.ties, path, (pairs["apart"] == 0).fill_null(False), alike)
         return interleave(pairs, kept), pl.concat([masked, opposed, ties])
+
+
+_SIDES = ("chosen", "rejected")
+
+
+def _goal_of(side: str, aspects: Sequence[str] = ()) -> dict[str, str]:
+    """Aspect -> the column that is asked for where the goal is a side's own score; "" is the overall score."""
+    return {name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"}
+
+
+def _untied(
+    views: Sequence[pl.DataFrame], pairs: pl.DataFrame, ties: str, path: str | None, say: SayGoal | None
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Views of the pairs whose two scores differ, and are said in different words where it is known how."""
+    known = pairs["score_chosen"].is_not_null() & pairs["score_rejected"].is_not_null()
+    alike = None if say is None else said_alike(pairs, say, *map(_goal_of, _SIDES)) & known
+    same = pairs.select(tied()).to_series()
+    return without_ties(views, ties, path, same, alike, found=pl.col("score_chosen"))
+
+
+def _goals_as_said(goals: Sequence[float], say: SayGoal | None) -> list[float]:
+    """The numbers that stand in the prompts: whoever is nearer to a goal is judged by what the policy reads.
+
+    Raises:
+        SettingsError: two of the goals are said in the same words.
+    """
+    if say is None:
+        return list(goals)
+    numbers = [round_number(goal, say.digits) for goal in goals]
+    texts = goal_texts(pl.DataFrame({"goal": numbers}, schema={"goal": pl.Float64}), say, {"": "goal"})
+    again = next((at for at, text in enumerate(texts) if text in texts[:at].to_list()), None)
+    if again is not None:
+        raise SettingsError(
+            f"relabel.grid: the goal {goals[again]:.12g} is said in the same words as one before it",
+            remedy="leave one of the two out, or say goals with more decimals: condition.decimals=4",
+        )
+    return numbers
 
 
 class _Control(Settings):
@@ -154,18 +205,20 @@ class _Control(Settings):
         "contradictions say which; needed where its pairs are not told by these settings alone.",
     )
 
-    def _chosen_views(self, pairs: pl.DataFrame, path: str | None) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    def _chosen_views(
+        self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None
+    ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
         """Each pair under the goal of its chosen completion, never flipped, ``repeat`` times."""
         if self.like is None:
             pairs, rejects = consistent(pairs, path, self.contradictions)
             copies = [own_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
-            kept, ties = without_ties(copies, tied(), self.ties, path, found=pl.col("score_chosen"))
+            kept, ties = _untied(copies, pairs, self.ties, path, say)
             return kept, pl.concat([rejects, ties])
-        views, rejects = self.like.views(pairs, path)
+        views, rejects = self.like.views(pairs, path, say)
         used = as_labelled(views, pairs.columns)
         marked = used["pair_id"].is_in(views.filter(pl.col("view") == "tie")["pair_id"].implode())
         copies = [self._under_own_goal(used, copy) for copy in range(self.repeat)]
-        kept, _ = without_ties(copies, pl.lit(marked), "mark", path)
+        kept, _ = without_ties(copies, "mark", path, marked)
         return kept, rejects.filter(pl.col("id").is_in(used["pair_id"].implode()).not_())
 
     def _under_own_goal(self, pairs: pl.DataFrame, copy: int) -> pl.DataFrame:
@@ -184,9 +237,11 @@ class HighGoalOnly(_Control):
 
     kind: Literal["high_goal_only"] = Field("high_goal_only", description="The relabelling's name in recipes.")
 
-    def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`."""
-        kept, rejects = self._chosen_views(pairs, path)
+    def views(
+        self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """See `Relabelling`; ties as reward augmentation judges them."""
+        kept, rejects = self._chosen_views(pairs, path, say)
         return interleave(kept[0], kept), rejects
 
 
@@ -200,11 +255,13 @@ class Plain(_Control):
         "as reward augmentation of the same data has to.",
     )
 
-    def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`."""
+    def views(
+        self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """See `Relabelling`; ties as reward augmentation judges them."""
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
         if self.like is not None:
-            kept, rejects = self._chosen_views(pairs, path)
+            kept, rejects = self._chosen_views(pairs, path, say)
             bare = [_plain_named(view.drop(cs.starts_with("goal."))).with_columns(**nothing) for view in kept]
             return interleave(bare[0], bare), rejects
         if self.unscored == "drop":
@@ -214,7 +271,7 @@ class Plain(_Control):
         copies = [
             name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
         ]
-        kept, ties = without_ties(copies, tied(), self.ties, path, found=pl.col("score_chosen"))
+        kept, ties = _untied(copies, pairs, self.ties, path, say)
         return interleave(pairs, kept), pl.concat([rejects, ties])
 
 
@@ -234,12 +291,14 @@ RELABELLINGS: dict[str, type[Settings]] = {
 """Built-in relabellings by kind."""
 
 
-def relabel(table: Table, how: Relabelling | None = None) -> Table:
+def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None = None) -> Table:
     """Decide who wins under which goal.
 
     Args:
         table: PreferencePairs with scores (`Plain` needs none).
         how: the relabelling; default `RewardAugmented`.
+        say: how `condition` will say the goals. Goals are printed rounded, so that two different scores can read alike:
+            with ``say`` such pairs are ties here, for the controls too; without, `condition` finds them in the prompts.
 
     Returns:
         GoalPairs: the views of a pair stand next to each other and share ``pair_id``; what gives no goal pair is
@@ -248,6 +307,7 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
     Raises:
         MissingScores: the pairs are binary (no scores); the message names the remedy.
         DataError: the table is of another kind, or an aspect is unknown.
+        SettingsError: a goal of the grid lies outside the table's scale, or is said in the same words as another.
         BrokenFact: a relabelling of someone else's breaks "the chosen completion is at least as near the goal".
     """
     how = how if how is not None else RewardAugmented()
@@ -269,7 +329,12 @@ def relabel(table: Table, how: Relabelling | None = None) -> Table:
             )
     if "" in table.scales:
         how = _asking_for_the_top(how, table.scales[""].top)
-    views, rejects = how.views(table.frame, table.path)
+        _refuse_goals_outside(how, table.scales[""])
+    if say is not None and isinstance(how, RewardAugmented | _Control):
+        aspects = tuple(getattr(like or how, "aspects", ()))
+        views, rejects = how.views(table.frame, table.path, said_on(say, table.scales, aspects))
+    else:
+        views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
     left_out = len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()
     if left_out > 0:
@@ -293,3 +358,18 @@ def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:
     if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None:
         return how.model_copy(update={"top": top})
     return how
+
+
+def _refuse_goals_outside(how: Relabelling, scale: FittedScale) -> None:
+    """Refuse a goal that no completion can reach: every pair would only learn which of its two is nearer to an end."""
+    how = how.like if isinstance(how, _Control) and how.like is not None else how
+    low, high = scale.values[0], scale.values[-1]
+    outside = [goal for goal in how.asked if not low <= goal <= high] if isinstance(how, RewardAugmented) else []
+    if outside:
+        word = "top" if isinstance(how, RewardAugmented) and how.goals == "top" else "grid"
+        raise SettingsError(
+            f"relabel.{word} asks for {', '.join(f'{goal:g}' for goal in outside)}, but the scale of these scores goes "
+            f"from {low:g} to {high:g}",
+            remedy=f"choose goals between {low:g} and {high:g}, or bring the scores onto another scale: "
+            "scale={kind: min_max, low: 1, high: 10}",
+        )

@@ -12,6 +12,7 @@ from prefboost.tables.message_lists import take_rows
 
 __all__ = [
     "against",
+    "SAID_ALIKE",
     "agreeing",
     "as_labelled",
     "consistent",
@@ -28,6 +29,9 @@ __all__ = [
     "weighted",
     "without_ties",
 ]
+
+SAID_ALIKE = "the goals of both completions are said in the same words, so one goal would have two winners"
+"""Why a pair is tied whose scores differ by less than the wording prints."""
 
 _SWAP = {"chosen": "rejected", "rejected": "chosen"}
 
@@ -88,23 +92,47 @@ def agreeing(
 
 
 def without_ties(
-    views: Sequence[pl.DataFrame], equal: pl.Expr, ties: str, path: str | None, found: pl.Expr | None = None
+    views: Sequence[pl.DataFrame],
+    ties: str,
+    path: str | None,
+    same: pl.Series,
+    alike: pl.Series | None = None,
+    found: pl.Expr | None = None,
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie."""
+    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie.
+
+    Args:
+        views: frames of the same pairs in the same order.
+        ties: drop or mark.
+        path: for the rejects.
+        same: whether both completions of a row have the same score.
+        alike: whether the goals of both are said in the same words; None where that is not known yet.
+        found: what is shown of a pair whose scores are the same.
+
+    Returns:
+        views, and rejects.
+    """
+    equal = same if alike is None else same | alike
+    if not equal.any():
+        return list(views), pl.DataFrame(schema=REJECTS)
     first, *others = views
     if ties == "mark":
         marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
-        named = (pl.when(equal).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
+        tied = pl.lit(equal)
+        named = (pl.when(tied).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
         return [first.with_columns(named), *[view.filter(~equal) for view in others]], pl.DataFrame(schema=REJECTS)
-    _, rejects = reject_where(
-        first.drop("goal_pair_id"),  # so that a reject is known by the pair's id
-        equal,
+    bare = first.drop("goal_pair_id")  # so that a reject is known by the pair's id
+    scores = None if found is None else pl.format("{} and {}", "score_chosen", "score_rejected")
+    _, exact = reject_where(
+        bare,
+        pl.lit(same),
         stage="relabel",
         reason="both completions have the same score, so one goal would have two winners",
         path=path,
         found=found,
     )
-    return [view.filter(~equal) for view in views] if rejects.height else list(views), rejects
+    _, printed = reject_where(bare, pl.lit(equal & ~same), stage="relabel", reason=SAID_ALIKE, path=path, found=scores)
+    return [view.filter(~equal) for view in views], pl.concat([exact, printed])
 
 
 def own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:

@@ -22,7 +22,7 @@ from prefboost.errors import Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
 from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
-from prefboost.preferences.goals import DeclaredRange, asked_scale, declared_by
+from prefboost.preferences.goals import DeclaredRange, declared_by
 from prefboost.runs.augment_output import Output, named
 from prefboost.runs.augment_report import About, Made, Said, describe, source_settings
 from prefboost.runs.augment_select import Selection
@@ -156,7 +156,7 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
 def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
     aspects = tuple(getattr(settings.relabel, "aspects", ()))
     scales = {} if settings.scale is None else fit_scales(settings.scale, tables, aspects=aspects, own=own)
-    say = said_on(settings.condition, asked_scale(scales, aspects))
+    say = said_on(settings.condition, scales, aspects)
     place, because = resolve_place(say, _render(settings.tokenizer))
     return Said(say.model_copy(update={"place": place}), because, scales)
 
@@ -198,7 +198,7 @@ def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
         table = apply_scale(table, said.scales)
     if settings.keep is not None:
         table = accept(table, settings.keep)
-    return condition(relabel(pair(table, settings.pair), settings.relabel), said.say)
+    return condition(relabel(pair(table, settings.pair), settings.relabel, say=said.say), said.say)
 
 
 def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:

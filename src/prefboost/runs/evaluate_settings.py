@@ -122,4 +122,4 @@ def _told_apart(models: Sequence[str]) -> list[str]:
 
 
 def _with_goal(name: str, goal: float | None, say: SayGoal) -> str:
-    return name if goal is None else f"{name}@{format_number(goal, say.decimals)}"
+    return name if goal is None else f"{name}@{format_number(goal, say.digits)}"

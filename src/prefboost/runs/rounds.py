@@ -18,7 +18,6 @@ from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import said_on, with_room_for_goal
 from prefboost.preferences.draw import seeded_rank, seeded_share
-from prefboost.preferences.goals import asked_scale
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs.bars import generating
 from prefboost.runs.generate import Generate, generate
@@ -144,18 +143,18 @@ def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wo
     if isinstance(recipe.relabel, Plain):
         return None
     aspects = tuple(getattr(recipe.relabel, "aspects", ()))
-    say = said_on(recipe.condition, asked_scale(fitted, aspects) if fitted else _foreseen(recipe))
+    say = said_on(recipe.condition, fitted or _foreseen(recipe), aspects)
     top = say.high if recipe.evaluate is None or recipe.evaluate.goal is None else recipe.evaluate.goal
     return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
 
 
-def _foreseen(recipe: OnPolicy) -> FittedScale | None:
+def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
     """The scale's ends before any score was seen."""
     scale = recipe.scale
     if scale is None or not scale.needs_scores:
-        return None if scale is None else scale.fit(np.empty(0))
+        return {} if scale is None else {"": scale.fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
-    return FittedScale(kind="foreseen", knots=ends, values=ends)
+    return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
 
 
 def completions_of_round(

@@ -15,7 +15,7 @@ from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel
 from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
-from prefboost.preferences.goals import asked_scale, declared_by
+from prefboost.preferences.goals import declared_by
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.on_policy import OnPolicy
@@ -125,7 +125,7 @@ def goal_pairs(recipe: PolicyRecipe, table: Table, render: Render | None, fitted
     if recipe.keep is not None:
         table = accept(table, recipe.keep)
     table = pair(table, recipe.pair)
-    return condition(relabel(table, recipe.relabel), recipe.condition, render=render)
+    return condition(relabel(table, recipe.relabel, say=recipe.condition), recipe.condition, render=render)
 
 
 def run_recipe(
@@ -224,7 +224,7 @@ def train_from(
         settings,
         run.path / folder,
         eval_pairs=evaluation,
-        say=said_on(recipe.condition, asked_scale({k: FittedScale(**v) for k, v in scales.items()}, _aspects(recipe))),
+        say=said_on(recipe.condition, {name: FittedScale(**scale) for name, scale in scales.items()}, _aspects(recipe)),
         scales=scales,
         progress=progress,
     )

@@ -4,6 +4,7 @@ from prefboost.tables.declared import (
     COMPLETIONS,
     EVALUATION_SPLITS,
     GOAL_PAIRS,
+    ONE_WINNER,
     PREFERENCE_PAIRS,
     PROMPTS,
     SCORED_COMPLETIONS,
@@ -20,6 +21,7 @@ from prefboost.tables.table import (
     Table,
     TableSpec,
     aspects_of,
+    check_fact,
     conform,
     reject_where,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "GOAL_PAIRS",
     "MESSAGE",
     "MESSAGES",
+    "ONE_WINNER",
     "PREFERENCE_PAIRS",
     "PROMPTS",
     "REJECTS",
@@ -42,6 +45,7 @@ __all__ = [
     "Table",
     "TableSpec",
     "aspects_of",
+    "check_fact",
     "conform",
     "reject_where",
 ]

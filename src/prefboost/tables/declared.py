@@ -13,6 +13,7 @@ __all__ = [
     "COMPLETIONS",
     "EVALUATION_SPLITS",
     "GOAL_PAIRS",
+    "ONE_WINNER",
     "PREFERENCE_PAIRS",
     "PROMPTS",
     "SCORED_COMPLETIONS",
@@ -156,6 +157,16 @@ GOAL_PAIRS = TableSpec(
     ),
     key="goal_pair_id",
 )
+
+
+def _has_one_winner(_: Mapping[str, pl.DataType]) -> pl.Expr:
+    return pl.col("flipped").n_unique().over(pl.col("pair_id").hash(0), pl.col("prompt").hash(0)) == 1
+
+
+ONE_WINNER = Fact("under one prompt, as it reads, one completion of a pair wins", _has_one_winner)
+"""A fact of goal pairs once their goals stand in the prompts (`condition`): goals are printed rounded, so that two
+different ones can read alike. Before, the views of a pair share one prompt and differ in the goal alone.
+"""
 
 
 def _for_the_likelier(_: Mapping[str, pl.DataType]) -> pl.Expr:

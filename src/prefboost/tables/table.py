@@ -20,6 +20,7 @@ __all__ = [
     "Table",
     "TableSpec",
     "aspects_of",
+    "check_fact",
     "conform",
     "reject_where",
 ]
@@ -150,18 +151,27 @@ def conform(frame: pl.DataFrame, spec: TableSpec, *, path: str | None = None) ->
         ordered += names
     kept = frame.select(ordered)
     for fact in spec.facts:
-        broken = kept.select(fact.holds(kept.schema).fill_null(True).not_().arg_true()).to_series()
-        if broken.len():
-            first = int(broken[0])
-            row = kept.row(first, named=True)
-            shown = {key: row[key] for key in row if key.startswith(("goal", "score", "pair_id", "prompt_id"))}
-            raise BrokenFact(
-                f"{broken.len():,} of {kept.height:,} rows break a fact of {spec.name}: {fact.sentence}; "
-                f"first: {shown}",
-                remedy="mend the data or the code that made it; `prefboost inspect FILE` shows such rows",
-                place=Place(path=path, row=int(row.get("row") or first)),
-            )
+        check_fact(kept, fact, spec, path=path)
     return kept
+
+
+def check_fact(frame: pl.DataFrame, fact: Fact, spec: TableSpec, *, path: str | None = None) -> None:
+    """Hold a frame to one fact, which need not be among those of its declaration.
+
+    Raises:
+        BrokenFact: names the fact, the first row and the count.
+    """
+    broken = frame.select(fact.holds(frame.schema).fill_null(True).not_().arg_true()).to_series()
+    if broken.is_empty():
+        return
+    first = int(broken[0])
+    row = frame.row(first, named=True)
+    shown = {key: row[key] for key in row if key.startswith(("goal", "score", "pair_id", "prompt_id"))}
+    raise BrokenFact(
+        f"{broken.len():,} of {frame.height:,} rows break a fact of {spec.name}: {fact.sentence}; first: {shown}",
+        remedy="mend the data or the code that made it; `prefboost inspect FILE` shows such rows",
+        place=Place(path=path, row=int(row.get("row") or first)),
+    )
 
 
 def _check_column(frame: pl.DataFrame, spec: TableSpec, column: Column, name: str, path: str | None) -> None:

@@ -91,7 +91,7 @@ def _number(value: float) -> str:
 
 def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) -> list[str]:
     """Lines that set pb_goal (a number, or none) and pb_0, pb_1, ... (one an aspect, in the order of their names)."""
-    default = "none" if top is None else _number(round_number(top, say.decimals))
+    default = "none" if top is None else _number(round_number(top, say.digits))
     lines = [
         f"{{%- set pb_goal = {default} -%}}",
         "{%- set pb = namespace(said=false, text='', number='', sign='', value=0, rest=0, digit=0, band=0) -%}",
@@ -117,7 +117,7 @@ def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) ->
             "{%- if aspects is defined and aspects is mapping -%}",
             f"{{%- if {key} in aspects -%}}{{%- set pb_{index} = aspects[{key}] -%}}{{%- endif -%}}",
             "{%- elif not pb_off and (aspects is not defined or aspects is none) -%}",
-            f"{{%- set pb_{index} = {_number(round_number(aspects[name], say.decimals))} -%}}{{%- endif -%}}",
+            f"{{%- set pb_{index} = {_number(round_number(aspects[name], say.digits))} -%}}{{%- endif -%}}",
         ]
     return lines
 
@@ -128,8 +128,8 @@ def _prints(variable: str, say: SayGoal) -> str:
     The digits are computed, since llama.cpp's engine and minja have no ``round``, and engines print floats each their
     own way.
     """
-    ones = 10**say.decimals
-    units = [10**power for power in reversed(range(say.decimals))]
+    ones = 10**say.digits
+    units = [10**power for power in reversed(range(say.digits))]
     lines = [
         f"{{%- if {variable} is string -%}}{{%- set pb.number = {variable} -%}}{{%- else -%}}",
         f"{{%- set pb.sign = '' -%}}{{%- set pb.value = {variable} -%}}",

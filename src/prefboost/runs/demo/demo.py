@@ -135,7 +135,7 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     pairs = pair(replace(scored, frame=uncut(scored.frame)), BestVsWorst())
     trained: dict[str, TrainReport] = {}
     for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
-        data = condition(relabel(pairs, how), SAY)
+        data = condition(relabel(pairs, how, say=SAY), SAY)
         trained[name] = train_on(data, _train_settings(settings), out / name, progress=progress)
     asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     answers = {name: _answers(out / name / "model", asked, settings, progress) for name in trained}
