@@ -7,7 +7,10 @@ import pytest
 from prefboost.cli.bars import bars
 
 
-def test_a_bar_shows_its_title_how_much_is_done_and_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_shows_its_title_how_much_is_done_and_its_detail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     with bars("score", hidden=False) as shown:
         shown.add_task("score", total=10, completed=4, detail="2/s")
     found = capsys.readouterr()

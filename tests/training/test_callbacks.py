@@ -6,9 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from prefboost.training.callbacks import JsonLog, OptimizerClock, RichProgress, SaveByTime, StepProgress, read_log
+from prefboost.training.callbacks import JsonLog, OptimizerClock, SaveByTime, StepProgress, read_log
 
 
 class Heard:
@@ -81,15 +79,6 @@ def test_a_checkpoint_is_written_every_few_minutes() -> None:
 
 def test_checkpoints_take_a_twentieth_of_the_time_at_most() -> None:
     assert saved_at(5, 100, step_s=60, write_s=120) == [5, 45, 85]
-
-
-def test_the_bar_shows_rates_and_facts(capsys: pytest.CaptureFixture[str]) -> None:
-    with RichProgress() as progress:
-        progress.begin("training (pairs)", 10)
-        progress.advance(10, tokens=1000, loss=0.25)
-        progress.end()
-    shown = capsys.readouterr().err
-    assert "training (pairs)" in shown and "tokens/s" in shown and "loss 0.25" in shown
 
 
 def test_there_is_no_log_before_the_first_line(tmp_path: Path) -> None:

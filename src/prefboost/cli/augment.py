@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.bars import bars
 from prefboost.cli.columns import shown_columns
 from prefboost.cli.options import Quiet
 
@@ -69,7 +70,7 @@ def augment_command(
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
-    bar = None if quiet or as_json else _Bar()
+    bar = None if quiet else _Bar()
     try:
         report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=bar)
     finally:
@@ -90,33 +91,21 @@ class _Bar:
     """A progress bar with rate and time left; the total may be unknown, and is an estimate for JSON lines."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} records, {task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self.task = self.bar.add_task("augmenting", total=None, rate="")
-        self.bar.start()
+        self.bars = bars("{task.description}", hidden=False)
+        self.task = self.bars.add_task("augmenting", total=None, detail="")
+        self.bars.start()
 
     def __call__(self, progress: AugmentProgress) -> None:
         total = None if progress.records_total is None else max(progress.records_total, progress.records)
-        elapsed = self.bar.tasks[0].elapsed or 0.0
-        rate = f"{progress.records / elapsed:,.0f} a second" if elapsed > 0 else ""
-        self.bar.update(
-            self.task, completed=progress.records, total=total, description=progress.stage, rate=rate, refresh=True
+        elapsed = self.bars.tasks[0].elapsed or 0.0
+        rate = f"{progress.records / elapsed:,.0f} records/s" if elapsed > 0 else ""
+        self.bars.update(
+            self.task, completed=progress.records, total=total, description=progress.stage, detail=rate, refresh=True
         )
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        self.bar.stop()
+        self.bars.stop()
 
 
 def _print_report(report: AugmentReport) -> None:

@@ -1,37 +1,42 @@
-"""Progress bars: how much is done, at what rate, and how long the rest will take."""
+"""Progress bars of the command line: how much is done, at what rate, and how long the rest will take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from prefboost.progress import Bars
 
-__all__ = ["bars"]
+__all__ = ["bars", "waiting"]
 
 
-def bars(title: str, *, hidden: bool) -> Progress:
-    """Bars on stderr, to be used as a context manager.
+def bars(title: str, *, hidden: bool) -> Bars:
+    """Make bars on stderr (plain lines where it is no terminal), to be used as a context manager.
 
     Args:
         title: what stands before a bar, in Rich's markup; ``{task.description}`` is what each was added as.
         hidden: show none.
 
     Returns:
-        Rich's bars. Whoever adds one gives it the field ``detail``: the text behind it, e.g. rates.
+        The bars. Whoever adds one gives it the field ``detail``: the text behind it, e.g. rates.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from prefboost.progress import Bars, usual_columns
 
-    columns = (
-        TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
-    )  # fmt: skip
-    return Progress(*columns, console=Console(stderr=True), disable=hidden)
+    return Bars(usual_columns(title), hidden=hidden)
+
+
+@contextmanager
+def waiting(what: str, *, hidden: bool) -> Iterator[None]:
+    """Show that something uncounted is under way, such as reading a large file; it leaves nothing on a terminal.
+
+    Args:
+        what: is done.
+        hidden: show nothing.
+    """
+    from prefboost.progress import Bars
+
+    with Bars(hidden=hidden, transient=True) as shown:
+        shown.add_task(what, total=None, detail="")
+        yield

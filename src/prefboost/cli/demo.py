@@ -30,8 +30,8 @@ def demo_command(
     from pydantic import ValidationError
 
     from prefboost.errors import SettingsError
+    from prefboost.progress import RichProgress
     from prefboost.runs.demo import Demo, run_demo
-    from prefboost.training.callbacks import RichProgress
 
     named = dict(override.partition("=")[::2] for override in overrides or [])
     remedy = f"settings of the demo: {', '.join(Demo.model_fields)}"

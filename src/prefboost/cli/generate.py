@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import bars
+from prefboost.cli.bars import bars, waiting
 from prefboost.cli.lines import print_asked, print_rejected
 from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
 
@@ -50,7 +50,8 @@ def generate_command(
 
     settings = settings_from(model, overrides or [])
     file_type_of(out)
-    table = read_prompts(prompts)
+    with waiting(f"reading {prompts}", hidden=quiet):
+        table = read_prompts(prompts)
     if dry_run:
         _print_planned(planned(table, settings, out, store=store), as_json)
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from prefboost.cli.bars import waiting
 from prefboost.cli.lines import print_rejected
 from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
 
@@ -46,7 +47,8 @@ def judge_command(
 
     settings = settings_by_kind(overrides or [], Judging, "judge", JUDGES)
     file_type_of(out)
-    table = read(source, columns=settings.columns)
+    with waiting(f"reading {source}", hidden=quiet):
+        table = read(source, columns=settings.columns)
     if dry_run:
         print_planned(planned_questions(table, settings.judge, settings, out, store), as_json)
         return

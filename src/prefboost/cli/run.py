@@ -75,7 +75,7 @@ def _progress(*, hidden: bool) -> Iterator[Any]:
     if hidden:
         yield None
         return
-    from prefboost.training.callbacks import RichProgress
+    from prefboost.progress import RichProgress
 
     with RichProgress() as progress:
         yield progress

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from prefboost.cli.bars import bars
+from prefboost.cli.bars import bars, waiting
 from prefboost.cli.lines import print_asked, print_rejected
 from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
 
@@ -54,7 +54,8 @@ def score_command(
 
     settings = settings_from(overrides or [])
     file_type_of(out)
-    table = read(source, columns=settings.columns)
+    with waiting(f"reading {source}", hidden=quiet):
+        table = read(source, columns=settings.columns)
     if dry_run:
         print_planned(planned_questions(table, settings.scorer, settings, out, store), as_json)
         return

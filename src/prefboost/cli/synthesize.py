@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import bars
+from prefboost.cli.bars import bars, waiting
 from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def synthesize_command(
     settings = settings_from(method, overrides or [])
     file_type_of(out)
     named = settings.columns != type(settings.columns)()
-    table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
+    with waiting(f"reading {prompts}", hidden=quiet):
+        table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
     if dry_run:
         _print_rehearsed(rehearsed(table, settings, out), as_json)
         return

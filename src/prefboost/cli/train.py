@@ -61,7 +61,7 @@ def train_command(
 
 
 def _progress() -> Any:
-    from prefboost.training.callbacks import RichProgress
+    from prefboost.progress import RichProgress
 
     return RichProgress()
 

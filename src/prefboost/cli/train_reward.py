@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.bars import waiting
 from prefboost.cli.lines import print_rejected
 from prefboost.cli.options import Quiet
 
@@ -53,7 +54,10 @@ def train_reward_command(
         from prefboost.errors import SettingsError
 
         raise SettingsError(f"{source} names no data", remedy="write mix: {parts: {real: {data: FILE}, ...}}")
-    table = read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
+    with waiting(f"reading {source}", hidden=quiet):
+        table = (
+            read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
+        )
     if dry_run:
         forecast = predict_reward(table, settings.train, strategy=settings.pair)
         what = "pairs" if settings.train.loss.compares else "texts"
@@ -62,7 +66,7 @@ def train_reward_command(
     refuse_inputs([out], [source], [settings])
     progress = None
     if not quiet:
-        from prefboost.training.callbacks import RichProgress
+        from prefboost.progress import RichProgress
 
         progress = RichProgress()
     try:

@@ -6,10 +6,13 @@ GGUF file are turned into floats once and kept in a cache folder.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +99,35 @@ def _convert(weights: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
-    loaded = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=torch.float32)
+    with _without_bars():
+        tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
+        loaded = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=torch.float32)
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
-    _as_float_model(loaded).save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
+    with _without_bars():
+        _as_float_model(loaded).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         unfinished.rename(folder)
     except OSError:  # another process was faster
         shutil.rmtree(unfinished)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep bars off the screen. The one of reading GGUF files knows nothing of transformers' switch for bars."""
+    from transformers import modeling_gguf_pytorch_utils as reading
+    from transformers.utils import logging
+
+    bar, enabled = reading.tqdm, logging.is_progress_bar_enabled()
+    reading.tqdm = functools.partial(bar, disable=True)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        reading.tqdm = bar
+        if enabled:
+            logging.enable_progress_bar()
 
 
 def _as_float_model(loaded: Any) -> Any:

@@ -9,7 +9,7 @@ from prefboost.runs.generate import Progress as Generated
 from prefboost.scoring.stored import ScoreProgress
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
 
 __all__ = ["generating", "scoring"]
 

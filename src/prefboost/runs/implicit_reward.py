@@ -31,8 +31,8 @@ from prefboost.sources import read
 from prefboost.tables import PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
+    from prefboost.progress import Progress
     from prefboost.training import Train
-    from prefboost.training.callbacks import Progress
 
 __all__ = ["implicit_reward_stages"]
 

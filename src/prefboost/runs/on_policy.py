@@ -36,8 +36,8 @@ from prefboost.runs.stages import (
 from prefboost.tables import COMPLETIONS, PROMPTS, SCORED_COMPLETIONS, Table
 
 if TYPE_CHECKING:
+    from prefboost.progress import Progress
     from prefboost.training import Train
-    from prefboost.training.callbacks import Progress
 
 __all__ = ["EVALUATION", "on_policy_stages"]
 

@@ -23,7 +23,7 @@ from prefboost.runs.stages import inputs_of, offline_stages
 from prefboost.sources.outputs import refuse_inputs
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
 
 __all__ = ["RunReport", "plan", "run", "stages_of"]
 

@@ -28,7 +28,7 @@ from prefboost.training.claim import MODEL
 
 if TYPE_CHECKING:
     from prefboost.evaluation.reward_accuracy import AccuracyReport
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
 
 __all__ = ["reward_files", "reward_stages"]
 

@@ -27,7 +27,7 @@ from prefboost.statistics import Bootstrap, bootstrap_mean, matched_means, paire
 from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
 
 __all__ = [
     "IDENTICAL",

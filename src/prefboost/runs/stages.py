@@ -33,7 +33,7 @@ from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
 
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
     from prefboost.training.forecast import Forecast
 
 __all__ = [

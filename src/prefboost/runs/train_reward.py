@@ -28,7 +28,7 @@ from prefboost.training import TrainReport, TrainReward, train_reward
 from prefboost.training.train_reward import Origin
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
     from prefboost.training.forecast import Forecast
 
 __all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "reward_rows", "train_reward_on"]

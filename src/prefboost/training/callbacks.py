@@ -6,72 +6,14 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-__all__ = ["JsonLog", "OptimizerClock", "Progress", "RichProgress", "SaveByTime", "StepProgress", "read_log"]
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
 
-
-class Progress(Protocol):
-    """Is told how far something has come."""
-
-    def begin(self, what: str, total: int) -> None:
-        """A piece of work of ``total`` parts begins."""
-
-    def advance(self, parts: int, **facts: float) -> None:
-        """So many parts are done; facts: ``tokens`` adds to a rate, others are shown as they are."""
-
-    def end(self) -> None:
-        """The piece of work is over."""
-
-
-class RichProgress:
-    """A bar on standard error with rate and time left. Use as a context manager, or call `close`."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars = Bars(*columns, TextColumn("{task.fields[shown]}"), console=Console(stderr=True))
-        self._bars.start()
-        self._task: Any = None
-        self._began = 0.0
-        self._parts = 0
-        self._tokens = 0.0
-
-    def begin(self, what: str, total: int) -> None:
-        """See `Progress`."""
-        self._task = self._bars.add_task(what, total=total, shown="")
-        self._began, self._parts, self._tokens = time.monotonic(), 0, 0.0
-
-    def advance(self, parts: int, **facts: float) -> None:
-        """See `Progress`."""
-        self._parts += parts
-        self._tokens += facts.pop("tokens", 0.0)
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        rates = [f"{self._parts / seconds:,.1f}/s", f"{self._tokens / seconds:,.0f} tokens/s"]
-        shown = "  ".join(rates + [f"{name} {value:.4g}" for name, value in facts.items()])
-        self._bars.update(self._task, advance=parts, shown=shown)
-
-    def end(self) -> None:
-        """See `Progress`."""
-        self._task = None
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._bars.stop()
-
-    def __enter__(self) -> RichProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+__all__ = ["JsonLog", "OptimizerClock", "SaveByTime", "StepProgress", "read_log"]
 
 
 class StepProgress(TrainerCallback):

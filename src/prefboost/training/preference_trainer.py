@@ -19,8 +19,9 @@ from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
 from prefboost.losses.router_balance import balance_weight
 from prefboost.packing import difference_of, enable_packing, support_of
+from prefboost.progress import Progress
 from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
-from prefboost.training.callbacks import OptimizerClock, Progress
+from prefboost.training.callbacks import OptimizerClock
 from prefboost.training.checkpoint import mark_complete
 from prefboost.training.memory import TokenBudget
 from prefboost.training.micro_batches import split_by_budget

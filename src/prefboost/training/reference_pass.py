@@ -7,17 +7,19 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from prefboost.losses.completion_logps import batches_by_length, pad_sequences
 from prefboost.packing import pack
-from prefboost.training.callbacks import Progress
 from prefboost.training.memory import TokenBudget
 from prefboost.training.micro_batches import split_by_prompt_order
 from prefboost.training.reference import Sequences
 from prefboost.training.trl_bridge import hash_of_weights
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
 
 __all__ = ["REFERENCE_TOKENS", "ReferencePass", "hash_of_model", "numerics_of"]
 

@@ -18,12 +18,13 @@ from prefboost.atomic import write_atomically
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
+from prefboost.progress import phase
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
 from prefboost.training.numbers import resolve_precision
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
     from prefboost.training.checkpoint import Provenance
     from prefboost.training.policy import Policy
     from prefboost.training.preference_trainer import PreferenceTrainer
@@ -113,10 +114,12 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     from prefboost.training.prepare import prepare_units
 
     disable_progress_bar()
-    policy = load_policy(settings)
+    with phase(progress, f"loading {settings.model}"):
+        policy = load_policy(settings)
     settings, notes = _with_engine(settings, policy)
     encoder = ChatEncoder(policy.tokenizer)
-    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say)
+    with phase(progress, "tokenising"):
+        tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say)
     place = None if say is None else _place_in(pairs, say)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)

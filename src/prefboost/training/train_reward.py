@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from prefboost.atomic import write_atomically
 from prefboost.chat.rendering import ChatEncoder
+from prefboost.progress import phase
 from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
 from prefboost.training.length_offset import with_length_offset
 from prefboost.training.numbers import resolve_precision
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from prefboost.engines.reward_model import RewardModel
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
     from prefboost.training.reward_trainer import RewardTrainer
     from prefboost.training.units import Plan
 
@@ -85,14 +86,14 @@ def train_reward(
     started = time.monotonic()
     settings = resolve_precision(settings, out)
     identity = _identity(rows, eval_rows, settings)
-    finished = begin(out, identity)
-    if finished is not None:
+    if (finished := begin(out, identity)) is not None:
         return TrainReport(**finished)
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    found = _model(settings)
-    units, data, plan = _prepare(rows, eval_rows, settings, found)
+    with phase(progress, f"loading {settings.model}, tokenising"):
+        found = _model(settings)
+        units, data, plan = _prepare(rows, eval_rows, settings, found)
     settings, notes = with_length_offset(settings, data[0])
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
@@ -110,8 +111,8 @@ def train_reward(
         precision=settings.precision,
         messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
-    facts = _facts(found, report, identity)
-    _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out)
+    facts = {**_facts(found, report, identity), "score_range": _score_range(data[0], settings, origin)}
+    _finish(trainer, facts, report, out)
     return report
 
 

@@ -33,7 +33,7 @@ from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 from prefboost.training import Train, TrainReport
 
 if TYPE_CHECKING:
-    from prefboost.training.callbacks import Progress
+    from prefboost.progress import Progress
 
 __all__ = ["COMPLETIONS_FILE", "Demo", "DemoReport", "complete", "run_demo"]
 
