@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -183,3 +184,97 @@ def test_a_dry_run_names_the_cost_and_a_budget_is_one_message(
         assert "190 completions of 60 prompts\n50 more are in the store already" in capsys.readouterr().out
         assert main(command) == 0
         assert server.calls == 240
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> list[str]:
+    """A command that asks 30 questions of a server whose address is still to be named."""
+    (tmp_path / "prompts.txt").write_text("".join(f"prompt {number}\n" for number in range(30)))
+    quick = ["backoff_s=0.001", "concurrency=4", "attempts=2", "--quiet"]
+    return ["generate", "openai:m", str(tmp_path / "prompts.txt"), "-o", str(tmp_path / "out.jsonl"), *quick]
+
+
+def test_too_few_answers_are_written_and_the_command_fails_until_the_cause_is_mended(
+    served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reload(body: dict[str, Any], call: int) -> Any:
+        number = int(body["messages"][-1]["content"].split()[-1])
+        return (424, {"error": "the model is loading"}) if number > 6 and number % 3 == 0 else None
+
+    with FaultyServer(script=reload) as server:
+        command = [*served, f"base_url={server.base_url}"]
+        assert main(command) == 0, "23 of 30 rows are more than half"
+        assert "7 set aside: the engine gave no completion" in capsys.readouterr().out
+        assert main([*command, "least_answered=0.9"]) == 2
+        assert "23 of 30 rows were answered, less than least_answered (0.9); 7 times" in capsys.readouterr().err
+        assert main([*command, "--dry-run"]) == 0
+        shown = capsys.readouterr().out
+        assert "7 completions of 30 prompts\n23 more are in the store already\n7 of those to be asked failed" in shown
+        server.script = None
+        before = server.calls
+        assert main([*command, "--retry", "none", "least_answered=0"]) == 0
+        assert server.calls == before
+        assert main([*command, "least_answered=0.9"]) == 0
+        assert server.calls == before + 7
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 30
+
+
+def test_refused_contents_are_asked_again_on_request_alone(
+    served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultyServer(refused=frozenset({"prompt 3", "prompt 4"})) as server:
+        command = [*served, f"base_url={server.base_url}"]
+        assert [main(command), main(command), server.calls] == [0, 0, 32 - 2]
+        capsys.readouterr()
+        assert main([*command, "--dry-run"]) == 0
+        assert "2 of them without an answer, and not asked again (--retry refused asks them)" in capsys.readouterr().out
+        server.refused = frozenset()
+        assert main([*command, "--retry=refused"]) == 0
+        assert server.calls == 32
+        assert main([*command, "--retry=all"]) == 2
+        assert "retry" in capsys.readouterr().err
+
+
+def test_another_model_under_the_same_name_is_told(
+    served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultyServer(named=("m-old", "fp_1")) as server:
+        command = [*served, f"base_url={server.base_url}"]
+        assert main(command) == 0
+        assert "note:" not in capsys.readouterr().out
+        server.named = ("m-new", "fp_1")
+        with (tmp_path / "prompts.txt").open("a") as file:
+            file.write("one more\n")
+        assert main(command) == 0
+    assert "note: the server answered as 2 different models or systems: m-old (fp_1)" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_message_and_what_is_written_elsewhere_comes_from_the_full_one(
+    served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        with FaultyServer(answer=lambda prompt, seed, place: "word " * 10_000) as server:
+            command = [*served[:4], str(disk / "out.jsonl"), *served[5:], f"base_url={server.base_url}"]
+            assert main(command) == 2
+            shown = capsys.readouterr().err
+            assert "the disk that holds the store is full" in shown and "delete" not in shown
+            assert main([*command, "--dry-run"]) == 0
+            more = [*command, "--partial", "-o", str(tmp_path / "part.jsonl"), "--store", str(disk / "out.jsonl.store")]
+            assert main(more) == 0
+            assert 0 < len((tmp_path / "part.jsonl").read_text().splitlines()) < 30
+            capsys.readouterr()
+            fill = disk / "fill"
+            with contextlib.suppress(OSError), fill.open("wb", buffering=0) as stream:
+                while True:
+                    stream.write(b"x" * 512)
+            assert main([*command, "--partial"]) == 2
+            shown = capsys.readouterr().err
+            assert "No space left on device" in shown and "fault of prefboost" not in shown
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -105,6 +105,28 @@ def test_an_unexpected_error_asks_for_a_report_and_shows_its_traceback_on_reques
     assert ("please report it" in shown) is not traced
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OSError(28, "No space left on device", "out.parquet"), "out.parquet: the file system says: No space left"),
+        (RuntimeError("parquet: IO error: No space left on device (os error 28)"), "free some space"),
+        (PermissionError(13, "Permission denied", "x"), "x: the file system says: Permission denied"),
+        (OSError(30, "Read-only file system"), "may read or write"),
+    ],
+)
+def test_a_disk_that_is_full_or_closed_is_no_fault_of_ours(
+    error: Exception, shown: str, verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    verb(fails)
+    assert frame.main(["probe"]) == 2
+    told = capsys.readouterr().err
+    assert shown in told
+    assert "fault of prefboost" not in told
+
+
 def test_a_library_that_is_not_installed_is_answered_with_its_extra(
     verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

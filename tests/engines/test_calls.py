@@ -84,14 +84,147 @@ def test_after_the_last_attempt_the_row_has_failed_with_its_reason() -> None:
 def test_a_refusal_is_final(status: int) -> None:
     server = Server(httpx.Response(status, json={"error": {"message": "too long"}}))
     assert call(server) == Failure(f"HTTP {status}: too long", 1, permanent=True)
-    assert call(Server(good()), failing(Refused)) == Failure("found [secret]", 1, permanent=True)
+    assert call(Server(good()), failing(Refused)) == Failure("found [secret]", 1, permanent=True, content=True)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 307])
+@pytest.mark.parametrize("status", [401, 404, 307])
 def test_a_wrong_key_model_or_address_stops_everything(status: int) -> None:
     with pytest.raises(ModelError, match="mend base_url, model, or the environment variable") as caught:
         call(Server(httpx.Response(status, json={"error": {"message": f"no entry for {KEY}"}})))
     assert KEY not in str(caught.value)
+
+
+def calls(server: Server, rows: int, limits: Limits = QUICK) -> list[Any]:
+    """What became of rows that one caller asks one after another."""
+
+    async def asked() -> list[Any]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
+            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            return [await caller.ask(QUESTION, lambda reply: "fine") for _ in range(rows)]
+
+    return asyncio.run(asked())
+
+
+NO_MONEY = [
+    httpx.Response(402, json={"error": {"message": "Payment Required"}}),
+    httpx.Response(400, json={"error": {"message": "Your credit balance is too low to access the API."}}),
+    httpx.Response(429, json={"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}),
+    httpx.Response(403, json={"error": {"message": "API key has expired"}}),
+    httpx.Response(400, json={"error": {"message": "API key not valid. Please pass a valid API key."}}),
+]
+
+
+@pytest.mark.parametrize("refusal", NO_MONEY, ids=lambda each: each.text[:40])
+def test_after_a_few_refusals_of_the_account_the_run_stops_and_says_so(refusal: httpx.Response) -> None:
+    server = Server(good(), refusal)
+    with pytest.raises(ModelError, match=r"refuses: HTTP 4.*3 rows in succession") as caught:
+        calls(server, 10)
+    assert len(server.times) == 4, "no call is made twice that money alone can mend"
+    assert "what is answered is kept" in str(caught.value)
+
+
+@pytest.mark.parametrize("refusal", NO_MONEY, ids=lambda each: each.text[:40])
+def test_one_refusal_of_the_account_among_answers_is_its_rows_alone_and_is_asked_again_later(
+    refusal: httpx.Response,
+) -> None:
+    found = calls(Server(good(), refusal, good(), refusal, good(), good(), refusal, refusal, good()), 9)
+    failed = [row for row in found if isinstance(row, Failure)]
+    assert [(row.attempts, row.permanent) for row in failed] == [(1, False)] * 4
+
+
+PASSING = [
+    httpx.Response(403, text="<html><head><title>Attention</title></head><body>You were <b>blocked</b></body></html>"),
+    httpx.Response(404, json={"error": "model is loading"}),
+    httpx.Response(424, json={"error": {"message": "Failed Dependency"}}),
+    httpx.Response(502, text="<h1>Bad Gateway</h1>"),
+]
+
+
+@pytest.mark.parametrize("trouble", PASSING, ids=lambda each: str(each.status_code))
+def test_what_passes_once_the_server_has_answered_is_waited_for(trouble: httpx.Response) -> None:
+    assert calls(Server(good(), trouble, trouble, good()), 2) == ["fine", "fine"]
+    found = calls(Server(good(), *[trouble] * 3, good()), 3)
+    assert (found[1].attempts, found[1].permanent) == (3, False)
+    assert "<" not in found[1].reason
+
+
+@pytest.mark.parametrize("trouble", PASSING, ids=lambda each: str(each.status_code))
+def test_row_after_row_in_trouble_stops_the_run(trouble: httpx.Response) -> None:
+    server = Server(good(), trouble)
+    with pytest.raises(ModelError, match=r"answers no more.*8 rows in succession"):
+        calls(server, 30)
+    assert len(server.times) == 1 + 8 * 3
+
+
+def test_refusals_of_contents_are_told_from_those_of_the_request() -> None:
+    for status, error, content in (
+        (400, {"message": "flagged", "code": "content_policy_violation"}, True),
+        (400, {"message": "The response was filtered", "code": "content_filter"}, True),
+        (403, {"message": "Your request was rejected by our safety system"}, True),
+        (400, {"message": "unknown field top_logprobs"}, False),
+        (400, {"message": "maximum context length is 4096 tokens", "code": "context_length_exceeded"}, False),
+        (422, {"message": "temperature must be 1"}, False),
+    ):
+        [failure] = calls(Server(httpx.Response(status, json={"error": error})), 1)
+        assert (failure.permanent, failure.content) == (True, content), error
+
+
+def test_a_connection_that_cannot_be_made_in_time_names_its_own_time() -> None:
+    with pytest.raises(ModelError, match=r"no connection in 0\.2 s"):
+        call(Server(httpx.ConnectTimeout("")))
+    with pytest.raises(ModelError, match=r"no answer in 0\.2 s"):
+        call(Server(httpx.ReadTimeout("")))
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_refusal_without_a_word_is_no_empty_reason(status: int) -> None:
+    for content in (b"", b"{}", b"  ", b"null"):
+        found = call(Server(httpx.Response(status, content=content)))
+        assert found.reason == f"HTTP {status}, and not a word of why"
+
+
+def test_connections_that_always_break_end_after_a_bound() -> None:
+    server = Server(httpx.ReadError(""))
+    limits = Limits(attempts=6, backoff_s=0.001, concurrency=16)
+
+    async def asked() -> list[Any]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
+            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            rows = [asyncio.create_task(caller.ask(QUESTION, lambda reply: "fine")) for _ in range(16)]
+            await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
+            return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
+
+    found = asyncio.run(asked())
+    assert "gave no answer in 6 attempts: the connection broke (ReadError)" in str(found[0])
+    assert len(server.times) <= 16 + 6, "once nobody replies, one row asks for all"
+
+
+def test_a_server_that_is_back_in_time_is_asked_by_all_again() -> None:
+    server = Server(*[httpx.ReadError("cut")] * 19, good())
+    limits = Limits(attempts=6, backoff_s=0.001, concurrency=16)
+
+    async def asked() -> list[Any]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
+            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            return await asyncio.gather(*(caller.ask(QUESTION, lambda reply: "fine") for _ in range(16)))
+
+    assert asyncio.run(asked()) == ["fine"] * 16
+
+
+def test_a_server_that_bills_beyond_its_limits_does_not_carry_the_budget_away() -> None:
+    bill = {"choices": [1], "usage": {"prompt_tokens": 500, "completion_tokens": 800}}
+    server = Server(httpx.Response(200, json=bill))
+    ledger = Ledger(Budget(tokens=10_000))
+
+    async def asked() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
+            caller = Caller(client, Limits(concurrency=32), ledger, redactor(KEY))
+            rows = [caller.ask(QUESTION, lambda reply: "fine") for _ in range(32)]
+            await asyncio.gather(*rows, return_exceptions=True)
+
+    asyncio.run(asked())
+    assert len(server.times) == 7, "the first bill shows what the others cost"
+    assert ledger.spent.prompt_tokens + ledger.spent.tokens == 9_100
 
 
 def test_a_server_that_never_answers_stops_everything() -> None:

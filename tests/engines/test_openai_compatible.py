@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from faulty_server import FAULTS, FaultyServer, answer_to
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prefboost.engines.budget import Budget, Ledger, Price
 from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
 from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
 from prefboost.engines.store import Store
-from prefboost.engines.stored import generate_stored
+from prefboost.engines.stored import asked_for, asked_logprobs, generate_stored
 from prefboost.errors import ModelError, RunError, SettingsError
 
 SAMPLING = Sampling(max_tokens=50)
@@ -173,6 +175,159 @@ def test_a_schema_is_asked_for_where_the_server_knows_schemas() -> None:
         engine = open_at(server, concurrency=1)
         assert all(isinstance(result, Result) for _, result in engine.generate(asked, SAMPLING))
         assert ["response_format" in body for body in server.bodies] == [True, False, False, False]
+
+
+OTHER_WORDS = [
+    "Structured outputs are not supported by this model",
+    "Extra inputs are not permitted",
+    "guided decoding backend is not installed",
+    "this deployment cannot do that",
+]
+
+
+@pytest.mark.parametrize("words", OTHER_WORDS)
+def test_a_schema_is_left_out_whatever_words_the_server_refuses_it_in(words: str) -> None:
+    def refuse(body: dict[str, Any], call: int) -> Any:
+        return (400, {"error": {"message": words}}) if "response_format" in body else None
+
+    asked = [request(f"p{number}", json_schema='{"type": "object"}') for number in range(4)]
+    with FaultyServer(script=refuse) as server:
+        found = dict(open_at(server, concurrency=1).generate(asked, SAMPLING))
+    assert all(isinstance(result, Result) for result in found.values())
+    assert server.calls == 5, "it is tried once"
+
+
+def test_a_row_that_is_refused_with_a_schema_and_without_says_nothing_of_schemas() -> None:
+    asked = [request(text, json_schema='{"type": "object"}') for text in ("p0", "p1", "p2")]
+    with FaultyServer(refused=frozenset({"p0"})) as server:
+        found = dict(open_at(server, concurrency=1).generate(asked, SAMPLING))
+    assert [isinstance(found[at], Result) for at in range(3)] == [False, True, True]
+    assert "response_format" in server.bodies[-1]
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"extra": {"reasoning_effort": "low"}}, {"extra": {"reasoning_effort": "high"}}, {"leave_out": ("seed",)},
+    {"leave_out": ("top_p",)}, {"max_tokens_field": "max_completion_tokens"}, {"extra": {"temperature": 0.1}},
+    {"choices": 2}, {"model": "m2"}, {"revision": "r"}, {"extra": {"chat_template_kwargs": {"enable_thinking": False}}},
+]  # fmt: skip
+
+
+def test_every_setting_that_changes_the_body_changes_the_key_of_completions_and_of_log_probs() -> None:
+    address = {"base_url": "http://h/v1", "model": "m"}
+    engines = [OpenAICompatible(**(address | changes)).open() for changes in SETTINGS]
+    assert len({asked_for(engine, request("p"), SAMPLING).key for engine in engines}) == len(SETTINGS)
+    with_logprobs = [asked_logprobs(engine, request("p"), ["A", "B"]) for engine in engines]
+    bodies = [json.dumps(dict(each.parts), sort_keys=True) for each in with_logprobs]
+    assert len({each.key for each in with_logprobs}) == len(set(bodies)) == len(SETTINGS) - 2, "seed and n play no part"
+
+
+@given(
+    st.dictionaries(st.sampled_from(["user", "top_k", "seed", "reasoning_effort", "x"]), st.integers(0, 2)),
+    st.sets(st.sampled_from(["seed", "top_p", "temperature"])),
+    st.sampled_from(["max_tokens", "max_completion_tokens"]),
+)
+def test_two_questions_have_one_key_exactly_where_their_bodies_are_one(
+    extra: dict[str, int], leave_out: set[str], field: str
+) -> None:
+    def engine(**changes: Any) -> OpenAICompatibleEngine:
+        return OpenAICompatible(model="m", base_url="http://h/v1", **changes).open()
+
+    plain = engine()
+    other = engine(extra=extra, leave_out=tuple(sorted(leave_out)), max_tokens_field=field)
+    bodies = [one.generation_body(request("p"), SAMPLING) for one in (plain, other)]
+    keys = [asked_for(one, request("p"), SAMPLING).key for one in (plain, other)]
+    assert (keys[0] == keys[1]) == (bodies[0] == bodies[1])
+
+
+def test_the_body_in_the_key_is_the_body_that_is_sent() -> None:
+    asked = [request("p"), request("p", 1), request("q", json_schema='{"type": "object"}')]
+    with FaultyServer() as server:
+        engine = open_at(server, extra={"user": "me"}, leave_out=("top_p",), concurrency=1)
+        list(engine.generate(asked, SAMPLING))
+        list(engine.logprobs_of(asked[:1], ["A", "B"]))
+        keyed = [engine.generation_body(each, SAMPLING) for each in asked] + [engine.choices_body(asked[0])]
+    assert server.bodies == keyed
+
+
+def test_samples_without_a_seed_are_different_rows() -> None:
+    engine = OpenAICompatible(model="m", leave_out=("seed",)).open()
+    assert asked_for(engine, request("p"), SAMPLING).key != asked_for(engine, request("p", 1), SAMPLING).key
+
+
+def test_a_setting_that_cures_a_refusal_is_asked_with(tmp_path: Path) -> None:
+    asked = [request(f"p{number}") for number in range(8)]
+
+    def rows(server: FaultyServer, **changes: Any) -> list[Any]:
+        with Store(tmp_path / "s") as store:
+            return [
+                o for done in generate_stored(open_at(server, **changes), asked, SAMPLING, store) for o in done.results
+            ]
+
+    with FaultyServer(fields_refused=("max_tokens",)) as server:
+        assert all(isinstance(outcome, Failure) for _, outcome in rows(server))
+        again = rows(server, max_tokens_field="max_completion_tokens")
+        assert all(isinstance(outcome, Result) for _, outcome in again)
+        assert server.calls == 16
+    with FaultyServer() as server:
+        assert all(isinstance(outcome, Result) for _, outcome in rows(server)), "another version of the server takes it"
+        assert server.calls == 8
+
+
+def test_connections_that_always_reset_stop_after_a_bound(tmp_path: Path) -> None:
+    asked = [request(f"p{number}") for number in range(60)]
+    with FaultyServer(script=lambda body, call: "reset") as server, Store(tmp_path / "s") as store:
+        engine = open_at(server, backoff_s=0.01)
+        with pytest.raises(ModelError, match="gave no answer in 6 attempts: the connection broke"):
+            list(generate_stored(engine, asked, SAMPLING, store))
+        assert server.calls <= 16 + 6
+        assert list(store.rows()) == [], "nothing is held against the rows"
+
+
+def test_a_server_that_dies_in_mid_run_stops_it_and_the_rest_is_asked_when_it_is_back(tmp_path: Path) -> None:
+    asked = [request(f"p{number}") for number in range(60)]
+    with FaultyServer(script=lambda body, call: "reset" if call > 20 else None) as server:
+        with Store(tmp_path / "s") as store, pytest.raises(ModelError, match="has gone: the connection broke"):
+            list(generate_stored(open_at(server, backoff_s=0.005), asked, SAMPLING, store))
+        assert server.calls <= 20 + 2 * 16 + 3 * 6, "of 260 that all rows would make"
+        server.script = None
+        with Store(tmp_path / "s") as store:
+            found = [p for done in generate_stored(open_at(server), asked, SAMPLING, store) for p in done.results]
+    assert [index for index, outcome in sorted(found) if isinstance(outcome, Result)] == list(range(60))
+
+
+def test_an_account_without_money_stops_the_run_and_no_row_is_lost(tmp_path: Path) -> None:
+    broke = (400, {"error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}})
+    asked = [request(f"p{number}") for number in range(30)]
+    with FaultyServer(script=lambda body, call: broke if call > 10 else None) as server:
+        with (
+            Store(tmp_path / "s") as store,
+            pytest.raises(ModelError, match=r"(?s)credit balance is too low.*mend the account"),
+        ):
+            list(generate_stored(open_at(server, concurrency=4), asked, SAMPLING, store))
+        assert server.calls <= 10 + 3 + 4
+        server.script = None
+        with Store(tmp_path / "s") as store:
+            found = [p for done in generate_stored(open_at(server), asked, SAMPLING, store) for p in done.results]
+    assert [index for index, outcome in sorted(found) if isinstance(outcome, Result)] == list(range(30))
+
+
+def test_two_rows_are_enough_to_say_that_the_account_is_refused() -> None:
+    told = r"HTTP 402: no credits \(2 rows in succession"
+    with (
+        FaultyServer(script=lambda body, call: (402, {"error": "no credits"})) as server,
+        pytest.raises(ModelError, match=told),
+    ):
+        list(open_at(server).generate([request("p"), request("q")], SAMPLING))
+
+
+def test_a_budget_is_kept_where_a_server_bills_more_than_max_tokens() -> None:
+    asked = [request(f"p{number}") for number in range(100)]
+    with FaultyServer(bills=lambda read, written: (read, 600)) as server:
+        engine = open_at(server)
+        engine.ledger = Ledger(Budget(tokens=10_000))
+        done = list(engine.generate(asked, SAMPLING))
+    assert server.billed <= 10_000
+    assert len(done) == 16
 
 
 def test_log_probs_of_choices_are_read_and_those_that_are_no_numbers_asked_again() -> None:

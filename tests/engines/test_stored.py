@@ -97,14 +97,24 @@ def test_keys_tell_apart_all_that_a_completion_depends_on(engine: Any) -> None:
 
 
 def test_failures_stop_no_other_row_and_are_asked_again_in_the_next_call(engine: Any, tmp_path: Path) -> None:
-    engine.failing = {"b|None|0": Failure("500", 6), "c|None|1": Failure("refused", 1, permanent=True)}
+    refused = Failure("refused", 1, permanent=True, content=True)
+    engine.failing = {"b|None|0": Failure("500", 6), "c|None|1": refused}
     found = collect(engine, REQUESTS, tmp_path / "s")
     assert [type(found[index]) for index in range(7)] == [Result, Result, Failure, Result, Result, Failure, Result]
     engine.failing = {}
     engine.asked.clear()
     found = collect(engine, REQUESTS, tmp_path / "s")
     assert engine.asked == ["b|None|0"]
-    assert found[5] == Failure("refused", 1, permanent=True)
+    assert found[5] == refused
+
+
+def test_rows_that_failed_before_are_asked_after_those_that_were_not_asked(tmp_path: Path) -> None:
+    engine: Any = Counting(remote=True)
+    engine.failing = {"a|None|0": Failure("blocked", 6)}
+    collect(engine, REQUESTS[:2], tmp_path / "s")
+    engine.asked.clear()
+    collect(engine, REQUESTS, tmp_path / "s")
+    assert engine.asked == ["b|None|0", "b|None|1", "c|None|0", "c|None|1", "a|None|0"]
 
 
 def test_an_interrupted_batch_leaves_nothing_half_done(tmp_path: Path) -> None:

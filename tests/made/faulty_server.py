@@ -39,6 +39,8 @@ class FaultyServer:
     ``one_choice``: gives one choice whatever n is, as some servers do.
     ``answer``: what is said, by prompt, seed and place. ``likely``: log-probs of first tokens, by prompt.
     ``count``: tokens that messages have, for what it bills. ``named``: model and fingerprint in its replies.
+    ``script``: (body, number of the call, from 1) -> a bad answer (status and body), ``reset``, or None for a good one.
+    ``bills``: tokens read and written -> what it reports of them.
     """
 
     rates: dict[str, float] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class FaultyServer:
     likely: Callable[[str], dict[str, float]] = likeliest_tokens
     count: Callable[[list[dict[str, Any]]], int] | None = None
     named: tuple[str, str] | None = None
+    script: Callable[[dict[str, Any], int], tuple[int, Any] | str | None] | None = None
+    bills: Callable[[int, int], tuple[int, int]] = lambda read, written: (read, written)
     billed: int = 0
     calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -124,6 +128,12 @@ class FaultyServer:
             return _send(writer, 401, {"error": {"message": f"Incorrect API key: {fields.get('authorization')}"}})
         if prompt in self.refused:
             return _send(writer, 400, {"error": {"message": "this prompt is refused", "code": "content_policy"}})
+        scripted = None if self.script is None else self.script(body, self.calls)
+        if scripted == "reset":
+            writer.transport.abort()
+            return False
+        if isinstance(scripted, tuple):
+            return _send(writer, *scripted)
         unknown = [name for name in self.fields_refused if name in body]
         if unknown:
             return _send(writer, 400, {"error": {"message": f"unknown field {unknown[0]}"}})
@@ -200,6 +210,7 @@ class FaultyServer:
         if self.counts_tokens:
             written = sum(len(text) for text in texts)
             read = len(prompt) if self.count is None else self.count(body["messages"])
+            read, written = self.bills(read, written)
             self.billed += read + (1 if body.get("logprobs") else written)
             reply["usage"] = {"prompt_tokens": read, "completion_tokens": written}
         return reply

@@ -231,10 +231,10 @@ def test_rows_that_the_engine_cannot_complete_are_rejects_and_tried_again_in_the
             for index, result in super().generate(requests, sampling):
                 refused = requests[index].prompt[-1]["content"] == "rain"
                 failed = requests[index].sample == 1 or refused
-                yield index, Failure("HTTP 500", 6, permanent=refused) if failed else result
+                yield index, Failure("HTTP 500", 6, permanent=refused, content=refused) if failed else result
 
     out = tmp_path / "out.parquet"
-    table = generate(prompts("tea", "rain"), settings(goals=()), out, engine=Fails())  # type: ignore[arg-type]
+    table = generate(prompts("tea", "rain"), settings(goals=(), least_answered=0.25), out, engine=Fails())  # type: ignore[arg-type]
     assert table.frame["completion_id"].to_list() == ["p-tea/0"]
     rejects = pl.read_parquet(rejects_file(out)).select("row", "id", "reason", "found").rows()
     assert rejects == [
@@ -244,6 +244,44 @@ def test_rows_that_the_engine_cannot_complete_are_rejects_and_tried_again_in_the
     ]
     table = generate(prompts("tea", "rain"), settings(goals=()), out, engine=ECHO)
     assert table.frame["completion_id"].to_list() == ["p-tea/0", "p-tea/1"]
+
+
+def test_a_run_with_too_few_answers_is_written_and_is_an_error(tmp_path: Path) -> None:
+    class Fails(Echo):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+            for index, result in super().generate(requests, sampling):
+                yield index, result if requests[index].prompt[-1]["content"] == "tea" else Failure("HTTP 402", 1)
+
+    out, engine = tmp_path / "out.jsonl", Fails()
+    with pytest.raises(
+        RunError, match=r"2 of 6 rows were answered, less than least_answered \(0.5\); 4 times: HTTP 402"
+    ):
+        generate(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    assert (len(out.read_text().splitlines()), pl.read_parquet(rejects_file(out)).height) == (2, 4)
+    assert len(generate(prompts("tea", "rain"), settings(goals=()), out, engine=engine)) == 2  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="0 of 2 rows were answered;"):
+        generate(prompts("rain"), settings(goals=(), least_answered=0.0), engine=engine)  # type: ignore[arg-type]
+    plan = planned(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    assert (plan.rows, plan.again, plan.stored, plan.refused) == (4, 4, 2, 0)
+    plan = planned(prompts("tea", "rain"), settings(goals=(), retry="none"), out, engine=engine)  # type: ignore[arg-type]
+    assert (plan.rows, plan.again, plan.stored, plan.refused) == (0, 0, 4, 2)
+    so_far = finished_so_far(prompts("tea", "rain"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    assert (len(so_far), so_far.steps[-1].rejected) == (2, {"the engine gave no completion": 2})
+
+
+def test_prompts_with_one_id_and_two_texts_are_told_from_repeated_ones(tmp_path: Path) -> None:
+    table = prompts("tea", "rain", "tea", "wind")
+    ids = ["a", "a", "a", "b"]
+    asked = replace(table, frame=table.frame.with_columns(prompt_id=pl.Series(ids)))
+    completed = generate(asked, settings(n=1), engine=ECHO)
+    assert completed.frame["prompt_id"].unique(maintain_order=True).to_list() == ["a", "b"]
+    assert completed.steps[-1].rejected == {
+        "another prompt with the same id stands further up": 1, "the prompt stands further up too": 1,
+    }  # fmt: skip
+    frame = asked.frame.drop("rules").with_columns(pair_id=pl.Series(list("1234")), chosen="prompt", rejected="prompt")
+    completed = generate(Table(PREFERENCE_PAIRS, frame), settings(n=1), engine=ECHO)
+    assert completed.steps[-1].rejected == {"another prompt with the same id stands further up": 1}
+    assert "rain" in completed.rejects["found"][0]
 
 
 PRICES = {"unused": Price(prompt=1e5, completion=1e6)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.options import Quiet
+from prefboost.cli.options import AskAgain, Quiet, with_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ def evaluate_command(
     ] = None,
     verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; nobody is asked.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("evaluation"),
+    retry: AskAgain = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first prompts only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls, tokens and dollars; ask nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch a benchmark's data.")] = False,
@@ -74,7 +75,7 @@ def evaluate_command(
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary
-    settings = settings_of(arguments or [], baseline, {**options, "assets": assets}, any_models=models)
+    settings = settings_of(with_retry(arguments, retry), baseline, {**options, "assets": assets}, any_models=models)
     if canary:
         print_canary(settings, out, as_json=as_json, quiet=quiet)
         return

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import bars, waiting
-from prefboost.cli.lines import print_asked, print_rejected
-from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+from prefboost.cli.lines import print_asked, print_changes, print_rejected, print_stored
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
 
 if TYPE_CHECKING:
     from prefboost.runs.generate import Generate, Planned, Progress
@@ -34,6 +34,7 @@ def generate_command(
         "completions.parquet"
     ),
     store: StoreFolder = None,
+    retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
     quiet: Quiet = False,
@@ -48,7 +49,7 @@ def generate_command(
     from prefboost.runs.prompt_files import read_prompts
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_from(model, overrides or [])
+    settings = settings_from(model, with_retry(overrides, retry))
     file_type_of(out)
     with waiting(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
@@ -115,8 +116,7 @@ def _print_planned(plan: Planned, as_json: bool) -> None:
         print(json.dumps(asdict(plan), indent=2))
         return
     print(f"{plan.rows:,} completions of {plan.prompts:,} prompts")
-    if plan.stored:
-        print(f"{plan.stored:,} more are in the store already")
+    print_stored(plan, "are in the store already")
     print_asked(plan)
     print_rejected(plan.rejected)
 
@@ -138,6 +138,7 @@ def _print_completed(table: Table, out: Path, as_json: bool) -> None:
     print(f"{len(table):,} completions of {step.notes['prompts']:,} prompts, {step.notes['tokens']:,} tokens: {out}")
     if step.notes["cut at max_tokens"]:
         print(f"{step.notes['cut at max_tokens']:,} were cut at max_tokens")
+    print_changes(step.notes)
     print_rejected(rejected)
     if aside:
         print(f"what was set aside: {aside}")

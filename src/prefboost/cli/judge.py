@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from prefboost.cli.bars import waiting
-from prefboost.cli.lines import print_rejected
-from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+from prefboost.cli.lines import print_changes, print_rejected
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
 
 __all__ = ["judge_command"]
 
@@ -26,6 +26,7 @@ def judge_command(
         "verdicts.parquet"
     ),
     store: StoreFolder = None,
+    retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
     quiet: Quiet = False,
@@ -39,13 +40,14 @@ def judge_command(
     OUT.judge.json.
     """
     from prefboost.cli.score import print_planned, progress_bars, settings_by_kind
+    from prefboost.runs.generate import CHANGED
     from prefboost.runs.judge import Judging, judge, judged_so_far
     from prefboost.runs.kept import planned_questions
     from prefboost.scoring.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_by_kind(overrides or [], Judging, "judge", JUDGES)
+    settings = settings_by_kind(with_retry(overrides, retry), Judging, "judge", JUDGES)
     file_type_of(out)
     with waiting(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
@@ -59,8 +61,11 @@ def judge_command(
             verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
     rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
     if as_json:
-        print(json.dumps({"out": str(out), **figures.record(), "rejected": rejected}, indent=2, ensure_ascii=False))
+        changed = verdicts.steps[-1].notes.get(CHANGED)
+        counts = {"out": str(out), **figures.record(), "rejected": rejected, **({CHANGED: changed} if changed else {})}
+        print(json.dumps(counts, indent=2, ensure_ascii=False))
         return
     print(f"written: {out}")
     print("\n".join(figures.lines()))
+    print_changes(verdicts.steps[-1].notes)
     print_rejected(rejected)

@@ -6,10 +6,12 @@ torch nor Polars.
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +22,21 @@ import typer
 
 from prefboost import __version__
 from prefboost.devices import set_thread_environment
-from prefboost.errors import MissingExtra, PrefboostError
+from prefboost.errors import MissingExtra, Place, PrefboostError, RunError
 
 __all__ = ["VERBS", "Verb", "main"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it (128 + SIGINT)."""
+
+_FULL = "free some space there and run the same command again; what is finished is kept"
+_NO_RIGHT = "give a file or folder that you may read or write, or mend its rights"
+_DISK_FAULTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NO_RIGHT),
+    errno.EIO: "the disk itself fails: look at it, and keep what it still gives",
+}
+"""What to do about faults of the disk, by the system's number."""
 
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "trl", "accelerate", "peft", "safetensors"), "train"),
@@ -183,6 +194,9 @@ def _errors_shown(debug: bool) -> Iterator[None]:
     except Exception as error:
         if hasattr(error, "exit_code"):
             raise
+        if (fault := _disk_fault(error)) is not None and not debug:
+            _say(f"error: {fault}")
+            raise SystemExit(fault.exit_code) from None
         library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library in EXTRAS:
             missing = MissingExtra(library, EXTRAS[library])
@@ -211,6 +225,19 @@ def _log_to_stderr(level: int) -> None:
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _StderrLog)]
     logger.addHandler(_StderrLog(level))
     logger.setLevel(logging.INFO)
+
+
+def _disk_fault(error: Exception) -> PrefboostError | None:
+    """A full or read-only disk in words, whichever library met it; None for every other error."""
+    number = getattr(error, "errno", None)
+    if number is None and (told := re.search(r"\(os error (\d+)\)", str(error))):  # as Polars tells it
+        number = int(told[1])
+    remedy = _DISK_FAULTS.get(number) if number is not None else None
+    if number is None or remedy is None:
+        return None
+    place = getattr(error, "filename", None)
+    where = Place(str(place)) if place is not None else None
+    return RunError(f"the file system says: {os.strerror(number)}", remedy=remedy, place=where)
 
 
 def _say(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AskNothing", "Partial", "Quiet", "StoreFolder"]
+__all__ = ["AskAgain", "AskNothing", "Partial", "Quiet", "StoreFolder", "with_retry"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -17,6 +17,20 @@ StoreFolder = Annotated[
 
 AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")]
 
+AskAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--retry",
+        metavar="failed|refused|none",
+        help="Rows without an answer to ask again: failed: all but refused contents (default); refused: those too.",
+    ),
+]
+
 Partial = Annotated[
     bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
 ]
+
+
+def with_retry(overrides: list[str] | None, retry: str | None) -> list[str]:
+    """Overrides of settings, with what ``--retry`` says."""
+    return [*(overrides or []), *([] if retry is None else [f"retry={retry}"])]

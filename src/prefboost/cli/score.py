@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from prefboost.cli.bars import bars, waiting
-from prefboost.cli.lines import print_asked, print_rejected
-from prefboost.cli.options import AskNothing, Partial, Quiet, StoreFolder
+from prefboost.cli.lines import print_asked, print_rejected, print_stored
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
 
 if TYPE_CHECKING:
     from prefboost.runs.kept import PlannedQuestions
@@ -36,6 +36,7 @@ def score_command(
         "scored.parquet"
     ),
     store: StoreFolder = None,
+    retry: AskAgain = None,
     dry_run: AskNothing = False,
     partial: Partial = False,
     quiet: Quiet = False,
@@ -52,7 +53,7 @@ def score_command(
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_from(overrides or [])
+    settings = settings_from(with_retry(overrides, retry))
     file_type_of(out)
     with waiting(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
@@ -137,8 +138,7 @@ def print_planned(plan: PlannedQuestions, as_json: bool) -> None:
         print(f"{plan.rows:,} rows, computed on this machine: nothing is asked")
         return
     print(f"{plan.questions:,} questions about {plan.rows:,} rows")
-    if plan.stored:
-        print(f"{plan.stored:,} more are answered in the store already")
+    print_stored(plan, "are answered in the store already")
     print_asked(plan)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.bars import bars, waiting
-from prefboost.cli.options import Quiet
+from prefboost.cli.options import AskAgain, Quiet, with_retry
 
 if TYPE_CHECKING:
     from prefboost.runs.synthesize import Rehearsed, SynthesisProgress, Synthesize
@@ -38,6 +38,7 @@ def synthesize_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
         "synthetic.parquet"
     ),
+    retry: AskAgain = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost, ask for nothing.")] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -54,7 +55,7 @@ def synthesize_command(
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_from(method, overrides or [])
+    settings = settings_from(method, with_retry(overrides, retry))
     file_type_of(out)
     named = settings.columns != type(settings.columns)()
     with waiting(f"reading {prompts}", hidden=quiet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from pydantic import Field
 
+from prefboost.engines.patience import Patience
 from prefboost.errors import RunError, SettingsError
 from prefboost.settings import Settings
 
@@ -43,8 +45,8 @@ class Price(Settings):
         return (self.prompt * prompt_tokens + self.completion * tokens) / 1e6
 
 
-class Spending(Settings):
-    """What may be spent, and what tokens cost."""
+class Spending(Patience):
+    """What may be spent, what tokens cost, and what is asked again."""
 
     budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
     prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
@@ -126,6 +128,33 @@ class Ledger:
         self.in_flight = 0
         self.exhausted = False
         self._lock = threading.Lock()
+        self._measured = False
+        self._read_beyond = 0
+        self._written_times = 1.0
+
+    @property
+    def must_measure(self) -> bool:
+        """Whether a first call is out whose bill shows how a server counts, and the budget depends on that."""
+        counted = self.budget.tokens is not None or self.budget.dollars is not None
+        return counted and not self._measured and self.in_flight > 0
+
+    def measure(self, most: tuple[int, int], billed: tuple[int, int]) -> None:
+        """Take note of what a server bills beyond what a call could cost by its limits.
+
+        Some count hidden prompts, or tokens of reasoning over ``max_tokens``. Whatever was seen once is set aside for
+        every later call (`most_cost`), so that only what exceeds all earlier bills can exceed the budget.
+
+        Args:
+            most: tokens read and written at most, by the question.
+            billed: tokens read and written, by the server.
+        """
+        self._measured = True
+        self._read_beyond = max(self._read_beyond, billed[0] - most[0])
+        self._written_times = max(self._written_times, billed[1] / max(most[1], 1))
+
+    def most_cost(self, prompt_tokens: int, tokens: int) -> Spend:
+        """The most that a call can cost, by its limits and by what the server has billed beyond them before."""
+        return self.cost(prompt_tokens + self._read_beyond, math.ceil(tokens * self._written_times))
 
     def cost(self, prompt_tokens: int, tokens: int, requests: int = 1) -> Spend:
         """What calls with these tokens cost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -15,8 +16,9 @@ from pydantic import Field
 
 from prefboost.engines.budget import Ledger, Spend
 from prefboost.engines.engine import Failure
-from prefboost.engines.pacing import Pace, backoff_s, retry_after_s
+from prefboost.engines.pacing import Pace, backoff_s
 from prefboost.engines.replies import Malformed, Refused, Unavailable, usage_of
+from prefboost.engines.troubles import Evidence, Trouble, message_of, trouble_of
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
 from prefboost.settings.secrets import without_secrets
@@ -28,8 +30,8 @@ __all__ = ["BudgetSpent", "Caller", "Limits", "Question", "client_for", "redacto
 
 T = TypeVar("T")
 
-_AGAIN = frozenset({408, 409, 425, 429})
-"""Statuses that may pass, besides 5xx."""
+_CONNECT_S = 10.0
+"""Seconds in which a connection is made, or the server is not there."""
 _UNBILLED = range(300, 600)
 """Statuses for which no tokens are charged."""
 _LOOK_AGAIN_S = 0.02
@@ -72,17 +74,6 @@ class Question:
     most_written: int
 
 
-@dataclass
-class _Trouble(Exception):
-    """An attempt that failed."""
-
-    reason: str
-    wait_s: float | None = None
-    permanent: bool = False
-    billed: bool = False
-    status: int | None = None
-
-
 class Caller:
     """Makes calls within limits and a budget; for one event loop.
 
@@ -106,12 +97,17 @@ class Caller:
         self.limits = limits
         self.ledger = ledger
         self.redacted = redacted
-        self.answered = False
+        self.evidence = Evidence()
+        self.replied = False
+        """Whether there was any reply that shows the address to be right."""
         self.answered_as: set[tuple[str, str]] = set() if answered_as is None else answered_as
         self._requests = Pace(limits.requests_per_minute)
         self._tokens = Pace(limits.tokens_per_minute)
         self._paused_until = 0.0
         self._draw = random.Random()
+        self._silent = 0
+        self._probing = asyncio.Lock()
+        self._last_account_trouble: Trouble | None = None
 
     async def ask(self, question: Question, read: Callable[[Any], T]) -> T | Failure:
         """Ask until there is an answer, or until there is no sense in asking again.
@@ -122,31 +118,111 @@ class Caller:
 
         Raises:
             BudgetSpent: the budget allows no further attempt.
-            ModelError: the server cannot be reached, refuses the key or knows no such model or address.
+            ModelError: the server cannot be reached, refuses the key or account, knows no such model or address, or
+                row after row ends in the same trouble with nothing answered in between.
         """
-        trouble = _Trouble("")
-        for attempt in range(1, self.limits.attempts + 1):
-            most = await self._cleared(question)
-            try:
-                return await self._attempt(question, most, read)
-            except _Trouble as caught:
-                trouble = caught
-            if trouble.permanent:
-                return Failure(trouble.reason, attempt, permanent=True)
-            if attempt < self.limits.attempts:
-                wait = self._wait_s(attempt, trouble)
-                if wait is None:
-                    return Failure(f"{trouble.reason}; it asks to wait {trouble.wait_s:.0f} s", attempt)
-                await asyncio.sleep(wait)
-        if not self.answered:
+        is_prober = False
+        try:
+            for attempt in itertools.count(1):
+                is_prober = is_prober or (self._is_silent() and await self._probe())
+                most = await self._cleared(question)
+                try:
+                    answer = await self._attempt(question, most, read)
+                except Trouble as trouble:
+                    outcome = self._concluded(trouble, attempt)
+                else:
+                    self.evidence.add_answer()
+                    return answer
+                if isinstance(outcome, Failure):
+                    return outcome
+                await asyncio.sleep(outcome)
+        finally:
+            if is_prober:
+                self._probing.release()
+        raise AssertionError("attempts are counted without end")
+
+    def check_account(self) -> None:
+        """Refuse to end quietly where every row met a refusal of the account, however few rows there were.
+
+        Raises:
+            ModelError: nothing was answered, and no row was.
+        """
+        if self._last_account_trouble is not None and not self.evidence.answered:
+            raise self._stopped(self._last_account_trouble, self.evidence.rows["account"])
+
+    def _is_silent(self) -> bool:
+        """Whether as many calls as may be made at once, and more than chance gives, had no reply in succession."""
+        return self._silent >= max(8, self.limits.concurrency)
+
+    async def _probe(self) -> bool:
+        """Wait for the one row that asks for all while nobody replies; True where it is this one's turn.
+
+        Without it every row would make all its calls in vain.
+        """
+        await self._probing.acquire()
+        if self._is_silent():
+            return True
+        self._probing.release()
+        return False
+
+    def _concluded(self, trouble: Trouble, attempt: int) -> Failure | float:
+        """What follows from an attempt that failed: the row's failure, or seconds to wait before the next attempt.
+
+        Raises:
+            ModelError: see `ask`.
+        """
+        if trouble.kind in ("refused", "content"):
+            return Failure(trouble.reason, attempt, permanent=True, content=trouble.kind == "content")
+        if trouble.kind == "account" or attempt >= self.limits.attempts:
+            return self._failed(trouble, attempt)
+        wait = self._wait_s(attempt, trouble)
+        if wait is not None:
+            return wait
+        trouble.reason += f"; it asks to wait {trouble.wait_s:.0f} s"
+        if trouble.status == 429:  # a limit that lasts is the account's
+            trouble.kind = "account"
+        return self._failed(trouble, attempt)
+
+    def _failed(self, trouble: Trouble, attempts: int) -> Failure:
+        """The failure of a row that time, or the account's owner, may cure: another call of the program asks it again.
+
+        Raises:
+            ModelError: enough rows ended so, or the server never replied at all.
+        """
+        if trouble.status == 403 and not trouble.page and not self.evidence.answered:
+            trouble.kind = "account"  # firewalls send pages, and let other rows pass
+        enough = self.evidence.add_row(trouble.kind)
+        if trouble.kind == "account":
+            self._last_account_trouble = trouble
+        if not self.replied:
             raise ModelError(
-                f"the server at {self.client.base_url} gave no answer in {self.limits.attempts} attempts: "
-                f"{trouble.reason}",
+                f"the server at {self.client.base_url} gave no answer in {attempts} attempts: {trouble.reason}",
                 remedy="start the server, or mend base_url",
             )
-        return Failure(trouble.reason, self.limits.attempts)
+        if enough:
+            raise self._stopped(trouble, self.evidence.rows[trouble.kind])
+        return Failure(trouble.reason, attempts)
 
-    def _wait_s(self, attempt: int, trouble: _Trouble) -> float | None:
+    def _stopped(self, trouble: Trouble, rows: int) -> ModelError:
+        address = self.client.base_url
+        told = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
+        kept = "what is answered is kept, and the same command goes on with the rest"
+        if trouble.kind == "account":
+            return ModelError(
+                f"the server at {address} refuses: {trouble.reason} ({told})",
+                remedy="mend the account (payment, quota) or the key in the environment variable that api_key_env "
+                f"names; {kept}",
+            )
+        if trouble.kind == "connection":
+            return ModelError(
+                f"the server at {address} has gone: {trouble.reason} ({told})", remedy=f"start the server; {kept}"
+            )
+        return ModelError(
+            f"the server at {address} answers no more: {trouble.reason} ({told})",
+            remedy=f"look at the server, or press it less (concurrency); {kept}",
+        )
+
+    def _wait_s(self, attempt: int, trouble: Trouble) -> float | None:
         """Seconds before the next attempt; None: longer than anybody wants to wait."""
         jittered = backoff_s(attempt, self.limits.backoff_s, self.limits.longest_wait_s, self._draw)
         if trouble.wait_s is None:
@@ -167,12 +243,15 @@ class Caller:
         while wait > 0:
             await asyncio.sleep(wait)
             wait = self._paused_until - time.monotonic()
-        most = self.ledger.cost(question.most_prompt, question.most_written)
+        while self.ledger.must_measure:  # one call goes first and shows how this server counts
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        most = self.ledger.most_cost(question.most_prompt, question.most_written)
         while not self.ledger.reserve(most):
             if self.ledger.exhausted or not self.ledger.in_flight:
                 self.ledger.exhausted = True
                 raise BudgetSpent
             await asyncio.sleep(_LOOK_AGAIN_S)
+            most = self.ledger.most_cost(question.most_prompt, question.most_written)
         return most
 
     async def _attempt(self, question: Question, most: Spend, read: Callable[[Any], T]) -> T:
@@ -181,18 +260,19 @@ class Caller:
             reply = await self._posted(question)
             tokens = usage_of(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*tokens)
+            self.ledger.measure((question.most_prompt, question.most_written), tokens)
             found = read(reply)
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
             return found
-        except _Trouble as trouble:
+        except Trouble as trouble:
             if not trouble.billed:
                 actual = self.ledger.cost(0, 0)
             raise
         except Malformed as error:
-            raise _Trouble(self.redacted(str(error)), billed=True) from error
+            raise Trouble(self.redacted(str(error)), "reply", billed=True) from error
         except Refused as error:
-            raise _Trouble(self.redacted(str(error)), permanent=True, billed=True) from error
+            raise Trouble(self.redacted(str(error)), "content", billed=True) from error
         except Unavailable as error:
             raise ModelError(
                 self.redacted(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
@@ -207,42 +287,47 @@ class Caller:
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 response = await self.client.post(question.path, json=dict(question.body))
+        except httpx.ConnectTimeout as error:
+            within = min(_CONNECT_S, self.limits.timeout_s)
+            raise self._unheard(f"no connection in {within:g} s") from error
         except httpx.ConnectError as error:
-            raise _Trouble(self.redacted(f"cannot connect ({error or type(error).__name__})")) from error
+            raise self._unheard(f"cannot connect ({error or type(error).__name__})") from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise _Trouble(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
+            raise Trouble(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
         except httpx.HTTPError as error:
-            self.answered = True
-            raise _Trouble(
-                self.redacted(f"the connection broke ({type(error).__name__}: {error})"), billed=True
-            ) from error
+            named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise self._unheard(f"the connection broke ({named})", billed=True) from error
+        self._silent = 0
         if response.status_code in _UNBILLED:
             raise self._declined(response)
-        self.answered = True
+        self.replied = True
         try:
             reply = json.loads(response.content)
         except (ValueError, RecursionError) as error:
-            raise _Trouble(f"the reply is no JSON ({type(error).__name__})", billed=True) from error
+            raise Trouble(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
         if isinstance(reply, Mapping) and reply.get("error"):
-            raise _Trouble(self.redacted(f"an error in a good reply: {_message(reply)}"), billed=True)
+            raise Trouble(self.redacted(f"an error in a good reply: {message_of(reply)}"), billed=True)
         return reply
 
-    def _declined(self, response: httpx.Response) -> _Trouble:
-        status = response.status_code
-        try:
-            said = _message(json.loads(response.content))
-        except (ValueError, RecursionError):
-            said = response.text
-        reason = self.redacted(f"HTTP {status}: {' '.join(said.split())}")
-        if status == 401 or ((status in (403, 404) or status < 400) and not self.answered):
+    def _unheard(self, reason: str, *, billed: bool = False) -> Trouble:
+        """Trouble of a call to which there was no reply."""
+        self._silent += 1
+        return Trouble(self.redacted(reason), "connection", billed=billed)
+
+    def _declined(self, response: httpx.Response) -> Trouble:
+        """What a reply means that is no answer.
+
+        Raises:
+            ModelError: it means the same for every row.
+        """
+        trouble = trouble_of(response.status_code, response.headers, response.content, self.redacted)
+        if trouble.status == 401 or (trouble.kind == "address" and not self.replied):
             raise ModelError(
-                f"the server at {self.client.base_url} refuses: {reason}",
+                f"the server at {self.client.base_url} refuses: {trouble.reason}",
                 remedy="mend base_url, model, or the environment variable that api_key_env names",
             )
-        self.answered = True
-        again = status in _AGAIN or status >= 500
-        wait = retry_after_s(response.headers) if again else None
-        return _Trouble(reason, wait_s=wait, permanent=not again, status=status)
+        self.replied = True
+        return trouble
 
 
 def redactor(key: str | None) -> Callable[[str], str]:
@@ -269,15 +354,7 @@ def client_for(base_url: str, key: str | None, limits: Limits) -> httpx.AsyncCli
     return httpx.AsyncClient(
         base_url=base_url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx.Timeout(limits.timeout_s, connect=min(10.0, limits.timeout_s), pool=None),
+        timeout=httpx.Timeout(limits.timeout_s, connect=min(_CONNECT_S, limits.timeout_s), pool=None),
         limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
         trust_env=not loopback,
     )
-
-
-def _message(reply: Any) -> str:
-    """What an error body says; servers shape it differently."""
-    error = reply.get("error", reply) if isinstance(reply, Mapping) else reply
-    if isinstance(error, Mapping):
-        error = error.get("message") or error.get("detail") or error
-    return str(error)

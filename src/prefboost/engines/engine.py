@@ -12,7 +12,18 @@ from pydantic import Field
 from prefboost.engines.budget import Ledger
 from prefboost.settings import Settings
 
-__all__ = ["Engine", "Failure", "FinishReason", "Messages", "Outcome", "Request", "Result", "Sampling", "row_seed"]
+__all__ = [
+    "Engine",
+    "Failure",
+    "FinishReason",
+    "Messages",
+    "Outcome",
+    "Request",
+    "Result",
+    "Sampling",
+    "SendsBodies",
+    "row_seed",
+]
 
 Messages = Sequence[Mapping[str, Any]]
 FinishReason = Literal["stop", "length"]
@@ -80,15 +91,27 @@ class Failure:
     Args:
         reason: what happened last, without secrets.
         attempts: calls made for it.
-        permanent: asking again is useless: the server understood and refused.
+        permanent: asking again as it is set up is useless: the server understood and refused.
+        content: what it refused is the row's text, which no other setting cures.
     """
 
     reason: str
     attempts: int
     permanent: bool = False
+    content: bool = False
 
 
 Outcome = Result | Failure
+
+
+class SendsBodies(Protocol):
+    """An engine that asks a server: all that an answer depends on stands in the body that is sent."""
+
+    def generation_body(self, request: Request, sampling: Sampling) -> Mapping[str, Any]:
+        """What is sent for one completion, exactly."""
+
+    def choices_body(self, request: Request) -> Mapping[str, Any]:
+        """What is sent for the log-probs of choices, exactly."""
 
 
 class Engine(Protocol):

@@ -171,12 +171,24 @@ class OpenAICompatibleEngine:
         """Log-prob of each choice as the first token, of the 20 likeliest."""
 
         async def asked(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
-            top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
-            body = self._prompt_fields(request) | {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
-            question = self._question(request, body, 1)
+            question = self._question(request, self.choices_body(request), 1)
             return index, await caller.ask(question, lambda reply: choice_logprobs(reply, choices))
 
         yield from self._asked(partial(asked, index, request) for index, request in enumerate(requests))
+
+    def generation_body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        """The body that asks for one completion: all that the answer depends on, besides the server (see `Engine`).
+
+        Where a call asks for several samples at once, how many is part of every one of them.
+        """
+        body = self._generation_body([request], sampling)
+        return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
+
+    def choices_body(self, request: Request) -> dict[str, Any]:
+        """The body that asks for the likeliest first tokens."""
+        top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
+        fields = {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
+        return self._sent(self._prompt_fields(request) | fields)
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
         """Log-prob of each completion given its prompt (nats): by echo, or by vLLM's log-probs of chat prompts.
@@ -233,6 +245,7 @@ class OpenAICompatibleEngine:
                 for outcome in loop.as_they_finish(waiting, settings.concurrency):
                     if outcome is not None:
                         yield outcome
+                caller.check_account()
             finally:
                 loop.wait_for(client.aclose())
 
@@ -253,28 +266,37 @@ class OpenAICompatibleEngine:
         return outcomes
 
     async def _written(self, requests: Sequence[Request], sampling: Sampling, caller: Caller) -> list[Result] | Failure:
+        """Samples of one prompt in one call; without a schema where the server refuses it, in whatever words.
+
+        Servers name it response_format, guided decoding, grammar, an unknown field, or not at all: what tells is that
+        the same question is answered without it.
+        """
         first = requests[0]
         rendered = self.rendered(first)
-        body = self._prompt_fields(first) | self._limit(sampling.max_tokens)
-        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        body["seed"] = row_seed(sampling, rendered, first.sample) % 2**31
-        if len(requests) > 1:
-            body["n"] = len(requests)
-        schema = first.json_schema is not None and self._follows_schemas
-        if schema:
-            body["response_format"] = _response_format(str(first.json_schema))
-        question = self._question(first, body, sampling.max_tokens * len(requests))
-        results = await caller.ask(question, lambda reply: results_of(reply, rendered)[: len(requests)])
-        if schema and isinstance(results, Failure) and results.permanent and _blames_schema(results.reason):
-            self._follows_schemas = False
-            return await self._written(requests, sampling, caller)
-        return results
+
+        async def asked(body: dict[str, Any]) -> list[Result] | Failure:
+            question = self._question(first, body, sampling.max_tokens * len(requests))
+            return await caller.ask(question, lambda reply: results_of(reply, rendered)[: len(requests)])
+
+        body = self._generation_body(requests, sampling)
+        plain = {name: value for name, value in body.items() if name != "response_format"}
+        has_schema = len(plain) < len(body) and "response_format" not in self.settings.extra
+        if not has_schema or not self._follows_schemas:
+            return await asked(plain if has_schema else body)
+        results = await asked(body)
+        if not isinstance(results, Failure) or not _may_blame_schema(results):
+            return results
+        without = await asked(plain)
+        if isinstance(without, Failure):
+            return results
+        self._follows_schemas = False
+        return without
 
     async def _logprob(
         self, index: int, request: Request, completion: Messages, caller: Caller
     ) -> tuple[int, float | Failure]:
         """Two calls: how many tokens the prompt has, and the log-probs of all that follow them."""
-        prompt = self._prompt_fields(request) | self._limit(1)
+        prompt = self._sent(self._prompt_fields(request) | self._limit(1))
         start = await caller.ask(self._question(request, prompt, 1), prompt_length)
         if isinstance(start, Failure):
             return index, start
@@ -282,11 +304,22 @@ class OpenAICompatibleEngine:
         if self._template is not None:
             text = "".join(self._template.ended_turn(request, completion))
             body = {"model": self.settings.model, "prompt": text, "echo": True, "logprobs": 1}
-            question = self._question(whole, body | self._limit(1), 1)
+            question = self._question(whole, self._sent(body | self._limit(1)), 1)
             return index, await caller.ask(question, lambda reply: echoed_logprob(reply, start))
         body = self._prompt_fields(whole) | {"prompt_logprobs": 0, "add_generation_prompt": False}
-        question = self._question(whole, body | self._limit(1), 1)
+        question = self._question(whole, self._sent(body | self._limit(1)), 1)
         return index, await caller.ask(question, lambda reply: prompt_logprob(reply, start))
+
+    def _generation_body(self, requests: Sequence[Request], sampling: Sampling) -> dict[str, Any]:
+        first = requests[0]
+        body = self._prompt_fields(first) | self._limit(sampling.max_tokens)
+        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+        body["seed"] = row_seed(sampling, self.rendered(first), first.sample) % 2**31
+        if len(requests) > 1:
+            body["n"] = len(requests)
+        if first.json_schema is not None:
+            body["response_format"] = _response_format(first.json_schema)
+        return self._sent(body)
 
     def _prompt_fields(self, request: Request) -> dict[str, Any]:
         if self.settings.api == "completions":
@@ -296,17 +329,16 @@ class OpenAICompatibleEngine:
     def _limit(self, tokens: int) -> dict[str, Any]:
         return {self.settings.max_tokens_field: tokens}
 
+    def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A body with the fields that the settings add, and without those that they leave out."""
+        return {
+            name: value for name, value in body.items() if name not in self.settings.leave_out
+        } | self.settings.extra
+
     def _question(self, request: Request, body: dict[str, Any], most_written: int) -> Question:
-        sent = {name: value for name, value in body.items() if name not in self.settings.leave_out}
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
         text = self.rendered(request)
-        return Question(
-            path,
-            sent | self.settings.extra,
-            estimated_tokens(text),
-            most_tokens(text, len(request.prompt)),
-            most_written,
-        )
+        return Question(path, body, estimated_tokens(text), most_tokens(text, len(request.prompt)), most_written)
 
 
 def _key_from(variable: str | None) -> str | None:
@@ -354,5 +386,7 @@ def _response_format(schema: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": json.loads(schema)}}
 
 
-def _blames_schema(reason: str) -> bool:
-    return any(word in reason.lower() for word in ("response_format", "json_schema", "schema"))
+def _may_blame_schema(failure: Failure) -> bool:
+    """Whether a question may fail over its schema: the server refuses it as it is set up, or its grammar breaks it."""
+    words = ("schema", "grammar", "guided", "structured", "response_format")
+    return (failure.permanent and not failure.content) or any(word in failure.reason.lower() for word in words)

@@ -9,6 +9,7 @@ from typing import Any
 from prefboost.engines.engine import FinishReason, Result
 
 __all__ = [
+    "READER",
     "Malformed",
     "Refused",
     "Unavailable",
@@ -22,6 +23,11 @@ __all__ = [
     "results_of",
     "usage_of",
 ]
+
+
+READER = 1
+"""Version of how replies are read. Part of every key of a server's answer: raise it where the same reply is read into
+another answer than before, so that answers of the older reading are not taken for it."""
 
 
 class Malformed(Exception):

@@ -16,24 +16,32 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from prefboost.engines.budget import Budget, Spend
 from prefboost.engines.engine import Failure
-from prefboost.errors import Place, RunError
+from prefboost.engines.patience import Retry
+from prefboost.engines.store_book import StoreBook
+from prefboost.engines.store_faults import connect_read_only, refuse_old_answers, store_fault
+from prefboost.errors import RunError
 
-__all__ = ["Asked", "Claim", "Row", "Store", "StoreBook"]
+__all__ = ["Asked", "Claim", "Row", "Store"]
 
-SCHEMA = 1
-"""Version of keys and tables; rows of another version are not found again."""
+SCHEMA = 2
+"""Version of the file. Version 1 had other keys for what servers are asked, see `refuse_old_answers`."""
+
+_KEYS = 1
+"""Part of every key; answers under another one are not found again. What engines of this machine computed under
+version 1 of the file keeps its keys."""
 
 _APPLICATION = 0x70726266  # "prbf"
 _CHUNK = 500
+_CONTENT = 2
+"""In the column ``permanent``: 0 a failure that may pass, 1 a refusal, 2 a refusal of the content itself."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS rows (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, asked TEXT NOT NULL,
@@ -45,12 +53,6 @@ CREATE TABLE IF NOT EXISTS spend (
     id INTEGER PRIMARY KEY CHECK (id = 1), requests INTEGER, prompt_tokens INTEGER, tokens INTEGER, dollars REAL
 );
 INSERT OR IGNORE INTO spend VALUES (1, 0, 0, 0, 0.0);
-"""
-_ADD = """
-UPDATE spend SET requests = requests + :r, prompt_tokens = prompt_tokens + :p, tokens = tokens + :t,
-    dollars = dollars + :d
-WHERE (:mr IS NULL OR requests + :r <= :mr) AND (:mt IS NULL OR prompt_tokens + tokens + :p + :t <= :mt)
-    AND (:md IS NULL OR dollars + :d <= :md)
 """
 _FINISH = """
 INSERT INTO rows (key, kind, asked, state, answer, reason, attempts, permanent, finished_by, finished_at)
@@ -83,8 +85,8 @@ class Asked:
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits of a hash of kind, parts and the store's version."""
-        return hashlib.sha256(f"{SCHEMA}\0{self.kind}\0{self.text}".encode()).hexdigest()[:32]
+        """32 hex digits of a hash of kind, parts and the version of keys."""
+        return hashlib.sha256(f"{_KEYS}\0{self.kind}\0{self.text}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,20 @@ class Store:
 
     Args:
         path: a folder; made where it is missing, and continued where it exists.
+        retry: which failures of earlier calls count as not asked yet.
+        read_only: nothing is claimed or kept, and nothing is written into the folder, which may be read-only.
         lease_s: seconds after which a claim of a process that lives but does nothing is void.
 
     Raises:
-        RunError: it cannot be written, or is no store.
+        RunError: it cannot be used: no space or no right to write, a damaged file, another version, or no store.
     """
 
-    def __init__(self, path: str | Path, *, lease_s: float = 3600.0) -> None:
+    def __init__(
+        self, path: str | Path, *, retry: Retry = "failed", read_only: bool = False, lease_s: float = 3600.0
+    ) -> None:
         self.path = Path(path)
+        self.retry = retry
+        self.read_only = read_only
         self.lease_s = lease_s
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.RLock()
@@ -127,49 +135,76 @@ class Store:
 
     def __enter__(self) -> Self:
         try:
+            if self.read_only:
+                self._connection = connect_read_only(self.path / "rows.sqlite", _TABLES)
+                self._check_version()
+                return self
             (self.path / "owners").mkdir(parents=True, exist_ok=True)
             self._life = (self.path / "owners" / self.owner).open("w")
             fcntl.flock(self._life, fcntl.LOCK_EX)
             with self.alone():
                 self._open()
         except (OSError, sqlite3.Error) as error:
-            raise RunError(
-                f"the store cannot be used: {error}",
-                remedy="choose a folder that you may write to; delete a broken store to begin anew",
-                place=Place(str(self.path)),
-            ) from error
+            self._leave()
+            raise store_fault(error, self.path) from error
+        except RunError:
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._transaction() as run:
+        if self.read_only:
+            self._leave()
+            return
+        # Claims end with their owner in any case: a disk that is full by now is no reason to hide what went before.
+        with suppress(RunError), self._transaction() as run:
             run("DELETE FROM rows WHERE owner = ? AND state = 'open'", (self.owner,))
             run("UPDATE rows SET owner = NULL, lease = NULL WHERE owner = ?", (self.owner,))
-        self._connection.close()
-        (self.path / "owners" / self.owner).unlink(missing_ok=True)
-        self._life.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close what is open, so that the system gives the lock back."""
+        if (connection := getattr(self, "_connection", None)) is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        if (life := getattr(self, "_life", None)) is not None:
+            with suppress(OSError):
+                (self.path / "owners" / self.owner).unlink(missing_ok=True)
+            life.close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """No other process is in such a block of the same store (to write a file that all would write)."""
-        with (self.path / "lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                stream = held.enter_context((self.path / "lock").open("a"))
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError:
+                if not self.read_only:  # else nobody writes here whom this could disturb
+                    raise
             yield
 
     def known(self, keys: Iterable[str]) -> dict[str, Stored]:
-        """Answers, and failures that it is useless to try again, of those keys that have one."""
+        """Answers, and failures that are not to be asked again (``retry``), of those keys that have one."""
         found: dict[str, Stored] = {}
         with self._transaction("DEFERRED") as run:
             for row in _selected(run, keys):
-                if row["state"] == "done" or (row["state"] == "failed" and row["permanent"]):
+                if row["state"] == "done" or (row["state"] == "failed" and self._is_final(row)):
                     found[row["key"]] = _stored(row)
         return found
+
+    def failures(self, keys: Iterable[str]) -> dict[str, Failure]:
+        """Failures that are recorded of those keys, whether they are asked again or not."""
+        with self._transaction("DEFERRED") as run:
+            rows = [row for row in _selected(run, keys) if row["state"] == "failed"]
+        return {row["key"]: _failure(row) for row in rows}
 
     def claim(self, rows: Sequence[Asked], *, whole: bool = False) -> Claim:
         """Claim rows, so that no other process asks them.
 
-        A row that failed in an earlier call, and not for good, is claimed anew.
+        A row that failed in an earlier call is claimed anew where ``retry`` says so.
 
         Args:
             rows: with different keys.
@@ -227,13 +262,14 @@ class Store:
                 run("DELETE FROM rows WHERE key = ? AND owner = ? AND state = 'open'", (key, self.owner))
                 run("UPDATE rows SET owner = NULL, lease = NULL WHERE key = ? AND owner = ?", (key, self.owner))
 
-    def rows(self) -> Iterator[Row]:
-        """Every row that is done or failed, oldest first; other processes may go on writing."""
-        with self._lock:
-            cursor = self._connection.execute(
-                "SELECT * FROM rows WHERE state != 'open' ORDER BY finished_at, key",
-            )
-            found = cursor.fetchall()
+    def rows(self, kind: str | None = None) -> Iterator[Row]:
+        """Every row that is done or failed, or those of one kind, oldest first; other processes may go on writing."""
+        with self._transaction("DEFERRED") as run:
+            found = run(
+                "SELECT * FROM rows WHERE state != 'open' AND (:kind IS NULL OR kind = :kind)"
+                " ORDER BY finished_at, key",
+                {"kind": kind},
+            ).fetchall()
         for row in found:
             yield Row(row["key"], row["kind"], json.loads(row["asked"]), _stored(row), row["finished_at"])
 
@@ -249,29 +285,49 @@ class Store:
         run = self._connection.execute
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
-        marks = run("PRAGMA application_id").fetchone()[0], run("PRAGMA user_version").fetchone()[0]
-        if marks not in ((0, 0), (_APPLICATION, SCHEMA)):
-            raise sqlite3.DatabaseError(f"it was written by another version ({marks[1]}; this one writes {SCHEMA})")
+        self._check_version()
         self._connection.executescript(_TABLES)
         run(f"PRAGMA application_id = {_APPLICATION}")
         run(f"PRAGMA user_version = {SCHEMA}")
 
+    def _check_version(self) -> None:
+        """Refuse files of others, of newer versions, and answers that version 1 may have mixed up."""
+        run = self._connection.execute
+        marks = run("PRAGMA application_id").fetchone()[0], run("PRAGMA user_version").fetchone()[0]
+        if marks not in ((0, 0), (_APPLICATION, 1), (_APPLICATION, SCHEMA)):
+            raise sqlite3.DatabaseError(f"it was written by another version ({marks[1]}; this one writes {SCHEMA})")
+        if marks == (_APPLICATION, 1):
+            refuse_old_answers(self._connection, self.path)
+
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[Callable[..., sqlite3.Cursor]]:
         with self._lock:
-            self._connection.execute(f"BEGIN {mode}")
             try:
+                self._connection.execute(f"BEGIN {mode}")
                 yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise store_fault(error, self.path) from error
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
-            self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        """End a transaction that failed; SQLite has ended it itself where the disk is full."""
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def _settled(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
-        """Whether a row needs no more asking: answered, refused, or failed in a call that goes on."""
+        """Whether a row needs no more asking: answered, failed for good, or failed in a call that goes on."""
         if row["state"] != "failed":
             return bool(row["state"] == "done")
-        return bool(row["permanent"]) or self._lives(row["finished_by"], alive)
+        return self._is_final(row) or self._lives(row["finished_by"], alive)
+
+    def _is_final(self, row: sqlite3.Row) -> bool:
+        """Whether a failure of an earlier call stays as it is."""
+        return self.retry == "none" or (self.retry == "failed" and row["permanent"] == _CONTENT)
 
     def _held(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
         another = row["owner"] is not None and row["owner"] != self.owner
@@ -283,27 +339,6 @@ class Store:
         return alive[owner]
 
 
-class StoreBook:
-    """See `prefboost.engines.budget.Book`: kept in a store, exact over processes."""
-
-    def __init__(self, transaction: Callable[[], Any]) -> None:
-        self._transaction = transaction
-
-    def add(self, amount: Spend, budget: Budget) -> bool:
-        """Add an amount if the total stays within the budget."""
-        values = {
-            "r": amount.requests, "p": amount.prompt_tokens, "t": amount.tokens, "d": amount.dollars,
-            "mr": budget.requests, "mt": budget.tokens, "md": budget.dollars,
-        }  # fmt: skip
-        with self._transaction() as run:
-            return bool(run(_ADD, values).rowcount)
-
-    def total(self) -> Spend:
-        """All that was spent."""
-        with self._transaction() as run:
-            return Spend(*run("SELECT requests, prompt_tokens, tokens, dollars FROM spend").fetchone())
-
-
 def _selected(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator[sqlite3.Row]:
     wanted = list(keys)
     for start in range(0, len(wanted), _CHUNK):
@@ -313,15 +348,20 @@ def _selected(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterat
 
 def _stored(row: sqlite3.Row) -> Stored:
     if row["state"] == "failed":
-        return Failure(row["reason"], row["attempts"], bool(row["permanent"]))
+        return _failure(row)
     found: Answer = json.loads(row["answer"])
     return found
+
+
+def _failure(row: sqlite3.Row) -> Failure:
+    return Failure(row["reason"], row["attempts"], bool(row["permanent"]), row["permanent"] == _CONTENT)
 
 
 def _columns(stored: Stored) -> dict[str, Any]:
     if isinstance(stored, Failure):
         reason = stored.reason.encode("utf-8", "replace").decode()
-        failed = {"reason": reason, "attempts": stored.attempts, "permanent": int(stored.permanent)}
+        permanent = _CONTENT if stored.content else int(stored.permanent)
+        failed = {"reason": reason, "attempts": stored.attempts, "permanent": permanent}
         return {"state": "failed", "answer": None, **failed}
     answer = json.dumps(stored, ensure_ascii=True)
     return {"state": "done", "answer": answer, "reason": None, "attempts": 0, "permanent": None}

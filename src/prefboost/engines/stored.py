@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from prefboost.atomic import replacing
 from prefboost.engines.budget import Budget
-from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
+from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
+from prefboost.engines.replies import READER
 from prefboost.engines.store import Asked, Store, Stored
 
 __all__ = [
@@ -52,7 +53,13 @@ class Finished(Generic[T]):
 
 
 def asked_for(engine: Engine, request: Request, sampling: Sampling) -> Asked:
-    """A completion in the store: model, rendered prompt, sampling, sample's number and schema."""
+    """A completion in the store.
+
+    Of a server: the body that is sent, the sample's number (the body may hold no seed) and the version of the reader.
+    Of this machine: model, rendered prompt, sampling, sample's number and schema.
+    """
+    if (server := _server_of(engine)) is not None:
+        return _sent("generate", engine, server.generation_body(request, sampling), sample=request.sample)
     schema = {} if request.json_schema is None else {"json_schema": request.json_schema}
     return Asked(
         "generate",
@@ -140,8 +147,18 @@ def logprobs_stored(
 
 
 def asked_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> Asked:
-    """Log-probs of choices in the store: model, rendered prompt and choices."""
+    """Log-probs of choices in the store: the body that is sent, or model and rendered prompt; and the choices."""
+    if (server := _server_of(engine)) is not None:
+        return _sent("logprobs", engine, server.choices_body(request), choices=list(choices))
     return Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
+
+
+def _server_of(engine: Engine) -> SendsBodies | None:
+    return cast(SendsBodies, engine) if hasattr(engine, "generation_body") else None
+
+
+def _sent(kind: str, engine: Engine, body: Mapping[str, Any], **more: Any) -> Asked:
+    return Asked(kind, {"engine": engine.identity, "body": body, "reader": READER, **more})
 
 
 def weighed(
@@ -233,6 +250,12 @@ class _Rows(Generic[T]):
         """Those of them that have no answer yet."""
         return [places[0] for key, places in self.places.items() if key not in self.done]
 
+    def missing_in_order(self) -> list[int]:
+        """The same, rows that failed in an earlier call last: if they stop this one too, the others are done."""
+        missing = self.missing()
+        failed = self.store.failures(self.asked[index].key for index in missing)
+        return sorted(missing, key=lambda index: self.asked[index].key in failed)
+
     def known(self) -> Finished[T]:
         """What the store has answered already."""
         return self.finished(self.store.known(self.places), stored=True)
@@ -260,7 +283,7 @@ def _one_by_one(
     engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[tuple[int, Any]]]
 ) -> Iterator[Finished[T]]:
     """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
-    waiting = rows.missing()
+    waiting = rows.missing_in_order()
     while waiting:
         taken: list[int] = []
         held: list[int] = []
@@ -339,7 +362,7 @@ def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
 
 def _exported(stored: Stored) -> dict[str, Any]:
     if isinstance(stored, Failure):
-        return {"state": "failed", **asdict(stored)}
+        return {"state": "failed", "reason": stored.reason, "attempts": stored.attempts, "permanent": stored.permanent}
     plain = {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in stored.items()

@@ -13,12 +13,13 @@ from typing import Any
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.sightings import sightings
 from prefboost.engines.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.canary import CANARY, Drift, canary_requests, drift_of
 from prefboost.evaluation.own_prompts import records_of
-from prefboost.runs.judging import judged, sightings
+from prefboost.runs.judging import judged
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.sources.outputs import refuse_inputs
 

@@ -13,8 +13,10 @@ from prefboost.atomic import write_atomically
 from prefboost.engines.budget import Ledger, Price, Spend, price_of
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.patience import check_answered
+from prefboost.engines.sightings import sightings
 from prefboost.engines.store import Store
-from prefboost.errors import SettingsError
+from prefboost.errors import RunError, SettingsError
 from prefboost.evaluation.alarms import alarms_of
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.kinds import BenchmarkSettings
@@ -26,7 +28,7 @@ from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, eva
 from prefboost.runs.answering import Answered, Speaker, answered, sampling_for, speaker
 from prefboost.runs.canary import canary_facts
 from prefboost.runs.evaluate_settings import Evaluate, contestants_of
-from prefboost.runs.judging import fallback_of, judged, sightings
+from prefboost.runs.judging import fallback_of, judged
 from prefboost.scoring.stored import ScoreProgress, Tell
 from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 
@@ -57,15 +59,17 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
     Raises:
         SettingsError: nobody is evaluated, two have one name, or a judge is needed and none is named.
         ModelError: a model cannot be loaded or reached, or the goal does not stand in a rendered prompt.
-        RunError: the budget is spent; what is done stays in the store. Or the folder lies around an input, or holds
-            results that `evaluate` did not write.
+        RunError: the budget is spent, and what is done stays in the store; or a model or the judge answered less than
+            ``settings.least_answered``, and what came of it is written all the same. Or the folder lies around an
+            input, or holds results that `evaluate` did not write.
     """
     contestants, folder = contestants_of(settings), Path(out)
     check_judge(settings)
     guard_evaluation(folder, [settings])
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Results] = {}
-    with Store(store_in(folder)) as store:
+    shortfalls: list[RunError] = []
+    with Store(store_in(folder), retry=settings.retry) as store:
         engines = Engines(settings, store)
         for benchmark in settings.benchmarks:
             own = folder_of(folder, benchmark, settings)
@@ -74,6 +78,9 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
                 found[benchmark.kind] = run.measured(benchmark, own)
             else:
                 found[benchmark.kind] = run.judged(benchmark.prepare(settings.assets, run.names), own)
+            shortfalls += run.shortfalls
+    if shortfalls:
+        raise shortfalls[0]
     return found
 
 
@@ -181,6 +188,7 @@ class _Run:
     store: Store
     tell: Tell
     asked: dict[str, Any] = field(default_factory=dict)
+    shortfalls: list[RunError] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -219,7 +227,16 @@ class _Run:
         }
         results = self._told(results, facts, alarms_of(said, _sweeps(self.contestants)))
         write_evaluation(folder, verdicts, results)
+        asked = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.is_asked]
+        self._check("the judge", len(asked), [one.fault or "" for one in asked if one.value is None])
         return results
+
+    def _check(self, who: str, asked: int, faults: Sequence[str]) -> None:
+        """Note where too little was answered; what came of it is written first."""
+        try:
+            check_answered(asked - len(faults), asked, self.settings, faults)
+        except RunError as error:
+            self.shortfalls.append(RunError(f"{who}: {error.found}", remedy=error.remedy))
 
     def _answered(
         self, one: Contestant, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], folder: Path
@@ -229,6 +246,7 @@ class _Run:
         found = answered(who, prompts, drawn, self.store, tell=self.tell)
         self.asked[one.name] = _asked(who, found)
         write_completions(folder, one, prompts, found)
+        self._check(one.name, len(prompts), list(found.faults.values()))
         return found
 
     def _told(self, results: Results, judge: Mapping[str, Any], alarms: Sequence[str]) -> Results:

@@ -77,7 +77,7 @@ def planned_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine
     check_judge(settings)
     place = store_in(Path(out))
     with ExitStack() as stack:
-        store = stack.enter_context(Store(place)) if place.exists() else None
+        store = stack.enter_context(Store(place, retry=settings.retry, read_only=True)) if place.exists() else None
         plan = _Plan(settings, contestants, Engines(settings, None), store)
         return [line for benchmark in settings.benchmarks for line in plan.lines(benchmark)]
 
@@ -147,7 +147,7 @@ class _Plan:
                 rows.tokens.append(int(known["tokens"]))
                 said.append(str(known["text"]))
                 continue
-            key = json.dumps([_model_of(who), who.engine.rendered(request), sampling.model_dump()])
+            key = _question_key(who, request, sampling)
             if key not in self.counted:
                 self.counted.add(key)
                 rows.left.append((request, sampling.max_tokens))
@@ -210,9 +210,11 @@ class _StandIn:
         return round(sum(map(len, texts)) / len(texts) / 4.35) if texts else _LIKELY
 
 
-def _model_of(who: Speaker) -> str:
+def _question_key(who: Speaker, request: Request, sampling: Sampling) -> str:
     """Two contestants with the same weights are the same; without a store weights are not looked at."""
-    return who.engine.identity if who.engine.remote else model_name(who.contestant.engine)
+    if who.engine.remote:
+        return asked_for(who.engine, request, sampling).key
+    return json.dumps([model_name(who.contestant.engine), who.engine.rendered(request), sampling.model_dump()])
 
 
 def _estimates(engine: Engine, settings: EngineSettings) -> bool:

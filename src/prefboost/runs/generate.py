@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,9 @@ import polars as pl
 from prefboost.atomic import replacing
 from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
-from prefboost.engines.store import Store
+from prefboost.engines.patience import check_answered
+from prefboost.engines.sightings import Watch, change_of
+from prefboost.engines.store import Store, Stored
 from prefboost.engines.stored import Finished, asked_for, generate_stored, generated
 from prefboost.errors import RunError
 from prefboost.runs.generate_rows import Row, askable, prepared, rows_of
@@ -23,6 +25,7 @@ from prefboost.sources.write import write
 from prefboost.tables import Table
 
 __all__ = [
+    "CHANGED",
     "Generate",
     "Planned",
     "Progress",
@@ -31,8 +34,13 @@ __all__ = [
     "planned",
     "rejects_file",
     "store_of",
+    "with_changes",
     "write_rejects",
 ]
+
+
+CHANGED = "answered as different models"
+"""Note of a step: what a server's replies told of who answered."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Planned:
         stored: completions that an earlier call has left in the store; all else here counts the others.
         most_dollars: what the others cost at most; None: the price table does not name the model.
         estimated: the tokens of prompts are estimates, since no tokenizer is at hand.
+        again: of the rows, those that failed in an earlier call.
+        refused: of those stored, such as are not asked again although they have no completion.
     """
 
     prompts: int
@@ -58,6 +68,8 @@ class Planned:
     stored: int = 0
     most_dollars: float | None = None
     estimated: bool = False
+    again: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,12 +117,15 @@ def planned(
     engine = engine or settings.engine.open()
     frame, rejects = askable(prompts, settings, engine)
     rows = rows_of(frame, settings, engine)
-    left = rows
+    keys: list[str] = []
+    known: dict[str, Stored] = {}
+    failed: dict[str, Failure] = {}
     place = store or (out and store_of(out))
+    left = rows
     if place is not None and Path(place).exists():
-        with Store(place) as held:
+        with Store(place, retry=settings.retry, read_only=True) as held:
             keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
-            known = held.known(keys)
+            known, failed = held.known(keys), held.failures(keys)
         left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     read = sum(engine.prompt_tokens([row.request for row in left]))
     most = len(left) * settings.sampling.max_tokens
@@ -123,6 +138,8 @@ def planned(
         stored=len(rows) - len(left),
         most_dollars=None if price is None else price.dollars(read, most),
         estimated=engine.remote,
+        again=sum(key in failed and key not in known for key in keys),
+        refused=sum(key in failed and key in known for key in keys),
     )
 
 
@@ -168,7 +185,8 @@ def generate(
 
     Raises:
         ModelError: the model cannot be loaded or reached, or its chat template has no place for goals.
-        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``settings.least_answered`` was answered, which is written all the same. Or the output is an input,
             or a file that `generate` did not write.
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
@@ -182,13 +200,19 @@ def generate(
         engine.ledger = Ledger(settings.budget, price)
         one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
         results = _collected(rows, one_by_one, engine, progress)
-        return completions_table(prompts, frame, rejects, settings, results)
-    with Store(store or store_of(out)) as held:
+        table = completions_table(prompts, frame, rejects, settings, results)
+        _check(results, settings)
+        return table
+    with Store(store or store_of(out), retry=settings.retry) as held:
         engine.ledger = Ledger(settings.budget, price, held.book())
-        results = _collected(rows, generate_stored(engine, requests, settings.sampling, held), engine, progress)
+        watched = _watched(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
+        results = _collected(rows, watched, engine, progress)
         if len(results) < len(rows):
             raise budget_spent(engine.ledger, len(results), len(rows))
-        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), held)
+        completed = completions_table(prompts, frame, rejects, settings, results)
+        table = _written(with_changes(completed, change_of(held, engine)), Path(out), held)
+    _check(results, settings)
+    return table
 
 
 def finished_so_far(
@@ -218,7 +242,7 @@ def finished_so_far(
     engine = engine or settings.engine.open()
     frame, rejects = prepared(prompts, settings, engine)
     rows = rows_of(frame, settings, engine)
-    with Store(place) as held:
+    with Store(place, retry="none", read_only=True) as held:
         keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
         known = held.known(keys)
         results = [
@@ -226,7 +250,8 @@ def finished_so_far(
             for row, key in zip(rows, keys, strict=True)
             if (found := known.get(key)) is not None
         ]
-        return _written(completions_table(prompts, frame, rejects, settings, results), Path(out), held)
+        completed = completions_table(prompts, frame, rejects, settings, results)
+        return _written(with_changes(completed, change_of(held, engine)), Path(out), held)
 
 
 def _collected(
@@ -251,6 +276,29 @@ def _collected(
             f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"
         )
     return [(row, results[index]) for index, row in enumerate(rows) if index in results]
+
+
+def _watched(batches: Iterable[Finished[Result]], watch: Watch) -> Iterator[Finished[Result]]:
+    """The same, with a look at who answers after every batch that was asked for."""
+    for batch in batches:
+        if watch.engine.remote and not batch.stored:
+            watch.look()
+        yield batch
+
+
+def with_changes(table: Table, *changes: str | None) -> Table:
+    """A table in whose history it stands that another model answered under the same name (`change_of`)."""
+    told = [change for change in changes if change]
+    if not told:
+        return table
+    last = table.steps[-1]
+    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, CHANGED: told})))
+
+
+def _check(results: Sequence[tuple[Row, Outcome]], settings: Generate) -> None:
+    """See that enough was answered."""
+    reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
+    check_answered(len(results) - len(reasons), len(results), settings, reasons)
 
 
 def _written(table: Table, target: Path, store: Store) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +40,24 @@ def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
         name for name in ("row", "prompt_id", "prompt", "rules", "source", "split") if name in prompts.frame.columns
     ]
     frame = prompts.frame.select(kept)
+    if frame["prompt_id"].is_unique().all():
+        return frame, pl.DataFrame(schema=REJECTS)
+    texts = pl.Series("_text", [json.dumps(prompt) for prompt in frame["prompt"].to_list()], pl.String)
+    # Completions are named by the prompt's id, so another prompt under a used id cannot be completed beside the first.
+    other = pl.col("_text") != pl.col("_text").first().over("prompt_id")
+    last = pl.col("prompt").list.last().struct.field("content")
+    frame, others = reject_where(
+        frame.with_columns(texts), other, stage="generate", reason="another prompt with the same id stands further up",
+        path=prompts.path, found=pl.format("{}: {}", "prompt_id", last.str.slice(0, 120)),
+    )  # fmt: skip
+    frame = frame.drop("_text")
     again = ~pl.col("prompt_id").is_first_distinct()
     if prompts.spec.name != PROMPTS.name:
-        return frame.filter(~again), pl.DataFrame(schema=REJECTS)
-    return reject_where(frame, again, stage="generate", reason="the prompt stands further up too", path=prompts.path)
+        return frame.filter(~again), others
+    frame, repeated = reject_where(
+        frame, again, stage="generate", reason="the prompt stands further up too", path=prompts.path
+    )
+    return frame, pl.concat([others, repeated])
 
 
 def askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -10,12 +10,13 @@ from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Price
 from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.settings import Settings, choice
+from prefboost.engines.patience import Patience
+from prefboost.settings import choice
 
 __all__ = ["Generate"]
 
 
-class Generate(Settings):
+class Generate(Patience):
     """Which completions are generated, by what."""
 
     engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")

@@ -8,9 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.runs.generate import rejects_file, write_rejects
-from prefboost.runs.kept import desk_at
+from prefboost.runs.generate import rejects_file, with_changes, write_rejects
+from prefboost.runs.kept import check_rejects, desk_at
 from prefboost.runs.score import write_history
+from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judge import JUDGES, Judge, StoredJudge
 from prefboost.scoring.judge_figures import JudgeFigures, judge_figures
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
@@ -59,12 +60,15 @@ def judge(
     Raises:
         DataError: the table holds no pairs, or none of them could be judged.
         ModelError: a model cannot be loaded or asked.
-        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``spending.least_answered`` was answered, which is written all the same. Or the output is an input,
             or a file that `judge` did not write.
     """
     guard_file(out, "judge", [table], [by])
     with desk_at(out, store, spending, progress) as desk:
-        return _written(_judged(table, by, desk), out, desk)
+        verdicts, figures = _written(_judged(table, by, desk), out, desk)
+    check_rejects(verdicts, len(table), (FAILED,), spending)
+    return verdicts, figures
 
 
 def judged_so_far(
@@ -88,6 +92,7 @@ def judged_so_far(
 
 
 def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
+    verdicts = with_changes(verdicts, *desk.changes)
     figures = judge_figures(verdicts)
     if out is None or desk.store is None:
         return verdicts, figures

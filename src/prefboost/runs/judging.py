@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.sightings import Watch, today
 from prefboost.engines.store import Asked, Store
 from prefboost.engines.stored import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
 from prefboost.errors import ModelError
@@ -17,13 +16,10 @@ from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = [
     "JudgeForecast",
-    "Sighting",
     "fallback_of",
     "forecast",
     "judged",
     "likely_prompt_tokens",
-    "sightings",
-    "today",
 ]
 
 TOO_LONG = "the question and its answer exceed what the judge can see"
@@ -44,28 +40,6 @@ class JudgeForecast:
     prompt_tokens: int
     most_tokens: int
     stored: int = 0
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """Who answered when: a model under a name may change, and then so do its verdicts.
-
-    Args:
-        engine: identity of the engine that was asked: address and name, or fingerprint of the weights.
-        model: the name that the server gave in its replies; where there is no server, the engine's identity.
-        fingerprint: of the system behind it, as the server said; mostly empty.
-        date: of calls, UTC.
-    """
-
-    engine: str
-    model: str
-    fingerprint: str
-    date: str
-
-
-def today() -> str:
-    """The date, UTC."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def judged(
@@ -95,6 +69,7 @@ def judged(
         ModelError: the judge cannot be reached.
     """
     replies: dict[int, JudgeReply] = {}
+    watch = Watch(engine, store, clock)
     wanted, stored = sum(request.is_asked for request in requests), 0
     tell(ScoreProgress("judge", wanted))
     too_long = _too_long(requests, engine)
@@ -104,10 +79,10 @@ def judged(
             replies.update((numbers[index], reply) for index, reply in found.results if isinstance(reply, JudgeReply))
             stored += len(found.results) if found.stored else 0
             if not found.stored:
-                _note(engine, store, clock())
+                watch.look()
             tell(ScoreProgress("judge", wanted, len(replies), stored, engine.ledger.spent))
     if getattr(engine, "answered_as", None):
-        _note(engine, store, clock())
+        watch.look()
     if len(replies) < wanted:
         raise unfinished(engine, "the judge", len(replies), wanted)
     made = [benchmark.parse(one, replies.get(at, JudgeReply())) for at, one in enumerate(requests)]
@@ -169,26 +144,13 @@ def likely_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:
     return round(sum(len(text.encode("utf-8", "replace")) / _BYTES + _A_MESSAGE for text in texts))
 
 
-def sightings(store: Store) -> list[Sighting]:
-    """Who has answered, by what a store knows; oldest first."""
-    return [Sighting(**row.asked) for row in store.rows() if row.kind == "sighting"]
-
-
-def _note(engine: Engine, store: Store, date: str) -> None:
-    """Keep who answers today; each once."""
-    names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
-    rows = [
-        Asked("sighting", {"engine": engine.identity, "model": model, "fingerprint": fingerprint, "date": date})
-        for model, fingerprint in sorted(names)
-    ]
-    known = store.known([row.key for row in rows])
-    missing: list[tuple[Asked, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
-    if missing:
-        store.finish(missing)
-
-
 def _capability(first: JudgeRequest, engine: Engine) -> Asked:
-    return Asked("gives logprobs", {"engine": engine.identity, "choices": list(first.choices)})
+    """Whether the engine gives log-probs of these choices, as it is set up: what a server is sent but the prompt."""
+    parts = {"engine": engine.identity, "choices": list(first.choices)}
+    if engine.remote:
+        hello = Request([{"role": "user", "content": "Hello", "extra": None}])
+        parts |= asked_logprobs(engine, hello, first.choices).parts
+    return Asked("gives logprobs", parts)
 
 
 def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> str | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import polars as pl
+
 from prefboost.engines.budget import Spending, price_of
 from prefboost.engines.kinds import model_name
+from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store import Store
 from prefboost.errors import RunError
 from prefboost.runs.generate import store_of
@@ -18,7 +21,7 @@ from prefboost.scoring.scorer_judge import ScorerJudge
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.tables import Table
 
-__all__ = ["Asker", "PlannedQuestions", "desk_at", "planned_questions"]
+__all__ = ["Asker", "PlannedQuestions", "check_rejects", "desk_at", "planned_questions"]
 
 
 @runtime_checkable
@@ -37,6 +40,8 @@ class PlannedQuestions:
         rows: of the table: completions or pairs.
         questions: that would be asked; 0 where this machine computes the scores.
         stored: questions that a store holds the answers of; all else here counts the others.
+        again: of the questions, those that failed in an earlier call.
+        refused: of those stored, such as are not asked again although they have no answer.
         prompt_tokens: tokens of all their prompts.
         most_tokens: tokens of the longest answers that are allowed.
         most_dollars: what they cost at most; None: the price table does not name the model.
@@ -50,6 +55,26 @@ class PlannedQuestions:
     most_tokens: int = 0
     most_dollars: float | None = None
     estimated: bool = False
+    again: int = 0
+    refused: int = 0
+
+
+def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience: Patience) -> None:
+    """See that a model answered enough of the rows it was asked about.
+
+    Args:
+        table: what came of it, with its rejects.
+        rows: that were asked about.
+        unanswered: reasons of rejects that a model did not answer.
+        patience: how much is enough.
+
+    Raises:
+        RunError: it is not.
+    """
+    stage = table.steps[-1].verb
+    missing = table.rejects.filter(pl.col("reason").is_in(list(unanswered)) & (pl.col("stage") == stage))
+    found = zip(missing["reason"].to_list(), missing["found"].to_list(), strict=True)
+    check_answered(rows - len(missing), rows, patience, [said or reason for reason, said in found])
 
 
 @contextmanager
@@ -67,7 +92,8 @@ def desk_at(
     if place is None:
         yield Desk(None, spending, tell)
         return
-    with Store(place) as held:
+    retry = "none" if partial else spending.retry  # what is written so far shows every row that failed, and why
+    with Store(place, retry=retry, read_only=partial) as held:
         yield Desk(held, spending, tell, partial=partial)
 
 
@@ -93,11 +119,12 @@ def planned_questions(
     price = price_of(model_name(questions.engine), spending.prices, spending.budget)
     engine = questions.engine.open()
     places = {asked.key: index for index, asked in enumerate(questions.asked(engine))}
-    known: set[str] = set()
+    known: dict[str, Any] = {}
+    failed: set[str] = set()
     place = store or (out and store_of(out))
     if place is not None and Path(place).exists():
-        with Store(place) as held:
-            known = set(held.known(places))
+        with Store(place, retry=spending.retry, read_only=True) as held:
+            known, failed = held.known(places), set(held.failures(places))
     left = [questions.requests[index] for key, index in places.items() if key not in known]
     read = sum(engine.prompt_tokens(left))
     most = len(left) * questions.most_tokens
@@ -109,4 +136,6 @@ def planned_questions(
         most_tokens=most,
         most_dollars=None if price is None else price.dollars(read, most),
         estimated=engine.remote,
+        again=len(failed - known.keys()),
+        refused=len(failed & known.keys()),
     )

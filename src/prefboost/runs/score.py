@@ -11,8 +11,9 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.runs.generate import rejects_file, write_rejects
-from prefboost.runs.kept import desk_at
+from prefboost.runs.generate import rejects_file, with_changes, write_rejects
+from prefboost.runs.kept import check_rejects, desk_at
+from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
@@ -60,12 +61,15 @@ def score(
     Raises:
         DataError: the table has no completions, or none of them could be scored.
         ModelError: a model cannot be loaded.
-        RunError: the budget is spent before all is done; what is done stays in the store. Or the output is an input,
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``spending.least_answered`` was answered, which is written all the same. Or the output is an input,
             or a file that `score` did not write.
     """
     guard_file(out, "score", [table], [scorer])
     with desk_at(out, store, spending, progress) as desk:
-        return _written(scored_by(table, scorer, desk), out, desk)
+        scored = _written(scored_by(table, scorer, desk), out, desk)
+    check_rejects(scored, len(table), (FAILED,), spending)
+    return scored
 
 
 def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
@@ -87,6 +91,7 @@ def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str |
 
 
 def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
+    scored = with_changes(scored, *desk.changes)
     if out is None or desk.store is None:
         return scored
     target = Path(out)

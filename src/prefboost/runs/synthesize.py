@@ -11,27 +11,30 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prefboost.engines.budget import Budget, Price, Spend
+from prefboost.engines.patience import Patience
 from prefboost.engines.store import Store
 from prefboost.errors import DataError, Place
 from prefboost.runs.generate import rejects_file, store_of, write_rejects
+from prefboost.runs.kept import check_rejects
 from prefboost.runs.score import write_history
-from prefboost.settings import Settings, choice
+from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of
 from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.kinds import METHODS
+from prefboost.synthesis.labels import NO_ANSWER
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.pairs import pairs_table
-from prefboost.synthesis.proposal import BUDGET_SPENT, Draft, Item, Proposal, items_of
+from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, Item, Proposal, items_of
 from prefboost.synthesis.rehearsal import Count, Rehearsal
 from prefboost.tables import Table
 
 __all__ = ["Rehearsed", "Synthesize", "SynthesisProgress", "rehearsed", "synthesize"]
 
 
-class Synthesize(Settings):
+class Synthesize(Patience):
     """Which pairs are made, by what method, at what cost."""
 
     method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
@@ -111,7 +114,8 @@ def synthesize(
         ModelError: a model cannot be loaded or reached, or cannot do what the method asks for.
         SettingsError: a prompt file cannot be used; the budget is in dollars, and a model has no price.
         DataError: there is no prompt.
-        RunError: the output is an input, or a file that `synthesize` did not write.
+        RunError: less than ``settings.least_answered`` was answered; what there is, is written all the same. Or the
+            output is an input, or a file that `synthesize` did not write.
     """
     guard_file(out, "synthesize", [prompts], [settings])
     items = _items(prompts)
@@ -119,11 +123,12 @@ def synthesize(
         proposals = _proposed(items, settings, calls, progress)
         total = calls.book.total()
         table = pairs_table(prompts, settings.method, settings.method.decide(proposals), _notes(items, calls, total))
-        if out is None:
-            return table
-        assert calls.store is not None
-        with calls.store.alone():
-            return _written(table, Path(out))
+        if out is not None:
+            assert calls.store is not None
+            with calls.store.alone():
+                table = _written(table, Path(out))
+    check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
+    return table
 
 
 def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> Rehearsed:
@@ -139,7 +144,7 @@ def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = Non
     proposals = [each for some in _some(items, settings) for each in settings.method.propose(some, rehearsal)]
     spent = Spend()
     if out is not None and store_of(out).exists():
-        with Store(store_of(out)) as store:
+        with Store(store_of(out), read_only=True) as store:
             spent = store.book().total()
     return Rehearsed(len(items), len(proposals), rehearsal.counts, rehearsal.texts_scored, spent)
 
@@ -162,7 +167,7 @@ def _calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
         store = None
         if out is not None:
             file_type_of(Path(out))
-            store = stack.enter_context(Store(store_of(out)))
+            store = stack.enter_context(Store(store_of(out), retry=settings.retry))
         yield Calls(store, settings.budget, settings.prices)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefboost.engines.budget import budget_spent
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.sightings import Watch
 from prefboost.engines.store import Asked, Store
 from prefboost.engines.stored import (
     Finished,
@@ -22,7 +23,7 @@ from prefboost.engines.stored import (
 from prefboost.errors import ModelError, RunError
 from prefboost.scoring.stored import NOT_YET, Desk, ScoreProgress
 
-__all__ = ["Answer", "Asking", "Questions", "Shares"]
+__all__ = ["FAILED", "Answer", "Asking", "Questions", "Shares"]
 
 CUT = "the answer was cut at max_tokens"
 FAILED = "the engine gave no answer"
@@ -175,8 +176,12 @@ class Asking:
             RunError: some are missing in the end.
         """
         stored = 0
+        store = self.desk.store if self.engine.remote else None
+        watch = None if store is None else Watch(self.engine, store)
         self._tell(questions, len(found), 0)
         for batch in batches:
+            if watch is not None and not batch.stored:
+                watch.look()
             found.update((keys[index], outcome) for index, outcome in batch.results)
             stored += len(batch.results) if batch.stored else 0
             self._tell(questions, len(found), stored)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spend, Spending, Tally, price_of
 from prefboost.engines.engine import Engine, Failure
 from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.sightings import change_of
 from prefboost.engines.store import Asked, Store
 from prefboost.engines.stored import computed_stored
 
@@ -57,6 +58,12 @@ class Desk:
     tell: Tell = lambda _: None
     partial: bool = False
     _tally: Book = field(default_factory=Tally)
+    _engines: list[Engine] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[str | None]:
+        """Of every engine opened here, whether different models have answered under its name."""
+        return [] if self.store is None else [change_of(self.store, engine) for engine in self._engines]
 
     def opened(self, settings: EngineSettings) -> Engine:
         """An engine whose calls are held to the budget, over all calls that share the store.
@@ -67,6 +74,7 @@ class Desk:
         price = price_of(model_name(settings), self.spending.prices, self.spending.budget)
         engine = settings.open()
         engine.ledger = Ledger(self.spending.budget, price, self._tally if self.store is None else self.store.book())
+        self._engines.append(engine)
         return engine
 
 

@@ -10,7 +10,7 @@ from prefboost.chat import join_text
 from prefboost.engines.engine import Failure, FinishReason, Result
 from prefboost.tables import Table
 
-__all__ = ["BUDGET_SPENT", "GIVEN", "Draft", "Item", "Proposal", "draft_of", "items_of"]
+__all__ = ["BUDGET_SPENT", "GIVEN", "NO_COMPLETION", "Draft", "Item", "Proposal", "draft_of", "items_of"]
 
 BUDGET_SPENT = "the budget was spent before the pair was finished"
 NO_COMPLETION = "the engine gave no completion"
