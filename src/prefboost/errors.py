@@ -8,6 +8,7 @@
     │   ├── MissingScores           scores are needed and absent: the message names the remedy
     │   └── BrokenFact              a table breaks one of its declared facts
     ├── ModelError                  a model, tokenizer or chat template cannot do what is asked
+    │   └── TemplateRefusal         a chat template cannot render one conversation, others it may
     ├── MissingExtra                an optional dependency is not installed
     └── RunError                    a run folder or output cannot be used or continued
 
@@ -28,6 +29,7 @@ __all__ = [
     "PrefboostError",
     "RunError",
     "SettingsError",
+    "TemplateRefusal",
     "UnknownShape",
     "UnreadableFile",
 ]
@@ -99,6 +101,10 @@ class BrokenFact(DataError):
 
 class ModelError(PrefboostError):
     """A model, tokenizer or chat template cannot do what is asked."""
+
+
+class TemplateRefusal(ModelError):
+    """A chat template cannot render one conversation."""
 
 
 class MissingExtra(PrefboostError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
-from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import ModelError
+from prefboost.chat.messages import tools_of, with_tools
+from prefboost.chat.rendering import ChatEncoder, merge_system
+from prefboost.errors import ModelError, TemplateRefusal
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -91,3 +93,102 @@ def test_a_template_that_changes_the_prompt_when_a_completion_follows_is_refused
     template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ModelError, match="cannot be told apart"):
         ChatEncoder(tokenizer_with(template)).prompt_and_completion(USER, ANSWER)
+
+
+PHI3 = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+PHI4_MINI = PHI3.replace("\\n", "").replace("\n", "")
+CLOSED_TWICE = PHI4_MINI.replace("<|end|>", "<|end_response|><|end|>").replace("{% else %}{{ eos_token }}", "")
+OTHER_END_AT_LAST = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
+    "{% if loop.last and m['role'] == 'assistant' %}<|endoftext|>{% else %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+NO_END = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+GEMMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+MISTRAL = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}{% set messages = messages[1:] %}"
+    "{% endif %}{% for m in messages %}{% if m['role'] == 'user' %}[INST] "
+    "{% if loop.last and system is defined %}{{ system + '\n\n' }}{% endif %}{{ m['content'] }}[/INST]"
+    "{% else %} {{ m['content'] }}<|end|>{% endif %}{% endfor %}"
+)
+TURNS = ["<|end|>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end_response|>"]
+SYSTEM = {"role": "system", "content": "Be brief.", "extra": None}
+
+
+def with_turns(template: str) -> Any:
+    tokenizer = tokenizer_with(template)
+    tokenizer.add_special_tokens({"additional_special_tokens": TURNS})
+    tokenizer.eos_token = "<|endoftext|>"
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (PHI3, "<|end|>"),
+        (PHI4_MINI, "<|end|>"),
+        (CLOSED_TWICE, "<|end_response|><|end|>"),
+        (OTHER_END_AT_LAST, "<|endoftext|>"),
+        (CHATML.replace("<|im_end|>", "<|end|>"), "<|end|>"),
+        (NO_END, ""),
+    ],
+)
+def test_a_completion_ends_with_the_token_that_ends_a_turn_and_nothing_behind_it(template: str, end: str) -> None:
+    tokenizer = with_turns(template)
+    encoder = ChatEncoder(tokenizer)
+    _, ids = encoder.prompt_and_completion(USER, ANSWER)
+    assert tokenizer.decode(ids) == "yes " + end
+    assert encoder.ends_turn(ids) == bool(end)
+
+
+@pytest.mark.parametrize("template", [GEMMA2, MISTRAL])
+def test_a_system_message_that_cannot_be_rendered_is_merged_where_that_is_asked_for(template: str) -> None:
+    prompt = [SYSTEM, *USER]
+    with pytest.raises(TemplateRefusal, match="system_messages: merge"):
+        ChatEncoder(with_turns(template)).prompt_and_completion(prompt, ANSWER)
+    encoder = ChatEncoder(with_turns(template), merge_system=True)
+    merged = encoder.renderable_prompt(prompt, ANSWER)
+    assert [message["content"] for message in merged] == ["Be brief.\n\nhi"]
+    ids, _ = encoder.prompt_and_completion(merged, ANSWER)
+    assert "Be brief.\n\nhi" in encoder.tokenizer.decode(ids)
+
+
+def test_a_system_message_that_can_be_rendered_stays_where_it_is() -> None:
+    encoder = ChatEncoder(with_turns(PHI3), merge_system=True)
+    prompt = [SYSTEM, *USER]
+    assert encoder.renderable_prompt(prompt, ANSWER) == prompt
+
+
+def test_merging_takes_the_tools_of_the_conversation_along() -> None:
+    prompt = with_tools([SYSTEM, *USER], [{"name": "find"}])
+    assert tools_of(merge_system(prompt)) == [{"name": "find"}]
+    assert merge_system(USER) == USER and merge_system([SYSTEM]) == [SYSTEM]
+
+
+@pytest.mark.parametrize("call", ["{{ strftime_now('%d %b %Y') }}", '{% set d = strftime_now( "%d %b %Y" ) %}{{ d }}'])
+def test_templates_that_print_the_date_print_the_day_of_the_run(call: str) -> None:
+    template = "{% if strftime_now is defined %}" + call + "{% endif %}" + CHATML
+    encoder = ChatEncoder(tokenizer_with(template), day=date(2024, 2, 29))
+    assert encoder.prompt_text(USER).startswith("29 Feb 2024")
+    assert not ChatEncoder(tokenizer_with(template)).prompt_text(USER).startswith("29 Feb 2024")
+
+
+def test_tools_of_the_conversation_reach_the_template() -> None:
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
+    tools = [{"type": "function", "function": {"name": "find", "parameters": {"z": None, "a": 1.0}}}]
+    encoder = ChatEncoder(tokenizer_with(template))
+    ours = encoder.prompt_text(with_tools(USER, tools))
+    records = [{"role": "user", "content": "hi"}]
+    assert ours == encoder.tokenizer.apply_chat_template(
+        records, tools=tools, tokenize=False, add_generation_prompt=True
+    )

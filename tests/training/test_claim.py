@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from prefboost.errors import RunError
-from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics
+from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT, begin, check_installed, last_metrics, run_day
 
 
 def test_a_folder_is_claimed_once_and_refuses_another_run(tmp_path: Path) -> None:
@@ -19,6 +20,16 @@ def test_a_folder_is_claimed_once_and_refuses_another_run(tmp_path: Path) -> Non
         begin(out, {"train": {"seed": 2}, "data": "a"})
     with pytest.raises(RunError, match="other data"):
         begin(out, {"train": {"seed": 1}, "data": "b"})
+
+
+def test_a_run_keeps_the_day_on_which_it_began(tmp_path: Path) -> None:
+    identity = {"train": {"seed": 1}, "data": "a"}
+    assert run_day(tmp_path) is None
+    begin(tmp_path, identity)
+    assert run_day(tmp_path) == date.today().isoformat()
+    begun = json.loads((tmp_path / BEGUN).read_text())
+    (tmp_path / BEGUN).write_text(json.dumps({**begun, "day": "2001-02-03"}))
+    assert begin(tmp_path, identity) is None and run_day(tmp_path) == "2001-02-03"
 
 
 def test_a_finished_run_gives_its_report_back(tmp_path: Path) -> None:

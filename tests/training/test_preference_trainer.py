@@ -282,7 +282,7 @@ def test_whatever_changes_the_log_probs_misses_the_cache(tiny: Path, tmp_path: P
     basis: dict[str, Any] = {"model": str(tiny), "precision": "fp32", "batch_size": 4, "max_steps": 1}
     changes: dict[str, dict[str, Any]] = {
         "first": {},
-        "cut": {"max_length": 50, "max_prompt_length": 49},
+        "cut": {"max_length": 50, "max_prompt_length": 49, "max_loss_share": 1.0},
         "half": {"precision": "bf16"},
         "pure": {"precision": "pure_bf16"},
         "engine": {"engine": "trl"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import build_tokenizer
+from tests.training.conftest import CHATML, build_tokenizer
 
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, MissingScores
@@ -118,3 +118,21 @@ def test_pairs_keep_probabilities_weights_and_lengths() -> None:
     tokens = [len(text) for text in unit["texts"]]
     lengths = [(tokens[a] - tokens[b]) / 100 for a, b in zip(unit["chosen"], unit["rejected"], strict=True)]
     assert unit["longer"] == pytest.approx(lengths) and lengths[0] > 0 > lengths[1]
+
+
+def test_conversations_that_cannot_be_rendered_whole_are_rejected_with_their_row() -> None:
+    system = {"role": "system", "content": "Be brief.", "extra": None}
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    call = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"name": "f", "arguments": {}}]}'}
+    rows = [
+        pair(0, "x", "best", "worst", row=3),
+        {**pair(1, "y", "best", "worst", row=4), "prompt": [system, *said("user", "y")]},
+        {**pair(2, "z", "best", "worst", row=5), "rejected": [call]},
+    ]
+    table = pa.Table.from_pylist(rows)
+    found = reward_units(table, ChatEncoder(build_tokenizer(refusing)), PAD, Wanted(positions=4))
+    assert found.units["unit_id"].to_pylist() == ["x"]
+    assert sum(found.dropped.values()) == 2 and [row["row"] for row in found.loss.rejected] == [4, 5]
+    assert found.loss.shortened == {"beyond positions": 1}
+    merging = ChatEncoder(build_tokenizer(refusing), merge_system=True)
+    assert reward_units(table, merging, PAD, Wanted()).units["unit_id"].to_pylist() == ["x", "y"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY, build_pairs, build_tokenizer
+from tests.training.conftest import CHATML, SAY, build_pairs, build_tokenizer
 
 from prefboost.chat import goal_text
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import DataError
+from prefboost.errors import DataError, TemplateRefusal
+from prefboost.training.text_loss import refuse_losses
 from prefboost.training.tokenise import Limits, tokenise
 
 TOKENIZER = build_tokenizer()
@@ -127,3 +129,74 @@ def test_numbers_travel_and_missing_ones_are_null() -> None:
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(DataError, match="'rejected'"):
         tokenise(build_pairs(1).drop_columns(["rejected"]), ENCODER, OPEN)
+
+
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+)
+
+
+def without_goals(count: int) -> pa.Table:
+    return build_pairs(count, goals=False)
+
+
+def with_system(pairs: pa.Table, row: int) -> pa.Table:
+    system = {"role": "system", "content": "Be brief.", "extra": None}
+    return changed(pairs, row, prompt=[system, *pairs["prompt"][row].as_py()])
+
+
+def test_a_conversation_that_the_template_refuses_is_rejected_with_its_row_and_the_others_stay() -> None:
+    pairs = with_system(without_goals(4).append_column("row", pa.array([10, 11, 12, 13])), 2)
+    found = tokenise(pairs, ChatEncoder(build_tokenizer(NO_SYSTEM)), OPEN)
+    assert found.units["unit_id"].to_pylist() == ["p0", "p1", "p3"]
+    assert found.dropped == {"the chat template refuses the conversation": 1}
+    [rejected] = found.loss.rejected
+    assert rejected["row"] == 12 and "System role not supported" in rejected["found"]
+    refuse_losses(found.loss, found.rows, 0.25)
+    with pytest.raises(TemplateRefusal, match=r"row 12: 1 of 4 rows cannot be rendered") as error:
+        refuse_losses(found.loss, found.rows, 0.2)
+    assert "system_messages: merge" in str(error.value)
+
+
+def test_system_messages_that_are_refused_can_be_merged() -> None:
+    pairs = with_system(without_goals(3), 1)
+    encoder = ChatEncoder(build_tokenizer(NO_SYSTEM), merge_system=True)
+    found = tokenise(pairs, encoder, OPEN)
+    assert found.units.num_rows == 3 and not found.dropped
+    prompt = TOKENIZER.decode(found.units["prompt_ids"][1].as_py()[0])
+    assert prompt.startswith("<|im_start|>user\nBe brief.\n\n")
+
+
+def test_a_completion_whose_call_the_template_drops_is_rejected_with_its_row() -> None:
+    pairs = without_goals(3)
+    call = {"tool_calls": [{"function": {"name": "find", "arguments": {"zip": 75001}}}]}
+    rows = pairs.to_pylist()
+    rows[1]["chosen"] = [{"role": "assistant", "content": "", "extra": json.dumps(call)}]
+    pairs = pa.Table.from_pylist(rows)
+    found = tokenise(pairs, ENCODER, OPEN)
+    assert found.dropped == {"the chat template leaves out a part of a completion": 1}
+    assert 'the call of find({"zip": 75001})' in found.loss.rejected[0]["found"]
+    calling = CHATML.replace("{{ message['content'] }}", "{{ message['content'] }}{{ message['tool_calls'] | tojson }}")
+    calling = calling.replace("['tool_calls'] | tojson", "['tool_calls'] | default('', true) | tojson")
+    whole = tokenise(pairs, ChatEncoder(build_tokenizer(calling)), OPEN)
+    assert not whole.dropped
+    chosen = TOKENIZER.decode(whole.units["chosen_ids"][1].as_py()[0])
+    assert chosen == json.dumps(call["tool_calls"]) + "<|im_end|>"
+
+
+def test_every_way_in_which_text_is_lost_is_counted() -> None:
+    pairs = build_pairs(1)
+    whole = tokenise(pairs, ENCODER, OPEN).units["prompt_ids"][0].as_py()
+    longest = max(map(len, whole))
+    assert tokenise(pairs, ENCODER, Limits(None, 20)).shortened["beginning of prompt"] == 2
+    message = pairs["prompt"][0].as_py()
+    message[1]["content"] = "word " * 60
+    kept = tokenise(changed(pairs, 0, prompt=message), ENCODER, Limits(None, 100), say=SAY).shortened
+    assert kept["prompt"] == 1 and "beginning of prompt" not in kept
+    assert tokenise(pairs, ENCODER, Limits(longest + 1, None)).shortened["one token"] >= 1
+    assert tokenise(pairs, ENCODER, Limits(None, None, positions=longest)).shortened["beyond positions"] == 2
+    endless = ChatEncoder(build_tokenizer(CHATML.replace("<|im_end|>\n", "\n")))
+    assert tokenise(pairs, endless, OPEN).shortened["no end of turn"] == 2
+    deaf = CHATML.replace("{{ message['content'] }}", "{{ message['content'] if message['role'] != 'system' }}")
+    assert tokenise(pairs, ChatEncoder(build_tokenizer(deaf)), OPEN).shortened["lost message"] == 2
+    assert not tokenise(pairs, ENCODER, OPEN).shortened

@@ -292,3 +292,53 @@ def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table,
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
     both, alone = (read_log(tmp_path / name / "train_log.jsonl")[0] for name in ("two", "one"))
     assert both["rewards/margins"] == pytest.approx(alone["rewards/margins"], abs=1e-5)
+
+
+def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.training.conftest import CHATML
+
+    from prefboost.training.claim import BEGUN
+    from prefboost.training.preference_trainer import PreferenceTrainer
+
+    prompts: list[str] = []
+
+    def stop(self: Any, policy: Any, data: Any, *args: Any, **kwargs: Any) -> None:
+        prompts.append(policy.tokenizer.decode(data.train[0]["prompt_ids"][0]))
+        raise KeyboardInterrupt
+
+    settings = settings_of(tiny, chat_template="{{ strftime_now('%Y-%m-%d') }}" + CHATML)
+    monkeypatch.setattr(PreferenceTrainer, "__init__", stop)
+    for day in (None, "2001-02-03"):
+        with pytest.raises(KeyboardInterrupt):
+            train(build_pairs(2), settings, tmp_path, say=SAY)
+        begun = json.loads((tmp_path / BEGUN).read_text())
+        (tmp_path / BEGUN).write_text(json.dumps({**begun, "day": "2001-02-03"}))
+    assert not prompts[0].startswith("2001-02-03") and prompts[1].startswith("2001-02-03")
+
+
+def test_a_template_that_ends_no_turn_is_an_error_unless_it_is_allowed(tiny: Path, tmp_path: Path) -> None:
+    from tests.training.conftest import CHATML
+
+    endless = {"chat_template": CHATML.replace("<|im_end|>\n", "\n"), "max_steps": 1}
+    with pytest.raises(DataError, match="no token that ends a completion"):
+        train(build_pairs(2), settings_of(tiny, **endless), tmp_path / "refused", say=SAY)
+    report = train(build_pairs(2), settings_of(tiny, **endless, max_loss_share=1.0), tmp_path / "run", say=SAY)
+    [sentence] = report.losses
+    assert sentence.startswith("4 of 4 rows: the chat template writes no token")
+    assert sentence in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_rows_that_the_template_refuses_are_set_aside_in_the_run_folder(tiny: Path, tmp_path: Path) -> None:
+    from tests.training.conftest import CHATML
+
+    from prefboost.training.text_loss import REJECTED_FILE
+
+    refusing = "{% if 'cat' in messages[-1]['content'] %}{{ raise_exception('no cats') }}{% endif %}" + CHATML
+    pairs = build_pairs(12)
+    settings = settings_of(tiny, chat_template=refusing, max_steps=1, max_loss_share=1.0)
+    report = train(pairs, settings, tmp_path, say=SAY)
+    rejected = pq.read_table(tmp_path / REJECTED_FILE).to_pylist()
+    assert 0 < report.dropped["the chat template refuses the conversation"] == 24 - report.pairs
+    assert rejected and all("no cats" in row["found"] for row in rejected)

@@ -6,16 +6,34 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-__all__ = ["ROLES", "Message", "check_messages", "from_record", "join_text", "to_record"]
+__all__ = [
+    "ROLES",
+    "TOOLS",
+    "Message",
+    "check_messages",
+    "dump_extra",
+    "extra_of",
+    "from_record",
+    "join_text",
+    "says_more",
+    "to_record",
+    "tools_of",
+    "with_tools",
+]
 
 ROLES = ("system", "user", "assistant", "tool")
 """Roles a message may have. ``developer``, ``human``, ``gpt`` ... are renamed by sources, never guessed here."""
+
+TOOLS = "conversation_tools"
+"""Key in the ``extra`` of a prompt's first message: the tools that the whole conversation offers."""
 
 
 class Message(TypedDict):
     """A message as it stands in a table.
 
-    ``extra`` is a JSON object of every other key the message had (``tool_calls``, ``name``, ``tool_call_id``), or None.
+    ``extra`` is a JSON object of every other key the message had (``tool_calls``, ``name``, ``tool_call_id``), in the
+    order and with the types and nulls of the source, or None. Where the source's message has a place for ``role``
+    or ``content`` that is not the usual one, or a content of null, these keys stand in ``extra`` too, to mark it.
     """
 
     role: str
@@ -24,20 +42,87 @@ class Message(TypedDict):
 
 
 def from_record(record: Mapping[str, Any]) -> Message:
-    """A message of any source, e.g. ``{"role": ..., "content": ..., "tool_calls": [...]}``, as a table row holds it."""
-    extra = {key: value for key, value in record.items() if key not in ("role", "content") and value is not None}
+    """Return a message of any source, e.g. ``{"role": ..., "content": ..., "tool_calls": [...]}``, as a table row.
+
+    `to_record` gives the same JSON back, key for key, wherever the message has more than a role and a text.
+    """
     content = record.get("content")
-    return {
-        "role": str(record["role"]),
-        "content": "" if content is None else str(content),
-        "extra": json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None,
-    }
+    text = "" if content is None else str(content)
+    return {"role": str(record["role"]), "content": text, "extra": extra_of(record)}
+
+
+def extra_of(record: Mapping[str, Any], role_key: str = "role", text_key: str = "content") -> str | None:
+    """Return what a message says besides its role and text, as ``extra`` holds it; None where that is nothing.
+
+    Args:
+        record: the message as its source has it.
+        role_key, text_key: what the source calls the two.
+    """
+    others = {key: value for key, value in record.items() if key not in (role_key, text_key)}
+    content = record.get(text_key)
+    silent = content is None or (isinstance(content, str) and not content.strip())
+    if not others or (silent and all(value is None for value in others.values())):
+        return None
+    if list(record)[:2] != [role_key, text_key] or content is None:
+        names = {role_key: ("role", None), text_key: ("content", None if content is None else "")}
+        others = dict(names.get(key, (key, value)) for key, value in record.items())
+    return dump_extra(others)
+
+
+def says_more(message: Mapping[str, Any]) -> bool:
+    """Return whether a message has more than its text: a key with a value, besides the tools of the conversation."""
+    extra = message.get("extra")
+    if not extra:
+        return False
+    return any(value is not None for key, value in json.loads(extra).items() if key not in ("role", "content", TOOLS))
+
+
+def dump_extra(extra: Mapping[str, Any]) -> str:
+    """Write ``extra`` as JSON: order, types and nulls stay; lone surrogates, which no file can hold, are escaped."""
+    text = json.dumps(extra, ensure_ascii=False)
+    return text if text.isascii() or _encodable(text) else json.dumps(extra)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_record(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message as chat templates and other tools expect it: ``extra`` spread out again, absent when empty."""
+    """Return the message as chat templates and other tools expect it: ``extra`` spread out again, absent when empty.
+
+    Tools of the whole conversation are not part of a message: see `tools_of`.
+    """
     extra = message.get("extra")
-    return {"role": message["role"], "content": message["content"], **(json.loads(extra) if extra else {})}
+    others = json.loads(extra) if extra else {}
+    others.pop(TOOLS, None)
+    role, content = message["role"], message["content"]
+    if "role" not in others:
+        return {"role": role, "content": content, **others}
+    if "content" in others or content:  # a text that was put in later has a place even where the source had none
+        others["content"] = content if content else others.get("content")
+    return {**others, "role": role}
+
+
+def tools_of(messages: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """Return the tools that a conversation offers, as chat templates take them (``tools=``); None where it has none."""
+    for message in messages:
+        extra = message.get("extra")
+        if extra and TOOLS in extra:
+            tools: list[Any] | None = json.loads(extra).get(TOOLS)
+            if tools is not None:
+                return tools
+    return None
+
+
+def with_tools(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
+    """Return a conversation that offers tools."""
+    first, *rest = messages
+    own = json.loads(first["extra"]) if first["extra"] else {}
+    return [{**first, "extra": dump_extra({**own, TOOLS: list(tools)})}, *rest]
 
 
 def check_messages(messages: Sequence[Mapping[str, Any]], *, completion: bool = False) -> str | None:

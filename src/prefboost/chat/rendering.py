@@ -6,18 +6,24 @@ imported here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import Any
 
-from prefboost.chat.messages import to_record
-from prefboost.errors import ModelError
+from prefboost.chat.messages import says_more, to_record, tools_of
+from prefboost.errors import ModelError, TemplateRefusal
 
-__all__ = ["ChatEncoder"]
+__all__ = ["ChatEncoder", "merge_system", "print_day"]
 
 Messages = Sequence[Mapping[str, Any]]
 
 _CUT = "\ue000prefboost: the completion was cut here\ue001"
 """Stands behind the content of a cut completion while it is rendered; private-use characters are in no text."""
+
+_PROBE = [{"role": "user", "content": "prefboost probes the end of a turn"}, {"role": "assistant", "content": _CUT}]
 
 
 class ChatEncoder:
@@ -25,28 +31,35 @@ class ChatEncoder:
 
     Args:
         tokenizer: of transformers.
+        merge_system: whether a system message that the template cannot render is merged into the first user turn.
+        day: that templates print as today's date; None: today.
 
     Raises:
         ModelError: the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, merge_system: bool = False, day: date | None = None) -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
                 f"the tokenizer of {getattr(tokenizer, 'name_or_path', None) or 'the model'} has no chat template",
                 remedy="take an instruction-tuned model, or give a template: chat_template: FILE.jinja",
             )
         self.tokenizer = tokenizer
-        self._special = set(tokenizer.all_special_ids) | {
-            number for number, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special
-        }
+        self.merges_system = merge_system
+        self.day = day
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._special = set(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
 
     def prompt_text(self, prompt: Messages) -> str:
-        """The rendered prompt, ending where the assistant begins to speak."""
+        """Render the prompt; it ends where the assistant begins to speak.
+
+        Raises:
+            TemplateRefusal: the chat template refuses the messages.
+        """
         return self._render(prompt, add_generation_prompt=True)
 
     def whole_text(self, prompt: Messages, completion: Messages, *, ended: bool = True) -> str:
-        """Prompt and completion rendered together.
+        """Render prompt and completion together.
 
         Args:
             prompt, completion: messages.
@@ -54,33 +67,52 @@ class ChatEncoder:
                 what the template writes to end the turn. Messages with tool calls are rendered whole either way.
 
         Raises:
-            ModelError: the chat template refuses the messages.
+            TemplateRefusal: the chat template refuses the messages.
         """
         *before, last = completion
-        if ended or last.get("extra"):
+        if ended or says_more(last):
             return self._render([*prompt, *completion], add_generation_prompt=False)
         marked = {**last, "content": f"{last['content']}{_CUT}"}
         return self._render([*prompt, *before, marked], add_generation_prompt=False).partition(_CUT)[0]
 
+    def renderable_prompt(self, prompt: Messages, completion: Messages) -> Messages:
+        """Return the prompt as it can be rendered: with its system message merged where that is allowed and needed.
+
+        Templates without a system role raise (Gemma 2), or write the system message only while no completion follows
+        (Mistral 0.3), so that the prompt of training would not be the one of inference.
+        """
+        if not self.merges_system or prompt[0]["role"] != "system":
+            return prompt
+        try:
+            if self.whole_text(prompt, completion).startswith(self.prompt_text(prompt)):
+                return prompt
+        except TemplateRefusal:
+            pass
+        return merge_system(prompt)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of rendered texts; the template has already written every special token."""
+        """Encode rendered texts; the template has already written every special token."""
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
     def completion_ids(self, prompt_text: str, prompt_ids: Sequence[int], whole_text: str) -> list[int]:
-        """Token ids of the completion, from its first token to the one that ends the turn.
+        """Encode the completion, from its first token to the one that ends the turn.
 
         The prompt's ids stay as they are at inference. Where the whole text would be split differently across the
-        border, the completion is encoded by itself; what the template writes after the end-of-turn token (a newline)
-        is left out, since no engine generates it.
+        border, the completion is encoded by itself; what the template writes after the end-of-turn token (a newline,
+        an end of text) is left out, since no engine generates it.
+
+        Raises:
+            TemplateRefusal: the prompt is rendered differently when a completion follows.
         """
         if not whole_text.startswith(prompt_text):
-            raise ModelError(
+            raise TemplateRefusal(
                 "the chat template renders a prompt differently when a completion follows, so that prompt and "
                 f"completion cannot be told apart; the prompt ends {prompt_text[-60:]!r}",
-                remedy="give a chat template whose generation prompt begins every assistant turn: "
-                "chat_template: FILE.jinja",
+                remedy="merge a system message into the user turn (system_messages: merge), or give a chat template "
+                "whose generation prompt begins every assistant turn: chat_template: FILE.jinja",
             )
+        whole_text = self._without_rest(whole_text)
         whole_ids = self.encode([whole_text])[0]
         if whole_ids[: len(prompt_ids)] == list(prompt_ids):
             ids = whole_ids[len(prompt_ids) :]
@@ -89,32 +121,110 @@ class ChatEncoder:
         return self._until_end_of_turn(ids)
 
     def prompt_and_completion(self, prompt: Messages, completion: Messages) -> tuple[list[int], list[int]]:
-        """Token ids of a prompt and of its completion."""
+        """Encode a prompt and its completion."""
         prompt_text = self.prompt_text(prompt)
         prompt_ids = self.encode([prompt_text])[0]
         return prompt_ids, self.completion_ids(prompt_text, prompt_ids, self.whole_text(prompt, completion))
 
+    def ends_turn(self, ids: Sequence[int]) -> bool:
+        """Return whether the last token is one that can end a turn, so that a model may learn to stop there."""
+        return bool(ids) and ids[-1] in self._special
+
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+        tools = tools_of(messages)
+        more: dict[str, Any] = {} if tools is None else {"tools": tools}
+        if self.day is not None and "strftime_now" in str(self.tokenizer.chat_template):
+            more["chat_template"] = print_day(self.tokenizer.get_chat_template(tools=tools), self.day)
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [to_record(message) for message in messages],
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 goal=False,
+                **more,
             )
         except ModelError:
             raise
         except Exception as error:  # a template is code of the model's author: it may raise anything
-            roles = ", ".join(str(message["role"]) for message in messages)
-            raise ModelError(
-                f"the chat template refuses messages with roles {roles}: {str(error).splitlines()[0][:200]}",
-                remedy="place the goal in the user turn (place: user), or give another template: "
-                "chat_template: FILE.jinja",
+            roles = [str(message["role"]) for message in messages]
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise TemplateRefusal(
+                f"the chat template refuses messages with roles {', '.join(roles)}: {reason}",
+                remedy=_SYSTEM_REMEDY if roles[0] == "system" else _REMEDY,
             ) from error
         return text
+
+    @cached_property
+    def _end(self) -> tuple[str, str]:
+        """What the template writes behind the last answer, and the part of it up to the token that ends the turn.
+
+        A template may write more at the end of a conversation (Phi 3: an end of text) than at the end of a turn. What
+        both have in common ends the turn; where they have no special token in common, the first special tokens do.
+        """
+        try:
+            last = self._render(_PROBE, add_generation_prompt=False).partition(_CUT)[2]
+            inside = self._render([*_PROBE, _PROBE[0]], add_generation_prompt=False).partition(_CUT)[2]
+        except TemplateRefusal:
+            return "", ""
+        names = [self.tokenizer.convert_ids_to_tokens(number) for number in self._special]
+        longest_first = sorted(filter(None, names), key=len, reverse=True)
+        special = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+        pieces, others = ([piece for piece in special.split(text) if piece] for text in (last, inside))
+        same = takewhile(lambda both: both[0] == both[1], zip(pieces, others, strict=False))
+        common = [piece for piece, _ in same]
+        while common and not special.fullmatch(common[-1]):
+            common.pop()
+        if not common:
+            first = next((at for at, piece in enumerate(pieces) if special.fullmatch(piece)), len(pieces))
+            run = list(takewhile(special.fullmatch, pieces[first:]))
+            common = pieces[:first] + run if run else []
+        return last, "".join(common)
+
+    def _without_rest(self, whole_text: str) -> str:
+        """The text up to the token that ends its last turn."""
+        written, end = self._end
+        if not end or not whole_text.endswith(written):
+            return whole_text
+        return whole_text[: len(whole_text) - len(written)] + end
 
     def _until_end_of_turn(self, ids: list[int]) -> list[int]:
         end = len(ids)
         while end and ids[end - 1] not in self._special and not self.tokenizer.decode(ids[end - 1 : end]).strip():
             end -= 1
         return ids[:end] if end and ids[end - 1] in self._special else ids
+
+
+_REMEDY = "leave such rows out, or give another template: chat_template: FILE.jinja"
+_SYSTEM_REMEDY = (
+    "merge system messages into the user turn (system_messages: merge), place the goal in the user turn (place: user) "
+    "where it is all that they say, or give another template: chat_template: FILE.jinja"
+)
+
+
+def merge_system(prompt: Messages) -> Messages:
+    """Put the system message's text in front of the first user turn's, a blank line between; without either: as it is.
+
+    Keys that the system message has besides (tools of the conversation) go to the user turn.
+    """
+    first = next((at for at, message in enumerate(prompt) if message["role"] == "user"), None)
+    if not prompt or prompt[0]["role"] != "system" or first is None:
+        return prompt
+    system, user = prompt[0], prompt[first]
+    merged = {**user, "content": f"{system['content']}\n\n{user['content']}"}
+    if system.get("extra") and not user.get("extra"):
+        merged["extra"] = system["extra"]
+    return [*prompt[1:first], merged, *prompt[first + 1 :]]
+
+
+@lru_cache(maxsize=16)
+def print_day(template: str, day: date) -> str:
+    """Return a chat template that prints a day where it would print today's (``strftime_now('%d %b %Y')``).
+
+    transformers lets nobody replace the function, so its calls are replaced by what they return, at noon of that day.
+    A call whose format is not written out stays as it is.
+    """
+    noon = datetime.combine(day, time(12))
+    return _DATE_CALL.sub(lambda call: f"{call[1]}{noon.strftime(call[2])}{call[1]}", template)
+
+
+_DATE_CALL = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")

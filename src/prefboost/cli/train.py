@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prefboost.training import TrainReport
     from prefboost.training.forecast import Forecast
 
-__all__ = ["print_forecast", "train_command"]
+__all__ = ["print_forecast", "print_losses", "train_command"]
 
 
 def train_command(
@@ -85,6 +85,7 @@ def print_forecast(forecast: Forecast, what: str) -> None:
         what: is trained on, in the plural.
     """
     _print_counts(forecast.dropped)
+    print_losses(forecast.losses)
     print(f"{forecast.pairs:,} {what} to train on: {forecast.units:,} units, {forecast.steps:,} steps")
     tokens = forecast.tokens
     print(f"tokens: {tokens['packed']:,} computed, {tokens['real']:,} real, {tokens['padded']:,} if they were padded")
@@ -109,12 +110,19 @@ def _print_counts(counts: Mapping[str, int]) -> None:
         print(f"{'':<10} {count:>10,} set aside: {reason}")
 
 
+def print_losses(losses: Sequence[str]) -> None:
+    """Print what training does not see of the text, a line for each kind."""
+    for sentence in losses:
+        print(f"text lost: {sentence}")
+
+
 def _print_report(report: TrainReport, folder: Path) -> None:
     from prefboost.runs.run import Run
 
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} goal pairs in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
     _print_counts({**Run(folder).notes("pairs").get("rejected", {}), **report.dropped})
+    print_losses(report.losses)
     for message in report.messages:
         print(message)
     if "tokens_per_s" in report.speed:

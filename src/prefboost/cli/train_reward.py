@@ -96,9 +96,12 @@ def settings_from(overrides: list[str]) -> RewardRun:
 
 
 def _print_report(report: TrainReport) -> None:
+    from prefboost.cli.train import print_losses
+
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
     print_rejected(report.dropped)
+    print_losses(report.losses)
     wanted = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
     shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
     print("  ".join([*shown, *(f"{k} {v:.4g}" for k, v in report.metrics.items() if k.startswith("eval_distance"))]))

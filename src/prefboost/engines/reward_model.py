@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RewardModel",
     "enable_packed_rewards",
+    "ids_of_text",
     "load_reward_model",
     "rewards_of",
     "text_ids",
@@ -157,12 +158,17 @@ def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:
 
 
 def text_ids(encoder: ChatEncoder, prompt: Sequence[Any], completion: Sequence[Any], pad_id: int) -> list[int]:
-    """Token ids of a prompt and its completion, as the chat template writes a whole conversation.
+    """Token ids of a prompt and its completion, as the chat template writes a whole conversation."""
+    return ids_of_text(encoder, encoder.whole_text(prompt, completion), pad_id)
+
+
+def ids_of_text(encoder: ChatEncoder, text: str, pad_id: int) -> list[int]:
+    """Encode a rendered conversation.
 
     Sequence-classification models read the last token that is not padding; trailing tokens that are the padding token
     too are left out, so that the last one is that token in a packed stream as well.
     """
-    ids = encoder.encode([encoder.whole_text(prompt, completion)])[0]
+    ids = encoder.encode([text])[0]
     end = len(ids)
     while end and ids[end - 1] == pad_id:
         end -= 1

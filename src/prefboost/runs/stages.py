@@ -30,6 +30,7 @@ from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import EVALUATION_SPLITS, Step, Table
 from prefboost.training import Train, TrainReport, train
 from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
+from prefboost.training.text_loss import REJECTED_FILE
 
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
@@ -70,7 +71,7 @@ PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
 TRAINED = (MODEL, REPORT)
 """What a finished training leaves in its folder."""
 
-TRAINING = (BEGUN, LOG, "checkpoints", f"{MODEL}.unfinished")
+TRAINING = (BEGUN, LOG, REJECTED_FILE, "checkpoints", f"{MODEL}.unfinished")
 """What else a training writes."""
 
 Scales = Mapping[str, FittedScale]

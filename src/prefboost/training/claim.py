@@ -7,13 +7,14 @@ import gc
 import importlib.util
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import MissingExtra, RunError
 
-__all__ = ["BEGUN", "LOG", "MODEL", "REPORT", "begin", "check_installed", "last_metrics", "part_in_order"]
+__all__ = ["BEGUN", "LOG", "MODEL", "REPORT", "begin", "check_installed", "last_metrics", "part_in_order", "run_day"]
 
 MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
 """Names in a run folder: the trained model, a line a step, what was done, what was asked for."""
@@ -52,8 +53,21 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
-    write_atomically(begun, json.dumps(dict(identity), indent=2) + "\n")
+    day = run_day(out) or date.today().isoformat()
+    write_atomically(begun, json.dumps({**identity, "day": day}, indent=2) + "\n")
     return None
+
+
+def run_day(out: Path) -> str | None:
+    """Return the day on which the folder's run began, as YYYY-MM-DD; None where no run did.
+
+    Chat templates may print the date: a run that is taken up on another day has to see the tokens it began with.
+    """
+    begun = out / BEGUN
+    if not begun.exists():
+        return None
+    day: str | None = json.loads(begun.read_text(encoding="utf-8")).get("day")
+    return day
 
 
 def last_metrics(out: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prefboost.chat import SayGoal
-from prefboost.chat.rendering import ChatEncoder
+from prefboost.engines.weights import context_of, load_config
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, support_of
 from prefboost.training.batches import UnitCollator, Views
@@ -24,6 +24,7 @@ from prefboost.training.optimisation import Optimisation
 from prefboost.training.policy import load_model, load_tokenizer
 from prefboost.training.prepare import Data, adapters_of, prepare_units
 from prefboost.training.reward_settings import TrainReward
+from prefboost.training.text_loss import describe_losses, encoder_of
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, UnitSampler
 
@@ -52,6 +53,7 @@ class Forecast:
         memory: bytes a device: ``weights``, ``gradients``, ``optimizer``, ``activations``.
         guesses: what of this is not measured or counted, in sentences.
         dropped: reason -> rows left out.
+        losses: what was cut or left out of the others, in sentences.
     """
 
     engine: str
@@ -64,6 +66,7 @@ class Forecast:
     memory: Mapping[str, int] = field(default_factory=dict)
     guesses: Sequence[str] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    losses: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ def forecast(
 
     disable_progress_bar()
     settings = resolve_precision(settings)
-    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, ChatEncoder(load_tokenizer(settings)), say)
+    config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+    encoder = encoder_of(load_tokenizer(settings), settings)
+    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, context_of(config))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
@@ -109,6 +114,7 @@ def forecast(
         tokens={name: round(often * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
         guesses=[f"tokens: counted on {len(laid_out):,} of {steps:,} steps"] if len(laid_out) < steps else [],
         dropped=tokenised.dropped,
+        losses=describe_losses(tokenised.shortened, tokenised.rows),
     )
     return _with_trial(found, settings, max(streams, key=lambda stream: stream.tokens), steps / plan.steps_per_epoch)
 
@@ -208,6 +214,7 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
         memory=_memory(model.model, settings),
         guesses=[f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else [],
         dropped=units.dropped,
+        losses=describe_losses(units.loss.shortened, units.rows),
     )
     if not model.packs or settings.lora is not None:
         why = "texts are padded" if not model.packs else "adapters are put on when training begins"

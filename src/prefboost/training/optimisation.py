@@ -45,6 +45,23 @@ class Optimisation(Settings):
     chat_template: str | None = Field(
         None, description="Jinja text or a file with the chat template, where the tokenizer's own will not do."
     )
+    system_messages: Literal["keep", "merge"] = Field(
+        "keep",
+        description="System messages that the chat template cannot render: keep: such rows are rejected; merge: the "
+        "text goes in front of the first user turn's, a blank line between.",
+    )
+    max_loss_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of the rows that may be rejected by the chat template, lose their beginning, be cut to a "
+        "token, lack an end token or exceed the model's positions, each; above it nothing is trained; 1: no limit.",
+    )
+    template_day: str | None = Field(
+        None,
+        pattern=r"^\d{4}-\d\d-\d\d$",
+        description="Day that chat templates with a date print, YYYY-MM-DD; none: the day on which the run began.",
+    )
     attention: str | None = Field(
         None, description="Attention implementation of transformers (sdpa, eager, ...); none takes its default."
     )

@@ -14,6 +14,7 @@ from prefboost.chat import SayGoal
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
+from prefboost.training.text_loss import refuse_losses
 from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, plan_steps, split_by_prompt
@@ -30,7 +31,12 @@ class Data:
 
 
 def prepare_units(
-    pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, encoder: ChatEncoder, say: SayGoal | None
+    pairs: pa.Table,
+    eval_pairs: pa.Table | None,
+    settings: Train,
+    encoder: ChatEncoder,
+    say: SayGoal | None,
+    positions: int | None = None,
 ) -> tuple[Tokenised, Data, Plan]:
     """Token ids, the eval split, and how steps are laid out.
 
@@ -40,10 +46,12 @@ def prepare_units(
         settings: of the training.
         encoder: of the model.
         say: how goals are said.
+        positions: most tokens that the model was made for; None: no limit is known.
 
     Raises:
         MissingScores: the loss needs scores and there are none.
-        DataError: no unit is left.
+        DataError: no unit is left, or too many rows lose text.
+        TemplateRefusal: the chat template refuses too many rows.
         SettingsError: the loss needs the whole batch, and the engine has it in parts.
     """
     if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
@@ -51,9 +59,10 @@ def prepare_units(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
             remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
         )
-    limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended")
+    limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended", positions)
     by_unit = settings.order == "units"
     tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
+    refuse_losses(tokenised.loss, tokenised.rows, settings.max_loss_share)
     tokenised.refuse_empty()
     units, aside = tokenised.units, None
     if eval_pairs is not None:
@@ -71,7 +80,7 @@ def prepare_units(
         devices=devices,
         epochs=settings.epochs,
     )
-    return tokenised, Data(Dataset(units), None if aside is None else Dataset(aside)), plan
+    return tokenised, Data(Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
 
 
 def _needs_whole_batch(settings: Train, devices: int) -> bool:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import DataError, MissingScores, Place
+from prefboost.errors import DataError, MissingScores, Place, TemplateRefusal
+from prefboost.training.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 
 __all__ = ["RewardUnits", "Wanted", "reward_units"]
 
@@ -34,6 +36,7 @@ class Wanted:
         needs_gap: both sides of a pair must have a score.
         by_prompt: units are prompts; otherwise pairs.
         max_length: most tokens of a text.
+        positions: most tokens that the model was made for; longer texts are counted.
     """
 
     heads: tuple[str, ...] = ("overall",)
@@ -41,6 +44,7 @@ class Wanted:
     needs_gap: bool = False
     by_prompt: bool = True
     max_length: int | None = None
+    positions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class RewardUnits:
             ``items`` (pairs, or texts where scores are wanted), ``ids``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
+        loss: what the texts lose, and the rows that the chat template cannot render.
     """
 
     units: pa.Table
     rows: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    loss: TextLoss = field(default_factory=TextLoss)
 
 
 @dataclass(frozen=True)
@@ -116,25 +122,33 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
         wanted: what the loss needs.
 
     Returns:
-        the units; rows that cannot be used are counted. Rows that lead to equal tokens are one text.
+        the units; rows that cannot be used are counted. Rows that lead to equal tokens are one text. Rows whose
+        conversation the chat template refuses, or whose completion it does not write whole, cannot be used.
 
     Raises:
         DataError: a column is missing.
         MissingScores: scores are wanted and there are none.
-        ModelError: the chat template cannot render the messages.
     """
     sides = _checked_sides(rows, wanted)
     units: dict[str, _Unit] = {}
     names = _Names()
     dropped: Counter[str] = Counter()
+    loss = TextLoss()
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            texts = [_text(row, side, encoder, pad_id) for side in sides]
             labels = [_labels(row, side, wanted.heads) for side in sides]
-            reason = _unusable(texts, labels, wanted)
+            try:
+                texts = _texts(row, sides, encoder, pad_id, loss)
+                reason = _unusable(texts, labels, wanted)
+            except TemplateRefusal as error:
+                texts, reason = [], UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
+                loss.refusal = loss.refusal or error
+                loss.reject(row, reason, error.found)
             if reason:
                 dropped[reason] += 1
                 continue
+            longest = max(map(len, texts))
+            loss.count("beyond positions", where=wanted.positions is not None and longest > wanted.positions)
             key = names.of(row) if wanted.by_prompt else row.get("pair_id") or row["prompt_id"]
             unit = units.setdefault(key, _Unit(row["prompt_id"]))
             numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
@@ -143,7 +157,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
                 longer = (len(texts[0]) - len(texts[1])) / 100
                 said = (_gap(row), row.get("chosen_wins"), row.get("pair_weight"), longer)
                 unit.pairs.append(_Pair(numbers[0], numbers[1], *said))
-    return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped))
+    return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped), loss)
 
 
 def _checked_sides(rows: pa.Table, wanted: Wanted) -> tuple[str, ...]:
@@ -174,10 +188,23 @@ def _score_column(side: str, head: str) -> str:
     return family if head == "overall" else f"{family}.{head}"
 
 
-def _text(row: Mapping[str, Any], side: str, encoder: ChatEncoder, pad_id: int) -> list[int]:
-    from prefboost.engines.reward_model import text_ids
+def _texts(
+    row: Mapping[str, Any], sides: Sequence[str], encoder: ChatEncoder, pad_id: int, loss: TextLoss
+) -> list[list[int]]:
+    """Encode the conversations of a row.
 
-    return text_ids(encoder, row["prompt"], row[side], pad_id)
+    Raises:
+        TemplateRefusal: the template refuses one, or does not write a completion whole.
+    """
+    from prefboost.engines.reward_model import ids_of_text
+
+    prompt = encoder.renderable_prompt(row["prompt"], row[sides[0]])
+    prompt_text = encoder.prompt_text(prompt)
+    texts = [encoder.whole_text(prompt, row[side]) for side in sides]
+    for side, text in zip(sides, texts, strict=True):
+        refuse_unfaithful(text.removeprefix(prompt_text), row[side], side)
+    loss.count("lost message", where=find_lost_part(prompt_text, prompt, ("system", "user")) is not None)
+    return [ids_of_text(encoder, text, pad_id) for text in texts]
 
 
 def _labels(row: Mapping[str, Any], side: str, heads: Sequence[str]) -> list[float | None]:

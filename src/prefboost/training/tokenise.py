@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from prefboost.chat import SayGoal, goal_text
+from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError, Place, TemplateRefusal
+from prefboost.training.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 
 __all__ = ["NUMBERS", "Limits", "Tokenised", "tokenise"]
 
@@ -31,11 +33,13 @@ class Limits:
         max_length: most tokens of prompt and completion together; None is no limit.
         max_prompt_length: most tokens of a prompt.
         ends_cut: whether a completion that generation cut gets the token that ends a turn.
+        positions: most tokens that the model was made for; longer sequences are counted, not cut.
     """
 
     max_length: int | None
     max_prompt_length: int | None
     ends_cut: bool = False
+    positions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,18 @@ class Tokenised:
             rejected_ids and the ``NUMBERS``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
-        shortened: what was cut or left out -> rows.
+        loss: what was cut or left out, and the rows that the chat template cannot render.
     """
 
     units: pa.Table
     rows: int
     dropped: Mapping[str, int] = field(default_factory=dict)
-    shortened: Mapping[str, int] = field(default_factory=dict)
+    loss: TextLoss = field(default_factory=TextLoss)
+
+    @property
+    def shortened(self) -> Mapping[str, int]:
+        """What was cut or left out -> rows."""
+        return self.loss.shortened
 
     @property
     def views(self) -> int:
@@ -92,27 +101,32 @@ def tokenise(
     Returns:
         the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
         that ends its turn, so that nobody learns to stop in the middle of a sentence, unless the limits say so. If one
-        view of a unit cannot be used, the whole unit is dropped, so that no view is left without its twin.
+        view of a unit cannot be used, the whole unit is dropped, so that no view is left without its twin. Rows whose
+        conversation the chat template refuses, or whose completion it does not write whole, cannot be used.
 
     Raises:
         DataError: a column is missing.
-        ModelError: the chat template cannot render the messages.
     """
     _check_columns(pairs)
     units: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, str] = {}
-    shortened: Counter[str] = Counter()
+    loss = TextLoss()
     for row in _rows(pairs):
         unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
-        view = _encode(row, encoder, limits, _goal_of(row, say), shortened)
-        reason = _unusable(view)
+        try:
+            view = _encode(row, encoder, limits, _goal_of(row, say), loss)
+            reason = _unusable(view)
+        except TemplateRefusal as error:
+            view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
+            loss.refusal = loss.refusal or error
+            loss.reject(row, reason, error.found)
         units.setdefault(unit_id, []).append(_compact(view))
         if reason:
             bad.setdefault(unit_id, reason)
     dropped: Counter[str] = Counter()
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
-    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), dict(+shortened))
+    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), loss)
 
 
 def _check_columns(pairs: pa.Table) -> None:
@@ -138,32 +152,58 @@ def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
 
 
 def _encode(
-    row: Mapping[str, Any], encoder: ChatEncoder, limits: Limits, goal: str | None, shortened: Counter[str]
+    row: Mapping[str, Any], encoder: ChatEncoder, limits: Limits, goal: str | None, loss: TextLoss
 ) -> dict[str, Any]:
-    prompt_text = encoder.prompt_text(row["prompt"])
+    """Encode one view.
+
+    Raises:
+        TemplateRefusal: the template refuses the conversation.
+        UnfaithfulRendering: it does not write a completion whole.
+    """
+    prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
+    prompt_text = encoder.prompt_text(prompt)
     prompt_ids = encoder.encode([prompt_text])[0]
     sides: dict[str, list[int]] = {}
+    open_ends = 0
     for side in ("chosen", "rejected"):
         ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
-        shortened[f"end of turn of {side}"] += not ended
-        whole_text = encoder.whole_text(row["prompt"], row[side], ended=ended)
+        whole_text = encoder.whole_text(prompt, row[side], ended=ended)
         sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
-    if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
-        shortened["prompt"] += 1
-        prompt_ids = _shorten_prompt(encoder, prompt_text, prompt_ids, goal, limits.max_prompt_length)
-    if limits.max_length:
-        room = max(0, limits.max_length - len(prompt_ids))
-        for side, ids in sides.items():
-            shortened[side] += len(ids) > room
-            sides[side] = ids[:room]
+        refuse_unfaithful(whole_text[len(prompt_text) :], row[side], side)
+        open_ends += ended and not encoder.ends_turn(sides[side])
+        loss.count(f"end of turn of {side}", where=not ended)
+    loss.count("no end of turn", where=open_ends > 0)
+    loss.count("lost message", where=find_lost_part(prompt_text, prompt, ("system", "user")) is not None)
     return {
         "prompt_id": row["prompt_id"],
         "view": row.get("view") or "plain",
-        "prompt_ids": prompt_ids,
-        "chosen_ids": sides["chosen"],
-        "rejected_ids": sides["rejected"],
+        **_within_limits(prompt_text, prompt_ids, sides, (encoder, limits, goal), loss),
         **{name: row.get(name) for name in NUMBERS},
     }
+
+
+def _within_limits(
+    prompt_text: str,
+    prompt_ids: list[int],
+    sides: Mapping[str, list[int]],
+    how: tuple[ChatEncoder, Limits, str | None],
+    loss: TextLoss,
+) -> dict[str, list[int]]:
+    """Cut what is too long, and count it."""
+    encoder, limits, goal = how
+    if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
+        whole = prompt_ids
+        prompt_ids = _shorten_prompt(encoder, prompt_text, whole, goal, limits.max_prompt_length)
+        loss.count("prompt")
+        loss.count("beginning of prompt", where=prompt_ids == whole[-len(prompt_ids) :])
+    room = max(0, limits.max_length - len(prompt_ids)) if limits.max_length else None
+    cut = {side: ids[:room] for side, ids in sides.items()}
+    for side, ids in sides.items():
+        loss.count(side, where=len(cut[side]) < len(ids))
+    loss.count("one token", where=any(len(cut[side]) == 1 < len(ids) for side, ids in sides.items()))
+    longest = len(prompt_ids) + max(map(len, cut.values()))
+    loss.count("beyond positions", where=limits.positions is not None and longest > limits.positions)
+    return {"prompt_ids": prompt_ids, **{f"{side}_ids": ids for side, ids in cut.items()}}
 
 
 def _shorten_prompt(
@@ -193,6 +233,14 @@ def _compact(view: dict[str, Any]) -> dict[str, Any]:
     """The view with its ids as arrays, which take a ninth of the memory of lists."""
     return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
 
+
+_NO_TOKENS: dict[str, Any] = {
+    "prompt_id": None,
+    "view": None,
+    **dict.fromkeys(("prompt_ids", "chosen_ids", "rejected_ids"), ()),
+    **dict.fromkeys(NUMBERS),
+}
+"""A view that cannot be rendered; its unit is dropped."""
 
 _LISTS: dict[str, pa.DataType] = {
     "view": pa.list_(pa.string()),

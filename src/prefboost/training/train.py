@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from prefboost.atomic import write_atomically
 from prefboost.chat import Place, SayGoal, goal_text
-from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError
 from prefboost.progress import phase
-from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
+from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order, run_day
 from prefboost.training.numbers import resolve_precision
+from prefboost.training.text_loss import describe_losses, encoder_of, write_rejected
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class TrainReport:
         seconds: wall time of this call.
         dropped: reason -> rows left out.
         shortened: what was cut -> rows.
+        losses: the same in sentences.
         metrics: of the last line of the log, and of the last evaluation (``eval_*``).
         resumed_from: step at which this call took up the work; 0 for a fresh run.
         engine: packed or trl, the one that was used.
@@ -66,6 +67,7 @@ class TrainReport:
     seconds: float
     dropped: Mapping[str, int] = field(default_factory=dict)
     shortened: Mapping[str, int] = field(default_factory=dict)
+    losses: Sequence[str] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     resumed_from: int = 0
     engine: str = "packed"
@@ -89,7 +91,8 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     Args:
         pairs: GoalPairs after `condition`, as Arrow.
         settings: how to train.
-        out: run folder; gets model/, train_log.jsonl, train_report.json, and checkpoints while training.
+        out: run folder; gets model/, train_log.jsonl, train_report.json, train_rejects.parquet (rows that the chat
+            template cannot render), and checkpoints while training.
         eval_pairs: pairs to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
         say: how goals are said in ``pairs``; the saved model then asks for the top score by itself.
         scales: fitted score scales of the data, stored with the model.
@@ -98,7 +101,7 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     Raises:
         RunError: ``out`` holds another run, or a loss is not finite.
         ModelError: the model or its chat template cannot be used.
-        DataError: no usable pair is left.
+        DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
     """
     check_installed()
     started = time.monotonic()
@@ -110,6 +113,7 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
         return TrainReport(**finished)
     from transformers.utils.logging import disable_progress_bar
 
+    from prefboost.engines.weights import context_of
     from prefboost.training.policy import load_policy
     from prefboost.training.prepare import prepare_units
 
@@ -117,15 +121,18 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
     with phase(progress, f"loading {settings.model}"):
         policy = load_policy(settings)
     settings, notes = _with_engine(settings, policy)
-    encoder = ChatEncoder(policy.tokenizer)
+    encoder = encoder_of(policy.tokenizer, settings, run_day(out))
+    positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
-        tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say)
+        tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, positions)
     place = None if say is None else _place_in(pairs, say)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
     trainer.notes += notes
     report = _report(trainer, tokenised, out, resumed_from, time.monotonic() - started)
-    provenance = _provenance(identity, tokenised, report, (say, place, scales), pairs)
+    provenance = _provenance({**identity, "day": str(encoder.day)}, tokenised, report, (say, place, scales), pairs)
+    if trainer.accelerator.is_main_process:
+        write_rejected(tokenised.loss.rejected, out)
     _finish(trainer, policy, provenance, report, out)
     return report
 
@@ -212,6 +219,8 @@ def _provenance(
             "held_out": tokenised.views - report.pairs,
             "dropped": tokenised.dropped,
             "shortened": tokenised.shortened,
+            "losses": describe_losses(tokenised.shortened, tokenised.rows),
+            "day": identity["day"],
         },
         say=say,
         place=place,
@@ -279,6 +288,7 @@ def _report(
         seconds=seconds,
         dropped=tokenised.dropped,
         shortened=tokenised.shortened,
+        losses=describe_losses(tokenised.shortened, tokenised.rows),
         metrics=last_metrics(out),
         resumed_from=resumed_from,
         engine=trainer.settings.engine,

@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 from prefboost.atomic import write_atomically
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.progress import phase
-from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order
+from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order, run_day
 from prefboost.training.length_offset import with_length_offset
 from prefboost.training.numbers import resolve_precision
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
+from prefboost.training.text_loss import describe_losses, encoder_of, refuse_losses, write_rejected
 from prefboost.training.train import TrainReport
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def train_reward(
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}, tokenising"):
         found = _model(settings)
-        units, data, plan = _prepare(rows, eval_rows, settings, found)
+        encoder = encoder_of(found.tokenizer, settings, run_day(out))
+        units, data, plan = _prepare(rows, eval_rows, settings, found, encoder)
     settings, notes = with_length_offset(settings, data[0])
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
@@ -105,14 +107,18 @@ def train_reward(
         tokens=_tokens(data[0]),
         seconds=time.monotonic() - started,
         dropped=dict(Counter(origin.dropped) + Counter(units.dropped)),
+        shortened=units.loss.shortened,
+        losses=describe_losses(units.loss.shortened, units.rows),
         metrics={**last_metrics(out), **notes},
         resumed_from=resumed_from,
         engine="packed" if found.packs else "padded",
         precision=settings.precision,
         messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
     )
-    facts = {**_facts(found, report, identity), "score_range": _score_range(data[0], settings, origin)}
-    _finish(trainer, facts, report, out)
+    facts = _facts(found, report, {**identity, "day": str(encoder.day)})
+    if trainer.accelerator.is_main_process:
+        write_rejected(units.loss.rejected, out)
+    _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out)
     return report
 
 
@@ -128,7 +134,7 @@ def prepare_reward(
 
     disable_progress_bar()
     found = _model(settings)
-    units, data, plan = _prepare(rows, eval_rows, settings, found)
+    units, data, plan = _prepare(rows, eval_rows, settings, found, encoder_of(found.tokenizer, settings))
     return found, units, data[0], plan
 
 
@@ -166,17 +172,19 @@ def _model(settings: TrainReward) -> RewardModel:
 
 
 def _prepare(
-    rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward, found: RewardModel
+    rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward, found: RewardModel, encoder: ChatEncoder
 ) -> tuple[RewardUnits, tuple[Dataset, Dataset | None], Plan]:
     """Token ids, the eval split, and how steps are laid out."""
     from datasets import Dataset
 
+    from prefboost.engines.weights import context_of
     from prefboost.training.units import plan_steps, split_by_prompt
 
-    encoder = ChatEncoder(found.tokenizer)
     loss = settings.loss
-    wanted = Wanted(loss.heads, loss.compares, loss.needs_gap, settings.unit == "prompt", settings.max_length)
+    by_prompt, positions = settings.unit == "prompt", context_of(found.model.config)
+    wanted = Wanted(loss.heads, loss.compares, loss.needs_gap, by_prompt, settings.max_length, positions)
     made = reward_units(rows, encoder, found.pad_id, wanted)
+    refuse_losses(made.loss, made.rows, settings.max_loss_share)
     units, aside = made.units, None
     if eval_rows is not None:
         aside = reward_units(eval_rows, encoder, found.pad_id, wanted).units
@@ -269,7 +277,13 @@ def _facts(found: RewardModel, report: TrainReport, identity: Mapping[str, Any])
     return {
         "train_reward": identity["train"],
         "heads": list(found.heads),
-        "data": {"fingerprint": identity["data"], "pairs": report.pairs, "dropped": dict(report.dropped)},
+        "data": {
+            "fingerprint": identity["data"],
+            "pairs": report.pairs,
+            "dropped": dict(report.dropped),
+            "losses": list(report.losses),
+            "day": identity["day"],
+        },
         "metrics": dict(report.metrics),
     }
 

@@ -1,0 +1,70 @@
+"""Lost text is said in sentences, and an error where too many rows lose some."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from prefboost.errors import DataError, TemplateRefusal
+from prefboost.tables.table import REJECTS
+from prefboost.training.text_loss import (
+    REJECTED_FILE,
+    TextLoss,
+    describe_losses,
+    refuse_losses,
+    refuse_unfaithful,
+    resolve_day,
+    write_rejected,
+)
+
+SERIOUS = ("beginning of prompt", "one token", "no end of turn", "beyond positions", "lost message")
+
+
+def test_every_kind_of_loss_is_a_sentence_with_its_share() -> None:
+    lines = describe_losses({"prompt": 3, "no end of turn": 1200, "chosen": 0}, 1200)
+    assert lines[0] == "3 of 1,200 rows: the prompt is cut to max_prompt_length"
+    assert lines[1].startswith("1,200 of 1,200 rows: the chat template writes no token that ends a completion")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("what", SERIOUS)
+def test_a_loss_is_an_error_above_the_share_and_none_below(what: str) -> None:
+    loss = TextLoss({what: 3})
+    refuse_losses(loss, 12, 0.25)
+    refuse_losses(loss, 3, 1.0)
+    with pytest.raises(DataError, match=r"in 3 of 11 rows .* more than max_loss_share 0.25") as error:
+        refuse_losses(loss, 11, 0.25)
+    assert "max_loss_share: 1" in str(error.value)
+
+
+def test_cut_completions_alone_are_no_error() -> None:
+    refuse_losses(TextLoss({"chosen": 10, "prompt": 10, "end of turn of chosen": 10}), 10, 0.0)
+
+
+def test_rejected_rows_are_written_with_the_columns_of_all_rejects(tmp_path: Path) -> None:
+    loss = TextLoss()
+    loss.reject({"row": 7, "pair_id": "p", "prompt_id": "x"}, "why", "what " * 99)
+    write_rejected(loss.rejected, tmp_path)
+    table = pq.read_table(tmp_path / REJECTED_FILE)
+    assert table.column_names == list(REJECTS)
+    [row] = table.to_pylist()
+    assert (row["stage"], row["row"], row["id"], row["reason"], len(row["found"])) == ("train", 7, "p", "why", 200)
+    write_rejected([], tmp_path)
+    assert not (tmp_path / REJECTED_FILE).exists()
+
+
+def test_a_completion_that_is_rendered_without_its_text_is_refused_by_name() -> None:
+    completion = [{"role": "assistant", "content": "yes", "extra": None}]
+    refuse_unfaithful("yes<|end|>", completion, "chosen")
+    with pytest.raises(TemplateRefusal, match="chosen is rendered without the content of assistant message 0: 'yes'"):
+        refuse_unfaithful("<|end|>", completion, "chosen")
+
+
+def test_the_day_is_the_setting_s_or_that_of_the_beginning() -> None:
+    today = date(2026, 1, 2)
+    assert resolve_day("2024-02-29", "2025-01-01", today) == date(2024, 2, 29)
+    assert resolve_day(None, "2025-01-01", today) == date(2025, 1, 1)
+    assert resolve_day(None, None, today) == today
