@@ -26,7 +26,7 @@ def calling(arguments: Any, content: str = "") -> dict[str, Any]:
 @given(ARGUMENTS, st.booleans())
 def test_calls_are_found_in_every_form_in_which_templates_write_them(arguments: dict[str, Any], as_text: bool) -> None:
     given_arguments = json.dumps(arguments) if as_text else arguments
-    values = "".join(f"<{key}>\n{value if isinstance(value, str) else value}\n" for key, value in arguments.items())
+    values = "".join(f"<{key}>\n{value}\n" for key, value in arguments.items())
     escaped = json.dumps(json.dumps(arguments))
     for written in (json.dumps(arguments), json.dumps(arguments, indent=2, ensure_ascii=False), escaped, values):
         if written is escaped and not as_text:

@@ -73,7 +73,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-TOOL_RECORD = st.dictionaries(st.sampled_from(["tool_calls", "name", "zeta", "alpha", "extra"]), JSON, max_size=4).flatmap(
+TOOL_RECORD = st.dictionaries(
+    st.sampled_from(["tool_calls", "name", "zeta", "alpha", "extra"]), JSON, max_size=4
+).flatmap(
     lambda others: st.permutations(
         [("role", "assistant"), *others.items(), *contents_of(others)],
     ).map(dict)

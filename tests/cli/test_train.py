@@ -67,6 +67,19 @@ def test_a_dry_run_says_what_training_will_take(recipe: Path, capsys: pytest.Cap
     assert all(word in shown for word in ("tokens:", "time:   about", "memory: about", "guess:"))
 
 
+@pytest.mark.torch
+def test_lost_text_is_said_by_the_dry_run_and_by_training(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["train.max_prompt_length=200", "train.max_loss_share=1", "train.max_steps=1"]
+    sentence = "text lost: 24 of 24 rows: the prompt is cut to max_prompt_length"
+    assert main(["train", str(recipe), "--dry-run", *changes]) == 0
+    assert sentence in capsys.readouterr().out
+    assert main(["train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--quiet", *changes]) == 0
+    assert sentence in capsys.readouterr().out
+    assert "rows: the prompt is cut" in (tmp_path / "runs" / "tiny" / "model" / "README.md").read_text()
+
+
 def test_a_model_that_cannot_be_loaded_is_one_message(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

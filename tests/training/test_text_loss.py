@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.training.conftest import build_tokenizer
 
 from prefboost.errors import DataError, TemplateRefusal
 from prefboost.tables.table import REJECTS
+from prefboost.training import Train
 from prefboost.training.text_loss import (
     REJECTED_FILE,
     TextLoss,
     describe_losses,
+    encoder_of,
     refuse_losses,
     refuse_unfaithful,
-    resolve_day,
     write_rejected,
 )
 
@@ -63,8 +65,10 @@ def test_a_completion_that_is_rendered_without_its_text_is_refused_by_name() -> 
         refuse_unfaithful("<|end|>", completion, "chosen")
 
 
-def test_the_day_is_the_setting_s_or_that_of_the_beginning() -> None:
-    today = date(2026, 1, 2)
-    assert resolve_day("2024-02-29", "2025-01-01", today) == date(2024, 2, 29)
-    assert resolve_day(None, "2025-01-01", today) == date(2025, 1, 1)
-    assert resolve_day(None, None, today) == today
+def test_the_encoder_has_the_day_of_the_settings_or_that_of_the_beginning() -> None:
+    settings = Train(model="m", system_messages="merge")
+    assert encoder_of(build_tokenizer(), settings).day == date.today()
+    assert encoder_of(build_tokenizer(), settings, "2025-01-01").day == date(2025, 1, 1)
+    fixed = settings.model_copy(update={"template_day": "2024-02-29"})
+    encoder = encoder_of(build_tokenizer(), fixed, "2025-01-01")
+    assert encoder.day == date(2024, 2, 29) and encoder.merges_system

@@ -310,7 +310,7 @@ def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(
 
     settings = settings_of(tiny, chat_template="{{ strftime_now('%Y-%m-%d') }}" + CHATML)
     monkeypatch.setattr(PreferenceTrainer, "__init__", stop)
-    for day in (None, "2001-02-03"):
+    for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(build_pairs(2), settings, tmp_path, say=SAY)
         begun = json.loads((tmp_path / BEGUN).read_text())

@@ -99,22 +99,9 @@ def train_reward(
     settings, notes = with_length_offset(settings, data[0])
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
-    report = TrainReport(
-        model=str(out / MODEL),
-        steps=trainer.state.global_step,
-        units=len(data[0]),
-        pairs=sum(data[0]["items"]),
-        tokens=_tokens(data[0]),
-        seconds=time.monotonic() - started,
-        dropped=dict(Counter(origin.dropped) + Counter(units.dropped)),
-        shortened=units.loss.shortened,
-        losses=describe_losses(units.loss.shortened, units.rows),
-        metrics={**last_metrics(out), **notes},
-        resumed_from=resumed_from,
-        engine="packed" if found.packs else "padded",
-        precision=settings.precision,
-        messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
-    )
+    report = _report(trainer, data[0], units, Counter(origin.dropped) + Counter(units.dropped), out)
+    seconds = time.monotonic() - started
+    report = replace(report, metrics={**report.metrics, **notes}, resumed_from=resumed_from, seconds=seconds)
     facts = _facts(found, report, {**identity, "day": str(encoder.day)})
     if trainer.accelerator.is_main_process:
         write_rejected(units.loss.rejected, out)
@@ -266,6 +253,27 @@ def _run(trainer: RewardTrainer, out: Path) -> int:
     if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
         trainer.evaluate()
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _report(
+    trainer: RewardTrainer, trained: Dataset, units: RewardUnits, dropped: Mapping[str, int], out: Path
+) -> TrainReport:
+    found = trainer.found
+    return TrainReport(
+        model=str(out / MODEL),
+        steps=trainer.state.global_step,
+        units=len(trained),
+        pairs=sum(trained["items"]),
+        tokens=_tokens(trained),
+        seconds=0.0,
+        dropped=dict(dropped),
+        shortened=units.loss.shortened,
+        losses=describe_losses(units.loss.shortened, units.rows),
+        metrics=last_metrics(out),
+        engine="packed" if found.packs else "padded",
+        precision=trainer.settings.precision,
+        messages=[*([] if found.packs else [f"texts are padded, since {found.unpacked}"]), *trainer.budget.messages],
+    )
 
 
 def _tokens(units: Dataset) -> int:
