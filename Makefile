@@ -14,8 +14,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, and write a report
-	$(BIN)/prefboost demo
+demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, and write a report; MINUTES=15 at most
+	$(BIN)/prefboost demo $(if $(MINUTES),minutes=$(MINUTES))
 
 test: $(STAMP) ## run the tests
 	$(SINGLE) $(BIN)/python -m pytest -n 2

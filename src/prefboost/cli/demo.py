@@ -54,4 +54,6 @@ def demo_command(
     print(f"\n{'The policy follows.' if report.follows else 'No visible effect.'} ({report.seconds / 60:.1f} minutes)")
     for sentence in report.verdict:
         print(f"- {sentence}")
+    if report.reduced:
+        print(report.reduced)
     print(f"\nreport: {report.report}")

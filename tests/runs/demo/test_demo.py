@@ -3,31 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from prefboost.chat import goal_text
-from prefboost.runs.demo.demo import COMPLETIONS_FILE, SAY, Demo, training_completions, uncut
-from prefboost.scoring import RulesScorer
-from prefboost.tables import COMPLETIONS, Table, conform
-
-SHIPPED = Path(__file__).parents[3] / "src" / "prefboost" / "runs" / "demo" / COMPLETIONS_FILE
-
-
-def test_the_shipped_completions_have_something_to_learn_from() -> None:
-    frame = pl.read_parquet(SHIPPED)
-    scored = RulesScorer().score(Table(COMPLETIONS, conform(frame, COMPLETIONS))).frame
-    assert scored.height == Demo().prompts * Demo().samples
-    spread = scored.group_by("prompt_id").agg(pl.col("score").std())["score"].mean()
-    assert isinstance(spread, float) and spread > 1
-
-
-def test_the_demo_says_goals_in_words() -> None:
-    assert [goal_text(SAY, goal) for goal in (1.0, 5.5, 10.0)] == [
-        "Write an awful (1) answer.",
-        "Write a good (5.5) answer.",
-        "Write an excellent (10) answer.",
-    ]
+from prefboost.runs.demo.completions import COMPLETIONS_FILE, Demo, training_completions
 
 
 @pytest.mark.torch
@@ -59,7 +37,28 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     assert (tmp_path / COMPLETIONS_FILE).exists()
 
 
-def test_no_cut_completion_is_trained() -> None:
-    rows = [("stop", "a"), ("length", "b"), ("stop", "c")]
-    frame = pl.DataFrame(rows, schema=["finish_reason", "id"], orient="row")
-    assert uncut(frame)["id"].to_list() == ["a", "c"]
+@pytest.mark.torch
+def test_a_slow_machine_gets_a_smaller_demo_that_says_so_and_goes_on_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.training.conftest import build_folder
+
+    from prefboost.runs.demo import demo, run_demo
+    from prefboost.runs.demo.size import Pace
+
+    small = Demo(
+        model=str(build_folder(tmp_path / "tiny")),
+        prompts=60,
+        held_out=9,
+        samples_per_goal=1,
+        goals=(1.0, 10.0),
+        max_tokens=8,
+    )
+    monkeypatch.setattr(demo, "_measure_pace", lambda settings, answer_s: Pace(1e5, answer_s, 1.0))
+    report = run_demo(tmp_path / "out", small)
+    assert "48 of 60 training prompts and 8 of 9 held-out prompts" in report.reduced
+    assert report.reduced in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    facts = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["facts"]
+    assert (facts["reduced"], facts["held_out"]) == (report.reduced, 8)
+    monkeypatch.setattr(demo, "_measure_pace", lambda settings, answer_s: pytest.fail("measured anew"))
+    assert run_demo(tmp_path / "out", small).verdict == report.verdict

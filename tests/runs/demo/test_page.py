@@ -31,13 +31,14 @@ def answers(policy: str, kept: float | None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"completion": MESSAGES, "score.at_most_words": pl.Float64})
 
 
-def page_of(frames: dict[str, pl.DataFrame], unlearned: bool = True) -> str:
+def page_of(frames: dict[str, pl.DataFrame], unlearned: bool = True, reduced: str = "") -> str:
     found = {name: following(frame) for name, frame in frames.items()}
     changes = [unlearning(NAMES[name], [-10.0, -12.0], [-11.0, -14.0], ["a", "b"]) for name in frames if unlearned]
     facts = {
         "model": "tiny", "pairs": 3, "steps": 2, "held_out": 2, "samples_per_prompt": 1, "version": "0",
         "machine": "none", "start": 4.0, "settings": [("beta", "0.2")], "method": "By hand.",
-        "unlearning_caption": "Change.", "cost": "Nothing.", "follows": True, "verdict": ["It follows."],
+        "unlearning_caption": "Change.", "cost": "Nothing.", "reduced": reduced,
+        "follows": True, "verdict": ["It follows."],
     }  # fmt: skip
     return demo_page(found, frames, changes, facts)
 
@@ -69,6 +70,14 @@ def test_nothing_to_unlearn_is_said(page: str) -> None:
     frames = {"augmented": answers("ours", 10.0), "plain": answers("theirs", None)}
     assert "There were no such completions." in page_of(frames, unlearned=False)
     assert "There were no such completions." not in page
+
+
+def test_a_reduced_size_is_said_on_the_page() -> None:
+    frames = {"augmented": answers("ours", 10.0), "plain": answers("theirs", None)}
+    assert "of 320 training prompts &lt;i&gt;" in page_of(
+        frames, reduced="Reduced size: 48 of 320 training prompts <i>"
+    )
+    assert "verdict null" not in page_of(frames)
 
 
 def test_the_figure_has_a_curve_of_every_policy() -> None:

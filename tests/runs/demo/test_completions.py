@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.chat import goal_text
+from prefboost.runs.demo.completions import COMPLETIONS_FILE, SAY, Demo, uncut
+from prefboost.scoring import RulesScorer
+from prefboost.tables import COMPLETIONS, Table, conform
+
+SHIPPED = Path(__file__).parents[3] / "src" / "prefboost" / "runs" / "demo" / COMPLETIONS_FILE
+
+
+def test_the_shipped_completions_have_something_to_learn_from() -> None:
+    frame = pl.read_parquet(SHIPPED)
+    scored = RulesScorer().score(Table(COMPLETIONS, conform(frame, COMPLETIONS))).frame
+    assert scored.height == Demo().prompts * Demo().samples
+    spread = scored.group_by("prompt_id").agg(pl.col("score").std())["score"].mean()
+    assert isinstance(spread, float) and spread > 1
+
+
+def test_the_demo_says_goals_in_words() -> None:
+    assert [goal_text(SAY, goal) for goal in (1.0, 5.5, 10.0)] == [
+        "Write an awful (1) answer.",
+        "Write a good (5.5) answer.",
+        "Write an excellent (10) answer.",
+    ]
+
+
+def test_no_cut_completion_is_trained() -> None:
+    rows = [("stop", "a"), ("length", "b"), ("stop", "c")]
+    frame = pl.DataFrame(rows, schema=["finish_reason", "id"], orient="row")
+    assert uncut(frame)["id"].to_list() == ["a", "c"]
