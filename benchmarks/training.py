@@ -13,6 +13,8 @@ Contenders, each in a process of its own, on the same weights, tokens, rows of a
   are stored, not made again;
 - trl_fp32, ours_fp32: float32 without gradient checkpointing.
 
+On a CPU without bf16 units only the float32 contenders are measured unless others are named: bf16 takes hours there.
+
 Data: alpaca_like (short prompts, long and unequal answers), long_prompt, long_goal_after (the goal behind the user's
 text), short; or the goal pairs of a file. Every pair comes in both views. TRL's rows are shuffled within a step, as its
 own sampler shuffles them.
@@ -84,7 +86,7 @@ NAMES: dict[str, dict[str, Any]] = {
 """Lines of the table, in order: what sets each apart from `ours`."""
 LARGE = ("LLAMA-1B", "QWEN-1.5B")
 """Random shapes that are held to the bars, as the model of --model is."""
-SAME = ("model", "random", "data", "device", "batch", "step_units", "steps", "token_budget")
+SAME = ("model", "random", "data", "device", "batch", "step_units", "steps", "token_budget", "instructions", "native")
 """Options that all measurements of one table share."""
 
 
@@ -119,7 +121,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="prefboost-benchmark-") as folder:
             _measure(planned, options, Path(folder), kept)
-    ratios = summary(kept.outcomes)
+    ratios = summary(kept.outcomes, options.native)
     if options.data is None and options.random in (None, *LARGE):
         print("\n".join(said for said, _ in bars(ratios, options.device)))
     print(json.dumps(ratios) if options.json else json.dumps(ratios, indent=2), flush=True)
@@ -153,7 +155,19 @@ def _options() -> argparse.Namespace:
     if options.print and options.keep is None:
         parser.error("--print needs --keep FILE")
     options.steps = options.steps or (8 if options.device == "cuda" else 1 if options.quick else 2)
+    options.instructions, options.native = _look_at(options.device)
     return options
+
+
+def _look_at(device: str) -> tuple[str, bool]:
+    """The widest instructions that torch uses on the CPU, and whether the device computes bf16 natively."""
+    import torch
+
+    from prefboost.devices import choose_numbers
+
+    choice = choose_numbers("auto", device)
+    print(choice.line)
+    return torch.backends.cpu.get_cpu_capability(), choice.name == "bfloat16"
 
 
 def plan_runs(options: argparse.Namespace) -> list[Run]:
@@ -175,8 +189,15 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
         Run(data, replace(base, **NAMES[name]), name)
         for data in names
         for name in NAMES
-        if name in (options.names or (_quick_names(data) if options.quick else NAMES))
+        if name in (options.names or _usual_names(data, options))
     ]
+
+
+def _usual_names(data: str, options: argparse.Namespace) -> tuple[str, ...]:
+    names = _quick_names(data) if options.quick else tuple(NAMES)
+    if not options.native:
+        names = tuple(name for name in NAMES if name.endswith("_fp32"))
+    return names
 
 
 def _quick_names(data: str) -> tuple[str, ...]:

@@ -68,21 +68,36 @@ def random_model(shape: str, **changed: Any) -> Any:
 
 
 def matmul_rate(device: str, precision: str = "bf16", size: int | None = None) -> float:
-    """Floating-point operations a second of a large square matrix product: what the device gives at best."""
+    """Floating-point operations a second of a large square matrix product: what the device gives at best.
+
+    Args:
+        device: cpu or cuda.
+        precision: bf16 or fp32.
+        size: rows and columns; by default as many as take some tenths of a second: a CPU without bf16 units would
+            multiply matrices of 2,048 for minutes.
+    """
     import torch
 
-    size = size or (8192 if device == "cuda" else 2048)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-    best = float("inf")
-    for _ in range(5):
-        wait()
-        begin = time.perf_counter()
-        left @ right
-        wait()
-        best = min(best, time.perf_counter() - begin)
-    return 2 * size**3 / best
+    largest = 8192 if device == "cuda" else 2048
+    sizes = [size] if size else [each for each in (256, 512, 1024, 2048, 4096, 8192) if each <= largest]
+    rate = 0.0
+    for each in sizes:
+        left, right = (torch.randn(each, each, device=device, dtype=dtype) for _ in range(2))
+        best, began = float("inf"), time.perf_counter()
+        for _ in range(5):
+            wait()
+            begin = time.perf_counter()
+            left @ right
+            wait()
+            best = min(best, time.perf_counter() - begin)
+            if time.perf_counter() - began > 1.0:
+                break
+        rate = max(rate, 2 * each**3 / best)
+        if time.perf_counter() - began > 0.2:
+            break  # the next one takes eight times as long
+    return rate
 
 
 def check_varlen_causality() -> float:

@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_is_a_fault() -> None:
 def options_for(**changes: object) -> argparse.Namespace:
     usual = {
         "quick": True, "data": None, "only": None, "names": None, "model": "m", "random": None, "batch": 4,
-        "step_units": 4, "device": "cpu", "token_budget": None, "profile": False,
+        "step_units": 4, "device": "cpu", "token_budget": None, "profile": False, "native": True,
     }  # fmt: skip
     return argparse.Namespace(**(usual | changes))
 
@@ -159,6 +159,48 @@ def test_the_whole_plan_has_every_contender_on_every_kind_of_data() -> None:
     by_name = {run.name: run.job for run in runs}
     assert by_name["ours_fp32"].precision == "fp32" and by_name["ours_fp32"].recompute is False
     assert by_name["ours_stored"].recompute is False and by_name["trl_compact"].side == "trl_compact"
+
+
+def test_without_bf16_units_only_float32_is_measured_unless_named() -> None:
+    for quick in (True, False):
+        runs = training.plan_runs(options_for(quick=quick, native=False))
+        assert {run.name for run in runs} == {"trl_fp32", "ours_fp32"}
+    (run,) = training.plan_runs(options_for(quick=True, native=False, only=["short"], names=["trl"]))
+    assert run.job.precision == "bf16"
+
+
+def test_what_each_would_choose_by_itself_is_compared() -> None:
+    seconds = {"trl": 12.0, "ours_stored": 3.0, "ours_fp32": 6.0}
+    outcomes = {("short", name): outcome(name, took, [0.69]) for name, took in seconds.items()}
+    assert summary(outcomes, native=True)["short"]["time_ratio_defaults"] == 4.0
+    assert summary(outcomes, native=False)["short"]["time_ratio_defaults"] == 2.0
+    assert "time_ratio_defaults" not in summary(outcomes)["short"]
+
+
+def test_the_rate_of_products_is_found_without_waiting_for_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    import training_models
+
+    now, sizes = [0.0], []
+
+    def product(rows: int) -> None:
+        sizes.append(rows)
+        now[0] += 2 * rows**3 / 2.5e9  # bf16 without units
+
+    class Matrix:
+        def __init__(self, rows: int) -> None:
+            self.rows = rows
+
+        def __matmul__(self, other: object) -> None:
+            product(self.rows)
+
+    import torch
+
+    monkeypatch.setattr(torch, "randn", lambda rows, *_, **__: Matrix(rows))
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    assert training_models.matmul_rate("cpu", "bf16") == pytest.approx(2.5e9)
+    assert max(sizes) <= 512 and now[0] < 2
 
 
 def test_measurements_of_several_calls_come_together_in_a_file(tmp_path: Path) -> None:
