@@ -12,7 +12,7 @@
     ├── MissingExtra                an optional dependency is not installed
     └── RunError                    a run folder or output cannot be used or continued
 
-A message says where (file:line, row, column), what was found, and what to do.
+`UnreadData` is a warning. A message says where (file:line, row, column), what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = [
     "SettingsError",
     "TemplateRefusal",
     "UnknownShape",
+    "UnreadData",
     "UnreadableFile",
 ]
 
@@ -97,6 +98,10 @@ class MissingScores(DataError):
 
 class BrokenFact(DataError):
     """A table breaks one of its declared facts."""
+
+
+class UnreadData(UserWarning):
+    """Part of the data is not read, since nothing asked for it: a warning, which the command line prints."""
 
 
 class ModelError(PrefboostError):

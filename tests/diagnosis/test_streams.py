@@ -7,9 +7,10 @@ import pytest
 from tables_of import scored_table
 
 from prefboost.diagnosis import inspect
-from prefboost.diagnosis.streams import split_named, stream_of
+from prefboost.diagnosis.streams import stream_of
 from prefboost.errors import UnreadableFile
 from prefboost.sources import Columns
+from prefboost.sources.split_files import split_named
 
 
 def pairs(path: Path, numbers: range) -> None:

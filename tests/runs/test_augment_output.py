@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
+import yaml
 
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.preferences import BestVsWorst
 from prefboost.runs.augment import Augment, augment
+from prefboost.sources.exports import EXPORTS
 
 
 def test_the_same_command_again_finds_it_done(
@@ -139,3 +144,86 @@ def test_without_rejects_a_single_file_has_none_beside_it(tmp_path: Path, scored
     report = augment(source, tmp_path / "out.jsonl")
     assert report.rejects_path is None
     assert not list(tmp_path.glob("*.rejects.parquet"))
+
+
+def llamafactory_rows(folder: Path, name: str) -> int:
+    """Rows that LLaMA-Factory's loader takes for a name: those of the file, or of all files of the folder."""
+    entry = json.loads((folder / "dataset_info.json").read_text())[name]
+    place = folder / entry["file_name"]
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    assert all(file.is_file() and file.suffix in (".parquet", ".jsonl") for file in files)
+    return sum(len(polars.scan_ndjson(f).collect() if f.suffix == ".jsonl" else polars.read_parquet(f)) for f in files)
+
+
+@pytest.mark.parametrize("file_type", ["parquet", "jsonl"])
+def test_llamafactory_trains_on_the_rows_to_train_on(
+    file_type: Any, tmp_path: Path, scored: Callable[..., Any]
+) -> None:
+    source, out = scored(tmp_path / "in.jsonl"), tmp_path / "out"
+    how = Augment(format="llamafactory", test_share=0.3, file_type=file_type, batch_rows=10)
+    report = augment(source, out, how)
+    assert llamafactory_rows(out, "prefboost") == report.splits["train"] > 0
+    assert llamafactory_rows(out, "prefboost_test") == report.splits["test"] > 0
+    assert "--dataset prefboost --eval_dataset prefboost_test" in (out / "README.md").read_text()
+    augment(source, tmp_path / "one", Augment(format="llamafactory", batch_rows=10))
+    assert llamafactory_rows(tmp_path / "one", "prefboost") == sum(report.splits.values())
+
+
+def usage_of(card: Path) -> str:
+    return card.read_text().split("## How to use it")[1].split("```")[1].strip()
+
+
+LOADED = r"load_dataset\((.*?\"train\")\)"
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"])
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_command_of_the_card_loads_the_rows_to_train_on(
+    name: Any, ending: Any, single: bool, tmp_path: Path, scored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    source = scored(tmp_path / "in.jsonl", prompts=12)
+    out = f"pairs.{ending}" if single else "pairs"
+    how = Augment(format=name) if single else Augment(format=name, test_share=0.3, file_type=ending)
+    export = EXPORTS[name]
+    if ending not in (export.endings_of_file if single else export.endings):
+        with pytest.raises(SettingsError, match=f"{name} does not load"):
+            augment(source, out, how)
+        return
+    report = augment(source, out, how)
+    wanted = sum(report.splits.values()) if single else report.splits["train"]
+    usage = usage_of(tmp_path / (f"{out}.card.md" if single else "pairs/README.md"))
+    if name == "prefboost":
+        rows = eval(usage.split("\n")[0].removeprefix("pairs = "), {"polars": polars})
+        assert rows.num_rows == wanted
+    elif name == "trl":
+        datasets = pytest.importorskip("datasets")
+        cache = tmp_path / "cache"
+        loaded = re.search(LOADED, usage)
+        assert loaded is not None
+        arguments = eval(f"dict(path={loaded[1]})")
+        assert len(datasets.load_dataset(**arguments, cache_dir=str(cache))) == wanted
+    elif name == "verl":
+        pattern = re.search(r"data.train_files=([^ ']+)", usage)
+        assert pattern is not None
+        assert sum(len(polars.read_parquet(path)) for path in tmp_path.glob(pattern[1])) == wanted
+    elif name == "axolotl":
+        (entry,) = yaml.safe_load(usage)["datasets"]
+        assert (tmp_path / entry["path"]).exists()
+        assert entry.get("ds_type") == (None if not single else "parquet" if ending == "parquet" else "json")
+    elif name == "llamafactory" and single:
+        info = json.loads(usage[usage.index("{") :])
+        assert (tmp_path / info["prefboost"]["file_name"]).exists()
+    else:
+        path = re.search(r"--(?:dataset|dataset_dir) (\S+)", usage)
+        assert path is not None and (tmp_path / path[1]).exists()
+
+
+def test_trimmed_completions_are_said(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": text, "score": score} for text, score in (("good\n", 9), ("bad", 2))]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = augment(tmp_path / "in.jsonl", tmp_path / "out", Augment(format="axolotl"))
+    assert report.messages == ("2 rows lost white space at the ends of completions, where axolotl loses the text",)
+    assert augment(tmp_path / "in.jsonl", tmp_path / "trl", Augment(format="trl")).messages == ()

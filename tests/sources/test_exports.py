@@ -250,3 +250,52 @@ def test_completions_have_formats_of_their_own() -> None:
     assert [each.meta.output_name() for each in COMPLETION_EXPORTS["trl"].select(columns)] == [
         "prompt", "completion", "score", "score.wit", "completion_id", "prompt_id", "finish_reason",
     ]  # fmt: skip
+
+
+SPACES = st.text(st.sampled_from(" \n\t\r\u00a0\u2003"), max_size=3)
+
+
+@given(SPACES, st.text(st.sampled_from("XY \n"), min_size=1).filter(str.strip), SPACES)
+def test_axolotl_finds_every_completion_in_a_trimmed_rendering(left: str, text: str, right: str) -> None:
+    sides = {"prompt": "q", "chosen": left + text + right, "rejected": "another"}
+    roles = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+    frame = pl.DataFrame(
+        {side: [[{"role": roles[side], "content": sides[side], "extra": None}]] for side in sides},
+        schema=dict.fromkeys(sides, MESSAGES),
+    )
+    shaped = shape(frame, EXPORTS["axolotl"], FILE_TYPES["jsonl"])
+    content = shaped.frame["chosen"][0]["content"]
+    # chat_template.default cuts the rendered text at the place where it finds the content (-1 where it does not).
+    assert f"<|assistant|>{sides['chosen'].strip()}<|end|>".find(content) == len("<|assistant|>")
+    assert shaped.trimmed == (sides["chosen"] != sides["chosen"].strip())
+
+
+def test_sides_that_are_equal_once_trimmed_are_counted_rejects(
+    goal_row: Callable[..., Any], goal_table: Callable[..., Any]
+) -> None:
+    def said(text: str) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": text, "extra": None}]
+
+    rows = [goal_row(0, chosen=said("yes\n"), rejected=said("yes")), goal_row(1)]
+    shaped = shape(goal_table(rows).frame, EXPORTS["axolotl"], FILE_TYPES["parquet"])
+    assert (shaped.frame.height, shaped.rejects.height) == (1, 1)
+    assert "differ only in the white space" in shaped.rejects["reason"][0]
+
+
+def test_compressed_lines_are_refused_for_loaders_that_refuse_them(
+    tmp_path: Path, goal_table: Callable[..., Any]
+) -> None:
+    for name, ending in (("llamafactory", "jsonl.gz"), ("openrlhf", "jsonl.zst"), ("verl", "jsonl.gz")):
+        with pytest.raises(SettingsError, match=f"{name} does not load .{ending} files"):
+            write(goal_table(2), tmp_path / f"x.{ending}", format=name)
+    EXPORTS["openrlhf"].refuse_ending("jsonl.gz", single=False)
+    EXPORTS["trl"].refuse_ending("jsonl.gz", single=True)
+
+
+def test_every_split_of_llamafactory_has_a_folder_and_a_name_of_its_own() -> None:
+    folders = {"test": "data/test", "train": "data/train"}
+    described = json.loads(EXPORTS["llamafactory"].companions(folders)["dataset_info.json"])
+    assert {name: entry["file_name"] for name, entry in described.items()} == {
+        "prefboost": "data/train",
+        "prefboost_test": "data/test",
+    }

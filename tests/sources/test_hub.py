@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prefboost.errors import DataError, UnreadableFile
+from prefboost.cli.main import main
+from prefboost.errors import DataError, UnreadableFile, UnreadData
 from prefboost.sources import File, read, read_batches
 from prefboost.sources.hub import is_hub_id
 
@@ -63,3 +65,18 @@ def test_saved_folders_are_read_with_and_without_splits(tmp_path: Path) -> None:
 def test_only_names_of_two_parts_are_hub_ids() -> None:
     assert is_hub_id("openbmb/UltraFeedback")
     assert not any(map(is_hub_id, ("./a/b", "/a/b", "a/b/c", "a", "a/../b")))
+
+
+def test_splits_that_are_not_read_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"prompt": ["a", "b"], "completion": ["good", "fine"], "score": [2.0, 8.0]}
+    several = {"train": columns, "test": columns, "extra": columns}
+    made = datasets.DatasetDict({name: datasets.Dataset.from_dict(each) for name, each in several.items()})
+    made.save_to_disk(str(tmp_path / "saved"))
+    with pytest.warns(UnreadData, match=r"only the split train is read, not test \(2 rows\), extra \(2 rows\)"):
+        assert len(read(tmp_path / "saved")) == 2
+    select = ["select", str(tmp_path / "saved"), "kind=best_of_n", "-o", str(tmp_path / "best.jsonl")]
+    assert main(select) == 0
+    assert capsys.readouterr().err.count("warning: ") == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnreadData)
+        assert len(read(File(path=str(tmp_path / "saved"), split="test"))) == 2

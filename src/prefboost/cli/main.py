@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
@@ -22,7 +23,7 @@ import typer
 
 from prefboost import __version__
 from prefboost.devices import set_thread_environment
-from prefboost.errors import MissingExtra, Place, PrefboostError, RunError
+from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreadData
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
     _log_to_stderr(logging.WARNING if "--quiet" in arguments else logging.INFO)
     try:
-        with _errors_shown(debug):
+        with _errors_shown(debug), _warnings_shown():
             _application(called, debug)(arguments, prog_name="prefboost")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -238,6 +239,25 @@ def _disk_fault(error: Exception) -> PrefboostError | None:
     place = getattr(error, "filename", None)
     where = Place(str(place)) if place is not None else None
     return RunError(f"the file system says: {os.strerror(number)}", remedy=remedy, place=where)
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Print a warning about data once, in a line of its own; other libraries' warnings go their way."""
+    printed: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnreadData)
+        show = warnings.showwarning
+
+        def show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, UnreadData):
+                show(message, category, *place, **more)
+            elif str(message) not in printed:
+                printed.add(str(message))
+                _say(f"warning: {message}")
+
+        warnings.showwarning = show_once
+        yield
 
 
 def _say(message: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +13,13 @@ from prefboost.diagnosis.goal_files import goal_pair_tables, goal_reader
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources import Columns, File, Source, read_batches
 from prefboost.sources.files import Readers, find_files
+from prefboost.sources.split_files import split_named
 from prefboost.tables import Table
 
-__all__ = ["Stream", "split_named", "stream_of"]
+__all__ = ["Stream", "stream_of"]
 
 Stream = Callable[[], Iterator[Table]]
 """Called again, it gives the same tables from the start."""
-
-_SPLITS = {"valid": "validation", "val": "validation", "dev": "validation"}
-_SPLIT_WORD = re.compile(r"(?<![a-z])(train|test|validation|valid|val|dev)(?![a-z])")
-
-
-def split_named(path: Path) -> str | None:
-    """The split that a path is named after: ``data/train-00000-of-00002.parquet`` -> train; None if it names none."""
-    words = _SPLIT_WORD.findall(str(path).lower())
-    return None if not words else _SPLITS.get(words[-1], words[-1])
 
 
 def stream_of(source: str | Path | Source | Table, columns: Columns) -> Stream:
@@ -84,9 +75,9 @@ def _split_files(path: Path) -> list[tuple[File, str]]:
     found = find_files(str(path))
     if not isinstance(found, Readers):
         return []
-    base = path if path.is_dir() else path.parent
-    files = [Path(member.path) for member in found.members]
-    splits = [split_named(file.relative_to(base) if file.is_relative_to(base) else file) for file in files]
-    if len(set(splits) - {None}) < 2:
+    if len(set(found.splits) - {None}) < 2:
         return []
-    return [(_file(str(file)), split or "train") for file, split in zip(files, splits, strict=True)]
+    return [
+        (_file(member.path), split_named(Path(split or "train")) or split or "train")
+        for member, split in zip(found.members, found.splits, strict=True)
+    ]

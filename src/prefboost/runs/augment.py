@@ -103,13 +103,15 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
         rows: how many rows to show.
     """
+    export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
     first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
     said = _settle(settings, [first], declared_by(first))
     table = _goal_pairs(Selection(settings).apply(first), settings, said)
     export = export_named(settings.format)
     about = About(named(source), "", "OUT", single=False, settings=settings, data=source_settings(source))
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
-    made = Made.of_table(replace(table, rejects=pl.concat([table.rejects, shaped.rejects])), shaped.frame.height)
+    table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
+    made = Made.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
     report = describe([made], about, said, out="OUT", rejects_path="")
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
     return Preview(report, [_readable(row, said.say) for row in shown.iter_rows(named=True)])
@@ -133,7 +135,7 @@ def _made(
             found, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explained(error, output) from error
-    messages = []
+    messages = list(report.messages)
     if found:
         messages.append(f"went on after {found:,} parts that an earlier call had finished")
     if scraps:
@@ -248,10 +250,11 @@ def _write_part(number: int, table: Table, output: Output, staging: Staging) -> 
     export = export_named(output.about.settings.format)
     files: dict[str, Path] = {}
     splits: dict[str, int] = {}
-    rejects = [table.rejects]
+    rejects, trimmed = [table.rejects], 0
     for split, frame in output.by_split(table.frame):
         shaped = shape(frame, export, output.kind, path=table.path)
         rejects.append(shaped.rejects)
+        trimmed += shaped.trimmed
         if shaped.frame.height:
             path = staging.path / f"{number:06d}.{split}"
             (output.kind.write_piece if output.single else output.kind.write)(shaped.frame, path)
@@ -260,7 +263,7 @@ def _write_part(number: int, table: Table, output: Output, staging: Staging) -> 
     if aside.height:
         files["rejects"] = staging.path / f"{number:06d}.rejects"
         aside.write_parquet(files["rejects"])
-    made = Made.of_table(replace(table, rejects=aside), sum(splits.values()), splits)
+    made = Made.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
     staging.add(number, files, {"made": asdict(made)})
 
 

@@ -57,7 +57,8 @@ class Output:
         """The output at a path.
 
         Raises:
-            DataError, SettingsError: its name asks for a type that is not written, or for another than ``file_type``.
+            DataError, SettingsError: its name asks for a type that is not written or that the trainer does not load, or
+                for another than ``file_type``.
             RunError: it is an input, or lies around or inside one.
         """
         path = path.expanduser()
@@ -72,6 +73,7 @@ class Output:
                 f"file_type is {settings.file_type}, but the output's name ends in .{kind.ending}",
                 remedy="leave file_type out, or rename the output",
             )
+        export_named(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
         name, found = named(source), _input_files(source)
@@ -86,7 +88,7 @@ class Output:
         key = fingerprint_of(
             settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
         )
-        about = About(name, print_of_input, path.name, single, settings, data)
+        about = About(name, print_of_input, path.name, single, settings, data, kind.ending)
         return cls(path, kind, single, about, key, tuple(found))
 
     def finished(self) -> AugmentReport | None:
@@ -202,13 +204,16 @@ class Output:
 
     def _folder(self, staging: Staging, final: Path) -> dict[str, str]:
         kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
-        patterns = {}
+        export, patterns = export_named(self.about.settings.format), {}
+        own_folders = export.folder_per_split and len(kinds) > 1
         for what in kinds:
             split, parts = what.removeprefix("data "), staging.files(what)
+            folder = f"data/{split}" if own_folders else "data"
             for number, part in enumerate(parts):
-                link(part, final / "data" / f"{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}")
-            patterns[split] = f"data/{split}-*"
-        for name, text in export_named(self.about.settings.format).companions("data").items():
+                link(part, final / folder / f"{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}")
+            patterns[split] = f"{folder}/{split}-*"
+        folders = {split: pattern.rpartition("/")[0] for split, pattern in patterns.items()}
+        for name, text in export.companions(folders if own_folders else "data").items():
             (final / name).write_text(text, encoding="utf-8")
         return patterns
 

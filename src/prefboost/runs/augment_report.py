@@ -19,7 +19,7 @@ from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
-from prefboost.sources.exports import export_named
+from prefboost.sources.exports import Export, export_named
 from prefboost.tables import Table
 
 __all__ = ["About", "Made", "Said", "card_text", "source_settings", "describe", "summed"]
@@ -37,7 +37,7 @@ _SPOTS = {
 @dataclass(frozen=True)
 class About:
     """What goes in and where it comes out: the source as named, the input's fingerprint, the output's name; what is
-    set of the source besides its path.
+    set of the source besides its path; the ending of the files.
     """
 
     source: str
@@ -46,6 +46,7 @@ class About:
     single: bool
     settings: Augment
     data: Mapping[str, Any] = field(default_factory=dict)
+    ending: str = "parquet"
 
 
 def source_settings(source: str | Path | Source) -> dict[str, Any]:
@@ -81,13 +82,14 @@ class Made:
     splits: Mapping[str, int]
     steps: Sequence[Mapping[str, Any]]
     rejects: Sequence[Sequence[Any]]
+    trimmed: int = 0
 
     @classmethod
-    def of_table(cls, table: Table, goal_pairs: int, splits: Mapping[str, int] | None = None) -> Made:
+    def of_table(cls, table: Table, goal_pairs: int, splits: Mapping[str, int] | None = None, trimmed: int = 0) -> Made:
         """Count what a batch's table and rejects say."""
         counted = table.rejects.group_by("stage", "reason", maintain_order=True).len()
         steps = [asdict(step) for step in table.steps]
-        return cls(goal_pairs, splits or {}, json.loads(json.dumps(steps, default=str)), counted.rows())
+        return cls(goal_pairs, splits or {}, json.loads(json.dumps(steps, default=str)), counted.rows(), trimmed)
 
 
 def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejects_path: str) -> AugmentReport:
@@ -133,7 +135,14 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
         guess=read["notes"].get("guess", {}),
         rejects_path=rejects_path if rejects else None,
         command=_command(about),
+        messages=_messages(parts, about),
     )
+
+
+def _messages(parts: Sequence[Made], about: About) -> tuple[str, ...]:
+    trimmed = sum(part.trimmed for part in parts)
+    said = f"{trimmed:,} rows lost white space at the ends of completions, where {about.settings.format} loses the text"
+    return (said,) if trimmed else ()
 
 
 _LEFT_OUT = {
@@ -164,14 +173,17 @@ def card_text(
     ]
     refused = sum(each.count for each in report.rejects if each.stage == "write")
     steps.append(CardStep("write", report.goal_pairs + refused, report.goal_pairs, refused))
-    data = about.name if about.single else f"{about.name}/data"
-    usage = export.usage.replace("{path}", about.name).replace("{data}", data)
     card = DataCard(
         name=about.name,
         source=about.source,
         splits=[("train" if split == ALL else split, patterns[split], rows) for split, rows in report.splits.items()],
         pairs=report.pairs,
-        export={"name": export.name, "about": export.about, "page": export.documented_at, "usage": usage},
+        export={
+            "name": export.name,
+            "about": export.about,
+            "page": export.documented_at,
+            "usage": _usage(export, about, patterns),
+        },
         scale=report.scale,
         place=(_SPOTS[report.place], report.place_because, goal_text(say, say.high)),
         steps=steps,
@@ -183,6 +195,23 @@ def card_text(
         provenance={"command": report.command, "version": __version__, "fingerprint": about.fingerprint},
     )
     return data_card(card)
+
+
+def _usage(export: Export, about: About, patterns: Mapping[str, str]) -> str:
+    """How the trainer is pointed at the rows, typed in the folder that the output lies in."""
+    first = next((split for split in ("train", *patterns) if split in patterns), "")
+    text = export.usage_of_file if about.single else export.usage + (export.usage_of_test if "test" in patterns else "")
+    is_parquet = about.ending == "parquet"
+    given = {
+        "{path}": about.name,
+        "{train}": f"{about.name}/{patterns.get(first, '')}",
+        "{test}": f"{about.name}/{patterns.get('test', '')}",
+        "{scan}": "scan_parquet" if is_parquet else "scan_ndjson",
+        "{loader}": "parquet" if is_parquet else "json",
+    }
+    for word, value in given.items():
+        text = text.replace(word, value)
+    return text
 
 
 def summed(parts: Sequence[Made]) -> list[dict[str, Any]]:

@@ -53,7 +53,9 @@ class Collection(Settings):
     """A source made of files or of a data set on the hub; the families below differ in columns and cleaning."""
 
     path: str = Field(..., description="File, folder, glob, saved data set, or hub id (organisation/name).")
-    split: str | None = Field(None, description="Which split to read; default: train on the hub, everything elsewhere.")
+    split: str | None = Field(
+        None, description="Which split to read; default: train on the hub and of saved data, all elsewhere."
+    )
     revision: str | None = Field(None, description="Commit, branch or tag on the hub.")
     config: str | None = Field(None, description="Name of the configuration on the hub.")
     streaming: bool = Field(False, description="Read from the hub as a stream instead of fetching it first.")
@@ -175,7 +177,7 @@ def _find(source: Collection) -> Reader:
     path = Path(source.path).expanduser()
     if path.is_dir() and is_saved_folder(path):
         return SavedReader(str(path), source.split)
-    found = find_files(str(path))
+    found = find_files(str(path), source.config, source.split)
     if found is not None:
         return found
     if is_hub_id(source.path) and not _names_a_file(path):
@@ -220,7 +222,7 @@ def _check_score(score: str, layout: Layout, path: str) -> None:
 def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
     """The column by which the records of one split are found, None where all are read."""
     inner = reader.reader if isinstance(reader, _Arranged) else reader
-    if source.split is None or isinstance(inner, HubReader | SavedReader):
+    if source.split is None or isinstance(inner, HubReader | SavedReader) or getattr(inner, "is_one_split", False):
         return None
     if "split" not in layout.parts:
         raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_array import array_blocks
 from prefboost.sources.json_lines import frames_by_kind, parse_block
 from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
+from prefboost.sources.split_files import choose_split, column_values, list_files
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
 
 __all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
@@ -233,21 +233,36 @@ def _json_list(cell: str) -> list[Any] | None:
 
 @dataclass(frozen=True)
 class Readers:
-    """Several files one after the other; rows are counted on."""
+    """Several files one after the other; rows are counted on.
+
+    Args:
+        path: the folder or glob.
+        members: the files.
+        splits: the split of each file by the data card or its name, None where neither names one.
+        is_one_split: whether these are the files of one split that was asked for.
+    """
 
     path: str
     members: tuple[Reader, ...]
+    splits: tuple[str | None, ...] = ()
+    is_one_split: bool = False
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
         first = 0
-        for member in self.members:
+        values: Sequence[str | None] = column_values(self.splits) or [None] * len(self.members)
+        for member, value in zip(self.members, values, strict=True):
             read = 0
             for batch in member.batches(columns, rows):
                 read += batch.records
-                frames = tuple(frame.with_columns(pl.col(ROW) + first) for frame in batch.frames)
+                frames = tuple(_with_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
                 yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
             first += read
+
+
+def _with_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:
+    """The records with the split of their file, unless they name one themselves."""
+    return frame if value is None or "split" in frame.columns else frame.with_columns(split=pl.lit(value))
 
 
 FORMATS: dict[str, Callable[[str], Reader]] = {
@@ -292,21 +307,21 @@ def file_reader(path: Path) -> Reader:
     return FORMATS[suffix](str(path))
 
 
-def find_files(pattern: str) -> Reader | None:
+def find_files(pattern: str, config: str | None = None, split: str | None = None) -> Reader | None:
     """The reader of a file, a folder or a glob; None where no such path exists.
+
+    Args:
+        pattern: the path. Files of a folder are those of its data card, where it has one.
+        config: a configuration of the data card.
+        split: files that are named after another split are left out.
 
     Raises:
         DataError: the folder holds no file of a known format, or files of several.
     """
-    path = Path(pattern)
-    if path.is_file():
-        return file_reader(path)
-    if path.is_dir():
-        found = [item for item in path.rglob("*") if item.is_file() and not _hidden(item.relative_to(path))]
-    elif glob.has_magic(pattern):
-        matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
-        found = [Path(item) for item in matches if Path(item).is_file()]
-    else:
+    if Path(pattern).is_file():
+        return file_reader(Path(pattern))
+    found = list_files(pattern, config)
+    if found is None:
         return None
     usable = sorted(item for item in found if without_compression(item) in FORMATS)
     data = [item for item in usable if not item.name.endswith(".json")] or usable
@@ -323,11 +338,11 @@ def find_files(pattern: str) -> Reader | None:
             remedy=f"name one, e.g. {pattern.rstrip('/')}/*{kinds[0]}",
             place=Place(pattern),
         )
-    return Readers(pattern, tuple(file_reader(item) for item in data))
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
+    chosen = choose_split(splits := [found[item] for item in data], split)
+    kept = [at for at, each in enumerate(chosen or [True] * len(data)) if each]
+    return Readers(
+        pattern, tuple(file_reader(data[at]) for at in kept), tuple(splits[at] for at in kept), chosen is not None
+    )
 
 
 def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile
+from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, UnreadData
 from prefboost.sources.files import MOST_ROWS
 from prefboost.sources.raw import RawBatch, numbered
 
@@ -107,7 +108,18 @@ def _one_split(loaded: Any, split: str | None, path: str) -> Any:
             remedy="name one of them: split=...",
             place=Place(path),
         )
+    others = ", ".join(f"{name} ({_count(loaded[name])})" for name in names if name != wanted)
+    if split is None and others:
+        warnings.warn(
+            f"{path}: only the split {wanted} is read, not {others}; another is read with data.split=NAME",
+            UnreadData,
+            stacklevel=2,
+        )
     return loaded[wanted]
+
+
+def _count(data: Any) -> str:
+    return f"{data.num_rows:,} rows" if isinstance(getattr(data, "num_rows", None), int) else "not counted"
 
 
 def _batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:

@@ -11,7 +11,7 @@ import polars as pl
 from prefboost.atomic import replacing
 from prefboost.chat import to_record
 from prefboost.errors import DataError, Place, RunError, SettingsError
-from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra
+from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra, has_white_ends
 from prefboost.sources.file_types import LINE, FileType, file_type_of
 from prefboost.sources.hub import is_hub_id
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
@@ -21,10 +21,11 @@ __all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
 
 @dataclass(frozen=True)
 class Shaped:
-    """Rows in a trainer's shape, and those that it cannot take."""
+    """Rows in a trainer's shape, those that it cannot take, and how many lost white space at a completion's end."""
 
     frame: pl.DataFrame
     rejects: pl.DataFrame
+    trimmed: int = 0
 
 
 def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
@@ -40,6 +41,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
 
     Raises:
         DataError: the ending names no file type, or the format needs GoalPairs.
+        SettingsError: the trainer does not load compressed files.
     """
     path = Path(out)
     kind = file_type_of(path)
@@ -51,6 +53,8 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
             remedy="call pair, relabel and condition first, or write format prefboost",
             place=Place(path=table.path),
         )
+    if kind.ending not in ("parquet", "jsonl"):
+        export.refuse_ending(kind.ending, single=True)
     shaped = shape(table.frame, export, kind, path=table.path)
     with replacing(path) as waiting:
         kind.write(shaped.frame, waiting)
@@ -76,11 +80,12 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     for reason, holds in refusals:
         frame, more = reject_where(frame, holds, stage="write", reason=reason, path=path)
         rejects = pl.concat([rejects, more])
+    trimmed = frame.select(has_white_ends().sum()).item() if export.trims and frame.height else 0
     if kind.is_json and extras and export.spreads_extra:
-        return Shaped(_with_records(frame, export), rejects)
+        return Shaped(_with_records(frame, export), rejects, trimmed)
     if kind.is_json:
         frame = frame.with_columns(_plain(name) for name in _message_columns(frame))
-    return Shaped(frame.select(export.select(frame.columns)), rejects)
+    return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
 
 
 def push(folder: Path, repository: str, *, private: bool = True) -> str:
