@@ -61,8 +61,8 @@ class Bars(RichBars):
         columns: of a bar; every task has the field ``detail``, the text behind it.
         hidden: show nothing.
         transient: take the bars off the terminal when they stop.
-        first_line_s: seconds until the first plain line.
-        line_every_s: seconds between two plain lines.
+        first_line_s: seconds until the first plain line; default: `FIRST_LINE_S`.
+        line_every_s: seconds between two plain lines; default: `LINE_EVERY_S`.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Bars(RichBars):
         *,
         hidden: bool = False,
         transient: bool = False,
-        first_line_s: float = FIRST_LINE_S,
-        line_every_s: float = LINE_EVERY_S,
+        first_line_s: float | None = None,
+        line_every_s: float | None = None,
     ) -> None:
         console = Console(stderr=True)
         live = console.is_terminal and not hidden
@@ -85,7 +85,9 @@ class Bars(RichBars):
             speed_estimate_period=600.0,
             expand=True,
         )
-        self._lines = None if hidden or live else _Lines(self, first_line_s, line_every_s)
+        first_s = FIRST_LINE_S if first_line_s is None else first_line_s
+        every_s = LINE_EVERY_S if line_every_s is None else line_every_s
+        self._lines = None if hidden or live else _Lines(self, first_s, every_s)
 
     def start(self) -> None:
         """Start to show progress."""
