@@ -39,12 +39,13 @@ def test_spellings_of_messages_come_out_alike() -> None:
     assert len(set(prompt_ids(pl.concat([plain, chat, sharegpt])))) == 1
 
 
-def test_other_keys_of_messages_are_kept_as_from_record_keeps_them() -> None:
+def test_other_keys_of_messages_in_a_frame_are_kept_in_their_order_without_the_frame_s_nulls() -> None:
     records = [{"role": "assistant", "content": None, "tool_calls": [{"b": 1, "a": "é"}], "name": None}]
     plain = [{"role": "assistant", "content": "x"}]
     rows = [{"m": plain}, {"m": records}, {"m": plain}]
     lists, fault = as_messages(pl.DataFrame(rows, infer_schema_length=None)["m"], "assistant")
-    assert lists.to_list() == [[from_record(plain[0])], [from_record(records[0])], [from_record(plain[0])]]
+    calling = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"b": 1, "a": "é"}]}'}
+    assert lists.to_list() == [[from_record(plain[0])], [calling], [from_record(plain[0])]]
     assert fault.null_count() == 3
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from prefboost.chat import to_record
 from prefboost.errors import DataError, UnknownShape, UnreadableFile
 from prefboost.sources import SOURCES, Columns, File, read, read_batches
 from prefboost.tables import Table
@@ -257,7 +258,7 @@ def test_messages_read_back_as_they_were_written(tmp_path: Path) -> None:
     call = [{"role": "assistant", "content": None, "tool_calls": [{"name": "f", "arguments": "{}"}]}]
     rows = [{"prompt": [{"role": "user", "content": "q"}], "completion": call, "score": 2.5}]
     first = read(write_as(rows, tmp_path / "d.jsonl"))
-    assert json.loads(first.frame["completion"][0][0]["extra"]) == {"tool_calls": [{"name": "f", "arguments": "{}"}]}
+    assert [to_record(message) for message in first.frame["completion"][0]] == call
     first.frame.write_parquet(tmp_path / "again.parquet")
     assert_frame_equal(read(tmp_path / "again.parquet").frame, first.frame)
 

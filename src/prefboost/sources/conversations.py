@@ -13,6 +13,7 @@ import polars as pl
 
 from prefboost.chat import ROLES, Message
 from prefboost.sources.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
+from prefboost.sources.message_keys import ROLE_NAMES
 from prefboost.tables import MESSAGES
 
 __all__ = [
@@ -25,13 +26,6 @@ __all__ = [
     "transcript_messages",
     "with_system",
 ]
-
-ROLE_NAMES = {
-    "human": "user", "prompter": "user", "User": "user", "Human": "user",
-    "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "chatbot": "assistant",
-    "Assistant": "assistant", "developer": "system", "System": "system", "function": "tool", "observation": "tool",
-}  # fmt: skip
-"""What published data call the four roles."""
 
 ROLE_KEYS = ("role", "from", "speaker")
 TEXT_KEYS = ("content", "value", "text", "message")
@@ -148,7 +142,7 @@ def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
 
 
 def _tidy_extra(lists: pl.Series) -> pl.Series:
-    """The same messages with nulls dropped from ``extra`` and its keys sorted, as `from_record` writes it."""
+    """The same messages with nulls dropped from ``extra``: a frame fills absent keys with them, in every message."""
     extra = pl.element().struct.field("extra").is_not_null()
     some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
     if not some.any():
@@ -164,7 +158,7 @@ def _tidy(message: Message) -> Message:
     if message["extra"] is None:
         return message
     kept = _without_nulls(json.loads(message["extra"]))
-    extra = json.dumps(kept, ensure_ascii=False, sort_keys=True) if kept else None
+    extra = json.dumps(kept, ensure_ascii=False) if kept else None
     return {**message, "extra": extra}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.sources.message_keys import fold_keys, has_further_keys
 from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
 from prefboost.sources.text_files import Block
 
@@ -38,7 +39,7 @@ def _whole(text: bytes) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(text), infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
         return None
-    if frame.width == 0 or frame.height != _records(text):
+    if frame.width == 0 or frame.height != _records(text) or has_further_keys(frame.schema):
         return None
     # Polars writes a structure into text where other lines hold text; such blocks are taken apart.
     suspects = {name for column in frame.get_columns() for name in _structured_texts(column)}
@@ -86,7 +87,7 @@ def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
 def frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
     """Frames of records with their row numbers, one for each combination of types that the records hold."""
     groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
-    for row, record in records:
+    for row, record in ((row, fold_keys(record)) for row, record in records):
         groups.setdefault(_kinds(record), []).append((row, record))
     return tuple(
         frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from prefboost.atomic import replacing
 from prefboost.chat import to_record
+from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra, has_white_ends
 from prefboost.sources.file_types import LINE, FileType, file_type_of
 from prefboost.sources.hub import is_hub_id
+from prefboost.sources.message_keys import says_more
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
@@ -133,13 +137,20 @@ def _message_columns(frame: pl.DataFrame) -> list[str]:
 
 
 def _columns_with_extra(frame: pl.DataFrame) -> list[str]:
-    inner = {name: frame[name].explode().struct.field("extra") for name in _message_columns(frame)}
-    return [name for name, extra in inner.items() if extra.null_count() < extra.len()]
+    more = says_more(pl.element().struct.field("extra"))
+    return [name for name in _message_columns(frame) if frame[name].list.eval(more).list.any().any()]
 
 
 def _plain(column: str) -> pl.Expr:
     keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
     return pl.col(column).list.eval(pl.struct(keys))
+
+
+def _spread(record: Mapping[str, Any], sides: Sequence[str]) -> dict[str, Any]:
+    """Messages with their further keys; tools of the conversation stand beside them, as chat templates take them."""
+    spread: dict[str, Any] = {side: [to_record(message) for message in record[side]] for side in sides}
+    tools = tools_of(record[sides[0]]) if sides else None
+    return spread if tools is None else {**spread, "tools": tools}
 
 
 def _with_records(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
@@ -148,7 +159,7 @@ def _with_records(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
     sides = [name for name in _message_columns(frame) if name in shaped.columns]
     records = frame.select(sides).iter_rows(named=True)
     lines = [
-        json.dumps({**row, **{side: [to_record(m) for m in record[side]] for side in sides}}, ensure_ascii=False)
+        json.dumps({**row, **_spread(record, sides)}, ensure_ascii=False)
         for row, record in zip(shaped.iter_rows(named=True), records, strict=True)
     ]
     return pl.DataFrame({LINE: lines}, schema={LINE: pl.String})

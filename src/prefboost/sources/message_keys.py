@@ -1,0 +1,108 @@
+"""What messages say besides role and text, taken out of JSON before a frame would make all messages alike.
+
+A frame has one type per column: it fills absent keys with nulls, gives all messages one order of keys, and turns 75001
+into text where another row's value is text. The further keys of each message (tool calls, names, ids) become one JSON
+text of their own, ``extra``, exactly as the source has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from prefboost.chat import ROLES
+from prefboost.chat.messages import extra_of
+
+__all__ = ["KEYS", "ROLE_NAMES", "TOOL_COLUMNS", "fold_keys", "has_further_keys", "says_more"]
+
+ROLE_NAMES = {
+    "human": "user", "prompter": "user", "User": "user", "Human": "user",
+    "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "chatbot": "assistant",
+    "Assistant": "assistant", "developer": "system", "System": "system", "function": "tool", "observation": "tool",
+}  # fmt: skip
+"""What published data call the four roles."""
+
+KEYS = (("role", "content"), ("from", "value"))
+"""Names of role and text in messages that have further keys."""
+
+TOOL_COLUMNS = ("tools",)
+"""Columns with the tools of the whole conversation: a list of JSON schemas."""
+
+
+_ONLY_NULLS = r'^\{("(?:[^"\\]|\\.)*": (null|""),? ?)*\}$'
+"""An ``extra`` in which no key has a value."""
+
+
+def says_more(extra: pl.Expr) -> pl.Expr:
+    """Return whether messages have further keys with values: null where the source wrote null is nothing to lose."""
+    return extra.is_not_null() & extra.str.contains(_ONLY_NULLS).not_().fill_null(False)
+
+
+def fold_keys(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record whose messages have their further keys in ``extra``, and whose tools are JSON text."""
+    return {
+        key: json.dumps(value, ensure_ascii=False)
+        if key in TOOL_COLUMNS and isinstance(value, list | dict)
+        else _fold(value)
+        for key, value in record.items()
+    }
+
+
+def has_further_keys(schema: Mapping[str, pl.DataType] | Iterable[tuple[str, pl.DataType]]) -> bool:
+    """Return whether some field of a schema, at any depth, holds messages with further keys, or tools."""
+    fields = schema.items() if isinstance(schema, Mapping) else schema
+    return any(_holds_keys(dtype) or (name in TOOL_COLUMNS and dtype.is_nested()) for name, dtype in fields)
+
+
+def _holds_keys(dtype: Any) -> bool:
+    if isinstance(dtype, pl.List | pl.Array):
+        return _holds_keys(dtype.inner)
+    if not isinstance(dtype, pl.Struct):
+        return False
+    fields = {item.name: item.dtype for item in dtype.fields}
+    keys = next((pair for pair in KEYS if pair[0] in fields), None)
+    if keys is not None and fields[keys[0]] == pl.String and set(fields) - {*keys, "extra"}:
+        return True
+    return any(_holds_keys(inner) for inner in fields.values())
+
+
+def _fold(value: Any) -> Any:
+    if isinstance(value, list):
+        keys = _message_keys(value)
+        return [_fold(item) for item in value] if keys is None else [_fold_message(item, keys) for item in value]
+    if isinstance(value, Mapping):
+        keys = _message_keys([value])
+        return {key: _fold(item) for key, item in value.items()} if keys is None else _fold_message(value, keys)
+    return value
+
+
+def _message_keys(items: Sequence[Any]) -> tuple[str, str] | None:
+    """What the items call role and text, if all of them are messages."""
+    for role, text in KEYS:
+        if items and all(
+            isinstance(item, Mapping) and isinstance(item.get(role), str) and _is_role(item[role]) for item in items
+        ):
+            return role, text
+    return None
+
+
+def _is_role(name: str) -> bool:
+    return name in ROLES or name in ROLE_NAMES
+
+
+def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str, Any]:
+    role, text = keys
+    own = message.get("extra")
+    if set(message) <= {role, text, "extra"} and (own is None or (isinstance(own, str) and _is_object(own))):
+        return dict(message)
+    return {role: message[role], text: message.get(text), "extra": extra_of(message, role, text)}
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
