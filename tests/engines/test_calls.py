@@ -232,9 +232,10 @@ def test_a_server_that_never_answers_stops_everything() -> None:
         call(Server(httpx.ConnectError("refused")))
 
 
-def test_a_server_without_log_probs_stops_everything() -> None:
-    with pytest.raises(ModelError, match="take a server that gives them"):
-        call(Server(good()), failing(Unavailable))
+def test_one_reply_without_log_probs_is_its_rows_fault_and_costs_one_call() -> None:
+    server = Server(good())
+    assert call(server, failing(Unavailable)) == Failure("found [secret]", 1, unavailable=True)
+    assert len(server.times) == 1
 
 
 def test_retry_after_is_honoured_and_too_long_a_wait_is_not_met() -> None:

@@ -19,7 +19,7 @@ from prefboost.engines.budget import Budget, Ledger, Price
 from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
 from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
 from prefboost.engines.store import Store
-from prefboost.engines.stored import asked_for, asked_logprobs, generate_stored
+from prefboost.engines.stored import asked_for, asked_logprobs, generate_stored, logprobs_stored
 from prefboost.errors import ModelError, RunError, SettingsError
 
 SAMPLING = Sampling(max_tokens=50)
@@ -360,6 +360,79 @@ def test_log_probs_of_completions_through_chat(monkeypatch: pytest.MonkeyPatch) 
         found = open_at(server, attempts=20).logprob_of([request("p"), request("q")], [completion] * 2)
     assert found == [-6.0, -6.0]
     assert {body.get("add_generation_prompt") for body in server.bodies} == {None, False}
+
+
+def in_parts(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """As a server says it that sends parts, thoughts among them, and another word for the end."""
+    choice = reply["choices"][0]
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": f"draft of {prompt}"}]}
+    parts = [thought, {"type": "text", "text": choice["message"]["content"]}]
+    return reply | {"choices": [{"message": {"content": parts}, "finish_reason": "COMPLETE"}]}
+
+
+def in_fields(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+    message = {"content": reply["choices"][0]["message"]["content"], "reasoning_content": f"draft of {prompt}"}
+    return {"choices": [{"message": message}], "error": {}}
+
+
+def in_marks(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+    text = f"<think>\ndraft of {prompt}\n</think>\n\n{reply['choices'][0]['message']['content']}"
+    return reply | {"choices": [{"text": None, "message": {"content": text}, "finish_reason": None}]}
+
+
+@pytest.mark.parametrize("dialect", [in_parts, in_fields, in_marks])
+def test_good_replies_in_other_dialects_are_read_at_the_first_attempt(dialect: Any) -> None:
+    asked = [request(f"p{number}") for number in range(8)]
+    with FaultyServer(dialect=dialect) as server:
+        engine = open_at(server)
+        found = dict(engine.generate(asked, SAMPLING))
+    assert server.calls == 8, "nothing is paid twice"
+    for index, each in enumerate(asked):
+        result = found[index]
+        assert isinstance(result, Result) and result.finish_reason == "stop"
+        assert result.text == right(engine, each) and result.reasoning == f"draft of p{index}"
+
+
+def test_no_content_beside_a_good_end_is_an_empty_completion_and_paid_once() -> None:
+    silent = {"choices": [{"message": {"role": "assistant", "content": None}, "finish_reason": "stop"}]}
+    with FaultyServer(dialect=lambda reply, prompt: silent) as server:
+        [(_, result)] = open_at(server).generate([request("p")], SAMPLING)
+    assert isinstance(result, Result) and (result.text, result.finish_reason) == ("", "stop")
+    assert server.calls == 1 and not result.only_thinks
+
+
+def test_a_row_without_log_probs_stops_no_other_and_a_later_run_asks_it_again(tmp_path: Path) -> None:
+    def lacking(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+        return reply | {"choices": [{**reply["choices"][0], "logprobs": None}]} if prompt in ("p3", "p7") else reply
+
+    asked = [request(f"p{number}") for number in range(12)]
+    with FaultyServer(dialect=lacking) as server, Store(tmp_path / "store") as store:
+        rows = [row for done in logprobs_stored(open_at(server), asked, ["A", "B"], store) for row in done.results]
+        found = dict(rows)
+        assert server.calls == 12
+        assert [index for index in range(12) if isinstance(found[index], Failure)] == [3, 7]
+        assert "no log-probs" in found[3].reason and not found[3].permanent
+    with Store(tmp_path / "store") as store:
+        known = store.known([asked_logprobs(open_at(server), each, ["A", "B"]).key for each in asked])
+    assert len(known) == 10, "the two others are open"
+
+
+def test_a_server_without_log_probs_stops_the_run_after_a_few_rows() -> None:
+    bare = lambda reply, prompt: reply | {"choices": [{**reply["choices"][0], "logprobs": None}]}  # noqa: E731
+    with FaultyServer(dialect=bare) as server, pytest.raises(ModelError, match="take a server that gives them"):
+        list(open_at(server, concurrency=1).logprobs_of([request(f"p{number}") for number in range(50)], ["A"]))
+    assert server.calls == 3
+
+
+def test_log_probs_of_tokens_that_are_no_choice_may_be_anything() -> None:
+    def odd(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+        top = [{"token": "Ġ1", "logprob": -0.25}, {"token": "▁2", "logprob": -1.75},
+               {"token": "<unk>", "logprob": None}, {"token": "x", "logprob": float("nan")}]  # fmt: skip
+        return reply | {"choices": [{"message": {"content": "1"}, "logprobs": {"content": [{"top_logprobs": top}]}}]}
+
+    with FaultyServer(dialect=odd) as server:
+        assert dict(open_at(server).logprobs_of([request("p")], ["1", "2", "tie"])) == {0: (-0.25, -1.75, -math.inf)}
+    assert server.calls == 1
 
 
 def test_goals_travel_in_the_prompt() -> None:

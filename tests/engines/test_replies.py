@@ -70,9 +70,17 @@ def test_tokens_are_estimated_where_the_server_counts_none() -> None:
     ("reply", "fault"),
     [
         ({"choices": []}, Malformed),
-        (said("x", None), Malformed),
-        (said(None), Malformed),
+        ({"choices": [{}]}, Malformed),
+        ({"choices": [{"message": {}}]}, Malformed),
+        ({"choices": [{"finish_reason": "stop"}]}, Malformed),
+        (said(7), Malformed),
+        (said([{"type": "image_url", "image_url": {}}]), Malformed),
+        (said("half", "insufficient_system_resource"), Malformed),
+        (said("half", "abort"), Malformed),
         (said("x", "content_filter"), Refused),
+        (said("x", "SAFETY"), Refused),
+        (said([{"type": "refusal", "refusal": "I cannot"}]), Refused),
+        (said("Let me look.", "tool_calls", tool_calls=[{}]), Refused),
         (said(None, "stop", refusal="I cannot"), Refused),
         (said(None, "tool_calls", tool_calls=[{}]), Refused),
     ],
@@ -80,6 +88,71 @@ def test_tokens_are_estimated_where_the_server_counts_none() -> None:
 def test_what_is_no_completion_is_malformed_or_refused(reply: Any, fault: type[Exception]) -> None:
     with pytest.raises(fault):
         results_of(reply, "x")
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("STOP", "stop"), ("end_turn", "stop"), ("COMPLETE", "stop"), ("eos_token", "stop"), ("MAX_TOKENS", "length"),
+        ("max_output_tokens", "length"), ("FINISH_REASON_STOP", "stop"), (None, "stop"), ("", "stop"),
+        ("a word of tomorrow", "stop"), ("null", "stop"), (3, "stop"),
+    ],
+)  # fmt: skip
+def test_a_finish_reason_in_other_words_or_missing_loses_no_text(reason: Any, end: str) -> None:
+    assert results_of(said("text", reason), "")[0] == Result("text", end, 0, 1)  # type: ignore[arg-type]
+
+
+def test_a_cut_is_told_by_the_tokens_where_the_server_gives_no_reason() -> None:
+    reply = said("text", None) | {"usage": {"completion_tokens": 7, "prompt_tokens": 2}}
+    assert results_of(reply, "", 7)[0].finish_reason == "length"
+    assert results_of(reply, "", 8)[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab", None),
+        (["a", "b"], "ab", None),
+        ([{"type": "output_text", "text": "a"}], "a", None),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}],
+            "a",
+            "hm",
+        ),
+        ({"type": "text", "text": {"value": "a"}}, "a", None),
+        ({"parts": [{"text": "a"}, {"text": "b"}]}, "ab", None),
+        ([], "", None),
+        (None, "", None),
+        ("<think>hm</think>a", "a", "hm"),
+    ],
+)
+def test_content_is_text_parts_or_nothing(content: Any, text: str, reasoning: str | None) -> None:
+    (result,) = results_of(said(content), "")
+    assert (result.text, result.reasoning, result.finish_reason) == (text, reasoning, "stop")
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_thoughts_beside_the_content_are_kept_and_are_no_content(name: str) -> None:
+    (result,) = results_of(said("a", **{name: "hm"}), "")
+    assert (result.text, result.reasoning) == ("a", "hm")
+    (silent,) = results_of(said(None, **{name: "hm"}), "")
+    assert silent.only_thinks and silent.reasoning == "hm"
+    (both,) = results_of(said("a", reasoning="hm", reasoning_content="hm"), "")
+    assert both.reasoning == "hm", "the same thoughts under two names are one"
+
+
+def test_a_prompt_that_ends_inside_a_thought_makes_the_beginning_a_thought() -> None:
+    assert results_of(said("hm, so"), "", opened=True)[0].only_thinks
+    (result,) = results_of(said("hm</think>a"), "", opened=True)
+    assert (result.text, result.reasoning) == ("a", "hm")
+    (parsed,) = results_of(said("a", reasoning_content="hm"), "", opened=True)
+    assert (parsed.text, parsed.reasoning) == ("a", "hm"), "the server has separated them already"
+
+
+def test_one_bad_choice_costs_no_other() -> None:
+    good = {"index": 1, "message": {"content": "b"}, "finish_reason": "stop"}
+    for bad in ({"index": 0, "message": {"content": "a"}, "finish_reason": "content_filter"}, {"index": 0}):
+        assert [each.text for each in results_of({"choices": [bad, good]}, "")] == ["b"]
 
 
 def test_reasoning_that_used_all_tokens_leaves_an_empty_completion() -> None:
@@ -104,9 +177,22 @@ def test_tokens_that_differ_in_blanks_are_one_choice_and_absent_ones_are_impossi
 
 
 @pytest.mark.parametrize("value", [math.nan, None, "x", 3.0, True])
-def test_what_is_no_log_prob_is_malformed(value: Any) -> None:
+def test_what_is_no_log_prob_is_malformed_for_a_choice_and_nothing_for_other_tokens(value: Any) -> None:
     with pytest.raises(Malformed):
         choice_logprobs(top(("A", value)), ["A"])
+    assert choice_logprobs(top(("A", -1.0), ("x", value)), ["A", "B"]) == (-1.0, -math.inf)
+
+
+@pytest.mark.parametrize("token", ["Ġ1", "▁1", " 1", "1", "Ċ1", "<0x31>", "\u00a01"])
+def test_a_token_is_the_choice_however_its_vocabulary_writes_blanks(token: str) -> None:
+    assert choice_logprobs(top((token, -1.0), ("Ġtie", -2.0)), ["1", "2", "tie"]) == (-1.0, -math.inf, -2.0)
+
+
+def test_the_token_that_was_written_counts_where_it_is_missing_among_the_likeliest() -> None:
+    written = {"token": "A", "logprob": -0.5, "top_logprobs": []}
+    assert choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"]) == (-0.5, -math.inf)
+    by_name = {"token": "A", "logprob": -0.5, "top_logprobs": {"A": -0.5, "B": -1.5}}
+    assert choice_logprobs({"choices": [{"logprobs": {"content": [by_name]}}]}, ["A", "B"]) == (-0.5, -1.5)
 
 
 def test_servers_without_log_probs_say_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.troubles import Evidence, message_of, trouble_of
+from prefboost.engines.troubles import Evidence, message_of, trouble_inside, trouble_of
 
 
 def kind(status: int, body: Any) -> str:
@@ -80,3 +80,21 @@ def test_an_answer_wipes_out_what_rows_ended_in() -> None:
     assert not any(evidence.add_row("reply") for _ in range(100)), (
         "rows whose replies cannot be read are their own fault"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": 502, "message": "overloaded"}, "passing"),
+        ({"code": "429", "message": "slow down"}, "passing"),
+        ({"message": "something"}, "passing"),
+        ("something", "passing"),
+        ({"code": 402, "message": "add credits"}, "account"),
+        ({"code": 400, "message": "flagged by our content filter"}, "content"),
+        ({"status": 422, "message": "no such field"}, "refused"),
+    ],
+)
+def test_an_error_in_a_good_reply_means_what_the_status_that_it_names_means(error: Any, kind: str) -> None:
+    trouble = trouble_inside({"error": error}, {}, str)
+    assert (trouble.kind, trouble.billed) == (kind, True)
+    assert trouble.reason.startswith("an error in a good reply: ")

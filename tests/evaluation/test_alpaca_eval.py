@@ -46,6 +46,7 @@ def test_a_share_is_the_second_over_both_and_turned_where_the_model_stood_first(
         (JudgeReply(logprobs=(-math.inf, -0.1)), 1.0),
         (JudgeReply(logprobs=(-0.1, -math.inf)), 0.0),
         (JudgeReply(logprobs=(-math.inf, -math.inf)), None),
+        (JudgeReply(logprobs=(math.log(9e-5), math.log(1e-5))), None),
         (JudgeReply(text=" M\n"), 1.0),
         (JudgeReply(text="neither"), None),
         (JudgeReply(fault="the server is gone"), None),
@@ -56,6 +57,8 @@ def test_an_absent_choice_has_no_probability_and_two_absent_ones_no_verdict(repl
     verdict = benchmark.parse(benchmark.build(PROMPTS[:1], completions(base="a", mine="b"))[0], reply)
     assert verdict.value == value
     assert bool(verdict.fault) == (value is None)
+    if reply.logprobs:
+        assert verdict.facts["label_mass"] == pytest.approx(sum(map(math.exp, reply.logprobs)))
 
 
 def test_chat_markers_in_a_completion_stay_data():

@@ -38,6 +38,7 @@ class FaultyServer:
     ``rates``: share of calls broken by each fault. ``refused``: prompts that are answered with HTTP 400.
     ``one_choice``: gives one choice whatever n is, as some servers do.
     ``answer``: what is said, by prompt, seed and place. ``likely``: log-probs of first tokens, by prompt.
+    ``dialect``: what becomes of a good reply, by the reply and the prompt; None leaves it as it is.
     ``count``: tokens that messages have, for what it bills. ``named``: model and fingerprint in its replies.
     ``script``: (body, number of the call, from 1) -> a bad answer (status and body), ``reset``, or None for a good one.
     ``bills``: tokens read and written -> what it reports of them.
@@ -57,6 +58,7 @@ class FaultyServer:
     named: tuple[str, str] | None = None
     script: Callable[[dict[str, Any], int], tuple[int, Any] | str | None] | None = None
     bills: Callable[[int, int], tuple[int, int]] = lambda read, written: (read, written)
+    dialect: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
     billed: int = 0
     calls: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -213,7 +215,7 @@ class FaultyServer:
             read, written = self.bills(read, written)
             self.billed += read + (1 if body.get("logprobs") else written)
             reply["usage"] = {"prompt_tokens": read, "completion_tokens": written}
-        return reply
+        return reply if self.dialect is None else self.dialect(reply, prompt)
 
 
 def _send(

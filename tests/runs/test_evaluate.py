@@ -34,7 +34,7 @@ from prefboost.runs.evaluate_settings import Evaluate
 from prefboost.settings import Settings
 from prefboost.statistics import Interval
 
-FAST = {"interval": {"resamples": 100}, "threads": 1}
+FAST = {"min_mass": 0.0, "interval": {"resamples": 100}, "threads": 1}
 
 
 def silent(_):

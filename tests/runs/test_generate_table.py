@@ -27,3 +27,19 @@ def test_completions_and_failures_together_are_the_rows_that_were_asked() -> Non
     assert table.rejects["found"].str.len_chars().to_list() == [200] * 3
     assert table.steps[-1].notes == {"prompts": 2, "cut at max_tokens": 5, "tokens": 10}
     assert table.steps[-1].rejected == {"the engine gave no completion": 3}
+
+
+def test_thoughts_are_a_column_of_their_own_and_alone_no_completion() -> None:
+    asked = prompts("tea")
+    frame, _ = prepared(asked, settings(), ECHO)
+    rows = rows_of(frame, settings(), ECHO)
+    texts = ["<think>a</think>b", "<think>a, and never b", "plain", "plain"]
+    outcomes: list[Outcome] = [Result(text, "stop", 1, 2) for text in texts]
+    none = pl.DataFrame(schema=REJECTS)
+    table = completions_table(asked, frame, none, settings(), list(zip(rows, outcomes, strict=True)))
+    assert [message[0]["content"] for message in table.frame["completion"]] == ["b", "plain", "plain"]
+    assert table.frame["reasoning"].to_list() == ["a", None, None]
+    assert table.steps[-1].rejected == {"the completion is thoughts alone: no answer stands behind them": 1}
+    assert "a, and never b" in table.rejects["found"][0]
+    plain = completions_table(asked, frame, none, settings(), list(zip(rows[2:], outcomes[2:], strict=True)))
+    assert "reasoning" not in plain.frame.columns

@@ -100,6 +100,36 @@ def test_a_server_that_refuses_log_probs_for_good_is_read_in_words(tmp_path):
     assert all(one.value == 1.0 for one in verdicts)
 
 
+def test_one_reply_without_log_probs_is_no_reason_to_read_all_others_in_words(tmp_path):
+    requests = requests_in(tmp_path)
+    odd = str(requests[0].messages[-1]["content"])
+
+    def lacking(reply, prompt):
+        return reply | {"choices": [{**reply["choices"][0], "logprobs": None}]} if prompt == odd else reply
+
+    likely = {True: {"M": -0.1, "m": -2.4}, False: {"m": -0.1, "M": -2.4}}
+    with (
+        FaultyServer(dialect=lacking, likely=lambda prompt: likely[second_is_new(prompt)]) as server,
+        Store(tmp_path / "store") as store,
+    ):
+        verdicts = judged(BENCHMARK, requests, on(server), store)
+        assert fallback_of(requests, on(server), store) == ""
+    assert verdicts[0].value is None and "no log-probs" in verdicts[0].fault
+    assert all(one.value is not None for one in verdicts[1:])
+
+
+def test_a_server_that_never_gives_log_probs_is_read_in_words(tmp_path):
+    requests = requests_in(tmp_path)
+    with FaultyServer(answer=in_words, dialect=without_log_probs) as server, Store(tmp_path / "store") as store:
+        verdicts = judged(BENCHMARK, requests, on(server), store)
+        assert server.calls == 3 + len(requests), "three questions are evidence enough"
+    assert all(one.value == 1.0 for one in verdicts)
+
+
+def without_log_probs(reply, prompt):
+    return reply | {"choices": [{**choice, "logprobs": None} for choice in reply["choices"]]}
+
+
 def test_a_question_that_is_refused_however_it_is_put_says_nothing_of_log_probs(tmp_path):
     requests = requests_in(tmp_path)
     refused = frozenset({str(requests[0].messages[-1]["content"])})

@@ -90,12 +90,26 @@ class Weighing(WordyEngine):
 
 @given(st.lists(st.floats(-50, 0), min_size=1, max_size=10))
 def test_shares_sum_to_one_and_keep_the_order_of_the_choices(values: list[float]) -> None:
-    (found,) = Asking(Weighing(values), SAMPLING).shares(asks("a"), [str(at) for at in range(len(values))])
+    choices = [str(at) for at in range(len(values))]
+    (found,) = Asking(Weighing(values), SAMPLING).shares(asks("a"), choices, min_mass=0.0)
     assert sum(found.of) == pytest.approx(1.0)
     assert found.mass == pytest.approx(sum(math.exp(value) for value in values))
     assert found.of.index(max(found.of)) == values.index(max(values)) or max(found.of) == pytest.approx(
         found.of[values.index(max(values))]
     )
+
+
+@given(st.floats(1e-300, 1.0), st.floats(0.0, 1.0))
+def test_shares_of_less_than_the_least_mass_are_unreadable_and_say_how_much_there_was(
+    mass: float, least: float
+) -> None:
+    half = math.log(mass / 2)
+    (found,) = Asking(Weighing([half, half]), SAMPLING).shares(asks("a"), ["A", "B"], least)
+    assert found.mass == pytest.approx(mass)
+    if found.fault is None:
+        assert found.mass >= least and found.of == [0.5, 0.5]
+    else:
+        assert found.mass < least and found.of == [] and f"{found.mass:.2g}" in found.found
 
 
 @pytest.mark.parametrize("values", [[-math.inf, -math.inf], [math.nan, -1.0]])

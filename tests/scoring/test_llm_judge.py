@@ -7,15 +7,19 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attacks import ATTACKS
+from faulty_server import FaultyServer
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.engine import Sampling
+from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.store import Store
 from prefboost.errors import DataError, ModelError
+from prefboost.scoring.judge_figures import judge_figures
 from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.scoring.stored import Desk, ScoreProgress
 from prefboost.tables import VERDICTS
@@ -46,6 +50,50 @@ def test_every_pair_is_judged_in_both_orders() -> None:
         ("p1", "chosen", "second"), ("p1", "rejected", "first"),
         ("p2", "chosen", "tie"), ("p2", "rejected", "tie"),
     ]  # fmt: skip
+
+
+def thinking(first: str, last: str) -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    """A server whose model drafts one verdict in its thoughts and gives the other."""
+
+    def dialect(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+        text = f"<think>\nMy draft: {first}\n</think>\n\n{last}"
+        return reply | {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+    return dialect
+
+
+@pytest.mark.parametrize("final", [says("2"), "2", "[[B]]", "Verdict: 2"])
+def test_a_draft_in_the_thoughts_never_beats_the_verdict(final: str) -> None:
+    with FaultyServer(dialect=thinking(says("1"), final)) as server:
+        engine = OpenAICompatible(model="m", base_url=server.base_url)
+        verdicts = LlmJudge(engine=engine).judge(pairs_table(PAIRS))
+    assert set(verdicts.frame["verdict"]) == {"second"}
+    assert not any("draft" in str(reason) for reason in verdicts.frame["rationale"])
+
+
+def test_a_judge_that_only_thinks_gives_no_verdict() -> None:
+    with FaultyServer(dialect=thinking(says("1"), "")) as server, pytest.raises(DataError, match="thoughts alone"):
+        LlmJudge(engine=OpenAICompatible(model="m", base_url=server.base_url)).judge(pairs_table(PAIRS))
+
+
+def test_verdicts_of_little_mass_are_unreadable_and_the_mass_is_kept_and_shown() -> None:
+    def likely(prompt: str) -> dict[str, float]:
+        texts = SHOWN.findall(prompt)
+        if "x y" in texts:
+            return {"<think>": -1e-4, "1": math.log(8e-5), "2": math.log(1e-5)}
+        return {"1": math.log(0.6), "2": math.log(0.3), "I": math.log(0.1)}
+
+    with FaultyServer(likely=likely) as server:
+        engine = OpenAICompatible(model="m", base_url=server.base_url)
+        verdicts = LlmJudge(engine=engine, read="logprobs").judge(pairs_table(PAIRS))
+        loose = LlmJudge(engine=engine, read="logprobs", min_mass=0.0).judge(pairs_table(PAIRS))
+    assert verdicts.steps[-1].rejected == {"the model would most likely say something else than any of the choices": 1}
+    assert "9e-05 < 0.1" in verdicts.rejects["found"][0]
+    assert verdicts.frame["label_mass"].to_list() == pytest.approx([0.9] * 4)
+    assert len(loose) == 6 and loose.frame["label_mass"].min() == pytest.approx(9e-5)
+    figures = judge_figures(loose)
+    assert figures.record()["label_mass"]["least"] == pytest.approx(9e-5)
+    assert any("probability of verdicts 0.600, least 0.000" in line for line in figures.lines())
 
 
 def test_rationale_lengths_and_the_judge_are_kept() -> None:

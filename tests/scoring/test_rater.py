@@ -148,7 +148,8 @@ def test_every_aspect_gets_its_own_question_by_log_probs() -> None:
     engine = Scripted.by(
         None, lambda prompt, choices: [0.0 if "honesty?" in prompt and c == "5" else -30.0 for c in choices]
     )
-    scored = Rater(engine=engine, rubric="ultrafeedback", read="logprobs").score(completions_table(TEXTS[:1]))
+    rater = Rater(engine=engine, rubric="ultrafeedback", read="logprobs", min_mass=0.0)
+    scored = rater.score(completions_table(TEXTS[:1]))
     assert scored.frame["score.honesty"][0] == pytest.approx(5) and scored.frame["score.helpfulness"][
         0
     ] == pytest.approx(3)

@@ -127,6 +127,13 @@ def test_no_text_at_all_stops_the_parser_or_leaves_the_range(text: str) -> None:
         ("Tie", ("tie", None)),
         ("I first thought [[A]].\nVerdict: [[B]]", ("second", "I first thought [[A]].\nVerdict: [[B]]")),
         ("Final verdict: Completion 1", ("first", "Final verdict: Completion 1")),
+        ('{"reason": "two\nlines\tand a tab", "verdict": "2"}', ("second", "two\nlines\tand a tab")),
+        ("{'reason': 'two\nlines', 'verdict': '2'}", ("second", "two lines")),
+        ('```json\n{\n"verdict": "2",\n"reason": "a\r\nb",\n}\n```', ("second", "a\r\nb")),
+        ('<think>{"verdict": "1"}</think>{"verdict": "2"}', ("second", None)),
+        ('<think>{"verdict": "1"} or rather</think>\n2', ("second", None)),
+        ('I would say {"verdict": "1"}.</think>[[B]]', ("second", "[[B]]")),
+        ('{"verdict": "1"}\nOn a second look:\nFinal verdict: 2', ("second", "\nOn a second look:\nFinal verdict: 2")),
     ],
 )
 def test_these_verdicts_are_read(text: str, verdict: tuple[str, str | None]) -> None:
@@ -134,7 +141,17 @@ def test_these_verdicts_are_read(text: str, verdict: tuple[str, str | None]) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "both are fine in a way", '{"verdict": 3}', '{"verdict"', "12", '{"reason": "1"}']
+    "text",
+    [
+        "",
+        '<think>{"verdict": "1"}',
+        "<think>[[A]]</think>",
+        "both are fine in a way",
+        '{"verdict": 3}',
+        '{"verdict"',
+        "12",
+        '{"reason": "1"}',
+    ],
 )
 def test_these_are_no_verdicts(text: str) -> None:
     assert isinstance(read_verdict(text), Unreadable)

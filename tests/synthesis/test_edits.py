@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from faulty_server import FaultyServer
 from made_writer import Writer
 
 from prefboost.engines.engine import Sampling
+from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import NO_COMPLETION, Clair, RMBoost, without_plan
-from prefboost.synthesis.proposal import Draft, Item
+from prefboost.synthesis.filters import Filters
+from prefboost.synthesis.pairs import pairs_table
+from prefboost.synthesis.proposal import Draft, Item, items_of
+from prefboost.tables import Table
 
 Items = Callable[[int], list[Item]]
 
@@ -34,6 +40,41 @@ def test_both_gives_a_better_and_a_worse_second_from_three_generations(items: It
     assert made[0].lineage["direction"] == "better" and made[1].lineage["direction"] == "worse"
     assert made[0].lineage["prompt"].startswith("rmboost/")
     assert made[0].lineage["aspects"] == ["helpfulness", "relevance", "completeness"]
+
+
+def test_thoughts_are_no_part_of_either_completion_and_stand_in_the_lineage(prompts: Callable[[int], Table]) -> None:
+    def thinking(reply: dict[str, Any], prompt: str) -> dict[str, Any]:
+        edits = "Reference response:" in prompt
+        thought = "make it worse on purpose" if edits else "what is asked here?"
+        text = f"Most rivers end in lakes, says note {len(prompt)}." if edits else f"Rivers run to the sea. {prompt}"
+        marked = f"{thought}\n</think>\n\n{text}" if edits else f"<think>{thought}</think>{text}"
+        return reply | {"choices": [{"message": {"content": marked}, "finish_reason": "stop"}]}
+
+    with FaultyServer(dialect=thinking) as server:
+        method = RMBoost(generator=OpenAICompatible(model="m", base_url=server.base_url), filters=Filters())
+        items = items_of(prompts(8))
+        made = pairs_table(prompts(8), method, method.propose(items, Calls()), {})
+    assert len(made) == 8
+    asked = [body["messages"][-1]["content"] for body in server.bodies]
+    assert not any("what is asked here?" in text for text in asked), "the reference is the answer alone"
+    for row in made.frame.iter_rows(named=True):
+        texts = [row[side][0]["content"] for side in ("chosen", "rejected")]
+        assert not any("think" in text or "on purpose" in text for text in texts)
+        lineage = json.loads(row["lineage"])
+        assert lineage["reasoning"] == {"first": "what is asked here?", "second": "make it worse on purpose"}
+
+
+def test_a_completion_that_is_thoughts_alone_is_set_aside_with_its_reason(items: Items) -> None:
+    made = RMBoost(generator=Writer.by(lambda prompt, sample: "<think>so many words<cut>")).propose(items(1), Calls())
+    assert made[0].why_not is not None and made[0].why_not[0].startswith("a completion is thoughts alone")
+
+
+def test_thoughts_in_a_completion_that_the_table_has_are_no_part_of_the_reference() -> None:
+    item = Item(
+        0, "q", [{"role": "user", "content": "Q?", "extra": None}], {"completion": "<think>a</think>An answer."}
+    )
+    made = RMBoost(generator=Writer.by(editing), first="completion").propose([item], Calls())
+    assert (made[0].first.text, made[0].first.reasoning) == ("An answer.", "a")
 
 
 def test_bernoulli_draws_one_direction_a_prompt_with_its_probability(items: Items) -> None:

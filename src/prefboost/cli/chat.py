@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.engines.reasoning import answer_of
 from prefboost.errors import PrefboostError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Conversation:
         except PrefboostError as error:  # e.g. a template without a system role: the conversation stands as it was
             yield f"[{error}]"
             return
-        self.turns = [*turns, _message("assistant", "".join(said))]
+        # Chat templates drop the thoughts of earlier turns, and so does training on several turns.
+        self.turns = [*turns, _message("assistant", answer_of("".join(said)))]
 
 
 def _message(role: str, content: str) -> dict[str, Any]:

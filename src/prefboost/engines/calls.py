@@ -8,6 +8,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ from prefboost.engines.budget import Ledger, Spend
 from prefboost.engines.engine import Failure
 from prefboost.engines.pacing import Pace, backoff_s
 from prefboost.engines.replies import Malformed, Refused, Unavailable, usage_of
-from prefboost.engines.troubles import Evidence, Trouble, message_of, trouble_of
+from prefboost.engines.troubles import Evidence, Trouble, trouble_inside, trouble_of
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
 from prefboost.settings.secrets import without_secrets
@@ -35,6 +36,10 @@ _CONNECT_S = 10.0
 _UNBILLED = range(300, 600)
 """Statuses for which no tokens are charged."""
 _LOOK_AGAIN_S = 0.02
+_EVIDENCE = 3
+"""Replies without log-probs, and none with them, after which the server is taken to give none at all."""
+_OFFERS = frozenset({"logprobs", "prompt_logprobs", "echo"})
+"""Fields of a body that ask for what not every server gives."""
 
 
 class Limits(Settings):
@@ -104,6 +109,8 @@ class Caller:
         self._requests = Pace(limits.requests_per_minute)
         self._tokens = Pace(limits.tokens_per_minute)
         self._paused_until = 0.0
+        self._given: set[frozenset[str]] = set()
+        self._lacking: Counter[frozenset[str]] = Counter()
         self._draw = random.Random()
         self._silent = 0
         self._probing = asyncio.Lock()
@@ -119,7 +126,8 @@ class Caller:
         Raises:
             BudgetSpent: the budget allows no further attempt.
             ModelError: the server cannot be reached, refuses the key or account, knows no such model or address, or
-                row after row ends in the same trouble with nothing answered in between.
+                row after row ends in the same trouble with nothing answered in between, or lacks the log-probs that
+                were asked for.
         """
         is_prober = False
         try:
@@ -173,6 +181,9 @@ class Caller:
         """
         if trouble.kind in ("refused", "content"):
             return Failure(trouble.reason, attempt, permanent=True, content=trouble.kind == "content")
+        if trouble.kind == "unavailable":
+            # Asking again would cost the same and most likely give the same; a later run may meet a better server.
+            return Failure(trouble.reason, attempt, unavailable=True)
         if trouble.kind == "account" or attempt >= self.limits.attempts:
             return self._failed(trouble, attempt)
         wait = self._wait_s(attempt, trouble)
@@ -262,6 +273,7 @@ class Caller:
             actual = self.ledger.cost(*tokens)
             self.ledger.measure((question.most_prompt, question.most_written), tokens)
             found = read(reply)
+            self._given.add(_offer(question))
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
             return found
@@ -274,11 +286,19 @@ class Caller:
         except Refused as error:
             raise Trouble(self.redacted(str(error)), "content", billed=True) from error
         except Unavailable as error:
-            raise ModelError(
-                self.redacted(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
-            ) from error
+            raise self._not_offered(question, error) from error
         finally:
             self.ledger.settle(most, actual)
+
+    def _not_offered(self, question: Question, error: Unavailable) -> Trouble | ModelError:
+        """What a reply without log-probs comes to: one is its row's fault, several and no other are the server's."""
+        offer = _offer(question)
+        self._lacking[offer] += 1
+        if self._lacking[offer] < _EVIDENCE or offer in self._given:
+            return Trouble(self.redacted(str(error)), "unavailable", billed=True)
+        return ModelError(
+            self.redacted(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
+        )
 
     async def _posted(self, question: Question) -> Any:
         """The body of a good reply; a number that is too long for a float, or no JSON, is trouble."""
@@ -305,8 +325,8 @@ class Caller:
             reply = json.loads(response.content)
         except (ValueError, RecursionError) as error:
             raise Trouble(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
-        if isinstance(reply, Mapping) and reply.get("error"):
-            raise Trouble(self.redacted(f"an error in a good reply: {message_of(reply)}"), billed=True)
+        if isinstance(reply, Mapping) and reply.get("error") and not reply.get("choices"):
+            raise trouble_inside(reply, response.headers, self.redacted)
         return reply
 
     def _unheard(self, reason: str, *, billed: bool = False) -> Trouble:
@@ -328,6 +348,11 @@ class Caller:
             )
         self.replied = True
         return trouble
+
+
+def _offer(question: Question) -> frozenset[str]:
+    """What a question asks for beyond a text."""
+    return frozenset(question.body) & _OFFERS
 
 
 def redactor(key: str | None) -> Callable[[str], str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from prefboost.engines.budget import Ledger
+from prefboost.engines.reasoning import join_reasoning, separate_reasoning
 from prefboost.settings import Settings
 
 __all__ = [
@@ -64,19 +65,55 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """One completion.
+    """One completion. Thoughts that stand in the text are moved to ``reasoning``, whoever makes a result.
 
     Args:
-        text: without the token that ends the turn.
+        text: what the model answers, without the token that ends the turn.
         finish_reason: stop: the model ended its turn; length: it was cut at ``max_tokens``.
         prompt_tokens: length of the rendered prompt.
-        tokens: tokens generated, the one that ends the turn included.
+        tokens: tokens generated, the one that ends the turn and those of thoughts included.
+        reasoning: what the model thought before it answered; None: it shows no thoughts. Never part of a completion.
     """
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     tokens: int
+    reasoning: str | None = None
+
+    def __post_init__(self) -> None:
+        # A result with reasoning has been through this already, so what its text still holds is quoted, not thought.
+        if self.reasoning is None:
+            spoken = separate_reasoning(self.text)
+            object.__setattr__(self, "text", spoken.answer)
+            object.__setattr__(self, "reasoning", spoken.reasoning)
+
+    @classmethod
+    def spoken(
+        cls,
+        text: str,
+        finish_reason: FinishReason,
+        counts: tuple[int, int],
+        *,
+        reasoning: str | None = None,
+        opened: bool = False,
+    ) -> Result:
+        """A result from a text and whatever else is known of the model's thoughts.
+
+        Args:
+            text: as the model wrote it.
+            finish_reason: see the class.
+            counts: tokens of the prompt, and tokens generated.
+            reasoning: thoughts that came beside the text.
+            opened: whether the prompt ended inside a thought (`prefboost.engines.reasoning.opens_reasoning`).
+        """
+        spoken = separate_reasoning(text, opened=opened)
+        return cls(spoken.answer, finish_reason, *counts, join_reasoning(reasoning, spoken.reasoning))
+
+    @property
+    def only_thinks(self) -> bool:
+        """Whether there is no answer behind the thoughts."""
+        return self.reasoning is not None and not self.text.strip()
 
     @property
     def completion(self) -> list[dict[str, Any]]:
@@ -93,12 +130,14 @@ class Failure:
         attempts: calls made for it.
         permanent: asking again as it is set up is useless: the server understood and refused.
         content: what it refused is the row's text, which no other setting cures.
+        unavailable: the server answered, without the log-probs that were asked for.
     """
 
     reason: str
     attempts: int
     permanent: bool = False
     content: bool = False
+    unavailable: bool = False
 
 
 Outcome = Result | Failure
@@ -188,6 +227,8 @@ class Engine(Protocol):
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
         """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included.
+
+        NaN for a row that could not be had and stops no other.
 
         Raises:
             ModelError: the engine gives none.

@@ -18,7 +18,8 @@ from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
 from prefboost.engines.packaged import gguf_file
-from prefboost.engines.replies import Malformed, Refused, choice_logprobs, results_of
+from prefboost.engines.reasoning import opens_reasoning
+from prefboost.engines.replies import Malformed, Refused, Unavailable, choice_logprobs, results_of
 from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings
 
@@ -160,7 +161,10 @@ class LlamaCppEngine:
                 "max_tokens": sampling.max_tokens,
                 "seed": row_seed(sampling, text, request.sample) % 2**31,
             }
-            return self._chat(request, drawn, lambda reply: results_of(reply, text)[0])
+            opened = opens_reasoning(text)
+            return self._chat(
+                request, drawn, lambda reply: results_of(reply, text, sampling.max_tokens, opened=opened)[0]
+            )
 
         yield from self._side_by_side(ask, wanted)
 
@@ -206,7 +210,7 @@ class LlamaCppEngine:
             return Failure(str(error.get("message", error))[:300], 1, permanent=error.get("code") == 400)
         try:
             return read(reply)
-        except (Malformed, Refused) as fault:
+        except (Malformed, Refused, Unavailable) as fault:
             return Failure(str(fault), 1)
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:

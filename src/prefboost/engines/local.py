@@ -14,6 +14,7 @@ from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbe
 from prefboost.engines.budget import Ledger
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.reasoning import is_marker, opens_reasoning
 from prefboost.engines.streams import logps_of_groups
 from prefboost.engines.weights import (
     context_of,
@@ -137,11 +138,12 @@ class LocalEngine:
         prompts = self.encoded(texts)
         for batch in self._batches([len(ids) for ids in prompts], sampling):
             seeds = [row_seed(sampling, texts[index], requests[index].sample) for index in batch]
-            written = self._written([prompts[index] for index in batch], seeds, sampling)
+            opened = [opens_reasoning(texts[index]) for index in batch]
+            written = self._written([prompts[index] for index in batch], seeds, sampling, opened)
             yield from zip(batch, written, strict=True)
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
-        """One completion, piece by piece as it is written; joined, the pieces are what `generate` gives."""
+        """One completion, piece by piece as it is written, thoughts included; `generate` gives the answer alone."""
         text = self.rendered(request)
         draws = draws_for(row_seed(sampling, text, request.sample), sampling.max_tokens)[None]
         tokens: list[int] = []
@@ -228,18 +230,42 @@ class LocalEngine:
         pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
         return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
 
-    def _written(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[Result]:
+    def _written(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, opened: Sequence[bool]
+    ) -> list[Result]:
         draws = np.stack([draws_for(seed, sampling.max_tokens) for seed in seeds])
         tokens: list[list[int]] = [[] for _ in prompts]
         for step in decode(self.model, self._checked(prompts, sampling), draws, sampling, self.ends):
             for row, token in step:
                 tokens[row].append(token)
-        return [self._result(len(prompt), ids) for prompt, ids in zip(prompts, tokens, strict=True)]
+        return [
+            self._result(len(prompt), ids, inside) for prompt, ids, inside in zip(prompts, tokens, opened, strict=True)
+        ]
 
-    def _result(self, prompt_tokens: int, ids: list[int]) -> Result:
+    def _result(self, prompt_tokens: int, ids: list[int], opened: bool) -> Result:
         ended = ids[-1] in self.ends
-        text = self.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
-        return Result(text, "stop" if ended else "length", prompt_tokens, len(ids))
+        said = ids[:-1] if ended else ids
+        text = self.marked_text(said) or self.tokenizer.decode(said, skip_special_tokens=True)
+        return Result.spoken(text, "stop" if ended else "length", (prompt_tokens, len(ids)), opened=opened)
+
+    @cached_property
+    def _marks(self) -> dict[int, str]:
+        """Special tokens that mark thoughts, which a plain decoding would leave out; their ids."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {number: token.content for number, token in added if token.special and is_marker(token.content)}
+
+    def marked_text(self, ids: Sequence[int]) -> str | None:
+        """What tokens say, special tokens that mark thoughts left in; None where there is none among them."""
+        if not any(token in self._marks for token in ids):
+            return None
+        pieces, plain = [], list[int]()
+        for token in ids:
+            if token in self._marks:
+                pieces += [self.tokenizer.decode(plain, skip_special_tokens=True), self._marks[token]]
+                plain = []
+            else:
+                plain.append(token)
+        return "".join([*pieces, self.tokenizer.decode(plain, skip_special_tokens=True)])
 
     def _checked(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Sequence[Sequence[int]]:
         longest = max(len(prompt) for prompt in prompts)

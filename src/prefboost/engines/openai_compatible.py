@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,6 +17,7 @@ from prefboost.engines.background import BackgroundLoop
 from prefboost.engines.budget import Ledger
 from prefboost.engines.calls import BudgetSpent, Caller, Limits, Question, client_for, redactor
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
+from prefboost.engines.reasoning import opens_reasoning
 from prefboost.engines.replies import (
     choice_logprobs,
     echoed_logprob,
@@ -24,7 +27,7 @@ from prefboost.engines.replies import (
     prompt_logprob,
     results_of,
 )
-from prefboost.errors import RunError, SettingsError
+from prefboost.errors import ModelError, RunError, SettingsError
 from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -193,20 +196,25 @@ class OpenAICompatibleEngine:
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
         """Log-prob of each completion given its prompt (nats): by echo, or by vLLM's log-probs of chat prompts.
 
+        NaN where a row failed and others did not.
+
         Raises:
             ModelError: the server gives none.
-            RunError: some calls failed.
+            RunError: all calls failed, or the budget is spent.
         """
-        rows = zip(requests, completions, strict=True)
-        found = dict(self._asked(partial(self._logprob, index, *row) for index, row in enumerate(rows)))
+        pairs = zip(requests, completions, strict=True)
+        found = dict(self._asked(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs)))
         failed = [value for value in found.values() if isinstance(value, Failure)]
-        if failed or len(found) < len(requests):
+        if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
+            raise ModelError(failed[0].reason, remedy="take a server that gives them (vLLM does), or a local engine")
+        if len(found) < len(requests) or len(failed) == len(requests) > 0:
             reason = failed[0].reason if failed else "the budget is spent"
             raise RunError(
                 f"{len(requests) - len(found) + len(failed)} of {len(requests)} log-probs could not be had: {reason}",
                 remedy="try again, press the server less (concurrency), or raise the budget",
             )
-        return [float(found[index]) for index in range(len(requests))]  # type: ignore[arg-type]
+        rows = (found[index] for index in range(len(requests)))
+        return [math.nan if isinstance(row, Failure) else float(row) for row in rows]
 
     @cached_property
     def _template(self) -> LocalEngine | None:
@@ -273,10 +281,14 @@ class OpenAICompatibleEngine:
         """
         first = requests[0]
         rendered = self.rendered(first)
+        opened = opens_reasoning(rendered)
 
         async def asked(body: dict[str, Any]) -> list[Result] | Failure:
             question = self._question(first, body, sampling.max_tokens * len(requests))
-            return await caller.ask(question, lambda reply: results_of(reply, rendered)[: len(requests)])
+            return await caller.ask(
+                question,
+                lambda reply: results_of(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
+            )
 
         body = self._generation_body(requests, sampling)
         plain = {name: value for name, value in body.items() if name != "response_format"}
@@ -331,9 +343,8 @@ class OpenAICompatibleEngine:
 
     def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
         """A body with the fields that the settings add, and without those that they leave out."""
-        return {
-            name: value for name, value in body.items() if name not in self.settings.leave_out
-        } | self.settings.extra
+        kept = {name: value for name, value in body.items() if name not in self.settings.leave_out}
+        return kept | self.settings.extra
 
     def _question(self, request: Request, body: dict[str, Any], most_written: int) -> Question:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
@@ -367,7 +378,7 @@ def _grouped(requests: Iterable[tuple[int, Request]], most: int) -> Iterator[Num
     """Requests that follow each other and differ in their sample alone, up to some; each taken when it is needed."""
     group: Numbered = []
     for index, request in requests:
-        if group and (len(group) == most or not _same(group[0][1], request)):
+        if group and (len(group) == most or group[0][1] != replace(request, sample=group[0][1].sample)):
             yield group
             group = []
         group.append((index, request))
@@ -376,10 +387,6 @@ def _grouped(requests: Iterable[tuple[int, Request]], most: int) -> Iterator[Num
             group = []
     if group:
         yield group
-
-
-def _same(one: Request, two: Request) -> bool:
-    return (one.prompt, one.goal, one.json_schema) == (two.prompt, two.goal, two.json_schema)
 
 
 def _response_format(schema: str) -> dict[str, Any]:

@@ -126,11 +126,12 @@ class ReplayEngine:
             record: dict[str, Any] = json.loads(line)
             goal = record.get("goal")
             request = Request(_messages(record["prompt"], "user"), goal=None if goal is None else float(goal))
-            text = "\n".join(str(message["content"]) for message in _messages(record["completion"], "assistant"))
+            text = "\n".join(message["content"] for message in _messages(record["completion"], "assistant"))
             reason: FinishReason = "length" if record.get("finish_reason") == "length" else "stop"
             tokens = record.get("tokens")
             counted = len(text.split()) if tokens is None else int(tokens)
-            return self.rendered(request), Result(text, reason, self.prompt_tokens([request])[0], counted)
+            counts = (self.prompt_tokens([request])[0], counted)
+            return self.rendered(request), Result.spoken(text, reason, counts, reasoning=record.get("reasoning"))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnreadableFile(
                 f"this is no record of a completion ({type(error).__name__}: {error})",
@@ -142,4 +143,6 @@ class ReplayEngine:
 def _messages(value: Any, role: str) -> list[dict[str, Any]]:
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    return [{"role": str(item["role"]), "content": str(item["content"])} for item in value]
+    if not all(isinstance(item[name], str) for item in value for name in ("role", "content")):
+        raise TypeError("a message's role or content is no text")
+    return [{"role": item["role"], "content": item["content"]} for item in value]

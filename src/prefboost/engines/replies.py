@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefboost.engines.engine import FinishReason, Result
+from prefboost.engines.reasoning import join_reasoning
 
 __all__ = [
     "READER",
@@ -21,6 +24,7 @@ __all__ = [
     "prompt_length",
     "prompt_logprob",
     "results_of",
+    "token_text",
     "usage_of",
 ]
 
@@ -42,31 +46,79 @@ class Unavailable(Exception):
     """The server does not offer this at all."""
 
 
-_FINISHED: Mapping[str, FinishReason] = {
-    "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "length": "length", "max_tokens": "length",
-}  # fmt: skip
+_ENDED = {
+    "stop": "stop eos eos_token eos_found end end_turn endoftext stop_sequence stop_token complete completed finish "
+    "finished done success",
+    "length": "length max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens model_length "
+    "model_context_window_exceeded token_limit tokens limit incomplete",
+    "refused": "content_filter content_filtered filtered safety recitation blocklist blocked prohibited_content spii "
+    "language refusal guardrail_intervened sensitive",
+    "broken": "abort aborted cancel cancelled canceled error failed timeout insufficient_system_resource",
+}
+"""What servers call the ends of a completion, in lower case and with underscores."""
+
+_WORDS = {word: end for end, words in _ENDED.items() for word in words.split()}
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts")
+"""Fields of a message in which servers send what the model thought."""
 
 
-def results_of(reply: Any, rendered: str) -> list[Result]:
+def results_of(reply: Any, rendered: str, max_tokens: int | None = None, *, opened: bool = False) -> list[Result]:
     """The completions of a reply of ``/chat/completions`` or ``/completions``, at least one.
+
+    A choice that cannot be read costs no other: it is left out, and whoever asked for several asks for it alone.
 
     Args:
         reply: the body.
         rendered: the prompt, by which tokens are estimated where the server does not count them.
+        max_tokens: most tokens of a completion, by which a cut is told where the server does not say why it ended.
+        opened: whether the prompt ends inside a thought.
 
     Raises:
-        Malformed: a choice is missing, has no text or no reason to have ended.
-        Refused: the model declined, called a tool, or was filtered.
+        Malformed: no choice has a text, or all of them broke off.
+        Refused: the model declined, called a tool, or was filtered, in all choices.
     """
     choices = sorted(_choices(reply), key=lambda choice: _whole(choice.get("index")) or 0)
-    texts = [_text(choice) for choice in choices]
-    reasons = [_finish(choice) for choice in choices]
-    read, written = usage_of(reply, estimated_tokens(rendered), [estimated_tokens(text) for text in texts])
-    share, rest = divmod(written, len(texts))
+    read = [_read_choice(choice) for choice in choices]
+    spoken = [each for each in read if isinstance(each, _Said)]
+    if not spoken:
+        raise next(each for each in read if isinstance(each, Exception))
+    estimates = [estimated_tokens(each.text + (each.reasoning or "")) for each in spoken]
+    prompt_tokens, written = usage_of(reply, estimated_tokens(rendered), estimates)
+    counted = usage_of(reply, 0, [0])[1]
+    share, rest = divmod(written, len(spoken))
+    # A server that gives no reason for the end has cut the completion if it wrote all tokens that it might.
+    cut = max_tokens is not None and counted >= max_tokens * len(choices)
     return [
-        Result(text, reason, read, share + (at < rest))
-        for at, (text, reason) in enumerate(zip(texts, reasons, strict=True))
+        Result.spoken(
+            each.text,
+            each.end or ("length" if cut else "stop"),
+            (prompt_tokens, share + (at < rest)),
+            reasoning=each.reasoning,
+            opened=opened and each.reasoning is None,
+        )
+        for at, each in enumerate(spoken)
     ]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """One choice: its text, thoughts that came beside it, and why it ended where the server says so."""
+
+    text: str
+    reasoning: str | None
+    end: FinishReason | None
+
+
+def _read_choice(choice: Mapping[str, Any]) -> _Said | Malformed | Refused:
+    """One choice, or why it cannot be read."""
+    try:
+        end = _end_of(choice)
+        text, reasoning = _text_of(choice)
+        if not text and reasoning is None and end is None:
+            raise Malformed("a choice has no text and no reason to have ended")
+        return _Said(text, reasoning, end)
+    except (Malformed, Refused) as fault:
+        return fault
 
 
 def usage_of(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tuple[int, int]:
@@ -81,23 +133,32 @@ def choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
     """Log-prob of each choice as the first token: tokens that differ in blanks around them count together.
 
     Args:
-        reply: of one token with its likeliest alternatives.
+        reply: of one token with its likeliest alternatives. What stands beside tokens that are no choice plays no part.
         choices: texts.
 
     Returns:
         nats; -inf where no token named is the choice.
 
     Raises:
-        Malformed: no number where a log-prob should be.
+        Malformed: no number where the log-prob of a choice should be.
         Unavailable: there are no log-probs.
     """
-    found = _choices(reply)[0].get("logprobs")
-    if not isinstance(found, Mapping):
+    listed = _choices(reply)[0].get("logprobs")
+    if not isinstance(listed, Mapping):
         raise Unavailable("the server gives no log-probs of the tokens it writes")
-    masses: dict[str, list[float]] = {}
-    for token, value in _alternatives(found):
-        masses.setdefault(token.strip(), []).append(_logprob(value))
-    return tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
+    masses: dict[str, list[Any]] = {}
+    alternatives = _alternatives(listed)
+    if not any(_is_logprob(value) for _, value in alternatives):
+        raise Malformed("none of the likeliest tokens has a log-prob")
+    for token, value in alternatives:
+        masses.setdefault(token_text(token), []).append(value)
+    return tuple(log_sum([_logprob(value) for value in masses.get(choice.strip(), [])]) for choice in choices)
+
+
+def token_text(token: str) -> str:
+    """What a token says, without the blank before it, however a vocabulary writes that (``Ġ1``, ``▁1``, ``<0x31>``)."""
+    byte = re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", token)
+    return chr(int(byte[1], 16)).strip() if byte else token.strip(" \t\r\n\u00a0ĠĊĉ▁")
 
 
 def prompt_length(reply: Any) -> int:
@@ -179,45 +240,102 @@ def _choices(reply: Any) -> list[Mapping[str, Any]]:
     return choices
 
 
-def _text(choice: Mapping[str, Any]) -> str:
-    message = choice.get("message")
+def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Text and thoughts of a choice.
+
+    Raises:
+        Malformed: there is no text.
+        Refused: the model declined, or called a tool instead of answering.
+    """
+    message: Any = next((choice[name] for name in ("message", "delta") if choice.get(name) is not None), None)
     if not isinstance(message, Mapping):
-        message = {"content": choice.get("text")}
+        message = {"content": choice.get("text") if message is None else message, "absent": message is None}
     if message.get("refusal"):
         raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
-    if content is None and message.get("tool_calls"):
+    text, beside = _joined_parts(content)
+    fields = [value for name in _THOUGHTS if isinstance(value := message.get(name), str) and value.strip()]
+    # Servers send the same thoughts under two names; one of them is enough.
+    reasoning = join_reasoning(*fields[:1], beside)
+    called = bool(message.get("tool_calls") or message.get("function_call"))
+    if called and (not text or str(choice.get("finish_reason")) in ("tool_calls", "function_call", "tool_use")):
         raise Refused("the model called a tool instead of answering")
-    if content is None and _FINISHED.get(str(choice.get("finish_reason"))) == "length":
-        content = ""  # every token went into reasoning that is not shown
-    if not isinstance(content, str):
+    if text is None and (content is not None or message.get("absent")):
         raise Malformed("a choice has no text")
-    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    # No content beside a good end means that the model said nothing, or nothing but thoughts.
+    return (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"), reasoning
 
 
-def _finish(choice: Mapping[str, Any]) -> FinishReason:
-    reason = choice.get("finish_reason")
-    if reason == "content_filter":
+def _joined_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
+    """Text and thoughts of a content that is text, a part, or a list of parts; None where there is none of it."""
+    if isinstance(content, str):
+        return content, None
+    if depth > 4:  # no server nests parts so deep, and Python would stop at some depth
+        return None, None
+    if isinstance(content, Mapping):
+        kind = str(content.get("type", "text"))
+        if kind in ("thinking", "reasoning", "redacted_thinking"):
+            inner = next(
+                (content[name] for name in ("thinking", "reasoning", "text", "content") if name in content), ""
+            )
+            text, beside = _joined_parts(inner, depth + 1)
+            return None, join_reasoning(text, beside) or ""
+        if kind == "refusal":
+            raise Refused(f"the model declined: {str(content.get('refusal'))[:120]}")
+        named = next((content[name] for name in ("text", "content", "value", "parts") if name in content), None)
+        return _joined_parts(named, depth + 1)
+    if not isinstance(content, list):
+        return None, None
+    pairs = [_joined_parts(part, depth + 1) for part in content]
+    texts = [text for text, _ in pairs if text is not None]
+    # A list without parts is a text without characters; a list of images alone is no text.
+    return ("".join(texts) if texts or not content else None), join_reasoning(*(beside for _, beside in pairs))
+
+
+def _end_of(choice: Mapping[str, Any]) -> FinishReason | None:
+    """Why a choice ended; None where the server gives no reason, or one that nobody knows.
+
+    Raises:
+        Malformed: it broke off, and asking again may help.
+        Refused: it was filtered.
+    """
+    reason = choice.get("finish_reason") or choice.get("stop_reason")
+    word = re.sub(r"[\s-]+", "_", reason.strip()).lower() if isinstance(reason, str) else ""
+    end = _WORDS.get(word.removeprefix("finish_reason_"))
+    if end == "refused":
         raise Refused("the server's content filter cut the completion")
-    if not isinstance(reason, str) or reason not in _FINISHED:
-        raise Malformed(f"a choice ended for the reason {str(reason)[:40]!r}")
-    return _FINISHED[reason]
+    if end == "broken" or choice.get("error"):
+        raise Malformed(f"a choice ended for the reason {word[:40]!r}")
+    return "stop" if end == "stop" else "length" if end == "length" else None
 
 
-def _alternatives(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """(token, log-prob) of the likeliest first tokens, in the chat form or the older one."""
-    content, older = found.get("content"), found.get("top_logprobs")
-    if isinstance(content, list) and content:
-        top = content[0].get("top_logprobs") if isinstance(content[0], Mapping) else None
-        if isinstance(top, list) and all(isinstance(each, Mapping) for each in top):
-            return [(str(each.get("token")), each.get("logprob")) for each in top]
+    content, older = listed.get("content"), listed.get("top_logprobs")
+    if isinstance(content, list) and content and isinstance(content[0], Mapping):
+        written = content[0]
+        top = written.get("top_logprobs")
+        if isinstance(top, Mapping):
+            top = [{"token": token, "logprob": value} for token, value in top.items()]
+        pairs = [(str(each.get("token")), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
+        if pairs or "token" in written:
+            # Some servers leave the token that they wrote out of its alternatives.
+            known = any(token == str(written.get("token")) for token, _ in pairs)
+            return pairs if known or "logprob" not in written else [*pairs, (str(written["token"]), written["logprob"])]
     if isinstance(older, list) and older and isinstance(older[0], Mapping):
         return list(older[0].items())
+    if content is None and older is None:
+        raise Unavailable("the server gives no log-probs of the tokens it writes")
     raise Malformed("the likeliest tokens are missing")
 
 
+def _is_logprob(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and not math.isnan(value) and value <= 1e-3
+
+
 def _logprob(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value > 1e-3:
+    if not _is_logprob(value):
         raise Malformed(f"{str(value)[:40]} is no log-prob")
     return float(value)
 

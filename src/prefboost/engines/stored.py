@@ -221,7 +221,8 @@ def export_rows(store: Store, out: str | Path) -> int:
     ]  # fmt: skip
     types: dict[str, pl.DataType | type[pl.DataType]] = {
         "key": pl.String, "kind": pl.String, "asked": pl.String, "finished_at": pl.Float64, "state": pl.String,
-        "text": pl.String, "finish_reason": pl.String, "prompt_tokens": pl.Int64, "tokens": pl.Int64,
+        "text": pl.String, "reasoning": pl.String, "finish_reason": pl.String,
+        "prompt_tokens": pl.Int64, "tokens": pl.Int64,
         "logprobs": pl.List(pl.Float64), "values": pl.List(pl.Float64),
         "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
     }  # fmt: skip

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from prefboost.engines.pacing import retry_after_s
 
-__all__ = ["Evidence", "Trouble", "TroubleKind", "message_of", "trouble_of"]
+__all__ = ["Evidence", "Trouble", "TroubleKind", "message_of", "trouble_inside", "trouble_of"]
 
-TroubleKind = Literal["connection", "passing", "reply", "address", "account", "refused", "content"]
-"""connection: no reply at all. passing: a reply that time may cure. reply: a good one that cannot be read. address: no
-such model or path here. account: key, quota or payment, which stops every row. refused: this request, as it is set up.
-content: this row's text."""
+TroubleKind = Literal["connection", "passing", "reply", "unavailable", "address", "account", "refused", "content"]
+"""connection: no reply at all. passing: a reply that time may cure. reply: a good one that cannot be read. unavailable:
+a good one without the log-probs that were asked for. address: no such model or path here. account: key, quota or
+payment, which stops every row. refused: this request, as it is set up. content: this row's text."""
 
 _ADDRESS = frozenset({404, 405, 410, 421})
 """Statuses, besides redirects, of a wrong address or model; of a server that reloads, once it has replied well."""
@@ -101,6 +101,23 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redacted
     kind = _kind_of(status, said, code, page)
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
     return Trouble(reason, kind, wait_s=wait, status=status, page=page)
+
+
+def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redacted: Callable[[str], str]) -> Trouble:
+    """What a reply of status 200 means that holds an error: the same as a reply of the status that the error names.
+
+    Args:
+        reply: the body, with a field ``error``.
+        headers: of the reply, by lower-case name.
+        redacted: takes secrets out of a text.
+    """
+    error = reply["error"]
+    codes = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, Mapping) else []
+    status = next((int(code) for code in map(str, codes) if code.isdecimal() and 400 <= int(code) < 600), None)
+    trouble = Trouble("") if status is None else trouble_of(status, headers, json.dumps(reply).encode(), redacted)
+    trouble.reason = redacted(f"an error in a good reply: {message_of(reply)}")
+    trouble.billed = True  # the status says that the call was served
+    return trouble
 
 
 def _kind_of(status: int, said: str, code: str, page: bool) -> TroubleKind:

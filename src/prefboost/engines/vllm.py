@@ -14,7 +14,8 @@ from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbe
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
 from prefboost.engines.local import Local
-from prefboost.engines.replies import log_sum
+from prefboost.engines.reasoning import opens_reasoning
+from prefboost.engines.replies import log_sum, token_text
 from prefboost.engines.weights import fingerprint_of_model
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
@@ -165,10 +166,12 @@ class VLLMEngine:
                 for index, text in zip(batch, texts, strict=True)
             ]
             outputs = self._asked(self._template.encoded(texts), options)
-            for index, output in zip(batch, outputs, strict=True):
+            for index, prompt, output in zip(batch, texts, outputs, strict=True):
                 written = output.outputs[0]
                 reason: Literal["stop", "length"] = "length" if written.finish_reason == "length" else "stop"
-                yield index, Result(written.text, reason, len(output.prompt_token_ids), len(written.token_ids))
+                counts = (len(output.prompt_token_ids), len(written.token_ids))
+                text = self._template.marked_text(written.token_ids) or written.text
+                yield index, Result.spoken(text, reason, counts, opened=opens_reasoning(prompt))
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
@@ -179,7 +182,7 @@ class VLLMEngine:
         for index, output in enumerate(self._asked(prompts, options)):
             masses: dict[str, list[float]] = {}
             for entry in output.outputs[0].logprobs[0].values():
-                masses.setdefault(str(entry.decoded_token).strip(), []).append(float(entry.logprob))
+                masses.setdefault(token_text(str(entry.decoded_token)), []).append(float(entry.logprob))
             yield index, tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:

@@ -63,12 +63,14 @@ class AlpacaEval:
 
     def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
         """See `prefboost.evaluation.benchmark.Benchmark`: P(M) / (P(m) + P(M)), turned where the model stood first."""
-        share, fault = _second_share(reply)
+        share, fault = _second_share(reply, self.rules.min_mass)
         if request.fault or request.known is not None:
             share, fault = request.known, request.fault
         elif share is not None and request.facts.get("model_first"):
             share = 1 - share
         told: dict[str, Fact] = dict(request.facts)
+        if reply.logprobs:
+            told |= {"label_mass": sum(_probabilities(reply))}
         finite = [one for one in reply.logprobs if math.isfinite(one)]
         if len(finite) == len(CHOICES):
             told |= {"logprob_m": finite[0], "logprob_M": finite[1]}
@@ -113,14 +115,21 @@ def official_order(instruction: str) -> bool:
     return random.Random(f"is_switched_outputs{instruction}0").choices([False, True])[0]
 
 
-def _second_share(reply: JudgeReply) -> tuple[float | None, str]:
+def _second_share(reply: JudgeReply, min_mass: float) -> tuple[float | None, str]:
     """The share of the second-shown completion, or why there is none."""
     if reply.fault:
         return None, reply.fault
     if not reply.logprobs:
         said = reply.text.strip()
         return (float(CHOICES.index(said)), "") if said in CHOICES else (None, "the judge names neither m nor M")
-    first, second = (math.exp(min(one, 0.0)) if not math.isnan(one) else 0.0 for one in reply.logprobs)
+    first, second = _probabilities(reply)
     if first + second == 0:
         return None, "neither m nor M is among the judge's likely answers"
+    if first + second < min_mass:
+        return None, f"the judge would say something else than m or M: their probability is below {min_mass:g}"
     return second / (first + second), ""
+
+
+def _probabilities(reply: JudgeReply) -> list[float]:
+    """Probability of either choice as what the judge says first; 0 where it is not known."""
+    return [0.0 if math.isnan(one) else math.exp(min(one, 0.0)) for one in reply.logprobs]

@@ -20,6 +20,7 @@ from prefboost.evaluation.alarms import constant
 from prefboost.evaluation.benchmark import JudgeVerdict, Withholding
 from prefboost.evaluation.liblinear import length_control_liblinear
 from prefboost.evaluation.results import Figure, Mode, Results
+from prefboost.scoring.answers import MIN_MASS
 from prefboost.settings import Settings
 from prefboost.statistics import (
     Bootstrap,
@@ -53,6 +54,13 @@ class AlpacaRules(Settings):
         "exact", description="liblinear is upstream's (extra eval) and stops at its tolerance; exact goes on."
     )
     threads: int = Field(2, ge=1, description="Threads that fit resamples; the draws do not depend on it.")
+    min_mass: float = Field(
+        MIN_MASS,
+        ge=0.0,
+        le=1.0,
+        description="Least probability of both answers together with which a verdict is read from log-probs. Our own "
+        "choice: upstream divides whatever remainders there are.",
+    )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,13 @@ class AlpacaSet(AlpacaRules):
     @property
     def rules(self) -> AlpacaRules:
         """How it is judged and scored."""
-        return AlpacaRules(mode=self.mode, interval=self.interval, solver=self.solver, threads=self.threads)
+        return AlpacaRules(
+            mode=self.mode,
+            interval=self.interval,
+            solver=self.solver,
+            threads=self.threads,
+            min_mass=self.min_mass,
+        )
 
     def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
         """See `prefboost.evaluation.prepared.JudgedBenchmark`. Only the published prompts against the published

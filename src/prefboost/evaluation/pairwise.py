@@ -39,7 +39,13 @@ class Pairwise(AlpacaRules):
             raise SettingsError("pairwise has no prompts", remedy="write pairwise.prompts=FILE")
         prompts = read_own_prompts(self.prompts)
         name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
-        rules = AlpacaRules(mode=self.mode, interval=self.interval, solver=self.solver, threads=self.threads)
+        rules = AlpacaRules(
+            mode=self.mode,
+            interval=self.interval,
+            solver=self.solver,
+            threads=self.threads,
+            min_mass=self.min_mass,
+        )
         return Prepared(Compared(rules, name), prompts, given)
 
 

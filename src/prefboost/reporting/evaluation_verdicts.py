@@ -175,6 +175,14 @@ def category_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> 
     return Section("By category", tables=(Table(columns, tuple(rows), caption="raw win rate, %"),))
 
 
+def _label_mass(verdict: JudgeVerdict) -> float | None:
+    """Probability of both answers of a verdict that was read from log-probs; earlier files hold the log-probs alone."""
+    mass, logprobs = verdict.facts.get("label_mass"), [verdict.facts.get(f"logprob_{name}") for name in ("m", "M")]
+    if mass is not None:
+        return float(mass)
+    return None if None in logprobs else sum(math.exp(float(one)) for one in logprobs if one is not None)
+
+
 def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section | None:
     """Who judged, how often in vain, and how far judges agree; None where no verdict names its judge."""
     judges = [judge for judge in dict.fromkeys(one.judge for one in verdicts) if judge]
@@ -185,8 +193,7 @@ def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section
         own = [one for one in verdicts if one.judge == judge]
         asked = [one for one in own if "missing" not in one.fault and "no completion" not in one.fault]
         silent = sum(one.value is None for one in asked)
-        mass = [math.exp(float(a)) + math.exp(float(b)) for one in own if (a := one.facts.get("logprob_m")) is not None
-                and (b := one.facts.get("logprob_M")) is not None]  # fmt: skip
+        mass = [known for one in own if (known := _label_mass(one)) is not None]
         rows.append((judge, f"{len(own):,}", f"{silent:,}", f"{100 * np.mean(mass):.2f}" if mass else NONE))
     columns = (
         Column("judge"), Column("verdicts", True), Column("without a verdict", True),

@@ -21,6 +21,9 @@ from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["Answered", "Speaker", "answered", "sampling_for", "speaker", "unfinished"]
 
+THOUGHTS_ALONE = "the model thought and gave no answer; raise max_tokens"
+"""Why a prompt has no completion: its thoughts are none."""
+
 SamplingOf = Callable[[BenchmarkPrompt], Sampling]
 
 
@@ -128,6 +131,8 @@ class _Talk:
             if isinstance(outcome, Failure):
                 self.faults[uid] = outcome.reason
                 continue
+            if outcome.only_thinks:
+                self.faults[uid] = THOUGHTS_ALONE
             self.said[uid].append(outcome.text)
             self.cut += outcome.finish_reason == "length"
             self.tokens += outcome.tokens

@@ -33,9 +33,10 @@ def completions_table(
         settings: what was generated.
         outcomes: rows and what became of them.
     """
-    completed = [(row, result) for row, result in outcomes if isinstance(result, Result)]
+    completed = [(row, result) for row, result in outcomes if isinstance(result, Result) and not result.only_thinks]
     failed = _failed(frame, prompts.path, [(row, found) for row, found in outcomes if isinstance(found, Failure)])
-    rejects = pl.concat([rejects, failed])
+    thoughts = [(row, found) for row, found in outcomes if isinstance(found, Result) and found.only_thinks]
+    rejects = pl.concat([rejects, failed, _unanswered(frame, prompts.path, thoughts)])
     new: dict[str, list[Any]] = {
         "completion_id": _completion_ids(frame, [row for row, _ in completed]),
         "completion": [result.completion for _, result in completed],
@@ -43,6 +44,8 @@ def completions_table(
         "finish_reason": [result.finish_reason for _, result in completed],
         "tokens": [result.tokens for _, result in completed],
     }
+    if any(result.reasoning is not None for _, result in completed):
+        new["reasoning"] = [result.reasoning for _, result in completed]
     types = {column.name: column.dtype for column in COMPLETIONS.columns}
     columns = [pl.Series(name, values, dtype=types[name]) for name, values in new.items()]
     repeated = frame[[row.prompt for row, _ in completed]]
@@ -81,6 +84,20 @@ def _failed(frame: pl.DataFrame, path: str | None, failures: Sequence[tuple[Row,
         )
         aside = pl.concat([aside, more])
     return aside
+
+
+def _unanswered(frame: pl.DataFrame, path: str | None, thoughts: Sequence[tuple[Row, Result]]) -> pl.DataFrame:
+    """Rows in which the model thought and gave no answer, as rejects."""
+    reason = "the completion is thoughts alone: no answer stands behind them"
+    found = [
+        f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}"
+        for _, result in thoughts
+    ]
+    repeated = frame[[row.prompt for row, _ in thoughts]].with_columns(
+        completion_id=pl.Series(_completion_ids(frame, [row for row, _ in thoughts]), dtype=pl.String),
+        _found=pl.Series(found, dtype=pl.String),
+    )
+    return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found"))[1]
 
 
 def _completion_ids(frame: pl.DataFrame, rows: Sequence[Row]) -> list[str]:

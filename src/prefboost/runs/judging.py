@@ -28,6 +28,9 @@ TOO_LONG = "the question and its answer exceed what the judge can see"
 _BYTES, _A_MESSAGE = 4.35, 4
 """Bytes of a token and tokens around a message: what SmolLM2's tokenizer has in AlpacaEval's questions to the judge."""
 
+_PROBES = 3
+"""Most questions with which it is found out whether a judge gives log-probs."""
+
 _WORDS = 16
 """Most tokens of an answer in words to a question for log-probs: one name, and the end of the turn."""
 
@@ -98,8 +101,9 @@ def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) 
     known = _known_fallback(requests, engine, store)
     if known is not None:
         return known
-    first = next(one for one in requests if one.is_asked and one.choices)
-    reason = _probed(first, engine, store)
+    asked = [one for one in requests if one.is_asked and one.choices]
+    first = asked[0]
+    reason = _probed(asked[:_PROBES], engine, store)
     if not engine.ledger.exhausted:
         store.finish([(_capability(first, engine), {"reason": reason})])
     return reason
@@ -163,16 +167,30 @@ def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Sto
     return None if known is None or isinstance(known, Failure) else str(known["reason"])
 
 
-def _probed(first: JudgeRequest, engine: Engine, store: Store) -> str:
-    """Why there are no log-probs; empty where there are, or where the judge refuses this question in words too."""
-    try:
-        found = [
-            row for batch in logprobs_stored(engine, [_request(first)], first.choices, store) for row in batch.results
-        ]
-        refused = [outcome for _, outcome in found if isinstance(outcome, Failure) and outcome.permanent]
-        reason = refused[0].reason if refused else ""
-    except (ModelError, NotImplementedError) as error:
-        reason = error.found if isinstance(error, ModelError) else "the engine gives no log-probs"
+def _probed(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> str:
+    """Why there are no log-probs; empty where there are, or where the judge refuses this question in words too.
+
+    Args:
+        questions: a reply that lacks log-probs may be one row's fault, so another question is asked before they are
+            given up; a refusal says why and needs no second one.
+    """
+    first, reason = questions[0], ""
+    for question in questions:
+        try:
+            found = [
+                outcome
+                for batch in logprobs_stored(engine, [_request(question)], question.choices, store)
+                for _, outcome in batch.results
+            ]
+        except (ModelError, NotImplementedError) as error:
+            reason = error.found if isinstance(error, ModelError) else "the engine gives no log-probs"
+            break
+        failure = next((outcome for outcome in found if isinstance(outcome, Failure)), None)
+        if failure is None or not (failure.permanent or failure.unavailable):
+            return ""
+        reason = failure.reason
+        if failure.permanent:
+            break
     if not reason:
         return ""
     words = generate_stored(engine, [_request(first)], _sampling(first), store)
@@ -231,5 +249,6 @@ def _weighed(found: tuple[float, ...] | Failure) -> JudgeReply:
 def _worded(outcome: Result | Failure) -> JudgeReply:
     if isinstance(outcome, Failure):
         return JudgeReply(fault=outcome.reason)
-    cut = "the answer was cut at max_tokens" if outcome.finish_reason == "length" else ""
+    thinks = "the judge thought and gave no answer" if outcome.only_thinks else ""
+    cut = "the answer was cut at max_tokens" if outcome.finish_reason == "length" else thinks
     return JudgeReply(outcome.text, fault=cut)

@@ -23,12 +23,20 @@ from prefboost.engines.stored import (
 from prefboost.errors import ModelError, RunError
 from prefboost.scoring.stored import NOT_YET, Desk, ScoreProgress
 
-__all__ = ["FAILED", "Answer", "Asking", "Questions", "Shares"]
+__all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "shares_of"]
 
 CUT = "the answer was cut at max_tokens"
 FAILED = "the engine gave no answer"
 TOO_LONG = "the question and max_tokens exceed the model's context"
 UNLIKELY = "none of the choices is among the model's likely answers"
+LITTLE = "the model would most likely say something else than any of the choices"
+THINKS = "the answer is thoughts alone"
+
+MIN_MASS = 0.1
+"""Least probability of all choices together with which their shares say something.
+
+A model that begins with its thoughts, a blank or a quotation mark leaves the choices a thousandth and less, and the
+ratio of two such remainders is noise."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,13 @@ class Shares:
         mass: probability of all choices together before they were made to sum to 1; little of it means that the model
             would have said something else.
         fault: why there are none.
+        found: what was found in their place.
     """
 
     of: list[float] = field(default_factory=list)
     mass: float = 0.0
     fault: str | None = None
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,13 @@ class Asking:
         )
         return [_answer(found[index]) for index in range(len(requests))]
 
-    def shares(self, requests: Sequence[Request], choices: Sequence[str]) -> list[Shares]:
+    def shares(self, requests: Sequence[Request], choices: Sequence[str], min_mass: float = MIN_MASS) -> list[Shares]:
         """How likely each choice is as the next thing that is said.
 
         Args:
             requests: prompts that end where one of the choices is to be said.
             choices: short texts that begin with different tokens.
+            min_mass: least probability of all choices together; shares of less are a fault.
 
         Raises:
             ModelError: the engine gives no log-probs of choices.
@@ -140,7 +151,7 @@ class Asking:
             ask=lambda wanted: weighed(self.engine, wanted, choices),
             most_tokens=1,
         )
-        return [_shares(found[index]) for index in range(len(requests))]
+        return [shares_of(found[index], min_mass) for index in range(len(requests))]
 
     def _asked(
         self,
@@ -226,16 +237,31 @@ def _answer(outcome: Answer | Result | Failure) -> Answer:
         return outcome
     if isinstance(outcome, Failure):
         return Answer(outcome.reason, FAILED)
-    return Answer(outcome.text, CUT if outcome.finish_reason == "length" else None)
+    if outcome.finish_reason == "length":
+        return Answer(outcome.text or _tail(outcome), CUT)
+    return Answer(_tail(outcome), THINKS) if outcome.only_thinks else Answer(outcome.text)
 
 
-def _shares(outcome: Answer | Failure | Sequence[float]) -> Shares:
+def _tail(outcome: Result) -> str:
+    """The end of the thoughts, as what was found where there is no answer."""
+    return f"thoughts: …{outcome.reasoning[-200:]}" if outcome.reasoning else ""
+
+
+def shares_of(outcome: Answer | Failure | Sequence[float], min_mass: float = MIN_MASS) -> Shares:
+    """Shares of choices from their log-probs, made to sum to 1.
+
+    Args:
+        outcome: log-probs, nats; or why there are none.
+        min_mass: least probability of all choices together.
+    """
     if isinstance(outcome, Answer):
-        return Shares(fault=outcome.fault)
+        return Shares(fault=outcome.fault, found=outcome.text)
     if isinstance(outcome, Failure):
-        return Shares(fault=FAILED)
+        return Shares(fault=FAILED, found=outcome.reason)
     weights = [math.nan if math.isnan(value) else math.exp(min(value, 0.0)) for value in outcome]
     mass = math.fsum(weights)
     if not mass > 0:
         return Shares(fault=UNLIKELY)
+    if mass < min_mass:
+        return Shares(mass=mass, fault=LITTLE, found=f"probability of all choices together {mass:.2g} < {min_mass:g}")
     return Shares([weight / mass for weight in weights], mass)

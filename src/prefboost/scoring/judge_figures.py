@@ -28,6 +28,9 @@ __all__ = ["JudgeFigures", "judge_figures"]
 _TRUSTED = 0.7
 """Agreement between orders below which verdicts say little (evaluation practice since arXiv 2306.05685)."""
 
+_FIRM = 0.5
+"""Mean probability of all verdicts below which a judge mostly wants to say something else."""
+
 
 @dataclass(frozen=True)
 class JudgeFigures:
@@ -42,6 +45,7 @@ class JudgeFigures:
         length: how far verdicts, of both orders together, follow length in characters.
         with_labels: share of verdicts for the side that the data call chosen, ties half.
         label_kappa: Cohen's, between the verdict and the place of that side.
+        label_mass: probability of all verdicts together, mean and least; None where verdicts were read in words.
     """
 
     pairs: int
@@ -52,11 +56,13 @@ class JudgeFigures:
     length: LengthBias
     with_labels: Interval
     label_kappa: float
+    label_mass: tuple[float, float] | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON takes them: null for what is not known."""
         found: dict[str, Any] = _known(asdict(self))
-        return found
+        mass = found.pop("label_mass")
+        return found if mass is None else {**found, "label_mass": {"mean": mass[0], "least": mass[1]}}
 
     def lines(self) -> Iterator[str]:
         """As they are printed."""
@@ -69,6 +75,11 @@ class JudgeFigures:
             f"{self.length.per_deviation:+.2f} a standard deviation"
         )
         yield f"agrees with labels     {self.with_labels}, kappa {self.label_kappa:.2f}"
+        if self.label_mass is not None:
+            mean, least = self.label_mass
+            yield f"probability of verdicts {mean:.3f}, least {least:.3f}"
+            if mean < _FIRM:
+                yield f"note: below {_FIRM:.0%}, the judge would often say something else than a verdict"
         if self.order_agreement.estimate < _TRUSTED:
             yield f"note: below {_TRUSTED:.0%} agreement between orders, verdicts say more of the order than of merit"
         if self.first_wins.excludes(0.5):
@@ -111,7 +122,13 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
         length=length_bias(both[0] + both[1] - 1, one["longer"].to_numpy(), clusters=pair_prompts, how=how),
         with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
+        label_mass=_label_mass(frame),
     )
+
+
+def _label_mass(frame: pl.DataFrame) -> tuple[float, float] | None:
+    masses = frame["label_mass"].drop_nulls().to_list() if "label_mass" in frame.columns else []
+    return (sum(masses) / len(masses), min(masses)) if masses else None
 
 
 def _known(value: Any) -> Any:

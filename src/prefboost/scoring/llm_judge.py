@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from prefboost.chat import join_text
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.scoring.answers import Answer, Asking, Questions
+from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
 from prefboost.scoring.readings import Unreadable, read_verdict
 from prefboost.scoring.stored import Desk
@@ -46,6 +46,13 @@ class LlmJudge(Settings):
     ties: bool = Field(True, description="Whether the model may call it a tie.")
     tie_within: float = Field(
         0.0, ge=0.0, lt=0.5, description="Probabilities (or vote shares) of the first side this near to 0.5 are ties."
+    )
+    min_mass: float = Field(
+        MIN_MASS,
+        ge=0.0,
+        le=1.0,
+        description="read: logprobs: least probability of all verdicts together; a verdict of less is unreadable, "
+        "since the model would have said something else. Our own choice.",
     )
     samples: int = Field(1, ge=1, description="Answers an order, whose votes are counted; needs a temperature.")
     sampling: Sampling = Field(
@@ -129,12 +136,12 @@ class LlmJudge(Settings):
         return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
 
     def _weighed(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
-        for share in asking.shares(requests, self._choices):
+        for share in asking.shares(requests, self._choices, self.min_mass):
             if share.fault is not None:
-                yield Ruling(fault=(share.fault, ""))
+                yield Ruling(fault=(share.fault, share.found))
             else:
                 first_wins = share.of[0] + sum(share.of[2:]) / 2
-                yield Ruling(verdict_of(first_wins, self.tie_within), first_wins)
+                yield Ruling(verdict_of(first_wins, self.tie_within), first_wins, label_mass=min(share.mass, 1.0))
 
 
 def _asked(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:

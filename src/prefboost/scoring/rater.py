@@ -17,7 +17,7 @@ from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
 from prefboost.preferences.goals import SCALES, FittedScale, Scale
-from prefboost.scoring.answers import Answer, Asking, Questions, Shares
+from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
 from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
@@ -50,6 +50,13 @@ class Rater(Settings):
         "answer",
         description="answer: the model writes its ratings; logprobs: the expectation over the probabilities of all "
         "ratings, one question an aspect, where the engine gives log-probs of choices.",
+    )
+    min_mass: float = Field(
+        MIN_MASS,
+        ge=0.0,
+        le=1.0,
+        description="read: logprobs: least probability of all ratings together; a rating of less is unreadable, since "
+        "the model would have said something else. Our own choice.",
     )
     together: int = Field(
         1,
@@ -110,7 +117,7 @@ class Rater(Settings):
         scores = Scores(heads=["", *rubric.aspects])
         requests = self._requests(rubric, groups)
         if self.read == "logprobs":
-            more = _expected(rubric, groups, asking.shares(requests, _choices(rubric)), scores)
+            more = _expected(rubric, groups, asking.shares(requests, _choices(rubric), self.min_mass), scores)
         else:
             more = _averaged(rubric, groups, asking.answers(requests), scores)
         notes = {
@@ -215,11 +222,15 @@ def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares],
         expected: dict[str, float | None] = {}
         for key, share in [(key, next(told)) for key in rubric.keys]:
             if share.fault is not None:
-                scores.faults[item.row, item.side] = (share.fault, key)
+                scores.faults[item.row, item.side] = (share.fault, f"{key}: {share.found}" if share.found else key)
             expected[key] = sum(one * likely for one, likely in zip(ratings, share.of, strict=False))
         if (item.row, item.side) not in scores.faults:
             scores.values[item.row, item.side] = _heads(expected)
-    return {"mean probability of the choices": _mean([share.mass for share in shares if share.fault is None])}
+    masses = [share.mass for share in shares if share.fault is None]
+    return {
+        "mean probability of the choices": _mean(masses),
+        "least probability of the choices": min(masses, default=None),
+    }
 
 
 def _choices(rubric: Rubric) -> list[str]:

@@ -1,9 +1,9 @@
 """What a judge's answer says: JSON where there is any, else the plain forms that models fall into.
 
-Read, in this order:
+Thoughts are taken off first (`prefboost.engines.reasoning`), so that no draft in them counts. Read, in this order:
 
-1. the last JSON object or array in the text that holds what was asked for, wherever it stands (behind reasoning, in a
-   code block), also with trailing commas or Python's quotes;
+1. the last JSON object or array in the text that holds what was asked for, wherever it stands (behind words, in a
+   code block), also with trailing commas, line breaks inside of texts, or Python's quotes;
 2. lines like ``helpfulness: 4`` or ``**Rating:** 7/10``, and ``[[7]]`` (of one completion; the last line counts);
 3. the whole text, where it is nothing but a rating or a verdict.
 
@@ -20,7 +20,10 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
+
+from prefboost.engines.reasoning import separate_reasoning
 
 __all__ = ["Ratings", "Unreadable", "read_ratings", "read_verdict"]
 
@@ -93,33 +96,43 @@ def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Un
         reason = next((keyed[name] for name in ("reason", "rationale", "explanation") if name in keyed), None)
         return None if given is None else (verdict(given), None if reason is None else str(reason))
 
-    def in_words(text: str) -> tuple[str, str | None] | None:
+    def in_line(text: str) -> tuple[str, str | None] | None:
         told = re.findall(r"\[\[\s*(\w+)\s*\]\]|^\W*(?:final )?verdict\W*[:=]\W*([\w ]+?)\W*$", text, re.I | re.M)
-        if told:
-            return verdict("".join(told[-1])), text
-        return (verdict(text), None) if _bare(text) in _VERDICTS else None
+        return (verdict("".join(told[-1])), text) if told else None
 
-    return _first_found(text, [_last_json(in_json), in_words], "the answer holds no verdict")
+    def in_words(text: str) -> tuple[str, str | None] | None:
+        return in_line(text) or ((verdict(text), None) if _bare(text) in _VERDICTS else None)
+
+    return _first_found(text, [_last_json(in_json, in_line), in_words], "the answer holds no verdict")
 
 
 def _first_found(text: str, ways: Sequence[Callable[[str], T | None]], nothing: str) -> T | Unreadable:
+    spoken = separate_reasoning(text)
+    text = spoken.answer
     if not text.strip():
-        return Unreadable("the answer is empty")
+        return Unreadable("the answer is empty" if spoken.reasoning is None else "the answer is thoughts alone")
     try:
         return next((found for way in ways if (found := way(text)) is not None), Unreadable(nothing))
     except _Wrong as error:
         return Unreadable(str(error))
 
 
-def _last_json(read: Callable[[Any], T | None]) -> Callable[[str], T | None]:
-    """Reads the last value of a text that can be read; what is wrong with it is only said where none can."""
+def _last_json(
+    read: Callable[[Any], T | None], behind: Callable[[str], T | None] = lambda _: None
+) -> Callable[[str], T | None]:
+    """Reads the last value of a text that can be read; what is wrong with it is only said where none can.
+
+    Args:
+        read: what a value says.
+        behind: what the text behind the value says; it comes later, so it counts where it says anything.
+    """
 
     def found_in(text: str) -> T | None:
         wrong: _Wrong | None = None
-        for value in reversed(list(_json_values(text))):
+        for value, end in reversed(list(_json_values(text))):
             try:
                 if (found := read(value)) is not None:
-                    return found
+                    return behind(text[end:]) or found
             except _Wrong as error:
                 wrong = wrong or error
         if wrong is not None:
@@ -129,9 +142,10 @@ def _last_json(read: Callable[[Any], T | None]) -> Callable[[str], T | None]:
     return found_in
 
 
-def _json_values(text: str) -> Iterator[Any]:
-    """Every outermost object or array of a text."""
-    decoder, at = json.JSONDecoder(), 0
+def _json_values(text: str) -> Iterator[tuple[Any, int]]:
+    """Every outermost object or array of a text, and where it ends."""
+    # Not strict: models write line breaks and tabs into the strings of their JSON as they are.
+    decoder, at = json.JSONDecoder(strict=False), 0
     while (opening := re.compile(r"[{\[]").search(text, at)) is not None:
         at = opening.start()
         try:
@@ -140,7 +154,7 @@ def _json_values(text: str) -> Iterator[Any]:
             value, end = _mended(text, at)
             at = end if value is not None else at + 1
         if value is not None:
-            yield value
+            yield value, at
 
 
 def _mended(text: str, start: int) -> tuple[Any, int]:
@@ -151,7 +165,7 @@ def _mended(text: str, start: int) -> tuple[Any, int]:
         if end < 0:
             break
         piece = re.sub(r",(\s*[}\]])", r"\1", text[start : end + 1])
-        for parse in (json.loads, _literal):
+        for parse in (partial(json.loads, strict=False), _literal):
             try:
                 return parse(piece), end + 1
             except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -161,7 +175,8 @@ def _mended(text: str, start: int) -> tuple[Any, int]:
 
 
 def _literal(text: str) -> Any:
-    return ast.literal_eval(re.sub(r"\bnull\b", "None", text))
+    # Python's quotes end at a line break, which models write all the same.
+    return ast.literal_eval(re.sub(r"\bnull\b", "None", " ".join(text.splitlines())))
 
 
 def _ratings_in_json(

@@ -29,12 +29,15 @@ class Ruling:
         first_wins: 0..1: probability of the first-shown side, or its share of votes; None where that is not known.
         rationale: why, in the judge's words.
         fault: reason and what was found, where there is no verdict.
+        label_mass: 0..1: probability of all verdicts together, before they were made to sum to 1; None where a verdict
+            was read in words.
     """
 
     verdict: Verdict | None = None
     first_wins: float | None = None
     rationale: str | None = None
     fault: tuple[str, str] | None = None
+    label_mass: float | None = None
 
 
 def verdict_of(first_wins: float, tie_within: float) -> Verdict:
@@ -118,6 +121,8 @@ def _judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.D
 def _shown(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
     """The rows of one order."""
     one, other = ORDERS[first]
+    masses = [ruling.label_mass for ruling in rulings]
+    known = [] if all(mass is None for mass in masses) else [pl.Series("label_mass", masses, dtype=pl.Float64)]
     carried = [
         name for name in ("_at", "row", "pair_id", "prompt_id", "prompt", "source", "split") if name in kept.columns
     ]
@@ -133,7 +138,7 @@ def _shown(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str
         first_wins=pl.Series([ruling.first_wins for ruling in rulings], dtype=pl.Float64),
         rationale=pl.Series([ruling.rationale for ruling in rulings], dtype=pl.String),
         judge=pl.lit(judge),
-    )
+    ).with_columns(known)
 
 
 def _length(side: str) -> pl.Expr:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from prefboost.engines.engine import Failure, Request, Result
+from prefboost.scoring.answers import THINKS, shares_of
 from prefboost.scoring.judge import Judge
 from prefboost.scoring.llm_judge import CRITERIA, LlmJudge
 from prefboost.scoring.readings import Unreadable, read_verdict
@@ -98,19 +98,18 @@ def _asked(judge: LlmJudge, sides: Table, calls: Asks) -> list[tuple[Share, Shar
 def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
     """P(first shown) of every question, read off the log-probs of the verdicts."""
     names = ["1", "2", *(["tie"] if judge.ties else [])]
-    return [_share(found) for found in calls.choices("judge", judge.engine, requests, names)]
+    return [_share(found, judge.min_mass) for found in calls.choices("judge", judge.engine, requests, names)]
 
 
-def _share(found: Any) -> Share:
+def _share(found: Any, min_mass: float) -> Share:
     if found is None:
         return BUDGET_SPENT, ""
     if isinstance(found, Failure):
         return NO_ANSWER, found.reason
-    weights = [math.exp(min(value, 0.0)) for value in found]
-    mass = math.fsum(weights)
-    if not mass > 0:
-        return NO_ANSWER, "none of the verdicts is among the model's likely answers"
-    return (weights[0] + sum(weights[2:]) / 2) / mass
+    shares = shares_of(found, min_mass)
+    if shares.fault is not None:
+        return NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)
+    return shares.of[0] + sum(shares.of[2:]) / 2
 
 
 def _told(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
@@ -127,6 +126,8 @@ def _vote(outcome: Any, ties: bool) -> Share:
         return NO_ANSWER, outcome.reason
     if outcome.finish_reason == "length":
         return "the judge's answer was cut at max_tokens", outcome.text
+    if outcome.only_thinks:
+        return f"the judge: {THINKS}", str(outcome.reasoning)[-200:]
     read = read_verdict(outcome.text, ties=ties)
     return (f"the judge: {read.reason}", outcome.text) if isinstance(read, Unreadable) else _VOTES[read[0]]
 

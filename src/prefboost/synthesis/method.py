@@ -9,6 +9,7 @@ from pydantic import Field
 
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.engines.reasoning import separate_reasoning
 from prefboost.settings import Settings, choice
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Asks, model_name
@@ -71,13 +72,15 @@ def first_drafts(
     """
     if source == "generate":
         return [drafts[0] for drafts in samples(items, calls, method, 1)]
-    missing = (f"the table has no {source}", "")
-    return [
-        Draft(text.strip(), "given", None, text)
-        if (text := item.given.get(source)) is not None
-        else Draft(fault=missing)
-        for item in items
-    ]
+    return [_given(item.given.get(source), source) for item in items]
+
+
+def _given(text: str | None, source: str) -> Draft:
+    """A completion that the table has, without the thoughts that may stand in it."""
+    if text is None:
+        return Draft(fault=(f"the table has no {source}", ""))
+    spoken = separate_reasoning(text)
+    return Draft(spoken.answer.strip(), "given", None, spoken.answer, reasoning=spoken.reasoning)
 
 
 def samples(items: Sequence[Item], calls: Asks, method: Generating, n: int) -> list[list[Draft]]:

@@ -83,6 +83,7 @@ def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str,
 
 def _lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: str) -> dict[str, Any]:
     first, second = proposal.first, proposal.second
+    thoughts = {"first": first.reasoning, "second": second.reasoning}
     return {
         "method": kind_of(method),
         "models": {"first": first.model, "second": second.model},
@@ -93,12 +94,13 @@ def _lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: 
         "plan": second.plan,
         "first": _raw(first),
         "second": _raw(second),
+        **({"reasoning": thoughts} if any(thoughts.values()) else {}),
         "passed": list(passed),
     }
 
 
 def _raw(draft: Draft) -> str:
-    """What the model wrote, before white space and a plan were taken off."""
+    """What the model answered, before white space and a plan were taken off."""
     return draft.raw
 
 

@@ -14,6 +14,7 @@ __all__ = ["BUDGET_SPENT", "GIVEN", "NO_COMPLETION", "Draft", "Item", "Proposal"
 
 BUDGET_SPENT = "the budget was spent before the pair was finished"
 NO_COMPLETION = "the engine gave no completion"
+THOUGHTS_ALONE = "a completion is thoughts alone: no answer stands behind them"
 GIVEN = ("completion", "chosen", "rejected")
 """Columns whose completion may stand as the first one."""
 
@@ -45,9 +46,10 @@ class Draft:
         text: as it stands in the pair.
         model: who wrote it; ``given`` where the table had it.
         finish_reason: why it ended, where that is known.
-        raw: all that the model wrote, a plan included.
+        raw: all that the model answered, a plan included.
         plan: what stood in front of the completion.
         fault: why it cannot be used: reason and what was found.
+        reasoning: what the model thought before it answered; stands in the lineage alone.
     """
 
     text: str = ""
@@ -56,6 +58,7 @@ class Draft:
     raw: str = ""
     plan: str | None = None
     fault: tuple[str, str] | None = None
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class Proposal:
 def draft_of(outcome: Result | Failure | None, model: str) -> Draft:
     """A completion as it came from an engine."""
     if isinstance(outcome, Result):
-        return Draft(outcome.text.strip(), model, outcome.finish_reason, outcome.text)
+        fault = (THOUGHTS_ALONE, str(outcome.reasoning)[-200:]) if outcome.only_thinks else None
+        text = outcome.text
+        return Draft(text.strip(), model, outcome.finish_reason, text, fault=fault, reasoning=outcome.reasoning)
     if outcome is None:
         return Draft(model=model, fault=(BUDGET_SPENT, ""))
     return Draft(model=model, fault=(NO_COMPLETION, outcome.reason))

@@ -21,6 +21,7 @@ from prefboost.synthesis.scored import completions_table, faults_of, scorer_name
 __all__ = ["WestOfN"]
 
 UNSURE = "the base reward model is less sure of the pair than of most"
+NO_LIKELIHOOD = "the engine gave no log-prob of a completion"
 UNLIKELY = "a completion is less likely than most"
 TOO_FEW = "fewer than two different completions have a score"
 
@@ -88,8 +89,16 @@ class WestOfN(Generating):
         found = calls.likelihoods(self.generator, requests, texts) if texts else []
         a_character = [logp / max(len(text), 1) for logp, text in zip(found, texts, strict=True)]
         least = {at: min(a_character[2 * place : 2 * place + 2]) for place, at in enumerate(open_ones)}
+        # min() may pass a NaN by, so both sides are looked at.
+        lost = {
+            at for place, at in enumerate(open_ones) if any(map(math.isnan, a_character[2 * place : 2 * place + 2]))
+        }
         return [
-            replace(each, lineage={**each.lineage, "likelihood": least[at]}) if at in least else each
+            each.rejected(NO_LIKELIHOOD, "")
+            if at in lost
+            else replace(each, lineage={**each.lineage, "likelihood": least[at]})
+            if at in least
+            else each
             for at, each in enumerate(proposals)
         ]
 

@@ -43,6 +43,7 @@ _COMPLETION_COLUMNS = (
     Column("goal", pl.Float64, "the score its writer was asked for", required=False, nullable=True),
     Column("finish_reason", pl.String, "stop: it came to an end; length: it was cut", required=False, nullable=True),
     Column("tokens", pl.Int64, "tokens its writer generated", required=False, nullable=True),
+    Column("reasoning", pl.String, "what its writer thought before it; no content", required=False, nullable=True),
     _RULES,
     _SOURCE,
     _SPLIT,
@@ -193,6 +194,13 @@ VERDICTS = TableSpec(
             "first_wins", pl.Float64, "probability, or share of votes, of the first; null: not known", nullable=True
         ),
         Column("rationale", pl.String, "why, in the judge's words", nullable=True),
+        Column(
+            "label_mass",
+            pl.Float64,
+            "probability of all verdicts together, where log-probs were read",
+            required=False,
+            nullable=True,
+        ),
         Column("judge", pl.String, "who judged"),
         _SOURCE,
         _SPLIT,

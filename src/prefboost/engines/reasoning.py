@@ -1,0 +1,163 @@
+"""Separate what a model thinks from what it answers: the one place where that is decided.
+
+Servers with a reasoning parser send thoughts in a field of their own; all other engines write them into the text,
+between markers that differ by model family. `Result` calls `separate_reasoning` on every text, so no engine, recording
+or store can pass thoughts on as content.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Spoken", "answer_of", "is_marker", "join_reasoning", "opens_reasoning", "separate_reasoning"]
+
+_TAGS = "think|thinking|thoughts?|thought_process|seed:think|scratchpad|inner_monologue|reasoning|reflection|analysis"
+_PLAIN_TAGS = "think|thinking|seed:think"
+"""Tags that hardly any honest text writes; the others count at the beginning of a text alone."""
+
+_OPEN = re.compile(
+    rf"<(?:{_TAGS})>"
+    r"|\[THINK\]|◁think▷"  # Mistral; Kimi
+    r"|<\|(?:START_THINKING|begin_of_thought|thinking|think)\|>"  # Cohere; Sky-T1 and its kin
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<]{0,60}<\|message\|>"  # gpt-oss
+    r"|<unused94>(?:thought)?",  # MedGemma
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(
+    rf"</(?:{_TAGS})>"
+    r"|\[/THINK\]|◁/think▷"
+    r"|<\|(?:END_THINKING|end_of_thought|/thinking|/think)\|>"
+    r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,60}<\|message\|>"
+    r"|<unused95>",
+    re.IGNORECASE,
+)
+_PLAIN = re.compile(rf"</?(?:{_PLAIN_TAGS})>|[\[◁<](?!/?(?:{_TAGS})>)", re.IGNORECASE)
+_CODE = re.compile(r"(?P<fence>`{3,}|~{3,}).*?(?:(?P=fence)|\Z)|`[^`\n]+`", re.DOTALL)
+_WRAPS = tuple(
+    (re.compile(rf"^\s*{start}", re.IGNORECASE), re.compile(rf"{end}\s*$", re.IGNORECASE))
+    for start, end in (
+        (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
+        (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
+        (r"<response>", r"</response>"),
+        (r"<answer>", r"</answer>"),
+    )
+)
+"""Marks around the answer of models that mark it as they mark their thoughts."""
+
+_ENDS = re.compile(r"\s*(?:<\|(?:return|end|call)\|>\s*)+$")
+_SAID_BEFORE = re.compile(r"[\w,;:(\"'“‘][^\S\n]*$")
+_SAID_AFTER = re.compile(r"[^\S\n]+[a-z(]|[^\S\n]*[,.;:)\"'”’]")
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A text of a model in its two parts.
+
+    Args:
+        answer: what it says; the whole text, unchanged, where nothing marks a thought.
+        reasoning: what it thought; None where nothing marks a thought, "" where the marks hold nothing.
+        is_open: whether the thought has no end: the text was cut in the middle of it, so there is no answer behind it.
+    """
+
+    answer: str
+    reasoning: str | None = None
+    is_open: bool = False
+
+
+def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
+    """Separate thoughts from the answer.
+
+    A mark of an opened thought counts at the beginning of the text, and, for marks that only models write, anywhere
+    outside of code where no sentence talks about the mark. A mark that closes a thought nobody opened makes everything
+    before it a thought: many chat templates write the opening mark into the prompt. A thought without an end reaches to
+    the end of the text.
+
+    Args:
+        text: as the model wrote it.
+        opened: whether the prompt ends inside a thought (see `opens_reasoning`).
+    """
+    if not opened and not _OPEN.search(text) and not _CLOSE.search(text):
+        return Spoken(text)
+    thoughts: list[str] = []
+    answers: list[str] = []
+    at, inside, found = 0, opened, opened
+    while True:
+        # Inside of a thought every closing mark counts: thoughts hold half-written code.
+        mark = _CLOSE.search(text, at) if inside else _next_mark(text, at)
+        if mark is None:
+            break
+        found = True
+        closes = inside or _CLOSE.fullmatch(mark[0]) is not None
+        piece = text[at : mark.start()]
+        if closes and not inside:
+            # Nobody opened it, so what was taken for the answer up to here was thought.
+            thoughts += [*answers, piece]
+            answers = []
+        else:
+            (thoughts if inside else answers).append(piece)
+        inside, at = not closes, mark.end()
+    (thoughts if inside else answers).append(text[at:])
+    if not found:
+        return Spoken(text)
+    reasoning = "\n\n".join(part for each in thoughts if (part := _OPEN.sub("", each).strip()))
+    answer = "\n\n".join(part for each in answers if (part := each.strip()))
+    return Spoken(_unwrapped(answer), reasoning, inside)
+
+
+def answer_of(text: str) -> str:
+    """The text without thoughts; unchanged where nothing marks a thought."""
+    return separate_reasoning(text).answer
+
+
+def opens_reasoning(rendered: str) -> bool:
+    """Whether a rendered prompt ends inside a thought, as the templates of DeepSeek-R1 and its kin let it."""
+    tail = rendered[-200:].rstrip()
+    mark = next((mark for mark in _OPEN.finditer(tail) if mark.end() == len(tail)), None)
+    return mark is not None
+
+
+def is_marker(token: str) -> bool:
+    """Whether a token of a vocabulary is a mark, or a part of a mark of several tokens."""
+    return token in _PARTS or any(marks.fullmatch(token) for marks in (_OPEN, _CLOSE))
+
+
+_PARTS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>",
+                    "<|begin_of_solution|>", "<|end_of_solution|>"})  # fmt: skip
+
+
+def join_reasoning(*parts: str | None) -> str | None:
+    """Thoughts of several places as one text; None where there are none."""
+    known = [part for part in parts if part is not None]
+    return "\n\n".join(part.strip() for part in known if part.strip()) if known else None
+
+
+def _next_mark(text: str, start: int) -> re.Match[str] | None:
+    """The next mark outside of a thought that is one: not quoted, not in code, not an honest text's own tag."""
+    code = [span.span() for span in _CODE.finditer(text, start)]
+    marks = sorted(
+        (mark for marks in (_OPEN, _CLOSE) for mark in marks.finditer(text, start)), key=lambda mark: mark.start()
+    )
+    for mark in marks:
+        leads = not text[start : mark.start()].strip() and _OPEN.fullmatch(mark[0]) is not None
+        if leads:
+            return mark
+        in_code = any(first <= mark.start() < last for first, last in code)
+        if not in_code and _PLAIN.match(mark[0]) and not _is_mentioned(text, mark):
+            return mark
+    return None
+
+
+def _is_mentioned(text: str, mark: re.Match[str]) -> bool:
+    """Whether a sentence talks about the mark: words stand before and after it on its line."""
+    return bool(_SAID_BEFORE.search(text[max(0, mark.start() - 40) : mark.start()])) and bool(
+        _SAID_AFTER.match(text, mark.end())
+    )
+
+
+def _unwrapped(answer: str) -> str:
+    answer = _ENDS.sub("", answer)
+    for start, end in _WRAPS:
+        if start.search(answer) and end.search(answer):
+            return end.sub("", start.sub("", answer)).strip()
+    return answer
