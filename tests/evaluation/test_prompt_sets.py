@@ -94,3 +94,51 @@ def test_a_line_separator_within_a_text_ends_no_record(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text(json.dumps({"uid": "a", "messages": [{"content": "x\u2028y\x85z"}]}, ensure_ascii=False) + "\n")
     assert arena_answers(path) == {"a": ("x\u2028y\x85z",)}
+
+
+def test_answers_of_arena_hard_v01_are_read_from_their_objects(tmp_path):
+    rows = [
+        {"question_id": "a", "model_id": "m", "choices": [{"index": 0, "turns": [{"content": "X", "token_len": 1}]}]},
+        {"question_id": "b", "model_id": "m", "choices": [{"index": 0, "turns": [{"content": "<think>hm</think>Y"}]}]},
+    ]
+    path = lines(tmp_path / "m.jsonl", rows)
+    prompts = [BenchmarkPrompt(uid, ("P",)) for uid in "abc"]
+    assert read_answers(path, prompts) == arena_answers(path) == {"a": ("X",), "b": ("Y",)}
+
+
+NO_TEXT = [None, 7, True, {"token_len": 3}, {"content": None}, [], [None], {"content": {"image": "x"}}]
+
+
+@pytest.mark.parametrize("value", NO_TEXT)
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda value: {"question_id": 1, "choices": [{"turns": ["good", value]}]},
+        lambda value: {"uid": "a", "messages": [{"role": "assistant", "content": value}]},
+        lambda value: {"instruction": "P", "output": "good", "turns": ["good", value]},
+        lambda value: {"instruction": "P", "output": value},
+    ],
+)
+def test_what_is_no_text_is_refused_by_name_and_row(tmp_path, record, value):
+    good = {**record("good"), "question_id": 2, "uid": "b", "instruction": "Q"}
+    path = lines(tmp_path / "m.jsonl", [good, record(value)])
+    with pytest.raises(DataError, match="row 1"):
+        read_answers(path, [BenchmarkPrompt("P", ("P",))])
+
+
+@pytest.mark.parametrize(
+    "choices", [[], None, [None], ["text"], [{}], [{"turns": None}], [{"turns": []}], [{"turns": "text"}]]
+)
+def test_choices_without_turns_are_refused_by_name(tmp_path, choices):
+    with pytest.raises(DataError, match="choices"):
+        read_answers(lines(tmp_path / "m.jsonl", [{"question_id": 1, "choices": choices}]), [])
+
+
+@pytest.mark.parametrize("turns", ["one text", None, [], [None, "B"], [1, 2]])
+def test_turns_and_references_of_questions_are_text(tmp_path, turns):
+    with pytest.raises(DataError, match=r"turns"):
+        mt_questions(lines(tmp_path / "q.jsonl", [{"question_id": 1, "category": "math", "turns": turns}]))
+    if turns:
+        row = {"question_id": 1, "category": "math", "turns": ["A", "B"], "reference": turns}
+        with pytest.raises(DataError, match="reference"):
+            mt_questions(lines(tmp_path / "r.jsonl", [row]))

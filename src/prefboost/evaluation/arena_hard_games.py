@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from prefboost.engines.reasoning import answer_of
 from prefboost.errors import DataError, SettingsError
 from prefboost.evaluation.arena_hard_prompts import CREATIVE, HARD, QUESTION
 from prefboost.evaluation.markdown_style import Control
@@ -218,6 +219,7 @@ def label_of(reply: str, version: Version = "v2.0") -> Label | None:
     v2.0 takes the last label in double brackets, or else in single ones, in either case of letters; v0.1 takes labels
     in double brackets, and only if they all are the same.
     """
+    reply = answer_of(reply)
     if version == "v0.1":
         labels = set(_IN_TWO.findall(reply))
         return _LABELS.get(labels.pop()) if len(labels) == 1 else None
@@ -242,6 +244,11 @@ def stored_games(rows: Iterable[Mapping[str, Any]]) -> Iterator[Game]:
                 remedy="give a file of model_judgment",
             )
         for number, game in zip((1, 2), games, strict=True):
+            if game is not None and not isinstance(game, Mapping):
+                raise DataError(
+                    f"game {number} of record {at} is neither null nor an object: {str(game)[:60]}",
+                    remedy="give a file of model_judgment",
+                )
             score = str((game or {}).get("score") or "")
             yield Game(
                 str(uid), str(row["model"]), 1 if number == 1 else 2, _LABELS.get(score),

@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.errors import DataError
+from prefboost.engines.reasoning import answer_of
+from prefboost.errors import DataError, Place
 from prefboost.evaluation.mt_bench_prompts import PROMPTS
+from prefboost.evaluation.record_texts import plain_text
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
@@ -211,7 +213,7 @@ def grade_of(reply: str, mode: Literal["official", "robust"] = "robust") -> floa
     Returns:
         None where there is none (the original writes -1).
     """
-    told = next((match for pattern in _RATING if (match := pattern.search(reply))), None)
+    told = next((match for pattern in _RATING if (match := pattern.search(answer_of(reply)))), None)
     if told is None:
         return None
     grade = float(told[1])
@@ -225,7 +227,7 @@ def winner_of(reply: str, mode: Literal["official", "robust"] = "robust") -> Win
         reply: of the judge.
         mode: official looks for [[A]], then [[B]], then [[C]] anywhere; robust takes the last of them.
     """
-    told = _LETTER.findall(reply)
+    told = _LETTER.findall(answer_of(reply))
     if not told:
         return None
     names: Mapping[str, Winner] = {"A": "A", "B": "B", "C": "tie"}
@@ -251,9 +253,10 @@ def stored_grades(rows: Iterable[Mapping[str, Any]], settings: MtRules) -> Itera
                 remedy="give a file of model_judgment with single-answer grades",
             )
         judge = row.get("judge") or ""
+        said = plain_text(row["judgment"], "judgment", Place(row=at))
         yield Grade(
             str(row["question_id"]), category_of(str(row["question_id"])), row["turn"], str(row["model"]),
-            grade_of(str(row["judgment"]), settings.mode), judge if isinstance(judge, str) else str(judge[0]),
+            grade_of(said, settings.mode), judge if isinstance(judge, str) else str(judge[0]),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prefboost.engines.reasoning import answer_of
 from prefboost.errors import DataError, Place
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 
@@ -63,7 +64,7 @@ def read_completions(path: str | Path) -> tuple[list[BenchmarkPrompt], dict[str,
                 place=Place(str(path), row=at),
             )
         prompts[prompt.uid] = prompt
-        completions[prompt.uid] = [str(record["output"])]
+        completions[prompt.uid] = [answer_of(str(record["output"]))]
     return list(prompts.values()), completions
 
 
@@ -106,7 +107,7 @@ def _of_text(text: str, category: str = "") -> BenchmarkPrompt:
 def _of_record(record: Mapping[str, object], path: Path, at: int) -> BenchmarkPrompt:
     if not isinstance(record.get("instruction"), str):
         raise DataError(f"found {str(record)[:80]}", remedy="give instruction", place=Place(str(path), row=at))
-    return _of_text(str(record["instruction"]), str(record.get("dataset", "")))
+    return _of_text(str(record["instruction"]), str(record.get("dataset") or ""))
 
 
 def _of_table(path: Path) -> list[BenchmarkPrompt]:

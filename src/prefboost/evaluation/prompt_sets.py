@@ -12,6 +12,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.own_prompts import read_completions, records_of
+from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns
 
 __all__ = ["arena_answers", "arena_prompts", "mt_answers", "mt_prompts", "mt_questions", "read_answers"]
 
@@ -23,17 +24,32 @@ def arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkPrompt
         DataError: the asset is not here and may not be fetched.
     """
     path = assets.path(f"arena_hard_{version.replace('.', '')}_questions")
-    rows = _rows(path, ("uid", "prompt"))
-    return [BenchmarkPrompt(str(row["uid"]), (str(row["prompt"]),), _category(row)) for row in rows]
+    rows, file = _rows(path, ("uid", "prompt")), str(path)
+    return [
+        BenchmarkPrompt(
+            str(row["uid"]), (plain_text(row["prompt"], "prompt", Place(str(path), row=at)),), _category(row)
+        )
+        for at, row in enumerate(rows)
+    ]
 
 
 def arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
     """uid -> completion, from a file of answers of Arena-Hard-Auto (``model_answer/NAME.jsonl``).
 
+    Args:
+        path: records of v2.0 (uid, messages) or of v0.1 (question_id, choices).
+
     Raises:
-        DataError: a record has no answer.
+        DataError: a record has no answer, or one that is no text.
     """
-    return {str(row["uid"]): (_said(row, str(path), at),) for at, row in enumerate(_rows(Path(path), ("uid",)))}
+    found = {}
+    for at, row in enumerate(_rows(Path(path), ())):
+        place = Place(str(path), row=at)
+        uid = row.get("uid", row.get("question_id"))
+        if uid is None:
+            raise DataError("a record has no uid", remedy="give a file of model_answer", place=place)
+        found[str(uid)] = _turns_of_choices(row, place)[:1] if "choices" in row else (_last_message(row, place),)
+    return found
 
 
 def mt_prompts(assets: Assets, references: str = "mt_bench_references_gpt4_0125") -> list[BenchmarkPrompt]:
@@ -59,13 +75,13 @@ def mt_questions(path: str | Path) -> list[BenchmarkPrompt]:
     Raises:
         DataError: a record lacks one of them.
     """
-    return [
-        BenchmarkPrompt(
-            str(row["question_id"]), tuple(map(str, row["turns"])), str(row["category"]),
-            tuple(map(str, row.get("reference") or ())),
-        )
-        for row in _rows(Path(path), ("question_id", "category", "turns"))
-    ]  # fmt: skip
+    found = []
+    for at, row in enumerate(_rows(Path(path), ("question_id", "category", "turns"))):
+        place = Place(str(path), row=at)
+        turns, references = plain_turns(row["turns"], "turns", place), row.get("reference")
+        reference = plain_turns(references, "reference", place) if references else ()
+        found.append(BenchmarkPrompt(str(row["question_id"]), turns, str(row["category"]), reference))
+    return found
 
 
 def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[str, tuple[str, ...]]:
@@ -85,13 +101,13 @@ def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[s
     if "choices" in first:
         return mt_answers(path)
     read_completions(path)  # refuses records without both, and prompts that stand twice
-    said = {str(row["instruction"]): _turns(row) for row in records_of(path)}
+    said = {str(row["instruction"]): _turns(row, Place(str(path), row=at)) for at, row in enumerate(records_of(path))}
     return {one.uid: said[one.turns[0]] for one in prompts if one.turns[0] in said}
 
 
-def _turns(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _turns(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
     turns = row.get("turns")
-    return tuple(map(str, turns)) if isinstance(turns, list) and turns else (str(row["output"]),)
+    return answer_turns(turns, "turns", place) if turns else (answer_text(row["output"], "output", place),)
 
 
 def mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
@@ -101,7 +117,20 @@ def mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
         DataError: a record has no answer.
     """
     rows = _rows(Path(path), ("question_id", "choices"))
-    return {str(row["question_id"]): tuple(map(str, row["choices"][0]["turns"])) for row in rows}
+    return {str(row["question_id"]): _turns_of_choices(row, Place(str(path), row=at)) for at, row in enumerate(rows)}
+
+
+def _turns_of_choices(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+    """What the first choice of a record of FastChat, or of Arena-Hard v0.1, said turn by turn."""
+    choices = row.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, Mapping):
+        raise DataError(
+            "a record of answers has no choices" if choices in (None, []) else "choices holds no object with turns",
+            remedy="answer the prompt again, or take the record out of the file: what is missing is counted as missing",
+            place=place,
+        )
+    return answer_turns(first.get("turns"), "choices[0].turns", place)
 
 
 def _category(row: Mapping[str, Any]) -> str:
@@ -109,16 +138,12 @@ def _category(row: Mapping[str, Any]) -> str:
     return category if part in ("", category) else f"{category}/{part}"
 
 
-def _said(row: Mapping[str, Any], path: str, at: int) -> str:
+def _last_message(row: Mapping[str, Any], place: Place) -> str:
     """The last message; its content is text, or holds the answer."""
-    messages = row.get("messages") or [{}]
-    content = messages[-1].get("content")
-    answer = content.get("answer") if isinstance(content, Mapping) else content
-    if not isinstance(answer, str):
-        raise DataError(
-            "a record of answers has no answer", remedy="give a file of model_answer", place=Place(path, row=at)
-        )
-    return answer
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], Mapping):
+        raise DataError("a record of answers has no answer", remedy="give a file of model_answer", place=place)
+    return answer_text(messages[-1].get("content"), "messages[-1].content", place)
 
 
 def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.evaluation.record_texts import plain_text
 from prefboost.evaluation.reward_benchmarks import RewardItem
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 
@@ -121,7 +122,7 @@ def reward_set(rows: Sequence[Mapping[str, Any]], bench: str, path: str | None =
                 {
                     "row": at,
                     "prompt_id": str(at),
-                    "prompt": _prompt(row["prompt"]),
+                    "prompt": _prompt(row["prompt"], Place(path, row=at)),
                     "completion_id": f"{at}/{place}",
                     "completion": [_said("assistant", text)],
                     "source": items[-1][1],
@@ -159,10 +160,14 @@ def scored_items(found: RewardSet, scored: Table) -> tuple[list[RewardItem], dic
     return items, missing
 
 
-def _prompt(prompt: Any) -> list[dict[str, Any]]:
+def _prompt(prompt: Any, place: Place) -> list[dict[str, Any]]:
     if isinstance(prompt, str):
         return [_said("user", prompt)]
-    return [_said(str(turn["role"]), str(turn["content"])) for turn in prompt]
+    turns = prompt if isinstance(prompt, list) and all(isinstance(turn, dict) for turn in prompt) else [{}]
+    return [
+        _said(*(plain_text(turn.get(name), f"prompt[{at}].{name}", place) for name in ("role", "content")))
+        for at, turn in enumerate(turns)
+    ]
 
 
 def _said(role: str, content: str) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Texts of foreign records: every shape in use is read, and nothing else ever becomes a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefboost.errors import DataError, Place
+from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns
+
+HERE = Place("answers.jsonl", row=3)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["content", "answer", "text", "type", "thinking"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for each in inner for text in texts_in(each)]
+
+
+@given(JSON)
+def test_a_text_comes_out_of_the_value_or_is_refused_by_name(value: Any) -> None:
+    try:
+        found = answer_text(value, "output", HERE)
+    except DataError as error:
+        assert "answers.jsonl, row 3: output" in str(error) and "is no text" in str(error)
+    else:
+        assert set(found) <= set("".join(texts_in(value))), "no character is made up"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "said", {"content": "said"}, {"answer": "said", "reasoning": "hm"}, [{"type": "text", "text": "said"}],
+        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "sa"}, "id"], "<think>hm</think>said",
+        {"content": [{"text": {"value": "said"}}]},
+    ],
+)  # fmt: skip
+def test_shapes_in_use_are_read_without_thoughts(value: Any) -> None:
+    assert answer_text(value, "output", HERE) == "said"
+    assert answer_turns([value, "more"], "turns", HERE) == ("said", "more")
+
+
+def test_the_field_that_is_no_text_is_named() -> None:
+    with pytest.raises(DataError, match=r"turns\[1\]\.content is no text: found null"):
+        plain_turns(["a", {"content": None}], "turns", HERE)
+    with pytest.raises(DataError, match="turns holds no turns: found str abc"):
+        plain_turns("abc", "turns", HERE)
+    with pytest.raises(DataError, match="prompt is no text: found int 3"):
+        plain_text(3, "prompt", HERE)
