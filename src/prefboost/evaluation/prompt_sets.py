@@ -24,7 +24,7 @@ def arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkPrompt
         DataError: the asset is not here and may not be fetched.
     """
     path = assets.path(f"arena_hard_{version.replace('.', '')}_questions")
-    rows, file = _rows(path, ("uid", "prompt")), str(path)
+    rows = _rows(path, ("uid", "prompt"))
     return [
         BenchmarkPrompt(
             str(row["uid"]), (plain_text(row["prompt"], "prompt", Place(str(path), row=at)),), _category(row)
