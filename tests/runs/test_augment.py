@@ -18,11 +18,12 @@ import polars as pl
 import pytest
 
 from prefboost.diagnosis import inspect
-from prefboost.errors import RunError
+from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.preferences import MinMax
+from prefboost.preferences.goals import declared_by
 from prefboost.runs.augment import Augment, augment, preview
 from prefboost.runs.augment_settings import AugmentProgress
-from prefboost.sources import File, HelpSteer
+from prefboost.sources import File, HelpSteer, read
 
 
 def test_a_folder_holds_data_card_manifest_and_rejects(
@@ -291,3 +292,85 @@ def test_a_file_of_goals_that_print_alike_is_named_by_inspect_without_the_advice
     findings = {finding.name: finding for finding in inspect(tmp_path / "rounded.parquet").findings}
     assert findings["goals_said_alike"].count == 2
     assert "goal_unsaid" not in findings and "augment" not in findings["goals_said_alike"].remedy
+
+
+def flat_file(path: Path, scores: list[float], **more: float) -> Path:
+    """Two completions a prompt; ``more`` are further columns, added to each score."""
+    rows = [
+        {"prompt": f"q{n // 2}", "completion": f"a{n}", "score": score, **{k: score + v for k, v in more.items()}}
+        for n, score in enumerate(scores)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("scores", "scale", "said"),
+    [
+        ([1, 5, 2, 4, 3, 5], "1 (lowest) to 5 (highest), as the source has them", "1-5"),
+        ([0, 10, 3, 7, 9, 1], "0 (lowest) to 10 (highest), as the source has them", "0-10"),
+        ([-8.3, 4.2, 0.1, 2.7, -1.5, 0.3], "fitted as min_max to source scores -8.3 to 4.2", "1-10"),
+        ([0.12, 0.98, 0.5, 0.51, 0.33, 0.77], "fitted as min_max to source scores 0.12 to 0.98", "1-10"),
+        ([-9.5, -2.25, -3.0, -4.75, -5.5, -2.5], "fitted as min_max to source scores -9.5 to -2.25", "1-10"),
+        ([1, 10, 8.5, 7, 3, 9], "1 (lowest) to 10 (highest), as the source has them", "1-10"),
+    ],
+)
+def test_scores_without_a_declared_range_are_told_on_the_scale_that_they_show_and_the_report_says_so(
+    tmp_path: Path, scores: list[float], scale: str, said: str
+) -> None:
+    report = augment(flat_file(tmp_path / "in.jsonl", scores), tmp_path / "out")
+    assert (report.pairs, report.goal_pairs, report.rejects) == (3, 6, ())
+    assert scale in report.scale and "no range is declared" in report.scale and "data.score_range" in report.scale
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    assert frame["prompt"].list.first().struct.field("content").str.contains(f"on a scale of {said},").all()
+    low, high = (float(end) for end in said.split("-"))
+    assert frame["goal"].is_between(low, high).all()
+    named = [
+        finding.sentence for finding in inspect(tmp_path / "in.jsonl").findings if finding.name == "undeclared_range"
+    ]
+    assert len(named) == (scores != [1, 10, 8.5, 7, 3, 9])
+
+
+def test_a_declared_range_that_no_score_has_names_the_one_that_they_have(tmp_path: Path) -> None:
+    source = flat_file(tmp_path / "in.jsonl", [-8.25, 4.5, 0.0, -2.5])
+    for settings, data in (
+        (Augment(), File(path=str(source), score_range=(10, 20))),
+        (Augment.model_validate({"scale": {"kind": "declared", "low": 10, "high": 20}}), File(path=str(source))),
+    ):
+        for work in (
+            lambda s=settings, d=data: augment(d, tmp_path / "out", s),
+            lambda s=settings, d=data: preview(d, s),
+        ):
+            with pytest.raises(DataError, match=r"data\.score_range=\[-8\.25,4\.5\](.|\n)*scale=min_max"):
+                work()
+
+
+def test_aspect_names_that_promise_0_to_4_are_not_believed_against_the_scores(tmp_path: Path) -> None:
+    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    for name, marks, top in (("own", [1, 5, 2, 5, 3, 4], 5), ("known", [0, 4, 1, 3, 2, 4], 4)):
+        rows = [
+            {"prompt": f"q{n // 2}", "response": f"a{n}", **dict.fromkeys(names, mark)} for n, mark in enumerate(marks)
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        settings = Augment.model_validate({"columns": {"score": "helpfulness"}})
+        report = augment(path, tmp_path / name, settings)
+        assert (report.pairs, report.rejects) == (3, ())
+        assert f"to {top} (highest)" in report.scale
+        assert declared_by(read(path, columns=settings.columns)) == (None if name == "own" else (0, 4))
+
+
+def test_a_grid_outside_the_scale_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    source = flat_file(tmp_path / "in.jsonl", [1, 5, 2, 4])
+    settings = Augment.model_validate({"relabel": {"kind": "reward_augmented", "goals": "grid", "grid": [1, 7]}})
+    with pytest.raises(SettingsError, match=r"relabel\.grid asks for 7, but the scale of these scores goes from 1 to"):
+        augment(source, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_no_scale_maps_are_told_between_their_own_ends_in_every_part(tmp_path: Path) -> None:
+    source = flat_file(tmp_path / "in.jsonl", [0.5, 2.25, 2.0, -3.0, 1.0, 1.5])
+    report = augment(source, tmp_path / "out", Augment(scale=None, batch_rows=2))
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    assert frame["prompt"].list.first().struct.field("content").str.contains("on a scale of -3-2.25,").all()
+    assert report.pairs == 3 and sorted(frame["goal"].unique()) == [-3.0, 0.5, 1.0, 1.5, 2.0, 2.25]

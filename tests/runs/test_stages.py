@@ -77,7 +77,7 @@ def test_aspects_that_goals_are_made_of_are_asked_for_on_their_own_scale(tmp_pat
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     wanted = "relabel={kind: reward_augmented, aspects: [wit]}"
     table = stages.prepare(recipe("none", wanted, data=path))
-    assert (table.scales["wit"].top, table.scales[""].top, set(table.scales)) == (5.0, 10.0, {"", "wit"})
+    assert (table.scales["wit"].top, table.scales[""].top, set(table.scales)) == (5.0, 5.0, {"", "wit"})
     assert "on a scale of 1-5" in table.frame["prompt"][0][0]["content"]
     report = stages.run_recipe(recipe(str(tiny), wanted, "train.max_steps=1", data=path), tmp_path / "run")
     facts = json.loads((Path(report.model) / "prefboost.json").read_text())

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefboost.sources.scores import MARKED_ASPECTS, as_scores, choose_score, known_range, range_fault
+from prefboost.sources.scores import MARKED_ASPECTS, as_scores, choose_score, known_range, range_fault, ranked_range
 
 
 @settings(max_examples=50, deadline=None)
@@ -30,7 +30,9 @@ def test_float32_is_read_as_the_decimal_it_was_printed_from() -> None:
 
 
 def test_ranks_turn_round() -> None:
-    assert as_scores(pl.Series("s", [1, 7]), rank=True)[0].to_list() == [7, 1]
+    assert as_scores(pl.Series("s", [1, 7]), ranks=(1, 7))[0].to_list() == [7, 1]
+    assert as_scores(pl.Series("s", [0, 3]), ranks=(0, 3))[0].to_list() == [4, 1]
+    assert ranked_range((0, 3)) == ranked_range((1, 4)) == (1, 4)
 
 
 def test_the_mean_leaves_out_what_is_not_rated() -> None:

@@ -19,6 +19,7 @@ from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histo
 from prefboost.diagnosis.slim import SIDES, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
+from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
 from prefboost.sources.identifiers import REPEATED
 from prefboost.tables import Table
@@ -93,7 +94,7 @@ def inspect(
     kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
-    findings += _repeated(gathered.repeated, frame.height)
+    findings += [*_repeated(gathered.repeated, frame.height), *_undeclared(frame, gathered.declared)]
     texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
@@ -121,6 +122,7 @@ class _Gathered:
     table: str = "nothing"
     records: int = 0
     repeated: int = 0
+    declared: bool = False
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rejects: Counter[str] = dataclasses.field(default_factory=Counter)
     examples: dict[str, list[Example]] = dataclasses.field(default_factory=dict)
@@ -132,6 +134,7 @@ class _Gathered:
                 self.records += int(step.notes.get("records", step.rows_in))
                 self.mapping = step.notes.get("guess", {})
                 self.repeated += int(step.notes.get(REPEATED, 0))
+                self.declared |= "score range" in step.notes
         first = pl.struct("row", "found", "path").head(EXAMPLES)
         by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)
         for reason, count, rows in by_reason.iter_rows():
@@ -147,6 +150,25 @@ def _repeated(count: int, rows: int) -> list[Finding]:
     sentence = "the source gives several rows the same id, so that each bears its row's number as well"
     remedy = "nothing is lost; name another column (columns.pair_id=..., columns.completion_id=...) if it was meant"
     return [Finding("repeated_ids", "note", sentence, count, rows, (), remedy)]
+
+
+def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:
+    """What `augment` makes of scores whose range nobody declares, where that is not 1 to 10 as published."""
+    columns = [name for name in ("score", "score_chosen", "score_rejected") if name in frame.columns]
+    if declared or not columns or "goal" in frame.columns:
+        return []
+    scores = pl.concat([frame[name].rename("score") for name in columns]).drop_nulls()
+    scores = scores.filter(scores.is_finite())
+    shown = range_of(scores.to_numpy())
+    if scores.is_empty() or shown.ends == PUBLISHED:
+        return []
+    ends = f"{shown.ends[0]:.6g} to {shown.ends[1]:.6g}"
+    use = f"are taken for a scale from {ends}" if shown.kind == "declared" else f"are fitted to 1 to 10 as {shown.kind}"
+    sentence = f"{shown.because}: they {use}"
+    remedy = (
+        f"declare their range, e.g. data.score_range=[{ends.replace(' to ', ',')}], or choose a scale: scale=min_max"
+    )
+    return [Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
 
 
 def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> Iterator[pl.DataFrame]:

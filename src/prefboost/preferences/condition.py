@@ -14,6 +14,7 @@ from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.goal_texts import text_numbers
 from prefboost.preferences.goals import FittedScale, asked_scale
+from prefboost.preferences.kept_scale import scales_to_say
 from prefboost.preferences.views import SAID_ALIKE
 from prefboost.tables import (
     GOAL_PAIRS,
@@ -93,7 +94,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
 
     Args:
         table: GoalPairs. Rows without a goal (the plain control) keep their prompt as it is.
-        say: wording, place, number format; the ends of the scale are the table's own (`said_on`).
+        say: wording, place, number format; the ends of the scale are the table's own (`said_on`, `scales_to_say`).
         render: the chat template of the model to train, for ``place: auto``.
 
     Returns:
@@ -106,7 +107,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
         BrokenFact: both completions of a pair win under the same prompt, since a relabelling gave a row no goal.
     """
     aspects = aspects_of(table.frame.schema, "goal")
-    say = said_on(say if say is not None else SayGoal(), table.scales, aspects)
+    say = said_on(say if say is not None else SayGoal(), scales_to_say(table), aspects)
     if table.spec is not GOAL_PAIRS:
         raise DataError(
             f"condition needs GoalPairs, found {table.spec.name}",

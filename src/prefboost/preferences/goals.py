@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from prefboost.errors import DataError, Place
+from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.settings import Settings, choice
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
 
@@ -45,6 +46,7 @@ class FittedScale(Settings):
     values: tuple[float, ...] = Field(min_length=2, description="What each knot becomes, not falling.")
     decimals: int | None = Field(None, description="Mapped scores are rounded to so many decimals; none keeps them.")
     strict: bool = Field(False, description="Whether scores beyond the outer knots are rejects.")
+    because: str = Field("", description="What the knots were told by, where nobody declared them.")
 
     @model_validator(mode="after")
     def _rises(self) -> FittedScale:
@@ -78,10 +80,6 @@ class FittedScale(Settings):
         return mapped if self.decimals is None else np.round(mapped, self.decimals)
 
 
-PUBLISHED = (1.0, 10.0)
-"""The scale of arXiv 2410.08067, for scores whose source declares none."""
-
-
 class Scale(Protocol):
     """How a scale is fitted."""
 
@@ -97,12 +95,17 @@ class DeclaredRange(Settings):
     """The source's range as its makers declare it, kept or stretched to the scale; scores outside are rejects.
 
     What is not set here is the source's own (HelpSteer 0 to 4, UltraFeedback 1 to 10, its aspects 1 to 5, a file's
-    ``score_range``), or 1 to 10 where the source declares none.
+    ``score_range``). Where the source declares none either, the scores are looked at: those that fit 1 to 10 or 1 to 5
+    and whole or half marks from 0 up stay as they are, others are fitted to 1 to 10 (`range_of`).
     """
 
     kind: Literal["declared"] = Field("declared", description="The scale's name in recipes.")
-    low: float | None = Field(None, description="Lowest score of the source; none is what it declares itself, else 1.")
-    high: float | None = Field(None, description="Highest score of the source; none is what it declares, else 10.")
+    low: float | None = Field(
+        None, description="Lowest score of the source; none is what it declares itself, else what the scores show."
+    )
+    high: float | None = Field(
+        None, description="Highest score of the source; none is what it declares, else what the scores show."
+    )
     to_low: float | None = Field(None, description="What the lowest becomes; none keeps the source's scores.")
     to_high: float | None = Field(None, description="What the highest becomes; none keeps the source's scores.")
 
@@ -114,8 +117,8 @@ class DeclaredRange(Settings):
 
     @property
     def needs_scores(self) -> bool:
-        """Nothing is read."""
-        return False
+        """One pass where no end is known."""
+        return self.low is None and self.high is None
 
     def within(self, own: tuple[float, float]) -> DeclaredRange:
         """With the source's own ends where none are set."""
@@ -123,11 +126,13 @@ class DeclaredRange(Settings):
         return self.model_copy(update=ends)
 
     def fit(self, scores: Scores) -> FittedScale:
-        """See `Scale`; ``scores`` plays no part.
+        """See `Scale`; ``scores`` play a part only where no end is known.
 
         Raises:
             DataError: the end that is set lies on the wrong side of the source's own other end.
         """
+        if self.needs_scores:
+            return self._as_they_show(scores)
         ends = (PUBLISHED[0] if self.low is None else self.low, PUBLISHED[1] if self.high is None else self.high)
         if ends[0] >= ends[1]:
             raise DataError(
@@ -137,6 +142,15 @@ class DeclaredRange(Settings):
         low = ends[0] if self.to_low is None else self.to_low
         high = ends[1] if self.to_high is None else self.to_high
         return FittedScale(kind=self.kind, knots=ends, values=(low, high), strict=True)
+
+    def _as_they_show(self, scores: Scores) -> FittedScale:
+        shown = range_of(scores)
+        kept = shown.kind == "declared"
+        if not kept:
+            _ends(scores)
+        low, high = shown.ends if kept else PUBLISHED
+        values = (low if self.to_low is None else self.to_low, high if self.to_high is None else self.to_high)
+        return FittedScale(kind=shown.kind, knots=shown.ends, values=values, strict=kept, because=shown.because)
 
 
 class MinMax(Settings):
@@ -268,13 +282,15 @@ def fit_scales(
     Raises:
         DataError: a column has no two different finite scores.
     """
+    if isinstance(scale, DeclaredRange) and own is not None:
+        scale = scale.within(own)
     pieces: dict[str, list[pl.Series]] = defaultdict(list)
     for table in tables if scale.needs_scores or aspects else ():
         for name in score_columns(table):
             aspect = name.partition(".")[2]
             if not aspect or aspect in aspects:
                 pieces[aspect].append(table.frame[name])
-    found = {"": fit_scale(scale, pieces[""], own=own)}
+    found = {"": fit_scale(scale, pieces[""])}
     for aspect in (name for name in aspects if name in pieces):
         try:
             found[aspect] = fit_scale(_of_aspect(scale), pieces[aspect])
@@ -345,7 +361,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
             frame,
             outside,
             stage="scale",
-            reason=f"a score lies outside the declared range {fitted.knots[0]:g} to {fitted.knots[-1]:g}",
+            reason=_outside(fitted),
             path=table.path,
             found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
@@ -364,6 +380,13 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         rejected={} if rejects is None else dict(rejects["reason"].value_counts().iter_rows()),
     )
     return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
+
+
+def _outside(fitted: FittedScale) -> str:
+    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
+    if not fitted.because:
+        return f"a score lies outside the declared range {ends}"
+    return f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
 
 
 def _ends(scores: Scores) -> tuple[float, float]:

@@ -19,7 +19,9 @@ from prefboost.errors import DataError, MissingScores, Place, SettingsError
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goal_texts import goal_texts, said_alike
-from prefboost.preferences.goals import PUBLISHED, FittedScale
+from prefboost.preferences.goals import FittedScale
+from prefboost.preferences.kept_scale import scales_to_say
+from prefboost.preferences.score_range import PUBLISHED
 from prefboost.preferences.views import (
     against,
     agreeing,
@@ -332,7 +334,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         _refuse_goals_outside(how, table.scales[""])
     if say is not None and isinstance(how, RewardAugmented | _Control):
         aspects = tuple(getattr(like or how, "aspects", ()))
-        views, rejects = how.views(table.frame, table.path, said_on(say, table.scales, aspects))
+        views, rejects = how.views(table.frame, table.path, said_on(say, scales_to_say(table), aspects))
     else:
         views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}

@@ -14,15 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from prefboost.chat import SayGoal, to_record
 from prefboost.chat.goal_text import print_goal
-from prefboost.errors import Place, RunError
+from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
 from prefboost.preferences.accept import accept
 from prefboost.preferences.condition import said_on
-from prefboost.preferences.goals import DeclaredRange, declared_by
+from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
+from prefboost.preferences.kept_scale import KeptScores
 from prefboost.runs.augment_output import Output, named
 from prefboost.runs.augment_report import About, Made, Said, describe, source_settings
 from prefboost.runs.augment_select import Selection
@@ -112,7 +114,10 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
     made = Made.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
-    report = describe([made], about, said, out="OUT", rejects_path="")
+    try:
+        report = describe([made], about, said, out="OUT", rejects_path="")
+    except DataError as error:
+        raise _with_range(error, source, settings) from None
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
     return Preview(report, [_readable(row, said.say) for row in shown.iter_rows(named=True)])
 
@@ -126,7 +131,10 @@ def _made(
             said = _settled(source, settings, staging)
             _make_parts(source, said, output, staging, progress)
             parts = [Made(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
-            report = describe(parts, output.about, said, out=str(output.path), rejects_path=output.rejects_path)
+            try:
+                report = describe(parts, output.about, said, out=str(output.path), rejects_path=output.rejects_path)
+            except DataError as error:
+                raise _with_range(error, source, settings) from None
             if progress is not None:
                 progress(
                     AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
@@ -157,7 +165,8 @@ def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -
 
 def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
     aspects = tuple(getattr(settings.relabel, "aspects", ()))
-    scales = {} if settings.scale is None else fit_scales(settings.scale, tables, aspects=aspects, own=own)
+    scale = KeptScores(ends=own) if settings.scale is None else settings.scale
+    scales = fit_scales(scale, tables, aspects=aspects, own=own)
     say = said_on(settings.condition, scales, aspects)
     place, because = resolve_place(say, _render(settings.tokenizer))
     return Said(say.model_copy(update={"place": place}), because, scales)
@@ -166,9 +175,30 @@ def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: t
 def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
     """The range that the source declares for its scores, where it plays a part."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if not isinstance(found, Collection) or not isinstance(settings.scale, DeclaredRange):
+    if not isinstance(found, Collection) or not isinstance(settings.scale, DeclaredRange | None):
         return None
     return found.declared_range(settings.columns)
+
+
+def _with_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
+    """The error with a range that the scores have, where nothing came out because all lie outside the one declared."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if "outside the" not in error.found or not isinstance(found, Collection):
+        return error
+    whole = found.model_copy(update={"score_range": None})
+    pieces = [
+        table.frame[name] for table in _scored(whole, settings) for name in score_columns(table) if "." not in name
+    ]
+    scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None
+    if scores is None or scores.is_empty():
+        return error
+    low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
+    return DataError(
+        f"{error.found} (they reach from {low:.6g} to {high:.6g})",
+        remedy=f"declare the range that the scores have: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale to "
+        "them: scale=min_max, or scale=quantile where a few lie far out",
+        place=error.place,
+    )
 
 
 def _scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:

@@ -234,9 +234,10 @@ def _scale_sentence(scale: FittedScale | None) -> str:
         return "scores are kept as the source has them"
     low, high = scale.values[0], scale.values[-1]
     ends = f"{low:g} (lowest) to {high:g} (highest)"
+    why = f" ({scale.because}: data.score_range=[LOW,HIGH] or scale=... says otherwise)" if scale.because else ""
     if scale.is_identity:
-        return f"{ends}, as the source has them" + ("; scores outside are set aside" if scale.strict else "")
-    return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}"
+        return f"{ends}, as the source has them" + ("; scores outside are set aside" if scale.strict else "") + why
+    return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}{why}"
 
 
 def _command(about: About) -> str:

@@ -15,7 +15,7 @@ from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings
 from prefboost.engines.local import Local
 from prefboost.errors import DataError, Place
-from prefboost.preferences import FittedScale, Plain, resolve_place
+from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import said_on, with_room_for_goal
 from prefboost.preferences.draw import seeded_rank, seeded_share
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
@@ -151,7 +151,7 @@ def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wo
 def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
     """The scale's ends before any score was seen."""
     scale = recipe.scale
-    if scale is None or not scale.needs_scores:
+    if scale is None or isinstance(scale, DeclaredRange):
         return {} if scale is None else {"": scale.fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}

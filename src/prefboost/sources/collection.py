@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -23,9 +23,10 @@ from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows, preference_rows
 from prefboost.sources.parts import column, label, prompt_rows
+from prefboost.sources.ranks import rank_ends
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
-from prefboost.sources.scores import choose_score, known_range, range_fault
+from prefboost.sources.scores import MARKED, choose_score, contradict, known_range, range_fault, ranked_range
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
@@ -89,18 +90,36 @@ class Collection(Settings):
             yield _table(scored, batch, layout, chosen, NO_IDS)
 
     def declared_range(self, columns: Columns) -> tuple[float, float] | None:
-        """Lowest and highest score there may be: ``score_range``, or what the makers declare of data like these."""
-        return self.score_range or self.own_range(self._understood(columns)[1])
+        """Lowest and highest score there may be: ``score_range``, or what the makers declare of data like these.
+
+        A range that is only told by the names of columns counts if the scores do not contradict it.
+        """
+        own = self.score_range or self.own_range(self._understood(columns)[1])
+        if own is None or not self._is_guessed(own):
+            return own
+        return None if contradict([table.frame for table in self.score_tables(columns, None)], own) else own
+
+    def _is_guessed(self, own: tuple[float, float]) -> bool:
+        """Whether a range was told by the names of columns alone."""
+        return own == MARKED and self.score_range is None and type(self).own_range is Collection.own_range
 
     def own_range(self, layout: Layout) -> tuple[float, float] | None:
         """Hook of a family: the range of the scores as their makers declare it, None where that is not known."""
+        if layout.ranks is not None and self.score == "overall":
+            return ranked_range(layout.ranks)
         return known_range(layout.parts, layout.aspects, self.score)
+
+    def ranks(self, reader: Reader, layout: Layout) -> tuple[float, float] | None:
+        """Hook of a family: the best and the worst rank, None where the ranks do not tell."""
+        return rank_ends(reader, layout, None)
 
     def _understood(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
         """The reader of the source, what its columns mean, and their names."""
         reader = _open(self)
         sample = _sample(reader)
         layout = guess(sample, columns.over(self.columns), self.path)
+        if "rank" in layout.parts:
+            layout = replace(layout, ranks=self.ranks(reader, layout))
         refuse_said_goals(sample, layout, self.path)
         _check_score(self.scored_by(layout), layout, self.path)
         return reader, layout, sample.columns
@@ -250,6 +269,8 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
     frame, distinguished = identified(_together(frames, layout, spec), repeated)
     aside = pl.concat(rejects)
     declared = source.score_range or source.own_range(layout)
+    if declared and source._is_guessed(declared) and contradict([frame], declared):
+        declared = None
     step = Step(
         "read",
         source.model_dump(),

@@ -24,7 +24,10 @@ class Columns(Settings):
     completion: str | None = Field(None, description="One completion; inside completions: the field with its text.")
     completion_id: str | None = Field(None, description="Unique identifier of a completion.")
     score: str | None = Field(None, description="Overall score of a completion, or list of scores beside completions.")
-    rank: str | None = Field(None, description="Rank of a completion, 1 is best; becomes the score 8 - rank.")
+    rank: str | None = Field(
+        None,
+        description="Rank of a completion, the lowest is best; turned round it is the score, 1 for the worst rank.",
+    )
     aspects: tuple[str, ...] | None = Field(None, description="Columns with scores of single aspects.")
     model: str | None = Field(None, description="Who wrote a completion.")
     finish_reason: str | None = Field(None, description="Why a completion ended: stop, or length where it was cut.")

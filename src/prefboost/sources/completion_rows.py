@@ -10,7 +10,7 @@ from prefboost.sources.conversations import as_messages, is_conversation, role_f
 from prefboost.sources.faults import with_fault
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, ending, label, nulls, prompt_rows
-from prefboost.sources.scores import as_scores
+from prefboost.sources.scores import RANKS, as_scores
 
 __all__ = ["INDEX", "flat_rows", "nested_rows", "parallel_rows"]
 
@@ -56,7 +56,7 @@ def parallel_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     known = with_fault(prompt_rows(frame, layout), {"record": unequal.to_frame("u").select(fault).to_series()})
     if unequal.any():
         beside = beside.select(pl.when(~unequal).then(pl.col(part)).alias(part) for part in lists)
-    within = Layout("flat", {part: part for part in lists})
+    within = Layout("flat", {part: part for part in lists}, ranks=layout.ranks)
     return _exploded(known, beside.to_dict(), within)
 
 
@@ -104,7 +104,7 @@ def _with_completions(known: pl.DataFrame, raw: pl.DataFrame, layout: Layout) ->
         faults["completion's conversation"] = role_faults(lists, completion=True)
     number = next((part for part in ("score", "rank") if part in layout.parts), None)
     values = column(raw, layout.parts[number]) if number else nulls(raw.height)
-    columns["score"], faults["score"] = as_scores(values, rank=number == "rank")
+    columns["score"], faults["score"] = as_scores(values, ranks=(layout.ranks or RANKS) if number == "rank" else None)
     columns["raw.score"] = values
     for aspect, path in layout.aspects.items():
         values = column(raw, path)

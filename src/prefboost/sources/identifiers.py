@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
-from prefboost.sources.columns import dtype_at, expr_at
 from prefboost.sources.completion_rows import INDEX
 from prefboost.sources.files import Reader
+from prefboost.sources.inner_values import holder_of, inner_values
 from prefboost.sources.layouts import Layout
-from prefboost.sources.parts import column, label
+from prefboost.sources.parts import label
 from prefboost.tables.groups import group_numbers
 
 __all__ = ["NO_IDS", "REPEATED", "identified", "repeated_ids"]
@@ -32,29 +30,15 @@ def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
     part = next((part for part in ("pair_id", "completion_id") if part in layout.parts), None)
     if part is None:
         return NO_IDS
-    holder = layout.parts["completions" if layout.shape == "nested" else part]
+    holder = holder_of(layout, part)
     seen = [
-        _hashes(_ids(column(frame, holder), layout.parts[part], layout.shape)).drop_nulls().to_numpy()
+        _hashes(label(inner_values(frame, layout, part))).drop_nulls().to_numpy()
         for batch in reader.batches(None if "." in holder else [holder], rows)
         for frame in batch.frames
     ]
     ordered = np.concatenate(seen) if seen else np.empty(0, np.uint64)
     ordered.sort()
     return pl.Series("id", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
-
-
-def _ids(values: pl.Series, path: str, shape: str) -> pl.Series:
-    """The ids as they stand in one column: by themselves, in lists, or in lists of structs."""
-    if not isinstance(values.dtype, pl.List | pl.Array):
-        return label(values)
-    items = values.explode()
-    if shape != "nested":
-        return label(items)
-    inner: Any = items.dtype
-    schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields} if isinstance(inner, pl.Struct) else {}
-    if not schema or dtype_at(schema, path) is None:
-        return pl.Series([], dtype=pl.String)
-    return label(items.struct.unnest().select(expr_at(schema, path)).to_series())
 
 
 def _hashes(ids: pl.Series) -> pl.Series:

@@ -59,7 +59,8 @@ class Layout:
     """What a source's columns mean: the guess as it is printed, and all that the conversion needs to know.
 
     ``shape`` is one of nested, parallel, flat, pairs, preference, prompts. ``parts`` maps a part (prompt, score, ...)
-    to its column; ``aspects`` maps an aspect to its column (pairs: to the columns of both sides).
+    to its column; ``aspects`` maps an aspect to its column (pairs: to the columns of both sides). ``ranks`` are the
+    best and the worst rank of the source, None where there are none or they are not known.
     """
 
     shape: str
@@ -68,6 +69,7 @@ class Layout:
     aspects_rejected: Mapping[str, str] = field(default_factory=dict)
     transcripts: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    ranks: tuple[float, float] | None = None
 
     @property
     def scored(self) -> bool:
@@ -84,6 +86,8 @@ class Layout:
         words: dict[str, Any] = {"shape": self.shape, **self.parts}
         if self.aspects:
             words["aspects"] = dict(self.aspects)
+        if self.ranks:
+            words["ranks"] = f"{self.ranks[0]:g} (best) to {self.ranks[1]:g}, turned round"
         if self.transcripts:
             words["transcripts"] = list(self.transcripts)
         if self.given:

@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from prefboost.sources.collection import Collection
+from prefboost.sources.files import Reader
+from prefboost.sources.layouts import Layout
+from prefboost.sources.scores import RANKS
 
 __all__ = ["Nectar"]
 
@@ -16,3 +19,7 @@ class Nectar(Collection):
 
     kind: Literal["nectar"] = Field("nectar", description="berkeley-nest/Nectar.")
     path: str = Field("berkeley-nest/Nectar", description="Hub id, file or folder.")
+
+    def ranks(self, reader: Reader, layout: Layout) -> tuple[float, float] | None:
+        """1 to 7, whatever part of the collection is read."""
+        return RANKS

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
 from prefboost.sources.faults import nothing_wrong
 
-__all__ = ["MARKED", "RANKED", "as_scores", "choose_score", "known_range", "range_fault"]
+__all__ = ["MARKED", "RANKS", "as_scores", "choose_score", "contradict", "known_range", "range_fault", "ranked_range"]
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
 """How published data write that a completion was not rated, in lower case."""
 
-BEST_RANK = 8
-"""A rank of 1 (best) becomes the score 7, rank 7 becomes 1: Nectar ranks seven completions."""
+SCORES = ("score", "score_chosen", "score_rejected")
 
-RANKED = (1.0, BEST_RANK - 1.0)
-"""The range of scores that were ranks."""
+RANKS = (1.0, 7.0)
+"""Best and worst rank where a source does not tell: Nectar ranks seven completions."""
 
 
 MARKED = (0.0, 4.0)
@@ -34,17 +33,34 @@ def known_range(parts: Mapping[str, str], aspects: Collection[str], score: str) 
         score: overall, mean or an aspect.
     """
     if "rank" in parts:
-        return RANKED
+        return ranked_range(RANKS)
     marked = score != "overall" or parts.get("score") in MARKED_ASPECTS
     return MARKED if marked and set(aspects) >= MARKED_ASPECTS else None
 
 
-def as_scores(values: pl.Series, *, rank: bool = False) -> tuple[pl.Series, pl.Series]:
+def contradict(frames: Sequence[pl.DataFrame], told: tuple[float, float]) -> bool:
+    """Whether more than one in twenty scores lies outside a range that nothing but the names of columns tells."""
+    scores = pl.concat(
+        [frame[name].rename("score") for frame in frames for name in SCORES if name in frame.columns]
+        or [pl.Series("score", [], dtype=pl.Float64)]
+    ).drop_nulls()
+    outside = scores.len() - int(scores.is_between(*told).sum())
+    return outside * 20 > scores.len()
+
+
+def ranked_range(ranks: tuple[float, float]) -> tuple[float, float]:
+    """The range of scores that were ranks: the worst becomes 1, the best as many as there are ranks."""
+    best, worst = ranks
+    return (1.0, worst - best + 1.0)
+
+
+def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) -> tuple[pl.Series, pl.Series]:
     """A column as float64 scores, null where a completion is not rated, and what is wrong with each row.
 
     Args:
         values: numbers, or text that holds them (``"5"``, ``"N/A"``).
-        rank: whether they are ranks, 1 being best; these become ``8 - rank``, so that higher is better.
+        ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
+            better and the worst is 1.
     """
     dtype = values.dtype
     frame = values.to_frame("s")
@@ -69,7 +85,7 @@ def as_scores(values: pl.Series, *, rank: bool = False) -> tuple[pl.Series, pl.S
         .then(pl.lit("is not a finite number"))
         .otherwise(pl.lit(None, dtype=pl.String))
     )
-    found = frame.with_columns(score=(BEST_RANK - number) if rank else number, fault=fault)
+    found = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
     return found["score"], found["fault"]
 
 

@@ -1,0 +1,81 @@
+"""The range of scores that nobody declared, as their distribution shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PUBLISHED", "ScoreRange", "range_of"]
+
+PUBLISHED = (1.0, 10.0)
+"""The scale of arXiv 2410.08067, for scores whose source declares none and that fit it."""
+
+STARS = (1.0, 5.0)
+"""Scores from 1 that never pass 5: told as marks out of ten, the highest goal would be one that no completion has."""
+
+_FEW = 0.05
+"""Share of scores that may lie outside an assumed range: slips and marks for "not rated", such as 99."""
+
+_MOST_MARK = 100.0
+_TAILS = 2.0
+"""How much wider than the middle 98 % all scores may spread before the outer ones count as tails."""
+
+
+@dataclass(frozen=True)
+class ScoreRange:
+    """The ends of a range, and what is done with scores that have it.
+
+    Args:
+        kind: declared: scores stay as they are, those outside are rejects; min_max, quantile: the ends are fitted to
+            the data, and become those of `PUBLISHED`.
+        ends: lowest and highest.
+        because: one clause, for the report.
+    """
+
+    kind: Literal["declared", "min_max", "quantile"]
+    ends: tuple[float, float]
+    because: str
+
+
+def range_of(scores: NDArray[np.float64]) -> ScoreRange:
+    """The range of scores that come without a declared one.
+
+    Args:
+        scores: finite, all of the data set.
+
+    Returns:
+        1 to 10 (or 1 to 5, where no score is higher) if the scores fit it, as the paper's do; the lowest and highest
+        mark where the scores are whole or half ones from 0 up; else a fit, by quantiles where a few scores lie far out.
+    """
+    if not len(scores):
+        return ScoreRange("declared", PUBLISHED, "")
+    low, high = float(scores.min()), float(scores.max())
+    seen = f"no range is declared, and the scores reach from {low:.6g} to {high:.6g}"
+    assumed = _assumed(scores)
+    if assumed is not None:
+        return ScoreRange("declared", assumed, seen)
+    marks = bool(np.all(scores * 2 == np.round(scores * 2)))
+    if low < high and marks and low >= 0 and high <= _MOST_MARK:
+        return ScoreRange("declared", (low, high), seen)
+    lower, upper = (float(end) for end in np.quantile(scores, [0.01, 0.99]))
+    if lower < upper and high - low > _TAILS * (upper - lower):
+        return ScoreRange("quantile", (lower, upper), f"{seen}, 98 % of them from {lower:.6g} to {upper:.6g}")
+    return ScoreRange("min_max", (low, high), seen)
+
+
+def _assumed(scores: NDArray[np.float64]) -> tuple[float, float] | None:
+    """`PUBLISHED` or `STARS` where the scores fit; None where they do not.
+
+    A few scores may lie outside, if those inside are printed marks (two decimals at most): the tail of a distribution
+    such as a reward model's logits is no slip.
+    """
+    inside = scores[(scores >= PUBLISHED[0]) & (scores <= PUBLISHED[1])]
+    outside = len(scores) - len(inside)
+    if outside > _FEW * len(scores):
+        return None
+    if outside and not np.allclose(inside * 100, np.round(inside * 100), rtol=0, atol=1e-6):
+        return None
+    return STARS if inside.max() <= STARS[1] else PUBLISHED
