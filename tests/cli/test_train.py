@@ -91,6 +91,30 @@ def test_a_model_that_cannot_be_loaded_is_one_message(
     assert "Traceback" not in shown
 
 
+@pytest.mark.torch
+def test_two_trainings_of_one_recipe_do_not_meet_in_its_folder(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prefboost.training.claim import alone_in
+
+    arguments = ["train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--quiet"]
+    with alone_in(tmp_path / "runs" / "tiny"):
+        assert main(arguments) == 2
+    assert "another process is at work in this run folder" in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
+@pytest.mark.torch
+def test_a_typo_is_mended_in_the_same_folder(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--quiet"]
+    for override in ("train.optimizer=adamw_torhc", "train.report_to=[tensorbord]"):
+        assert main([*arguments, override]) == 2
+        assert main([*arguments[:2], "--dry-run", override]) == 2
+        shown = capsys.readouterr().err
+        assert shown.count("did you mean") == 2 and "unexpected" not in shown
+    assert main(arguments) == 0
+
+
 def test_a_missing_file_is_one_message(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", str(recipe), f"data={tmp_path}/gone.jsonl", "--runs-dir", str(tmp_path / "runs"), "--quiet"]
     assert main(arguments) == 2

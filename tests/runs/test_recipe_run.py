@@ -19,7 +19,8 @@ from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.runs import recipe_run
-from prefboost.runs.run import MANIFEST, Run, alone_in
+from prefboost.runs.run import MANIFEST, Run
+from prefboost.training.claim import alone_in
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scored.jsonl"
 
@@ -176,7 +177,7 @@ def results(run: Path) -> dict[str, Any]:
 @pytest.mark.torch
 def test_a_killed_process_is_not_mistaken_for_one_at_work(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom prefboost.runs.run import alone_in\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom prefboost.training.claim import alone_in\n"
         "with alone_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from tests.training.conftest import SAY
+from tests.training.test_train import settings_of
 
 from prefboost.errors import RunError
-from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT, begin, check_installed, last_metrics, run_day
+from prefboost.training.claim import (
+    BEGUN,
+    LOG,
+    MODEL,
+    REPORT,
+    alone_in,
+    begin,
+    check_installed,
+    last_metrics,
+    leads,
+    run_day,
+)
 
 
 def test_a_folder_is_claimed_once_and_refuses_another_run(tmp_path: Path) -> None:
@@ -49,3 +65,54 @@ def test_the_last_number_of_every_metric_is_kept(tmp_path: Path) -> None:
 
 def test_what_training_needs_is_installed_here() -> None:
     check_installed()
+
+
+def test_a_folder_is_held_by_one_process_that_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with alone_in(folder):
+        said = rf"another process is at work .*process {os.getpid()} on "
+        with pytest.raises(RunError, match=said), alone_in(folder):
+            raise AssertionError("two held it")
+        with alone_in(folder, ".other"):
+            pass
+    with alone_in(folder):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write to the run folder"), alone_in(tmp_path / "file" / "run"):
+        raise AssertionError("it was held")
+
+
+def test_the_first_of_several_processes_leads() -> None:
+    assert leads({}) and leads({"RANK": "0"}) and leads({"RANK": ""}) and not leads({"RANK": "1"})
+
+
+@pytest.mark.parametrize("what", ["policy", "reward"])
+def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
+    what: str, tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.training import train
+    from prefboost.training.callbacks import JsonLog, read_log
+    from prefboost.training.reward_settings import TrainReward
+    from prefboost.training.train_reward import train_reward
+
+    def work() -> Any:
+        if what == "policy":
+            return train(pairs, settings_of(tiny, max_steps=3), tmp_path, say=SAY)
+        return train_reward(pairs, TrainReward(model=str(tiny), precision="fp32", max_steps=3), tmp_path)
+
+    refused: list[str] = []
+    write = JsonLog.on_log
+
+    def on_log(self: Any, *args: Any, **kwargs: Any) -> None:
+        with pytest.raises(RunError) as caught:
+            work()
+        refused.append(str(caught.value))
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(JsonLog, "on_log", on_log)
+    assert work().steps == 3
+    assert refused and all("another process is at work in this run folder" in each for each in refused)
+    assert [line["step"] for line in read_log(tmp_path / LOG) if "loss" in line] == [1, 2, 3]

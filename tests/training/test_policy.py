@@ -81,3 +81,35 @@ def test_a_process_trains_on_its_own_gpu_where_there_are_any(monkeypatch: pytest
 def test_the_launcher_says_whether_devices_hold_parts_of_the_weights() -> None:
     assert shares_weights({"ACCELERATE_USE_FSDP": "true"}) and shares_weights({"ACCELERATE_USE_DEEPSPEED": "true"})
     assert not shares_weights({"ACCELERATE_USE_FSDP": "false"}) and not shares_weights({})
+
+
+def test_a_checkpoint_without_some_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny, tmp_path / "model")
+    weights = {name: weight for name, weight in load_file(tiny / "model.safetensors").items() if "mlp" not in name}
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 6 weights of LlamaForCausalLM, e\.g\. model\.layers\.0\.mlp"):
+        load_policy(Train(model=str(tmp_path / "model"), precision="fp32"))
+
+
+def test_a_model_that_looks_ahead_is_refused() -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 32, "initializer_range": 0.3}
+    model = BertLMHeadModel(BertConfig(**sizes, num_hidden_layers=2, num_attention_heads=2)).eval()
+    add_completion_forward(model)
+    with pytest.raises(ModelError, match="looks at tokens that come later"):
+        check_completion_forward(model, [1, 2, 3, 4])
+
+
+def test_log_probs_that_are_not_finite_are_said_to_be() -> None:
+    model = build_model()
+    add_completion_forward(model)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(3e38)
+    with pytest.raises(ModelError, match="as the log-prob of eight tokens, from finite weights"):
+        check_completion_forward(model, [1, 2, 3, 4])

@@ -102,6 +102,8 @@ def _print_report(report: TrainReport) -> None:
     print(f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
     print_rejected(report.dropped)
     print_losses(report.losses)
+    for message in report.messages:
+        print(message)
     wanted = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
     shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
     print("  ".join([*shown, *(f"{k} {v:.4g}" for k, v in report.metrics.items() if k.startswith("eval_distance"))]))

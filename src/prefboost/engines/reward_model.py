@@ -8,7 +8,7 @@ give what the model's own forward gives.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.devices import NumberName
+from prefboost.engines.loading_faults import explain_loading
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import load_tokenizer
 from prefboost.errors import ModelError
@@ -40,7 +41,7 @@ __all__ = [
 OVERALL = "overall"
 """Name of the head of a model that has but one."""
 
-_FAILS = (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError)
+_FAILS = (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -114,25 +115,47 @@ def load_reward_model(
     settings = {key: value for key, value in {**options, **named}.items() if value is not None}
     with _quiet():
         try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                model_folder(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+            with explain_loading(name, what="reward model", attention=settings.get("attn_implementation")):
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    model_folder(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
+                )
+        except ModelError:
             _refuse_own_code(name, options)
-            raise ModelError(
-                f"cannot load the reward model {name!r}: {_first_line(error)}",
-                remedy="give a folder with config.json and safetensors weights, or a hub id you may read",
-            ) from error
+            raise
     if heads is None and report["missing_keys"]:
         _refuse_own_code(name, options)
         raise ModelError(
             f"{name} is no reward model: its checkpoint lacks {', '.join(sorted(report['missing_keys'])[:3])}",
             remedy="train one with `prefboost train-reward`, or name a model made for sequence classification",
         )
+    _refuse_gaps(model, name, report["missing_keys"])
     text = model.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = tokenizer.pad_token_id
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if text.pad_token_id is not None and text.pad_token_id >= rows:
+        raise ModelError(
+            f"texts would be padded with token {text.pad_token_id}, and the embedding of {name} has {rows:,} rows",
+            remedy="take the tokenizer that belongs to the model, or write pad_token_id in config.json (a token that "
+            "ends no text)",
+        )
     return RewardModel(model.eval(), tokenizer, unpacked="packing was not tried")
+
+
+def _refuse_gaps(model: Any, name: str, missing: Iterable[str]) -> None:
+    """Refuse a checkpoint without weights that no training makes up for: all but the head, and a pooler before it.
+
+    Raises:
+        ModelError: names the first of them.
+    """
+    body = f"{model.base_model_prefix}."
+    gaps = sorted(key for key in missing if key.startswith(body) and "pooler" not in key)
+    if gaps:
+        raise ModelError(
+            f"the checkpoint {name!r} lacks {len(gaps)} weights of {type(model).__name__}, e.g. {gaps[0]}: they would "
+            "be drawn at random",
+            remedy="take a whole checkpoint, of the architecture that config.json names",
+        )
 
 
 def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:

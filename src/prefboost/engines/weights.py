@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.devices import NumberName, device_name, limit_threads
+from prefboost.engines.loading_faults import explain_loading
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
 
@@ -201,13 +202,8 @@ def guarded(name: str, load: Callable[[], Any]) -> Any:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return load()
-    except (OSError, ValueError, KeyError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"cannot load the model {name!r}: {lines[0][:300]}",
-            remedy="give a folder with config.json and safetensors weights, a hub id you may read, or package:NAME",
-        ) from error
+        with explain_loading(name):
+            return load()
     finally:
         if shown:
             logging.enable_progress_bar()

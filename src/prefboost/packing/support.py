@@ -62,7 +62,7 @@ def _tried(model: Any, layers: int | None, *, dense: bool) -> Support:
     try:
         enable_packing(model, dense=dense)
         calls, backend, difference = _try(model)
-    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, LookupError) as error:
         return Support(False, reason=f"{name} cannot be run over a packed stream: {_first_line(error)}")
     if not dense and calls != layers:
         reason = f"{name} attends in {calls} of {layers} layers through transformers' attention interface"

@@ -17,10 +17,11 @@ from prefboost.runs.executor import Executor, Local
 from prefboost.runs.implicit_reward import implicit_reward_stages
 from prefboost.runs.on_policy import on_policy_stages
 from prefboost.runs.reward_models import reward_files, reward_stages
-from prefboost.runs.run import Run, alone_in, holds_something_else, open_run
+from prefboost.runs.run import Run, holds_something_else, open_run
 from prefboost.runs.schedule import Did, Stage, Standing, carry_out, standings
 from prefboost.runs.stages import inputs_of, offline_stages
 from prefboost.sources.outputs import refuse_inputs
+from prefboost.training.claim import alone_in
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress

@@ -14,8 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -27,11 +26,11 @@ from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.runs.staging import remove
 from prefboost.settings.secrets import without_secrets
+from prefboost.training.claim import LOCK, TRAINING_LOCK
 
 __all__ = [
     "MANIFEST",
     "Run",
-    "alone_in",
     "differences",
     "fingerprint",
     "fingerprint_of",
@@ -43,8 +42,6 @@ MANIFEST = "manifest.json"
 """The name of the file that describes a run."""
 
 _CLEARING = "what an earlier attempt left is being deleted"
-
-_LOCK = ".lock"
 
 _LIBRARIES = ("polars", "pyarrow", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 
@@ -232,29 +229,7 @@ def holds_something_else(folder: Path) -> bool:
     if not folder.is_dir():
         return folder.exists()
     names = {path.name for path in folder.iterdir()}
-    return bool(names - {_LOCK}) and MANIFEST not in names
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run folder, which is made where it is missing.
-
-    Raises:
-        RunError: another one is at work in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a") as stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # no such locks on Windows
-            pass
-        except OSError:
-            raise RunError(
-                "another process is at work in this run folder", remedy="wait for it", place=Place(str(folder))
-            ) from None
-        yield
+    return bool(names - {LOCK, TRAINING_LOCK}) and MANIFEST not in names
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

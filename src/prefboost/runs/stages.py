@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +23,16 @@ from prefboost.recipes.on_policy import OnPolicy
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.executor import Executor, Local
 from prefboost.runs.prompt_files import benchmark_prompts
-from prefboost.runs.run import Run, fingerprint, open_run
+from prefboost.runs.run import Run, fingerprint, holds_something_else, open_run
 from prefboost.runs.schedule import Stage, Work, carry_out
 from prefboost.runs.token_counts import counter_of
 from prefboost.sources import read
 from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import EVALUATION_SPLITS, Step, Table
 from prefboost.training import Train, TrainReport, train
-from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT
+from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT, alone_in
 from prefboost.training.text_loss import REJECTED_FILE
+from prefboost.training.trackers import TRACKING
 
 if TYPE_CHECKING:
     from prefboost.chat.template import Render
@@ -71,7 +73,7 @@ PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
 TRAINED = (MODEL, REPORT)
 """What a finished training leaves in its folder."""
 
-TRAINING = (BEGUN, LOG, REJECTED_FILE, "checkpoints", f"{MODEL}.unfinished")
+TRAINING = (BEGUN, LOG, REJECTED_FILE, "checkpoints", TRACKING, f"{MODEL}.unfinished")
 """What else a training writes."""
 
 Scales = Mapping[str, FittedScale]
@@ -141,15 +143,20 @@ def run_recipe(
         progress: is told how far training has come.
 
     Raises:
-        RunError: ``out`` holds another run, or lies around an input.
+        RunError: ``out`` holds another run, or lies around an input, or another process is at work in it.
         DataError, ModelError: see the stages.
     """
+    from prefboost.training.preflight import check_request
+
     executor = executor or Local()
-    inputs = inputs_of(recipe)
+    check_request(recipe.train)  # before the folder is claimed for these settings
     refuse_inputs([out], [recipe.data], [recipe])
-    run = open_run(out, recipe.name, recipe.model_dump(mode="json"), inputs) if executor.leads else Run(Path(out))
-    carry_out(run, offline_stages(recipe, run, progress), executor)
-    return finished_training(run.path)
+    folder, inputs = Path(out), inputs_of(recipe)
+    guarded = executor.leads and not holds_something_else(folder)
+    with alone_in(folder) if guarded else nullcontext():
+        run = open_run(folder, recipe.name, recipe.model_dump(mode="json"), inputs) if executor.leads else Run(folder)
+        carry_out(run, offline_stages(recipe, run, progress), executor)
+    return finished_training(folder)
 
 
 def offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -> list[Stage]:

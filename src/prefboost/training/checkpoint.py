@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from prefboost.chat import Place, SayGoal
 from prefboost.training.chat_template import rewrite_template
+from prefboost.training.generation_settings import write_generation
+from prefboost.training.saved_type import round_weights, state_type
 
 __all__ = [
     "Provenance",
+    "Saving",
     "fingerprint",
     "last_complete",
     "mark_complete",
@@ -92,6 +96,24 @@ class Provenance:
         }
 
 
+@dataclass(frozen=True)
+class Saving:
+    """How weights are saved.
+
+    Args:
+        merge: adapters are merged and saved besides in ``adapter/``; False saves them alone.
+        weights: all of them, where the model itself has but a part on this device.
+        saved_type: number type on disk; None keeps that in memory.
+    """
+
+    merge: bool = True
+    weights: Mapping[str, Any] | None = None
+    saved_type: torch.dtype | None = None
+
+
+_AS_IT_IS = Saving()
+
+
 def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
     """Rewrite the tokenizer's chat template so that the model asks for the top score by itself (in place)."""
     if provenance.say is None or provenance.place is None:
@@ -110,22 +132,19 @@ def save_policy(
     tokenizer: Any,
     provenance: Provenance,
     folder: Path,
-    *,
-    merge: bool = True,
-    weights: Mapping[str, Any] | None = None,
+    how: Saving = _AS_IT_IS,
 ) -> Path:
     """Write the model folder: safetensors, tokenizer with its new template, prefboost.json, model card.
 
     Args:
-        model: unwrapped; adapters are merged and saved besides in ``adapter/``, or, with ``merge=False``, saved alone.
+        model: unwrapped; None writes all but weights.
         tokenizer: with the model's own template.
         provenance: of the model.
         folder: appears under its name only when it is complete; an earlier one is replaced.
-        merge: for models with adapters.
-        weights: all of them, where the model itself has but a part on this device.
+        how: weights are saved.
     """
     with _appears_whole(folder) as unfinished:
-        _save_weights(model, unfinished, merge=merge, weights=weights)
+        _save_weights(model, unfinished, how)
         speak_goal(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
         _write_facts(provenance.as_json(), "model_card.md", unfinished)
@@ -133,31 +152,42 @@ def save_policy(
 
 
 def save_reward_model(
-    model: Any, tokenizer: Any, facts: Mapping[str, Any], folder: Path, *, merge: bool = True
+    model: Any,
+    tokenizer: Any,
+    facts: Mapping[str, Any],
+    folder: Path,
+    how: Saving = _AS_IT_IS,
 ) -> Path:
     """Write the folder of a reward model: safetensors, tokenizer, prefboost.json, model card.
 
     Args:
-        model: unwrapped; adapters are merged and saved besides in ``adapter/``, or, with ``merge=False``, saved alone.
+        model: unwrapped; None writes all but weights.
         tokenizer: of the model.
         facts: settings (``train_reward``), ``heads``, ``data`` and ``metrics``.
         folder: appears under its name only when it is complete; an earlier one is replaced.
-        merge: for models with adapters.
+        how: weights are saved.
     """
     with _appears_whole(folder) as unfinished:
-        _save_weights(model, unfinished, merge=merge)
+        _save_weights(model, unfinished, how)
         tokenizer.save_pretrained(unfinished)
         versions = {name: _version(name) for name in _LIBRARIES}
         _write_facts({**facts, "versions": versions}, "reward_card.md", unfinished)
     return folder
 
 
-def _save_weights(model: Any, folder: Path, *, merge: bool, weights: Mapping[str, Any] | None = None) -> None:
+def _save_weights(model: Any, folder: Path, how: Saving) -> None:
+    weights = how.weights
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(folder / "adapter" if merge else folder, state_dict=weights)
-        model = model.merge_and_unload() if merge else None
-    if model is not None:
-        model.save_pretrained(folder, state_dict=weights)
+        model.save_pretrained(folder / "adapter" if how.merge else folder, state_dict=weights)
+        model = model.merge_and_unload() if how.merge else None
+    if model is None:
+        return
+    if how.saved_type is not None:
+        weights = round_weights(model, weights, how.saved_type) or weights
+    model.save_pretrained(folder, state_dict=weights)
+    if how.saved_type is not None:
+        state_type(folder, how.saved_type)
+    write_generation(model, folder)
 
 
 @contextmanager

@@ -6,15 +6,32 @@ import atexit
 import gc
 import importlib.util
 import json
-from collections.abc import Mapping
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from prefboost.atomic import write_atomically
-from prefboost.errors import MissingExtra, RunError
+from prefboost.errors import MissingExtra, Place, RunError
 
-__all__ = ["BEGUN", "LOG", "MODEL", "REPORT", "begin", "check_installed", "last_metrics", "part_in_order", "run_day"]
+__all__ = [
+    "BEGUN",
+    "LOCK",
+    "LOG",
+    "MODEL",
+    "REPORT",
+    "TRAINING_LOCK",
+    "alone_in",
+    "begin",
+    "check_installed",
+    "last_metrics",
+    "leads",
+    "part_in_order",
+    "run_day",
+]
 
 MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
 """Names in a run folder: the trained model, a line a step, what was done, what was asked for."""
@@ -29,6 +46,69 @@ def check_installed() -> None:
     for library in ("torch", "transformers", "trl", "accelerate", "peft"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(library, "train")
+
+
+LOCK = ".lock"
+"""The file of a folder that the process at work in it holds."""
+
+TRAINING_LOCK = ".training.lock"
+"""The same for a training, which may run inside a run that holds `LOCK`."""
+
+
+@contextmanager
+def alone_in(folder: Path, lock: str = LOCK) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made where it is missing.
+
+    The system lets go of the lock when the process ends in whatever way.
+
+    Args:
+        folder: of the run.
+        lock: the name of the file that is held.
+
+    Raises:
+        RunError: another one is at work in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / lock).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"cannot write to the run folder: {error.strerror}",
+            remedy="give another folder, or free space on its disk",
+            place=Place(str(folder)),
+        ) from None
+    with stream:
+        _hold(stream, folder)
+        yield
+
+
+def _hold(stream: TextIO, folder: Path) -> None:
+    """Lock a file and write into it who holds it."""
+    try:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # no such locks on Windows
+        return
+    except BlockingIOError:
+        stream.seek(0)
+        holder = stream.read().strip()
+        raise RunError(
+            f"another process is at work in this run folder{f' ({holder})' if holder else ''}",
+            remedy="wait for it, or give another folder",
+            place=Place(str(folder)),
+        ) from None
+    except OSError:  # file systems without locks
+        return
+    with suppress(OSError):
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}\n")
+        stream.flush()
+
+
+def leads(environment: Mapping[str, str]) -> bool:
+    """Whether this process does what only one of several may: launchers number them in ``RANK``."""
+    return int(environment.get("RANK") or 0) == 0
 
 
 def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -16,13 +16,15 @@ from prefboost.chat import SayGoal
 from prefboost.engines.weights import context_of, load_config
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, support_of
+from prefboost.training.adapters import add_adapters, check_targets
 from prefboost.training.batches import UnitCollator, Views
 from prefboost.training.memory import is_out_of_memory
 from prefboost.training.micro_batches import split_by_budget, split_texts_by_budget
 from prefboost.training.numbers import budget_of, resolve_precision
-from prefboost.training.optimisation import Optimisation
+from prefboost.training.optimisation import STATE_BYTES, Optimisation
 from prefboost.training.policy import load_model, load_tokenizer
-from prefboost.training.prepare import Data, adapters_of, prepare_units
+from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
+from prefboost.training.prepare import Data, prepare_units
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.text_loss import describe_losses, encoder_of
 from prefboost.training.train_settings import Train
@@ -32,9 +34,6 @@ __all__ = ["Forecast", "forecast", "forecast_reward"]
 
 _SAMPLED_STEPS = 16
 """Optimiser steps whose micro-batches are laid out to count tokens."""
-
-_STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
-"""Bytes of optimiser state a trained weight, by optimiser; others keep two moments of the weight's own type."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ def forecast(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    check_request(settings)
     settings = resolve_precision(settings)
     config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
     encoder = encoder_of(load_tokenizer(settings), settings)
@@ -116,7 +116,8 @@ def forecast(
         dropped=tokenised.dropped,
         losses=describe_losses(tokenised.shortened, tokenised.rows),
     )
-    return _with_trial(found, settings, max(streams, key=lambda stream: stream.tokens), steps / plan.steps_per_epoch)
+    largest = max(streams, key=lambda stream: stream.tokens)
+    return _with_trial(found, settings, data, largest, steps / plan.steps_per_epoch)
 
 
 def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
@@ -129,12 +130,22 @@ def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed
     return [[each.take(rows).packed() for rows in split_by_budget(each, budget)] for each in views]
 
 
-def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float) -> Forecast:
-    """The forecast with what one micro-batch of the model on this machine says of time and memory."""
+def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, passes: float) -> Forecast:
+    """The forecast with what one micro-batch of the model on this machine says of time and memory.
+
+    Raises:
+        ModelError, DataError, SettingsError: the model is here, and training would refuse it.
+    """
     try:
         model = load_model(settings, settings.model, local_only=True)
     except ModelError as error:
         return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
+    check_weights(model, settings.model)
+    for units in (data.train, data.evaluation):
+        if units is not None:
+            check_fit(model, load_tokenizer(settings), range_of_units(units.data.table))
+    for sentence in [] if settings.lora is None else check_targets(model, settings.lora):
+        found = _guessing(found, sentence)
     try:
         model = model.to(found.device)
     except (RuntimeError, MemoryError) as error:
@@ -148,9 +159,7 @@ def _with_trial(found: Forecast, settings: Train, largest: Packed, passes: float
         found = replace(found, engine="trl", memory=_memory(model, settings))
         return _guessing(found, f"time: not tried for padded sequences, which are computed since {why}")
     if settings.lora is not None:
-        import peft
-
-        model = peft.get_peft_model(model, adapters_of(settings))
+        model = add_adapters(model, settings, task="CAUSAL_LM")
     try:
         trial = _try(model.to(found.device), settings, largest.to(found.device))  # adapters were made on the CPU
     except (RuntimeError, MemoryError) as error:
@@ -189,8 +198,11 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
     """
     from prefboost.training.train_reward import prepare_reward
 
+    check_request(settings)
     settings = resolve_precision(settings)
     model, units, data, plan = prepare_reward(rows, eval_rows, settings)
+    check_fit(model.model, model.tokenizer, range_of_texts(data.data.table))
+    remarks = [] if settings.lora is None else check_targets(model.model, settings.lora)
     device = next(model.model.parameters()).device
     budget = budget_of(settings, device.type)
     order = list(UnitSampler(len(data), settings.seed, lambda: 0))
@@ -212,7 +224,10 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
         steps=total,
         tokens={name: round(total / len(steps) * sum(getattr(s, of) for s in streams)) for name, of in counts.items()},
         memory=_memory(model.model, settings),
-        guesses=[f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else [],
+        guesses=[
+            *([f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else []),
+            *remarks,
+        ],
         dropped=units.dropped,
         losses=describe_losses(units.loss.shortened, units.rows),
     )
@@ -275,7 +290,7 @@ def _memory(model: Any, settings: Optimisation) -> dict[str, int]:
     else:
         trained = []
     own = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    states = _STATE_BYTES.get(settings.optimizer)
+    states = STATE_BYTES.get(settings.optimizer)
     count = sum(parameter.numel() for parameter in trained)
     return {
         "weights": sum(parameter.numel() * parameter.element_size() for parameter in parameters),

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 
 from prefboost.settings import Settings
 
-__all__ = ["Lora", "Optimisation"]
+__all__ = ["STATE_BYTES", "Lora", "Optimisation"]
+
+STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
+"""Bytes of optimiser state a trained weight, by optimiser; others keep two moments of the weight's own type."""
 
 
 _REFUSED = {
@@ -96,6 +99,11 @@ class Optimisation(Settings):
     )
     eval_every: int | None = Field(
         None, ge=1, description="Steps between evaluations; none evaluates once, at the end."
+    )
+    save_type: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto",
+        description="Number type of the saved weights; auto: that of the model trained from, or that of the weights in "
+        "training where it is narrower.",
     )
     save_every: int = Field(100, ge=1, description="Steps between checkpoints, from which training resumes.")
     save_minutes: float | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prefboost.engines.loading_faults import explain_loading
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import balanced_completion_logps, completion_logps
+from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home
+from prefboost.training.generation_settings import set_aside_generation
 from prefboost.training.train_settings import Train
 
 __all__ = [
@@ -54,13 +57,13 @@ def load_tokenizer(settings: Train) -> Any:
     """
     from transformers import AutoTokenizer
 
-    place = model_folder(settings.model)
-    tokenizer = _guarded(
-        settings.model,
-        lambda: AutoTokenizer.from_pretrained(
-            place, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-        ),
-    )
+    name = tokenizer_home(*adapter_chain(settings.model, settings.revision))
+    with explain_loading(name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_folder(name),
+            revision=settings.revision if name == settings.model else None,
+            trust_remote_code=settings.trust_remote_code,
+        )
     if settings.chat_template is not None:
         tokenizer.chat_template = template_text(settings.chat_template)
     if tokenizer.pad_token is None:
@@ -90,9 +93,25 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
         options["local_files_only"] = True
     if settings.attention is not None:
         options["attn_implementation"] = settings.attention
-    if name == settings.model:
-        options["revision"] = settings.revision
-    model = _guarded(name, lambda: AutoModelForCausalLM.from_pretrained(model_folder(name), **options))
+    revision = settings.revision if name == settings.model else None
+    start, adapters = adapter_chain(name, revision)
+    with explain_loading(start, attention=settings.attention):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            model_folder(start),
+            revision=(None if adapters else revision) or "main",
+            output_loading_info=True,
+            **options,
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            f"the checkpoint {start!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}: "
+            "they would be drawn at random",
+            remedy="take a whole checkpoint of a causal language model, of the architecture that config.json names",
+        )
+    for adapter in adapters:
+        model = merge_adapter(model, adapter, revision if adapter == name else None)
+    set_aside_generation(model)
     add_completion_forward(model)
     return model
 
@@ -141,7 +160,8 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
         tolerance: nats, in float32.
 
     Raises:
-        ModelError: the architecture does something to its logits that we do not know.
+        ModelError: the architecture does something to its logits that we do not know, its log-probs are not finite, or
+            depend on tokens that come later.
     """
     tokens = torch.tensor([ids[:8]], device=next(model.parameters()).device)
     with torch.inference_mode():
@@ -151,7 +171,20 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
         mask = ones.clone()
         mask[:, 0] = 0
         found = model(input_ids=tokens, attention_mask=ones, completion_mask=mask).sum()
+        other = tokens.clone()
+        other[:, -1] = tokens[:, 0]
+        later = model(input_ids=other, attention_mask=ones, use_cache=False).logits.float()
+    if not bool(expected.isfinite()):
+        raise ModelError(
+            f"{type(model).__name__} gives {float(expected)} as the log-prob of eight tokens, from finite weights",
+            remedy="its activations overflow: write precision: fp32, or take another checkpoint",
+        )
     scale = 1.0 if next(model.parameters()).dtype == torch.float32 else 1000.0
+    if not torch.allclose(later[:, :-1], logits[:, :-1], rtol=1e-3 * scale, atol=tolerance * scale):
+        raise ModelError(
+            f"{type(model).__name__} looks at tokens that come later, so that it cannot generate text",
+            remedy="take a decoder-only model (GPT, Llama, Qwen ...), no encoder such as BERT",
+        )
     if not torch.isclose(found, expected, rtol=1e-3 * scale, atol=tolerance * scale):
         raise ModelError(
             f"{type(model).__name__} changes its logits in a way that is not known here: log-prob {float(found):.4f} "
@@ -174,14 +207,3 @@ def template_text(template: str) -> str:
             f"chat_template {template!r} is neither Jinja text nor a file", remedy="give the path of a .jinja file"
         )
     return path.read_text(encoding="utf-8")
-
-
-def _guarded(name: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"cannot load the model {name!r}: {lines[0][:300]}",
-            remedy="give a folder with config.json and weights, a hub id you may read, or package:NAME",
-        ) from error

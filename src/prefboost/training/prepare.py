@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,7 @@ from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, plan_steps, split_by_prompt
 
-__all__ = ["Data", "adapters_of", "prepare_units"]
+__all__ = ["Data", "prepare_units"]
 
 
 @dataclass(frozen=True)
@@ -101,18 +100,3 @@ def _needs_whole_batch(settings: Train, devices: int) -> bool:
 
 def _column(pairs: pa.Table, name: str) -> pa.ChunkedArray:
     return pairs[name] if name in pairs.column_names else pa.chunked_array([pa.nulls(pairs.num_rows)])
-
-
-def adapters_of(settings: Train) -> Any:
-    """peft's configuration of the adapters; ``settings.lora`` must be given."""
-    from peft import LoraConfig, TaskType
-
-    lora = settings.lora
-    assert lora is not None
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
-    )

@@ -7,7 +7,8 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,29 @@ from prefboost.atomic import write_atomically
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.errors import ModelError
 from prefboost.progress import phase
-from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order, run_day
+from prefboost.training.claim import (
+    LOG,
+    MODEL,
+    REPORT,
+    TRAINING_LOCK,
+    alone_in,
+    begin,
+    check_installed,
+    last_metrics,
+    leads,
+    part_in_order,
+    run_day,
+)
+from prefboost.training.disk import explain_disk
 from prefboost.training.numbers import resolve_precision
 from prefboost.training.text_loss import describe_losses, encoder_of, write_rejected
+from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training.checkpoint import Provenance
+    from prefboost.training.ending import End
     from prefboost.training.policy import Policy
     from prefboost.training.preference_trainer import PreferenceTrainer
     from prefboost.training.prepare import Data
@@ -104,36 +120,62 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
         DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
     """
     check_installed()
-    started = time.monotonic()
     say = say if say is None or _says_goals(pairs) else None
+    alone = alone_in(out, TRAINING_LOCK) if leads(os.environ) else nullcontext()
+    with alone, explain_disk(out), logs_in(out, settings.report_to):
+        return _train((pairs, eval_pairs), settings, out, (say, scales), progress)
+
+
+def _train(
+    tables: tuple[pa.Table, pa.Table | None],
+    settings: Train,
+    out: Path,
+    goals: tuple[SayGoal | None, Mapping[str, Any] | None],
+    progress: Progress | None,
+) -> TrainReport:
+    """`train`, alone in its folder."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from prefboost.engines.weights import context_of
+    from prefboost.training.adapters import check_targets
+    from prefboost.training.ending import End
+    from prefboost.training.policy import load_policy
+    from prefboost.training.preflight import check_request, check_weights
+    from prefboost.training.prepare import prepare_units
+    from prefboost.training.saved_type import choose_saved_type, describe_saved_type
+
+    started = time.monotonic()
+    (pairs, eval_pairs), (say, scales) = tables, goals
+    check_request(settings)
     settings = resolve_precision(settings, out)
     identity = _identity(pairs, eval_pairs, settings, say)
     finished = begin(out, identity)
     if finished is not None:
         return TrainReport(**finished)
-    from transformers.utils.logging import disable_progress_bar
-
-    from prefboost.engines.weights import context_of
-    from prefboost.training.policy import load_policy
-    from prefboost.training.prepare import prepare_units
-
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}"):
         policy = load_policy(settings)
-    settings, notes = _with_engine(settings, policy)
+        check_weights(policy.model, settings.model)
+    notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
+    settings, more = _with_engine(settings, policy)
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
     positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
         tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, positions)
     place = None if say is None else _place_in(pairs, say)
+    before = _made_of(data, tokenised, out)
+    identity |= {"day": str(encoder.day)}
+    provenance = _provenance(identity, tokenised, before, (say, place, scales), pairs)
+    end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
+    with phase(progress, "rehearsing how the model will be saved"):
+        end.check(data, plan, out)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
-    trainer.notes += notes
-    report = _report(trainer, tokenised, out, resumed_from, time.monotonic() - started)
-    provenance = _provenance({**identity, "day": str(encoder.day)}, tokenised, report, (say, place, scales), pairs)
+    trainer.notes += [*notes, *more, *describe_saved_type(settings, end.saved_type, policy.model.dtype)]
+    report = _report(trainer, before, out, resumed_from, time.monotonic() - started)
     if trainer.accelerator.is_main_process:
         write_rejected(tokenised.loss.rejected, out)
-    _finish(trainer, policy, provenance, report, out)
+    _finish(trainer, end, report, out)
     return report
 
 
@@ -243,10 +285,10 @@ def _trainer(
 ) -> PreferenceTrainer:
     from transformers import PrinterCallback
 
+    from prefboost.training.adapters import adapters_of, explain_targets
     from prefboost.training.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.policy import check_completion_forward
     from prefboost.training.preference_trainer import PreferenceTrainer, configure
-    from prefboost.training.prepare import adapters_of
 
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
     callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
@@ -258,7 +300,8 @@ def _trainer(
     if settings.lora is not None:
         options["peft_config"] = adapters_of(settings)
     config = configure(settings, plan, out, evaluates=data.evaluation is not None)
-    trainer = PreferenceTrainer(policy, data, settings, config, **options)
+    with explain_targets(settings.lora):
+        trainer = PreferenceTrainer(policy, data, settings, config, **options)
     trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
     return trainer
 
@@ -275,20 +318,29 @@ def _run(trainer: PreferenceTrainer, out: Path) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _report(
-    trainer: PreferenceTrainer, tokenised: Tokenised, out: Path, resumed_from: int, seconds: float
-) -> TrainReport:
-    units = trainer.train_dataset
+def _made_of(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
+    """The report as far as it is known before the first step."""
+    units = data.train
     return TrainReport(
         model=str(out / MODEL),
-        steps=trainer.state.global_step,
+        steps=0,
         units=len(units),
         pairs=sum(len(views) for views in units["view"]),
         tokens=_tokens(units),
-        seconds=seconds,
+        seconds=0.0,
         dropped=tokenised.dropped,
         shortened=tokenised.shortened,
         losses=describe_losses(tokenised.shortened, tokenised.rows),
+    )
+
+
+def _report(
+    trainer: PreferenceTrainer, before: TrainReport, out: Path, resumed_from: int, seconds: float
+) -> TrainReport:
+    return replace(
+        before,
+        steps=trainer.state.global_step,
+        seconds=seconds,
         metrics=last_metrics(out),
         resumed_from=resumed_from,
         engine=trainer.settings.engine,
@@ -308,19 +360,14 @@ def _flat_length(column: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.list_value_length(pc.list_flatten(column))).as_py() or 0)
 
 
-def _finish(trainer: PreferenceTrainer, policy: Policy, provenance: Provenance, report: TrainReport, out: Path) -> None:
+def _finish(trainer: PreferenceTrainer, end: End, report: TrainReport, out: Path) -> None:
     """Save the model, then the report, then remove what was only needed to resume."""
-    import shutil
-
-    from prefboost.training.checkpoint import save_policy
-
     whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
     if trainer.accelerator.is_main_process:
-        lora = trainer.settings.lora
         model = trainer.accelerator.unwrap_model(trainer.model)
-        merge = (lora is None or lora.merge) and whole is None  # parts of weights cannot be merged
-        save_policy(model, policy.tokenizer, provenance, out / MODEL, merge=merge, weights=whole)
+        merge = end.merges and whole is None  # parts of weights cannot be merged
+        end.save(model, out / MODEL, merge=merge, weights=whole)
         write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        clear_checkpoints(out)
     trainer.accelerator.wait_for_everyone()
     part_in_order(trainer.accelerator.num_processes)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,26 @@ import pyarrow.compute as pc
 from prefboost.atomic import write_atomically
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.progress import phase
-from prefboost.training.claim import LOG, MODEL, REPORT, begin, check_installed, last_metrics, part_in_order, run_day
+from prefboost.training.claim import (
+    LOG,
+    MODEL,
+    REPORT,
+    TRAINING_LOCK,
+    alone_in,
+    begin,
+    check_installed,
+    last_metrics,
+    leads,
+    part_in_order,
+    run_day,
+)
+from prefboost.training.disk import explain_disk
 from prefboost.training.length_offset import with_length_offset
 from prefboost.training.numbers import resolve_precision
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
 from prefboost.training.text_loss import describe_losses, encoder_of, refuse_losses, write_rejected
+from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train import TrainReport
 
 if TYPE_CHECKING:
@@ -32,6 +46,7 @@ if TYPE_CHECKING:
 
     from prefboost.engines.reward_model import RewardModel
     from prefboost.progress import Progress
+    from prefboost.training.checkpoint import Saving
     from prefboost.training.reward_trainer import RewardTrainer
     from prefboost.training.units import Plan
 
@@ -84,28 +99,64 @@ def train_reward(
         DataError: no usable row is left.
     """
     check_installed()
+    alone = alone_in(out, TRAINING_LOCK) if leads(os.environ) else nullcontext()
+    with alone, explain_disk(out), logs_in(out, settings.report_to):
+        return _train((rows, eval_rows), settings, out, origin, progress)
+
+
+def _train(
+    tables: tuple[pa.Table, pa.Table | None],
+    settings: TrainReward,
+    out: Path,
+    origin: Origin,
+    progress: Progress | None,
+) -> TrainReport:
+    """`train_reward`, alone in its folder."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from prefboost.training.adapters import check_targets
+    from prefboost.training.checkpoint import Saving
+    from prefboost.training.preflight import check_request
+    from prefboost.training.reward_start import RewardEnd, check_start, load_start
+    from prefboost.training.saved_type import choose_saved_type, describe_saved_type
+
     started = time.monotonic()
+    rows, eval_rows = tables
+    check_request(settings)
     settings = resolve_precision(settings, out)
     identity = _identity(rows, eval_rows, settings)
     if (finished := begin(out, identity)) is not None:
         return TrainReport(**finished)
-    from transformers.utils.logging import disable_progress_bar
-
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}, tokenising"):
-        found = _model(settings)
+        found = load_start(settings)
         encoder = encoder_of(found.tokenizer, settings, run_day(out))
         units, data, plan = _prepare(rows, eval_rows, settings, found, encoder)
+    identity |= {"day": str(encoder.day)}
+    remarks = [] if settings.lora is None else check_targets(found.model, settings.lora)
     settings, notes = with_length_offset(settings, data[0])
+    saved_type = choose_saved_type(settings, found.model.dtype)
+    saving = Saving(settings.lora is None or settings.lora.merge, saved_type=saved_type)
+    with phase(progress, "rehearsing how the model will be saved"):
+        facts = _facts(found, TrainReport("", 0, len(data[0]), sum(data[0]["items"]), 0, 0.0), identity)
+        check_start(found, data, settings, RewardEnd(saving, facts, settings.max_steps or plan.steps), out)
+    remarks += [] if found.packs else [f"texts are padded, since {found.unpacked}"]
+    remarks += describe_saved_type(settings, saved_type, found.model.dtype)
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
     report = _report(trainer, data[0], units, Counter(origin.dropped) + Counter(units.dropped), out)
     seconds = time.monotonic() - started
-    report = replace(report, metrics={**report.metrics, **notes}, resumed_from=resumed_from, seconds=seconds)
-    facts = _facts(found, report, {**identity, "day": str(encoder.day)})
+    report = replace(
+        report,
+        metrics={**report.metrics, **notes},
+        resumed_from=resumed_from,
+        seconds=seconds,
+        messages=[*remarks, *trainer.budget.messages],
+    )
+    facts = _facts(found, report, identity)
     if trainer.accelerator.is_main_process:
         write_rejected(units.loss.rejected, out)
-    _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out)
+    _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out, saving)
     return report
 
 
@@ -119,8 +170,10 @@ def prepare_reward(
     """
     from transformers.utils.logging import disable_progress_bar
 
+    from prefboost.training.reward_start import load_start
+
     disable_progress_bar()
-    found = _model(settings)
+    found = load_start(settings)
     units, data, plan = _prepare(rows, eval_rows, settings, found, encoder_of(found.tokenizer, settings))
     return found, units, data[0], plan
 
@@ -133,29 +186,6 @@ def _identity(rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward)
         "data": fingerprint(rows),
         "eval_data": None if eval_rows is None else fingerprint(eval_rows),
     }
-
-
-def _model(settings: TrainReward) -> RewardModel:
-    """The model with its new head, which the seed decides."""
-    from transformers import set_seed
-
-    from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
-    from prefboost.training.policy import shares_weights, template_text, training_device
-
-    set_seed(settings.seed)
-    template = settings.chat_template
-    found = load_reward_model(
-        settings.model,
-        "bfloat16" if settings.precision == "pure_bf16" else "float32",
-        heads=settings.loss.heads,
-        chat_template=None if template is None else template_text(template),
-        revision=settings.revision,
-        trust_remote_code=settings.trust_remote_code,
-        attn_implementation=settings.attention,
-    )
-    if not shares_weights(os.environ):  # else the whole model may not fit
-        found.model.to(training_device(os.environ))
-    return replace(found, unpacked="packing is off") if settings.packing == "off" else enable_packed_rewards(found)
 
 
 def _prepare(
@@ -198,6 +228,7 @@ def _trainer(
 ) -> RewardTrainer:
     from transformers import PrinterCallback
 
+    from prefboost.training.adapters import add_adapters
     from prefboost.training.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.reward_trainer import RewardTrainer, configure
 
@@ -207,32 +238,12 @@ def _trainer(
         callbacks.append(
             StepProgress(progress, plan.units_per_step * items / len(data[0]), _tokens(data[0]) / max(1, items))
         )
-    trained = found.model if settings.lora is None else _with_adapters(found.model, settings)
+    trained = found.model if settings.lora is None else add_adapters(found.model, settings, task="SEQ_CLS")
     _without_dropout(trained, keeps="lora_dropout")
     args = configure(settings, plan, out, evaluates=data[1] is not None)
     trainer = RewardTrainer(found, trained, data, settings, args=args, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
     return trainer
-
-
-def _with_adapters(model: Any, settings: TrainReward) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    lora = settings.lora
-    assert lora is not None
-    adapted = get_peft_model(
-        model,
-        LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
-        ),
-    )
-    if settings.gradient_checkpointing:
-        adapted.enable_input_require_grads()
-    return adapted
 
 
 def _without_dropout(model: Any, keeps: str) -> None:
@@ -308,15 +319,14 @@ def _score_range(units: Dataset, settings: TrainReward, origin: Origin) -> dict[
     }
 
 
-def _finish(trainer: RewardTrainer, facts: Mapping[str, Any], report: TrainReport, out: Path) -> None:
+def _finish(trainer: RewardTrainer, facts: Mapping[str, Any], report: TrainReport, out: Path, saving: Saving) -> None:
     """Save the model, then the report, then remove what was only needed to resume."""
     from prefboost.training.checkpoint import save_reward_model
 
     if trainer.accelerator.is_main_process:
-        lora = trainer.settings.lora
         model = trainer.accelerator.unwrap_model(trainer.model)
-        save_reward_model(model, trainer.found.tokenizer, facts, out / MODEL, merge=lora is None or lora.merge)
+        save_reward_model(model, trainer.found.tokenizer, facts, out / MODEL, saving)
         write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        clear_checkpoints(out)
     trainer.accelerator.wait_for_everyone()
     part_in_order(trainer.accelerator.num_processes)

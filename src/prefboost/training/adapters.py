@@ -1,0 +1,245 @@
+"""Low-rank adapters: those that a training puts on a model, and those that a model to train comes as."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefboost.engines.loading_faults import explain_loading
+from prefboost.engines.packaged import model_folder
+from prefboost.errors import ModelError, SettingsError
+from prefboost.training.optimisation import Lora, Optimisation
+
+__all__ = [
+    "add_adapters",
+    "adapter_base",
+    "adapter_chain",
+    "adapters_of",
+    "check_targets",
+    "explain_targets",
+    "merge_adapter",
+    "tokenizer_home",
+]
+
+_CONFIG = "adapter_config.json"
+
+_SHOWN = 12
+"""Most layer names that an error lists."""
+
+
+def adapter_base(name: str, revision: str | None = None) -> str | None:
+    """The model that an adapter was trained on; None where ``name`` is no adapter.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: the adapter does not say what it was trained on.
+    """
+    from peft import PeftConfig
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    place = model_folder(name)
+    with explain_loading(name, what="adapter"):
+        if Path(place).is_dir():
+            found = (Path(place) / _CONFIG).is_file()
+        else:
+            found = find_adapter_config_file(place, revision=revision or "main") is not None
+        if not found:
+            return None
+        base: str | None = PeftConfig.from_pretrained(place, revision=revision).base_model_name_or_path
+    if not base:
+        raise ModelError(
+            f"{name} is an adapter whose {_CONFIG} does not name its base model",
+            remedy="write base_model_name_or_path into it, or merge it into its model and train that",
+        )
+    return base
+
+
+def adapter_chain(name: str, revision: str | None = None) -> tuple[str, list[str]]:
+    """The model at the bottom of an adapter, which may stand on other adapters, and all adapters from the bottom up.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``; one that is no adapter is the bottom itself.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: an adapter does not say what it was trained on, or says itself.
+    """
+    chain: list[str] = []
+    base = adapter_base(name, revision)
+    while base is not None:
+        if name in chain:
+            raise ModelError(
+                f"the adapter {name} stands on itself", remedy=f"mend base_model_name_or_path in its {_CONFIG}"
+            )
+        chain.insert(0, name)
+        name, base = base, adapter_base(base)
+    return name, chain
+
+
+def merge_adapter(model: Any, name: str, revision: str | None = None) -> Any:
+    """Add the update of an adapter to the weights of its base, so that training continues from there.
+
+    Args:
+        model: the base, as transformers loads it.
+        name: of the adapter.
+        revision: of a hub id.
+
+    Returns:
+        the merged model; its ``name_or_path`` is the adapter's, since new adapters stand on it.
+
+    Raises:
+        ModelError: the adapter does not fit the model, or is of a kind that is not part of any weight.
+    """
+    from peft import PeftConfig, PeftModel
+
+    place = model_folder(name)
+    with explain_loading(name, what="adapter"):
+        config = PeftConfig.from_pretrained(place, revision=revision)
+        if not hasattr(model, "prepare_inputs_for_generation") and config.task_type == "CAUSAL_LM":
+            config.task_type = None  # the update of a language model, under the head of a reward model
+        adapted = PeftModel.from_pretrained(model, place, config=config, revision=revision or "main")
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        kind = adapted.active_peft_config.peft_type
+        raise ModelError(
+            f"{name} is an adapter of the kind {getattr(kind, 'value', kind)}, which cannot be merged into weights",
+            remedy="take a model, or a low-rank adapter (LORA)",
+        )
+    merged = adapted.merge_and_unload()
+    merged.name_or_path = merged.config._name_or_path = place
+    if getattr(merged, "peft_config", None) is not None:
+        del merged.peft_config
+    for parameter in merged.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())  # peft freezes what an adapter stands on
+    return merged
+
+
+def tokenizer_home(base: str, chain: Sequence[str]) -> str:
+    """Where the tokenizer of an adapter is: beside it, or with what it stands on.
+
+    Args:
+        base: the model at the bottom.
+        chain: adapters on it (`adapter_chain`).
+    """
+    files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+    beside = [name for name in chain if any((Path(model_folder(name)) / file).is_file() for file in files)]
+    return beside[-1] if beside else base
+
+
+def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:
+    """peft's configuration of the adapters; ``settings.lora`` must be given.
+
+    Args:
+        settings: of the training.
+        task: peft's name for what the model does; SEQ_CLS for reward models, whose head is then trained whole.
+    """
+    from peft import LoraConfig, TaskType
+
+    lora = settings.lora
+    assert lora is not None
+    return LoraConfig(
+        task_type=TaskType(task),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+    )
+
+
+def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
+    """The model with new adapters around its layers.
+
+    Args:
+        model: of transformers.
+        settings: of the training; ``lora`` must be given.
+        task: see `adapters_of`.
+
+    Raises:
+        SettingsError: peft refuses ``lora.targets``.
+    """
+    from peft import get_peft_model
+
+    with explain_targets(settings.lora):
+        adapted = get_peft_model(model, adapters_of(settings, task=task))
+    if settings.gradient_checkpointing:
+        adapted.enable_input_require_grads()
+    return adapted
+
+
+@contextmanager
+def explain_targets(lora: Lora | None) -> Iterator[None]:
+    """Turn what peft raises on the layers that shall get adapters into an error of the setting.
+
+    Args:
+        lora: the settings; None: nothing is turned.
+
+    Raises:
+        SettingsError: layers of their kind take no adapters.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if lora is None or "arget module" not in str(error):
+            raise
+        raise SettingsError(
+            f"lora.targets {lora.targets!r}: {str(error).splitlines()[0][:200]}",
+            remedy="write all-linear, or names of linear layers in a list",
+        ) from error
+
+
+def check_targets(model: Any, lora: Lora) -> list[str]:
+    """Compare ``lora.targets`` with the layers of a model, by peft's own rules.
+
+    Args:
+        model: to be trained, without adapters.
+        lora: names of layers (ends of their full names), or one regular expression.
+
+    Returns:
+        sentences on names that match no layer while others do: the same list is used for several architectures.
+
+    Raises:
+        SettingsError: no layer would get an adapter, or the expression is not one.
+    """
+    if lora.targets == "all-linear":
+        return []
+    layers = [name for name, _ in model.named_modules() if name]
+    linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
+    names = [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
+    absent = [name for name in names if not _matches(name, layers, whole=isinstance(lora.targets, str))]
+    if len(absent) == len(names):
+        what = f"{', '.join(map(repr, absent))} matches no layer" if names else "is empty"
+        raise SettingsError(
+            f"lora.targets: {what}{_meant(absent, linear)}",
+            remedy=f"write all-linear, or names in a list, e.g. [{', '.join(linear[:_SHOWN])}]",
+        )
+    return [f"lora.targets: no layer is called {name!r}{_meant([name], linear)}" for name in absent]
+
+
+def _matches(target: str, layers: Sequence[str], *, whole: bool) -> bool:
+    """Whether a target fits a layer: a list's items end its name, a lone text is an expression for all of it."""
+    if not whole:
+        return any(name == target or name.endswith(f".{target}") for name in layers)
+    try:
+        return any(re.fullmatch(target, name) for name in layers)
+    except re.error as error:
+        raise SettingsError(
+            f"lora.targets {target!r} is no regular expression: {error}", remedy="write all-linear, or names in a list"
+        ) from None
+
+
+def _is_linear(module: Any) -> bool:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, torch.nn.Linear | Conv1D)
+
+
+def _meant(names: Sequence[str], known: Sequence[str]) -> str:
+    near = [close for name in names for close in difflib.get_close_matches(name, known, 1)]
+    return f"; did you mean {', '.join(near)}?" if near else ""

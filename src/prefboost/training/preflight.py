@@ -1,0 +1,159 @@
+"""What can be known before the first step: settings that a library will refuse, weights and rows that do not fit."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefboost.errors import DataError, ModelError, SettingsError
+from prefboost.training.optimisation import Optimisation
+from prefboost.training.trackers import check_trackers
+
+__all__ = ["TokenRange", "check_fit", "check_request", "check_weights", "range_of_texts", "range_of_units"]
+
+_POSITIONS = re.compile(r"(^|[._])(wpe|pos|position|positions|position_embeddings|embed_positions)([._]|$)")
+"""Names of learned or precomputed tables with one row per position; rotary models have none and no hard limit."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class TokenRange:
+    """What sequences ask of a model.
+
+    Args:
+        highest: the highest token id.
+        lengths: tokens of every sequence.
+    """
+
+    highest: int
+    lengths: pa.ChunkedArray | pa.Array
+
+
+def check_request(settings: Optimisation) -> None:
+    """Ask transformers for the optimiser and the trackers that training will use.
+
+    Raises:
+        SettingsError: there is no such optimiser or tracker, or its library is not installed.
+    """
+    check_trackers(settings.report_to)
+    _check_optimizer(settings.optimizer)
+
+
+def _check_optimizer(name: str) -> None:
+    import torch
+    from transformers import Trainer, TrainingArguments
+    from transformers.training_args import OptimizerNames
+
+    names = [each.value for each in OptimizerNames]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        raise SettingsError(
+            f"optimizer: there is no {name!r}{f'; did you mean {near[0]}?' if near else ''}",
+            remedy=f"choose of {', '.join(names)}",
+        )
+    try:
+        arguments = TrainingArguments(
+            output_dir="unused", optim=name, report_to="none", use_cpu=not torch.cuda.is_available()
+        )
+        Trainer.get_optimizer_cls_and_kwargs(arguments)
+    except Exception as error:  # each optimiser's library complains in its own way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SettingsError(
+            f"optimizer: {name} cannot be used here: {reason[:200]}",
+            remedy="install what it needs, or write adamw_torch",
+        ) from error
+
+
+def check_weights(model: Any, name: str) -> None:
+    """Refuse a model with weights that are infinite or no number: every loss would be.
+
+    Args:
+        model: of transformers.
+        name: of the model, for the message.
+
+    Raises:
+        ModelError: names the first such weights.
+    """
+    import torch
+
+    bad = [which for which, weight in model.named_parameters() if not bool(torch.isfinite(weight.detach()).all())]
+    if bad:
+        raise ModelError(
+            f"{len(bad)} of {len(list(model.parameters()))} weight tensors of {name} hold infinite values or NaN: "
+            f"{', '.join(bad[:_SHOWN])}{' ...' if len(bad) > _SHOWN else ''}",
+            remedy="take another checkpoint: this one was damaged, or saved after its training had diverged",
+        )
+
+
+def range_of_units(units: pa.Table) -> TokenRange:
+    """What units (`prefboost.training.tokenise`) ask: prompt with the longer completion of every view."""
+    ids = {name: pc.list_flatten(units[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected")}
+    highest = max(_highest(part) for part in ids.values())
+    longer = pc.max_element_wise(*(pc.list_value_length(ids[side]) for side in ("chosen", "rejected")))
+    return TokenRange(highest, pc.add(pc.list_value_length(ids["prompt"]), longer))
+
+
+def range_of_texts(units: pa.Table) -> TokenRange:
+    """What units of a reward model (`prefboost.training.reward_units`) ask: every text."""
+    texts = pc.list_flatten(units["texts"])
+    return TokenRange(_highest(texts), pc.list_value_length(texts))
+
+
+def _highest(sequences: pa.ChunkedArray | pa.Array) -> int:
+    return int(pc.max(pc.list_flatten(sequences)).as_py() or 0)
+
+
+def check_fit(model: Any, tokenizer: Any, wanted: TokenRange, limit: str = "max_length") -> None:
+    """Compare tokens and lengths of the data with the tables of a model: beyond them it can only crash.
+
+    Args:
+        model: of transformers.
+        tokenizer: for the message.
+        wanted: what the data ask.
+        limit: the setting that cuts sequences, for the remedy.
+
+    Raises:
+        ModelError: a token has no row in the embedding.
+        DataError: sequences are longer than the model's table of positions.
+    """
+    name = type(model).__name__
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if wanted.highest >= rows:
+        token = tokenizer.convert_ids_to_tokens(wanted.highest)
+        raise ModelError(
+            f"the tokenizer gives token {wanted.highest} ({token!r}), and the embedding of {name} has {rows:,} rows",
+            remedy="take the tokenizer that belongs to the model, or resize the model first: "
+            f"model.resize_token_embeddings({len(tokenizer)}), then save_pretrained",
+        )
+    positions = _positions_of(model)
+    longest = int(pc.max(wanted.lengths).as_py() or 0)
+    if positions is not None and longest > positions:
+        beyond = int(pc.sum(pc.cast(pc.greater(wanted.lengths, positions), pa.int64())).as_py())
+        raise DataError(
+            f"{beyond:,} of {len(wanted.lengths):,} sequences are longer than the {positions:,} positions of {name}; "
+            f"the longest has {longest:,} tokens",
+            remedy=f"write {limit}: {positions} or less, or take a model with more positions",
+        )
+
+
+def _positions_of(model: Any) -> int | None:
+    """Positions that a model has a table for; None where positions are computed and any number will do."""
+    import torch
+
+    tokens = model.get_input_embeddings()
+    tables: list[int] = []
+    modules: Sequence[tuple[str, Any]] = list(model.named_modules())
+    for name, module in modules:
+        if isinstance(module, torch.nn.Embedding) and module is not tokens and _POSITIONS.search(name):
+            tables.append(module.num_embeddings - int(getattr(module, "offset", 0)))  # OPT counts from 2
+    for name, buffer in model.named_buffers():
+        if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(name):
+            tables.append(buffer.shape[0])
+    return min(tables, default=None)

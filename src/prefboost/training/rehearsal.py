@@ -1,0 +1,184 @@
+"""The end of a training, done once before its first step: what cannot be saved or loaded is found out in time.
+
+A run of days must not end with a tokenizer that refuses to be written or a disk that is full. So the model is saved as
+it will be saved, with all its weights, into the run folder; read back; its chat template is asked; and removed again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefboost.chat import goal_text, place_goal
+from prefboost.engines.loading_faults import explain_loading
+from prefboost.errors import ModelError, Place, PrefboostError
+from prefboost.training.checkpoint import Provenance
+from prefboost.training.disk import check_space, is_disk_fault, size_of
+from prefboost.training.optimisation import STATE_BYTES, Optimisation
+
+__all__ = ["Rehearsal", "checkpoint_bytes", "rehearse"]
+
+FOLDER = "rehearsal"
+"""The name, in a run folder, under which the end is rehearsed."""
+
+_LOADED = 2 << 30
+"""Most bytes of weights that are read back whole; of larger files the headers are, which a full disk cuts as well."""
+
+_ASKED = [{"role": "user", "content": "Hello"}]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What the end will be like.
+
+    Args:
+        tokenizer: of the model, with its own template; it is left as it is.
+        auto: transformers' class that others will load the model with.
+        checkpoint_bytes: of all checkpoints that will lie on the disk at once.
+        provenance: how goals are said; None for reward models.
+        trust_remote_code: run code that the checkpoint brings.
+    """
+
+    tokenizer: Any
+    auto: Any
+    checkpoint_bytes: int = 0
+    provenance: Provenance | None = None
+    trust_remote_code: bool = False
+
+
+def checkpoint_bytes(model: Any, settings: Optimisation, steps: int) -> int:
+    """Bytes of the checkpoints that a training keeps at once: the last ones, and the one being written.
+
+    Args:
+        model: to be trained, without adapters.
+        settings: of the training.
+        steps: of the whole training; one that ends before its first checkpoint is due writes none.
+
+    Returns:
+        0 also where only adapters are trained, which are small.
+    """
+    if settings.lora is not None or steps <= settings.save_every:
+        return 0
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    count = sum(parameter.numel() for parameter in parameters)
+    states = STATE_BYTES.get(settings.optimizer)
+    return (settings.keep_checkpoints + 1) * (weights + (2 * weights if states is None else states * count))
+
+
+def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> None:
+    """Save, load, ask the template, and remove what was saved.
+
+    Args:
+        save: writes the model folder that it is given, as the end will.
+        out: run folder.
+        plan: what the end will be like.
+
+    Raises:
+        ModelError: model, tokenizer or template cannot be saved, or not loaded again, or mean something else then.
+        RunError: the disk has no room for what training will write.
+    """
+    folder = out / FOLDER
+    template = plan.tokenizer.chat_template
+    try:
+        _save(save, folder)
+        plan.tokenizer.chat_template = template  # saving lets it say goals
+        _load(folder, plan)
+        _ask(folder, plan)
+        size = size_of(folder)
+    finally:
+        plan.tokenizer.chat_template = template
+        for left in (folder, folder.with_name(f"{FOLDER}.unfinished")):
+            shutil.rmtree(left, ignore_errors=True)
+    check_space(out, size + max(0, plan.checkpoint_bytes - size_of(out / "checkpoints")))
+
+
+def _save(save: Callable[[Path], object], folder: Path) -> None:
+    try:
+        save(folder)
+    except PrefboostError:
+        raise
+    except Exception as error:
+        if is_disk_fault(error):
+            raise
+        raise ModelError(
+            f"the trained model could not be saved: {_first_line(error)}",
+            remedy="nothing was trained yet: mend or replace the file of the model that the message names",
+        ) from error
+
+
+def _load(folder: Path, plan: Rehearsal) -> None:
+    """Read configuration and weights back, as whoever uses the model will.
+
+    Raises:
+        ModelError: they cannot be read, or weights are missing.
+    """
+    from safetensors import safe_open
+    from transformers import AutoConfig
+
+    with explain_loading(str(folder), what="model as it would be saved"):
+        files = sorted(folder.glob("*.safetensors"))
+        if files:
+            AutoConfig.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
+        for file in files:
+            with safe_open(file, framework="pt"):
+                pass
+        if not files or sum(file.stat().st_size for file in files) > _LOADED:
+            return  # an adapter is saved alone, or it would take too long
+        _, report = plan.auto.from_pretrained(
+            folder, output_loading_info=True, dtype="auto", trust_remote_code=plan.trust_remote_code
+        )
+    if report["missing_keys"]:
+        raise ModelError(
+            f"the saved model would lack weights: {', '.join(sorted(report['missing_keys'])[:3])}",
+            remedy="take a checkpoint of an architecture that transformers itself can save and load",
+        )
+
+
+def _ask(folder: Path, plan: Rehearsal) -> None:
+    """Compare the saved tokenizer and its template with those that training uses.
+
+    Raises:
+        ModelError: the tokenizer splits texts otherwise, or the template says something else.
+    """
+    from transformers import AutoTokenizer
+
+    with explain_loading(str(folder), what="tokenizer as it would be saved"):
+        saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
+    said = plan.provenance
+    asked: Sequence[Any] = _ASKED
+    if said is not None and said.say is not None and said.place is not None:
+        asked = place_goal(_ASKED, goal_text(said.say, said.top, dict(said.top_aspects or {})), said.place)
+    expected, found = _rendered(plan.tokenizer, asked, goal=False), _rendered(saved, _ASKED)
+    if found != expected:
+        raise ModelError(
+            f"the chat template would be saved with another meaning: by itself it renders {found!r:.200}, "
+            f"in training {expected!r:.200}",
+            remedy="give another template: chat_template: FILE.jinja",
+        )
+    ids = [each(expected, add_special_tokens=False)["input_ids"] for each in (plan.tokenizer, saved)]
+    if ids[0] != ids[1]:
+        raise ModelError(
+            "the tokenizer splits text into other tokens after it was saved and loaded",
+            remedy="take the tokenizer in the format of tokenizers (tokenizer.json)",
+            place=Place(str(folder.parent)),
+        )
+
+
+def _rendered(tokenizer: Any, messages: Sequence[Any], **options: Any) -> str:
+    try:
+        text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **options)
+    except Exception as error:  # a template is code of the model's author: it may raise anything
+        raise ModelError(
+            f"the chat template cannot be asked a simple question: {_first_line(error)}",
+            remedy="give another template: chat_template: FILE.jinja",
+        ) from error
+    return text
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:2])[:300]}"

@@ -1,0 +1,117 @@
+"""Trackers of transformers (TensorBoard, Weights & Biases ...): checked before training, their files kept."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefboost.errors import RunError, SettingsError
+
+__all__ = ["TRACKING", "check_trackers", "clear_checkpoints", "logs_in"]
+
+TRACKING = "tracking"
+"""The folder of a run in which trackers keep their files."""
+
+_OURS = ("checkpoint-*", "token_budget.json", "reference_budget.json")
+"""What training itself writes beside checkpoints."""
+
+_PLACES = {
+    "tensorboard": ("TENSORBOARD_LOGGING_DIR", "{}/tensorboard"),
+    "wandb": ("WANDB_DIR", "{}"),  # wandb makes a folder of its own name in it
+    "swanlab": ("SWANLAB_LOG_DIR", "{}/swanlab"),
+    "trackio": ("TRACKIO_DIR", "{}/trackio"),
+    "comet_ml": ("COMET_OFFLINE_DIRECTORY", "{}/comet"),
+    "mlflow": ("MLFLOW_TRACKING_URI", "sqlite:///{}/mlflow.db"),
+}
+"""Tracker -> the variable that tells it where to write, and the place inside `TRACKING`."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Ask transformers for every tracker, before hours of work depend on it.
+
+    Args:
+        names: ``report_to``.
+
+    Raises:
+        SettingsError: there is no such tracker, or its library is not installed or not set up.
+    """
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in names:
+        if name in ("none", "all"):
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, 1)
+            raise SettingsError(
+                f"report_to: there is no tracker {name!r}{f'; did you mean {near[0]}?' if near else ''}",
+                remedy=f"choose of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
+            )
+        try:
+            INTEGRATION_TO_CALLBACK[name]()
+        except Exception as error:  # each tracker complains in its own way
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise SettingsError(
+                f"report_to: {name} cannot be used: {reason[:200]}",
+                remedy=f"pip install {name.replace('_', '-')}, or leave it out of report_to",
+            ) from error
+
+
+@contextmanager
+def logs_in(
+    folder: Path, trackers: Sequence[str], environment: MutableMapping[str, str] | None = None
+) -> Iterator[None]:
+    """While the block runs, trackers write into `TRACKING` inside a run folder; what the user set stays as it is.
+
+    Args:
+        folder: of the run.
+        trackers: ``report_to``.
+        environment: of the process.
+    """
+    variables = os.environ if environment is None else environment
+    home = (folder / TRACKING).absolute()
+    places = dict(place for name, place in _PLACES.items() if name in trackers or "all" in trackers)
+    if "mlflow" in sys.modules and sys.modules["mlflow"].is_tracking_uri_set():
+        places.pop("MLFLOW_TRACKING_URI", None)  # the calling program has told mlflow where to write
+    set_here = {name: place.format(home) for name, place in places.items() if name not in variables}
+    if set_here:
+        home.mkdir(parents=True, exist_ok=True)
+    variables.update(set_here)
+    try:
+        yield
+    finally:
+        for name in set_here:
+            variables.pop(name, None)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove what was only needed to resume. What trackers wrote beside it moves to `TRACKING`.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: a tracker's file cannot be moved.
+    """
+    checkpoints = folder / "checkpoints"
+    for pattern in _OURS:
+        for path in checkpoints.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in sorted(checkpoints.iterdir()) if checkpoints.is_dir() else []:
+        target = folder / TRACKING / path.name
+        target.parent.mkdir(exist_ok=True)
+        try:
+            if target.is_dir() and path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True)
+            else:
+                shutil.move(path, target)
+        except OSError as error:
+            raise RunError(
+                f"cannot keep what a tracker wrote to {path}: {error.strerror or error}",
+                remedy=f"move it yourself, then delete {checkpoints}; the model is saved",
+            ) from error
+    shutil.rmtree(checkpoints, ignore_errors=True)

@@ -1,0 +1,143 @@
+"""Adapters that a training adds, and adapters that it starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from tests.training.conftest import SAY, build_folder, build_model, build_tokenizer
+from tests.training.test_train import settings_of
+
+from prefboost.errors import ModelError, SettingsError
+from prefboost.training import Lora, train
+from prefboost.training.adapters import adapter_base, adapter_chain, check_targets, merge_adapter, tokenizer_home
+from prefboost.training.policy import load_model, load_policy
+
+
+def adapted(base: Path, task: str = "CAUSAL_LM") -> Any:
+    """A model with an adapter that changes something."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    base_model = (
+        AutoModelForCausalLM.from_pretrained(base)
+        if task == "CAUSAL_LM"
+        else AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    )
+    model = get_peft_model(base_model, LoraConfig(task_type=task, target_modules="all-linear"))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def test_training_goes_on_from_an_adapter_merged_into_its_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    start = adapted(tiny)
+    start.save_pretrained(tmp_path / "adapter")
+    build_tokenizer().save_pretrained(tmp_path / "adapter")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    loaded = load_model(settings_of(tmp_path / "adapter"), str(tmp_path / "adapter"))
+    assert torch.allclose(loaded(ids).logits, start(ids).logits, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    report = train(pairs, settings_of(tmp_path / "adapter", max_steps=2), tmp_path / "run", say=SAY)
+    trained = AutoModelForCausalLM.from_pretrained(report.model)
+    assert not torch.equal(trained(ids).logits, start(ids).logits)
+    assert (trained(ids).logits - start(ids).logits).abs().max() < 1.0
+
+
+def test_new_adapters_on_a_merged_one_name_it_as_their_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    adapted(tiny).save_pretrained(tmp_path / "first")
+    build_tokenizer().save_pretrained(tmp_path / "first")
+    settings = settings_of(tmp_path / "first", max_steps=1, lora=Lora(rank=2, merge=False))
+    report = train(pairs, settings, tmp_path / "run", say=SAY)
+    assert adapter_base(report.model) == str(tmp_path / "first")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    again = load_policy(settings_of(Path(report.model))).model(ids).logits
+    first = load_policy(settings_of(tmp_path / "first")).model(ids).logits
+    assert (again - first).abs().max() < 0.5 and not torch.equal(again, first)
+
+
+def test_an_adapter_without_a_tokenizer_takes_that_of_its_base(tiny: Path, tmp_path: Path) -> None:
+    adapted(tiny).save_pretrained(tmp_path / "bare")
+    assert tokenizer_home(str(tiny), [str(tmp_path / "bare")]) == str(tiny)
+    assert load_policy(settings_of(tmp_path / "bare")).tokenizer.chat_template
+
+
+def test_a_language_models_adapter_goes_under_a_reward_head_and_a_reward_models_brings_its_own(
+    tiny: Path, tmp_path: Path
+) -> None:
+    from prefboost.training.reward_settings import TrainReward
+    from prefboost.training.reward_start import load_start
+
+    for task in ("CAUSAL_LM", "SEQ_CLS"):
+        start = adapted(tiny, task)
+        start.save_pretrained(tmp_path / task)
+        found = load_start(TrainReward(model=str(tmp_path / task), precision="fp32"))
+        expected, bare = start.merge_and_unload(), build_model()
+        key = "model.layers.0.mlp.up_proj.weight"
+        assert torch.allclose(found.model.state_dict()[key], expected.state_dict()[key], atol=1e-6)
+        assert not torch.equal(found.model.state_dict()[key], bare.state_dict()[key])
+        if task == "SEQ_CLS":
+            assert torch.equal(found.model.score.weight, expected.score.weight)
+
+
+def test_what_is_no_adapter_is_none_and_faults_of_adapters_are_named(tiny: Path, tmp_path: Path) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+
+    assert adapter_base(str(tiny)) is None
+    adapted(tiny).save_pretrained(tmp_path / "nameless")
+    config = tmp_path / "nameless" / "adapter_config.json"
+    named = json.loads(config.read_text())
+    config.write_text(json.dumps(named | {"base_model_name_or_path": None}))
+    with pytest.raises(ModelError, match="does not name its base"):
+        adapter_base(str(tmp_path / "nameless"))
+    config.write_text(json.dumps(named | {"base_model_name_or_path": str(tmp_path / "nameless")}))
+    with pytest.raises(ModelError, match="stands on itself"):
+        adapter_chain(str(tmp_path / "nameless"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot load the adapter"):
+        adapter_base(str(tmp_path / "broken"))
+    prompts = get_peft_model(build_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    prompts.save_pretrained(tmp_path / "prompts")
+    with pytest.raises(ModelError, match="kind PROMPT_TUNING, which cannot be merged"):
+        merge_adapter(build_model(), str(tmp_path / "prompts"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (("q_porj",), "'q_porj' matches no layer; did you mean q_proj"),
+        ("q_proj", "'q_proj' matches no layer(.|\n)*names in a list"),
+        ("(", "no regular expression"),
+        ((), "is empty"),
+    ],
+)
+def test_targets_that_match_no_layer_are_refused(targets: Any, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        check_targets(build_model(), Lora(targets=targets))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj"), r".*\.(q|v)_proj", ("lm_head",)])
+def test_targets_that_peft_takes_pass(targets: Any) -> None:
+    assert check_targets(build_model(), Lora(targets=targets)) == []
+
+
+def test_one_name_of_several_that_matches_nothing_is_said() -> None:
+    [said] = check_targets(build_model(), Lora(targets=("q_proj", "v_porj")))
+    assert said == "lora.targets: no layer is called 'v_porj'; did you mean v_proj?"
+
+
+def test_layers_that_take_no_adapters_are_a_fault_of_the_setting(tmp_path: Path, pairs: pa.Table) -> None:
+    folder = build_folder(tmp_path / "model")
+    settings = settings_of(folder, max_steps=1, lora=Lora(targets=("input_layernorm",)))
+    with pytest.raises(SettingsError, match=r"lora\.targets .*RMSNorm"):
+        train(pairs, settings, tmp_path / "run", say=SAY)

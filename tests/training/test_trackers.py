@@ -1,0 +1,102 @@
+"""Trackers' files live in the run folder and outlive its checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.training.conftest import SAY
+from tests.training.test_train import settings_of
+
+from prefboost.errors import SettingsError
+from prefboost.training import train
+from prefboost.training.reward_settings import TrainReward
+from prefboost.training.trackers import TRACKING, check_trackers, clear_checkpoints, logs_in
+from prefboost.training.train_reward import train_reward
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TensorBoard that writes every number as a line of text."""
+
+    class SummaryWriter:
+        def __init__(self, log_dir: str) -> None:
+            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            self.path = Path(log_dir) / "events.out"
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            with self.path.open("a") as file:
+                file.write(f"{step} {name} {value}\n")
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args, **kwargs: None
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: True)
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+
+
+@pytest.mark.usefixtures("board")
+def test_tensorboards_files_survive_in_the_run_folder(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    train(pairs, settings_of(tiny, max_steps=2, report_to=("tensorboard",)), tmp_path / "policy", say=SAY)
+    settings = TrainReward(model=str(tiny), precision="fp32", max_steps=2, report_to=("tensorboard",))
+    train_reward(pairs, settings, tmp_path / "reward")
+    for run in ("policy", "reward"):
+        lines = (tmp_path / run / TRACKING / "tensorboard" / "events.out").read_text().splitlines()
+        assert [line.split()[0] for line in lines if " train/loss " in line] == ["1", "2"]
+        assert not (tmp_path / run / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("board")
+def test_a_place_that_the_user_named_is_kept(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
+    train(pairs, settings_of(tiny, max_steps=1, report_to=("tensorboard",)), tmp_path / "run", say=SAY)
+    assert (tmp_path / "mine" / "events.out").exists() and not (tmp_path / "run" / TRACKING).exists()
+
+
+def test_only_trackers_that_are_used_are_told_where_to_write(tmp_path: Path) -> None:
+    environment = {"WANDB_DIR": "mine"}
+    with logs_in(tmp_path, ("wandb", "trackio"), environment):
+        assert environment == {"WANDB_DIR": "mine", "TRACKIO_DIR": f"{tmp_path}/{TRACKING}/trackio"}
+    assert environment == {"WANDB_DIR": "mine"}
+    with logs_in(tmp_path / "other", (), environment):
+        assert environment == {"WANDB_DIR": "mine"}
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_a_tracker_wrote_beside_the_checkpoints_is_kept(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "checkpoint-3").mkdir(parents=True)
+    (checkpoints / "checkpoint-3" / "optimizer.pt").write_text("large")
+    (checkpoints / "token_budget.json").write_text("{}")
+    (checkpoints / "emissions.csv").write_text("kg")
+    (checkpoints / "runs" / "Nov28").mkdir(parents=True)
+    (checkpoints / "runs" / "Nov28" / "events.1").write_text("one")
+    (tmp_path / TRACKING / "runs" / "Nov28").mkdir(parents=True)
+    (tmp_path / TRACKING / "runs" / "Nov28" / "events.0").write_text("earlier")
+    clear_checkpoints(tmp_path)
+    assert not checkpoints.exists()
+    kept = {str(path.relative_to(tmp_path / TRACKING)) for path in (tmp_path / TRACKING).rglob("*") if path.is_file()}
+    assert kept == {"emissions.csv", "runs/Nov28/events.0", "runs/Nov28/events.1"}
+    clear_checkpoints(tmp_path)
+
+
+def test_a_run_without_trackers_leaves_no_folder_for_them(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    clear_checkpoints(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trackers_are_asked_for_by_name() -> None:
+    check_trackers(())
+    check_trackers(("none",))
+    with pytest.raises(SettingsError, match="no tracker 'wandbb'; did you mean wandb"):
+        check_trackers(("wandbb",))
