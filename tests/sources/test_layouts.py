@@ -12,6 +12,7 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.layouts import guess
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+SAID = {"from": "gpt", "value": "a"}
 SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "p", "chosen": "a", "rejected": "b"}, "pairs"),
     ({"chosen": CHAT, "rejected": CHAT}, "pairs"),
@@ -22,6 +23,11 @@ SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "p", "response_0": "a", "response_1": "b", "better_response_id": 0}, "preference"),
     ({"instruction": "p", "response_a": "a", "response_b": "b", "label": 1}, "preference"),
     ({"prompt": "p", "source": "s"}, "prompts"),
+    ({"conversations": [{"from": "human", "value": "q"}], "chosen": SAID, "rejected": SAID}, "pairs"),
+    ({"messages": CHAT[:1], "chosen": CHAT[1], "rejected": CHAT[1]}, "pairs"),
+    ({"query": "q", "response": "a", "rejected_response": "b"}, "pairs"),
+    ({"messages": CHAT, "rejected_response": "b"}, "pairs"),
+    ({"messages": CHAT, "rejected_messages": CHAT}, "pairs"),
 ]
 
 
@@ -62,3 +68,28 @@ def test_half_of_a_pair_of_scores_is_refused() -> None:
 def test_an_ignored_margin_leaves_binary_pairs() -> None:
     record = pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "margin": 1.5}])
     assert not guess(record, Columns(ignore=("margin",)), "f").scored
+
+
+BOTH = {"prompt": "p", "chosen": "a", "rejected": "b", "response": "c", "rating": 1, "texts": ["d"], "response_a": "e"}
+
+
+@pytest.mark.parametrize(
+    ("named", "shape"),
+    [
+        ({}, "pairs"),
+        ({"completion": "response"}, "flat"),
+        ({"completion": "response", "score": "rating"}, "flat"),
+        ({"completions": "texts"}, "parallel"),
+        ({"chosen": "response", "rejected": "response_a"}, "pairs"),
+        ({"prompt": "response_a"}, "pairs"),
+    ],
+)
+def test_what_the_user_names_steers_the_shape(named: dict[str, str], shape: str) -> None:
+    layout = guess(pl.DataFrame([BOTH]), Columns.model_validate(named), "f")
+    assert layout.shape == shape
+    assert named.items() <= layout.parts.items()
+
+
+def test_a_name_that_no_shape_has_a_use_for_is_refused() -> None:
+    with pytest.raises(DataError, match=r"the shape pairs .* has no use for columns.score"):
+        guess(pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "s": 1}]), Columns(score="s"), "f")

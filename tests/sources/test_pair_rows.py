@@ -1,4 +1,4 @@
-"""Pairs: explicit and implicit prompts side by side, equal sides, preferences."""
+"""Pairs: explicit and implicit prompts side by side, equal sides, prompts in several columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from prefboost.sources import read
 from prefboost.sources.faults import FAULT
 from prefboost.sources.layouts import Layout
-from prefboost.sources.pair_rows import pair_rows, preference_rows
+from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.raw import ROW
 
 
@@ -42,30 +42,11 @@ def test_equal_sides_and_missing_scores_are_faults() -> None:
     assert rows[FAULT].to_list() == ["the two completions are the same", "the score_chosen of the pair is missing"]
 
 
-def test_an_index_or_a_sign_says_which_side_is_preferred() -> None:
-    frame = pl.DataFrame({ROW: [0, 1, 2], "p": ["x"] * 3, "a": ["A"] * 3, "b": ["B"] * 3, "v": [0, 1, 7]})
-    parts = {"prompt": "p", "first": "a", "second": "b", "preference": "v"}
-    by_index = preference_rows(frame, Layout("preference", {**parts, "reads": "index"}))
-    assert [row[0]["content"] for row in by_index["chosen"]][:2] == ["A", "B"]
-    assert by_index[FAULT].to_list() == [None, None, "the preference of the pair names neither completion (a tie)"]
-    by_sign = preference_rows(frame, Layout("preference", {**parts, "reads": "sign"}))
-    assert by_sign[FAULT].null_count() == 2
-
-
 def test_why_each_side_ended_is_read_where_the_file_says_it() -> None:
     frame = pl.DataFrame({ROW: [0], "prompt": ["p"], "chosen": ["a"], "rejected": ["b"], "x": ["max_tokens"]})
     parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "finish_chosen": "x"}
     rows = pair_rows(frame, Layout("pairs", parts))
     assert (rows["finish_chosen"].to_list(), "finish_rejected" in rows.columns) == (["length"], False)
-
-
-def test_a_label_names_the_better_of_two_and_anything_else_is_a_tie(tmp_path: Path) -> None:
-    path = tmp_path / "judged.jsonl"
-    rows = [{"question": f"q{label}", "response_a": "a", "response_b": "b", "label": label} for label in (0, 1, -1)]
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    table = read(path)
-    assert [row[0]["content"] for row in table.frame["chosen"]] == ["a", "b"]
-    assert table.rejects["reason"].to_list() == ["the preference of the pair names neither completion (a tie)"]
 
 
 def test_synthetic_pairs_keep_probability_weight_and_lineage_and_need_no_scores(tmp_path: Path) -> None:
@@ -83,3 +64,20 @@ def test_synthetic_pairs_keep_probability_weight_and_lineage_and_need_no_scores(
         (None, None, None),
     ]
     assert table.rejects["reason"].to_list() == ["the chosen_wins of the pair is not between 0 and 1"]
+
+
+def test_an_explicit_prompt_that_holds_more_than_the_sides_keeps_its_system_message(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    prompt = [{"role": "system", "content": "be brief"}, *chat("q")]
+    path.write_text(json.dumps({"prompt": prompt, "chosen": chat("q", "a"), "rejected": chat("q", "b")}))
+    roles = [[message["role"] for message in row] for row in read(path).frame["prompt"].to_list()]
+    assert roles == [["system", "user"]]
+
+
+def test_pairs_of_a_conversation_and_another_last_answer_share_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "swift.jsonl"
+    row = {"messages": chat("q", "a", "r", "good"), "rejected_response": "bad"}
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "rejected_response": "worse"}))
+    frame = read(path).frame
+    assert [[m["content"] for m in p] for p in frame["prompt"].to_list()] == [["q", "a", "r"]] * 2
+    assert [[m["content"] for m in p] for p in frame["rejected"].to_list()] == [["bad"], ["worse"]]

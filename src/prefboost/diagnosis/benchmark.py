@@ -12,7 +12,7 @@ from prefboost.sources.files import find_files
 
 __all__ = ["benchmark_texts"]
 
-_ALSO = ("turns", "messages", "goal", "ctx", "sentence", "text")
+_ALSO = ("turns", "goal", "ctx", "sentence", "text")
 """What benchmarks call their questions besides the names that preference data use."""
 
 

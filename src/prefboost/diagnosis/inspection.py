@@ -22,6 +22,7 @@ from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
 from prefboost.sources.identifiers import REPEATED
+from prefboost.sources.unmapped import UNMAPPED, remedy_for, sum_unmapped
 from prefboost.tables import Table
 
 __all__ = ["Inspection", "inspect"]
@@ -94,7 +95,8 @@ def inspect(
     kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
-    findings += [*_repeated(gathered.repeated, frame.height), *_undeclared(frame, gathered.declared)]
+    findings = [*_unmapped(gathered), *findings, *_repeated(gathered.repeated, frame.height)]
+    findings += _undeclared(frame, gathered.declared)
     texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
@@ -123,6 +125,7 @@ class _Gathered:
     records: int = 0
     repeated: int = 0
     declared: bool = False
+    unmapped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rejects: Counter[str] = dataclasses.field(default_factory=Counter)
     examples: dict[str, list[Example]] = dataclasses.field(default_factory=dict)
@@ -135,6 +138,7 @@ class _Gathered:
                 self.mapping = step.notes.get("guess", {})
                 self.repeated += int(step.notes.get(REPEATED, 0))
                 self.declared |= "score range" in step.notes
+                self.unmapped = sum_unmapped([self.unmapped, step.notes.get(UNMAPPED, {})])
         first = pl.struct("row", "found", "path").head(EXAMPLES)
         by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)
         for reason, count, rows in by_reason.iter_rows():
@@ -169,6 +173,23 @@ def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:
         f"declare their range, e.g. data.score_range=[{ends.replace(' to ', ',')}], or choose a scale: scale=min_max"
     )
     return [Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
+
+
+def _unmapped(gathered: _Gathered) -> list[Finding]:
+    """One finding for each column that may belong to the question and plays no part."""
+    sentence = "the column {!r} may belong to the question and plays no part, so that augment refuses these data"
+    return [
+        Finding(
+            "unmapped_column",
+            "error",
+            sentence.format(name),
+            counts["records"],
+            gathered.records,
+            (Example(counts["first"], f"the first record in which {name!r} holds something of its own"),),
+            remedy_for(name, gathered.mapping),
+        )
+        for name, counts in gathered.unmapped.items()
+    ]
 
 
 def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> Iterator[pl.DataFrame]:

@@ -33,6 +33,7 @@ from prefboost.runs.staging import Staging, open_staging, staging_folder
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES
+from prefboost.sources.unmapped import refuse_unmapped
 from prefboost.sources.write import push, refuse_repository, shape
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
@@ -238,7 +239,7 @@ def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if isinstance(found, Collection):
         found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    return read_batches(found, columns=settings.columns, rows=settings.batch_rows)
+    return map(refuse_unmapped, read_batches(found, columns=settings.columns, rows=settings.batch_rows))
 
 
 def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:

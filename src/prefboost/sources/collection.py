@@ -14,19 +14,23 @@ from pydantic import Field
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.settings import Settings
 from prefboost.sources.columns import Columns
+from prefboost.sources.comparison_rows import preference_rows
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
+from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, Reader, find_files
+from prefboost.sources.fitted import FittedReader, columns_seen, with_later_parts
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
 from prefboost.sources.layouts import Layout, guess
-from prefboost.sources.pair_rows import pair_rows, preference_rows
+from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
 from prefboost.sources.ranks import rank_ends
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.scores import MARKED, choose_score, contradict, known_range, range_fault, ranked_range
+from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
@@ -115,14 +119,24 @@ class Collection(Settings):
 
     def _understood(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
         """The reader of the source, what its columns mean, and their names."""
-        reader = _open(self)
+        named = columns.over(self.columns)
+        reader: Reader = StoredReader(_find(self))
         sample = _sample(reader)
-        layout = guess(sample, columns.over(self.columns), self.path)
-        if "rank" in layout.parts:
-            layout = replace(layout, ranks=self.ranks(reader, layout))
+        encoded = find_encoded(sample, named, self.path)
+        if encoded:
+            reader = DecodedReader(reader, encoded)
+        if type(self).arrange is not Collection.arrange:
+            reader = _Arranged(reader, self.arrange)
+        if encoded or isinstance(reader, _Arranged):
+            sample = _sample(reader)
+        layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
         _check_score(self.scored_by(layout), layout, self.path)
-        return reader, layout, sample.columns
+        fitted = with_later_parts(layout)
+        reader = FittedReader(reader, named, columns_seen(sample, layout), fitted)
+        if "rank" in layout.parts:
+            fitted = replace(fitted, ranks=self.ranks(reader, fitted))
+        return reader, fitted, sample.columns
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Hook of a family: raw records before their columns are guessed; keeps the number of records."""
@@ -175,21 +189,18 @@ PAIRS = ("pairs", "preference")
 class _Arranged:
     """A reader whose records a family rearranges; it needs all columns for that."""
 
-    path: str
     reader: Reader
     arrange: Callable[[pl.DataFrame], pl.DataFrame]
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.files.Reader`."""
         for batch in self.reader.batches(None, rows):
             yield RawBatch(tuple(map(self.arrange, batch.frames)), batch.rejects)
-
-
-def _open(source: Collection) -> Reader:
-    reader = _find(source)
-    if type(source).arrange is Collection.arrange:
-        return reader
-    return _Arranged(source.path, reader, source.arrange)
 
 
 def _find(source: Collection) -> Reader:
@@ -240,8 +251,9 @@ def _check_score(score: str, layout: Layout, path: str) -> None:
 
 def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
     """The column by which the records of one split are found, None where all are read."""
-    inner = reader.reader if isinstance(reader, _Arranged) else reader
-    if source.split is None or isinstance(inner, HubReader | SavedReader) or getattr(inner, "is_one_split", False):
+    while isinstance(reader, _Arranged | StoredReader | DecodedReader | FittedReader):
+        reader = reader.reader
+    if source.split is None or isinstance(reader, HubReader | SavedReader) or getattr(reader, "is_one_split", False):
         return None
     if "split" not in layout.parts:
         raise DataError(
@@ -256,11 +268,13 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
     shape = SHAPES[layout.shape]
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
+    unmapped: list[dict[str, dict[str, int]]] = []
     for raw in batch.frames:
         wanted = raw if split is None else raw.filter(label(column(raw, split)) == source.split)
         other += raw.height - wanted.height
         if wanted.height == 0:
             continue
+        unmapped.append(count_unmapped(wanted, layout))
         rows = _judged(source, shape.rows(wanted, layout), layout)
         rows_in += rows.height
         kept, aside = set_aside(rows, source.path, _shown(rows))
@@ -283,6 +297,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             "records of other splits": other,
             "guess": {**layout.described(), **({} if source.score == "overall" else {"score": source.score})},
             **({REPEATED: distinguished} if distinguished else {}),
+            **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },
     )

@@ -11,14 +11,30 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from prefboost.settings import Settings
 
-__all__ = ["KNOWN_ASPECTS", "NAMES", "RATING_FIELDS", "Columns", "dtype_at", "expr_at", "first_of", "side_columns"]
+__all__ = [
+    "KNOWN_ASPECTS",
+    "NAMES",
+    "RATING_FIELDS",
+    "Columns",
+    "dtype_at",
+    "expr_at",
+    "first_of",
+    "plain_name",
+    "side_columns",
+]
+
+LISTS = ("aspects", "ignore", "plain")
+"""Fields that name several columns; ``prompt`` may."""
 
 
 class Columns(Settings):
     """Columns named by the user; what is not named is guessed. A dot reaches into structs: ``meta.judge.score``."""
 
-    prompt: str | None = Field(None, description="Text or messages of the prompt.")
+    prompt: str | tuple[str, ...] | None = Field(
+        None, description="Text or messages of the prompt; several columns of text are joined, a line each."
+    )
     system: str | None = Field(None, description="System message that belongs in front of the prompt.")
+    history: str | None = Field(None, description="Earlier turns: a list of [question, answer], or messages.")
     prompt_id: str | None = Field(None, description="Equal for equal prompts; default: a hash of the messages.")
     completions: str | None = Field(None, description="List of a prompt's completions (structs, texts or messages).")
     completion: str | None = Field(None, description="One completion; inside completions: the field with its text.")
@@ -44,14 +60,19 @@ class Columns(Settings):
     rules: str | None = Field(None, description="JSON list of checkable rules that the prompt asks for.")
     source: str | None = Field(None, description="Which collection a prompt is from.")
     split: str | None = Field(None, description="train, validation or test, row by row.")
+    plain: tuple[str, ...] = Field(
+        (), description="Columns whose text is meant as it stands, although it looks like an encoded conversation."
+    )
     ignore: tuple[str, ...] = Field((), description="Columns to treat as absent, e.g. a margin.")
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_names(cls, given: Any, about: ValidationInfo) -> Any:
         """Names that look like other values in YAML: a column 1, or aspects written without brackets."""
-        if about.field_name in ("aspects", "ignore") and isinstance(given, str):
+        if about.field_name in LISTS and isinstance(given, str):
             return tuple(name.strip() for name in given.split(",") if name.strip())
+        if about.field_name == "prompt" and isinstance(given, list | tuple):
+            return str(given[0]) if len(given) == 1 else tuple(map(str, given))
         return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
     def over(self, other: Columns) -> Columns:
@@ -61,8 +82,12 @@ class Columns(Settings):
 
 
 NAMES: dict[str, tuple[str, ...]] = {
-    "prompt": ("prompt", "instruction", "question", "query", "context", "conversation", "input", "problem"),
-    "system": ("system", "system_prompt"),
+    "prompt": (
+        "prompt", "instruction", "question", "query", "context", "conversation", "input", "problem", "conversations",
+        "messages",
+    ),
+    "system": ("system", "system_prompt", "system_message", "system_instruction", "system_text"),
+    "history": ("history", "chat_history", "dialogue_history", "dialog_history", "conversation_history"),
     "prompt_id": ("prompt_id", "question_id", "instruction_id"),
     "completions": ("completions", "responses", "answers", "generations", "candidates", "outputs"),
     "completion": ("completion", "response", "answer", "generation", "output", "text", "content", "generated_text"),
@@ -82,7 +107,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "rules": ("rules",),
     "source": ("source", "dataset", "data_source"),
     "split": ("split",),
-}
+}  # fmt: skip
 """Names under which each part is found in published data, best first."""
 
 KNOWN_ASPECTS = (
@@ -96,11 +121,12 @@ RATING_FIELDS = ("Rating", "rating", "score", "Score")
 
 def first_of(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> str | None:
     """The first of ``names`` among the columns, upper and lower case, ``-`` and ``_`` being the same."""
-    plain = {_plain(name): name for name in reversed(list(schema))}
-    return next((plain[name] for name in map(_plain, names) if name in plain), None)
+    plain = {plain_name(name): name for name in reversed(list(schema))}
+    return next((plain[name] for name in map(plain_name, names) if name in plain), None)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name in lower case, with ``_`` for ``-`` and spaces."""
     return re.sub(r"[-\s]+", "_", name.strip()).lower()
 
 

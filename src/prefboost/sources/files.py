@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_array import array_blocks
-from prefboost.sources.json_lines import frames_by_kind, parse_block
+from prefboost.sources.json_lines import parse_block
 from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
 from prefboost.sources.split_files import choose_split, column_values, list_files
 from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
@@ -170,9 +170,7 @@ class JsonReader:
 
 @dataclass(frozen=True)
 class CsvReader:
-    """Comma- or tab-separated text with a header. Cells are text; columns whose first cell is a JSON list
-    of objects (messages, completions) are decoded.
-    """
+    """Comma- or tab-separated text with a header. Cells are text; what they encode is decoded later."""
 
     path: str
     delimiter: str
@@ -184,22 +182,19 @@ class CsvReader:
         _refuse_duplicates(header, self.path)
         row, size = 0, 0
         held: list[tuple[int, int, list[str]]] = []
-        lists: set[str] | None = None
         for line, cells in lines:
             if not cells:
                 continue
-            if lists is None:
-                lists = {name for name, cell in zip(header, cells, strict=False) if _json_list(cell) is not None}
             held.append((row, line, cells))
             row += 1
             size += sum(map(len, cells))
             if size > BATCH_BYTES or len(held) >= (rows or MOST_ROWS):
-                yield self._batch(header, held, lists)
+                yield self._batch(header, held)
                 size, held = 0, []
         if held:
-            yield self._batch(header, held, lists or set())
+            yield self._batch(header, held)
 
-    def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]], lists: set[str]) -> RawBatch:
+    def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]]) -> RawBatch:
         bad = [
             (row, line, f"{len(cells)} cells where the header has {len(header)}", self.delimiter.join(cells)[:160])
             for row, line, cells in rows
@@ -209,26 +204,10 @@ class CsvReader:
         rejects = line_rejects(bad, "the row has another number of cells than the header", self.path)
         if not good:
             return RawBatch((), rejects)
-        if lists:
-            decoded = [(row, _decoded(dict(zip(header, cells, strict=True)), lists)) for row, cells in good]
-            return RawBatch(frames_by_kind(decoded), rejects)
         columns = zip(*(cells for _, cells in good), strict=True)
         texts = {name: [storable(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
         frame = pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
         return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
-
-
-def _decoded(cells: dict[str, str], lists: set[str]) -> dict[str, Any]:
-    """The cells of a row, those of list columns decoded; a cell that is no JSON list stands as null."""
-    return {name: _json_list(cell) if name in lists else cell for name, cell in cells.items()}
-
-
-def _json_list(cell: str) -> list[Any] | None:
-    try:
-        found = json.loads(cell) if cell.lstrip().startswith("[{") else None
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) else None
 
 
 @dataclass(frozen=True)

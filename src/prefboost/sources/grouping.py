@@ -14,7 +14,7 @@ from prefboost.sources.content_parts import are_parts
 from prefboost.sources.conversations import as_messages, is_conversation
 from prefboost.sources.files import BATCH_BYTES, Reader
 from prefboost.sources.layouts import Layout
-from prefboost.sources.parts import column, label
+from prefboost.sources.parts import column, label, raw_part
 from prefboost.sources.raw import ROW, RawBatch
 from prefboost.tables import MESSAGE
 
@@ -84,7 +84,7 @@ def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
     if "prompt_id" in layout.parts:
         return label(column(frame, layout.parts["prompt_id"])).fill_null("")
     explicit = layout.parts.get("prompt")
-    values = column(frame, explicit or layout.parts["chosen"])
+    values = raw_part(frame, layout, "prompt") if explicit else column(frame, layout.parts["chosen"])
     if not is_conversation(values.dtype):
         texts = label(values).fill_null("")
         return texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
@@ -110,7 +110,7 @@ def _system(names: list[str]) -> pl.Expr:
 
 def _key_columns(layout: Layout) -> list[str]:
     path = layout.parts.get("prompt_id") or layout.parts.get("prompt") or layout.parts["chosen"]
-    return [path]
+    return [path, *layout.further] if path == layout.parts.get("prompt") else [path]
 
 
 def _scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
@@ -122,7 +122,8 @@ def _scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Ser
     runs: list[pl.Series] = []
     read, batches = 0, 0
     previous = None
-    columns = [name for name in _key_columns(layout) if "." not in name] or None
+    names = _key_columns(layout)
+    columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
     for batch in reader.batches(columns, rows):
         parts = [_keyed(frame, layout).select(ROW, KEY) for frame in batch.frames]
         if not parts:

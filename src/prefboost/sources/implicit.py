@@ -15,14 +15,15 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
     """Take the prompt out of sides that hold whole conversations.
 
     Args:
-        prompts: explicit prompts, null where there are none; they stay where both sides begin with an assistant turn.
+        prompts: explicit prompts, null where there are none; they stay where both sides begin with an assistant turn,
+            and where they end with the prompt that both sides share: they have a system message or earlier turns more.
         chosen, rejected: messages.
 
     Returns:
         columns prompt, chosen, rejected; and where the prompt was taken out of the sides. The prompt is the longest
         common prefix of both that ends with a user or tool turn; null where the sides begin differently.
     """
-    frame = pl.DataFrame({"prompt": prompts, "chosen": chosen, "rejected": rejected})
+    frame = _completed(pl.DataFrame({"prompt": prompts, "chosen": chosen, "rejected": rejected}))
     roles = [pl.col(side).list.first().struct.field("role") for side in ("chosen", "rejected")]
     whole = frame.select(pl.any_horizontal([(role != "assistant").fill_null(False) for role in roles])).to_series()
     if not whole.any():
@@ -43,7 +44,32 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
         rejected=pl.when(easy).then(pl.col("rejected").list.tail(1)).otherwise("rejected"),
     )
     hard = whole & ~easy
-    return (_one_by_one(split, hard) if hard.any() else split), whole
+    split = _one_by_one(split, hard) if hard.any() else split
+    if prompts.null_count() == prompts.len():
+        return split, whole
+    both = split.with_columns(prompts.alias("explicit"))
+    longer = pl.col("explicit").list.len() > pl.col("prompt").list.len()
+    alike = pl.col("explicit").list.tail(pl.col("prompt").list.len()) == pl.col("prompt")
+    fuller = pl.when((longer & alike).fill_null(False)).then("explicit").otherwise("prompt")
+    return both.with_columns(fuller.alias("prompt")).drop("explicit"), whole
+
+
+def _completed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Pairs without a prompt of which one side is a whole conversation and the other only the last answer.
+
+    ms-swift writes them so (``messages`` and ``rejected_response``): the answer stands in the other's conversation.
+    """
+    for whole, short in (("chosen", "rejected"), ("rejected", "chosen")):
+        first = {side: pl.col(side).list.first().struct.field("role") for side in (whole, short)}
+        last = pl.col(whole).list.last().struct.field("role")
+        odd = pl.col("prompt").is_null() & (first[whole] != "assistant") & (last == "assistant")
+        odd &= (first[short] == "assistant") & (pl.col(short).list.len() == 1)
+        hit = frame.select(odd.fill_null(False)).to_series()
+        if hit.any():
+            before = pl.col(whole).list.slice(0, pl.col(whole).list.len() - 1)
+            filled = pl.when(hit).then(pl.concat_list(before, short)).otherwise(short)
+            frame = frame.with_columns(filled.alias(short))
+    return frame
 
 
 def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:

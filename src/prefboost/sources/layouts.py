@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from prefboost.errors import DataError, Place, UnknownShape
-from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, RATING_FIELDS, Columns, dtype_at, first_of, side_columns
-from prefboost.sources.raw import ROW
+from prefboost.sources.columns import (
+    KNOWN_ASPECTS,
+    RATING_FIELDS,
+    Columns,
+    dtype_at,
+    first_of,
+    plain_name,
+    side_columns,
+)
+from prefboost.sources.comparisons import find_comparison
+from prefboost.sources.part_lookup import PartLookup, list_columns
 
-__all__ = ["PREFERENCES", "Layout", "Preference", "guess"]
+__all__ = ["COMPLETION_LIKE", "Layout", "guess"]
 
-TRANSCRIPT = r"^\s*(Human|Assistant): "
 MARGINS = ("margin", "score_margin", "score_diff", "score_difference", "reward_margin")
 COMPLETION_PARTS = ("score", "rank", "model", "completion_id", "finish_reason")
 FINISH_PARTS = ("finish_chosen", "finish_rejected")
 SYNTHETIC_PARTS = ("chosen_wins", "pair_weight", "lineage")
-PAIR_PARTS = ("prompt", "system", "prompt_id", "pair_id", "source", "split")
+PAIR_PARTS = ("prompt_id", "pair_id", "source", "split")
+PROMPT_PARTS = ("prompt_id", "rules", "source", "split")
 COMPLETION_LIKE = re.compile(
     r"(response|completion|answer|generation|output|chosen|rejected|summary|human_ref)s?([_-].*|\d*)$"
 )
 SCORE_WORDS = ("score", "rating", "avg_rating", "reward", "rm_score", "overall_score")
 
-
-@dataclass(frozen=True)
-class Preference:
-    """Two completions side by side and a column that says which is better.
-
-    ``reads`` is "sign" (negative: the first) or "index" (0: the first, 1: the second). ``aspects`` maps an aspect to
-    its column, ``{}`` standing for ``sides``.
-    """
-
-    first: str
-    second: str
-    preference: str
-    reads: str
-    sides: tuple[str, str]
-
-
-PREFERENCES = (
-    Preference("response1", "response2", "overall_preference", "sign", ("1", "2")),
-    Preference("response_1", "response_2", "preference_strength", "sign", ("1", "2")),
-    Preference("response_0", "response_1", "better_response_id", "index", ("0", "1")),
-    Preference("response_0", "response_1", "safer_response_id", "index", ("0", "1")),
-    Preference("response_a", "response_b", "label", "index", ("a", "b")),
-)
-"""Forms of side-by-side data: HelpSteer3, HelpSteer2-Preference, PKU-SafeRLHF (helpful or safe), and a label of 0 or 1
-for the better of two (anything else is a tie), as comparisons of judges and people are often kept.
-"""
+WHOLE_CHOSEN = {"rejected_response": ("response", "messages"), "rejected_messages": ("messages",)}
+"""Of ms-swift's pairs: the column of the rejected completion -> those that hold the chosen one."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +44,9 @@ class Layout:
     """What a source's columns mean: the guess as it is printed, and all that the conversion needs to know.
 
     ``shape`` is one of nested, parallel, flat, pairs, preference, prompts. ``parts`` maps a part (prompt, score, ...)
-    to its column; ``aspects`` maps an aspect to its column (pairs: to the columns of both sides). ``ranks`` are the
-    best and the worst rank of the source, None where there are none or they are not known.
+    to its column; ``further`` are columns whose text follows that of the prompt; ``aspects`` maps an aspect to its
+    column (pairs: to the columns of both sides). ``ranks`` are the best and the worst rank of the source, None where
+    there are none or they are not known.
     """
 
     shape: str
@@ -70,20 +56,29 @@ class Layout:
     transcripts: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     ranks: tuple[float, float] | None = None
+    further: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
         """Whether any score is in the data."""
-        return bool(self.aspects) or any(part in self.parts for part in ("score", "rank", "score_chosen"))
+        return bool(self.aspects) or any(
+            part in self.parts for part in ("score", "rank", "score_chosen", "score_first")
+        )
 
     def heads(self, columns: Iterable[str]) -> list[str]:
         """Those of a record's columns that play a part, directly or by what is inside them."""
-        paths = [*self.parts.values(), *self.aspects.values(), *self.aspects_rejected.values()]
+        paths = [*self.parts.values(), *self.further, *self.aspects.values(), *self.aspects_rejected.values()]
         return [name for name in columns if any(path == name or path.startswith(f"{name}.") for path in paths)]
 
     def described(self) -> dict[str, Any]:
         """The guess in words: part -> column, aspects, and which parts the user named."""
-        words: dict[str, Any] = {"shape": self.shape, **self.parts}
+        # Names in underscores stand for columns that later records may have.
+        parts = {part: path for part, path in self.parts.items() if not path.startswith("__")}
+        further = [path for path in self.further if not path.startswith("__")]
+        words: dict[str, Any] = {"shape": self.shape, **parts}
+        if further:
+            words["prompt"] = [self.parts["prompt"], *further]
         if self.aspects:
             words["aspects"] = dict(self.aspects)
         if self.ranks:
@@ -107,95 +102,79 @@ def guess(sample: pl.DataFrame, columns: Columns, path: str) -> Layout:
         DataError: a named column does not exist; a margin stands where two scores are needed; goal pairs.
         UnknownShape: no shape fits.
     """
-    schema = {name: dtype for name, dtype in sample.schema.items() if name not in (ROW, *columns.ignore)}
-    named = {part: value for part, value in columns.model_dump().items() if isinstance(value, str)}
-    part_of = _Parts(schema, named, columns.aspects, path, sample)
-    if "goal_pair_id" in schema:
+    part_of = PartLookup(sample, columns, path)
+    if "goal_pair_id" in part_of.schema:
         raise DataError(
             "these are goal-conditioned pairs already: their sides have been chosen for a goal",
             remedy="read the data they were made from, or train on the file as it is",
             place=Place(path, column="goal_pair_id"),
         )
-    for shape in (_pairs, _preference, _nested, _flat, _prompts):
-        layout = shape(part_of)
-        if layout is not None:
-            return layout
-    raise UnknownShape(
-        f"no shape of preference data fits the columns {_listing(schema)}",
-        remedy="name them, e.g. columns.prompt=... columns.completion=... columns.score=..., or columns.chosen=... "
-        "columns.rejected=...",
-        place=Place(path),
+    if not part_of.named and not columns.aspects:
+        layout = next((layout for shape in SHAPES if (layout := shape(part_of)) is not None), None)
+        if layout is None:
+            raise _unknown(part_of)
+        return replace(layout, ignored=columns.ignore)
+    return replace(_steered(part_of), ignored=columns.ignore)
+
+
+def _steered(part_of: PartLookup) -> Layout:
+    """The shape that uses most of what the user named; among equals the first one."""
+    layouts, errors = [], []
+    for shape in SHAPES:
+        try:
+            layouts.append(shape(part_of))
+        except DataError as error:
+            errors.append(error)
+    fitting = [layout for layout in layouts if layout is not None]
+    named = {*part_of.named, *(["aspects"] if part_of.named_aspects else [])}
+    best = max(fitting, key=lambda layout: len(_used(layout, part_of)), default=None)
+    unused = sorted(named - (set() if best is None else _used(best, part_of)))
+    if best is not None and not unused:
+        return best
+    if errors or best is None:
+        raise errors[0] if errors else _unknown(part_of)
+    raise DataError(
+        f"the shape {best.shape} that fits these columns has no use for columns.{unused[0]}; found "
+        f"{list_columns(part_of.schema)}",
+        remedy="leave it out, or name the other columns of the shape that is meant, e.g. columns.prompt=... "
+        "columns.completion=... columns.score=...",
+        place=Place(part_of.path, column=part_of.named.get(unused[0])),
     )
 
 
-class _Parts:
-    """Looks parts up in a schema: the user's name first, then the known names."""
-
-    def __init__(
-        self,
-        schema: Mapping[str, pl.DataType],
-        named: Mapping[str, str],
-        aspects: tuple[str, ...] | None,
-        path: str,
-        sample: pl.DataFrame,
-    ) -> None:
-        self.schema = schema
-        self.named = named
-        self.named_aspects = aspects
-        self.path = path
-        self.sample = sample
-
-    def __call__(self, part: str, schema: Mapping[str, pl.DataType] | None = None) -> str | None:
-        """The column of a part in ``schema`` (default: the record's own columns)."""
-        within = self.schema if schema is None else schema
-        if part not in self.named:
-            return first_of(within, NAMES.get(part, ()))
-        if dtype_at(within, self.named[part]) is None:
-            if schema is not None:
-                return None
-            raise DataError(
-                f"columns.{part} names {self.named[part]!r}, which is not here; found {_listing(within)}",
-                remedy=f"give a column that exists as columns.{part}",
-                place=Place(self.path, column=self.named[part]),
-            )
-        return self.named[part]
-
-    def found(self, *parts: str, **known: str) -> dict[str, str]:
-        """Parts that exist, with ``known`` ones added."""
-        looked = {part: self(part) for part in parts}
-        return {**{part: column for part, column in looked.items() if column is not None}, **known}
-
-    def given(self) -> tuple[str, ...]:
-        """Parts that the user named."""
-        return tuple(sorted(self.named))
-
-    def transcripts(self, *columns: str | None) -> tuple[str, ...]:
-        """Those of the columns whose text is a transcript (Human: ... Assistant: ...)."""
-        return tuple(column for column in columns if column and _is_transcript(self.sample, column))
+def _used(layout: Layout, part_of: PartLookup) -> set[str]:
+    """Those parts named by the user that a layout has a use for."""
+    parts = {part for part, name in part_of.named.items() if layout.parts.get(part) == name}
+    # A score beside a rank is the better of the two, and the rank then plays no part.
+    ranked = {"rank"} if "rank" in part_of.named and "score" in layout.parts else set()
+    return parts | ranked | ({"aspects"} if part_of.named_aspects and layout.aspects else set())
 
 
-def _listing(schema: Mapping[str, pl.DataType]) -> str:
-    names = ", ".join(schema)
-    return names if len(names) <= 400 else names[:400] + "..."
+def _unknown(part_of: PartLookup) -> UnknownShape:
+    return UnknownShape(
+        f"no shape of preference data fits the columns {list_columns(part_of.schema)}",
+        remedy="name them, e.g. columns.prompt=... columns.completion=... columns.score=..., or columns.chosen=... "
+        "columns.rejected=...",
+        place=Place(part_of.path),
+    )
 
 
-def _is_transcript(sample: pl.DataFrame, column: str) -> bool:
-    if sample.schema.get(column) != pl.String:
-        return False
-    texts = sample[column].drop_nulls().head(20)
-    return texts.len() > 0 and int(texts.str.contains(TRANSCRIPT).sum()) * 2 > texts.len()
+def _further(part_of: PartLookup, parts: Mapping[str, str]) -> tuple[str, ...]:
+    return part_of.further_prompts(parts["prompt"]) if "prompt" in parts else ()
 
 
-def _pairs(part_of: _Parts) -> Layout | None:
-    chosen, rejected = part_of("chosen"), part_of("rejected")
+def _pairs(part_of: PartLookup) -> Layout | None:
+    chosen, rejected = _sides(part_of)
     if chosen is None or rejected is None:
         return None
     schema = part_of.schema
     transcripts = part_of.transcripts(chosen, rejected, part_of("prompt"))
-    parts = part_of.found(*PAIR_PARTS, *FINISH_PARTS, *SYNTHETIC_PARTS, chosen=chosen, rejected=rejected)
+    parts = part_of.find_prompt(*PAIR_PARTS, *FINISH_PARTS, *SYNTHETIC_PARTS, chosen=chosen, rejected=rejected)
+    if parts.get("prompt") == chosen:
+        del parts["prompt"]
     if "prompt" not in parts and chosen not in transcripts and not _is_conversation(schema, chosen):
         raise UnknownShape(
-            f"pairs of texts without a prompt column; found {_listing(schema)}",
+            f"pairs of texts without a prompt column; found {list_columns(schema)}",
             remedy="name it: columns.prompt=...",
             place=Place(part_of.path),
         )
@@ -212,10 +191,17 @@ def _pairs(part_of: _Parts) -> Layout | None:
         aspects_rejected={name: pair[1] for name, pair in aspects.items()},
         transcripts=transcripts,
         given=part_of.given(),
+        further=_further(part_of, parts),
     )
 
 
-def _pair_scores(part_of: _Parts) -> tuple[str, str] | None:
+def _sides(part_of: PartLookup) -> tuple[str | None, str | None]:
+    chosen, rejected = part_of("chosen"), part_of("rejected")
+    rejected = rejected or first_of(part_of.schema, tuple(WHOLE_CHOSEN))
+    return chosen or first_of(part_of.schema, WHOLE_CHOSEN.get(plain_name(rejected or ""), ())), rejected
+
+
+def _pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
     named = [part for part in ("score_chosen", "score_rejected") if part in part_of.named]
     if len(named) == 1:
         raise DataError(
@@ -236,7 +222,7 @@ def _empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
     return len(own) == len(names) and all(sample[name].null_count() == sample.height for name in own)
 
 
-def _pair_aspects(part_of: _Parts) -> dict[str, tuple[str, str]]:
+def _pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
     own = [name.removeprefix("score_chosen.") for name in part_of.schema if name.startswith("score_chosen.")]
     wanted = part_of.named_aspects or tuple(dict.fromkeys((*own, *KNOWN_ASPECTS)))
     found = {name: side_columns(part_of.schema, name) or _own_columns(part_of.schema, name) for name in wanted}
@@ -244,7 +230,7 @@ def _pair_aspects(part_of: _Parts) -> dict[str, tuple[str, str]]:
     if missing:
         raise DataError(
             f"columns.aspects names {missing[0]!r}, but no column holds it for both sides",
-            remedy=f"expected e.g. {missing[0]}_chosen and {missing[0]}_rejected; found {_listing(part_of.schema)}",
+            remedy=f"expected e.g. {missing[0]}_chosen and {missing[0]}_rejected; found {list_columns(part_of.schema)}",
             place=Place(part_of.path),
         )
     return {name: pair for name, pair in found.items() if pair is not None}
@@ -255,7 +241,7 @@ def _own_columns(schema: Mapping[str, pl.DataType], aspect: str) -> tuple[str, s
     return pair if all(name in schema for name in pair) else None
 
 
-def _refuse_margin(part_of: _Parts) -> None:
+def _refuse_margin(part_of: PartLookup) -> None:
     margin = first_of(part_of.schema, MARGINS)
     if margin is not None:
         raise DataError(
@@ -267,29 +253,26 @@ def _refuse_margin(part_of: _Parts) -> None:
         )
 
 
-def _preference(part_of: _Parts) -> Layout | None:
-    for form in PREFERENCES:
-        columns = {word: first_of(part_of.schema, (getattr(form, word),)) for word in ("first", "second", "preference")}
-        if all(columns.values()) and part_of("prompt") is not None:
-            parts = part_of.found(*PAIR_PARTS)
-            parts |= {word: column for word, column in columns.items() if column}
-            return Layout("preference", {**parts, "reads": form.reads}, given=part_of.given())
-    return None
+def _preference(part_of: PartLookup) -> Layout | None:
+    parts = find_comparison(part_of)
+    if parts is None:
+        return None
+    return Layout("preference", parts, given=part_of.given(), further=_further(part_of, parts))
 
 
-def _nested(part_of: _Parts) -> Layout | None:
+def _nested(part_of: PartLookup) -> Layout | None:
     completions, prompt = part_of("completions"), part_of("prompt")
     dtype = None if completions is None else dtype_at(part_of.schema, completions)
     if completions is None or prompt is None or not isinstance(dtype, pl.List | pl.Array):
         return None
-    parts = part_of.found("prompt", "system", "prompt_id", "rules", "source", "split", completions=completions)
+    parts = part_of.find_prompt(*PROMPT_PARTS, completions=completions)
     inner = dtype.inner
     if isinstance(inner, pl.Struct) and not {"role", "content"} <= {item.name for item in inner.fields}:
         schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields}
         text = part_of("completion", schema)
         if text is None:
             raise UnknownShape(
-                f"the structs in {completions!r} hold no text of a completion; found {_listing(schema)}",
+                f"the structs in {completions!r} hold no text of a completion; found {list_columns(schema)}",
                 remedy="name it: columns.completion=...",
                 place=Place(part_of.path, column=completions),
             )
@@ -307,28 +290,34 @@ def _nested(part_of: _Parts) -> Layout | None:
         aspects = {}
     if "score" in parts:
         parts.pop("rank", None)
-    return Layout(shape, parts, aspects, transcripts=part_of.transcripts(parts["prompt"]), given=part_of.given())
+    return _completion_layout(shape, parts, aspects, part_of)
 
 
-def _within(part_of: _Parts, schema: Mapping[str, pl.DataType], parts: tuple[str, ...]) -> dict[str, str]:
+def _completion_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:
+    transcripts = part_of.transcripts(parts["prompt"])
+    further = _further(part_of, parts)
+    return Layout(shape, parts, aspects, transcripts=transcripts, given=part_of.given(), further=further)
+
+
+def _within(part_of: PartLookup, schema: Mapping[str, pl.DataType], parts: tuple[str, ...]) -> dict[str, str]:
     found = {part: part_of(part, schema) for part in parts}
     for part, column in found.items():
         if column is None and part in part_of.named:
             raise DataError(
-                f"columns.{part} names {part_of.named[part]!r}, which no completion has; found {_listing(schema)}",
+                f"columns.{part} names {part_of.named[part]!r}, which no completion has; found {list_columns(schema)}",
                 remedy=f"give a field that exists as columns.{part}",
                 place=Place(part_of.path, column=part_of.named[part]),
             )
     return {part: column for part, column in found.items() if column is not None}
 
 
-def _aspects(part_of: _Parts, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
+def _aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
     """Aspects of one completion: the user's, ``score.*``, known names, and ``annotations`` with a rating each."""
     if part_of.named_aspects is not None:
         missing = [name for name in part_of.named_aspects if dtype_at(schema, name) is None]
         if missing:
             raise DataError(
-                f"columns.aspects names {missing[0]!r}, which is not here; found {_listing(schema)}",
+                f"columns.aspects names {missing[0]!r}, which is not here; found {list_columns(schema)}",
                 remedy="give columns that exist",
                 place=Place(part_of.path, column=missing[0]),
             )
@@ -353,26 +342,25 @@ def _ratable(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype in (pl.String, pl.Null)
 
 
-def _flat(part_of: _Parts) -> Layout | None:
+def _flat(part_of: PartLookup) -> Layout | None:
     prompt, completion = part_of("prompt"), part_of("completion")
     if prompt is None or completion is None or prompt == completion:
         return None
-    parts = part_of.found(
-        "prompt", "system", "prompt_id", *COMPLETION_PARTS, "rules", "source", "split", completion=completion
-    )
+    parts = part_of.find_prompt(*COMPLETION_PARTS, *PROMPT_PARTS, completion=completion)
     if "score" in parts:
         parts.pop("rank", None)
-    aspects = _aspects(part_of, part_of.schema)
-    transcripts = part_of.transcripts(prompt)
-    return Layout("flat", parts, aspects, transcripts=transcripts, given=part_of.given())
+    return _completion_layout("flat", parts, _aspects(part_of, part_of.schema), part_of)
 
 
-def _prompts(part_of: _Parts) -> Layout | None:
+def _prompts(part_of: PartLookup) -> Layout | None:
     if part_of("prompt") is None or any(COMPLETION_LIKE.match(name.lower()) for name in part_of.schema):
         return None
-    parts = part_of.found("prompt", "system", "prompt_id", "rules", "source", "split")
-    return Layout("prompts", parts, transcripts=part_of.transcripts(parts["prompt"]), given=part_of.given())
+    return _completion_layout("prompts", part_of.find_prompt(*PROMPT_PARTS), {}, part_of)
 
 
 def _is_conversation(schema: Mapping[str, pl.DataType], column: str) -> bool:
     return isinstance(dtype_at(schema, column), pl.List | pl.Array)
+
+
+SHAPES: tuple[Callable[[PartLookup], Layout | None], ...] = (_pairs, _preference, _nested, _flat, _prompts)
+"""The guess of each shape, in this order."""

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
-from prefboost.sources.conversations import as_messages, role_faults
+from prefboost.sources.conversations import role_faults
 from prefboost.sources.faults import nothing_wrong, with_fault
 from prefboost.sources.implicit import split_prompts
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import (
     column,
     ending,
+    holds,
     holds_messages,
     label,
     messages,
     nulls,
-    prompt_rows,
     record_labels,
     system_first,
+    with_history,
 )
 from prefboost.sources.scores import as_scores
 from prefboost.tables import MESSAGES
 
-__all__ = ["pair_rows", "preference_rows"]
+__all__ = ["pair_rows"]
 
 NO_PROMPT = "of the two sides is not the same: they share no beginning that ends with a user turn"
 SIDES = ("chosen", "rejected")
@@ -44,6 +43,7 @@ def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     prompts, prompt_fault = nulls(frame.height, MESSAGES), nothing_wrong(frame.height)
     if "prompt" in layout.parts:
         prompts, prompt_fault = messages(frame, layout, "prompt", "user")
+    prompts, history = with_history(frame, layout, prompts) if "prompt" in layout.parts else (prompts, {})
     split = pl.DataFrame({"prompt": prompts, **{side: lists for side, (lists, _) in sides.items()}})
     if any(holds_messages(frame, layout, side) for side in SIDES):
         split, inside = split_prompts(split["prompt"], split["chosen"], split["rejected"])
@@ -51,7 +51,11 @@ def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         chosen = pl.when(pl.col("inside") & pl.col("none")).then(pl.lit(NO_PROMPT)).when(~pl.col("inside")).then("f")
         prompt_fault = whole.select(chosen).to_series()
         faults |= {f"{side} side": role_faults(split[side], completion=True) for side in SIDES}
-    if "system" in layout.parts:
+    if "prompt" not in layout.parts:
+        prompts, history = with_history(frame, layout, split["prompt"])
+        split = split.with_columns(prompts.alias("prompt"))
+    faults |= history
+    if holds(frame, layout, "system"):
         prompts, faults["system text"] = system_first(frame, layout, split["prompt"])
         split = split.with_columns(prompts.alias("prompt"))
     missing = pl.when(pl.col("prompt").is_null()).then(pl.lit("is missing"))
@@ -64,38 +68,6 @@ def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     rows = record_labels(frame, layout, split["prompt"]).with_columns(split["chosen"], split["rejected"])
     raw = {f"raw.{part}": column(frame, layout.parts.get(part)) for part in ("prompt", *SIDES)}
     return _finished(with_fault(rows.with_columns(**raw), order), frame, layout)
-
-
-def preference_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Records of two completions and a preference; a tie names no preferred one and is set aside."""
-    rows = prompt_rows(frame, layout)
-    stated = column(frame, layout.parts["preference"])
-    values, wrong = as_scores(stated)
-    first, second = FIRST_AND_SECOND[layout.parts["reads"]]
-    flags = values.to_frame("v").select(first=first(pl.col("v")), second=second(pl.col("v")))
-    neither = pl.when(~pl.col("first") & ~pl.col("second")).then(pl.lit("names neither completion (a tie)"))
-    unknown = pl.when(pl.col("first").is_null()).then(pl.lit("is missing"))
-    faults = {
-        "preference": wrong,
-        "preference of the pair": flags.select(pl.coalesce(unknown, neither)).to_series(),
-    }
-    texts = {word: column(frame, layout.parts[word]) for word in ("first", "second")}
-    lists = {}
-    for word, raw in texts.items():
-        lists[word], faults[f"{word} completion"] = as_messages(raw, "assistant")
-    both = flags.select("first").rename({"first": "is_first"}).with_columns(**lists)
-    chosen = pl.when("is_first").then("first").otherwise("second").alias("chosen")
-    rejected = pl.when("is_first").then("second").otherwise("first").alias("rejected")
-    shown = {f"raw.{word} completion": text for word, text in texts.items()}
-    rows = rows.with_columns(both.select(chosen, rejected)).with_columns(**shown, **{"raw.preference": stated})
-    return _finished(with_fault(rows, faults), frame, layout)
-
-
-FIRST_AND_SECOND: dict[str, tuple[Callable[[pl.Expr], pl.Expr], Callable[[pl.Expr], pl.Expr]]] = {
-    "sign": (lambda value: value < 0, lambda value: value > 0),
-    "index": (lambda value: value == 0, lambda value: value == 1),
-}
-"""How a preference is read: when the first, and when the second completion is the preferred one."""
 
 
 def _finished(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -15,19 +15,23 @@ from prefboost.sources.conversations import (
     with_system,
 )
 from prefboost.sources.faults import with_fault
+from prefboost.sources.history import insert_history
 from prefboost.sources.layouts import Layout
 from prefboost.sources.raw import ROW
 
 __all__ = [
     "column",
     "ending",
+    "holds",
     "holds_messages",
     "label",
     "messages",
     "nulls",
     "prompt_rows",
+    "raw_part",
     "record_labels",
     "system_first",
+    "with_history",
 ]
 
 NO_TRANSCRIPT = "is no transcript (Human: ... Assistant: ...), as most others are"
@@ -62,15 +66,51 @@ _ENDINGS = {"stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": 
 """Words of the usual servers for the end of a completion -> ours."""
 
 
+def raw_part(frame: pl.DataFrame, layout: Layout, part: str) -> pl.Series:
+    """A part as it stands in its column; texts of several columns of a prompt are joined, a line each.
+
+    LLaMA-Factory's alpaca format joins instruction and input by a line feed too. Blank texts are left out. Columns that
+    hold something other than text are not joined, which `messages` finds to be a fault.
+    """
+    raw = plain_texts(column(frame, layout.parts.get(part)))
+    if part != "prompt" or not any(dtype_at(frame.schema, path) is not None for path in layout.further):
+        return raw
+    texts = {"t0": raw, **_further_texts(frame, layout)}
+    if len(texts) == 1 or any(text.dtype not in (pl.String, pl.Null) for text in texts.values()):
+        return raw
+    blank = [pl.when(pl.col(name).str.contains(r"\S")).then(name) for name in texts if texts[name].dtype == pl.String]
+    joined = pl.concat_str(blank, separator="\n", ignore_nulls=True)
+    alone = pl.sum_horizontal(pl.col(name).is_not_null() for name in texts) < 2
+    text = pl.when(alone).then(pl.coalesce(pl.col(name).cast(pl.String) for name in texts)).otherwise(joined)
+    return pl.DataFrame(texts).select(text.alias("raw")).to_series()
+
+
+def _further_texts(frame: pl.DataFrame, layout: Layout) -> dict[str, pl.Series]:
+    """What further columns of the prompt hold, those without any value left out."""
+    columns = {f"t{at}": plain_texts(column(frame, path)) for at, path in enumerate(layout.further, 1)}
+    return {name: values for name, values in columns.items() if values.dtype != pl.Null}
+
+
 def messages(frame: pl.DataFrame, layout: Layout, part: str, role: str) -> tuple[pl.Series, pl.Series]:
     """A part as messages, and what is wrong with each."""
     path = layout.parts[part]
-    raw = plain_texts(column(frame, path))
+    raw = raw_part(frame, layout, part)
     if path not in layout.transcripts or raw.dtype != pl.String:
-        return as_messages(raw, role)
+        lists, fault = as_messages(raw, role)
+        return lists, (_further_faults(frame, layout, raw, fault) if part == "prompt" and layout.further else fault)
     lists, fault = as_messages(transcript_messages(raw), role)
     other = pl.when(pl.col("m").is_null() & pl.col("raw").str.contains(r"\S")).then(pl.lit(NO_TRANSCRIPT))
     return lists, pl.DataFrame({"m": lists, "raw": raw, "f": fault}).select(other.otherwise("f")).to_series()
+
+
+def _further_faults(frame: pl.DataFrame, layout: Layout, raw: pl.Series, fault: pl.Series) -> pl.Series:
+    """A fault where further columns of a prompt hold something that could not be joined to it."""
+    texts = _further_texts(frame, layout)
+    if not texts or all(text.dtype in (pl.String, pl.Null) for text in (raw, *texts.values())):
+        return fault
+    given = pl.any_horizontal(pl.col(name).is_not_null() for name in texts)
+    odd = pl.when(given).then(pl.lit("has several columns, one of which is no text"))
+    return pl.DataFrame({**texts, "f": fault}).select(pl.coalesce("f", odd)).to_series()
 
 
 def holds_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
@@ -92,6 +132,20 @@ def system_first(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tup
     return with_system(prompts, texts), wrong
 
 
+def holds(frame: pl.DataFrame, layout: Layout, part: str) -> bool:
+    """Whether this frame has the column of a part."""
+    path = layout.parts.get(part)
+    return path is not None and dtype_at(frame.schema, path) is not None
+
+
+def with_history(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """Prompts with the earlier turns that have a column of their own, and what is wrong with those."""
+    if not holds(frame, layout, "history"):
+        return prompts, {}
+    longer, fault = insert_history(prompts, column(frame, layout.parts["history"]))
+    return longer, {"history": fault}
+
+
 def record_labels(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> pl.DataFrame:
     """row, prompt, prompt_id (the source's, or a hash), rules, source and split of each record."""
     columns = {"row": frame[ROW], "prompt": prompts}
@@ -105,8 +159,9 @@ def record_labels(frame: pl.DataFrame, layout: Layout, prompts: pl.Series) -> pl
 def prompt_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """`record_labels` of records with an explicit prompt, with its faults and, as ``raw.prompt``, what stood there."""
     prompts, fault = messages(frame, layout, "prompt", "user")
-    faults = {"prompt": fault}
-    if "system" in layout.parts:
+    prompts, history = with_history(frame, layout, prompts)
+    faults = {"prompt": fault, **history}
+    if holds(frame, layout, "system"):
         prompts, faults["system text"] = system_first(frame, layout, prompts)
     if holds_messages(frame, layout, "prompt"):
         faults["prompt's conversation"] = role_faults(prompts, completion=False)

@@ -13,6 +13,7 @@ from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.identifiers import REPEATED
+from prefboost.sources.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
 from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
 from prefboost.tables import Step, Table
 
@@ -36,9 +37,10 @@ def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table
     Raises:
         UnreadableFile: the bytes are not what the name promises.
         UnknownShape: the columns fit no shape of preference data.
-        DataError: any other fault of the whole source.
+        DataError: any other fault of the whole source, such as a column that may belong to the question and plays no
+            part: it is named (``columns.prompt``, ``columns.system``) or ignored (``columns.ignore``).
     """
-    return _joined(list(read_batches(source, columns=columns)))
+    return refuse_unmapped(_joined(list(read_batches(source, columns=columns))))
 
 
 def read_batches(
@@ -47,7 +49,8 @@ def read_batches(
     """Read a source as a stream of tables in bounded memory; every batch holds whole prompts.
 
     Each table carries only its own rejects and its own step; together they are what `read` returns, but that prompts
-    whose records stand apart in the file come last.
+    whose records stand apart in the file come last. Columns that may belong to the question and play no part are not
+    refused: the step's notes name them (`prefboost.sources.unmapped.refuse_unmapped` refuses such a table).
 
     Args:
         source, columns, raises: as in `read`.
@@ -76,6 +79,8 @@ def _summed(steps: Sequence[Step]) -> Step:
     for name in ("records", "records of other splits", REPEATED):
         total = sum(int(step.notes.get(name, 0)) for step in steps)
         notes |= {name: total} if total or name in notes else {}
+    unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)
+    notes |= {UNMAPPED: unmapped} if unmapped else {}
     return replace(
         steps[0],
         rows_in=sum(step.rows_in for step in steps),

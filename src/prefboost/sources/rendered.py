@@ -1,0 +1,160 @@
+"""Conversations that a chat template has rendered to one text, taken apart into messages again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+__all__ = ["LIKELY", "looks_rendered", "parse_rendered"]
+
+ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool", "ipython": "tool",
+         "model": "assistant", "human": "user", "developer": "system", "User": "user",
+         "Assistant": "assistant"}  # fmt: skip
+"""What templates call the four roles."""
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How one family of templates writes turns.
+
+    Args:
+        turn: matches one turn; groups ``role`` and ``content``.
+        ends: what ends a turn, longest first: it may stand alone behind a completion.
+        around: what may stand between turns and around them, besides space.
+    """
+
+    turn: re.Pattern[str]
+    ends: tuple[str, ...]
+    around: tuple[str, ...] = ()
+
+
+def _turn(begin: str, end: str, again: str) -> re.Pattern[str]:
+    return re.compile(rf"{begin}(?P<content>.*?)(?:{end}|(?={again})|\Z)", re.DOTALL)
+
+
+MARKUPS = (
+    # ChatML: Qwen, Yi, Hermes, SmolLM2, ...
+    Markup(
+        re.compile(r"<\|im_start\|>(?P<role>\w+)(?:\n|\Z)(?P<content>.*?)(?:\n?<\|im_end\|>|\Z)", re.DOTALL),
+        ("<|im_end|>", "<|endoftext|>"),
+        ("<s>", "</s>", "<|endoftext|>", "<|startoftext|>"),
+    ),
+    # Llama 3 and 4
+    Markup(
+        _turn(
+            r"<\|start_header_id\|>(?P<role>\w+)<\|end_header_id\|>\n{0,2}",
+            r"<\|eot_id\|>|<\|eom_id\|>|<\|end_of_text\|>",
+            r"<\|start_header_id\|>",
+        ),
+        ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"),
+        ("<|begin_of_text|>", "<|end_of_text|>"),
+    ),
+    Markup(
+        _turn(
+            r"<\|header_start\|>(?P<role>\w+)<\|header_end\|>\n{0,2}",
+            r"<\|eot\|>|<\|eom\|>|<\|end_of_text\|>",
+            r"<\|header_start\|>",
+        ),
+        ("<|eot|>", "<|eom|>"),
+        ("<|begin_of_text|>", "<|end_of_text|>"),
+    ),
+    # Gemma
+    Markup(
+        _turn(r"<start_of_turn>(?P<role>user|model|system)(?:\n|\Z)", r"<end_of_turn>", r"<start_of_turn>"),
+        ("<end_of_turn>", "<eos>"),
+        ("<bos>", "<eos>"),
+    ),
+    # Zephyr, TinyLlama, Phi-3, Granite-like
+    Markup(
+        _turn(
+            r"<\|(?P<role>system|user|assistant|tool)\|>(?:\n|(?=\s*\Z))",
+            r"\n?</s>|\n?<\|end\|>|\n?<\|endoftext\|>",
+            r"<\|(?:system|user|assistant|tool)\|>\n",
+        ),
+        ("<|end|>", "<|endoftext|>"),
+        ("<s>", "</s>", "<|end|>", "<|endoftext|>"),
+    ),
+    # DeepSeek V2.5 and later
+    Markup(
+        _turn(r"<｜(?P<role>User|Assistant)｜>", r"<｜end▁of▁sentence｜>", r"<｜(?:User|Assistant)｜>"),
+        ("<｜end▁of▁sentence｜>",),
+        ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
+    ),
+)  # fmt: skip
+"""Templates whose turns begin with special tokens, which no plain text holds by chance."""
+
+INST = re.compile(
+    r"\[INST\]\s*(?:<<SYS>>\s*(?P<system>.*?)\s*<</SYS>>\s*)?(?P<user>.*?)\s*\[/INST\](?P<assistant>.*?)(?=\[INST\]|\Z)",
+    re.DOTALL,
+)
+"""A question and its answer as Llama 2 and Mistral write them."""
+
+MARKED = r"<\|im_start\|>|<\|start_header_id\|>|<\|header_start\|>|<start_of_turn>|<｜User｜>|<｜Assistant｜>"
+MARKED_FIRST = r"\A\s*(?:<s>)?\s*(?:<\|(?:system|user|assistant)\|>|\[INST\])"
+
+LIKELY = (
+    rf"(?s){MARKED}|{MARKED_FIRST}|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>"
+    r"|\A\s*(?:Below is an instruction[^\n]*\n+)?### (?:Instruction|Human|User|System):"
+    r"|\A\s*(?:A chat between [^\n]*\s)?USER: .*ASSISTANT:|\A\s*(?:Human|User): .*\n(?:Assistant|AI|Bot):"
+)
+"""Pattern, of Polars too, of texts that are likely to be rendered conversations or parts of them."""
+
+
+def looks_rendered(text: str) -> bool:
+    """Whether a text holds what begins a turn in a chat template, which no plain text holds by chance."""
+    return re.search(f"{MARKED}|{MARKED_FIRST}", text) is not None
+
+
+def parse_rendered(text: str) -> list[dict[str, Any]] | None:
+    """The messages of a text that a chat template has rendered; None where it is not certain.
+
+    An empty last assistant turn (the generation prompt) is left out. A text without turns that ends with the token that
+    ends a turn is an assistant message without that token.
+    """
+    for markup in MARKUPS:
+        turns = list(markup.turn.finditer(text))
+        if turns:
+            return _messages(text, turns, markup)
+        end = next((end for end in markup.ends if text.rstrip().endswith(end)), None)
+        if end is not None:
+            content = text.rstrip().removesuffix(end).rstrip("\n")
+            return None if _marked(content) else [{"role": "assistant", "content": content}]
+    return _of_inst(text) if "[INST]" in text else None
+
+
+def _marked(text: str) -> bool:
+    return any(end in text for markup in MARKUPS for end in markup.ends)
+
+
+def _messages(text: str, turns: list[re.Match[str]], markup: Markup) -> list[dict[str, Any]] | None:
+    between = text[: turns[0].start()] + "".join(
+        text[turn.end() : following.start()] for turn, following in pairwise(turns)
+    ) + text[turns[-1].end() :]  # fmt: skip
+    for token in markup.around:
+        between = between.replace(token, "")
+    if between.strip() or any(turn["role"] not in ROLES for turn in turns):
+        return None
+    messages = [{"role": ROLES[turn["role"]], "content": turn["content"]} for turn in turns]
+    if messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
+        messages.pop()
+    return messages or None
+
+
+def _of_inst(text: str) -> list[dict[str, Any]] | None:
+    plain = text.replace("<s>", "").replace("</s>", "").strip()
+    if not plain.startswith("[INST]"):
+        return None
+    messages: list[dict[str, Any]] = []
+    at = 0
+    for turn in INST.finditer(plain):
+        if plain[at : turn.start()].strip():
+            return None
+        if turn["system"]:
+            messages.append({"role": "system", "content": turn["system"]})
+        messages.append({"role": "user", "content": turn["user"]})
+        if turn["assistant"].strip():
+            messages.append({"role": "assistant", "content": turn["assistant"].strip()})
+        at = turn.end()
+    return messages if messages and at == len(plain) else None

@@ -1,0 +1,115 @@
+"""Later records are read by their own layout, or are rejects; none is read without its parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prefboost.sources import Columns, read, read_batches
+from prefboost.sources.fitted import columns_seen, with_later_parts
+from prefboost.sources.layouts import Layout
+
+FIRST = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": n % 3} for n in range(2_002)]
+
+
+def written(path: Path, later: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(map(json.dumps, [*FIRST, *later])), encoding="utf-8")
+    return path
+
+
+def later_rows(path: Path) -> pl.DataFrame:
+    return read(path).frame.filter(pl.col("row") >= len(FIRST))
+
+
+def test_a_system_message_that_only_later_records_have_is_kept(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": f"b{n}", "score": n, "system": "pirate" if n else ""} for n in range(3)]
+    texts = [[m["content"] for m in row] for row in later_rows(written(tmp_path / "a.jsonl", rows))["prompt"].to_list()]
+    assert texts == [["q"], ["pirate", "q"], ["pirate", "q"]]
+
+
+PARTS = {
+    "prompt": ["prompt", "instruction", "question"],
+    "completion": ["completion", "response", "output"],
+    "score": ["score", "rating", "reward"],
+}
+OTHERS = ({}, {"system": "s"}, {"history": [["a", "b"]]}, {"note": "n"}, {"source": "x"}, {"input": ""})
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(*(st.sampled_from(names) for names in PARTS.values()), st.sampled_from(OTHERS)),
+        min_size=1,
+        max_size=6,
+    ),
+    size=st.sampled_from([None, 1, 700]),
+)
+def test_columns_of_other_names_are_read_alike(tmp_path: Path, rows: list[Any], size: int | None) -> None:
+    records = [
+        {prompt: f"later {n}", completion: f"b{n}", score: n, **other}
+        for n, (prompt, completion, score, other) in enumerate(rows)
+    ]
+    tables = list(read_batches(written(tmp_path / "a.jsonl", records), rows=size))
+    frame = pl.concat([t.frame for t in tables]).filter(pl.col("row") >= len(FIRST)).sort("row")
+    assert sum(t.rejects.height for t in tables) == 0
+    assert [row[-1]["content"] for row in frame["prompt"].to_list()] == [f"later {n}" for n in range(len(rows))]
+    assert frame["score"].to_list() == list(range(len(rows)))
+    systems = [row[0]["content"] == "s" for row in frame["prompt"].to_list()]
+    assert systems == ["system" in other for *_, other in rows]
+
+
+ODD: list[tuple[dict[str, Any], str]] = [
+    (
+        {"prompt": "q", "chosen": "a", "rejected": "b"},
+        "the record has another shape (pairs) than the first ones (flat)",
+    ),
+    (
+        {"prompt": "q", "completion": "a", "score": 1, "helpfulness": 3},
+        "the record has a part that the first ones lack: helpfulness",
+    ),
+    (
+        {"prompt": "q", "completion": "a", "score": 1, "split": "test"},
+        "the record has a part that the first ones lack: split",
+    ),
+    (
+        {"prompt": "q", "completions": [{"text": "a", "score": 1}]},
+        "the record has another shape (nested) than the first ones (flat)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "reason"), ODD)
+def test_what_does_not_fit_is_a_reject_with_its_row(record: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    table = read(written(tmp_path / "a.jsonl", [record]))
+    assert table.rejects.select("row", "reason").rows() == [(len(FIRST), reason)]
+    assert len(table) == len(FIRST)
+
+
+def test_ignored_columns_and_those_without_a_meaning_change_nothing(tmp_path: Path) -> None:
+    record = {"prompt": "q", "completion": "a", "score": 1, "split": "test", "zip": "x", "notes_to_self": "y"}
+    path = written(tmp_path / "a.jsonl", [record])
+    assert len(read(path, columns=Columns(ignore=("split",)))) == len(FIRST) + 1
+
+
+def test_scores_that_come_late_are_no_binary_pairs(tmp_path: Path) -> None:
+    pairs = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    rows = [{**pairs, "score_chosen": None, "score_rejected": None}] * 2_001
+    frame = pl.DataFrame([*rows, {**pairs, "score_chosen": 2.0, "score_rejected": 1.0}], infer_schema_length=None)
+    frame.write_parquet(tmp_path / "a.parquet")
+    table = read(tmp_path / "a.parquet")
+    assert table.rejects["row"].to_list() == [2_001]
+    assert table.rejects["reason"][0] == "the record has a part that the first ones lack: score_chosen"
+
+
+def test_columns_for_later_parts_are_not_shown_and_columns_of_nulls_are_not_seen() -> None:
+    layout = with_later_parts(Layout("flat", {"prompt": "p", "completion": "c"}))
+    assert (layout.parts["system"], layout.further) == ("__system__", ("__further__",))
+    assert layout.described() == {"shape": "flat", "prompt": "p", "completion": "c"}
+    sample = pl.DataFrame({"p": [None], "x": [None], "y": [1]})
+    assert columns_seen(sample, layout) == {"p", "y"}
