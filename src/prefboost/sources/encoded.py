@@ -58,7 +58,7 @@ def _is_message(item: Any) -> bool:
     if not isinstance(item, dict):
         return False
     role = next((item[key] for key in ROLE_KEYS if key in item), None)
-    return role in KNOWN_ROLES and any(key in item for key in (*TEXT_KEYS, "tool_calls"))
+    return isinstance(role, str) and role in KNOWN_ROLES and any(key in item for key in (*TEXT_KEYS, "tool_calls"))
 
 
 def parse_literal(text: str) -> Any:
