@@ -40,7 +40,8 @@ def test_every_spelling_of_a_conversation_is_decoded(talk: list[dict[str, Any]])
     "text",
     [
         "a plain text", "[1, 2, 3]",
-        '{"role": [[], 1], "content": "x"}', '{"answer": 42}', "[]", "{}", '["a", "b"]', '[{"role": "wizard", "content": "x"}]',
+        '{"role": [[], 1], "content": "x"}',
+        '{"answer": 42}', "[]", "{}", '["a", "b"]', '[{"role": "wizard", "content": "x"}]',
         '[{"content": "no role"}]', '[{"role": "user"}]', "array of things", "[INST]", "import os", "[x for x in y]",
         '[{"role": "user", "content": "cut', "{'role': open('x')}",
     ],

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefboost.chat import ROLES
-from prefboost.sources.conversations import ROLE_KEYS, ROLE_NAMES, TEXT_KEYS
+from prefboost.sources.conversations import ROLE_KEYS, TEXT_KEYS
+from prefboost.sources.message_keys import ROLE_NAMES
 from prefboost.sources.rendered import looks_rendered, parse_rendered
 
 __all__ = ["BEGINS", "decode_list", "decode_text", "looks_encoded", "parse_literal"]
