@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prefboost.losses.rope_by_length import Group, frequency_groups, mask_groups, rope_groups
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -65,7 +67,8 @@ def completion_logps(
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    with rope_groups(model, _groups(model, attention_mask)):
+        output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
     return _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
 
 
@@ -76,9 +79,19 @@ def balanced_completion_logps(
     from prefboost.losses.router_balance import balance_of
 
     routed = {"output_router_logits": True, "use_cache": False}
-    output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
+    with rope_groups(model, _groups(model, attention_mask)):
+        output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
     logps = _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
     return logps, balance_of(model, output, attention_mask)
+
+
+def _groups(model: Any, attention_mask: Tensor) -> list[Group]:
+    """Rows of equal rotary frequencies, where these depend on a row's length."""
+    if frequency_groups(model, ()) is None:
+        return []
+    numbers = frequency_groups(model, attention_mask.sum(1).tolist())
+    assert numbers is not None
+    return mask_groups(attention_mask.new_tensor(numbers)[:, None])
 
 
 def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:

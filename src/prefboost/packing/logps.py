@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from prefboost.losses.completion_logps import body_of, logps_of_rows, summed
+from prefboost.losses.rope_by_length import Group, rope_groups
 from prefboost.losses.router_balance import balance_of
 from prefboost.packing.attention import dense_mask, implementation, register
 from prefboost.packing.blocked import RECOMPUTED
 from prefboost.packing.head import head_of, token_logps
+from prefboost.packing.lengths import part_by_length
 from prefboost.packing.stream import Packed
 
 __all__ = ["enable_packing", "packed_ends", "packed_logps"]
@@ -58,12 +61,14 @@ def packed_logps(model: Any, packed: Packed) -> Tensor:
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    return _logps(model, packed, _run(model, packed).last_hidden_state[0])
+    packed, groups = part_by_length(model, packed)
+    return _logps(model, packed, _run(model, packed, groups).last_hidden_state[0])
 
 
 def _balanced_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     """The same, and the balance of a mixture's experts, a token counting for every sequence through it."""
-    output = _run(model, packed, output_router_logits=True)
+    packed, groups = part_by_length(model, packed)
+    output = _run(model, packed, groups, output_router_logits=True)
     return _logps(model, packed, output.last_hidden_state[0]), balance_of(model, output, packed.uses)
 
 
@@ -80,11 +85,12 @@ def packed_ends(model: Any, packed: Packed) -> Tensor:
     Returns:
         [S, H]; differentiable where gradients are on.
     """
-    hidden: Tensor = _run(model, packed).last_hidden_state[0]
+    packed, groups = part_by_length(model, packed)
+    hidden: Tensor = _run(model, packed, groups).last_hidden_state[0]
     return hidden.index_select(0, packed.ends)
 
 
-def _run(model: Any, packed: Packed, **more: Any) -> Any:
+def _run(model: Any, packed: Packed, groups: Sequence[Group], **more: Any) -> Any:
     """The output of the model's body; last_hidden_state is [1, T, H]."""
     packed.made[RECOMPUTED] = _recomputes(model)
     arguments: dict[str, Any] = {"input_ids": packed.input_ids[None], "position_ids": packed.position_ids[None]}
@@ -93,7 +99,8 @@ def _run(model: Any, packed: Packed, **more: Any) -> Any:
         arguments |= {"attention_mask": torch.zeros(1, 1, 1, 1, device=packed.input_ids.device), "packed": packed}
     else:
         arguments["attention_mask"] = dense_mask(packed, next(model.parameters()).dtype)
-    return body_of(model)(use_cache=False, **arguments, **more)
+    with rope_groups(model, groups):
+        return body_of(model)(use_cache=False, **arguments, **more)
 
 
 def _recomputes(model: Any) -> bool:

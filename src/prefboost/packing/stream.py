@@ -33,6 +33,7 @@ class Packed:
         subtree_ends: [N], one after the last row of each node's subtree.
         unshared_tokens: tokens fed if nothing were shared.
         padded_tokens: S times the longest sequence, its last token included: what padding would have cost.
+        lengths: [S], tokens of each sequence, its last token included.
         made: what attention has derived for this stream, by name; filled at first use.
     """
 
@@ -49,6 +50,7 @@ class Packed:
     subtree_ends: tuple[int, ...]
     unshared_tokens: int
     padded_tokens: int
+    lengths: tuple[int, ...] = ()
     made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -69,6 +71,7 @@ def pack(
     *,
     min_shared: int = MIN_SHARED,
     share: bool = True,
+    apart: Sequence[int] | None = None,
 ) -> Packed:
     """Put S sequences into one stream without padding; what they share at their beginning is fed once.
 
@@ -79,11 +82,12 @@ def pack(
         completions: token ids; an empty completion has log-prob 0, and its whole prompt is fed.
         min_shared: fewer common tokens are not shared (>= 1).
         share: False feeds every sequence apart (for comparison).
+        apart: a number for each sequence; those of different numbers share nothing. None: all may share.
 
     Raises:
         ValueError: a prompt is empty.
     """
-    trie = build_trie(_fed(prompts, completions), min_shared=min_shared, share=share)
+    trie = build_trie(_fed(prompts, completions), min_shared=min_shared, share=share, apart=apart)
     sources, targets, owners = [], [], []
     for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         sources.append(trie.rows[number][len(prompt) - 1 :] if len(completion) else np.zeros(0, np.int64))
@@ -106,6 +110,7 @@ def pack(
         subtree_ends=trie.subtree_ends,
         unshared_tokens=sum(len(rows) for rows in trie.rows),
         padded_tokens=len(lengths) * max(lengths),
+        lengths=tuple(lengths),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from prefboost.losses.completion_logps import completion_logps, pad_sequences
+from prefboost.losses.rope_by_length import lower_switch, lowest_switch
 from prefboost.packing.logps import enable_packing, packed_logps
 from prefboost.packing.stream import Packed, pack
 
@@ -18,6 +19,10 @@ __all__ = ["Support", "difference_of", "support_of"]
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
+
+
+_SWITCH = 13
+"""Length at which LongRoPE switches its frequencies while the example is run: two of its sequences are longer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ def support_of(model: Any) -> Support:
     """Run a small example packed and padded; enables packing on the model, and leaves it enabled where it works.
 
     Every layer must have asked the packed attention once (layers that mix tokens in another way, such as state-space
-    layers, convolutions or linear attention, do not), and the log-probs must be those of the padded forward.
+    layers, convolutions or linear attention, do not), and the log-probs must be those of the padded forward (of each
+    sequence alone, and on both sides of the switch, where rotary frequencies depend on its length).
 
     Args:
         model: a causal language model of transformers, not wrapped, on the device on which it will run: attention is
@@ -94,12 +100,27 @@ def _try(model: Any) -> tuple[int, str, float]:
     parameter = next(model.parameters())
     packed, padded = _inputs(int(model.config.get_text_config().vocab_size), parameter.device)
     packed = replace(packed, made={"calls": []})
-    with _evaluating(model), torch.no_grad():
-        expected = completion_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+    switches = lowest_switch(model) is not None
+    with _evaluating(model), torch.no_grad(), lower_switch(model, _SWITCH):  # the example stands on both sides of it
+        expected = (
+            _alone(model, parameter.device)
+            if switches
+            else completion_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+        )
         worst = _distance(packed_logps(model, packed), expected, parameter.dtype)
     calls = packed.made["calls"]
     backends = {str(call) for call in calls}
     return len(calls), "+".join(sorted(backends)), worst
+
+
+def _alone(model: Any, device: torch.device) -> Tensor:
+    """Log-probs [S] of the example, each sequence in a forward of its own: frequencies are those of its own length."""
+    logps = []
+    for prompt, completion in zip(*_example(int(model.config.get_text_config().vocab_size)), strict=True):
+        whole = torch.tensor([prompt + completion], device=device)
+        logits = model(input_ids=whole, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+        logps.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
+    return torch.stack(logps)
 
 
 @contextmanager

@@ -61,7 +61,13 @@ class _Branch:
     members: list[int] = field(default_factory=list)
 
 
-def build_trie(sequences: Sequence[Sequence[int] | Ids], *, min_shared: int = MIN_SHARED, share: bool = True) -> Trie:
+def build_trie(
+    sequences: Sequence[Sequence[int] | Ids],
+    *,
+    min_shared: int = MIN_SHARED,
+    share: bool = True,
+    apart: Sequence[int] | None = None,
+) -> Trie:
     """Put sequences into one stream.
 
     Args:
@@ -69,20 +75,23 @@ def build_trie(sequences: Sequence[Sequence[int] | Ids], *, min_shared: int = MI
         min_shared: a beginning shared by two sequences is stored once if it has at least so many tokens (>= 1), or if
             it is all that is left of one of them.
         share: False gives every sequence a run of its own.
+        apart: a number for each sequence; those of different numbers share nothing.
 
     Raises:
         ValueError: a sequence is empty.
     """
-    root = _Branch(np.zeros(0, np.int64))
+    roots: dict[int, _Branch] = {}
     arrays = [np.ascontiguousarray(sequence, dtype=np.int64) for sequence in sequences]
     for member, tokens in enumerate(arrays):
         if not len(tokens):
             raise ValueError(f"sequence {member} is empty; each needs at least one token")
+        root = roots.setdefault(apart[member] if apart is not None else 0, _Branch(np.zeros(0, np.int64)))
         if share:
             _insert(root, tokens, member, min_shared)
         else:
             root.children.append(_Branch(tokens, members=[member]))
-    return _flatten(root, arrays)
+    children = [child for root in roots.values() for child in root.children]
+    return _flatten(_Branch(np.zeros(0, np.int64), children), arrays)
 
 
 def _insert(root: _Branch, tokens: Ids, member: int, min_shared: int) -> None:

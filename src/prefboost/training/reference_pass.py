@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prefboost.losses.completion_logps import batches_by_length, pad_sequences
+from prefboost.losses.rope_by_length import frequency_groups
 from prefboost.packing import pack
 from prefboost.training.memory import TokenBudget
 from prefboost.training.micro_batches import split_by_prompt_order
@@ -43,7 +44,8 @@ def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -
     """What the bits of a log-prob depend on, besides weights and tokens."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     attention = model.config._attn_implementation
-    return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}-{SUMS}"
+    rope = "" if frequency_groups(model, ()) is None else "-rope-by-length"  # earlier bits depended on neighbours
+    return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}-{SUMS}{rope}"
 
 
 @dataclass
