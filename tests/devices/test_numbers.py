@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefboost.devices import numbers
-from prefboost.devices.numbers import NumberChoice, announce, choose_numbers, device_name
+from prefboost.devices.numbers import NumberChoice, announce, choose_numbers, device_name, keep_numbers
 
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
@@ -109,6 +111,41 @@ def test_slow_bf16_that_was_asked_for_is_warned_of_once(
             announce(choose_numbers("bfloat16", "cpu"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages == ["numbers: bfloat16 (as asked; this CPU has no bf16 units; bf16 is 20x slower)"]
+
+
+def test_what_was_begun_elsewhere_is_ended_in_the_same_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run, store = tmp_path / "run.json", tmp_path / "store.json"
+    put_cpu(monkeypatch, units=True, ratios=[0.3])
+    with keep_numbers(run):
+        assert not run.exists(), "nothing was computed yet"
+        assert choose_numbers("auto", "cpu").name == "bfloat16"
+    assert json.loads(run.read_text()) == {"numbers": "bfloat16"}
+    numbers._native_choice.cache_clear()
+    put_cpu(monkeypatch, units=False, ratios=[12.0])
+    assert choose_numbers("auto", "cpu").name == "float32"
+    with keep_numbers(run), keep_numbers(store):
+        choice = choose_numbers("auto", "cpu")
+        assert choice.name == "bfloat16" and choice.unwise
+        assert choice.line == (
+            "numbers: bfloat16 (with which this was begun; here it would be float32: "
+            "this CPU has no bf16 units; bf16 would be 12x slower)"
+        )
+        assert choose_numbers("auto", "cpu", exact="it measures").name == "float32"
+        assert choose_numbers("float32", "cpu").name == "float32", "what is asked for is given"
+    assert json.loads(store.read_text()) == {"numbers": "bfloat16"}, "a store inside the run begins as the run did"
+    store.write_text('{"numbers": "float32"}')
+    with keep_numbers(run), keep_numbers(store):
+        assert choose_numbers("auto", "cpu").name == "float32", "the innermost record decides"
+    for damaged in ("{", "[]", '{"numbers": "int8"}'):
+        run.write_text(damaged)
+        with keep_numbers(run):
+            assert choose_numbers("auto", "cpu").name == "float32"
+
+
+def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_cpu(monkeypatch, units=False, ratios=[12.0])
+    with keep_numbers(tmp_path / "absent" / "numbers.json"):
+        assert choose_numbers("auto", "cpu").name == "float32"
 
 
 def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,3 +204,20 @@ def test_float16_and_float32_checkpoints_are_not_narrowed_where_they_measure(
         build_tokenizer().save_pretrained(folder)
         assert Embedder(str(folder), "cpu").numbers.name == "float32"
         assert Local(model=str(folder), device="cpu").open().numbers.name == "bfloat16"
+
+
+def test_generation_that_is_resumed_on_another_machine_asks_for_nothing_again(
+    machine: Callable[[NumberChoice], None], halved: Path, tmp_path: Path
+) -> None:
+    from prefboost.runs.generate import Generate, generate, planned
+    from prefboost.runs.prompt_files import read_prompts
+
+    (tmp_path / "prompts.txt").write_text("one\ntwo\n")
+    table, out = read_prompts(str(tmp_path / "prompts.txt")), tmp_path / "out.jsonl"
+    settings = Generate(engine=Local(model=str(halved), device="cpu"), sampling=Sampling(max_tokens=4))
+    machine(FAST)
+    first = generate(table, settings, out)
+    machine(SLOW)
+    assert planned(table, settings, out).stored == 2
+    assert generate(table, settings, out).frame["completion"].to_list() == first.frame["completion"].to_list()
+    assert planned(table, settings, tmp_path / "other.jsonl").stored == 0

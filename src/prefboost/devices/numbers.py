@@ -7,17 +7,34 @@ the choice decides whether a training ends. Everything that loads weights or ope
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from prefboost.atomic import write_atomically
+from prefboost.errors import RunError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AskedNumbers", "NumberChoice", "NumberName", "announce", "choose_numbers", "device_name"]
+__all__ = [
+    "NUMBERS_FILE",
+    "AskedNumbers",
+    "NumberChoice",
+    "NumberName",
+    "announce",
+    "choose_numbers",
+    "device_name",
+    "keep_numbers",
+    "start_keeping",
+    "stop_keeping",
+]
 
 NumberName = Literal["bfloat16", "float16", "float32"]
 """Number types by their names in torch."""
@@ -33,6 +50,12 @@ _PROBES = 3
 
 _PROBE_SECONDS = 0.05
 """Time after which a measurement is not repeated any more."""
+
+NUMBERS_FILE = "numbers.json"
+"""In the folder of a run or a store: what it computes in."""
+
+_KEPT: list[tuple[Path, bool]] = []
+"""Files of the runs and stores at work, the innermost last, and whether they may be written."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +96,35 @@ def choose_numbers(asked: AskedNumbers, device: str = "auto", *, exact: str | No
         return _explicit_choice(asked, device_name(device))
     if exact is not None:
         return NumberChoice("float32", exact)
-    return _native_choice(device_name(device))
+    return _begun_choice(_native_choice(device_name(device)))
+
+
+@contextmanager
+def keep_numbers(path: Path) -> Iterator[None]:
+    """While the block runs, let ``auto`` choose what it chose when the file was written; write the file if it is new.
+
+    Work that was begun on one machine and resumed on another one is then computed alike from beginning to end.
+
+    Args:
+        path: JSON file, in the folder of a run or a store. Where blocks are nested, the innermost file that exists
+            decides. A file that cannot be written (a read-only folder) is left out.
+    """
+    start_keeping(path)
+    try:
+        yield
+    finally:
+        stop_keeping(path)
+
+
+def start_keeping(path: Path, *, writes: bool = True) -> None:
+    """Begin what `keep_numbers` does, to be followed by `stop_keeping`; without ``writes`` the file is only read."""
+    _KEPT.append((path, writes))
+
+
+def stop_keeping(path: Path) -> None:
+    """End what `start_keeping` began last for this file."""
+    at = max(index for index, (kept, _) in enumerate(_KEPT) if kept == path)
+    del _KEPT[at]
 
 
 def device_name(device: str = "auto") -> str:
@@ -98,6 +149,29 @@ def _explicit_choice(asked: NumberName, device: str) -> NumberChoice:
     if asked == "bfloat16" and native.name == "float32":
         return NumberChoice(asked, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
     return NumberChoice(asked, "as asked")
+
+
+def _begun_choice(native: NumberChoice) -> NumberChoice:
+    """Take the choice of a run in progress that was begun elsewhere, or note this one for the time when it resumes."""
+    noted = [name for path, _ in reversed(_KEPT) if (name := _read_choice(path)) is not None]
+    name = noted[0] if noted else native.name
+    for path, writes in _KEPT:
+        if writes and not path.exists():
+            with suppress(OSError, RunError):
+                write_atomically(path, json.dumps({"numbers": name}) + "\n")
+    if name == native.name:
+        return native
+    return NumberChoice(
+        name, f"with which this was begun; here it would be {native.name}: {native.reason}", unwise=True
+    )
+
+
+def _read_choice(path: Path) -> NumberName | None:
+    try:
+        name: Any = json.loads(path.read_text(encoding="utf-8"))["numbers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return cast(NumberName, name) if name in get_args(NumberName) else None
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from prefboost.devices.numbers import NUMBERS_FILE, start_keeping, stop_keeping
 from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Retry
 from prefboost.engines.store_book import StoreBook
@@ -138,6 +139,7 @@ class Store:
             if self.read_only:
                 self._connection = connect_read_only(self.path / "rows.sqlite", _TABLES)
                 self._check_version()
+                start_keeping(self.path / NUMBERS_FILE, writes=False)
                 return self
             (self.path / "owners").mkdir(parents=True, exist_ok=True)
             self._life = (self.path / "owners" / self.owner).open("w")
@@ -150,11 +152,14 @@ class Store:
         except RunError:
             self._leave()
             raise
+        # A run that is resumed on another machine must find its rows, whose keys name the number type.
+        start_keeping(self.path / NUMBERS_FILE)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        stop_keeping(self.path / NUMBERS_FILE)
         if self.read_only:
             self._leave()
             return

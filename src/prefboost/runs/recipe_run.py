@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefboost.devices.numbers import NUMBERS_FILE, keep_numbers
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import load_any
@@ -77,7 +78,7 @@ def run(
     folder = Path(runs_dir) / loaded.name
     refuse_inputs([folder], _inputs(loaded), [loaded])
     guarded = executor.leads and not holds_something_else(folder)
-    with alone_in(folder) if guarded else nullcontext():
+    with alone_in(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
         if executor.leads:
             opened = open_run(folder, loaded.name, loaded.model_dump(mode="json"), _inputs(loaded), revise=True)
