@@ -20,6 +20,7 @@ from prefboost.engines.weights import (
     context_of,
     fingerprint_of_model,
     load_causal_lm,
+    load_config,
     load_tokenizer,
     on_device,
 )
@@ -113,7 +114,10 @@ class LocalEngine:
     @cached_property
     def context(self) -> int | None:
         """Most tokens that the model can see, if it says so."""
-        return context_of(self.model.config)
+        # From the configuration alone: the weights, and their number type, can wait until a store is open.
+        settings = self.settings
+        config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+        return context_of(config)
 
     def rendered(self, request: Request) -> str:
         """The prompt through the chat template, ending where the assistant begins to speak."""
