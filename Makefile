@@ -15,7 +15,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) ## train a small model to follow asked-for scores, on this CPU, and write a report; MINUTES=15 at most
-	$(BIN)/prefboost demo $(if $(MINUTES),minutes=$(MINUTES))
+	$(BIN)/prefboost demo $(if $(MINUTES),--minutes $(MINUTES))
 
 test: $(STAMP) ## run the tests
 	$(SINGLE) $(BIN)/python -m pytest -n 2

@@ -43,6 +43,8 @@ def test_settings_and_options_reach_the_demo(called: dict[str, Any]) -> None:
     assert main(["demo", "--fresh", "held_out=4", "goals=[1,10]", "beta=0.5"]) == 0
     assert called["settings"] == Demo(fresh=True, held_out=4, goals=(1.0, 10.0), beta=0.5)
     assert called["progress"] is not None
+    assert main(["demo", "--minutes", "8", "--quiet"]) == 0
+    assert called["settings"] == Demo(minutes=8.0)
 
 
 @pytest.mark.parametrize(

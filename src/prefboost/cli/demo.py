@@ -21,6 +21,10 @@ def demo_command(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Sample the training completions anew instead of using the shipped ones.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=1, help="Minutes that it may take (15); a slow machine leaves out prompts."),
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. held_out=64")] = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -34,6 +38,7 @@ def demo_command(
     from prefboost.runs.demo import Demo, run_demo
 
     named = dict(override.partition("=")[::2] for override in overrides or [])
+    named |= {} if minutes is None else {"minutes": str(minutes)}
     remedy = f"settings of the demo: {', '.join(Demo.model_fields)}"
     try:
         settings = Demo.model_validate({"fresh": fresh, **{key: yaml.safe_load(text) for key, text in named.items()}})
