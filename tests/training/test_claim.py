@@ -85,6 +85,13 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
         raise AssertionError("it was held")
 
 
+def test_a_full_disk_does_not_keep_a_folder_from_being_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".lock").symlink_to("/dev/full")
+    monkeypatch.setattr(os, "ftruncate", lambda *args: None)  # which /dev/full refuses for another reason
+    with alone_in(tmp_path):
+        pass
+
+
 def test_the_first_of_several_processes_leads() -> None:
     assert leads({}) and leads({"RANK": "0"}) and leads({"RANK": ""}) and not leads({"RANK": "1"})
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tests.training.conftest import SAY, build_model, build_tokenizer
 from tests.training.test_train import settings_of
 
 from prefboost.training import Lora, train
 from prefboost.training.reward_settings import TrainReward
-from prefboost.training.saved_type import base_type, round_weights
+from prefboost.training.saved_type import Rounding, base_type, round_weights
 from prefboost.training.train_reward import train_reward
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -102,3 +105,21 @@ def test_the_type_is_read_from_the_weights_where_the_configuration_says_none(tmp
     del config["dtype"]
     (folder / "config.json").write_text(json.dumps(config))
     assert base_type(str(folder)) == torch.float16
+
+
+@pytest.mark.parametrize(("learning_rate", "lost"), [(1e-8, "100%"), (1e-1, "[0-9]%")])
+def test_updates_that_the_saved_type_cannot_hold_are_counted(
+    learning_rate: float, lost: str, pairs: pa.Table, tmp_path: Path
+) -> None:
+    folder = model_of(tmp_path / "model", "bfloat16")
+    report = train(pairs, settings_of(folder, max_steps=2, learning_rate=learning_rate), tmp_path / "run", say=SAY)
+    assert re.search(rf"{lost} of the weights that training changed are rounded back", report.messages[-1])
+
+
+@given(moved=st.lists(st.sampled_from([0.0, 1e-6, 0.5]), min_size=4, max_size=4))
+def test_the_share_is_that_of_the_changed_weights(moved: list[float]) -> None:
+    before = torch.tensor([1.0, 2.0, -1.0, 0.25])
+    rounding = Rounding(torch.bfloat16, torch.float32, {"weight": before})
+    changed = [move for move in moved if move]
+    found = rounding.share_lost({"weight": before + torch.tensor(moved), "other": before})
+    assert found == (None if not changed else pytest.approx(sum(move < 0.1 for move in changed) / len(changed)))

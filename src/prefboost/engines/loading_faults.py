@@ -116,10 +116,10 @@ def _read_config(name: str) -> dict[str, Any]:
     from transformers import PretrainedConfig
 
     try:
-        found, _ = PretrainedConfig.get_config_dict(model_folder(name))
+        config, _ = PretrainedConfig.get_config_dict(model_folder(name))
     except Exception:  # only the wording of an error depends on it
         return {}
-    return dict(found)
+    return dict(config)
 
 
 def _first_line(error: Exception) -> str:

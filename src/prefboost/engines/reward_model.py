@@ -132,7 +132,8 @@ def load_reward_model(
     text = model.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = tokenizer.pad_token_id
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    embedding = model.get_input_embeddings()
+    rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
     if text.pad_token_id is not None and text.pad_token_id >= rows:
         raise ModelError(
             f"texts would be padded with token {text.pad_token_id}, and the embedding of {name} has {rows:,} rows",

@@ -47,10 +47,10 @@ def adapter_base(name: str, revision: str | None = None) -> str | None:
     place = model_folder(name)
     with explain_loading(name, what="adapter"):
         if Path(place).is_dir():
-            found = (Path(place) / _CONFIG).is_file()
+            is_adapter = (Path(place) / _CONFIG).is_file()
         else:
-            found = find_adapter_config_file(place, revision=revision or "main") is not None
-        if not found:
+            is_adapter = find_adapter_config_file(place, revision=revision or "main") is not None
+        if not is_adapter:
             return None
         base: str | None = PeftConfig.from_pretrained(place, revision=revision).base_model_name_or_path
     if not base:

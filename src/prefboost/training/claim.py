@@ -100,10 +100,9 @@ def _hold(stream: TextIO, folder: Path) -> None:
         ) from None
     except OSError:  # file systems without locks
         return
-    with suppress(OSError):
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {platform.node()}\n")
-        stream.flush()
+    with suppress(OSError):  # a full disk; past the buffer, which would be written again when the file is closed
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}\n".encode())
 
 
 def leads(environment: Mapping[str, str]) -> bool:

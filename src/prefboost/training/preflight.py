@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -47,7 +49,6 @@ def check_request(settings: Optimisation) -> None:
 
 
 def _check_optimizer(name: str) -> None:
-    import torch
     from transformers import Trainer, TrainingArguments
     from transformers.training_args import OptimizerNames
 
@@ -59,10 +60,9 @@ def _check_optimizer(name: str) -> None:
             remedy=f"choose of {', '.join(names)}",
         )
     try:
-        arguments = TrainingArguments(
-            output_dir="unused", optim=name, report_to="none", use_cpu=not torch.cuda.is_available()
-        )
-        Trainer.get_optimizer_cls_and_kwargs(arguments)
+        # A stand-in, since making the true arguments would join the processes of a launch before the model is loaded.
+        usual = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+        Trainer.get_optimizer_cls_and_kwargs(SimpleNamespace(**usual | {"optim": OptimizerNames(name)}))
     except Exception as error:  # each optimiser's library complains in its own way
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(
@@ -110,13 +110,13 @@ def _highest(sequences: pa.ChunkedArray | pa.Array) -> int:
     return int(pc.max(pc.list_flatten(sequences)).as_py() or 0)
 
 
-def check_fit(model: Any, tokenizer: Any, wanted: TokenRange, limit: str = "max_length") -> None:
+def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_length") -> None:
     """Compare tokens and lengths of the data with the tables of a model: beyond them it can only crash.
 
     Args:
         model: of transformers.
         tokenizer: for the message.
-        wanted: what the data ask.
+        tokens: what the data ask.
         limit: the setting that cuts sequences, for the remedy.
 
     Raises:
@@ -124,20 +124,21 @@ def check_fit(model: Any, tokenizer: Any, wanted: TokenRange, limit: str = "max_
         DataError: sequences are longer than the model's table of positions.
     """
     name = type(model).__name__
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    if wanted.highest >= rows:
-        token = tokenizer.convert_ids_to_tokens(wanted.highest)
+    embedding = model.get_input_embeddings()
+    rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))  # the weight may be parted
+    if tokens.highest >= rows:
+        token = tokenizer.convert_ids_to_tokens(tokens.highest)
         raise ModelError(
-            f"the tokenizer gives token {wanted.highest} ({token!r}), and the embedding of {name} has {rows:,} rows",
+            f"the tokenizer gives token {tokens.highest} ({token!r}), and the embedding of {name} has {rows:,} rows",
             remedy="take the tokenizer that belongs to the model, or resize the model first: "
             f"model.resize_token_embeddings({len(tokenizer)}), then save_pretrained",
         )
     positions = _positions_of(model)
-    longest = int(pc.max(wanted.lengths).as_py() or 0)
+    longest = int(pc.max(tokens.lengths).as_py() or 0)
     if positions is not None and longest > positions:
-        beyond = int(pc.sum(pc.cast(pc.greater(wanted.lengths, positions), pa.int64())).as_py())
+        beyond = int(pc.sum(pc.cast(pc.greater(tokens.lengths, positions), pa.int64())).as_py())
         raise DataError(
-            f"{beyond:,} of {len(wanted.lengths):,} sequences are longer than the {positions:,} positions of {name}; "
+            f"{beyond:,} of {len(tokens.lengths):,} sequences are longer than the {positions:,} positions of {name}; "
             f"the longest has {longest:,} tokens",
             remedy=f"write {limit}: {positions} or less, or take a model with more positions",
         )

@@ -27,7 +27,7 @@ FOLDER = "rehearsal"
 _LOADED = 2 << 30
 """Most bytes of weights that are read back whole; of larger files the headers are, which a full disk cuts as well."""
 
-_ASKED = [{"role": "user", "content": "Hello"}]
+_QUESTION = [{"role": "user", "content": "Hello"}]
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,15 @@ def _ask(folder: Path, plan: Rehearsal) -> None:
 
     with explain_loading(str(folder), what="tokenizer as it would be saved"):
         saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
-    said = plan.provenance
-    asked: Sequence[Any] = _ASKED
-    if said is not None and said.say is not None and said.place is not None:
-        asked = place_goal(_ASKED, goal_text(said.say, said.top, dict(said.top_aspects or {})), said.place)
-    expected, found = _rendered(plan.tokenizer, asked, goal=False), _rendered(saved, _ASKED)
-    if found != expected:
+    facts = plan.provenance
+    messages: Sequence[Any] = _QUESTION
+    if facts is not None and facts.say is not None and facts.place is not None:
+        text = goal_text(facts.say, facts.top, dict(facts.top_aspects or {}))
+        messages = place_goal(_QUESTION, text, facts.place)
+    expected, rendered = _render(plan.tokenizer, messages, goal=False), _render(saved, _QUESTION)
+    if rendered != expected:
         raise ModelError(
-            f"the chat template would be saved with another meaning: by itself it renders {found!r:.200}, "
+            f"the chat template would be saved with another meaning: by itself it renders {rendered!r:.200}, "
             f"in training {expected!r:.200}",
             remedy="give another template: chat_template: FILE.jinja",
         )
@@ -168,7 +169,7 @@ def _ask(folder: Path, plan: Rehearsal) -> None:
         )
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Any], **options: Any) -> str:
+def _render(tokenizer: Any, messages: Sequence[Any], **options: Any) -> str:
     try:
         text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **options)
     except Exception as error:  # a template is code of the model's author: it may raise anything

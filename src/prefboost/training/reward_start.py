@@ -59,7 +59,8 @@ def load_start(settings: TrainReward) -> RewardModel:
     )
     for adapter in adapters:
         found = _with_adapter(found, settings, adapter)
-    check_weights(found.model, settings.model)
+    if leads(os.environ):  # others may get the weights from this process, later
+        check_weights(found.model, settings.model)
     if not shares_weights(os.environ):  # else the whole model may not fit
         found.model.to(training_device(os.environ))
     return replace(found, unpacked="packing is off") if settings.packing == "off" else enable_packed_rewards(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from prefboost.engines.packaged import model_folder
 from prefboost.training.adapters import adapter_chain
 from prefboost.training.optimisation import Optimisation
 
-__all__ = ["base_type", "choose_saved_type", "describe_saved_type", "round_weights", "state_type"]
+__all__ = [
+    "Rounding",
+    "base_type",
+    "choose_saved_type",
+    "round_weights",
+    "state_type",
+]
+
+_SAMPLED = 1024
+"""Values of a tensor that are looked at."""
 
 
 def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dtype:
@@ -60,8 +70,8 @@ def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
         )
     stated = config.dtype or config.get_text_config().dtype or _type_of_weights(Path(model_folder(name)))
-    found = getattr(torch, stated.removeprefix("torch."), None) if isinstance(stated, str) else stated
-    return found if found in (torch.bfloat16, torch.float16, torch.float32, torch.float64) else None
+    dtype = getattr(torch, stated.removeprefix("torch."), None) if isinstance(stated, str) else stated
+    return dtype if dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64) else None
 
 
 def _type_of_weights(folder: Path) -> str | None:
@@ -92,16 +102,17 @@ def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch
     parts |= {*(model._keep_in_fp32_modules or ())} if dtype == torch.float16 else set()
     exempt = [re.compile(rf"(^|\.){re.escape(part)}(\.|$)") for part in sorted(parts)]
     rounded: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
-    found: dict[str, Tensor] = {}
+    to_save: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if not tensor.is_floating_point() or any(part.search(name) for part in exempt):
-            found[name] = tensor
+            to_save[name] = tensor
             continue
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if place not in rounded:
             rounded[place] = tensor.detach().to("cpu", dtype)
-        found[name] = rounded[place]
-    return None if weights is None and all(found[name].dtype == state[name].dtype for name in state) else found
+        to_save[name] = rounded[place]
+    unchanged = all(to_save[name].dtype == state[name].dtype for name in state)
+    return None if weights is None and unchanged else to_save
 
 
 def state_type(folder: Path, dtype: torch.dtype) -> None:
@@ -115,15 +126,68 @@ def state_type(folder: Path, dtype: torch.dtype) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def describe_saved_type(settings: Optimisation, saved: torch.dtype, trained: torch.dtype) -> list[str]:
-    """A sentence where weights are rounded to be saved without having been asked for; else none.
+@dataclass(frozen=True)
+class Rounding:
+    """What saving in a narrower type does to a training, told with numbers.
 
     Args:
-        settings: of the training.
         saved: type on disk.
         trained: type in memory.
+        sample: name -> some values before training; empty where nothing is to be said.
     """
-    if settings.save_type != "auto" or saved == trained:
-        return []
-    short, long = (str(each).removeprefix("torch.") for each in (saved, trained))
-    return [f"saved as {short}, like the model it was trained from (trained in {long}, which save_type: {long} keeps)"]
+
+    saved: torch.dtype
+    trained: torch.dtype
+    sample: Mapping[str, Tensor]
+
+    @classmethod
+    def before(cls, model: Any, settings: Optimisation, saved: torch.dtype) -> Rounding:
+        """Keep at most 1,024 evenly spaced values of every weight tensor, if weights will be rounded unasked.
+
+        Args:
+            model: of transformers, not wrapped, not trained yet.
+            settings: of the training.
+            saved: type on disk.
+        """
+        rounds = settings.save_type == "auto" and saved != model.dtype
+        state = model.state_dict() if rounds else {}
+        return cls(saved, model.dtype, {name: _spaced(weight) for name, weight in state.items()})
+
+    def describe(self, model: Any) -> list[str]:
+        """Say that weights are rounded, and how many of those that training changed are saved as they were before.
+
+        Args:
+            model: the same, trained; None where its weights are parted among devices.
+
+        Returns:
+            a sentence, or none where weights are saved as they were trained or as they were asked for.
+        """
+        if not self.sample:
+            return []
+        short, long = (str(each).removeprefix("torch.") for each in (self.saved, self.trained))
+        lost = None if model is None else self.share_lost(model.state_dict())
+        share = "" if lost is None else f", and {lost:.0%} of the weights that training changed are rounded back"
+        return [f"saved as {short}, like the model it was trained from{share} (save_type: {long} keeps every bit)"]
+
+    def share_lost(self, trained: Mapping[str, Tensor]) -> float | None:
+        """The share of the changed weights that are rounded back to what they were before training.
+
+        Args:
+            trained: state of the model after training.
+
+        Returns:
+            0 to 1, of the sampled weights; None where none was changed (adapters were).
+        """
+        changed = lost = 0
+        for name, first in self.sample.items():
+            if name in trained:
+                last = _spaced(trained[name])
+                moved = last != first
+                changed += int(moved.sum())
+                lost += int((moved & (last.to(self.saved) == first.to(self.saved))).sum())
+        return lost / changed if changed else None
+
+
+def _spaced(weight: Tensor) -> Tensor:
+    flat = weight.detach().flatten()
+    return flat[:: max(1, flat.numel() // _SAMPLED)][:_SAMPLED].to("cpu", copy=True)

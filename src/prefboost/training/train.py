@@ -142,7 +142,7 @@ def _train(
     from prefboost.training.policy import load_policy
     from prefboost.training.preflight import check_request, check_weights
     from prefboost.training.prepare import prepare_units
-    from prefboost.training.saved_type import choose_saved_type, describe_saved_type
+    from prefboost.training.saved_type import Rounding, choose_saved_type
 
     started = time.monotonic()
     (pairs, eval_pairs), (say, scales) = tables, goals
@@ -155,7 +155,8 @@ def _train(
     disable_progress_bar()
     with phase(progress, f"loading {settings.model}"):
         policy = load_policy(settings)
-        check_weights(policy.model, settings.model)
+        if leads(os.environ):  # others may get the weights from this process, later
+            check_weights(policy.model, settings.model)
     notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
     settings, more = _with_engine(settings, policy)
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
@@ -169,9 +170,10 @@ def _train(
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
         end.check(data, plan, out)
+    rounding = Rounding.before(policy.model, settings, end.saved_type)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
-    trainer.notes += [*notes, *more, *describe_saved_type(settings, end.saved_type, policy.model.dtype)]
+    trainer.notes += [*notes, *more, *rounding.describe(None if trainer.shards_weights else policy.model)]
     report = _report(trainer, before, out, resumed_from, time.monotonic() - started)
     if trainer.accelerator.is_main_process:
         write_rejected(tokenised.loss.rejected, out)

@@ -114,11 +114,12 @@ def _train(
     """`train_reward`, alone in its folder."""
     from transformers.utils.logging import disable_progress_bar
 
+    from prefboost.training.accumulation import shares_weights_by
     from prefboost.training.adapters import check_targets
     from prefboost.training.checkpoint import Saving
     from prefboost.training.preflight import check_request
     from prefboost.training.reward_start import RewardEnd, check_start, load_start
-    from prefboost.training.saved_type import choose_saved_type, describe_saved_type
+    from prefboost.training.saved_type import Rounding, choose_saved_type
 
     started = time.monotonic()
     rows, eval_rows = tables
@@ -141,9 +142,10 @@ def _train(
         facts = _facts(found, TrainReport("", 0, len(data[0]), sum(data[0]["items"]), 0, 0.0), identity)
         check_start(found, data, settings, RewardEnd(saving, facts, settings.max_steps or plan.steps), out)
     remarks += [] if found.packs else [f"texts are padded, since {found.unpacked}"]
-    remarks += describe_saved_type(settings, saved_type, found.model.dtype)
+    rounding = Rounding.before(found.model, settings, saved_type)
     trainer = _trainer(found, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)
+    remarks += rounding.describe(None if shares_weights_by(trainer.accelerator) else found.model)
     report = _report(trainer, data[0], units, Counter(origin.dropped) + Counter(units.dropped), out)
     seconds = time.monotonic() - started
     report = replace(
