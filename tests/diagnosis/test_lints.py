@@ -162,3 +162,21 @@ def test_goal_pairs_that_stand_twice_or_have_lost_their_other_view_are_found(goa
     twice = replace(table, frame=pl.concat([table.frame, table.frame.head(1)]))
     again = finding("repeated_goal_pair", twice)
     assert again is not None and again.count == 1
+
+
+ENCODED = (
+    '[{"role": "user", "content": "hi"}]',
+    "[{'content': 'hi', 'role': 'user'}]",
+    "<|im_start|>user\nhi<|im_end|>",
+    "### Instruction:\nhi\n\n### Response:",
+    "Human: hi\nAssistant:",
+)
+
+
+@pytest.mark.parametrize("text", ENCODED)
+def test_texts_that_look_like_conversations_are_counted(text: str) -> None:
+    plain = 'What does [{"role": "user"}] mean?'
+    table = with_texts(pair_table([(9, 1), (2, 1)]), prompt=[text, plain])
+    seen = finding("encoded_conversation", table)
+    assert seen is not None and (seen.count, seen.severity) == (1, "warning")
+    assert finding("encoded_conversation", with_texts(table, prompt=[plain, "hi"])) is None

@@ -15,7 +15,7 @@ def test_no_text_is_kept_and_every_row_is() -> None:
     assert made.height == len(table)
     assert made.columns == [
         "row", "score", "score.wit", "prompt_key", "prompt_hash", "prompt_chars", "prompt_words", "broken",
-        "completion_hash", "completion_chars", "completion_words",
+        "encoded", "completion_hash", "completion_chars", "completion_words",
     ]  # fmt: skip
     assert pl.String not in made.dtypes
 

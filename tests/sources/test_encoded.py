@@ -59,8 +59,21 @@ def test_any_text_is_decoded_to_messages_or_to_nothing(text: str) -> None:
 
 
 def test_cut_or_broken_encodings_look_encoded() -> None:
-    for text in ('[{"role": "user", "content": "cut', "[{'from': 'human'", '{"messages": [', "<|im_start|>user\nhi"):
+    for text in (
+        '[{"role": "user", "content": "cut',
+        "[{'from': 'human'",
+        '{"messages": [{',
+        "[{'content': 'x', 'role': 'us",
+        "<|im_start|>user\nhi",
+    ):
         assert looks_encoded(text)
-    for text in ("plain", '{"answer": 1}', "[1]"):
+    for text in (
+        "plain",
+        '{"answer": 1}',
+        "[1]",
+        '{"value": 3}',
+        '[{"from": "Rome", "to": "Bonn"}]',
+        '{"messages": []}',
+    ):
         assert not looks_encoded(text)
     assert pl.Series([" [{'role': 'user'", "[1]"]).str.contains(BEGINS).to_list() == [True, False]

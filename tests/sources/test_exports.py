@@ -203,7 +203,7 @@ def test_tool_calls_reach_trl_in_json_lines_and_are_counted_rejects_in_parquet(
 def test_what_a_trainer_would_drop_unseen_is_a_counted_reject(
     name: str, goal_row: Callable[..., Any], goal_table: Callable[..., Any]
 ) -> None:
-    tools = {"role": "assistant", "content": "", "extra": '{"tool_calls": []}'}
+    tools = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"function": {"name": "f"}}]}'}
     long = [{"role": "assistant", "content": word, "extra": None} for word in ("one", "two")]
     rows = [goal_row(0, chosen=[tools]), goal_row(1, chosen=long), goal_row(2)]
     shaped = shape(goal_table(rows).frame, EXPORTS[name], FILE_TYPES["jsonl"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ from prefboost.chat import to_record
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.sources import read
 from prefboost.sources.exports import has_extra
-from prefboost.sources.message_keys import fold_keys, has_further_keys, says_more
+from prefboost.sources.message_keys import bare_messages, fold_keys, has_further_keys, says_more
 from prefboost.tables import MESSAGES
 
 WHOLE = "{% for m in messages %}{{ m | tojson }}\n{% endfor %}"
@@ -115,6 +116,44 @@ def test_nulls_of_the_source_are_nothing_that_an_export_would_lose() -> None:
     ]
     found = pl.DataFrame({"extra": extras}).select(says_more(pl.col("extra"))).to_series().to_list()
     assert found == [False, False, False, True, True, True]
-    rows = [[{"role": "user", "content": "x", "extra": extra}] for extra in extras]
-    frame = pl.DataFrame({"c": pl.Series(rows, dtype=MESSAGES)})
-    assert frame.select(has_extra("c")).to_series().to_list() == found
+
+
+READ = {
+    '{"tool_calls": [{"function": {"name": "f"}}]}': True,
+    '{"tool_call_id": "1"}': True,
+    '{"id": 3, "reasoning_content": "hm"}': True,
+    '{"conversation_tools": [{"name": "f"}]}': True,
+    '{"tool_calls": [], "function_call": null, "name": ""}': False,
+    '{"toxic": false, "id": 3, "timestamp": 1.5, "moderation": {"flagged": true}}': False,
+    '{"note": "a \\"tool_calls\\": [1] in a text"}': False,
+}
+
+
+@pytest.mark.parametrize("extra", READ)
+def test_notes_on_a_message_are_no_tool_calls(extra: str) -> None:
+    json.loads(extra)
+    lists = pl.Series("c", [[{"role": "user", "content": "x", "extra": extra}]], dtype=MESSAGES)
+    assert lists.to_frame().select(has_extra("c")).to_series().to_list() == [READ[extra]]
+    assert (bare_messages(lists)[0].to_list()[0]["extra"] is None) != READ[extra]
+
+
+NOTED: list[dict[str, Any]] = [{"toxic": False}, {"id": 7, "timestamp": "t"}, {"moderation": {"flagged": [True]}}]
+
+
+@pytest.mark.parametrize("note", NOTED)
+def test_notes_refuse_no_row_and_part_no_prompts(tmp_path: Path, note: dict[str, Any]) -> None:
+    def said(role: str, text: str, at: int) -> dict[str, Any]:
+        return {"role": role, "content": text, **{key: [value, at] for key, value in note.items()}}
+
+    rows: list[dict[str, Any]] = [
+        {"chosen": [said("user", "q", 1), said("assistant", "a", 2)],
+         "rejected": [said("user", "q", 3), said("assistant", text, 4)]}
+        for text in ("b", "a")
+    ]  # fmt: skip
+    path = tmp_path / "noted.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read(path)
+    assert table.rejects["reason"].to_list() == ["the two completions are the same"]
+    flat = [{"prompt": [said("user", "q", at)], "completion": f"c{at}", "score": at} for at in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in flat))
+    assert read(path).frame["prompt_id"].n_unique() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ def test_what_is_not_rated_is_null_and_what_is_no_number_is_a_fault() -> None:
     scores, fault = as_scores(pl.Series("s", ["N/A", "5", "good", "inf", None]))
     assert scores.to_list()[:3] == [None, 5, None]
     assert fault.to_list() == [None, None, "is not a number", "is not a finite number", None]
-    assert as_scores(pl.Series("s", [True]))[1].to_list() == ["is not a number"]
 
 
 def test_float32_is_read_as_the_decimal_it_was_printed_from() -> None:
@@ -54,3 +54,15 @@ def test_names_tell_the_range_of_ranks_and_of_helpsteers_five_aspects() -> None:
     assert known_range({"score": "helpfulness"}, five, "overall") == known_range({}, five, "mean") == (0, 4)
     assert known_range({"score": "quality"}, five, "overall") is None
     assert known_range({"score": "score"}, ("helpfulness", "verbosity"), "helpfulness") is None
+
+
+@pytest.mark.parametrize("spelled", [[9.0], [True], ["7"], "[9.0]", "[ 9 ]", "true", "False", True])
+def test_lists_of_one_number_and_truth_values_are_numbers(spelled: object) -> None:
+    scores, faults = as_scores(pl.Series("s", [spelled, spelled]))
+    assert faults.null_count() == 2
+    assert set(scores) <= {9.0, 7.0, 1.0, 0.0} and scores.null_count() == 0
+
+
+@pytest.mark.parametrize("spelled", [[1.0, 2.0], "[1, 2]", "yes", [[1.0, 2.0]], {"a": 1}])
+def test_what_holds_no_single_number_is_none(spelled: object) -> None:
+    assert as_scores(pl.Series("s", [spelled]))[1].to_list() == ["is not a number"]

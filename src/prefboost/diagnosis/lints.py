@@ -115,6 +115,15 @@ def near_empty(frame: pl.DataFrame) -> Finding | None:
     return found(frame, pl.any_horizontal(pl.col(name) < _FEW_CHARS for name in texts), "near_empty", "warning", words)
 
 
+def encoded_conversation(frame: pl.DataFrame) -> Finding | None:
+    """A text looks like an encoded conversation: JSON of messages, Python's repr, or rendered by a chat template."""
+    words = (
+        "a text looks like a whole conversation (JSON, or rendered by a chat template), and is taken as it stands",
+        "a user who says such a text is rare: write messages instead (role, content), or leave such rows out",
+    )
+    return found(frame, pl.col("encoded"), "encoded_conversation", "warning", words)
+
+
 def ties(frame: pl.DataFrame) -> Finding | None:
     """Both completions have the same score: they give no goal pair."""
     if "score_chosen" not in frame.columns or "flipped" in frame.columns:
@@ -195,6 +204,7 @@ LINTS: Mapping[str, Callable[[pl.DataFrame], Finding | None]] = {
     "contamination": contamination,
     "no_scores": no_scores,
     "same_text_other_score": same_text_other_score,
+    "encoded_conversation": encoded_conversation,
     "near_empty": near_empty,
     "duplicates": duplicates,
     "ties": ties,

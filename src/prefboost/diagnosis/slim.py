@@ -6,6 +6,8 @@ import polars as pl
 
 from prefboost.diagnosis.goal_lints import reads_alike
 from prefboost.preferences.ngrams import normalised
+from prefboost.sources.encoded import BEGINS
+from prefboost.sources.rendered import LIKELY
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
 __all__ = ["SIDES", "joined_text", "score_columns", "slim"]
@@ -34,7 +36,8 @@ def slim(table: Table) -> pl.DataFrame:
         ``row``, ``split`` where known; ``prompt_key`` (hash of the prompt_id) and ``prompt_hash`` (of the normalised
         text); ``chars``, ``words`` (UInt32) of the prompt and each side, ``hash`` of each side, named
         ``chosen_chars`` etc.; every score column; ``broken``, the first fact of the table that the row breaks, null
-        where all hold. Of goal pairs also goal, view, flipped, ``said`` (hash of the prompt exactly as it stands),
+        where all hold; ``encoded``, whether a text looks like an encoded conversation. Of goal pairs also goal, view,
+        flipped, ``said`` (hash of the prompt exactly as it stands),
         ``pair_key``, ``goal_pair_key``, ``goal_key`` (hash of the whole goal) and ``alike`` (`reads_alike`).
     """
     columns = table.frame.columns
@@ -43,6 +46,7 @@ def slim(table: Table) -> pl.DataFrame:
         "prompt_hash": normalised(joined_text("prompt")).hash(0),
         **_lengths("prompt"),
         "broken": _first_broken(table),
+        "encoded": pl.any_horizontal(_looks_encoded(name) for name in ("prompt", *SIDES) if name in columns),
     }
     for side in (side for side in SIDES if side in columns):
         measured |= {f"{side}_hash": joined_text(side).str.strip_chars().hash(0), **_lengths(side)}
@@ -55,6 +59,12 @@ def slim(table: Table) -> pl.DataFrame:
         prompts = {"said": pl.col("prompt").hash(0), "text": joined_text("prompt")}
         measured["alike"] = pl.lit(reads_alike(table.frame.select("pair_id", *asked, **prompts)))
     return table.frame.select(*known, *score_columns(columns), **measured)
+
+
+def _looks_encoded(column: str) -> pl.Expr:
+    """Whether the text of some message looks like a conversation by itself: JSON, a repr, or rendered by a template."""
+    text = pl.element().struct.field("content")
+    return pl.col(column).list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
 
 
 def _lengths(column: str) -> dict[str, pl.Expr]:

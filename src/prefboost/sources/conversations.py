@@ -13,7 +13,7 @@ import polars as pl
 
 from prefboost.chat import ROLES, Message
 from prefboost.sources.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
-from prefboost.sources.message_keys import ROLE_NAMES
+from prefboost.sources.message_keys import ROLE_NAMES, bare_messages, is_read
 from prefboost.tables import MESSAGES
 
 __all__ = [
@@ -171,7 +171,7 @@ def _without_nulls(value: Any) -> Any:
 def text_faults(lists: pl.Series) -> pl.Series:
     """What is wrong with the texts of messages: none at all, all blank, or bytes that no text has."""
     element = pl.element().struct
-    blank = element.field("content").str.contains(r"\S").not_() & element.field("extra").is_null()
+    blank = element.field("content").str.contains(r"\S").not_() & is_read(element.field("extra")).not_()
     nul = element.field("content").str.contains("\0", literal=True)
     column = pl.col("m")
     fault = (
@@ -238,11 +238,14 @@ def _turns(text: str | None) -> list[dict[str, Any]] | None:
 
 
 def prompt_ids(prompts: pl.Series) -> pl.Series:
-    """16 hexadecimal digits for each prompt: blake2b of its messages, equal for equal ones, on every machine."""
+    """16 hexadecimal digits for each prompt: blake2b of its messages, equal for equal ones, on every machine.
+
+    Notes on messages (keys that no chat template reads, such as ids) do not count.
+    """
     element = pl.element().struct
     parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
     whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
-    texts = prompts.to_frame("m").select(whole).to_series()
+    texts = bare_messages(prompts).to_frame("m").select(whole).to_series()
     arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, bounds, content = arrow.buffers()
     offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()

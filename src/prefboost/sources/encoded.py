@@ -20,8 +20,12 @@ __all__ = ["BEGINS", "decode_list", "decode_text", "looks_encoded", "parse_liter
 KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
 WRAPPERS = ("messages", "conversations", "conversation")
 
-KEYS = "role|from|speaker|content|value|messages|conversations"
-BEGINS = rf"\A\s*(?:array\()?\s*\[?\s*\{{\s*[\"'](?:{KEYS})[\"']\s*:"
+WHO = r"[\"'](?:role|from|speaker)[\"']\s*:"
+BEGINS = (
+    rf"(?s)\A\s*(?:array\()?\s*(?:\[?\s*\{{\s*{WHO}\s*[\"'](?:{'|'.join(sorted(KNOWN_ROLES))})[\"']"
+    rf"|\[\s*\{{\s*[\"'](?:content|value)[\"']\s*:\s*[\"'].*{WHO}"
+    r"|\{\s*[\"'](?:messages|conversations)[\"']\s*:\s*\[\s*\{)"
+)
 """Pattern, of Polars too, of how an encoded conversation begins, or one message of it."""
 
 

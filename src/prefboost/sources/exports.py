@@ -15,7 +15,7 @@ import polars as pl
 
 from prefboost.errors import SettingsError
 from prefboost.sources.file_types import FILE_TYPES
-from prefboost.sources.message_keys import says_more
+from prefboost.sources.message_keys import is_read
 
 __all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "export_named", "has_extra", "has_white_ends"]
 
@@ -112,8 +112,8 @@ def has_white_ends() -> pl.Expr:
 
 
 def has_extra(column: str) -> pl.Expr:
-    """Whether any message of the row has keys besides role and content, with values."""
-    return pl.col(column).list.eval(says_more(pl.element().struct.field("extra"))).list.any()
+    """Whether any message of the row has more than its text, as tool calls are: notes on a message are no more."""
+    return pl.col(column).list.eval(is_read(pl.element().struct.field("extra"))).list.any()
 
 
 def _about(columns: list[str]) -> list[pl.Expr]:

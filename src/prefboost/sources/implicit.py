@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.sources.message_keys import bare_messages
 from prefboost.tables import MESSAGES
 
 __all__ = ["split_prompts"]
@@ -31,12 +32,19 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
     heads = {side: pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in ("chosen", "rejected")}
     asks = heads["chosen"].list.last().struct.field("role").is_in(["user", "tool"])
     answers = [pl.col(side).list.last().struct.field("role") == "assistant" for side in ("chosen", "rejected")]
-    simple = frame.select(
-        (pl.col("chosen").list.len() == pl.col("rejected").list.len())
-        & (pl.col("chosen").list.len() > 1)
-        & (heads["chosen"] == heads["rejected"])
-        & pl.all_horizontal(asks, *answers)
-    ).to_series()
+    bare = pl.DataFrame({side: bare_messages(frame[side]) for side in ("chosen", "rejected")})
+    before = [pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in bare.columns]
+    same = bare.select(same=before[0] == before[1]).to_series()
+    simple = (
+        frame.with_columns(same)
+        .select(
+            (pl.col("chosen").list.len() == pl.col("rejected").list.len())
+            & (pl.col("chosen").list.len() > 1)
+            & pl.col("same")
+            & pl.all_horizontal(asks, *answers)
+        )
+        .to_series()
+    )
     easy = whole & simple.fill_null(False)
     split = frame.select(
         prompt=pl.when(easy).then(heads["chosen"]).otherwise("prompt"),
@@ -73,7 +81,10 @@ def _completed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
-    split = [_split(row["chosen"], row["rejected"]) for row in frame.filter(hard).iter_rows(named=True)]
+    rows = frame.filter(hard)
+    bare = zip(*(bare_messages(rows[side]).to_list() for side in ("chosen", "rejected")), strict=True)
+    sides = zip(rows["chosen"].to_list(), rows["rejected"].to_list(), bare, strict=True)
+    split = [_split(chosen, rejected, *both) for chosen, rejected, both in sides]
     index = (hard.cast(pl.Int64).cum_sum() - 1).clip(lower_bound=0)
     columns = {}
     for place, name in enumerate(("prompt", "chosen", "rejected")):
@@ -83,11 +94,11 @@ def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _split(chosen: list[Any] | None, rejected: list[Any] | None) -> tuple[Any, Any, Any]:
+def _split(chosen: Any, rejected: Any, bare_chosen: Any, bare_rejected: Any) -> tuple[Any, Any, Any]:
     if not chosen or not rejected:
         return None, chosen, rejected
     length = 0
-    while length < min(len(chosen), len(rejected)) and chosen[length] == rejected[length]:
+    while length < min(len(chosen), len(rejected)) and bare_chosen[length] == bare_rejected[length]:
         length += 1
     while length and chosen[length - 1]["role"] not in ("user", "tool"):
         length -= 1

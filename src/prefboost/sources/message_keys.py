@@ -16,7 +16,16 @@ import polars as pl
 from prefboost.chat import ROLES
 from prefboost.chat.messages import extra_of
 
-__all__ = ["KEYS", "ROLE_NAMES", "TOOL_COLUMNS", "fold_keys", "has_further_keys", "says_more"]
+__all__ = [
+    "KEYS",
+    "ROLE_NAMES",
+    "TOOL_COLUMNS",
+    "bare_messages",
+    "fold_keys",
+    "has_further_keys",
+    "is_read",
+    "says_more",
+]
 
 ROLE_NAMES = {
     "human": "user", "prompter": "user", "User": "user", "Human": "user",
@@ -32,6 +41,15 @@ TOOL_COLUMNS = ("tools",)
 """Columns with the tools of the whole conversation: a list of JSON schemas."""
 
 
+READ_KEYS = (
+    "tool_calls", "tool_call_id", "function_call", "tool_name", "tool_plan", "tool_results", "tool_responses", "name",
+    "reasoning_content", "reasoning", "thinking", "refusal", "documents", "citations", "channel", "recipient", "tools",
+    "functions", "conversation_tools", "audio", "image", "images", "video",
+)  # fmt: skip
+"""Keys of messages that chat templates in use read. Others (``toxic``, ``id``, ``timestamp``) are mere notes."""
+
+_READ = rf'"(?:{"|".join(READ_KEYS)})": ?(?:"[^"]|[0-9tf-]|\[\s*[^\]\s]|\{{\s*[^}}\s])'
+
 _ONLY_NULLS = r'^\{("(?:[^"\\]|\\.)*": (null|""),? ?)*\}$'
 """An ``extra`` in which no key has a value."""
 
@@ -39,6 +57,22 @@ _ONLY_NULLS = r'^\{("(?:[^"\\]|\\.)*": (null|""),? ?)*\}$'
 def says_more(extra: pl.Expr) -> pl.Expr:
     """Return whether messages have further keys with values: null where the source wrote null is nothing to lose."""
     return extra.is_not_null() & extra.str.contains(_ONLY_NULLS).not_().fill_null(False)
+
+
+def is_read(extra: pl.Expr) -> pl.Expr:
+    """Return whether further keys change what a chat template writes, as tool calls do, and hold something."""
+    return extra.str.contains(_READ).fill_null(False)
+
+
+def bare_messages(lists: pl.Series) -> pl.Series:
+    """Return messages without notes (keys that no template reads), by which it is told whether two are the same."""
+    inner = lists.drop_nulls().explode().drop_nulls()
+    if inner.is_empty() or inner.struct.field("extra").null_count() == inner.len():
+        return lists
+    element = pl.element().struct
+    extra = pl.when(is_read(element.field("extra"))).then(element.field("extra")).alias("extra")
+    bare = pl.struct(element.field("role"), element.field("content"), extra)
+    return lists.to_frame("m").select(pl.col("m").list.eval(bare)).to_series()
 
 
 def fold_keys(record: Mapping[str, Any]) -> dict[str, Any]:

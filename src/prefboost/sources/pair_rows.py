@@ -8,6 +8,7 @@ from prefboost.sources.conversations import role_faults
 from prefboost.sources.faults import nothing_wrong, with_fault
 from prefboost.sources.implicit import split_prompts
 from prefboost.sources.layouts import Layout
+from prefboost.sources.message_keys import bare_messages
 from prefboost.sources.parts import (
     column,
     ending,
@@ -107,5 +108,8 @@ def _sameness(rows: pl.DataFrame) -> pl.Series:
     """A fault where both completions are equal; plain texts are compared as such, which is faster than messages."""
     texts = all(rows.schema.get(f"raw.{side}") == pl.String for side in SIDES)
     prefix = "raw." if texts else ""
-    same = pl.col(f"{prefix}chosen") == pl.col(f"{prefix}rejected")
-    return rows.select(pl.when(same).then(pl.lit("are the same"))).to_series()
+    both = rows.select(**{side: f"{prefix}{side}" for side in SIDES})
+    if not texts:
+        both = both.with_columns(bare_messages(both[side]).alias(side) for side in SIDES)
+    same = pl.col("chosen") == pl.col("rejected")
+    return both.select(pl.when(same).then(pl.lit("are the same"))).to_series()

@@ -58,20 +58,28 @@ def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) ->
     """A column as float64 scores, null where a completion is not rated, and what is wrong with each row.
 
     Args:
-        values: numbers, or text that holds them (``"5"``, ``"N/A"``).
+        values: numbers, truth values (1 and 0), lists of one of these, or text that holds them (``"5"``, ``"N/A"``).
         ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
             better and the worst is 1.
     """
+    if isinstance(values.dtype, pl.List | pl.Array):
+        numbers, odd = _alone(values)
+        scores, faults = as_scores(numbers, ranks=ranks)
+        return scores, pl.DataFrame({"odd": odd, "fault": faults}).select(pl.coalesce("odd", "fault")).to_series()
     dtype = values.dtype
     frame = values.to_frame("s")
     column = pl.col("s")
     if dtype == pl.Null:
         return values.cast(pl.Float64), nothing_wrong(len(values))
     if dtype == pl.String:
-        text = column.str.strip_chars()
+        # A list of one number is that number, and a truth value 1 or 0, as a text too: CSV has nothing but texts.
+        alone = column.str.strip_chars().str.replace(r"^\[\s*([^\[\],]*?)\s*\]$", "$1")
+        text = alone.replace({"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"})
         rated = pl.when(text.str.to_lowercase().is_in(list(NOT_RATED)).not_()).then(text)
         number = rated.cast(pl.Float64, strict=False)
         wrong = rated.is_not_null() & number.is_null()
+    elif dtype == pl.Boolean:
+        number, wrong = column.cast(pl.Float64), pl.lit(False)
     elif dtype.is_numeric():
         # A float32 is read as the decimal it was printed from: 6.62, not 6.619999885559082.
         number = column.cast(pl.Float64).round_sig_figs(7) if dtype == pl.Float32 else column.cast(pl.Float64)
@@ -87,6 +95,17 @@ def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) ->
     )
     found = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
     return found["score"], found["fault"]
+
+
+def _alone(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The single values of lists, null where a list holds none or several; and a fault where it does."""
+    lists = values.arr.to_list() if isinstance(values.dtype, pl.Array) else values
+    one = pl.col("s").list.len() == 1
+    frame = lists.to_frame("s").select(
+        value=pl.when(one).then(pl.col("s").list.first()),
+        fault=pl.when(~one).then(pl.lit("is not a number")),
+    )
+    return frame["value"], frame["fault"]
 
 
 def range_fault(frame: pl.DataFrame, column: str, allowed: tuple[float, float] | None) -> pl.Series:
