@@ -38,3 +38,26 @@ def test_values_of_secret_environment_variables_are_hidden_and_others_are_not() 
 def test_hiding_twice_changes_nothing_more(text: str) -> None:
     once = without_secrets(text)
     assert without_secrets(once) == once
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["hf_abcdefghijklmnop_missing.jsonl", "data/hf_ultrafeedbackbinarized.parquet", "hf_goal_pairs_of_2026_11",
+     "hf_helpsteerpreferences/train.csv", "sk-learn-preferences-v2.jsonl.gz", "hf_scoredcompletions.parquet.store"],
+)  # fmt: skip
+def test_names_of_files_are_shown(name: str) -> None:
+    assert without_secrets(f"{name}: no such file") == f"{name}: no such file"
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+@given(
+    st.text(alphabet=LETTERS, min_size=34, max_size=37).filter(
+        lambda text: any(map(str.isdigit, text)) and not text.isupper() and not text.islower()
+    ),
+    st.sampled_from(["", ".", "-x", "_x", "/path", ".jsonl", "@host", '"', " and more"]),
+    st.sampled_from(["hf_", "ghp_"]),
+)
+def test_a_token_as_it_is_given_out_is_hidden_whatever_follows(token: str, after: str, kind: str) -> None:
+    assert token not in without_secrets(f"said {kind}{token}{after}")

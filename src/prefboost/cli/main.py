@@ -22,6 +22,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from prefboost import __version__
+from prefboost.cli.terminal import escape_unprintable, usable_paths
 from prefboost.devices import set_thread_environment
 from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreadData
 
@@ -112,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0; 2 for a user's mistake (one message on stderr); 130 after Ctrl-C; 1 for an error of our own.
     """
+    escape_unprintable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -172,7 +174,7 @@ def _with_errors_shown(function: Callable[..., Any], debug: bool) -> Callable[..
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         with _errors_shown(debug):
-            function(*args, **kwargs)
+            function(*args, **usable_paths(kwargs))
 
     return wrapped
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from prefboost.errors import DataError, MissingScores, Place
 from prefboost.preferences.draw import seeded_rank
+from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
@@ -181,7 +182,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     if table.spec is not SCORED_COMPLETIONS:
         raise DataError(
             f"pair needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy="score the completions first",
+            remedy=f"{score_hint(table)}score the completions first",
             place=Place(path=table.path),
         )
     if len(table) and table.frame["score"].null_count() == len(table):

@@ -21,6 +21,7 @@ from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goal_texts import goal_texts, said_alike
 from prefboost.preferences.goals import FittedScale
 from prefboost.preferences.kept_scale import scales_to_say
+from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.score_range import PUBLISHED
 from prefboost.preferences.views import (
     against,
@@ -326,7 +327,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         if unscored and not any(name in table.frame.columns for name in wanted):
             raise MissingScores(
                 f"the {len(table):,} pairs have no scores, so they have no goals",
-                remedy=NO_SCORES_REMEDY,
+                remedy=score_hint(table) + NO_SCORES_REMEDY,
                 place=Place(path=table.path, column="score_chosen"),
             )
     if "" in table.scales:

@@ -13,6 +13,7 @@ from prefboost.diagnosis import benchmark_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
+from prefboost.sources.encodings import as_utf8
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["benchmark_prompts", "read_prompts"]
@@ -51,10 +52,11 @@ def benchmark_prompts(path: str | Path) -> list[str]:
 
 def _lines(path: Path) -> Table:
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
+        text = b"".join(as_utf8(iter((path.read_bytes(),))))
+        lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except (OSError, UnicodeDecodeError) as error:
         raise UnreadableFile(
-            f"the prompts cannot be read: {error.strerror}",
+            f"the prompts cannot be read: {getattr(error, 'strerror', None) or error}",
             remedy="give a text file in UTF-8 with one prompt a line",
             place=Place(str(path)),
         ) from error

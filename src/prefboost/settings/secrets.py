@@ -8,8 +8,15 @@ from collections.abc import Mapping
 __all__ = ["without_secrets"]
 
 _HIDDEN = "[secret]"
+_ENDING = r"[\w-]*\.(?:jsonl?|ndjson|parquet|pq|csv|tsv|arrow|ipc|feather|txt|ya?ml|md|html?|gz|zst|store)\b"
+"""How the name of a file goes on; no token has an ending."""
+
 _PATTERNS = (
-    re.compile(r"\b(?:hf|sk|gh[pousr]|pypi)[_-][A-Za-z0-9_\-]{12,}"),
+    # As the hub and GitHub make tokens: letters of both cases and digits, at random. Nobody names a file so.
+    re.compile(r"\b(?:hf_|gh[pousr]_)(?=[A-Za-z0-9]*[A-Z])(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[0-9])[A-Za-z0-9]{20,}"),
+    # Of less random ones, those that are no name of a file or folder: hf_my_goal_pairs, hf_preferences.jsonl.
+    re.compile(rf"\b(?:hf|gh[pousr])[_-](?!{_ENDING}|[\w.-]*/)[A-Za-z0-9]{{12,}}(?![A-Za-z0-9]*[_-])"),
+    re.compile(rf"\b(?:sk|pypi)[_-](?!{_ENDING})[A-Za-z0-9_\-]{{12,}}"),
     re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/\-]{8,}=*"),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(

@@ -12,11 +12,13 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.preferences.score_hint import NUMBERS
 from prefboost.settings import Settings
 from prefboost.sources.columns import Columns
 from prefboost.sources.comparison_rows import preference_rows
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
 from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
+from prefboost.sources.encodings import NOT_UTF8
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, Reader, find_files
 from prefboost.sources.fitted import FittedReader, columns_seen, with_later_parts
@@ -26,9 +28,11 @@ from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
+from prefboost.sources.pipes import refuse_pipe
 from prefboost.sources.ranks import rank_ends
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
+from prefboost.sources.score_columns import number_columns, refuse_score_fields
 from prefboost.sources.scores import MARKED, choose_score, contradict, known_range, range_fault, ranked_range
 from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
@@ -132,6 +136,7 @@ class Collection(Settings):
         layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
         _check_score(self.scored_by(layout), layout, self.path)
+        refuse_score_fields(sample, layout, self.path)
         fitted = with_later_parts(layout)
         reader = FittedReader(reader, named, columns_seen(sample, layout), fitted)
         if "rank" in layout.parts:
@@ -207,6 +212,7 @@ def _find(source: Collection) -> Reader:
     path = Path(source.path).expanduser()
     if path.is_dir() and is_saved_folder(path):
         return SavedReader(str(path), source.split)
+    refuse_pipe(source.path)
     found = find_files(str(path), source.config, source.split)
     if found is not None:
         return found
@@ -226,14 +232,15 @@ def _names_a_file(path: Path) -> bool:
 
 def _sample(reader: Reader) -> pl.DataFrame:
     """The first records, for the guess; lines set aside on the way are counted later."""
-    first = None
+    first, reasons = None, set[str]()
     for batch in reader.batches(None, SAMPLE_ROWS):
         if batch.frames:
             return max(batch.frames, key=lambda frame: frame.height)
+        reasons.update(batch.rejects["reason"])
         first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
     raise DataError(
         "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
-        remedy="check how the file was written",
+        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else "check how the file was written",
         place=Place(reader.path),
     )
 
@@ -297,6 +304,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             "records of other splits": other,
             "guess": {**layout.described(), **({} if source.score == "overall" else {"score": source.score})},
             **({REPEATED: distinguished} if distinguished else {}),
+            **({} if layout.scored else {NUMBERS: number_columns(batch.frames, layout)}),
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },

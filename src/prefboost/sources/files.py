@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_array import array_blocks
 from prefboost.sources.json_lines import parse_block
-from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
+from prefboost.sources.json_objects import refuse_encoding, refuse_single_object
+from prefboost.sources.raw import ROW, RawBatch, numbered, rejects_by_reason, storable
 from prefboost.sources.split_files import choose_split, column_values, list_files
-from prefboost.sources.text_files import Block, byte_chunks, csv_rows, line_blocks
+from prefboost.sources.text_files import Block, BrokenRow, byte_chunks, csv_rows, line_blocks
 
 __all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
 
@@ -140,6 +141,8 @@ class JsonReader:
         """See `Reader`."""
         first = 0
         for block in self._blocks():
+            if block.line == 1 and not self._is_array():
+                refuse_single_object(block.text, self.path)
             for piece in _pieces(block, rows):
                 batch = parse_block(piece, first, self.path)
                 if batch.records:
@@ -157,6 +160,7 @@ class JsonReader:
             start += chunk
             if start.strip(b"\xef\xbb\xbf \t\r\n"):
                 break
+        refuse_encoding(start, self.path)
         text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
         if not text.startswith(b"["):
             return False
@@ -177,7 +181,7 @@ class CsvReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        lines = csv_rows(Path(self.path), self.delimiter)
+        lines = csv_rows(Path(self.path), self.delimiter, recover=True)
         header = [storable(name) for name in next(lines, (0, []))[1]]
         _refuse_duplicates(header, self.path)
         row, size = 0, 0
@@ -195,13 +199,9 @@ class CsvReader:
             yield self._batch(header, held)
 
     def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]]) -> RawBatch:
-        bad = [
-            (row, line, f"{len(cells)} cells where the header has {len(header)}", self.delimiter.join(cells)[:160])
-            for row, line, cells in rows
-            if len(cells) != len(header)
-        ]
-        good = [(row, cells) for row, _, cells in rows if len(cells) == len(header)]
-        rejects = line_rejects(bad, "the row has another number of cells than the header", self.path)
+        good = [(row, cells) for row, _, cells in rows if not isinstance(cells, BrokenRow)]
+        bad = [(row, line, *cells.why) for row, line, cells in rows if isinstance(cells, BrokenRow)]
+        rejects = rejects_by_reason(bad, self.path)
         if not good:
             return RawBatch((), rejects)
         columns = zip(*(cells for _, cells in good), strict=True)

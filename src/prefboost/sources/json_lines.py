@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from prefboost.sources.encodings import NOT_UTF8
 from prefboost.sources.message_keys import fold_keys, has_further_keys
-from prefboost.sources.raw import ROW, RawBatch, line_rejects, numbered, storable
+from prefboost.sources.raw import ROW, RawBatch, numbered, rejects_by_reason, storable
 from prefboost.sources.text_files import Block
 
 __all__ = ["frames_by_kind", "parse_block"]
@@ -70,18 +71,19 @@ def _records(text: bytes) -> int:
 
 def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
     good: list[tuple[int, dict[str, Any]]] = []
-    bad: list[tuple[int, int, str, str]] = []
+    bad: list[tuple[int, int, str, str, str]] = []
     row = first_row
     for offset, line in enumerate(block.text.split(b"\n")):
         if not line.strip():
             continue
         record = _record(line)
         if isinstance(record, str):
-            bad.append((row, block.line + offset, record, _shown(line)))
+            reason = NOT_JSON if _is_utf8(line) else NOT_UTF8
+            bad.append((row, block.line + offset, reason, record, _shown(line)))
         else:
             good.append((row, record))
         row += 1
-    return RawBatch(frames_by_kind(good), line_rejects(bad, NOT_JSON, path))
+    return RawBatch(frames_by_kind(good), rejects_by_reason(bad, path))
 
 
 def frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
@@ -157,6 +159,14 @@ def _kinds(value: Any) -> Hashable:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     return type(value).__name__
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _shown(line: bytes) -> str:

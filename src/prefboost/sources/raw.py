@@ -10,7 +10,7 @@ import polars as pl
 
 from prefboost.tables import REJECTS
 
-__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered", "storable"]
+__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered", "rejects_by_reason", "storable"]
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
@@ -55,6 +55,16 @@ def line_rejects(bad: Sequence[tuple[int, int, str, str]], reason: str, path: st
         ],
         schema=REJECTS,
     )
+
+
+def rejects_by_reason(bad: Sequence[tuple[int, int, str, str, str]], path: str) -> pl.DataFrame:
+    """Rejects of lines, in order. ``bad`` holds row, line number, reason, what is wrong, and the line's beginning."""
+    reasons = dict.fromkeys(reason for _, _, reason, _, _ in bad)
+    parts = [
+        line_rejects([(row, line, wrong, shown) for row, line, why, wrong, shown in bad if why == reason], reason, path)
+        for reason in reasons
+    ]
+    return pl.concat([no_rejects(), *parts]).sort("row")
 
 
 def storable(text: str) -> str:

@@ -1,0 +1,57 @@
+"""What a shell and a terminal hand over: paths with ``~``, ``-`` for a stream, encodings that lack characters."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefboost.errors import SettingsError
+
+__all__ = ["escape_unprintable", "usable_paths"]
+
+
+def escape_unprintable() -> None:
+    """Let output streams of an encoding without all characters (cp1252, ASCII) write the missing ones as escapes.
+
+    The escapes are those of JSON, so that a document that is printed with ``--json`` stays one.
+    """
+    codecs.register_error("json_escapes", _json_escapes)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
+        if encoding not in ("utf8", "utf8sig") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="json_escapes")
+
+
+def usable_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Expand ``~`` in paths, as shells do not after ``--out=`` or in quotes.
+
+    Args:
+        options: of a verb, by name.
+
+    Raises:
+        SettingsError: an output is ``-``.
+    """
+    if str(options.get("out")) == "-":
+        raise SettingsError(
+            "rows cannot be written to standard output, which shows what was done",
+            remedy="name a file or folder: -o FILE (-o ./- for a file of that name)",
+        )
+    return {name: _expanded(value) if isinstance(value, Path) else value for name, value in options.items()}
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody who does not exist: a file may be called so
+        return path
+
+
+def _json_escapes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    units = [int.from_bytes(text[at : at + 2], "big") for at in range(0, len(text), 2)]
+    return "".join(f"\\u{unit:04x}" for unit in units), error.end

@@ -1,0 +1,119 @@
+"""JSON files that hold no rows as they are expected: one object of columns or around the rows, or in UTF-16."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prefboost.errors import Place, UnreadableFile
+from prefboost.sources.encodings import encoding_of
+
+__all__ = ["refuse_encoding", "refuse_single_object"]
+
+_AS_LINES = 'one object per row, e.g. pandas.DataFrame(...).to_json(FILE, orient="records", lines=True)'
+
+
+def refuse_single_object(text: bytes, path: str) -> None:
+    """Refuse a file whose text begins with one JSON object that is no row.
+
+    Args:
+        text: the beginning of the file, or all of it.
+        path: for the message.
+
+    Raises:
+        UnreadableFile: the object holds columns, or rows in a list of its own, or stands on several lines.
+    """
+    start = text.lstrip(b"\xef\xbb\xbf \t\r\n")
+    line, _, rest = start.partition(b"\n")
+    if not line.startswith(b"{") or (_object(line) is not None and rest.strip()):
+        return  # lines of objects, or nothing that this is about
+    whole = _object(start)
+    fault = None if whole is None else _columns(whole) or _wrapper(whole)
+    if fault is None and rest.strip() and (whole is not None or _begins_an_object(start)):
+        fault = "a JSON object stands on several lines", "write one object a line, e.g. jq -c . FILE > FILE.jsonl"
+    if fault is not None:
+        raise UnreadableFile(fault[0], remedy=fault[1], place=Place(path))
+
+
+def refuse_encoding(start: bytes, path: str) -> None:
+    """Refuse JSON in UTF-16 or UTF-32.
+
+    Raises:
+        UnreadableFile: names the encoding.
+    """
+    encoding = encoding_of(start[:4])
+    if encoding is not None:
+        name = encoding.upper()
+        raise UnreadableFile(
+            f"the text is {name}, and JSON is UTF-8",
+            remedy=f"convert the file: iconv -f {name} -t UTF-8 FILE > FILE.utf8.jsonl",
+            place=Place(path),
+        )
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _begins_an_object(text: bytes) -> bool:
+    """Whether an object that needs several lines stands at the beginning, and no lines of objects behind it."""
+    decoded = text.decode("utf-8", "replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(decoded)
+    except (ValueError, RecursionError):
+        return False
+    behind = decoded[end : end + 100_000].split("\n")[:20]
+    return "\n" in decoded[:end] and not any(_object(line.encode("utf-8", "replace")) for line in behind)
+
+
+def _columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Columns as pandas writes them by default, as its ``orient="list"`` and as its ``orient="split"``."""
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        return f"the file holds one object of columns ({_names(value['columns'])}) and their data, not rows", _AS_LINES
+    columns = list(value.values())
+    lists = all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1
+    indexed = all(isinstance(column, dict) and _numbered(column) for column in columns)
+    if len(columns) < 2 or not (indexed or (lists and columns[0] and not any(map(_is_conversation, columns)))):
+        return None
+    return f"the file holds one object of columns ({_names(value)}), not rows", _AS_LINES
+
+
+def _wrapper(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Rows in a list of one object: ``{"data": [{...}, ...], "version": 1}``."""
+    rows = [
+        name
+        for name, inner in value.items()
+        if isinstance(inner, list) and len(inner) and all(isinstance(each, dict) and len(each) > 1 for each in inner)
+    ]
+    texts = [name for name, inner in value.items() if isinstance(inner, str) and name not in _ABOUT]
+    if len(rows) != 1 or texts or rows[0] not in _WRAPPERS or _is_conversation(value[rows[0]]):
+        return None
+    return (
+        f"the rows stand in the list {rows[0]!r} of one object",
+        f"write them alone, one a line, e.g. jq -c '.{rows[0]}[]' FILE > FILE.jsonl",
+    )
+
+
+_WRAPPERS = ("data", "rows", "records", "examples", "items", "instances", "train", "test", "samples", "results")
+
+_ABOUT = ("version", "name", "title", "description", "split", "license", "date", "source", "url")
+"""What stands beside the rows in such an object."""
+
+
+def _numbered(column: Mapping[str, Any]) -> bool:
+    return bool(column) and all(name.isdigit() for name in column)
+
+
+def _is_conversation(column: Any) -> bool:
+    """Whether a list is a row's own conversation or completions: objects, not a column's values."""
+    items = column if isinstance(column, list) else ()
+    return any(isinstance(each, dict) and {"role", "from"} & set(each) for each in items)
+
+
+def _names(columns: Any) -> str:
+    return ", ".join(map(str, list(columns)[:6]))
