@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import UnreadableFile
-from prefboost.sources.text_files import byte_chunks, csv_rows, line_blocks
+from prefboost.sources.text_files import BrokenRow, byte_chunks, csv_rows, line_blocks
 
 
 @settings(max_examples=30, deadline=None)
@@ -46,3 +47,50 @@ def test_a_cell_may_hold_line_breaks_and_bad_csv_is_named_with_its_line(tmp_path
     path.write_text('a\n"b"c\n')
     with pytest.raises(UnreadableFile, match=r"a\.csv:2: not readable as CSV"):
         list(csv_rows(path, ","))
+
+
+CELL = st.text(st.sampled_from('ab ,"\n'), max_size=6)
+
+
+@given(st.lists(st.tuples(CELL, CELL, st.integers(0, 9)), min_size=1, max_size=8))
+def test_well_formed_csv_is_read_alike_with_and_without_recovery(rows: list[tuple[str, str, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "in.csv"
+        with path.open("w", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerows([("prompt", "completion", "score"), *rows])
+        strict = list(csv_rows(path, ","))
+        assert strict == list(csv_rows(path, ",", recover=True))
+        assert [cells for _, cells in strict[1:]] == [[first, second, str(third)] for first, second, third in rows]
+
+
+STRAY = ['q3,"answer 3,3', 'q3,"ans"wer 3,3', '"q3" x,answer 3,3', 'q3,"say ""hi" there,3', 'q3,""answer"",3']
+
+
+@pytest.mark.parametrize("bad", STRAY)
+@pytest.mark.parametrize("at", [0, 3, 9])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_stray_quote_costs_its_own_line(bad: str, at: int, quoted: bool, tmp_path: Path) -> None:
+    rows = [f'q{n},"answer\n{n}",{n}' if quoted and n % 4 == 2 else f"q{n},answer {n},{n}" for n in range(10)]
+    lines = [*rows[:at], bad, *rows[at:]]
+    (tmp_path / "in.csv").write_text("\n".join(["prompt,completion,score", *lines]) + "\n")
+    found = list(csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
+    good = [cells for _, cells in found if not isinstance(cells, BrokenRow)]
+    assert [each[0] for each in good] == [f"q{n}" for n in range(10)]
+    broken = [cells for _, cells in found if isinstance(cells, BrokenRow)]
+    assert [cells.why[2] for cells in broken] == [bad]
+
+
+def test_pieces_of_a_broken_row_are_not_taken_for_rows(tmp_path: Path) -> None:
+    bad = 'q3,"He said\n"hi, you, all" there\nbye, dear, reader",3'
+    rows = [f"q{n},answer {n},{n}" for n in range(4)]
+    (tmp_path / "in.csv").write_text("\n".join(["prompt,completion,score", *rows, bad, *rows]))
+    found = list(csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
+    assert [cells[0] for _, cells in found if not isinstance(cells, BrokenRow)] == ["q0", "q1", "q2", "q3"] * 2
+    assert sum(isinstance(cells, BrokenRow) for _, cells in found) == len(bad.splitlines())
+
+
+def test_a_broken_header_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('prompt,"comp"letion\na,b\n')
+    with pytest.raises(UnreadableFile, match=r"in\.csv:1: not readable as CSV"):
+        list(csv_rows(tmp_path / "in.csv", ",", recover=True))

@@ -11,7 +11,7 @@ NUMBERS = "columns of numbers"
 
 
 def score_hint(table: Table) -> str:
-    """What to name as the score, ending in a semicolon and a space; empty where no column could be it."""
+    """What to name as the score, ending in "; or "; empty where no column could be it."""
     names = [name for step in table.steps[:1] for name in step.notes.get(NUMBERS, ())]
     if not names:
         return ""
@@ -21,7 +21,7 @@ def score_hint(table: Table) -> str:
             return ""
         return (
             f"if two of the columns {listed} hold the scores, name them: columns.score_chosen={names[0]} "
-            f"columns.score_rejected={names[1]}; "
+            f"columns.score_rejected={names[1]}; or "
         )
     which = "the column" if len(names) == 1 else "one of the columns"
-    return f"if {which} {listed} holds the score, name it: columns.score={names[0]}; "
+    return f"if {which} {listed} holds the score, name it: columns.score={names[0]}; or "

@@ -28,7 +28,6 @@ from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
-from prefboost.sources.pipes import refuse_pipe
 from prefboost.sources.ranks import rank_ends
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
@@ -212,7 +211,6 @@ def _find(source: Collection) -> Reader:
     path = Path(source.path).expanduser()
     if path.is_dir() and is_saved_folder(path):
         return SavedReader(str(path), source.split)
-    refuse_pipe(source.path)
     found = find_files(str(path), source.config, source.split)
     if found is not None:
         return found

@@ -17,6 +17,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.sources.json_array import array_blocks
 from prefboost.sources.json_lines import parse_block
 from prefboost.sources.json_objects import refuse_encoding, refuse_single_object
+from prefboost.sources.pipes import refuse_pipe
 from prefboost.sources.raw import ROW, RawBatch, numbered, rejects_by_reason, storable
 from prefboost.sources.split_files import choose_split, column_values, list_files
 from prefboost.sources.text_files import Block, BrokenRow, byte_chunks, csv_rows, line_blocks
@@ -297,6 +298,7 @@ def find_files(pattern: str, config: str | None = None, split: str | None = None
     Raises:
         DataError: the folder holds no file of a known format, or files of several.
     """
+    refuse_pipe(pattern)
     if Path(pattern).is_file():
         return file_reader(Path(pattern))
     found = list_files(pattern, config)

@@ -16,7 +16,7 @@ __all__ = ["number_columns", "refuse_score_fields"]
 
 _LOOKED_AT = 200
 _NO_SCORE = re.compile(
-    r"(?i)(.*[_.-])?(ids?|idx|index|row|line|number|seed|turn|turns|tokens?|length|len|chars?|words?|time|timestamp|date"
+    r"(?i)(.*[_.-])?([ug]?u?ids?|idx|index|row|line|number|seed|turn|turns|tokens?|length|len|chars?|words?|time|timestamp|date"
     r"|year|created|updated|position|order|temperature|top_p|n|k|count|version)$"
 )
 """Names of numbers that tell which, when or how long, not how good."""
@@ -78,5 +78,5 @@ def _numbers(frame: pl.DataFrame) -> Iterator[str]:
             numbers = values
         else:
             continue
-        if numbers.drop_nulls().n_unique() > 1:
+        if numbers.null_count() < numbers.len():
             yield values.name

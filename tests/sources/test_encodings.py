@@ -1,0 +1,91 @@
+"""UTF-16 is read where spreadsheets write it, and bytes of older encodings are named as what they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefboost.errors import DataError, UnreadableFile
+from prefboost.runs.prompt_files import read_prompts
+from prefboost.sources import read
+from prefboost.sources.encodings import NOT_UTF8, as_utf8, encoding_of, has_undecoded
+
+TABLE = "prompt,completion,score\r\nq,größer – 大,3\r\nq,kleiner,1\r\n"
+ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8", "utf-8-sig")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", ["in.csv", "in.csv.gz", "in.tsv"])
+def test_csv_of_spreadsheets_is_read(encoding: str, name: str, tmp_path: Path) -> None:
+    text = TABLE.replace(",", "\t") if ".tsv" in name else TABLE
+    content = text.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    frame = read(tmp_path / name).frame
+    assert frame["completion"].list.first().struct.field("content").to_list() == ["größer – 大", "kleiner"]
+    assert frame["score"].to_list() == [3.0, 1.0]
+
+
+@given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.sampled_from(["utf-16", "utf-32"]), st.data())
+def test_chunks_of_any_size_give_the_same_text(text: str, encoding: str, data: st.DataObject) -> None:
+    content = (
+        f"a,{text}".encode(encoding, "surrogatepass") if not any("\ud800" <= c <= "\udfff" for c in text) else b"ab"
+    )
+    size = data.draw(st.integers(1, 7))
+    chunks = [content[at : at + size] for at in range(0, len(content), size)]
+    expected = content.decode(encoding).encode() if content != b"ab" else b"ab"
+    assert b"".join(as_utf8(iter(chunks))) == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"ab", b"\xff", b"{}\n", b"PAR1", bytes(8)])
+def test_everything_else_passes_as_it_is(content: bytes) -> None:
+    assert b"".join(as_utf8(iter([content] if content else []))) == content
+    assert encoding_of(content[:4]) is None
+
+
+def test_cut_off_utf16_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(TABLE.encode("utf-16")[:-1])
+    with pytest.raises(UnreadableFile, match="damaged or cut off"):
+        read(tmp_path / "in.csv")
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
+def test_lines_of_older_encodings_are_counted_as_such(name: str, tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": text, "score": score} for text, score in (("größer", 3), ("klein", 1))]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = lines if name == "in.jsonl" else "prompt,completion,score\nq,größer,3\nq,klein,1\n"
+    (tmp_path / name).write_bytes(text.encode("cp1252"))
+    table = read(tmp_path / name)
+    assert len(table) == 1 and table.rejects["reason"].to_list() == [NOT_UTF8]
+    assert "gr\\xf6" in table.rejects["found"][0]
+    (tmp_path / name).write_bytes(text.replace("klein", "kläin").encode("cp1252"))
+    with pytest.raises(DataError, match="-> convert the file, e.g. iconv -f WINDOWS-1252"):
+        read(tmp_path / name)
+
+
+def test_a_header_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes("prompt,réponse,score\nq,a,3\n".encode("cp1252"))
+    with pytest.raises(UnreadableFile, match=r"in\.csv:1: the header is not UTF-8 text"):
+        read(tmp_path / "in.csv")
+
+
+def test_json_is_utf8(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        (tmp_path / "in.jsonl").write_bytes(b"".join(['{"prompt": "a"}\n'.encode(encoding)]))
+        with pytest.raises(UnreadableFile, match=rf"is UTF-\d\d.*JSON is UTF-8\n.*iconv -f {encoding.upper()}"):
+            read(tmp_path / "in.jsonl")
+
+
+def test_prompts_of_a_text_file_may_be_utf16(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes("Größer?\r\n大\r\n".encode("utf-16"))
+    prompts = read_prompts(tmp_path / "p.txt").frame["prompt"].list.first().struct.field("content")
+    assert prompts.to_list() == ["Größer?", "大"]
+
+
+def test_undecoded_bytes_are_told_from_text() -> None:
+    assert has_undecoded(b"a\xe9".decode("utf-8", "surrogateescape"))
+    assert not has_undecoded("aé大😀")
