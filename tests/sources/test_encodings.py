@@ -30,15 +30,15 @@ def test_csv_of_spreadsheets_is_read(encoding: str, name: str, tmp_path: Path) -
     assert frame["score"].to_list() == [3.0, 1.0]
 
 
-@given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.sampled_from(["utf-16", "utf-32"]), st.data())
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@given(TEXTS, st.sampled_from(["utf-16", "utf-32"]), st.data())
 def test_chunks_of_any_size_give_the_same_text(text: str, encoding: str, data: st.DataObject) -> None:
-    content = (
-        f"a,{text}".encode(encoding, "surrogatepass") if not any("\ud800" <= c <= "\udfff" for c in text) else b"ab"
-    )
+    content = f"a,{text}".encode(encoding)
     size = data.draw(st.integers(1, 7))
     chunks = [content[at : at + size] for at in range(0, len(content), size)]
-    expected = content.decode(encoding).encode() if content != b"ab" else b"ab"
-    assert b"".join(as_utf8(iter(chunks))) == expected
+    assert b"".join(as_utf8(iter(chunks))) == f"a,{text}".encode()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"ab", b"\xff", b"{}\n", b"PAR1", bytes(8)])
@@ -63,7 +63,7 @@ def test_lines_of_older_encodings_are_counted_as_such(name: str, tmp_path: Path)
     assert len(table) == 1 and table.rejects["reason"].to_list() == [NOT_UTF8]
     assert "gr\\xf6" in table.rejects["found"][0]
     (tmp_path / name).write_bytes(text.replace("klein", "kläin").encode("cp1252"))
-    with pytest.raises(DataError, match="-> convert the file, e.g. iconv -f WINDOWS-1252"):
+    with pytest.raises(DataError, match=r"-> convert the file, e\.g\. iconv -f WINDOWS-1252"):
         read(tmp_path / name)
 
 
