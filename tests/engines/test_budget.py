@@ -62,3 +62,25 @@ def test_a_budget_in_dollars_needs_a_price() -> None:
     assert price_of("m", {}, Budget(tokens=1)) is None
     with pytest.raises(SettingsError, match="the price table has no 'm'"):
         price_of("m", {"other": PRICE}, Budget(dollars=1))
+
+
+def test_without_a_budget_calls_are_booked_ahead_and_what_is_left_goes_back() -> None:
+    class Counting(Tally):
+        written = 0
+
+        def add(self, amount: Spend, budget: Budget) -> bool:
+            self.written += 1
+            return super().add(amount, budget)
+
+    book = Counting()
+    ledger = Ledger(book=book)
+    most, actual = ledger.cost(100, 50), ledger.cost(60, 10)
+    for number in range(1, 41):
+        assert ledger.reserve(most)
+        total = book.total()
+        assert total.covers(ledger.spent), "a killed process leaves too much in the book, never too little"
+        assert total.requests <= number + 16
+        ledger.settle(most, actual)
+    assert book.written <= 4
+    ledger.close()
+    assert book.total() == ledger.spent == Spend(40, 2400, 400)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from prefboost.errors import RunError, SettingsError
 from prefboost.settings import Settings
 
 __all__ = ["Book", "Budget", "Ledger", "Price", "Spend", "Spending", "UNLIMITED", "Tally", "budget_spent", "price_of"]
+
+T = TypeVar("T")
 
 
 class Budget(Settings):
@@ -52,6 +54,10 @@ class Spending(Patience):
     prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
 
 
+_NO_BUDGET = Budget()
+_BOOKED_AHEAD = 16
+"""Calls that are booked in one go where there is no budget."""
+
 UNLIMITED = Spending()
 """No budget and no prices."""
 
@@ -71,6 +77,18 @@ class Spend:
             self.prompt_tokens + other.prompt_tokens,
             self.tokens + other.tokens,
             self.dollars + other.dollars,
+        )
+
+    def __mul__(self, times: int) -> Spend:
+        return Spend(self.requests * times, self.prompt_tokens * times, self.tokens * times, self.dollars * times)
+
+    def covers(self, other: Spend) -> bool:
+        """Whether there is at least as much of everything."""
+        return (
+            self.requests >= other.requests
+            and self.prompt_tokens >= other.prompt_tokens
+            and self.tokens >= other.tokens
+            and self.dollars >= other.dollars
         )
 
     def __neg__(self) -> Spend:
@@ -131,6 +149,7 @@ class Ledger:
         self._measured = False
         self._read_beyond = 0
         self._written_times = 1.0
+        self._ahead = Spend()
 
     @property
     def must_measure(self) -> bool:
@@ -161,21 +180,48 @@ class Ledger:
         dollars = self.price.dollars(prompt_tokens, tokens) if self.price is not None else 0.0
         return Spend(requests, prompt_tokens, tokens, dollars)
 
+    def while_allowed(self, jobs: Iterator[T]) -> Iterator[T]:
+        """Jobs, until the budget is known to allow no more; none is taken in vain."""
+        while not self.exhausted and (job := next(jobs, None)) is not None:
+            yield job
+
     def reserve(self, most: Spend) -> bool:
-        """Set the most that a call can cost aside; False where the budget does not allow it."""
-        if not self.book.add(most, self.budget):
-            return False
+        """Set the most that a call can cost aside; False where the budget does not allow it.
+
+        Without a budget several calls are booked ahead in one go, and what earlier ones have left over goes back with
+        them: a book in a store is a file, and writing it twice for every call cost as much as keeping the answer. A
+        killed process leaves some calls too many in the book, never too few.
+        """
         with self._lock:
+            if self.budget != _NO_BUDGET:
+                if not self.book.add(most, self.budget):
+                    return False
+            else:
+                if not self._ahead.covers(most):
+                    block = most * _BOOKED_AHEAD
+                    self.book.add(block - self._ahead, _NO_BUDGET)
+                    self._ahead = block
+                self._ahead -= most
             self.spent += most
             self.in_flight += 1
         return True
 
     def settle(self, most: Spend, actual: Spend) -> None:
         """Put what a call has cost in the place of what was set aside for it."""
-        self.book.add(actual - most, Budget())
         with self._lock:
+            if self.budget != _NO_BUDGET:
+                self.book.add(actual - most, _NO_BUDGET)
+            else:
+                self._ahead += most - actual
             self.spent += actual - most
             self.in_flight -= 1
+
+    def close(self) -> None:
+        """Give back what was booked ahead; call it when no call is out any more."""
+        with self._lock:
+            if self._ahead != Spend():
+                self.book.add(-self._ahead, _NO_BUDGET)
+                self._ahead = Spend()
 
 
 def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:

@@ -16,23 +16,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from prefboost.engines.budget import Ledger, Spend
+from prefboost.engines.clients import CONNECT_S, Clients
 from prefboost.engines.engine import Failure
 from prefboost.engines.pacing import Pace, backoff_s
 from prefboost.engines.replies import Malformed, Refused, Unavailable, usage_of
 from prefboost.engines.troubles import Evidence, Trouble, trouble_inside, trouble_of
-from prefboost.errors import MissingExtra, ModelError
+from prefboost.errors import ModelError
 from prefboost.settings import Settings
 from prefboost.settings.secrets import without_secrets
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["BudgetSpent", "Caller", "Limits", "Question", "client_for", "redactor"]
+__all__ = ["BudgetSpent", "Caller", "Limits", "Question", "redactor"]
 
 T = TypeVar("T")
 
-_CONNECT_S = 10.0
-"""Seconds in which a connection is made, or the server is not there."""
 _UNBILLED = range(300, 600)
 """Statuses for which no tokens are charged."""
 _LOOK_AGAIN_S = 0.02
@@ -83,7 +82,7 @@ class Caller:
     """Makes calls within limits and a budget; for one event loop.
 
     Args:
-        client: of httpx, with the server's base address.
+        client: of the server.
         limits: pace and patience.
         ledger: every attempt is settled with it.
         redacted: takes secrets out of a text.
@@ -92,7 +91,7 @@ class Caller:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: Clients | httpx.AsyncClient,
         limits: Limits,
         ledger: Ledger,
         redacted: Callable[[str], str],
@@ -308,7 +307,7 @@ class Caller:
             async with asyncio.timeout(self.limits.timeout_s):
                 response = await self.client.post(question.path, json=dict(question.body))
         except httpx.ConnectTimeout as error:
-            within = min(_CONNECT_S, self.limits.timeout_s)
+            within = min(CONNECT_S, self.limits.timeout_s)
             raise self._unheard(f"no connection in {within:g} s") from error
         except httpx.ConnectError as error:
             raise self._unheard(f"cannot connect ({error or type(error).__name__})") from error
@@ -363,23 +362,3 @@ def redactor(key: str | None) -> Callable[[str], str]:
         return without_secrets(plain, os.environ)[:300]
 
     return redacted
-
-
-def client_for(base_url: str, key: str | None, limits: Limits) -> httpx.AsyncClient:
-    """A client with the key in its headers, which follows no redirect (a key goes to one address alone).
-
-    Raises:
-        MissingExtra: httpx is not installed.
-    """
-    try:
-        import httpx
-    except ImportError as error:
-        raise MissingExtra("httpx", "openai") from error
-    loopback = httpx.URL(base_url).host in ("localhost", "127.0.0.1", "::1")
-    return httpx.AsyncClient(
-        base_url=base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx.Timeout(limits.timeout_s, connect=min(_CONNECT_S, limits.timeout_s), pool=None),
-        limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
-        trust_env=not loopback,
-    )

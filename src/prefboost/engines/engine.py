@@ -152,6 +152,14 @@ class SendsBodies(Protocol):
     def choices_body(self, request: Request) -> Mapping[str, Any]:
         """What is sent for the log-probs of choices, exactly."""
 
+    def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
+        """See `Engine.generate`: all together that finished together, to be kept in one go."""
+
+    def logprobs_batches(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
+        """See `Engine.logprobs_of`: all together that finished together."""
+
 
 class Engine(Protocol):
     """Completes prompts.

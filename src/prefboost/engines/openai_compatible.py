@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,7 +14,8 @@ from pydantic import Field, field_validator
 from prefboost.chat import to_record
 from prefboost.engines.background import BackgroundLoop
 from prefboost.engines.budget import Ledger
-from prefboost.engines.calls import BudgetSpent, Caller, Limits, Question, client_for, redactor
+from prefboost.engines.calls import BudgetSpent, Caller, Limits, Question, redactor
+from prefboost.engines.clients import Clients
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.engines.replies import (
@@ -27,6 +27,7 @@ from prefboost.engines.replies import (
     prompt_logprob,
     results_of,
 )
+from prefboost.engines.samples import Numbered, group_samples
 from prefboost.errors import ModelError, RunError, SettingsError
 from prefboost.settings.secrets import without_secrets
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
 
 T = TypeVar("T")
-Numbered = list[tuple[int, Request]]
 Job = Callable[[], Coroutine[Any, Any, T]]
 
 _TOP = 20
@@ -154,7 +154,7 @@ class OpenAICompatibleEngine:
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Samples of one prompt that follow each other, up to ``choices``."""
-        groups = _grouped(enumerate(requests), self.settings.choices)
+        groups = group_samples(enumerate(requests), self.settings.choices)
         return [[index for index, _ in group] for group in groups]
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
@@ -163,15 +163,27 @@ class OpenAICompatibleEngine:
         Raises:
             ModelError: the server cannot be reached, refuses the key, or knows no such model.
         """
-        groups = _grouped(enumerate(requests), self.settings.choices)
+        for batch in self.generate_batches(requests, sampling):
+            yield from batch
+
+    def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
+        """The same, all together that finished together."""
+        groups = group_samples(enumerate(requests), self.settings.choices)
         jobs = (partial(self._completed, group, sampling) for group in groups)
-        for outcomes in self._asked(jobs):
-            yield from outcomes
+        for batch in self._asked(jobs):
+            yield [outcome for outcomes in batch for outcome in outcomes]
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
         """Log-prob of each choice as the first token, of the 20 likeliest."""
+        for batch in self.logprobs_batches(requests, choices):
+            yield from batch
+
+    def logprobs_batches(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
+        """The same, all together that finished together."""
 
         async def asked(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
             question = self._question(request, self.choices_body(request), 1)
@@ -184,7 +196,7 @@ class OpenAICompatibleEngine:
 
         Where a call asks for several samples at once, how many is part of every one of them.
         """
-        body = self._generation_body([request], sampling)
+        body = self._generation_body([request], sampling, self.rendered(request))
         return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
 
     def choices_body(self, request: Request) -> dict[str, Any]:
@@ -203,7 +215,8 @@ class OpenAICompatibleEngine:
             RunError: all calls failed, or the budget is spent.
         """
         pairs = zip(requests, completions, strict=True)
-        found = dict(self._asked(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs)))
+        batches = self._asked(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs))
+        found = dict(pair for batch in batches for pair in batch)
         failed = [value for value in found.values() if isinstance(value, Failure)]
         if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
             raise ModelError(failed[0].reason, remedy="take a server that gives them (vLLM does), or a local engine")
@@ -235,10 +248,10 @@ class OpenAICompatibleEngine:
         tokenizer = load_tokenizer(self.settings.tokenizer)
         return lambda messages: message_tokens(tokenizer, messages)
 
-    def _asked(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[T]:
-        """What jobs return, until the budget is spent."""
+    def _asked(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
+        """What jobs return, until the budget is spent; together what finished together."""
         settings = self.settings
-        client = client_for(settings.base_url, self._key, settings)
+        client = Clients(settings.base_url, self._key, settings)
         caller = Caller(client, settings, self.ledger, redactor(self._key), self.answered_as)
 
         async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
@@ -247,14 +260,16 @@ class OpenAICompatibleEngine:
             except BudgetSpent:
                 return None
 
-        waiting = (partial(within_budget, job) for job in _while_allowed(jobs, self.ledger))
+        waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
         with BackgroundLoop() as loop:
             try:
-                for outcome in loop.as_they_finish(waiting, settings.concurrency):
-                    if outcome is not None:
-                        yield outcome
+                for batch in loop.as_they_finish(waiting, settings.concurrency):
+                    if outcomes := [outcome for outcome in batch if outcome is not None]:
+                        yield outcomes
                 caller.check_account()
             finally:
+                loop.wait_for(loop.cancelled())
+                self.ledger.close()
                 loop.wait_for(client.aclose())
 
     async def _completed(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
@@ -284,13 +299,13 @@ class OpenAICompatibleEngine:
         opened = opens_reasoning(rendered)
 
         async def asked(body: dict[str, Any]) -> list[Result] | Failure:
-            question = self._question(first, body, sampling.max_tokens * len(requests))
+            question = self._question(first, body, sampling.max_tokens * len(requests), rendered)
             return await caller.ask(
                 question,
                 lambda reply: results_of(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
             )
 
-        body = self._generation_body(requests, sampling)
+        body = self._generation_body(requests, sampling, rendered)
         plain = {name: value for name, value in body.items() if name != "response_format"}
         has_schema = len(plain) < len(body) and "response_format" not in self.settings.extra
         if not has_schema or not self._follows_schemas:
@@ -322,20 +337,21 @@ class OpenAICompatibleEngine:
         question = self._question(whole, self._sent(body | self._limit(1)), 1)
         return index, await caller.ask(question, lambda reply: prompt_logprob(reply, start))
 
-    def _generation_body(self, requests: Sequence[Request], sampling: Sampling) -> dict[str, Any]:
+    def _generation_body(self, requests: Sequence[Request], sampling: Sampling, rendered: str) -> dict[str, Any]:
         first = requests[0]
-        body = self._prompt_fields(first) | self._limit(sampling.max_tokens)
+        body = self._prompt_fields(first, rendered) | self._limit(sampling.max_tokens)
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        body["seed"] = row_seed(sampling, self.rendered(first), first.sample) % 2**31
+        body["seed"] = row_seed(sampling, rendered, first.sample) % 2**31
         if len(requests) > 1:
             body["n"] = len(requests)
         if first.json_schema is not None:
             body["response_format"] = _response_format(first.json_schema)
         return self._sent(body)
 
-    def _prompt_fields(self, request: Request) -> dict[str, Any]:
+    def _prompt_fields(self, request: Request, rendered: str | None = None) -> dict[str, Any]:
         if self.settings.api == "completions":
-            return {"model": self.settings.model, "prompt": self.rendered(request)}
+            text = self.rendered(request) if rendered is None else rendered
+            return {"model": self.settings.model, "prompt": text}
         return {"model": self.settings.model, "messages": _records(request.prompt)}
 
     def _limit(self, tokens: int) -> dict[str, Any]:
@@ -346,9 +362,11 @@ class OpenAICompatibleEngine:
         kept = {name: value for name, value in body.items() if name not in self.settings.leave_out}
         return kept | self.settings.extra
 
-    def _question(self, request: Request, body: dict[str, Any], most_written: int) -> Question:
+    def _question(
+        self, request: Request, body: dict[str, Any], most_written: int, rendered: str | None = None
+    ) -> Question:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
-        text = self.rendered(request)
+        text = self.rendered(request) if rendered is None else rendered
         return Question(path, body, estimated_tokens(text), most_tokens(text, len(request.prompt)), most_written)
 
 
@@ -366,27 +384,6 @@ def _key_from(variable: str | None) -> str | None:
 
 def _records(messages: Messages) -> list[dict[str, Any]]:
     return [to_record(message) for message in messages]
-
-
-def _while_allowed(jobs: Iterator[T], ledger: Ledger) -> Iterator[T]:
-    """Jobs, until the budget is known to allow no more; none is taken in vain."""
-    while not ledger.exhausted and (job := next(jobs, None)) is not None:
-        yield job
-
-
-def _grouped(requests: Iterable[tuple[int, Request]], most: int) -> Iterator[Numbered]:
-    """Requests that follow each other and differ in their sample alone, up to some; each taken when it is needed."""
-    group: Numbered = []
-    for index, request in requests:
-        if group and (len(group) == most or group[0][1] != replace(request, sample=group[0][1].sample)):
-            yield group
-            group = []
-        group.append((index, request))
-        if len(group) == most:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _response_format(schema: str) -> dict[str, Any]:

@@ -94,7 +94,14 @@ def generate_stored(
     if found.results:
         yield found
     if engine.remote:
-        yield from _one_by_one(engine, rows, lambda wanted: engine.generate((requests[i] for i in wanted), sampling))
+
+        def complete(wanted: Iterable[int]) -> Iterator[list[tuple[int, Outcome]]]:
+            some = (requests[i] for i in wanted)
+            if (server := _server_of(engine)) is not None:
+                return server.generate_batches(some, sampling)
+            return ([pair] for pair in engine.generate(some, sampling))
+
+        yield from _one_by_one(engine, rows, complete)
         return
     chosen = rows.unique()
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
@@ -125,6 +132,7 @@ def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -
             yield index, outcome
     finally:
         ledger.settle(most, actual)
+        ledger.close()
 
 
 def logprobs_stored(
@@ -137,7 +145,14 @@ def logprobs_stored(
     if found.results:
         yield found
     if engine.remote:
-        yield from _one_by_one(engine, rows, lambda wanted: engine.logprobs_of((requests[i] for i in wanted), choices))
+
+        def weigh(wanted: Iterable[int]) -> Iterator[list[tuple[int, Logprobs | Failure]]]:
+            some = (requests[i] for i in wanted)
+            if (server := _server_of(engine)) is not None:
+                return server.logprobs_batches(some, choices)
+            return ([pair] for pair in engine.logprobs_of(some, choices))
+
+        yield from _one_by_one(engine, rows, weigh)
         return
     chosen = rows.unique()
     batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
@@ -174,6 +189,7 @@ def weighed(
         ledger.exhausted = True
         return
     ledger.settle(cost, cost)
+    ledger.close()
     yield from engine.logprobs_of(requests, choices)
 
 
@@ -281,7 +297,7 @@ class _Rows(Generic[T]):
 
 
 def _one_by_one(
-    engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[tuple[int, Any]]]
+    engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[Sequence[tuple[int, Any]]]]
 ) -> Iterator[Finished[T]]:
     """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
     waiting = rows.missing_in_order()
@@ -289,8 +305,8 @@ def _one_by_one(
         taken: list[int] = []
         held: list[int] = []
         others: list[Finished[T]] = []
-        for at, outcome in ask(_claimed(rows, waiting, taken, held, others)):
-            yield rows.keep([(taken[at], outcome)])
+        for batch in ask(_claimed(rows, waiting, taken, held, others)):
+            yield _kept_whole(rows, [(taken[at], outcome) for at, outcome in batch])
             while others:
                 yield others.pop()
         yield from others
@@ -299,6 +315,15 @@ def _one_by_one(
         waiting = held
         if waiting:
             time.sleep(_POLL_S)
+
+
+def _kept_whole(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
+    """Keep answers also where Ctrl-C comes in between: they are paid for."""
+    try:
+        return rows.keep(outcomes)
+    except KeyboardInterrupt:
+        rows.keep(outcomes)
+        raise
 
 
 def _claimed(
