@@ -125,6 +125,15 @@ def test_computed_positions_have_no_table() -> None:
     check_fit(build_model(), build_tokenizer(), TokenRange(5, pa.array([100_000])))
 
 
+def test_positions_of_a_vision_tower_do_not_limit_text() -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = sizes | {"vocab_size": 259, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 512}
+    config = Gemma3Config(text_config=text, vision_config=sizes | {"image_size": 28, "patch_size": 14})
+    check_fit(Gemma3ForConditionalGeneration(config), build_tokenizer(), TokenRange(5, pa.array([400])))
+
+
 def test_units_ask_for_the_prompt_with_its_longer_completion() -> None:
     units = pa.table(
         {"prompt_ids": [[[1, 2], [3]]], "chosen_ids": [[[4], [5, 6, 7]]], "rejected_ids": [[[8, 9], [10]]]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefboost.engines.weights import context_of
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.trackers import check_trackers
@@ -21,6 +21,9 @@ __all__ = ["TokenRange", "check_fit", "check_request", "check_weights", "range_o
 
 _POSITIONS = re.compile(r"(^|[._])(wpe|pos|position|positions|position_embeddings|embed_positions)([._]|$)")
 """Names of learned or precomputed tables with one row per position; rotary models have none and no hard limit."""
+
+_SPARE = 2
+"""Rows that a table may have beyond the context, as padding needs them."""
 
 _SHOWN = 3
 
@@ -145,16 +148,21 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
 
 
 def _positions_of(model: Any) -> int | None:
-    """Positions that a model has a table for; None where positions are computed and any number will do."""
+    """Positions that a model has a table for; None where positions are computed and any number will do.
+
+    Only tables as long as the text model's context count: other parts (of models that see images) have their own.
+    """
     import torch
 
+    context = context_of(model.config)
+    if context is None:
+        return None
     tokens = model.get_input_embeddings()
     tables: list[int] = []
-    modules: Sequence[tuple[str, Any]] = list(model.named_modules())
-    for name, module in modules:
+    for name, module in model.named_modules():
         if isinstance(module, torch.nn.Embedding) and module is not tokens and _POSITIONS.search(name):
             tables.append(module.num_embeddings - int(getattr(module, "offset", 0)))  # OPT counts from 2
     for name, buffer in model.named_buffers():
         if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(name):
             tables.append(buffer.shape[0])
-    return min(tables, default=None)
+    return min((rows for rows in tables if 0 <= rows - context <= _SPARE), default=None)
