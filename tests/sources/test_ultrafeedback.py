@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from prefboost.runs.augment import augment
 from prefboost.sources import Columns, File, UltraFeedback, read
+from prefboost.sources.scores import TEN_FOR_ONE
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 
@@ -125,3 +127,26 @@ def test_the_range_is_1_to_10_overall_and_1_to_5_of_ratings(tmp_path: Path) -> N
     for name, ends in (("rating", (1, 5)), ("score", (1, 10))):
         path = stored(tmp_path, {**binarized, f"chosen-{name}": 4, f"rejected-{name}": 2})
         assert UltraFeedback(path=path).declared_range(Columns()) == ends
+
+
+def test_plain_augment_flags_the_tens_that_should_be_ones_and_keeps_them(tmp_path: Path) -> None:
+    rows = [
+        record("q", "evol", completion("a", 10, "1 1 2 1"), completion("b", 6, "3 4 3 3")),
+        record("r", "evol", completion("c", 10, "5 5 5 5"), completion("d", 2, "1 2 1 1")),
+    ]
+    path = stored(tmp_path, *rows)
+    report = augment(path, tmp_path / "plain")
+    (finding,) = report.findings
+    assert finding.startswith("overall_contradicts_aspects: 1 overall scores of 10") and "data=ultrafeedback" in finding
+    assert report.pairs == 2
+    assert finding in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+    assert augment(path, tmp_path / "plain").findings == report.findings, "of an output that is already there, too"
+    assert augment(UltraFeedback(path=path, fix_overall="one"), tmp_path / "mended").findings == ()
+    assert augment(UltraFeedback(path=path, fix_overall="keep"), tmp_path / "kept").findings == report.findings
+
+
+def test_pairs_with_aspects_are_flagged_on_either_side(tmp_path: Path) -> None:
+    low = {f"score_chosen.{aspect}": 1 for aspect in ASPECTS} | {f"score_rejected.{aspect}": 4 for aspect in ASPECTS}
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": 10, "score_rejected": 7}
+    path = stored(tmp_path, {**pair, **low}, {**pair, "chosen": "c", **low, "score_chosen": 9})
+    assert read(path).steps[0].notes[TEN_FOR_ONE] == 1

@@ -132,6 +132,8 @@ def _print_counts(report: AugmentReport) -> None:
         print(f"  set aside    {reject.count:>12,}  {reject.stage}: {reject.reason}")
     for reason in report.left_out:
         print(f"  left out     {reason.count:>12,}  {reason.stage}: {reason.reason}")
+    for finding in report.findings:
+        print(f"  found        {finding}")
     print(f"scale          {report.scale}")
     print(f"goal said      {report.place} ({report.place_because})")
 

@@ -22,6 +22,7 @@ from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
 from prefboost.sources.identifiers import REPEATED
+from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.unmapped import UNMAPPED, remedy_for, sum_unmapped
 from prefboost.tables import Table
 
@@ -95,8 +96,8 @@ def inspect(
     kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
-    findings = [*_unmapped(gathered), *findings, *_repeated(gathered.repeated, frame.height)]
-    findings += _undeclared(frame, gathered.declared)
+    findings = [*_unmapped(gathered), *findings, *_disputed(gathered.disputed, frame.height)]
+    findings += [*_repeated(gathered.repeated, frame.height), *_undeclared(frame, gathered.declared)]
     texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
@@ -124,6 +125,7 @@ class _Gathered:
     table: str = "nothing"
     records: int = 0
     repeated: int = 0
+    disputed: Counter[str] = dataclasses.field(default_factory=Counter)
     declared: bool = False
     unmapped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -137,6 +139,7 @@ class _Gathered:
                 self.records += int(step.notes.get("records", step.rows_in))
                 self.mapping = step.notes.get("guess", {})
                 self.repeated += int(step.notes.get(REPEATED, 0))
+                self.disputed.update({name: int(step.notes.get(name, 0)) for name in (SHARED, PARTED)})
                 self.declared |= "score range" in step.notes
                 self.unmapped = sum_unmapped([self.unmapped, step.notes.get(UNMAPPED, {})])
         first = pl.struct("row", "found", "path").head(EXAMPLES)
@@ -154,6 +157,19 @@ def _repeated(count: int, rows: int) -> list[Finding]:
     sentence = "the source gives several rows the same id, so that each bears its row's number as well"
     remedy = "nothing is lost; name another column (columns.pair_id=..., columns.completion_id=...) if it was meant"
     return [Finding("repeated_ids", "note", sentence, count, rows, (), remedy)]
+
+
+def _disputed(counts: Counter[str], rows: int) -> list[Finding]:
+    """Where the source's ids of prompts disagree with the prompts."""
+    remedy = "the prompts' content decides; name another column (columns.prompt_id=...), or mend the ids if they matter"
+    found = []
+    if counts[SHARED]:
+        sentence = "the source gives different prompts the same id: they are told apart by their content"
+        found.append(Finding("shared_prompt_ids", "warning", sentence, counts[SHARED], rows, (), remedy))
+    if counts[PARTED]:
+        sentence = "the source gives one prompt several ids: its completions are compared all the same"
+        found.append(Finding("parted_prompts", "note", sentence, counts[PARTED], rows, (), remedy))
+    return found
 
 
 def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:

@@ -33,7 +33,7 @@ def slim(table: Table) -> pl.DataFrame:
     """One row a row of the table, about a hundred bytes each (64-bit hashes stand for texts and ids).
 
     Returns:
-        ``row``, ``split`` where known; ``prompt_key`` (hash of the prompt_id) and ``prompt_hash`` (of the normalised
+        ``row``, ``split``; ``prompt_key`` (of the prompt; of goal pairs, of its id), ``prompt_hash`` (of the normalised
         text); ``chars``, ``words`` (UInt32) of the prompt and each side, ``hash`` of each side, named
         ``chosen_chars`` etc.; every score column; ``broken``, the first fact of the table that the row breaks, null
         where all hold; ``encoded``, whether a text looks like an encoded conversation. Of goal pairs also goal, view,
@@ -42,7 +42,8 @@ def slim(table: Table) -> pl.DataFrame:
     """
     columns = table.frame.columns
     measured = {
-        "prompt_key": pl.col("prompt_id").hash(0),
+        # Splits are read apart, so that ids may restart; the prompts of goal pairs differ by their goals.
+        "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
         "prompt_hash": normalised(joined_text("prompt")).hash(0),
         **_lengths("prompt"),
         "broken": _first_broken(table),

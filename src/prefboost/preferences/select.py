@@ -21,7 +21,7 @@ from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
-__all__ = ["CountTokens", "Select", "asked_text", "decontaminate", "prompt_text", "select", "split"]
+__all__ = ["CountTokens", "Select", "asked_text", "decontaminate", "given_id", "prompt_text", "select", "split"]
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 """How many tokens each text has."""
@@ -79,6 +79,12 @@ class Select(Settings):
         return self.max_prompt_tokens is not None or self.max_completion_tokens is not None
 
 
+def given_id(columns: Sequence[str]) -> pl.Expr:
+    """The id that the source gave a prompt, which may be one of several."""
+    own = pl.col("prompt_id")
+    return pl.coalesce("given_prompt_id", own) if "given_prompt_id" in columns else own
+
+
 def prompt_text() -> pl.Expr:
     """The prompt's messages' contents, joined by newlines."""
     return text_of("prompt")
@@ -132,7 +138,7 @@ def select(
         # Told by the texts themselves: a collision of hashes would lose a whole prompt.
         frame, rejects = reject_where(
             frame.with_columns(_key=exactly("prompt")),
-            pl.col("prompt_id") != pl.col("prompt_id").first().over("_key"),
+            given_id(frame.columns) != given_id(frame.columns).first().over("_key"),
             stage="select",
             reason="the same prompt was seen before under another id",
             path=table.path,

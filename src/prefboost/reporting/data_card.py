@@ -43,6 +43,7 @@ class DataCard:
         guess: what the columns were taken for.
         settings: the settings tree.
         provenance: command, version, fingerprint of the input.
+        findings: known faults of rows that are in the data set.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DataCard:
     guess: Mapping[str, Any]
     settings: Mapping[str, Any]
     provenance: Mapping[str, str]
+    findings: Sequence[str] = ()
 
 
 def data_card(card: DataCard) -> str:
@@ -91,6 +93,7 @@ def data_card(card: DataCard) -> str:
         steps=card.steps,
         rejects=card.rejects,
         left_out=card.left_out,
+        findings=card.findings,
         rejects_file=card.rejects_file,
         guess=[(part, _shown(column)) for part, column in card.guess.items() if column not in (None, "", [], {}, ())],
         settings=yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True, width=110).rstrip(),

@@ -102,6 +102,7 @@ class Output:
             return None
         report = manifest["report"]
         rejects, left_out = (tuple(Reject(**each) for each in report.pop(name)) for name in ("rejects", "left_out"))
+        report["findings"] = tuple(report.get("findings", ()))
         here = {"out": str(self.path), "rejects_path": report["rejects_path"] and self.rejects_path}
         return AugmentReport(**{**report, **here}, rejects=rejects, left_out=left_out, skipped=True)
 

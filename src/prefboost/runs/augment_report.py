@@ -20,6 +20,8 @@ from prefboost.runs.augment_settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
 from prefboost.sources.exports import Export, export_named
+from prefboost.sources.prompt_identity import PARTED, SHARED
+from prefboost.sources.scores import TEN_FOR_ONE
 from prefboost.tables import Table
 
 __all__ = ["About", "Made", "Said", "card_text", "source_settings", "describe", "summed"]
@@ -135,8 +137,31 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
         guess=read["notes"].get("guess", {}),
         rejects_path=rejects_path if rejects else None,
         command=_command(about),
+        findings=_findings(read["notes"]),
         messages=_messages(parts, about),
     )
+
+
+_FINDINGS = {
+    SHARED: (
+        "shared_prompt_ids",
+        "rows have a prompt id that other prompts have too; the prompts' content decides",
+    ),
+    PARTED: (
+        "parted_prompts",
+        "rows have a prompt that stands under other ids too; its completions are compared all the same",
+    ),
+    TEN_FOR_ONE: (
+        "overall_contradicts_aspects",
+        "overall scores of 10 stand beside aspects of 2 or less, most likely a 1 read as 10 (UltraFeedback has 2,628): "
+        "data=ultrafeedback drops or mends them (data.fix_overall), data.score=mean scores by the aspects",
+    ),
+}
+"""Notes of the step ``read`` -> the name under which `inspect` knows the fault, and what it means."""
+
+
+def _findings(notes: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}: {notes[note]:,} {words}" for note, (name, words) in _FINDINGS.items() if notes.get(note))
 
 
 def _messages(parts: Sequence[Made], about: About) -> tuple[str, ...]:
@@ -189,6 +214,7 @@ def card_text(
         steps=steps,
         rejects=report.rejects,
         left_out=report.left_out,
+        findings=report.findings,
         rejects_file=f"{about.name}.rejects.parquet" if about.single else "rejects.parquet",
         guess=report.guess,
         settings={**({"data": dict(about.data)} if about.data else {}), **about.settings.model_dump(mode="json")},

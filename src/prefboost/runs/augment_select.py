@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.select import asked_text, decontaminate, select
+from prefboost.preferences.select import asked_text, decontaminate, given_id, select
 from prefboost.runs.augment_settings import Augment
 from prefboost.runs.prompt_files import benchmark_prompts
 from prefboost.runs.token_counts import token_counter
@@ -53,7 +53,7 @@ class Selection:
 
     def _first_owner(self, table: Table) -> Table:
         """The batch without the rows whose prompt was seen under another id."""
-        keys = {"_prompt": pl.col("prompt").hash(0), "_id": pl.col("prompt_id").hash(0)}
+        keys = {"_prompt": pl.col("prompt").hash(0), "_id": given_id(table.frame.columns).hash(0)}
         keyed = table.frame.with_columns(**keys)
         first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
         self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])

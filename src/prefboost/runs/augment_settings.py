@@ -64,9 +64,10 @@ class Reject:
 
 @dataclass(frozen=True)
 class AugmentReport:
-    """What `augment` did; everything down to ``command`` is the same however often it was interrupted.
+    """What `augment` did; everything down to ``findings`` is the same however often it was interrupted.
 
-    ``rejects`` could not be used and are kept in a file; ``left_out`` is what the settings do not ask for.
+    ``rejects`` could not be used and are kept in a file; ``left_out`` is what the settings do not ask for; ``findings``
+    are known faults of rows that were used: name, how many, and what to do.
     """
 
     out: str
@@ -83,6 +84,7 @@ class AugmentReport:
     guess: Mapping[str, Any]
     rejects_path: str | None
     command: str
+    findings: tuple[str, ...] = ()
     seconds: float = 0.0
     parts: int = 0
     parts_found: int = 0

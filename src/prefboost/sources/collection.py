@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -28,11 +28,22 @@ from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated
 from prefboost.sources.layouts import Layout, guess
 from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
+from prefboost.sources.prompt_identity import Disputed, agreed, disputed_ids
 from prefboost.sources.ranks import rank_ends
 from prefboost.sources.raw import RawBatch
 from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.score_columns import number_columns, refuse_score_fields
-from prefboost.sources.scores import MARKED, choose_score, contradict, known_range, range_fault, ranked_range
+from prefboost.sources.scores import (
+    MARKED,
+    SCORES,
+    TEN_FOR_ONE,
+    choose_score,
+    contradict,
+    known_range,
+    range_fault,
+    ranked_range,
+    ten_for_one,
+)
 from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
@@ -78,13 +89,15 @@ class Collection(Settings):
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Declared tables of this source: see `prefboost.read_batches`."""
-        reader, layout, _ = self._understood(columns)
+        reader, layout, names = self._understood(columns)
         scored = self.model_copy(update={"score": self.scored_by(layout)})
         chosen = _split_column(self, reader, layout)
-        repeated = repeated_ids(reader, layout, rows)
+        convert = SHAPES[layout.shape].rows
+        disputed = disputed_ids(reader, layout, names, convert, _wanted(self, chosen))
+        known = _Known(chosen, repeated_ids(reader, layout, rows), disputed)
         together = self.whole_prompts or layout.shape not in PAIRS
         for batch in whole_prompts(reader, layout, rows) if together else reader.batches(None, rows):
-            yield _table(scored, batch, layout, chosen, repeated)
+            yield _table(scored, batch, layout, known)
 
     def score_tables(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """The rows of `batches`, to fit a scale to: nothing is grouped, and only columns that play a part are read
@@ -94,7 +107,7 @@ class Collection(Settings):
         scored = self.model_copy(update={"score": self.scored_by(layout)})
         chosen = _split_column(self, reader, layout)
         for batch in reader.batches(layout.heads(names), rows):
-            yield _table(scored, batch, layout, chosen, NO_IDS)
+            yield _table(scored, batch, layout, _Known(chosen))
 
     def declared_range(self, columns: Columns) -> tuple[float, float] | None:
         """Lowest and highest score there may be: ``score_range``, or what the makers declare of data like these.
@@ -269,8 +282,23 @@ def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | N
     return layout.parts["split"]
 
 
-def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | None, repeated: pl.Series) -> Table:
-    shape = SHAPES[layout.shape]
+@dataclass(frozen=True)
+class _Known:
+    """What the whole source tells about each of its batches: the column of splits, ids that stand there again or for
+    several prompts.
+    """
+
+    split: str | None = None
+    repeated: pl.Series = field(default_factory=lambda: NO_IDS)
+    disputed: Disputed = field(default_factory=Disputed)
+
+
+def _wanted(source: Collection, split: str | None) -> tuple[str, str] | None:
+    return None if split is None or source.split is None else (split, source.split)
+
+
+def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -> Table:
+    shape, split = SHAPES[layout.shape], known.split
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
     unmapped: list[dict[str, dict[str, int]]] = []
@@ -285,7 +313,8 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
         kept, aside = set_aside(rows, source.path, _shown(rows))
         frames.append(kept.select(*_declared(kept, spec), *([INDEX] if INDEX in kept.columns else [])))
         rejects.append(aside)
-    frame, distinguished = identified(_together(frames, layout, spec), repeated)
+    frame, disagreeing = agreed(_together(frames, layout, spec), known.disputed)
+    frame, distinguished = identified(frame, known.repeated)
     aside = pl.concat(rejects)
     declared = source.score_range or source.own_range(layout)
     if declared and source._is_guessed(declared) and contradict([frame], declared):
@@ -304,10 +333,21 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, split: str | Non
             **({REPEATED: distinguished} if distinguished else {}),
             **({} if layout.scored else {NUMBERS: number_columns(batch.frames, layout)}),
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
+            **disagreeing,
+            **_contradicted(frame),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },
     )
     return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)
+
+
+def _contradicted(frame: pl.DataFrame) -> dict[str, int]:
+    """The note `TEN_FOR_ONE`, where any of the rows that stay has such a score."""
+    doubted = [
+        frame.select(ten_for_one(frame.columns, family).sum()).item() for family in SCORES if family in frame.columns
+    ]
+    count = sum(int(each or 0) for each in doubted)
+    return {TEN_FOR_ONE: count} if count else {}
 
 
 def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -49,10 +49,15 @@ def whole_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
                 staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
             ready, held = _hold_back(_stacked([*held, *staying]))
             if ready or batch.rejects.height:
-                yield RawBatch(tuple(frame.drop(KEY) for frame in ready), batch.rejects)
+                yield RawBatch(tuple(map(_bare, ready)), batch.rejects)
         if held:
-            yield RawBatch(tuple(frame.drop(KEY) for frame in held))
+            yield RawBatch(tuple(map(_bare, held)))
         yield from spill.batches()
+
+
+def _bare(frame: pl.DataFrame) -> pl.DataFrame:
+    """The records in one piece: Polars panics over columns of which one has an empty chunk where others have none."""
+    return frame.drop(KEY).rechunk()
 
 
 def _stacked(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -81,8 +86,6 @@ def _keyed(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
 
 def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
     """A text that is equal for records of equal prompts (and may be equal for others)."""
-    if "prompt_id" in layout.parts:
-        return label(column(frame, layout.parts["prompt_id"])).fill_null("")
     explicit = layout.parts.get("prompt")
     values = raw_part(frame, layout, "prompt") if explicit else column(frame, layout.parts["chosen"])
     if not is_conversation(values.dtype):
@@ -109,7 +112,7 @@ def _system(names: list[str]) -> pl.Expr:
 
 
 def _key_columns(layout: Layout) -> list[str]:
-    path = layout.parts.get("prompt_id") or layout.parts.get("prompt") or layout.parts["chosen"]
+    path = layout.parts.get("prompt") or layout.parts["chosen"]
     return [path, *layout.further] if path == layout.parts.get("prompt") else [path]
 
 
@@ -179,9 +182,9 @@ class _Spill:
             merged = _stacked(self.waiting)
             parts = [(number, part) for frame in merged for number, part in self._parts(frame)]
             for number in sorted({number for number, _ in parts}):
-                yield RawBatch(tuple(part.drop(KEY) for own, part in parts if own == number))
+                yield RawBatch(tuple(_bare(part) for own, part in parts if own == number))
             return
         self._write()
         for number in sorted(self.files):
             frames = [pl.read_ipc(path) for path in self.files[number]]
-            yield RawBatch(tuple(frame.drop(KEY) for frame in _stacked(frames)))
+            yield RawBatch(tuple(map(_bare, _stacked(frames))))

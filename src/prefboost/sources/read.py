@@ -13,6 +13,8 @@ from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.identifiers import REPEATED
+from prefboost.sources.prompt_identity import PARTED, SHARED
+from prefboost.sources.scores import TEN_FOR_ONE
 from prefboost.sources.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
 from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
 from prefboost.tables import Step, Table
@@ -76,7 +78,7 @@ def _summed(steps: Sequence[Step]) -> Step:
     notes = dict(steps[0].notes)
     for step in steps:
         rejected.update(step.rejected)
-    for name in ("records", "records of other splits", REPEATED):
+    for name in ("records", "records of other splits", REPEATED, SHARED, PARTED, TEN_FOR_ONE):
         total = sum(int(step.notes.get(name, 0)) for step in steps)
         notes |= {name: total} if total or name in notes else {}
     unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)

@@ -8,7 +8,19 @@ import polars as pl
 
 from prefboost.sources.faults import nothing_wrong
 
-__all__ = ["MARKED", "RANKS", "as_scores", "choose_score", "contradict", "known_range", "range_fault", "ranked_range"]
+__all__ = [
+    "LOW_MEAN",
+    "MARKED",
+    "RANKS",
+    "TEN_FOR_ONE",
+    "as_scores",
+    "choose_score",
+    "contradict",
+    "known_range",
+    "range_fault",
+    "ranked_range",
+    "ten_for_one",
+]
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
 """How published data write that a completion was not rated, in lower case."""
@@ -46,6 +58,28 @@ def contradict(frames: Sequence[pl.DataFrame], told: tuple[float, float]) -> boo
     ).drop_nulls()
     outside = scores.len() - int(scores.is_between(*told).sum())
     return outside * 20 > scores.len()
+
+
+TEN_FOR_ONE = "overall scores of 10 that contradict their aspects"
+"""Note of the step ``read``: how many UltraFeedback-like scores are most likely a 1 that was read as 10."""
+
+LOW_MEAN = 2.0
+"""An overall score of 10 beside aspects that average no more than this is a 1 read as 10 (2,628 completions)."""
+
+_ANNOTATED = {"honesty", "truthfulness", "instruction_following"}
+
+
+def ten_for_one(columns: Collection[str], family: str = "score") -> pl.Expr:
+    """Whether an overall score of 10 stands beside UltraFeedback's aspects (1 to 5) that say it is the worst.
+
+    Args:
+        columns: of the rows.
+        family: score, score_chosen or score_rejected.
+    """
+    aspects = [name for name in columns if name.startswith(f"{family}.")]
+    if family not in columns or len(_ANNOTATED & {name.removeprefix(f"{family}.") for name in aspects}) < 2:
+        return pl.lit(False)
+    return ((pl.col(family) == 10) & (pl.mean_horizontal(aspects) <= LOW_MEAN)).fill_null(False)
 
 
 def ranked_range(ranks: tuple[float, float]) -> tuple[float, float]:

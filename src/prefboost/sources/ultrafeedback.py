@@ -9,15 +9,13 @@ from pydantic import Field
 
 from prefboost.sources.collection import Collection
 from prefboost.sources.layouts import Layout
+from prefboost.sources.scores import LOW_MEAN
 from prefboost.tables import aspects_of
 
 __all__ = ["UltraFeedback"]
 
 OVERALL, ASPECTS = (1.0, 10.0), (1.0, 5.0)
 """Ranges of the overall score and of the aspects, which the annotators were told (arXiv 2310.01377, appendix)."""
-
-LOW_MEAN = 2.0
-"""An overall score of 10 beside aspects that average no more than this is a 1 read as 10 (2,628 completions)."""
 
 
 class UltraFeedback(Collection):

@@ -22,7 +22,16 @@ __all__ = [
 ]
 
 _ROW = Column("row", pl.Int64, "record number in the file the row came from, from 0")
-_PROMPT_ID = Column("prompt_id", pl.String, "equal for equal prompts: the source's id, or a hash of the messages")
+_PROMPT_ID = Column(
+    "prompt_id", pl.String, "equal for equal prompts alone: the source's id where it agrees, or a hash of the messages"
+)
+_GIVEN_ID = Column(
+    "given_prompt_id",
+    pl.String,
+    "the source's id of the prompt, where some of its ids disagree with the prompts",
+    required=False,
+    nullable=True,
+)
 _PROMPT = Column("prompt", MESSAGES, "messages up to the completion; the last is a user or tool turn")
 _SOURCE = Column("source", pl.String, "which collection the prompt is from", required=False, nullable=True)
 EVALUATION_SPLITS = ("validation", "test")
@@ -31,7 +40,7 @@ EVALUATION_SPLITS = ("validation", "test")
 _SPLIT = Column("split", pl.String, "train, validation or test", required=False, nullable=True)
 _RULES = Column("rules", pl.String, "JSON list of checkable rules the prompt asks for", required=False, nullable=True)
 
-PROMPTS = TableSpec("Prompts", "Prompts to complete.", (_ROW, _PROMPT_ID, _PROMPT, _RULES, _SOURCE, _SPLIT))
+PROMPTS = TableSpec("Prompts", "Prompts to complete.", (_ROW, _PROMPT_ID, _PROMPT, _RULES, _SOURCE, _SPLIT, _GIVEN_ID))
 
 _COMPLETION_COLUMNS = (
     _ROW,
@@ -47,6 +56,7 @@ _COMPLETION_COLUMNS = (
     _RULES,
     _SOURCE,
     _SPLIT,
+    _GIVEN_ID,
 )
 
 COMPLETIONS = TableSpec("Completions", "Completions without scores.", _COMPLETION_COLUMNS, key="completion_id")
@@ -86,6 +96,7 @@ _PAIR_COLUMNS = (
     Column("finish_rejected", pl.String, "finish_reason of the rejected completion", required=False, nullable=True),
     _SOURCE,
     _SPLIT,
+    _GIVEN_ID,
 )
 
 
