@@ -31,6 +31,7 @@ def test_preferences_make_binary_pairs_and_invent_no_score(tmp_path: Path) -> No
     table = read(HelpSteer(version=3, path=str(path)))
     assert [row[0]["content"] for row in table.frame["chosen"]] == ["a", "b"]
     assert table.frame["score_chosen"].null_count() == 2
+    assert table.frame["pair_weight"].to_list() == [3, 2]
     assert table.rejects["reason"].to_list() == ["the preference of the pair names neither completion (a tie)"]
 
 

@@ -16,7 +16,7 @@ from prefboost.sources.raw import ROW
 from prefboost.sources.unmapped import UNMAPPED, count_unmapped, question_like, remedy_for, sum_unmapped
 
 QUESTION = (
-    "context", "passage", "document", "retrieved_docs", "persona", "tools", "functions", "images", "image_path",
+    "context", "passage", "document", "retrieved_docs", "persona", "tool_list", "api_functions", "images", "image_path",
     "video", "history_text", "dialog", "system_info", "choices", "options", "knowledge", "few_shot_examples",
     "question", "user_message", "messages", "Background", "session-history", "input_text", "premise", "table",
 )  # fmt: skip

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
 from prefboost.settings import Settings
+from prefboost.sources.message_keys import TOOL_COLUMNS
 
 __all__ = [
     "KNOWN_ASPECTS",
@@ -35,6 +36,7 @@ class Columns(Settings):
     )
     system: str | None = Field(None, description="System message that belongs in front of the prompt.")
     history: str | None = Field(None, description="Earlier turns: a list of [question, answer], or messages.")
+    tools: str | None = Field(None, description="Tools that the assistant may call: a list of schemas, or its JSON.")
     prompt_id: str | None = Field(None, description="Equal for equal prompts; default: a hash of the messages.")
     completions: str | None = Field(None, description="List of a prompt's completions (structs, texts or messages).")
     completion: str | None = Field(None, description="One completion; inside completions: the field with its text.")
@@ -88,6 +90,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "system": ("system", "system_prompt", "system_message", "system_instruction", "system_text"),
     "history": ("history", "chat_history", "dialogue_history", "dialog_history", "conversation_history"),
+    "tools": TOOL_COLUMNS,
     "prompt_id": ("prompt_id", "question_id", "instruction_id"),
     "completions": ("completions", "responses", "answers", "generations", "candidates", "outputs"),
     "completion": ("completion", "response", "answer", "generation", "output", "text", "content", "generated_text"),

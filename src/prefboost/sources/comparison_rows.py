@@ -18,7 +18,7 @@ from prefboost.tables import MESSAGES
 __all__ = ["preference_rows"]
 
 SIDES = ("chosen", "rejected")
-MADE = {"chosen": "__chosen__", "rejected": "__rejected__", "prompt": "__prompt__"}
+MADE = {"chosen": "__chosen__", "rejected": "__rejected__", "pair_weight": "__weight__"}
 """Columns of the pairs that records are turned into."""
 
 
@@ -50,6 +50,10 @@ def preference_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
                    for word, name in (("first", "score_chosen"), ("second", "score_rejected"))}  # fmt: skip
         made = made.with_columns(_by_side(sign, *(values for values, _ in numbers.values())))
         parts |= {name: f"__{name}__" for name in numbers}
+    if parts.get("pair_weight") == layout.parts["preference"]:
+        strength = as_scores(column(frame, layout.parts["preference"]))[0].abs()
+        made = made.with_columns(strength.alias(MADE["pair_weight"]))
+        parts["pair_weight"] = MADE["pair_weight"]
     rows = pair_rows(made, replace(layout, parts=parts))
     shown = {f"raw.{word} completion": values for word, values in whole.items()}
     stated = with_fault(pl.DataFrame({"row": rows["row"]}), faults)[FAULT]

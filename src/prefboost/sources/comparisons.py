@@ -68,7 +68,7 @@ the better of two (anything else is a tie) as comparisons of judges and people a
 (1 or 2), SHP (1: the first), battles of the chatbot arena (as a competition and as conversations), WebGPT, two scores.
 """
 
-PAIR_PARTS = ("prompt_id", "pair_id", "source", "split")
+PAIR_PARTS = ("prompt_id", "pair_id", "pair_weight", "source", "split")
 
 WINNERS = {
     -1.0: ("model_a", "a", "first", "left", "response_a", "assistant_a", "conversation_a"),
@@ -124,6 +124,9 @@ def find_comparison(part_of: PartLookup) -> dict[str, str] | None:
         parts = {**parts, "prompt": prompt} if prompt else {part: at for part, at in parts.items() if part != "prompt"}
         if prompt and prompt == parts.get("history"):
             del parts["history"]
+        if form.reads == "sign":
+            # How much better is a weight in a reward model's loss: scaled Bradley-Terry (arXiv 2410.01257, section 3).
+            parts.setdefault("pair_weight", columns["preference"])
         scores = [first_of(schema, (name,)) for name in form.scores or ()]
         if all(scores):
             parts |= {f"score_{side}": name for side, name in zip(("first", "second"), scores, strict=False) if name}

@@ -21,7 +21,7 @@ __all__ = ["FittedReader", "columns_seen", "with_later_parts"]
 
 KEY = "__given__"
 
-LATER = ("system", "history")
+LATER = ("system", "history", "tools")
 """Parts of the question that a record may have although the first records have none."""
 
 IDLE = ("source", "model", "prompt_id", "completion_id", "pair_id")

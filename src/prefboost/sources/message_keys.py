@@ -37,7 +37,7 @@ ROLE_NAMES = {
 KEYS = (("role", "content"), ("from", "value"))
 """Names of role and text in messages that have further keys."""
 
-TOOL_COLUMNS = ("tools",)
+TOOL_COLUMNS = ("tools", "functions", "tool_schemas", "available_tools")
 """Columns with the tools of the whole conversation: a list of JSON schemas."""
 
 

@@ -22,6 +22,7 @@ from prefboost.sources.parts import (
     with_history,
 )
 from prefboost.sources.scores import as_scores
+from prefboost.sources.tools import offer_tools
 from prefboost.tables import MESSAGES
 
 __all__ = ["pair_rows"]
@@ -58,6 +59,9 @@ def pair_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     faults |= history
     if holds(frame, layout, "system"):
         prompts, faults["system text"] = system_first(frame, layout, split["prompt"])
+        split = split.with_columns(prompts.alias("prompt"))
+    if holds(frame, layout, "tools"):
+        prompts, faults["tools"] = offer_tools(split["prompt"], column(frame, layout.parts["tools"]))
         split = split.with_columns(prompts.alias("prompt"))
     missing = pl.when(pl.col("prompt").is_null()).then(pl.lit("is missing"))
     order = {

@@ -59,7 +59,7 @@ class PartLookup:
 
     def find_prompt(self, *parts: str, **known: str) -> dict[str, str]:
         """`find`, for parts of a question: a history counts only where it is a list of turns, not a text."""
-        columns = self.find("prompt", "system", *parts, **known)
+        columns = self.find("prompt", "system", "tools", *parts, **known)
         history = self("history")
         dtype = None if history is None else dtype_at(self.schema, history)
         if history and (isinstance(dtype, pl.List | pl.Array | pl.Null) or "history" in self.named):

@@ -18,6 +18,7 @@ from prefboost.sources.faults import with_fault
 from prefboost.sources.history import insert_history
 from prefboost.sources.layouts import Layout
 from prefboost.sources.raw import ROW
+from prefboost.sources.tools import offer_tools
 
 __all__ = [
     "column",
@@ -163,6 +164,8 @@ def prompt_rows(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     faults = {"prompt": fault, **history}
     if holds(frame, layout, "system"):
         prompts, faults["system text"] = system_first(frame, layout, prompts)
+    if holds(frame, layout, "tools"):
+        prompts, faults["tools"] = offer_tools(prompts, column(frame, layout.parts["tools"]))
     if holds_messages(frame, layout, "prompt"):
         faults["prompt's conversation"] = role_faults(prompts, completion=False)
     rows = record_labels(frame, layout, prompts)
