@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY
+from tests.training.conftest import SAY, build_folder
 
+from prefboost.errors import ModelError, SettingsError
 from prefboost.training import Lora, Train, train
 from prefboost.training.forecast import forecast
 
@@ -61,3 +62,25 @@ def test_the_slow_engine_and_short_memory_are_not_timed(
     monkeypatch.setattr("prefboost.training.forecast._once", short)
     found = forecast(pairs, settings_of(tiny), say=SAY)
     assert not found.seconds and any("did not fit" in guess for guess in found.guesses)
+
+
+def test_a_model_that_is_here_and_damaged_is_an_error_and_one_that_is_not_here_is_not(
+    pairs: pa.Table, tmp_path: Path
+) -> None:
+    folder = build_folder(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        forecast(pairs, settings_of(folder), say=SAY)
+    weights.unlink()
+    guesses = forecast(pairs, settings_of(folder), say=SAY).guesses
+    assert any(guess.startswith("time and memory: not known") for guess in guesses)
+
+
+def test_what_training_would_refuse_is_refused(tiny: Path, pairs: pa.Table) -> None:
+    with pytest.raises(SettingsError, match="did you mean q_proj"):
+        forecast(pairs, settings_of(tiny, lora=Lora(targets=("q_porj",))), say=SAY)
+    with pytest.raises(SettingsError, match="did you mean adamw_torch"):
+        forecast(pairs, settings_of(tiny, optimizer="adamw_torhc"), say=SAY)
+    said = forecast(pairs, settings_of(tiny, lora=Lora(targets=("q_proj", "v_porj"))), say=SAY)
+    assert any("no layer is called 'v_porj'" in guess for guess in said.guesses)

@@ -47,7 +47,7 @@ def explain_loading(name: str, *, what: str = "model", attention: str | None = N
         wants_kernels = attention is not None and "/" in attention and "kernels" in str(error)
         if attention is not None and (wants_kernels or any(word in str(error).lower() for word in _ATTENTION)):
             raise SettingsError(
-                f"attention {attention!r} cannot be used for {name!r}: {reason}",
+                f"attention {attention!r} cannot be used for {name!r}: {reason.partition('. ')[0]}",
                 remedy="leave attention out for the model's default, or write sdpa or eager"
                 + ("; flash attention needs a GPU and its package" if "flash" in attention else ""),
             ) from error

@@ -18,7 +18,7 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.devices import NumberName
 from prefboost.engines.loading_faults import explain_loading
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import load_tokenizer
+from prefboost.engines.weights import embedding_rows, load_tokenizer
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import pad_sequences
 
@@ -132,9 +132,8 @@ def load_reward_model(
     text = model.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = tokenizer.pad_token_id
-    embedding = model.get_input_embeddings()
-    rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
-    if text.pad_token_id is not None and text.pad_token_id >= rows:
+    rows = embedding_rows(model)
+    if None not in (rows, text.pad_token_id) and text.pad_token_id >= rows:
         raise ModelError(
             f"texts would be padded with token {text.pad_token_id}, and the embedding of {name} has {rows:,} rows",
             remedy="take the tokenizer that belongs to the model, or write pad_token_id in config.json (a token that "

@@ -15,6 +15,7 @@ from prefboost.errors import ModelError
 
 __all__ = [
     "context_of",
+    "embedding_rows",
     "fingerprint_of_model",
     "guarded",
     "load_causal_lm",
@@ -154,6 +155,15 @@ def context_of(config: Any) -> int | None:
     """Most tokens that a model can see, if its configuration says so."""
     found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return found
+
+
+def embedding_rows(model: Any) -> int | None:
+    """Tokens that a model has an embedding for; None where the model does not show it (code of its own)."""
+    try:
+        embedding = model.get_input_embeddings()
+        return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))  # the weight may be parted
+    except (NotImplementedError, AttributeError):
+        return None
 
 
 def fingerprint_of_model(name: str, commit: str | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prefboost.chat import SayGoal
+from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import context_of, load_config
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, support_of
@@ -139,6 +141,8 @@ def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, p
     try:
         model = load_model(settings, settings.model, local_only=True)
     except ModelError as error:
+        if any(Path(model_folder(settings.model)).glob("*.safetensors")):
+            raise  # the weights are here, and training could not load them either
         return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
     check_weights(model, settings.model)
     for units in (data.train, data.evaluation):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.engines.weights import context_of
+from prefboost.engines.weights import context_of, embedding_rows
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.trackers import check_trackers
@@ -127,9 +127,8 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         DataError: sequences are longer than the model's table of positions.
     """
     name = type(model).__name__
-    embedding = model.get_input_embeddings()
-    rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))  # the weight may be parted
-    if tokens.highest >= rows:
+    rows = embedding_rows(model)
+    if rows is not None and tokens.highest >= rows:
         token = tokenizer.convert_ids_to_tokens(tokens.highest)
         raise ModelError(
             f"the tokenizer gives token {tokens.highest} ({token!r}), and the embedding of {name} has {rows:,} rows",
@@ -157,10 +156,9 @@ def _positions_of(model: Any) -> int | None:
     context = context_of(model.config)
     if context is None:
         return None
-    tokens = model.get_input_embeddings()
     tables: list[int] = []
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and module is not tokens and _POSITIONS.search(name):
+        if isinstance(module, torch.nn.Embedding) and _POSITIONS.search(name):
             tables.append(module.num_embeddings - int(getattr(module, "offset", 0)))  # OPT counts from 2
     for name, buffer in model.named_buffers():
         if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(name):
