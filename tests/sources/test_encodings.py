@@ -80,10 +80,10 @@ def test_json_is_utf8(tmp_path: Path) -> None:
             read(tmp_path / "in.jsonl")
 
 
-def test_prompts_of_a_text_file_may_be_utf16(tmp_path: Path) -> None:
+def test_prompts_of_a_text_file_are_utf8(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes("Größer?\r\n大\r\n".encode("utf-16"))
-    prompts = read_prompts(tmp_path / "p.txt").frame["prompt"].list.first().struct.field("content")
-    assert prompts.to_list() == ["Größer?", "大"]
+    with pytest.raises(UnreadableFile, match=r"the text is UTF-16, and not UTF-8\n.*iconv -f UTF-16"):
+        read_prompts(tmp_path / "p.txt")
 
 
 def test_undecoded_bytes_are_told_from_text() -> None:

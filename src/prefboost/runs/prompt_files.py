@@ -13,7 +13,7 @@ from prefboost.diagnosis import benchmark_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
-from prefboost.sources.encodings import as_utf8
+from prefboost.sources.encodings import encoding_of
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["benchmark_prompts", "read_prompts"]
@@ -52,14 +52,21 @@ def benchmark_prompts(path: str | Path) -> list[str]:
 
 def _lines(path: Path) -> Table:
     try:
-        text = b"".join(as_utf8(iter((path.read_bytes(),))))
-        lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise UnreadableFile(
-            f"the prompts cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"the prompts cannot be read: {error.strerror}",
             remedy="give a text file in UTF-8 with one prompt a line",
             place=Place(str(path)),
         ) from error
+    encoding = encoding_of(text[:4])
+    if encoding is not None:
+        raise UnreadableFile(
+            f"no line of the file can be used: the text is {encoding.upper()}, and not UTF-8",
+            remedy=f"convert the file: iconv -f {encoding.upper()} -t UTF-8 FILE > FILE.utf8.txt",
+            place=Place(str(path)),
+        )
+    lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     filled = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
     if not filled:
         raise DataError("the file holds no prompt", remedy="write one prompt a line", place=Place(str(path)))
