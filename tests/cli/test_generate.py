@@ -9,13 +9,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from faulty_server import FaultyServer
+from waiting import PATIENCE_S, wait_until
 
 from prefboost.cli.generate import settings_from
 from prefboost.cli.main import main
@@ -131,7 +131,14 @@ def test_settings_of_sampling_and_engine_stand_alone() -> None:
 def on_server(server: FaultyServer, tmp_path: Path, out: str, *more: str) -> list[str]:
     (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {number}" for number in range(60)))
     start = [sys.executable, "-m", "prefboost.cli.main", "generate", "openai:m", str(tmp_path / "prompts.txt")]
-    options = [f"base_url={server.base_url}", "n=4", "concurrency=8", "attempts=12", "backoff_s=0.002", "timeout_s=20"]
+    options = [
+        f"base_url={server.base_url}",
+        "n=4",
+        "concurrency=8",
+        "attempts=12",
+        "backoff_s=0.002",
+        f"timeout_s={PATIENCE_S}",
+    ]
     return [*start, "-o", str(tmp_path / out), "--quiet", *options, *more]
 
 
@@ -140,23 +147,21 @@ def test_interrupted_and_killed_at_random_points_a_run_gives_the_table_of_an_und
     faults = {"500": 0.1, "cut": 0.05, "malformed": 0.05, "truncated": 0.05}
     refused = frozenset({"prompt 7"})
     with FaultyServer(refused=refused) as server:
-        subprocess.run(on_server(server, tmp_path, "whole.jsonl"), check=True, capture_output=True, timeout=60)
+        subprocess.run(on_server(server, tmp_path, "whole.jsonl"), check=True, capture_output=True, timeout=PATIENCE_S)
         server.rates, server.delay_s = faults, 0.02
         draw = random.Random(0)
         for end in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-            before = server.calls
+            enough = server.calls + draw.randint(20, 65)
+            server.most_answers = server.answered.total() + 70  # of 240: it cannot end before it is killed
             running = subprocess.Popen(on_server(server, tmp_path, "out.jsonl"), stderr=subprocess.PIPE)
-            wanted = before + draw.randint(20, 90)
-            for _ in range(2000):
-                if server.calls >= wanted or running.poll() is not None:
-                    break
-                time.sleep(0.005)
+            wait_until(lambda at=enough: server.calls >= at, "calls are made", running)
             os.kill(running.pid, end)
-            _, said = running.communicate(timeout=30)
+            _, said = running.communicate(timeout=PATIENCE_S)
             assert b"Traceback" not in said
             assert not (tmp_path / "out.jsonl").exists()
+        server.most_answers = None
         done = subprocess.run(
-            on_server(server, tmp_path, "out.jsonl", "--json"), check=True, capture_output=True, timeout=60
+            on_server(server, tmp_path, "out.jsonl", "--json"), check=True, capture_output=True, timeout=PATIENCE_S
         )
     counts: dict[str, Any] = json.loads(done.stdout)
     assert counts["rejected"] == {"the engine refused the prompt": 4}

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import PATIENCE_S, wait_until
 
 from prefboost.cli.main import main
 
@@ -122,6 +122,7 @@ def test_a_missing_file_is_one_message(recipe: Path, tmp_path: Path, capsys: pyt
 
 
 AS_ON_GPUS = """
+import os
 import sys
 from accelerate import state
 
@@ -135,6 +136,10 @@ def init(self, *args, **kwargs):
 
 
 state.PartialState.__init__ = init
+if "WAIT_AT_STEP" in os.environ:
+    import dying
+
+    dying.at_step(int(os.environ["WAIT_AT_STEP"]), dying.wait_to_be_killed)
 from prefboost.cli.main import main
 
 raise SystemExit(main(sys.argv[1:]))
@@ -151,9 +156,10 @@ FSDP = [
 ]
 
 
-def launch(arguments: list[str]) -> subprocess.Popen[str]:
+def launch(arguments: list[str], **variables: str) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join(str(each) for each in (root / "src", root, root / "tests" / "made"))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **variables}
     return subprocess.Popen(
         [*LAUNCH, *arguments],
         env=environment,
@@ -183,7 +189,7 @@ def test_two_launched_processes_train_what_one_does(recipe: Path, tmp_path: Path
     settings = ["train", str(recipe), "train.learning_rate=1e-3", "train.token_budget=600", "--quiet"]
     assert main([*settings, "--runs-dir", str(tmp_path / "one")]) == 0
     both = launch(["--multi_gpu", "-m", "prefboost.cli.main", *settings, "--runs-dir", str(tmp_path / "two")])
-    shown = both.communicate(timeout=240)[0]
+    shown = both.communicate(timeout=PATIENCE_S)[0]
     assert both.returncode == 0 and shown.count("trained on 24 goal pairs in 3 steps") == 1, shown[-2000:]
     assert_same(tmp_path / "two", tmp_path / "one")
 
@@ -198,17 +204,15 @@ def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_tra
     settings = ["train", str(recipe), *more, "--quiet", "--runs-dir"]
     assert main([*settings, str(tmp_path / "one")]) == 0
     command = [*FSDP, str(script), *settings, str(tmp_path / "two")]
-    killed = launch(command)
+    killed = launch(command, WAIT_AT_STEP="7")
     checkpoints = tmp_path / "two" / "tiny" / "checkpoints"
-    deadline = time.monotonic() + 200
-    while not list(checkpoints.glob("*/complete.json")) and time.monotonic() < deadline and killed.poll() is None:
-        time.sleep(0.02)
+    wait_until(lambda: list(checkpoints.glob("*/complete.json")), "a checkpoint is written", killed)
     launched = psutil.Process(killed.pid)
     for process in [*launched.children(recursive=True), launched]:
         process.kill()
     shown = killed.communicate()[0]
     assert killed.returncode == -signal.SIGKILL, shown[-2000:]
     again = launch(command)
-    shown = again.communicate(timeout=240)[0]
+    shown = again.communicate(timeout=PATIENCE_S)[0]
     assert again.returncode == 0 and "taken up at step" in shown, shown[-2000:]
     assert_same(tmp_path / "two", tmp_path / "one")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S
 
 from prefboost.engines.engine import Failure
 from prefboost.engines.store import Asked, Store
@@ -250,7 +251,7 @@ def test_processes_share_a_store_and_what_a_killed_one_held_is_taken_up(path: Pa
     for process in running:
         process.start()
     for process in running:
-        process.join(60)
+        process.join(PATIENCE_S)
     work(str(path), shares[2], -1)
     done = sorted(int(line) for share in shares if Path(share).exists() for line in Path(share).read_text().split())
     assert done == list(range(60)), "every row once"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE_S
 
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.losses import LOSSES, Loss
@@ -39,7 +40,7 @@ def loss(request):
 
 def test_settings_load_without_torch():
     code = "import sys, prefboost.losses; prefboost.losses.LOSSES['dpo'](beta=0.01); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("kind", LOSSES)

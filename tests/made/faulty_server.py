@@ -3,6 +3,11 @@
 Its answers are a function of the prompt and the seed, so that a test knows what is right. Which call is broken how is
 drawn from the server's seed, the prompt and the number of the call for it. It counts what it is asked and what it
 answers well.
+
+No clock decides what a test sees, so that counts are exact on a busy machine too. While the server is open, clients in
+this process wait half an hour for a connection, and give a call up as too late exactly where the fault ``slow`` is
+drawn. `most_answers` holds the answers back at which a client is to be killed, and `wait_until_left` waits until all
+that a dead client has sent is counted.
 """
 
 from __future__ import annotations
@@ -10,15 +15,23 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from unittest import mock
+
+from waiting import PATIENCE_S, wait_until
 
 FAULTS = ("429", "500", "slow", "cut", "malformed", "truncated", "too_few", "too_many", "error_in_reply", "nan")
-SLOW_S = 60.0
+BACKLOG = 4096
+"""Connections that the system accepts while the server's thread has no turn."""
+TOO_LATE = "x-too-late"
+"""Header of a reply that stands for one that does not come in time."""
 
 
 def answer_to(prompt: str, seed: int, place: int = 0) -> str:
@@ -40,8 +53,14 @@ class FaultyServer:
     ``answer``: what is said, by prompt, seed and place. ``likely``: log-probs of first tokens, by prompt.
     ``dialect``: what becomes of a good reply, by the reply and the prompt; None leaves it as it is.
     ``count``: tokens that messages have, for what it bills. ``named``: model and fingerprint in its replies.
-    ``script``: (body, number of the call, from 1) -> a bad answer (status and body), ``reset``, or None for a good one.
+    ``script``: (body, number of the call, from 1) -> a bad answer (status and body), ``reset``, ``hang``, or None for
+        a good one.
     ``bills``: tokens read and written -> what it reports of them.
+    ``attempts``: calls that the client makes for a row. Connections of last calls are broken twice at most: three rows
+        in succession that end so stop a run, and which rows follow each other is up to the machine's load.
+    ``most_answers``: good answers after which further ones are held back until this is raised or None.
+
+    ``calls`` is what was received, ``faults``, ``answered`` and ``lost`` (the asker had gone) what became of it.
     """
 
     rates: dict[str, float] = field(default_factory=dict)
@@ -59,8 +78,11 @@ class FaultyServer:
     script: Callable[[dict[str, Any], int], tuple[int, Any] | str | None] | None = None
     bills: Callable[[int, int], tuple[int, int]] = lambda read, written: (read, written)
     dialect: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
+    attempts: int | None = None
+    most_answers: int | None = None
     billed: int = 0
     calls: int = 0
+    lost: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     asked: Counter[tuple[str, int]] = field(default_factory=Counter)
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -70,14 +92,18 @@ class FaultyServer:
     most_at_once: int = 0
 
     def __enter__(self) -> Self:
+        self._open = ExitStack()
+        self._open.enter_context(patient_clients())
+        self._serving: set[int] = set()
+        self._last_calls_broken = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=BACKLOG), self._loop
         ).result()
-        port = self._server.sockets[0].getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self._port}/v1"
         return self
 
     def __exit__(
@@ -87,6 +113,16 @@ class FaultyServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._open.close()
+
+    def wait_until_left(self) -> None:
+        """Wait until the connections of clients that have ended are closed, and all that they sent is counted.
+
+        Connections are accepted in the order in which they were made: with a last one all earlier ones are.
+        """
+        with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE_S) as last:
+            wait_until(lambda: last.getsockname()[1] in self._serving, "the server accepts connections")
+        wait_until(lambda: not self._serving, "all connections are closed")
 
     async def _closed(self) -> None:
         self._server.close()
@@ -96,6 +132,8 @@ class FaultyServer:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = writer.get_extra_info("peername")[1]
+        self._serving.add(port)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -104,7 +142,7 @@ class FaultyServer:
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
                 try:
-                    going_on = await self._reply(head[0].split()[1], fields, body, writer)
+                    going_on = await self._reply(head[0].split()[1], fields, body, (reader, writer))
                 finally:
                     self.at_once -= 1
                 if not going_on:
@@ -112,12 +150,18 @@ class FaultyServer:
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
+            self._serving.discard(port)
             writer.close()
 
     async def _reply(
-        self, path: str, fields: dict[str, str], body: dict[str, Any], writer: asyncio.StreamWriter
+        self,
+        path: str,
+        fields: dict[str, str],
+        body: dict[str, Any],
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> bool:
         """Answer one call; whether the connection stays open."""
+        reader, writer = streams
         self.calls += 1
         self.bodies.append(body)
         self.headers.append(fields)
@@ -131,6 +175,9 @@ class FaultyServer:
         if prompt in self.refused:
             return _send(writer, 400, {"error": {"message": "this prompt is refused", "code": "content_policy"}})
         scripted = None if self.script is None else self.script(body, self.calls)
+        if scripted == "hang":
+            await reader.read()  # until the asker goes
+            return False
         if scripted == "reset":
             writer.transport.abort()
             return False
@@ -147,7 +194,11 @@ class FaultyServer:
             going_on = await self._break(fault, body, writer)
             if going_on is not None:
                 return going_on
-        await writer.drain()
+        while self.most_answers is not None and self.answered.total() >= self.most_answers and not reader.at_eof():
+            await asyncio.sleep(0.005)
+        if reader.at_eof():
+            self.lost += 1
+            return False
         _send(writer, 200, self._good(path, body, prompt))
         self.answered[row] += 1
         return True
@@ -157,8 +208,12 @@ class FaultyServer:
         for fault in FAULTS:
             draw -= self.rates.get(fault, 0.0)
             if draw < 0:
-                return fault
+                return self._at_last_call(fault) if self.asked[row] == self.attempts else fault
         return None
+
+    def _at_last_call(self, fault: str) -> str:
+        self._last_calls_broken += fault in ("cut", "truncated")
+        return "500" if fault in ("cut", "truncated") and self._last_calls_broken > 2 else fault
 
     async def _break(self, fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool | None:
         """Answer badly; None: the fault does not apply to this call."""
@@ -167,8 +222,7 @@ class FaultyServer:
         if fault == "500":
             return _send(writer, 500, "<html>internal error</html>")
         if fault == "slow":
-            await asyncio.sleep(SLOW_S)
-            return False
+            return _send(writer, 418, "for clients in the server's process alone", {TOO_LATE: "yes"})
         if fault == "cut":
             return False
         if fault == "malformed":
@@ -216,6 +270,27 @@ class FaultyServer:
             self.billed += read + (1 if body.get("logprobs") else written)
             reply["usage"] = {"prompt_tokens": read, "completion_tokens": written}
         return reply if self.dialect is None else self.dialect(reply, prompt)
+
+
+@contextmanager
+def patient_clients() -> Iterator[None]:
+    """Let clients in this process wait for connections, and time out on replies that are marked as too late."""
+    import httpx
+
+    send = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def send_and_look(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        response = await send(self, request)
+        if TOO_LATE in response.headers:
+            await response.aclose()
+            raise httpx.ReadTimeout("the reply is marked as too late", request=request)
+        return response
+
+    with (
+        mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", send_and_look),
+        mock.patch("prefboost.engines.calls._CONNECT_S", PATIENCE_S),
+    ):
+        yield
 
 
 def _send(

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
 from faulty_server import FaultyServer
+from waiting import PATIENCE_S, wait_until
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.local import Local
@@ -227,7 +227,7 @@ def alpaca_like(tmp_path, tiny_model):
     def line(server, out, *more):
         start = [sys.executable, "-m", "prefboost.cli.main", "evaluate", str(mine), "--baseline", str(base)]
         judge = [f"judge.base_url={server.base_url}", "judge=openai:j", f"judge.tokenizer={tiny_model}"]
-        press = ["judge.concurrency=8", "judge.attempts=12", "judge.backoff_s=0.002", "judge.timeout_s=20"]
+        press = ["judge.concurrency=8", "judge.attempts=12", "judge.backoff_s=0.002", f"judge.timeout_s={PATIENCE_S}"]
         score = [
             "alpaca_eval.interval.resamples=100",
             "alpaca_eval.threads=1",
@@ -254,7 +254,7 @@ def stored(out):
 
 
 def ran(line):
-    done = subprocess.run(line, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
@@ -269,18 +269,20 @@ def test_805_prompts_in_both_orders_at_a_server_that_breaks_are_finished_after_k
     assert server.calls == 0
     kept = lost = 0
     for part in (0.2, 0.6):
+        enough = part * 2 * PROMPTS
+        server.most_answers = server.answered.total() + int(enough) - kept + 100  # it cannot end before it is killed
         running = subprocess.Popen(line(server, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while stored(out) < part * 2 * PROMPTS and running.poll() is None:
-            time.sleep(0.05)
+        wait_until(lambda at=enough: stored(out) >= at, f"{enough} verdicts are kept", running)
         os.kill(running.pid, signal.SIGKILL)
         assert running.wait() == -signal.SIGKILL
+        server.wait_until_left()
         kept = stored(out)
-        lost = sum(server.answered.values()) - kept
+        lost = server.answered.total() - kept
         assert not (out / "results.json").exists()
     assert 0 < kept < 1602 and 0 <= lost <= 2 * 8, "a kill loses no more than the calls in flight"
-    before = sum(server.answered.values())
+    before, server.most_answers = server.answered.total(), None
     results = Results.of(ran(line(server, out)))
-    assert sum(server.answered.values()) - before == 1602 - kept, "what was kept is not asked again"
+    assert server.answered.total() - before == 1602 - kept, "what was kept is not asked again"
     # exactly the calls of the forecast were wanted: 801 prompts in two orders; tokens by the server's own count
     judging = plan[-1]
     assert len(server.answered) == judging["calls"] == 1602

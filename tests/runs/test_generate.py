@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from waiting import PATIENCE_S
 
 from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Ledger, Price
@@ -330,22 +330,22 @@ def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: 
     folder = build_folder(tmp_path / "model")
     (tmp_path / "prompts.txt").write_text("\n".join(f"Say {'so ' * (n % 7)}{n}." for n in range(40)))
 
-    def command(out: str) -> list[str]:
+    def command(out: str, *program: str) -> list[str]:
+        program = program or ("-m", "prefboost.cli.main")
         options = ["n=4", "max_tokens=40", "batch_rows=8", "dtype=float32", "temperature=1.5", "goals=[1,10]"]
-        start = [sys.executable, "-m", "prefboost.cli.main", "generate", str(folder), str(tmp_path / "prompts.txt")]
+        start = [sys.executable, *program, "generate", str(folder), str(tmp_path / "prompts.txt")]
         return [*start, "-o", str(tmp_path / out), "--quiet", *options]
 
-    subprocess.run(command("whole.parquet"), check=True, capture_output=True, timeout=300)
-    running = subprocess.Popen(command("out.parquet"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(3000):
-        if finished_rows(tmp_path / "out.parquet") >= 16:
-            break
-        time.sleep(0.02)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
+    subprocess.run(command("whole.parquet"), check=True, capture_output=True, timeout=PATIENCE_S)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    dies = (
+        "import sys, dying\nfrom prefboost.cli.main import main\ndying.die_when_kept(16)\nsys.exit(main(sys.argv[1:]))"
+    )
+    killed = subprocess.run(command("out.parquet", "-c", dies), env=environment, check=False, timeout=PATIENCE_S)
+    assert killed.returncode == -signal.SIGKILL
     assert 16 <= finished_rows(tmp_path / "out.parquet") < 320
     assert not (tmp_path / "out.parquet").exists()
-    subprocess.run(command("out.parquet"), check=True, capture_output=True, timeout=300)
+    subprocess.run(command("out.parquet"), check=True, capture_output=True, timeout=PATIENCE_S)
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 

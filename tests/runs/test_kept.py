@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from faulty_server import FAULTS, FaultyServer
 from tests.runs.test_generate import finished_rows
 from tests.scoring.conftest import completions_table, pairs_table
+from waiting import PATIENCE_S, wait_until
 
 from prefboost.engines.budget import Budget, Price, Spending
 from prefboost.engines.openai_compatible import OpenAICompatible
@@ -37,7 +37,7 @@ from prefboost.scoring.verdicts import ORDERS
 RATES = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.0, "too_many": 0.0}
 TEXTS = [(f"question {at % 40}", f"completion {at}") for at in range(120)]
 PAIRS = [(f"question {at}", f"one {at}", f"other {at}") for at in range(60)]
-QUICK = {"concurrency": 8, "attempts": 12, "backoff_s": 0.005}
+QUICK = {"concurrency": 8, "attempts": 12, "backoff_s": 0.005, "timeout_s": PATIENCE_S}
 
 
 def says(prompt: str, seed: int, place: int) -> str:
@@ -95,8 +95,8 @@ def test_two_thousand_questions_at_high_fault_rates_are_answered_right_or_record
     verb: str, read: Any, right: Callable[[str], float], tmp_path: Path
 ) -> None:
     rates = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.002, "too_many": 1e-9}
-    out, quick = tmp_path / "out.parquet", QUICK | {"attempts": 3, "timeout_s": 5.0, "concurrency": 32}
-    with FaultyServer(rates=rates, answer=says, likely=leans, seed=3) as server:
+    out, quick = tmp_path / "out.parquet", QUICK | {"attempts": 3, "concurrency": 32}
+    with FaultyServer(rates=rates, answer=says, likely=leans, seed=3, attempts=3) as server:
         engine = OpenAICompatible(model="m", base_url=server.base_url, **quick)
         if verb == "score":
             table = completions_table([(f"question {at % 400}", f"completion {at}") for at in range(2000)])
@@ -116,9 +116,10 @@ def test_two_thousand_questions_at_high_fault_rates_are_answered_right_or_record
         assert numbers.to_list() == pytest.approx([truth[row * len(rows) + order] for row in kept])
     assert set(found.rejects["reason"]) == {"the engine gave no answer"} and 20 < len(failed) < 400
     with Store(store_of(out)) as store:
-        assert len(list(store.rows())) == len(server.asked) == 2000
+        answers = list(store.rows("generate" if read == "answer" else "logprobs"))
+        assert len(answers) == len(server.asked) == 2000
         assert store.book().total().requests == server.calls
-    assert server.calls == sum(server.faults.values()) + sum(server.answered.values())
+    assert server.calls == server.faults.total() + server.answered.total() and server.lost == 0
     assert max(server.answered.values()) == 1, "no question is asked again once it is answered"
     expected = {*FAULTS} - {"too_many"} - ({"nan"} if read == "answer" else set())
     assert {*server.faults} == expected
@@ -149,21 +150,23 @@ def test_killed_interrupted_and_shared_by_two_processes_the_table_is_the_undistu
         line = command(verb, kind, server, source, out)
         for ending in (signal.SIGKILL, signal.SIGINT):
             before = finished_rows(out)
-            running, enough = launched(line), before + draw.randrange(1, 25)
-            while finished_rows(out) < enough and running.poll() is None:
-                time.sleep(0.02)
+            enough = before + draw.randrange(1, 25)
+            server.most_answers = server.answered.total() + enough - before + 10  # it cannot end before it is killed
+            running = launched(line)
+            wait_until(lambda at=enough: finished_rows(out) >= at, f"{enough} rows are kept", running)
             os.kill(running.pid, ending)
-            running.wait(120)
+            running.wait(PATIENCE_S)
+            server.wait_until_left()
             assert before < finished_rows(out) < questions and not out.exists()
-        kept = finished_rows(out)
-        answered = sum(server.answered.values())
+        kept, answered = finished_rows(out), server.answered.total()
+        server.most_answers = None
         both = [launched(line), launched(line)]
-        assert [each.wait(300) for each in both] == [0, 0]
-        assert sum(server.answered.values()) - answered == questions - kept, "no row is done by both"
+        assert [each.wait(PATIENCE_S) for each in both] == [0, 0]
+        assert server.answered.total() - answered == questions - kept, "no row is done by both"
         lost = answered - kept
         assert 0 <= lost <= 2 * 4, "a kill loses no more than the calls in flight"
         whole = tmp_path / "whole.parquet"
-        subprocess.run(command(verb, kind, server, source, whole), check=True, capture_output=True, timeout=300)
+        subprocess.run(command(verb, kind, server, source, whole), check=True, capture_output=True, timeout=PATIENCE_S)
     named = pl.exclude("model", "judge")
     assert pl.read_parquet(out).select(named).equals(pl.read_parquet(whole).select(named))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S
 
 from prefboost.packing import stream_length
 from prefboost.training.batches import Views
@@ -187,5 +188,5 @@ def test_two_processes_that_share_the_weights_take_the_steps_of_one(parted: str,
     environment = {**os.environ, **more}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv_backend=c10d"]
     run = [*launcher, "--rdzv_endpoint=localhost:0", str(script)]
-    found = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    found = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert found.returncode == 0, found.stderr[-3000:]

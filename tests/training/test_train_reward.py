@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from tests.training.conftest import build_folder
 from tests.training.test_reward_trainer import losses_in, preference_pairs
 from tests.training.test_reward_units import completion, pair
+from waiting import PATIENCE_S
 
 from prefboost.engines.reward_model import load_reward_model
 from prefboost.errors import DataError, RunError
@@ -74,16 +74,21 @@ import sys
 from pathlib import Path
 from tests.training.test_train_reward import planted, settings_for
 from prefboost.training.train_reward import train_reward
+import dying
 if __name__ == "__main__":
+    if DIES_AT:
+        dying.at_step(DIES_AT, dying.die)
     train_reward(planted(24), settings_for(Path(sys.argv[1]), **RESUMED), Path(sys.argv[2]))
 """
 RESUMED = {"epochs": 12, "save_every": 3, "batch_size": 4, "micro_batch": 2}
 
 
-def started(folder: Path, out: Path, changes: dict[str, Any], *launcher: str) -> subprocess.Popen[bytes]:
-    """The same training in processes of its own."""
+def started(
+    folder: Path, out: Path, changes: dict[str, Any], *launcher: str, dies_at: int = 0
+) -> subprocess.Popen[bytes]:
+    """Start the same training in processes of its own, which die at the end of a step; 0: which live."""
     script = out.with_name("script.py")
-    script.write_text(SCRIPT.replace("RESUMED", repr(changes)))
+    script.write_text(SCRIPT.replace("RESUMED", repr(changes)).replace("DIES_AT", str(dies_at)))
     root = Path(__file__).parents[2]
     places = [str(root / "src"), str(root), str(root / "tests" / "made"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
@@ -94,13 +99,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = build_folder(tmp_path / "tiny")
     whole = train_reward(planted(24), settings_for(folder, **RESUMED), tmp_path / "whole")
     out = tmp_path / "killed"
-    child = started(folder, out, RESUMED)
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoints" / "checkpoint-6" / "complete.json").exists() and time.monotonic() < deadline:
-        assert child.poll() is None
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    assert started(folder, out, RESUMED, dies_at=8).wait(timeout=PATIENCE_S) == -signal.SIGKILL
     report = train_reward(planted(24), settings_for(folder, **RESUMED), out)
     assert report.resumed_from >= 6 and report.steps == whole.steps
     assert losses_in(out) == pytest.approx(losses_in(tmp_path / "whole"), abs=1e-6)
@@ -111,7 +110,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     changes = {"max_steps": 2, "batch_size": 8, "micro_batch": 2, "eval_fraction": 0.25}
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_backend=c10d",
                 "--rdzv_endpoint=localhost:0")  # fmt: skip
-    assert started(folder, tmp_path / "two", changes, *launcher).wait(timeout=240) == 0
+    assert started(folder, tmp_path / "two", changes, *launcher).wait(timeout=PATIENCE_S) == 0
     alone = train_reward(planted(24), settings_for(folder, **changes), tmp_path / "one")
     assert losses_in(tmp_path / "two") == pytest.approx(losses_in(tmp_path / "one"), abs=1e-5)
     both = json.loads((tmp_path / "two" / "train_report.json").read_text())["metrics"]
