@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Set before any test imports torch or a hub client: one thread a process, nothing from the network.
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}.items():
     os.environ.setdefault(name, value)
 
-# A busy machine must not fail a test for being slow.
-settings.register_profile("house", deadline=None)
+# A busy machine must not fail a test for being slow: neither its examples nor how long it takes to draw them.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 

@@ -5,24 +5,30 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
-from typing import Any
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from waiting import PATIENCE_S, wait_until
 
 from prefboost.progress import FIRST_LINE_S, LINE_EVERY_S, Bars, RichProgress, duration, line_of, phase
 
 
-def lines_after(seconds: float, capsys: pytest.CaptureFixture[str], work: Any = None) -> list[str]:
-    with Bars(first_line_s=0.05, line_every_s=0.05) as bars:
-        end = time.monotonic() + 60
-        time.sleep(seconds)
-        if work is not None:
-            work(bars, end)
-    return capsys.readouterr().err.splitlines()
+class Shown:
+    """Lines that were printed so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.lines: list[str] = []
+
+    def wait_for(self, start: str) -> None:
+        wait_until(lambda: any(line.startswith(start) for line in self.read()), f"a line begins with {start}")
+
+    def read(self) -> list[str]:
+        self.lines += self.capsys.readouterr().err.splitlines()
+        return self.lines
 
 
 def test_a_line_appears_at_least_every_thirty_seconds_even_on_a_busy_machine() -> None:
@@ -30,25 +36,21 @@ def test_a_line_appears_at_least_every_thirty_seconds_even_on_a_busy_machine() -
 
 
 def test_without_a_terminal_lines_appear_while_nothing_advances(capsys: pytest.CaptureFixture[str]) -> None:
-    shown: list[str] = []
-
-    def wait_for_lines(bars: Bars, end: float) -> None:
+    shown = Shown(capsys)
+    with Bars(first_line_s=0.05, line_every_s=0.05) as bars:
+        shown.wait_for("working:")  # before any task is known
         bars.add_task("training (pairs)", total=314, completed=12, detail="0.5/s")
-        while not any("training" in line for line in shown) and time.monotonic() < end:
-            shown.extend(capsys.readouterr().err.splitlines())
-            time.sleep(0.02)
-
-    lines_after(0.2, capsys, wait_for_lines)
-    assert shown[0].startswith("working:"), "before any task is known"
-    assert any(re.fullmatch(r"training \(pairs\): 12/314, \d+ s left, \d+ s so far, 0.5/s", line) for line in shown)
+        shown.wait_for("training")
+    pattern = r"training \(pairs\): 12/314, (\d+ s|\d+ min|\d+\.\d h) left, \d+ s so far, 0.5/s"
+    assert any(re.fullmatch(pattern, line) for line in shown.lines), shown.lines
 
 
 def test_short_work_prints_where_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    with Bars() as bars:
+    with Bars(first_line_s=PATIENCE_S) as bars:
         bars.add_task("loading", total=None, detail="")
         bars.update(bars.add_task("score", total=10, detail=""), completed=10, detail="2/s")
-    assert capsys.readouterr().err == "score: 10/10, 0 s so far, 2/s\n"
-    with Bars() as bars:
+    assert re.fullmatch(r"score: 10/10, \d+ s so far, 2/s\n", capsys.readouterr().err)
+    with Bars(first_line_s=PATIENCE_S) as bars:
         bars.add_task("loading", total=None, detail="")
     assert capsys.readouterr().err == "", "what is not counted ends without a word"
 
@@ -56,21 +58,16 @@ def test_short_work_prints_where_it_ended(capsys: pytest.CaptureFixture[str]) ->
 def test_hidden_bars_start_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
     with Bars(hidden=True, first_line_s=0.01, line_every_s=0.01) as bars:
         bars.add_task("score", total=10, completed=4, detail="")
-        time.sleep(0.1)
+        assert "progress lines" not in {thread.name for thread in threading.enumerate()}
     assert capsys.readouterr().err == ""
 
 
 def test_between_counted_pieces_of_work_lines_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    shown: list[str] = []
-
-    def finish_then_wait(bars: Bars, end: float) -> None:
+    shown = Shown(capsys)
+    with Bars(first_line_s=0.05, line_every_s=0.05) as bars:
         bars.update(bars.add_task("score", total=10, detail=""), completed=10)
-        while not any(line.startswith("working:") for line in shown) and time.monotonic() < end:
-            shown.extend(capsys.readouterr().err.splitlines())
-            time.sleep(0.02)
-
-    lines_after(0.0, capsys, finish_then_wait)
-    assert any(line.startswith("working:") for line in shown)
+        seen = len(shown.read())
+        wait_until(lambda: any(line.startswith("working:") for line in shown.read()[seen:]), "lines go on")
 
 
 def test_a_piece_of_work_that_is_not_counted_says_how_long_it_has_taken() -> None:

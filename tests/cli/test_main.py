@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -33,13 +32,15 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], Non
 
 @pytest.mark.parametrize("code", ["import prefboost", "from prefboost.cli.main import main; main(['--help'])"])
 def test_start_up_is_fast_and_loads_no_heavy_library(code: str) -> None:
-    begin = time.perf_counter()
+    begin = os.times()
     done = python(f"{code}\nimport sys; print('loaded:', [m for m in {HEAVY!r} if m in sys.modules])")
-    took_s = time.perf_counter() - begin
-    print(f"{code}: {took_s:.2f} s")
+    end = os.times()
+    took_s = end.children_user + end.children_system - begin.children_user - begin.children_system
     assert done.returncode == 0, done.stderr
     assert "loaded: []" in done.stdout
-    assert took_s < 5  # 0.5 s is the budget on an idle machine; the tests share theirs
+    # 0.5 s is the budget on an idle machine. Time of a core, not of the clock: other work does not count, though it
+    # makes every instruction slower.
+    assert took_s < 5
 
 
 @pytest.mark.parametrize("name", list(frame.VERBS))

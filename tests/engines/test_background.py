@@ -92,7 +92,7 @@ def test_ctrl_c_gives_what_has_finished_and_goes_on() -> None:
         return 1
 
     async def never() -> int:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return 2
 
     def jobs() -> Iterator[Job]:

@@ -36,7 +36,7 @@ class Server:
         self.times.append(time.monotonic())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer == "hang":
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
         return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)

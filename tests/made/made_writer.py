@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -38,7 +37,6 @@ class Writer(Settings):
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["made_writer:Writer"] = "made_writer:Writer"
     model: str = "writer"
-    slow_s: float = 0.0
     remote: bool = False
     _engine: Any = PrivateAttr(None)
 
@@ -92,7 +90,6 @@ class WriterEngine:
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Any]]:
         requests = list(requests)
         for index, request in enumerate(requests):
-            time.sleep(self.settings.slow_s)
             self.asked.append(request)
             text = self.say(str(request.prompt[-1]["content"]), request.sample)
             cut = text.endswith("<cut>")
@@ -102,7 +99,6 @@ class WriterEngine:
 
     def logprobs_of(self, requests: Iterable[Request], choices: Sequence[str]) -> Iterator[tuple[int, Any]]:
         for index, request in enumerate(requests):
-            time.sleep(self.settings.slow_s)
             self.asked.append(request)
             yield index, tuple(self.weigh(str(request.prompt[-1]["content"]), choices))
 

@@ -9,13 +9,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from waiting import PATIENCE_S
 
 from prefboost.diagnosis import inspect
 from prefboost.errors import DataError, RunError, SettingsError
@@ -147,17 +147,21 @@ def test_a_full_disk_leaves_the_finished_parts_and_says_how_to_go_on(
 
 
 DRIVER = """
-import sys, time
+import sys
 import polars as pl
+import dying
 from prefboost.runs import augment as module
 from prefboost.runs.augment import Augment, augment
 
-write = module._write_part
-def slowly(*arguments):
-    time.sleep(0.03)
+write, parts, (part, call) = module._write_part, [], map(int, sys.argv[3:])
+def write_or_die(*arguments):
+    parts.append(arguments)
+    if len(parts) == part:
+        dying.die_at_call(call)
     write(*arguments)
-    time.sleep(0.03)
-module._write_part = slowly
+    if len(parts) == part:
+        dying.die()
+module._write_part = write_or_die
 report = augment(sys.argv[1], sys.argv[2], Augment(batch_rows=3, test_share=0.3))
 print(report.parts_found)
 """
@@ -169,41 +173,25 @@ def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(
 ) -> None:
     source = scored(tmp_path / "in.jsonl")
     driver = DRIVER if name == "out" else DRIVER.replace(", test_share=0.3", "")
-    (tmp_path / "right").mkdir()
-    subprocess.run([sys.executable, "-c", driver, source, tmp_path / "right" / name], check=True, capture_output=True)
-    (tmp_path / "killed").mkdir()
-    out, draw, kills = tmp_path / "killed" / name, random.Random(name), 0
-    for _ in range(30):
-        child = subprocess.Popen(
-            [sys.executable, "-c", driver, source, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        if kills < 4:
-            _wait_for_parts(child, out, more=draw.randrange(1, 4))
-            time.sleep(draw.random() * 0.05)
-            os.kill(child.pid, signal.SIGKILL)
-        shown, errors = child.communicate()
-        kills += child.returncode == -signal.SIGKILL
-        if child.returncode == 0:
-            break
-        assert child.returncode == -signal.SIGKILL, errors
-    assert kills >= 3
-    assert int(shown) > 0
+    environment, draw = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, random.Random(name)
+
+    def call(out: Path, part: int = 0, number: int = 0) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-c", driver, source, out, str(part), str(number)]
+        return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+
+    for folder in ("right", "killed"):
+        (tmp_path / folder).mkdir()
+    assert call(tmp_path / "right" / name).returncode == 0
+    out = tmp_path / "killed" / name
+    for _ in range(4):
+        killed = call(out, draw.randrange(2, 4), draw.randrange(1, 40))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    last = call(out)
+    assert last.returncode == 0 and int(last.stdout) > 0, last.stderr
     killed, right = contents(tmp_path / "killed"), contents(tmp_path / "right")
     assert killed.keys() == right.keys()
     for path, data in right.items():
         assert killed[path] == data, path
-
-
-def _wait_for_parts(child: subprocess.Popen[str], out: Path, more: int) -> None:
-    """Until the journal has grown by some parts, so that kills fall into the work and not into the imports."""
-    journal = out.with_name(f".{out.name}.partial") / "journal.jsonl"
-    at_first = _lines(journal)
-    while child.poll() is None and _lines(journal) < max(1, at_first) + more:
-        time.sleep(0.005)
-
-
-def _lines(journal: Path) -> int:
-    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def test_the_range_that_the_makers_declare_is_the_default_scale(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from waiting import PATIENCE_S
 
 from prefboost.errors import RunError
 from prefboost.recipes.documents import parse, with_overrides
@@ -102,8 +103,9 @@ def test_a_run_of_another_name_is_not_overwritten(tiny_model: Path, tmp_path: Pa
 
 
 KILLED = """
-import os, random, signal, sys, time
+import os, random, signal, sys
 from pathlib import Path
+import dying
 import torch, transformers, trl, polars
 import prefboost.training.preference_trainer, prefboost.engines.local, prefboost.training.prepare
 from prefboost.recipes.documents import parse
@@ -115,22 +117,18 @@ draw = random.Random(7)
 for attempt in range(40):
     child = os.fork()
     if child == 0:
+        dying.die_at_call(int(draw.uniform(1_000, 3_000) * 1.5**attempt))
         try:
             run(recipe, runs)
         finally:
             os._exit(int(sys.exc_info()[0] is not None))
-    end = time.monotonic() + draw.uniform(0.2, 1.2) * (1 + attempt / 3)
-    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
-        time.sleep(0.01)
-    if found == (0, 0):
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        kills += 1
-        continue
-    print(kills, os.waitstatus_to_exitcode(found[1]))
-    break
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    kills += code == -signal.SIGKILL
+    if code != -signal.SIGKILL:
+        print(kills, code)
+        break
 """
-"""Runs a recipe in a child that is killed after a random time, longer at each attempt, until one comes to its end."""
+"""Runs a recipe in a child that dies at a random call of a function, later at each attempt, until one ends well."""
 
 
 @pytest.mark.torch
@@ -143,12 +141,12 @@ def test_two_rounds_killed_at_random_points_equal_undisturbed_ones(
     root = Path(__file__).parents[2]
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{root / 'src'}:{root}",
+        "PYTHONPATH": os.pathsep.join(str(each) for each in (root / "src", root, root / "tests" / "made")),
         "OMP_NUM_THREADS": "1",
         "PREFBOOST_CACHE": str(tmp_path / "cache"),
     }
     command = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "recipe.yaml"), str(tmp_path / "runs")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     kills, code = map(int, done.stdout.split())
     assert code == 0, done.stderr[-2000:]
     assert kills >= 3, "too few kills to show anything"
@@ -181,7 +179,7 @@ def test_a_killed_process_is_not_mistaken_for_one_at_work(tmp_path: Path) -> Non
         "with alone_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False, timeout=PATIENCE_S)
     assert done.returncode == -signal.SIGKILL
     with alone_in(tmp_path):
         pass

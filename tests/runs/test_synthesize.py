@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import polars as pl
 import pytest
 from made_writer import LengthScorer, Writer, by_hash
+from tests.runs.test_generate import finished_rows
+from waiting import PATIENCE_S
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Sampling
@@ -174,6 +175,7 @@ def test_no_prompt_is_an_error(prompts: Table) -> None:
 KILLED = """
 import sys
 from pathlib import Path
+import dying
 from made_writer import Writer
 from prefboost.engines.engine import Sampling
 from prefboost.runs.prompt_files import read_prompts
@@ -181,10 +183,12 @@ from prefboost.runs.synthesize import Synthesize, synthesize
 from prefboost.synthesis.edits import RMBoost
 from prefboost.synthesis.filters import Filters
 
-writer, sampling = Writer(slow_s=float(sys.argv[3])), Sampling(max_tokens=16)
+writer, sampling = Writer(), Sampling(max_tokens=16)
 method = RMBoost(generator=writer, label="both", sampling=sampling, filters=Filters())
 settings = Synthesize(method=method, prompts_at_once=3)
+dying.die_at_call(int(sys.argv[3]))
 synthesize(read_prompts(sys.argv[1]), settings, sys.argv[2])
+print(dying.calls)
 """
 
 
@@ -192,30 +196,21 @@ def test_killed_at_random_moments_the_same_call_ends_with_the_same_bytes(
     prompts: Table, tmp_path: Path, contents: Callable[[Path], dict[str, bytes]]
 ) -> None:
     source = str(tmp_path / "prompts.txt")
-    path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1] / "made")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    def call(out: Path, slow_s: float) -> list[str]:
-        return [sys.executable, "-c", KILLED, source, str(out), str(slow_s)]
+    def call(out: Path, dies_at: int) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-c", KILLED, source, str(out), str(dies_at)]
+        return subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=PATIENCE_S)
 
     right = tmp_path / "right" / "pairs.parquet"
     right.parent.mkdir()
-    subprocess.run(call(right, 0.0), env=environment, check=True)
-    out, draw, kills = tmp_path / "killed" / "pairs.parquet", random.Random(1), 0
+    whole = int(call(right, 0).stdout)
+    out, draw = tmp_path / "killed" / "pairs.parquet", random.Random(1)
     out.parent.mkdir()
-    for _ in range(12):
-        child = subprocess.Popen(call(out, 0.05), env=environment)
-        if kills < 3:
-            store, started = out.with_name("pairs.parquet.store"), time.monotonic()
-            while not store.exists() and time.monotonic() - started < 60:
-                time.sleep(0.02)
-            time.sleep(draw.uniform(0.05, 0.4))
-            os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        kills += child.returncode == -signal.SIGKILL
-        if child.returncode == 0:
-            break
-    assert kills == 3 and child.returncode == 0
+    for _ in range(3):
+        assert call(out, draw.randint(whole // 8, whole // 4)).returncode == -signal.SIGKILL
+    assert 0 < finished_rows(out) < finished_rows(right)
+    assert call(out, 0).returncode == 0
     assert out.read_bytes() == right.read_bytes()
     asked = [pl.read_parquet(each).height for each in (out, right)]
     assert asked[0] == asked[1] == 20

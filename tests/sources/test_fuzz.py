@@ -336,7 +336,7 @@ values = st.recursive(
 """JSON of any shape whose keys may mean something to a reader; texts hold NUL bytes and lone surrogates too."""
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.sampled_from(WORDS), values, max_size=6), min_size=1, max_size=6))
 def test_any_json_objects_are_refused_or_accounted_for(tmp_path: Path, records: list[dict[str, Any]]) -> None:
     path = tmp_path / "any.jsonl"
@@ -345,7 +345,7 @@ def test_any_json_objects_are_refused_or_accounted_for(tmp_path: Path, records: 
     assert found is None or found[0] == len(records)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=200))
 def test_any_text_as_csv_is_refused_or_accounted_for(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.csv"

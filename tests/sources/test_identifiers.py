@@ -41,7 +41,7 @@ def key(table: Table) -> str:
 
 
 @pytest.mark.parametrize("shape", [flat, pair, nested, parallel])
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(named=st.lists(ids, min_size=2, max_size=7), rows=st.integers(1, 4))
 def test_ids_are_unique_over_all_batches_and_do_not_depend_on_them(
     tmp_path: Path, shape: Any, named: list[Any], rows: int

@@ -20,7 +20,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-ODD = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ODD = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def items(path: Path, size: int = 40) -> list[Any]:

@@ -178,7 +178,9 @@ def test_select_replaces_only_what_it_wrote_and_only_when_told(
 NAMES = st.sampled_from(["a", "b", "a.jsonl", "train"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(NAMES, min_size=1, max_size=3),
     st.lists(NAMES, min_size=1, max_size=4),
