@@ -350,12 +350,16 @@ def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: 
 
 
 def finished_rows(out: Path) -> int:
-    """Rows that a process which may be running has finished."""
+    """Count answered rows in the store of a process that may be running."""
     file = store_of(out) / "rows.sqlite"
     if not file.exists():
         return 0
     try:
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM rows WHERE state = 'done'").fetchone()[0])
+            return int(
+                connection.execute("SELECT count(*) FROM rows WHERE state = 'done' AND kind != 'sighting'").fetchone()[
+                    0
+                ]
+            )
     except sqlite3.OperationalError:  # the tables are not there yet
         return 0
