@@ -356,10 +356,7 @@ def finished_rows(out: Path) -> int:
         return 0
     try:
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            return int(
-                connection.execute("SELECT count(*) FROM rows WHERE state = 'done' AND kind != 'sighting'").fetchone()[
-                    0
-                ]
-            )
+            answers = "SELECT count(*) FROM rows WHERE state = 'done' AND kind != 'sighting'"
+            return int(connection.execute(answers).fetchone()[0])
     except sqlite3.OperationalError:  # the tables are not there yet
         return 0
