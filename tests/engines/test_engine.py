@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from prefboost.chat import Message
+from prefboost.chat.messages import with_tools
 from prefboost.engines.engine import Engine, Request, Result, Sampling, row_seed
 from prefboost.engines.local import LocalEngine
 from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
@@ -53,3 +57,12 @@ def test_every_engine_has_what_the_protocol_names() -> None:
     assert [name for name in names if not hasattr(opened, name)] == []
     for built_in in (LocalEngine, ReplayEngine):
         assert [name for name in names if not hasattr(built_in, name)] == []
+
+
+def test_tools_of_a_conversation_go_with_its_messages() -> None:
+    asked: list[Message] = [{"role": "user", "content": "q", "extra": None}]
+    offering = Request(with_tools(asked, [{"name": "f", "strict": None}]), goal=7.0)
+    assert offering.template_options == {"goal": 7.0, "tools": [{"name": "f", "strict": None}]}
+    assert Request(asked).tool_fields == {}
+    assert Request(asked).as_json() == '[{"content": "q", "role": "user"}]'
+    assert json.loads(offering.as_json())[1] == {"tools": [{"name": "f", "strict": None}]}

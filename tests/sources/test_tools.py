@@ -12,9 +12,11 @@ from tests.chat.test_rendering import tokenizer_with
 
 from prefboost.chat.messages import tools_of
 from prefboost.chat.rendering import ChatEncoder
+from prefboost.preferences import RewardAugmented, relabel
 from prefboost.sources import read
 from prefboost.sources.conversations import as_messages
 from prefboost.sources.tools import offer_tools
+from prefboost.sources.write import write
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"z": 75001, "a": None, "b": "75001"}}}]
 OTHER = [{"type": "function", "function": {"name": "g", "parameters": {"z": "text"}}}]
@@ -60,3 +62,13 @@ def test_no_tools_change_no_prompt() -> None:
     prompts, _ = as_messages(pl.Series("p", ["q"] * 4), "user")
     kept, faults = offer_tools(prompts, pl.Series("t", ["", None, "[]", "null"]))
     assert kept.to_list() == prompts.to_list() and faults.null_count() == 4
+
+
+def test_tools_stand_beside_the_messages_in_what_is_written(tmp_path: Path) -> None:
+    sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    row = {"prompt": ASKED, **sides, "score_chosen": 2.0, "score_rejected": 1.0, "tools": TOOLS}
+    source = written(tmp_path / "a.jsonl", [row, {**row, "prompt": [{"role": "user", "content": "p"}], "tools": None}])
+    write(relabel(read(source), RewardAugmented()), tmp_path / "out.jsonl", format="trl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line.get("tools") for line in lines] == [TOOLS, TOOLS, None, None]
+    assert all(set(message) == {"role", "content"} for line in lines for message in line["prompt"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from prefboost.chat.messages import to_record, tools_of
 from prefboost.engines.budget import Ledger
 from prefboost.engines.reasoning import join_reasoning, separate_reasoning
 from prefboost.settings import Settings
@@ -60,7 +62,19 @@ class Request:
     @property
     def template_options(self) -> dict[str, Any]:
         """What is passed to ``apply_chat_template`` beside the messages."""
-        return {} if self.goal is None else {"goal": self.goal}
+        goal = {} if self.goal is None else {"goal": self.goal}
+        return {**goal, **self.tool_fields}
+
+    @property
+    def tool_fields(self) -> dict[str, Any]:
+        """The tools that the conversation offers, under the name that templates and servers give them."""
+        tools = tools_of(self.prompt)
+        return {} if tools is None else {"tools": tools}
+
+    def as_json(self) -> str:
+        """Write the messages as JSON, and the tools behind them where there are any."""
+        asked = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
+        return json.dumps(asked, ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True)

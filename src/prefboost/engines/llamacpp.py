@@ -215,7 +215,7 @@ class LlamaCppEngine:
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:
         said = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
-        return {"messages": [to_record(message) for message in messages], **said}
+        return {"messages": [to_record(message) for message in messages], **request.tool_fields, **said}
 
     def _applied(self, messages: Messages, request: Request, **options: Any) -> str:
         return str(self._posted("/apply-template", {**self._messages(messages, request), **options})["prompt"])

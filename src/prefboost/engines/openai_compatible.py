@@ -136,7 +136,7 @@ class OpenAICompatibleEngine:
         """The messages as JSON, or, for completions, through the tokenizer's chat template."""
         if self._template is not None:
             return self._template.rendered(request)
-        return json.dumps(_records(request.prompt), ensure_ascii=False, sort_keys=True)
+        return request.as_json()
 
     def rendered_conversation(self, messages: Messages) -> str:
         """A whole conversation, in the same way."""
@@ -352,7 +352,7 @@ class OpenAICompatibleEngine:
         if self.settings.api == "completions":
             text = self.rendered(request) if rendered is None else rendered
             return {"model": self.settings.model, "prompt": text}
-        return {"model": self.settings.model, "messages": _records(request.prompt)}
+        return {"model": self.settings.model, "messages": _records(request.prompt), **request.tool_fields}
 
     def _limit(self, tokens: int) -> dict[str, Any]:
         return {self.settings.max_tokens_field: tokens}

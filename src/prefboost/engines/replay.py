@@ -72,7 +72,8 @@ class ReplayEngine:
     def rendered(self, request: Request) -> str:
         """Messages and goal as JSON."""
         goal = None if request.goal is None or request.goal is False else float(request.goal)
-        return json.dumps([[to_record(message) for message in request.prompt], goal], sort_keys=True)
+        asked = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
+        return json.dumps(asked, sort_keys=True)
 
     def rendered_conversation(self, messages: Messages) -> str:
         """Messages as JSON."""
