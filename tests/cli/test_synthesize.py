@@ -44,7 +44,7 @@ def test_rejects_are_shown_with_an_example(prompts: Path, capsys: pytest.Capture
     out = prompts.parent / "pairs.jsonl"
     assert call(prompts, "filters.patterns=['.']", "-o", str(out), "--quiet") == 0
     told = capsys.readouterr().out
-    assert "3 set aside: a completion matches a pattern of filters.patterns\n    e.g. first: …" in told
+    assert "3 (100.0%) set aside: a completion matches a pattern of filters.patterns\n    e.g. first: …" in told
     assert f"what was set aside: {out}.rejects.parquet" in told
 
 

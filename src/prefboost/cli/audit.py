@@ -77,8 +77,10 @@ def print_audits(found: Mapping[str, Audit]) -> None:
     console.print(table)
     several = len(found) > 1
     for each in found.values():
+        proposed = each.pairs + sum(each.rejected.values())
         for reason, count in each.rejected.items():
-            console.print(f"{f'{each.method}: ' if several else ''}{count:,} set aside: {escape(reason)}")
+            name = f"{each.method}: " if several else ""
+            console.print(f"{name}{count:,} ({count / proposed:.1%}) set aside: {escape(reason)}")
 
 
 def _cells(one: Audit) -> dict[str, str]:

@@ -190,8 +190,9 @@ def _print_pairs(table: Table, out: Path, as_json: bool) -> None:
         f"{spent['tokens']:,} written{dollars}{each}"
     )
     first = dict(rejects.group_by("reason", maintain_order=True).agg(_first_found()).iter_rows())
+    proposed = len(table) + sum(rejected.values())
     for reason, count in rejected.items():
-        print(f"{count:,} set aside: {reason}")
+        print(f"{count:,} ({count / proposed:.1%}) set aside: {reason}")
         if first.get(reason):
             print(f"    e.g. {' '.join(str(first[reason]).split())[:110]}")
     if aside:

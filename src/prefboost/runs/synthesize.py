@@ -204,5 +204,9 @@ def _written(table: Table, target: Path) -> Table:
     write_rejects(written.rejects, rejects_file(target))
     kept, spent = len(written), written.steps[-1].notes["spent"]
     per_pair = {name: value / kept for name, value in spent.items()} if kept else None
-    write_history(written, target.with_name(f"{target.name}.synthesize.json"), {"pairs": kept, "per_pair": per_pair})
+    rejected = written.steps[-1].rejected
+    proposed = kept + sum(rejected.values())
+    shares = {reason: count / proposed for reason, count in rejected.items()}
+    facts = {"pairs": kept, "proposed": proposed, "share_rejected": shares, "per_pair": per_pair}
+    write_history(written, target.with_name(f"{target.name}.synthesize.json"), facts)
     return written

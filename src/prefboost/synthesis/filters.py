@@ -11,6 +11,7 @@ from pydantic import Field
 from prefboost.errors import MissingExtra
 from prefboost.preferences.languages import language_of
 from prefboost.settings import Settings
+from prefboost.synthesis.meta_talk import Kind, find_leak
 from prefboost.synthesis.proposal import Draft, Proposal
 
 __all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "script_of"]
@@ -18,26 +19,6 @@ __all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "script_of"
 DELIMITER = "===="
 """Stands between a plan and the completion."""
 
-_REFUSAL = (
-    r"^\W*(?:i(?:'|’)?m sorry|sorry|i apologi[sz]e|unfortunately|as an ai\b)[^.!?\n]{0,80}"
-    r"\b(?:can(?:no|'|’)t|unable|not able)",
-    r"^\W*(?:i (?:can(?:no|'|’)t|am unable to|am not able to|won(?:'|’)t)|as an ai (?:language )?model)\b",
-)
-_META = (
-    r"\b(?:here(?:'|’)?s|here is|this is|below is|i(?:'|’)ve written|i have written)\b[^.!?\n]{0,40}"
-    r"\b(?:another|alternative|better|worse|improved|revised|rewritten|modified|less|more)\b[^.!?\n]{0,30}"
-    r"\b(?:response|answer|summary|version|completion|draft)",
-    r"\b(?:the|your) (?:reference|original|previous|first) (?:response|answer|summary|completion|draft)\b",
-    r"^\W*(?:(?:better|worse|improved|revised|another|alternative|new) )?(?:response|answer|summary|completion)\s*:",
-    r"^\W*\[?(?:user|assistant|system|human)\]?\s*[:\n]",
-)
-_LEAK = (
-    r"\b(?:better|worse|improved|inferior|superior|(?:lower|higher)[- ]quality|"
-    r"(?:less|more) (?:helpful|relevant|complete)) (?:response|answer|summary|version|completion)\b",
-    r"\((?:giving|in) an? [^)]{0,60}(?:response|answer|way|manner)\)",
-    r"\bon these aspects\b",
-)
-_PLAN = (r"^\W*(?:plan|edits?|changes?)\W*:?\s*\n", r"\bwhat (?:i will|i'll) change\b", r"(?m)^\s*={3,}\s*$")
 _RANGES = {
     "Latin": "A-Za-zÀ-ɏ", "Cyrillic": "Ѐ-ӿ", "Greek": "Ͱ-Ͽ", "Arabic": "؀-ۿ", "Hebrew": "֐-׿",
     "Devanagari": "ऀ-ॿ", "Han": "一-鿿", "Kana": "぀-ヿ", "Hangul": "가-힯", "Thai": "฀-๿",
@@ -124,6 +105,24 @@ def _matching(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
     return None
 
 
+def _leaking(kind: Kind, proposal: Proposal) -> str | None:
+    """Where a completion talks about itself: the side and a piece of the text.
+
+    The first completion of an edit was written without the request, or came with the table: it can leak nothing, and
+    what it says too is of the topic.
+    """
+    directed = "direction" in proposal.lineage and kind != "refusal"
+    prompt = "\n".join(str(message["content"]) for message in proposal.item.prompt)
+    for side, draft in _sides(proposal):
+        if directed and side == "first":
+            continue
+        for leak in find_leak(kind, draft.text, prompt):
+            piece = draft.text[leak.start : leak.end]
+            if not (directed and piece.strip().lower() in proposal.first.text.lower()):
+                return f"{side}: …{draft.text[max(0, leak.start - 20) : leak.end + 40]}"
+    return None
+
+
 def _empty(filters: Filters, proposal: Proposal) -> str | None:
     least = max(filters.min_words, 1)
     return next(
@@ -182,19 +181,19 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "cut": ("a completion was cut at max_tokens", _cut),
     "refusal": (
         "a completion refuses",
-        lambda filters, pair: _matching(_REFUSAL, pair) if filters.refusals else None,
+        lambda filters, pair: _leaking("refusal", pair) if filters.refusals else None,
     ),
     "leaked_plan": (
         "a plan of edits stands in a completion",
-        lambda filters, pair: _matching(_PLAN, pair) if filters.leaked_plans else None,
+        lambda filters, pair: _leaking("leaked_plan", pair) if filters.leaked_plans else None,
     ),
     "label_leak": (
         "a completion tells which side it is",
-        lambda filters, pair: _matching(_LEAK, pair) if filters.label_leaks else None,
+        lambda filters, pair: _leaking("label_leak", pair) if filters.label_leaks else None,
     ),
     "meta_talk": (
         "a completion talks about the request for it",
-        lambda filters, pair: _matching(_META, pair) if filters.meta_talk else None,
+        lambda filters, pair: _leaking("meta_talk", pair) if filters.meta_talk else None,
     ),
     "pattern": (
         "a completion matches a pattern of filters.patterns",
