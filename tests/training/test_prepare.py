@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.training.conftest import SAY, build_pairs, build_tokenizer
 
@@ -41,3 +42,17 @@ def test_evaluation_units_are_set_aside() -> None:
     settings = Train(model="m", eval_fraction=0.5)
     _, data, _ = prepare_units(build_pairs(8), None, settings, ENCODER, SAY)
     assert data.evaluation is not None and len(data.train) == len(data.evaluation) == 4
+
+
+def test_a_question_under_several_ids_is_not_on_both_sides_of_the_split() -> None:
+    pairs = build_pairs(8)
+    rows = pairs.to_pylist()
+    numbers = {name: at for at, name in enumerate(dict.fromkeys(row["pair_id"] for row in rows))}
+    twins = [{**row, "pair_id": f"again {row['pair_id']}", "prompt_id": f"again {row['prompt_id']}"} for row in rows]
+    for row in twins:
+        row["goal_pair_id"] = f"again {row['goal_pair_id']}"
+    both = pa.Table.from_pylist(rows + twins, schema=pairs.schema)
+    _, data, _ = prepare_units(both, None, Train(model="m", eval_fraction=0.5), ENCODER, SAY)
+    assert data.evaluation is not None and len(data.train) == len(data.evaluation) == len(numbers)
+    sides = [{name.removeprefix("again ") for name in side["unit_id"]} for side in (data.train, data.evaluation)]
+    assert not sides[0] & sides[1]

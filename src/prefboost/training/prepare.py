@@ -13,6 +13,7 @@ from prefboost.chat import SayGoal
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
+from prefboost.training.questions import settle_prompt_ids
 from prefboost.training.text_loss import refuse_losses
 from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
@@ -41,7 +42,7 @@ def prepare_units(
 
     Args:
         pairs: GoalPairs after `condition`.
-        eval_pairs: to evaluate on; None: those of ``settings.eval_fraction`` of the prompts.
+        eval_pairs: to evaluate on; None: those of ``settings.eval_fraction`` of the prompts, told by their content.
         settings: of the training.
         encoder: of the model.
         say: how goals are said.
@@ -60,6 +61,8 @@ def prepare_units(
         )
     limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended", positions)
     by_unit = settings.order == "units"
+    if eval_pairs is None and settings.eval_fraction:
+        pairs = settle_prompt_ids(pairs, say)
     tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
     refuse_losses(tokenised.loss, tokenised.rows, settings.max_loss_share)
     tokenised.refuse_empty()

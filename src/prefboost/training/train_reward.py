@@ -197,11 +197,14 @@ def _prepare(
     from datasets import Dataset
 
     from prefboost.engines.weights import context_of
+    from prefboost.training.questions import settle_prompt_ids
     from prefboost.training.units import plan_steps, split_by_prompt
 
     loss = settings.loss
     by_prompt, positions = settings.unit == "prompt", context_of(found.model.config)
     wanted = Wanted(loss.heads, loss.compares, loss.needs_gap, by_prompt, settings.max_length, positions)
+    if eval_rows is None and settings.eval_fraction:
+        rows = settle_prompt_ids(rows, None)
     made = reward_units(rows, encoder, found.pad_id, wanted)
     refuse_losses(made.loss, made.rows, settings.max_loss_share)
     units, aside = made.units, None

@@ -1,0 +1,83 @@
+"""Which rows ask the same question, whatever ids they bear: a prompt is its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import pyarrow as pa
+
+from prefboost.chat import SayGoal, goal_text
+
+__all__ = ["settle_prompt_ids"]
+
+_ROWS_AT_ONCE = 512
+
+
+def settle_prompt_ids(pairs: pa.Table, say: SayGoal | None) -> pa.Table:
+    """Give all rows of one question one ``prompt_id``, so that no split by prompt parts them.
+
+    Rows belong together where they bear the same id or have the same prompt, the goal's text left out. Ids that agree
+    with the prompts stay what they are.
+
+    Args:
+        pairs: GoalPairs, conditioned or not; or other rows with a prompt. Without prompts they stay as they are.
+        say: how the goals were said; None: in the published wording, if at all.
+
+    Returns:
+        the pairs; of several ids of a question, the first in the order of the alphabet stands for all.
+    """
+    if not {"prompt", "prompt_id"} <= set(pairs.column_names):
+        return pairs
+    links = _Links()
+    ids: list[str] = []
+    first: dict[bytes, str] = {}
+    for row in _rows(pairs):
+        own = str(row["prompt_id"])
+        ids.append(own)
+        links.join(own, first.setdefault(_question(row, say or SayGoal()), own))
+    settled = pa.array([links.find(own) for own in ids], pa.string())
+    return pairs.set_column(pairs.column_names.index("prompt_id"), "prompt_id", settled)
+
+
+def _rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+    names = [name for name in pairs.column_names if name in ("prompt_id", "prompt") or name.partition(".")[0] == "goal"]
+    for batch in pairs.select(names).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+def _question(row: Mapping[str, Any], say: SayGoal) -> bytes:
+    """A hash of the prompt's messages without the text of its goal."""
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    goals = [row.get("goal"), *aspects.values()]
+    text = "" if all(goal is None for goal in goals) else goal_text(say, row.get("goal"), aspects)
+    turns = []
+    for message in row["prompt"]:
+        content = str(message["content"])
+        # Only the white space that parts a goal from the text beside it goes with it.
+        rest = content.replace(text, "", 1).strip() if text and text in content else content.strip()
+        if rest or message["role"] != "system":
+            turns.append((message["role"], rest, message.get("extra")))
+    return blake2b(repr(turns).encode(), digest_size=16).digest()
+
+
+class _Links:
+    """Ids that stand for one another (union-find)."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        """The id that stands for all that are joined with this one."""
+        root = name
+        while (above := self.parent.setdefault(root, root)) != root:
+            root = above
+        while self.parent[name] != root:
+            self.parent[name], name = root, self.parent[name]
+        return root
+
+    def join(self, one: str, other: str) -> None:
+        """Let the ids stand for one another."""
+        first, second = sorted((self.find(one), self.find(other)))
+        self.parent[second] = first
