@@ -102,7 +102,7 @@ def train_reward_on(
     Raises:
         RunError, DataError, ModelError: see `prefboost.training.train_reward`; the run folder lies around an input.
     """
-    refuse_inputs([out], [table], [settings])
+    refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
     made = reward_rows(table, settings, strategy)
     rows, evaluation = split_rows(made.frame.to_arrow())
     origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _declared(made))
