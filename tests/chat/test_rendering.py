@@ -163,6 +163,13 @@ def test_a_system_message_that_cannot_be_rendered_is_merged_where_that_is_asked_
     assert "Be brief.\n\nhi" in encoder.tokenizer.decode(ids)
 
 
+def test_a_system_message_that_the_template_leaves_out_is_merged_too() -> None:
+    deaf = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+    encoder = ChatEncoder(tokenizer_with(deaf), merge_system=True)
+    [merged] = encoder.renderable_prompt([SYSTEM, *USER], ANSWER)
+    assert merged["content"] == "Be brief.\n\nhi"
+
+
 def test_a_system_message_that_can_be_rendered_stays_where_it_is() -> None:
     encoder = ChatEncoder(with_turns(PHI3), merge_system=True)
     prompt = [SYSTEM, *USER]

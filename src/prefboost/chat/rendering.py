@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Any
 
+from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.messages import says_more, to_record, tools_of
 from prefboost.errors import ModelError, TemplateRefusal
 
@@ -78,13 +79,14 @@ class ChatEncoder:
     def renderable_prompt(self, prompt: Messages, completion: Messages) -> Messages:
         """Return the prompt as it can be rendered: with its system message merged where that is allowed and needed.
 
-        Templates without a system role raise (Gemma 2), or write the system message only while no completion follows
-        (Mistral 0.3), so that the prompt of training would not be the one of inference.
+        Templates without a system role raise (Gemma 2), leave the message out, or write it only while no completion
+        follows (Mistral 0.3), so that the prompt of training would not be the one of inference.
         """
         if not self.merges_system or prompt[0]["role"] != "system":
             return prompt
         try:
-            if self.whole_text(prompt, completion).startswith(self.prompt_text(prompt)):
+            text = self.prompt_text(prompt)
+            if find_lost_part(text, prompt[:1]) is None and self.whole_text(prompt, completion).startswith(text):
                 return prompt
         except TemplateRefusal:
             pass
