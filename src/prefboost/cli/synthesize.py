@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["settings_from", "synthesize_command", "with_models"]
 
-_ENGINES = ("generator", "editor", "engine")
+_ENGINES = ("generator", "editor", "engine", "reviewer")
 """Settings that hold a model, whose value may be written as MODEL."""
 
 

@@ -29,6 +29,7 @@ from prefboost.synthesis.method import Method
 from prefboost.synthesis.pairs import pairs_table
 from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, Item, Proposal, items_of
 from prefboost.synthesis.rehearsal import Count, Rehearsal
+from prefboost.synthesis.review import reviewed
 from prefboost.tables import Table
 
 __all__ = ["Rehearsed", "Synthesize", "SynthesisProgress", "rehearsed", "synthesize"]
@@ -142,6 +143,7 @@ def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = Non
     items = _items(prompts)
     rehearsal = Rehearsal(settings.prices)
     proposals = [each for some in _some(items, settings) for each in settings.method.propose(some, rehearsal)]
+    reviewed(settings.method.filters, proposals, rehearsal, rehearsal=True)
     spent = Spend()
     if out is not None and store_of(out).exists():
         with Store(store_of(out), read_only=True) as store:
@@ -188,7 +190,7 @@ def _proposed(
             progress(SynthesisProgress(len(items), done, len(proposals), stage, rows, rows_done, total))  # noqa: B023
 
         calls.tell = tell
-        proposals += settings.method.propose(some, calls)
+        proposals += reviewed(settings.method.filters, settings.method.propose(some, calls), calls)
         done += len(some)
         progress(SynthesisProgress(len(items), done, len(proposals), spent=calls.book.total()))
     return proposals

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import MissingExtra
 from prefboost.preferences.languages import language_of
-from prefboost.settings import Settings
+from prefboost.settings import Settings, choice
 from prefboost.synthesis.meta_talk import Kind, find_leak
 from prefboost.synthesis.proposal import Draft, Proposal
 
@@ -48,6 +49,11 @@ class Filters(Settings):
     language: Literal["any", "script", "detect"] = Field(
         "script",
         description="Set aside pairs in two writing systems, or (detect, by py3langid) in two languages; any: none.",
+    )
+    reviewer: Annotated[EngineSettings, choice(ENGINES)] | None = Field(
+        None,
+        description="A model that is asked of every pair that passes whether a completion talks about itself or the "
+        "request for it; none: the patterns alone decide.",
     )
     patterns: tuple[str, ...] = Field((), description="Regular expressions of your own that no completion may match.")
 
