@@ -113,3 +113,16 @@ def test_columns_for_later_parts_are_not_shown_and_columns_of_nulls_are_not_seen
     assert layout.described() == {"shape": "flat", "prompt": "p", "completion": "c"}
     sample = pl.DataFrame({"p": [None], "x": [None], "y": [1]})
     assert columns_seen(sample, layout) == {"p", "y"}
+
+
+def test_completions_that_get_scores_later_are_not_read_without_them(tmp_path: Path) -> None:
+    first = [{"prompt": f"q{n}", "completions": [{"text": "a", "note": "x"}, {"text": "b"}]} for n in range(2_001)]
+    later = {"prompt": "q", "completions": [{"text": "a", "score": 1}, {"text": "b", "score": 2}]}
+    noted = {"prompt": "r", "completions": [{"text": "a", "remark": "fine"}]}
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*first, later, noted])), encoding="utf-8")
+    for tables in ([read(path)], list(read_batches(path, rows=700))):
+        rejects = pl.concat([table.rejects for table in tables])
+        reason = "the record has a part that the first ones lack: score"
+        assert rejects.select("row", "reason").rows() == [(2_001, reason)]
+        assert 2_002 in pl.concat([table.frame for table in tables])["row"]

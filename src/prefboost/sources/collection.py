@@ -21,7 +21,7 @@ from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
 from prefboost.sources.encodings import NOT_UTF8
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, Reader, find_files
-from prefboost.sources.fitted import FittedReader, columns_seen, with_later_parts
+from prefboost.sources.fitted import FittedReader, columns_seen, fields_of, with_later_parts
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
@@ -150,7 +150,8 @@ class Collection(Settings):
         _check_score(self.scored_by(layout), layout, self.path)
         refuse_score_fields(sample, layout, self.path)
         fitted = with_later_parts(layout)
-        reader = FittedReader(reader, named, columns_seen(sample, layout), fitted)
+        fields = fields_of(sample, layout.parts.get("completions"))
+        reader = FittedReader(reader, named, columns_seen(sample, layout), fitted, fields)
         if "rank" in layout.parts:
             fitted = replace(fitted, ranks=self.ranks(reader, fitted))
         return reader, fitted, sample.columns

@@ -17,7 +17,7 @@ from prefboost.sources.raw import ROW, RawBatch
 from prefboost.sources.unmapped import is_given, question_like
 from prefboost.tables import REJECTS
 
-__all__ = ["FittedReader", "columns_seen", "with_later_parts"]
+__all__ = ["FittedReader", "columns_seen", "fields_of", "with_later_parts"]
 
 KEY = "__given__"
 
@@ -50,6 +50,13 @@ def columns_seen(sample: pl.DataFrame, layout: Layout) -> frozenset[str]:
     return frozenset((*held, *layout.heads(sample.columns)))
 
 
+def fields_of(frame: pl.DataFrame, name: str | None) -> frozenset[str]:
+    """The fields of the structs in a column of lists; none where it holds something else."""
+    dtype: Any = frame.schema.get(name or "")
+    structs = isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
+    return frozenset(item.name for item in dtype.inner.fields) if structs else frozenset()
+
+
 def _matters(name: str) -> bool:
     """Whether a column of this name can play a part in any layout."""
     plain = plain_name(name)
@@ -71,12 +78,14 @@ class FittedReader:
         columns: what the user named.
         known: names of the columns of the first records.
         layout: from `with_later_parts`.
+        fields: of the completions of the first records, where they are structs (`fields_of`).
     """
 
     reader: Reader
     columns: Columns
     known: frozenset[str]
     layout: Layout
+    fields: frozenset[str] = frozenset()
     plans: dict[Any, Layout | str] = field(default_factory=dict, compare=False)
 
     @property
@@ -97,6 +106,9 @@ class FittedReader:
 
     def _fit(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
         """The parts of a frame, each with what is wrong with its records."""
+        for part, fault in self._of_new_fields(frame):
+            yield part, fault
+            frame = frame.filter(~pl.col(ROW).is_in(part[ROW].implode()))
         new = [name for name in frame.columns if name not in self.known and name != ROW and self._may_play(name)]
         if not new:
             yield frame, None
@@ -111,6 +123,26 @@ class FittedReader:
             for (key,), part in later.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
                 present = [name for name, mark in zip(given, str(key), strict=True) if mark == "1"]
                 yield self._renamed(part, present, [name for name in given if name in self.known or name in present])
+
+    def _of_new_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str]]:
+        """Records whose completions hold fields that those of the first records lack, and that would mean something."""
+        name = self.layout.parts.get("completions", "")
+        new = sorted(fields_of(frame, name) - self.fields) if self.fields else []
+        if not new:
+            return
+        dtype: Any = frame.schema[name]
+        types = {item.name: item.dtype for item in dtype.inner.fields}
+        given = [
+            pl.col(name).list.eval(is_given(pl.element().struct.field(each), types[each])).list.any() for each in new
+        ]
+        marks = pl.concat_str(pl.when(mark.fill_null(False)).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in given)
+        for (key,), part in frame.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
+            held = [each for each, mark in zip(new, str(key), strict=True) if mark == "1"]
+            kept = [each for each in types if each in self.fields or each in held]
+            slim = pl.col(name).list.eval(pl.struct(pl.element().struct.field(*kept)))
+            plan = self._plan(part.drop(KEY).with_columns(slim)) if held and kept else None
+            if isinstance(plan, str):
+                yield part.drop(KEY), plan
 
     def _may_play(self, name: str) -> bool:
         if name in self.columns.ignore:
