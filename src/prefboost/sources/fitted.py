@@ -139,8 +139,10 @@ class FittedReader:
         for (key,), part in frame.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
             held = [each for each, mark in zip(new, str(key), strict=True) if mark == "1"]
             kept = [each for each in types if each in self.fields or each in held]
+            if not held:
+                continue
             slim = pl.col(name).list.eval(pl.struct(pl.element().struct.field(*kept)))
-            plan = self._plan(part.drop(KEY).with_columns(slim)) if held and kept else None
+            plan = self._plan(part.drop(KEY).with_columns(slim))
             if isinstance(plan, str):
                 yield part.drop(KEY), plan
 
