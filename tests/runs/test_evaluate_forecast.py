@@ -3,7 +3,7 @@ import json
 import pytest
 from faulty_server import FaultyServer
 
-from prefboost.errors import SettingsError
+from prefboost.errors import RunError, SettingsError
 from prefboost.runs.evaluate import evaluate
 from prefboost.runs.evaluate_forecast import planned_evaluation
 from prefboost.runs.evaluate_settings import Evaluate
@@ -44,6 +44,23 @@ def test_the_forecast_is_what_then_happens_and_nothing_is_left_of_it(tmp_path):
         after = planned_evaluation(asked, tmp_path / "out")
         assert [(line.calls, line.stored) for line in after] == [(0, 10), (0, 10), (0, 20)]
         assert server.calls == 40
+
+
+def test_the_forecast_names_what_failed_and_is_asked_again_and_too_few_answers_are_an_error(tmp_path):
+    def unlucky(body, call):
+        text = body["messages"][-1]["content"]
+        refused = any(question in text for question in ("What is 3?", "What is 4?"))
+        return (400, {"error": "no"}) if body["model"] == "m" and refused else None
+
+    with FaultyServer(likely=lambda _: {"m": -0.5, "M": -1.0}, script=unlucky) as server:
+        asked = settings(tmp_path, server, least_answered=0.9)
+        with pytest.raises(RunError, match="m@1: 8 of 10 rows were answered, less than least_answered"):
+            evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
+        assert (tmp_path / "out" / "results.json").exists(), "what there is, is written"
+        first = planned_evaluation(asked, tmp_path / "out")[0]
+        assert (first.calls, first.again, first.stored) == (2, 2, 8)
+        none = asked.model_copy(update={"retry": "none"})
+        assert planned_evaluation(none, tmp_path / "out")[0].calls == 0
 
 
 def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path):

@@ -14,13 +14,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from faulty_server import FaultyServer
 from made_writer import LengthScorer, Writer, by_hash
 from tests.runs.test_generate import finished_rows
 from waiting import PATIENCE_S
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Sampling
-from prefboost.errors import DataError
+from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.errors import DataError, RunError
 from prefboost.runs.prompt_files import read_prompts
 from prefboost.runs.synthesize import Synthesize, rehearsed, synthesize
 from prefboost.scoring.llm_judge import LlmJudge
@@ -137,6 +139,22 @@ def test_a_rehearsal_names_calls_and_what_was_spent(prompts: Table, tmp_path: Pa
     assert plan.spent.requests == 0 and not out.exists()
     synthesize(prompts, settings, out)
     assert rehearsed(prompts, settings, out).spent.requests == 30
+
+
+def test_a_run_without_answers_is_an_error_and_its_rehearsal_names_what_is_asked_again(
+    prompts: Table, tmp_path: Path
+) -> None:
+    out = tmp_path / "pairs.parquet"
+    with FaultyServer(script=lambda body, call: (400, {"error": "no"})) as server:
+        engine = OpenAICompatible(model="m", base_url=server.base_url)
+        settings = Synthesize(method=RLCD(generator=engine, sampling=SAMPLING))
+        with pytest.raises(RunError, match="0 of 10 rows were answered; 10 times: HTTP 400: no"):
+            synthesize(prompts, settings, out)
+        assert out.exists()
+        plan = rehearsed(prompts, settings, out)
+        assert (plan.again, plan.refused) == (server.calls, 0)
+        plan = rehearsed(prompts, settings.model_copy(update={"retry": "none"}), out)
+        assert (plan.again, plan.refused) == (0, server.calls)
 
 
 def test_malformed_completions_end_as_counted_rejects(prompts: Table) -> None:

@@ -169,6 +169,7 @@ def _forecast_line(line: ForecastLine) -> str:
         f"about {line.tokens:,} to write, at most {line.most_tokens:,}",
     ]
     parts += [f"{line.stored:,} more are in the store"] if line.stored else []
+    parts += [f"{line.again:,} of the calls failed or were refused before"] if line.again else []
     parts += [f"about ${line.dollars:,.2f}, at most ${line.most_dollars:,.2f}"] if line.most_dollars else []
     shown = line.note if line.note and not line.calls else ", ".join(parts) + (f" ({line.note})" if line.note else "")
     return f"{line.benchmark}, {line.who}: {shown}"

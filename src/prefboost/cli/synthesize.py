@@ -167,6 +167,10 @@ def _print_rehearsed(plan: Rehearsed, as_json: bool) -> None:
         print(
             f"{plan.spent.requests:,} calls were made before with this output; what its store holds is not asked again"
         )
+    if plan.again:
+        print(f"{plan.again:,} calls failed or were refused before, and are asked again (--retry none leaves them)")
+    if plan.refused:
+        print(f"{plan.refused:,} calls were refused before, and are not asked again (--retry refused asks them)")
 
 
 def _print_pairs(table: Table, out: Path, as_json: bool) -> None:

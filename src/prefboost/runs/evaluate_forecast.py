@@ -48,6 +48,7 @@ class ForecastLine:
         most_dollars: for what is read and at most written.
         estimated: prompts have no tokenizer that counts them, or hold completions that nobody has said yet.
         note: why this is no call forecast, or what it rests on.
+        again: of the calls, those that failed or were refused in an earlier run.
     """
 
     benchmark: str
@@ -61,6 +62,7 @@ class ForecastLine:
     most_dollars: float | None = None
     estimated: bool = False
     note: str = ""
+    again: int = 0
 
 
 def planned_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine]:
@@ -127,6 +129,7 @@ class _Plan:
             kind, one.name, len(rows.left), rows.stored, read, tokens, most,
             price.dollars(read, tokens) if price else None, price.dollars(read, most) if price else None,
             bool(rows.left) and (_estimates(engine, one.engine) or any(len(one.turns) > 1 for one in prompts)),
+            again=rows.again,
         )  # fmt: skip
         return line, rows.said, known
 
@@ -151,6 +154,7 @@ class _Plan:
             if key not in self.counted:
                 self.counted.add(key)
                 rows.left.append((request, sampling.max_tokens))
+                rows.again += self._failed(who.engine, request, sampling)
             said.append(likely.text(prompt.uid, len(said), who.contestant.name))
         rows.said[prompt.uid] = said
 
@@ -159,6 +163,10 @@ class _Plan:
             return None
         key = asked_for(engine, request, sampling).key
         return self.store.known([key]).get(key)
+
+    def _failed(self, engine: Engine, request: Request, sampling: Sampling) -> bool:
+        """Whether a question failed in an earlier run."""
+        return self.store is not None and bool(self.store.failures([asked_for(engine, request, sampling).key]))
 
     def _judge(
         self, kind: str, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], said: Mapping[str, Completions],
@@ -174,6 +182,7 @@ class _Plan:
         return ForecastLine(
             kind, "judge", found.calls, found.stored, found.prompt_tokens, found.most_tokens, found.most_tokens,
             dollars, dollars, bool(found.calls) and (guessed or _estimates(judge, self.settings.judge)), note,
+            again=found.again,
         )  # fmt: skip
 
 
@@ -185,6 +194,7 @@ class _Rows:
     said: dict[str, Sequence[str]] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)
     stored: int = 0
+    again: int = 0
 
     def mean_tokens(self, likely: _StandIn) -> int:
         return round(sum(self.tokens) / len(self.tokens)) if self.tokens else likely.tokens

@@ -37,12 +37,16 @@ _WORDS = 16
 
 @dataclass(frozen=True)
 class JudgeForecast:
-    """What judging would cost: calls (the same question is asked once), tokens read, and most tokens written."""
+    """What judging would cost: calls (the same question is asked once), tokens read, and most tokens written.
+
+    ``again`` of the calls failed or were refused in an earlier run.
+    """
 
     calls: int
     prompt_tokens: int
     most_tokens: int
     stored: int = 0
+    again: int = 0
 
 
 def judged(
@@ -125,14 +129,17 @@ def forecast(
     asked = {text: one for text, one in asked.items() if text not in earlier}
     earlier.update(asked)
     known: set[str] = set()
+    failed: set[str] = set()
     if store is not None:
         in_words = bool(_known_fallback(requests, engine, store))
         keys = {text: _key(one, engine, in_words) for text, one in asked.items()}
         held = store.known(keys.values())
         known = {text for text, key in keys.items() if key in held}
+        failures = store.failures(keys.values())
+        failed = {text for text, key in keys.items() if key in failures} - known
     left = [one for text, one in asked.items() if text not in known]
     read = likely_prompt_tokens(engine, [_request(one) for one in left])
-    return JudgeForecast(len(left), read, sum(one.max_tokens for one in left), len(known))
+    return JudgeForecast(len(left), read, sum(one.max_tokens for one in left), len(known), len(failed))
 
 
 def likely_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prefboost.engines.budget import Budget, Price, Spend
+from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Patience
 from prefboost.engines.store import Store
 from prefboost.errors import DataError, Place
@@ -81,6 +82,8 @@ class Rehearsed:
         stages: stage -> calls, tokens and dollars.
         texts_scored: completions that a scorer would see.
         spent: what earlier calls with this output have spent; what is in its store is not asked again.
+        again: calls that failed or were refused before, and are asked again.
+        refused: such as are not.
     """
 
     prompts: int
@@ -88,6 +91,8 @@ class Rehearsed:
     stages: Mapping[str, Count]
     texts_scored: int
     spent: Spend
+    again: int = 0
+    refused: int = 0
 
 
 def synthesize(
@@ -144,11 +149,15 @@ def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = Non
     rehearsal = Rehearsal(settings.prices)
     proposals = [each for some in _some(items, settings) for each in settings.method.propose(some, rehearsal)]
     reviewed(settings.method.filters, proposals, rehearsal, rehearsal=True)
-    spent = Spend()
+    spent, refused = Spend(), 0
+    failed: list[str] = []
     if out is not None and store_of(out).exists():
-        with Store(store_of(out), read_only=True) as store:
+        with Store(store_of(out), retry=settings.retry, read_only=True) as store:
             spent = store.book().total()
-    return Rehearsed(len(items), len(proposals), rehearsal.counts, rehearsal.texts_scored, spent)
+            failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
+            refused = len(store.known(failed))
+    counts = rehearsal.counts, rehearsal.texts_scored
+    return Rehearsed(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
 
 
 def _items(prompts: Table) -> list[Item]:
