@@ -199,6 +199,13 @@ def test_connections_that_always_break_end_after_a_bound() -> None:
     assert len(server.times) <= 16 + 6, "once nobody replies, one row asks for all"
 
 
+def test_rows_whose_calls_break_among_others_say_nothing_of_the_server() -> None:
+    once = Limits(attempts=1, concurrency=16)
+    broken = [httpx.ReadError("cut")] * 3
+    found = calls(Server(good(), *broken, httpx.Response(500), *broken, good()), 9, once)
+    assert [isinstance(row, Failure) for row in found] == [False, *[True] * 7, False]
+
+
 def test_a_server_that_is_back_in_time_is_asked_by_all_again() -> None:
     server = Server(*[httpx.ReadError("cut")] * 19, good())
     limits = Limits(attempts=6, backoff_s=0.001, concurrency=16)

@@ -209,7 +209,8 @@ class Caller:
                 f"the server at {self.client.base_url} gave no answer in {attempts} attempts: {trouble.reason}",
                 remedy="start the server, or mend base_url",
             )
-        if enough:
+        # A server that replies to anybody, be it with an error, has not gone: rows whose calls broke are their own.
+        if enough and (trouble.kind != "connection" or self._is_silent()):
             raise self._stopped(trouble, self.evidence.rows[trouble.kind])
         return Failure(trouble.reason, attempts)
 
