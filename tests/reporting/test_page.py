@@ -13,7 +13,7 @@ def values(text: str) -> dict[str, object]:
     line = {"goal": "10", "ra": text, "dpo": text, "ra_score": "1", "dpo_score": "1"}
     return {
         "model": text, "pairs": 1, "steps": 1, "held_out": 1, "samples_per_prompt": 1, "version": "0", "machine": text,
-        "verdict": [text], "follows": True, "rules": [text], "rows": [], "unlearning_caption": text,
+        "verdict": [text], "follows": True, "reduced": text, "rules": [text], "rows": [], "unlearning_caption": text,
         "samples": [{"prompt": text, "lines": [line]}], "method": text, "settings": [(text, text)], "cost": text,
     }  # fmt: skip
 

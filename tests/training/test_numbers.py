@@ -156,6 +156,7 @@ def test_a_resumed_run_keeps_the_numerics_that_it_began_with_and_says_so(
     machine(FAST)
     train(pairs, small(halved), tmp_path, say=SAY)
     machine(SLOW)
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="prefboost"):
         kept = resolve_precision(small(halved), tmp_path)
     assert kept.precision == "bf16"
