@@ -131,7 +131,7 @@ class Plan:
             "aspects": Aspects(task=self.task),
             "seed": pool,
         }
-        rater = Rater(engine=self.engine, read="logprobs")
+        rater = Rater(engine=self.engine, read="logprobs", min_mass=0.0)
         members = {"pool": (self.engine,) * 4, "sampling": usual["sampling"], "seed": pool}
         return {
             "rmboost": (3, RMBoost(**usual, label="both")),
@@ -152,12 +152,12 @@ class Plan:
         exact: Any = self.engine
         if isinstance(exact, Local):
             exact = exact.model_copy(update={"dtype": "float32"})
-        return LlmJudge(engine=exact, read="logprobs", ties=False)
+        return LlmJudge(engine=exact, read="logprobs", ties=False, min_mass=0.0)
 
     @property
     def auditor(self) -> LlmJudge:
         """Who judges pairs anew: the same as it writes, which is faster."""
-        return LlmJudge(engine=self.engine, read="logprobs", ties=False)
+        return LlmJudge(engine=self.engine, read="logprobs", ties=False, min_mass=0.0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

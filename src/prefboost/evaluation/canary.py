@@ -17,6 +17,7 @@ import numpy as np
 
 from prefboost.errors import DataError
 from prefboost.evaluation.alpaca_eval import AlpacaEval
+from prefboost.evaluation.alpaca_scores import AlpacaRules
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeRequest, JudgeVerdict
 from prefboost.statistics import Bootstrap, Interval, agreement, cohens_kappa, paired_difference
 from prefboost.statistics.bootstrap import USUAL
@@ -26,8 +27,9 @@ __all__ = ["CANARY", "CANARY_SHA256", "Drift", "canary_requests", "drift_of"]
 CANARY_SHA256 = "51469df44faf4e439a4ed940b03b71fa766601b214bdccedf569643b70727ebc"
 """Of the file of pairs: verdicts on another set are never compared."""
 
-CANARY = AlpacaEval(baseline="other")
-"""How the questions are asked and replies are read."""
+CANARY = AlpacaEval(baseline="other", rules=AlpacaRules(min_mass=0.0))
+"""How the questions are asked and replies are read. Any probability of the labels counts, however little: a judge is
+held against its own earlier verdicts."""
 
 _FILE = Path(__file__).with_name("canary.jsonl")
 _RATED = "one"

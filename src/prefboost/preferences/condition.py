@@ -14,7 +14,7 @@ from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.goal_texts import text_numbers
 from prefboost.preferences.goals import FittedScale, asked_scale
-from prefboost.preferences.kept_scale import scales_to_say
+from prefboost.preferences.kept_scale import declared_scale, scales_to_say
 from prefboost.preferences.views import SAID_ALIKE
 from prefboost.tables import (
     GOAL_PAIRS,
@@ -131,7 +131,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     )
     scales = table.scales
     if not scales:
-        scales = {"": FittedScale(kind="declared", knots=(say.low, say.high), values=(say.low, say.high))}
+        scales = {"": declared_scale(say.low, say.high)}
     return table.then(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
 
 

@@ -12,7 +12,7 @@ from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
-__all__ = ["KeptScores", "scales_to_say"]
+__all__ = ["KeptScores", "declared_scale", "scales_to_say"]
 
 _FEW = 0.05
 
@@ -37,6 +37,11 @@ class KeptScores(Settings):
         ends = shown.ends if shown.kind == "declared" else (float(scores.min()), float(scores.max()))
         ends = ends if ends[0] < ends[1] else PUBLISHED
         return FittedScale(kind="kept", knots=ends, values=ends, because=shown.because)
+
+
+def declared_scale(low: float, high: float) -> FittedScale:
+    """The scale of scores that are said as they are, between two ends."""
+    return FittedScale(kind="declared", knots=(low, high), values=(low, high))
 
 
 def scales_to_say(table: Table) -> dict[str, FittedScale]:

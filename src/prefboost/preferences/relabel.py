@@ -20,7 +20,7 @@ from prefboost.preferences.condition import said_on
 from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goal_texts import goal_texts, said_alike
 from prefboost.preferences.goals import FittedScale
-from prefboost.preferences.kept_scale import scales_to_say
+from prefboost.preferences.kept_scale import declared_scale, scales_to_say
 from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.score_range import PUBLISHED
 from prefboost.preferences.views import (
@@ -333,14 +333,16 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
     if "" in table.scales:
         how = _asking_for_the_top(how, table.scales[""].top)
         _refuse_goals_outside(how, table.scales[""])
+    scales = dict(table.scales)
     if say is not None and isinstance(how, RewardAugmented | _Control):
         aspects = tuple(getattr(like or how, "aspects", ()))
-        views, rejects = how.views(table.frame, table.path, said_on(say, scales_to_say(table), aspects))
+        # `condition` has to say goals on this scale: the pairs that are left need not show the same ends.
+        scales = scales_to_say(table) or {"": declared_scale(say.low, say.high)}
+        views, rejects = how.views(table.frame, table.path, said_on(say, scales, aspects))
     else:
         views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
-    left_out = len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()
-    if left_out > 0:
+    if (left_out := len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()) > 0:
         notes["pairs_left_out_by_fraction"] = left_out
     settings = how.model_dump() if isinstance(how, Settings) else {}
     step = Step(
@@ -351,7 +353,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
         notes=notes,
     )
-    return table.then(GOAL_PAIRS, views, step, rejects=rejects)
+    return table.then(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
 
 
 def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:

@@ -55,8 +55,9 @@ def _structured_texts(values: pl.Series) -> Iterator[str]:
     elif isinstance(values.dtype, pl.List):
         yield from _structured_texts(values.explode())
     elif isinstance(values.dtype, pl.Struct):
-        for field in values.struct.fields:
-            yield from _structured_texts(values.struct.field(field))
+        # Unnested, since a field called "*" or "^x$" would be taken for a pattern of names.
+        for column in values.struct.unnest().get_columns():
+            yield from _structured_texts(column)
 
 
 def _holds_structure(text: bytes, name: str) -> bool:

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -32,6 +33,9 @@ __all__ = [
     "part_in_order",
     "run_day",
 ]
+
+_FREED_S = 0.5
+"""Seconds in which gloo's threads free the tensors of the last exchange; it takes them milliseconds."""
 
 MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
 """Names in a run folder: the trained model, a line a step, what was done, what was asked for."""
@@ -175,6 +179,9 @@ def _leave_group() -> None:
     import torch.distributed as group
 
     if group.is_initialized():
+        # A thread of gloo may still be freeing the tensors of the last exchange, for which it needs the interpreter's
+        # lock. The collection below holds that lock while it waits for this thread: they would wait for each other.
+        time.sleep(_FREED_S)
         group.destroy_process_group()
         # What still holds the group (a trainer in a cycle) lets go of it while Python lives: gloo's threads, once they
         # outlive it, abort the process when they free the tensors of the last exchange.
