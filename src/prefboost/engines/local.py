@@ -81,6 +81,10 @@ class LocalEngine:
                 remedy="take an instruction-tuned model, or give a chat_template",
             )
 
+    def load(self) -> None:
+        """Load the model now; otherwise it is loaded when it is first needed."""
+        assert self.model is not None
+
     @cached_property
     def model(self) -> Any:
         """The model, on its device."""

@@ -164,12 +164,16 @@ def ask_for(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Sequence
 
 
 def answer(
-    model: Path, asked: pl.DataFrame, settings: Demo, progress: Progress | None, goals: Sequence[float | None] = ()
+    engine: LocalEngine,
+    asked: pl.DataFrame,
+    settings: Demo,
+    progress: Progress | None,
+    goals: Sequence[float | None] = (),
 ) -> pl.DataFrame:
-    """Scored completions of the held-out prompts."""
+    """Complete and score held-out prompts; ``goals`` default to the settings'."""
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     made = complete(
-        Local(model=str(model)).open(),
+        engine,
         asked,
         sampling,
         samples=settings.samples_per_goal,

@@ -47,6 +47,10 @@ _MOST_GOOD = 96
 _SCORED_TOKENS = 110
 """Tokens of such a completion and its prompt, about."""
 
+_PLAIN_SHARE = 0.55
+"""What training plain DPO takes of what augmented training does: both views of a pair are the same text there, which
+stands in the stream once."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,12 +114,7 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     refuse_inputs([out], [], [settings])
     refuse_foreign([out / name for name in _PAGES], [out / "augmented"], "demo")
     out.mkdir(parents=True, exist_ok=True)
-    answering = time.monotonic()
-    start = answer(
-        Path(settings.model), demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1), settings,
-        progress, goals=(None,),
-    )  # fmt: skip
-    answer_s = (time.monotonic() - answering) / start.height
+    start, answer_s = _answer_without_goals(settings, progress)
     size = _choose_size(settings, out, began, answer_s, progress)
     settings = settings.model_copy(update={"prompts": size.prompts, "held_out": size.held_out})
     scored = RulesScorer().score(training_completions(settings, out, progress))
@@ -125,7 +124,8 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
         data = condition(relabel(pairs, how, say=SAY), SAY)
         trained[name] = train_on(data, _train_settings(settings), out / name, progress=progress)
     asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
-    answers = {name: answer(out / name / "model", asked, settings, progress) for name in trained}
+    engines = {name: Local(model=str(out / name / "model")).open() for name in trained}
+    answers = {name: answer(engine, asked, settings, progress) for name, engine in engines.items()}
     start = start.filter(pl.col("prompt_id").is_in(asked["prompt_id"].implode()))
     found = {name: following(frame) for name, frame in answers.items()}
     changes = _unlearning(scored.frame, pairs.frame, settings, out, progress)
@@ -139,6 +139,17 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     for name, frame in answers.items():
         frame.write_parquet(out / f"answers_{name}.parquet")
     return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
+
+
+def _answer_without_goals(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, float]:
+    """Let the start model answer the held-out prompts; returns the answers and the seconds that each one took."""
+    asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
+    engine = Local(model=settings.model).open()
+    with phase(progress, f"loading {settings.model}"):
+        engine.load()  # before the clock starts: the first time its weights are converted
+    began = time.monotonic()
+    answers = answer(engine, asked, settings, progress, goals=(None,))
+    return answers, (time.monotonic() - began) / answers.height
 
 
 def _choose_size(settings: Demo, out: Path, began: float, answer_s: float, progress: Progress | None) -> Size:
@@ -172,7 +183,7 @@ def _measure_pace(settings: Demo, answer_s: float) -> Pace:
     scored_tokens = len(NAMES) * 2 * _MOST_GOOD * _SCORED_TOKENS  # before and after training
     logps = reference * scored_tokens / max(1, taken.tokens["packed"])
     drawn = settings.prompts * settings.samples * answer_s if settings.fresh else 0.0
-    return Pace(len(NAMES) * (training + reference) + drawn, answer_s, logps)
+    return Pace((1 + _PLAIN_SHARE) * (training + reference) + drawn, answer_s, logps)
 
 
 def _check_installed() -> None:
