@@ -84,25 +84,21 @@ def print_forecast(forecast: Forecast, what: str) -> None:
         forecast: as predicted.
         what: is trained on, in the plural.
     """
+    from prefboost.progress import duration
+
     _print_counts(forecast.dropped)
     print_losses(forecast.losses)
     print(f"{forecast.pairs:,} {what} to train on: {forecast.units:,} units, {forecast.steps:,} steps")
     tokens = forecast.tokens
     print(f"tokens: {tokens['packed']:,} computed, {tokens['real']:,} real, {tokens['padded']:,} if they were padded")
     if forecast.seconds:
-        parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in forecast.seconds.items())
-        print(f"time:   about {_duration(sum(forecast.seconds.values()))} on {forecast.device} ({parts})")
+        parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in forecast.seconds.items())
+        print(f"time:   about {duration(sum(forecast.seconds.values()))} on {forecast.device} ({parts})")
     if forecast.memory:
         parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in forecast.memory.items())
         print(f"memory: about {sum(forecast.memory.values()) / 2**30:.2f} GiB ({parts})")
     for sentence in forecast.guesses:
         print(f"guess:  {sentence}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _print_counts(counts: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prefboost.chat import SayGoal
+from prefboost.devices import device_name
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import context_of, load_config
 from prefboost.errors import ModelError
@@ -101,7 +102,7 @@ def forecast(
     config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
     encoder = encoder_of(load_tokenizer(settings), settings)
     tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, context_of(config))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device_name())
     laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
     steps = settings.max_steps or plan.steps
