@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prefboost.evaluation.arena_hard_games import ArenaRules, Game
-from prefboost.evaluation.arena_hard_scores import arena_scores
+from prefboost.evaluation.arena_hard.judging import ArenaRules, Game
+from prefboost.evaluation.arena_hard.scores import arena_scores
 from prefboost.reporting.figures import Bar, coverage
 from prefboost.statistics import (
     Battles,

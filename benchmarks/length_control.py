@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from prefboost.evaluation.liblinear import length_control_liblinear
+from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
 from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control_interval
 
 

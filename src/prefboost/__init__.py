@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from prefboost.engines.local import Local
     from prefboost.engines.openai_compatible import OpenAICompatible
     from prefboost.engines.replay import Replay
-    from prefboost.evaluation.academic import Academic, academic
-    from prefboost.evaluation.reward_accuracy import RewardAccuracy
+    from prefboost.evaluation.academic.harness import Academic, academic
+    from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
     from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
     from prefboost.preferences import (
         Adjacent,
@@ -103,7 +103,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
     **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
     **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
-    **dict.fromkeys(("Academic", "academic"), "prefboost.evaluation.academic"),
+    **dict.fromkeys(("Academic", "academic"), "prefboost.evaluation.academic.harness"),
     "LlmJudge": "prefboost.scoring.llm_judge",
     "Local": "prefboost.engines.local",
     **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
@@ -119,7 +119,7 @@ _HOMES: dict[str, str] = {
     "read_verdicts": "prefboost.sources.verdict_files",
     "Sampling": "prefboost.engines.engine",
     "SayGoal": "prefboost.chat",
-    "RewardAccuracy": "prefboost.evaluation.reward_accuracy",
+    "RewardAccuracy": "prefboost.evaluation.reward_models.accuracy",
     "ScorerJudge": "prefboost.scoring.scorer_judge",
     "Table": "prefboost.tables",
     "ImplicitRewards": "prefboost.recipes.implicit_reward",

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation import alpaca_scores
-from prefboost.evaluation.alpaca_eval import AlpacaEval
-from prefboost.evaluation.alpaca_scores import AlpacaRules
-from prefboost.evaluation.arena_hard import ArenaHard
+from prefboost.evaluation.alpaca import scores as alpaca_scores
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.alpaca.pairwise import Compared
+from prefboost.evaluation.alpaca.scores import AlpacaRules
+from prefboost.evaluation.arena_hard.benchmark import ArenaHard
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, Withholding
-from prefboost.evaluation.pairwise import Compared
 from prefboost.statistics import Bootstrap, Interval, length_control
 
 DRAWS = Bootstrap(resamples=100)

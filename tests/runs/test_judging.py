@@ -11,8 +11,8 @@ from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.sightings import sightings
 from prefboost.engines.store import Store
 from prefboost.errors import RunError
-from prefboost.evaluation.alpaca_eval import AlpacaEval
-from prefboost.evaluation.alpaca_scores import AlpacaRules
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.own_prompts import read_completions
 from prefboost.runs.judging import fallback_of, forecast, judged, likely_prompt_tokens
 from prefboost.statistics import Bootstrap

@@ -33,7 +33,7 @@ def reward_accuracy_command(
     RewardBench 1 and 2 and RM-Bench give the published figures. Scores are kept in OUT.scores.parquet.
     """
     from prefboost.cli.score import progress_bars, settings_by_kind
-    from prefboost.evaluation.reward_accuracy import RewardAccuracy
+    from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
     from prefboost.recipes.validate import override
     from prefboost.runs.reward_accuracy import Measuring, reward_accuracy
     from prefboost.scoring.scorer import SCORERS

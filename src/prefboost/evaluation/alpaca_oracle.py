@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from prefboost.evaluation.alpaca_scores import AlpacaRules, alpaca_results
+from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
+from prefboost.evaluation.alpaca.scores import AlpacaRules, alpaca_results
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.liblinear import length_control_liblinear
 from prefboost.evaluation.oracle import Check, Oracle
 from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control, win_rate
 from prefboost.statistics.columns import Column

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from prefboost.evaluation.arena_hard_games import ArenaRules, Game, Label
-from prefboost.evaluation.arena_hard_scores import arena_scores
+from prefboost.evaluation.arena_hard.judging import ArenaRules, Game, Label
+from prefboost.evaluation.arena_hard.scores import arena_scores
 from prefboost.evaluation.oracle import Check, Oracle
 from prefboost.statistics import Battles, bradley_terry
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.alpaca_eval import AlpacaEval
-from prefboost.evaluation.alpaca_scores import AlpacaRules
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeRequest, JudgeVerdict
 from prefboost.statistics import Bootstrap, Interval, agreement, cohens_kappa, paired_difference
 from prefboost.statistics.bootstrap import USUAL

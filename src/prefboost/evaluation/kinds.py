@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from prefboost.evaluation.academic_set import AcademicSet
-from prefboost.evaluation.alpaca_set import AlpacaSet
-from prefboost.evaluation.arena_hard import ArenaHard
-from prefboost.evaluation.mt_bench import MtBench
-from prefboost.evaluation.pairwise import Pairwise
+from prefboost.evaluation.academic.benchmark import AcademicSet
+from prefboost.evaluation.alpaca.benchmark import AlpacaSet
+from prefboost.evaluation.alpaca.pairwise import Pairwise
+from prefboost.evaluation.arena_hard.benchmark import ArenaHard
+from prefboost.evaluation.mt_bench.benchmark import MtBench
 from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
-from prefboost.evaluation.reward_contest import RewardContest
+from prefboost.evaluation.reward_models.benchmark import RewardContest
 from prefboost.settings import Settings
 
 __all__ = ["BENCHMARKS", "BenchmarkSettings"]

@@ -11,8 +11,8 @@ from typing import get_args
 
 import polars as pl
 
-from prefboost.evaluation.mt_bench_judging import MtRules, grade_of, stored_grades
-from prefboost.evaluation.mt_bench_scores import mt_scores
+from prefboost.evaluation.mt_bench.judging import MtRules, grade_of, stored_grades
+from prefboost.evaluation.mt_bench.scores import mt_scores
 from prefboost.evaluation.oracle import Check, Oracle
 from prefboost.evaluation.results import Mode
 from prefboost.statistics import Bootstrap

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from prefboost.evaluation.oracle import Check, Oracle
-from prefboost.evaluation.reward_benchmarks import RewardItem, best_of, rm_bench, section_shares, ties_score
+from prefboost.evaluation.reward_models.scores import RewardItem, best_of, rm_bench, section_shares, ties_score
 
 __all__ = ["REWARD_ORACLES"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from prefboost.evaluation.reward_accuracy import RewardAccuracy
+from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy
 from prefboost.preferences.mix import Mix, Part
 from prefboost.recipes.recipe import Named

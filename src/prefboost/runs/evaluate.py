@@ -24,7 +24,7 @@ from prefboost.evaluation.own_prompts import records_of
 from prefboost.evaluation.prepared import Completions, Contestant, MeasuredBenchmark, Prepared
 from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.results import Results
-from prefboost.reporting.evaluation_page import Scored, evaluation_markdown, evaluation_page
+from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, evaluation_page
 from prefboost.runs.answering import Answered, Speaker, answered, sampling_for, speaker
 from prefboost.runs.canary import canary_facts
 from prefboost.runs.evaluate_settings import Evaluate, contestants_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefboost.errors import SettingsError
-from prefboost.evaluation.alpaca_eval import AlpacaEval
-from prefboost.evaluation.alpaca_set import AlpacaSet
-from prefboost.evaluation.arena_hard import ArenaHard
+from prefboost.evaluation.alpaca.benchmark import AlpacaSet
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.arena_hard.benchmark import ArenaHard
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.mt_bench import MtBench
+from prefboost.evaluation.mt_bench.benchmark import MtBench
 from prefboost.evaluation.prepared import MeasuredBenchmark
 from prefboost.evaluation.results import Results
 from prefboost.runs.evaluate import guard_evaluation, read_verdicts, write_evaluation

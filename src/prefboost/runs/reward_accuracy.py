@@ -10,8 +10,8 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import DataError
-from prefboost.evaluation.reward_accuracy import RewardAccuracy
-from prefboost.evaluation.reward_reports import RewardReport, reward_report
+from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
+from prefboost.evaluation.reward_models.reports import RewardReport, reward_report
 from prefboost.runs.score import score
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.scoring.stored import Tell

@@ -27,7 +27,7 @@ from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, SCORED_COMPLET
 from prefboost.training.claim import MODEL
 
 if TYPE_CHECKING:
-    from prefboost.evaluation.reward_accuracy import AccuracyReport
+    from prefboost.evaluation.reward_models.accuracy import AccuracyReport
     from prefboost.progress import Progress
 
 __all__ = ["reward_files", "reward_stages"]

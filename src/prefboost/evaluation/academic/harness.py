@@ -1,0 +1,334 @@
+"""GSM8K, GPQA, MuSR, TruthfulQA, BBH and ARC by lm-evaluation-harness; this is the only module that imports it.
+
+Settings are those of the Open LLM Leaderboards: the first (ARC, TruthfulQA, GSM8K) and the second (GPQA, MuSR, BBH).
+lm-eval drops a system message that the chat template refuses, and warns in its log alone: a goal said that way would
+be gone. Here the rendered prompts are looked at, the first before anything is computed, every one afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field
+
+from prefboost.atomic import write_atomically
+from prefboost.errors import DataError, MissingExtra, ModelError
+from prefboost.evaluation.academic.scores import (
+    AcademicScore,
+    Sample,
+    academic_score,
+    academic_score_from,
+    samples_of,
+)
+from prefboost.settings import Settings
+from prefboost.statistics import Bootstrap
+
+__all__ = ["ACADEMIC", "Academic", "Benchmark", "academic", "read_samples", "without_data"]
+
+Name = Literal["gsm8k", "gpqa", "musr", "truthfulqa", "bbh", "arc"]
+
+
+class Benchmark(NamedTuple):
+    """How a benchmark is run.
+
+    Args:
+        tasks: lm-eval's names, with a star for all that begin so.
+        files: their YAML files among lm-eval's tasks, likewise.
+        examples: solved examples before the question.
+        metric: what counts.
+        leaderboard: whose settings these are.
+    """
+
+    tasks: str
+    files: str
+    examples: int
+    metric: str
+    leaderboard: Literal["v1", "v2"]
+
+
+ACADEMIC: Mapping[Name, Benchmark] = {
+    "gsm8k": Benchmark("gsm8k", "gsm8k/gsm8k.yaml", 5, "exact_match", "v1"),
+    "gpqa": Benchmark("leaderboard_gpqa", "leaderboard/gpqa/gpqa_*.yaml", 0, "acc_norm", "v2"),
+    "musr": Benchmark("leaderboard_musr", "leaderboard/musr/musr_*.yaml", 0, "acc_norm", "v2"),
+    "truthfulqa": Benchmark("truthfulqa_mc2", "truthfulqa/truthfulqa_mc2.yaml", 0, "acc", "v1"),
+    "bbh": Benchmark("leaderboard_bbh", "leaderboard/bbh_mc/[!_]*.yaml", 3, "acc_norm", "v2"),
+    "arc": Benchmark("arc_challenge", "arc/arc_challenge.yaml", 25, "acc_norm", "v1"),
+}
+"""Name -> how it is run."""
+
+_ENDINGS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+
+
+class Academic(Settings):
+    """Academic benchmarks by lm-evaluation-harness, with the settings of the Open LLM Leaderboards."""
+
+    kind: Literal["academic"] = Field("academic", description="GSM8K, GPQA, MuSR, TruthfulQA, BBH, ARC.")
+    benchmarks: tuple[Name, ...] = Field(tuple(ACADEMIC), min_length=1, description="Which of them are run.")
+    backend: Literal["hf", "vllm", "local-completions"] = Field(
+        "hf", description="lm-eval's model type; chat servers give no log-probs of prompts and cannot take these."
+    )
+    model_args: Mapping[str, Any] = Field(
+        {"dtype": "auto"}, description="Further arguments of that model type, such as device or base_url."
+    )
+    system: str | None = Field(None, description="Said as the system message, e.g. the text that asks for a goal.")
+    template_options: Mapping[str, Any] = Field(
+        {}, description="Passed to the chat template, e.g. goal: 10 for checkpoints that say goals by themselves."
+    )
+    must_contain: str | None = Field(
+        None, description="Text that has to stand in every rendered prompt; none: what system says."
+    )
+    chat: bool = Field(True, description="Render questions with the chat template, examples as turns.")
+    limit: int | None = Field(None, ge=1, description="Questions of each task; none takes all.")
+    batch_size: int | Literal["auto"] = Field(1, description="Questions computed at once.")
+    data_dir: Path | None = Field(
+        None,
+        description="Folder TASK/SPLIT.jsonl (or .parquet) to read instead of the hub; tasks without are left out.",
+    )
+    seed: int = Field(0, ge=0, description="GPQA shuffles its choices by it; lm-eval's default.")
+    interval: Bootstrap = Field(Bootstrap(), description="How intervals are drawn.")
+
+    @property
+    def said(self) -> str | None:
+        """What every rendered prompt has to contain."""
+        return self.must_contain if self.must_contain is not None else self.system
+
+
+def academic(
+    model: Any, settings: Academic, out: str | Path | None = None, *, tell: Callable[[str], None] = lambda _: None
+) -> list[AcademicScore]:
+    """Run the benchmarks, one after another.
+
+    Args:
+        model: a folder or hub id, or a model object of lm-eval.
+        settings: which, and how.
+        out: folder for ``academic.json``, the log of every question (``samples/NAME.jsonl``) and lm-eval's cache; the
+            same call after an interruption goes on from there.
+        tell: is told which benchmark begins or was finished before.
+
+    Returns:
+        in the order of ``settings.benchmarks``.
+
+    Raises:
+        MissingExtra: lm-eval is not installed.
+        ModelError: what has to be said does not stand in a rendered prompt.
+        DataError: data of no task are there, or of a file that is no data.
+    """
+    lm_eval = _library()
+    folder = None if out is None else Path(out)
+    known = _known(folder, settings, model)
+    scores, language_model = [], None
+    for name in settings.benchmarks:
+        if name in known:
+            tell(f"{name}: finished before")
+            scores.append(known[name])
+            continue
+        if language_model is None:
+            language_model = _language_model(model, settings)
+            _check_template(language_model, settings)
+        tell(f"{name}: begins")
+        samples, notes = _run(lm_eval, language_model, name, settings, folder)
+        score = academic_score(name, samples, how=settings.interval, settings=notes)
+        scores.append(score)
+        if folder is not None:
+            write_atomically(
+                folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(one)) + "\n" for one in samples)
+            )
+            known[name] = score
+            _write_scores(folder, settings, model, known)
+    return scores
+
+
+def read_samples(path: str | Path) -> list[Sample]:
+    """The log of a benchmark that `academic` wrote, for `paired_scores`."""
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    return [Sample(**json.loads(line)) for line in lines if line]
+
+
+def without_data(settings: Academic) -> list[Name]:
+    """Benchmarks of which ``settings.data_dir`` holds data of no task; none where it is not set.
+
+    Raises:
+        MissingExtra: lm-eval is not installed.
+    """
+    folder, lm_eval = settings.data_dir, _library()
+    if folder is None:
+        return []
+    tasks = {name: [_task_name(path) for path in _task_files(lm_eval, ACADEMIC[name])] for name in settings.benchmarks}
+    return [name for name, own in tasks.items() if not any(_files(folder / task) for task in own)]
+
+
+def _task_files(lm_eval: Any, benchmark: Benchmark) -> list[Path]:
+    return sorted((Path(lm_eval.__file__).parent / "tasks").glob(benchmark.files))
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("lm_eval")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "lm_eval", "eval") from error
+
+
+def _language_model(model: Any, settings: Academic) -> Any:
+    """lm-eval's model object; of a name, it is loaded once for all benchmarks."""
+    if not isinstance(model, str | Path):
+        return model
+    registry = importlib.import_module("lm_eval.api.registry")
+    named = {"model" if settings.backend == "local-completions" else "pretrained": str(model)}
+    options = {"chat_template_args": dict(settings.template_options)} if settings.template_options else {}
+    return registry.get_model(settings.backend).create_from_arg_obj(
+        {**named, **settings.model_args, **options}, {"batch_size": settings.batch_size}
+    )
+
+
+def _check_template(language_model: Any, settings: Academic) -> None:
+    """Render a question before anything is computed."""
+    if settings.said is None or not settings.chat:
+        return
+    turns = [{"role": "user", "content": "?"}]
+    if settings.system is not None:
+        turns = [{"role": "system", "content": settings.system}, *turns]
+    _check_said([str(language_model.apply_chat_template(turns))], settings)
+
+
+def _check_said(prompts: Sequence[str], settings: Academic) -> None:
+    said = settings.said
+    without = [prompt for prompt in prompts if said is not None and said not in prompt]
+    if without:
+        raise ModelError(
+            f"{len(without)} of {len(prompts)} rendered prompts do not contain {str(said)[:80]!r}; the first begins "
+            f"{without[0][:120]!r}",
+            remedy="the chat template drops system messages: use one that takes them, or a checkpoint that says goals "
+            "by itself with template_options",
+        )
+
+
+def _run(
+    lm_eval: Any, language_model: Any, name: Name, settings: Academic, folder: Path | None
+) -> tuple[list[Sample], dict[str, Any]]:
+    benchmark = ACADEMIC[name]
+    with _tasks(lm_eval, benchmark, settings) as (tasks, manager, left_out):
+        results = lm_eval.simple_evaluate(
+            model=language_model,
+            tasks=tasks,
+            num_fewshot=benchmark.examples,
+            system_instruction=settings.system,
+            apply_chat_template=settings.chat,
+            fewshot_as_multiturn=settings.chat,
+            limit=settings.limit,
+            log_samples=True,
+            bootstrap_iters=0,
+            task_manager=manager,
+            random_seed=settings.seed,
+            use_cache=None if folder is None else str(_made(folder) / f"cache-{_key(settings, language_model)[:16]}"),
+        )
+    log = results["samples"]
+    _check_said([str(record["arguments"][at][0]) for own in log.values() for record in own for at in
+                 _places(record["arguments"])], settings)  # fmt: skip
+    notes = {
+        "examples": benchmark.examples, "metric": benchmark.metric, "leaderboard": benchmark.leaderboard,
+        "limit": settings.limit, "chat": settings.chat, "left out for want of data": left_out,
+        "lm_eval": getattr(lm_eval, "__version__", "unknown"),
+    }  # fmt: skip
+    samples = samples_of(log, benchmark.metric)
+    # The first leaderboard showed shares as they are.
+    return samples if benchmark.leaderboard == "v2" else [replace(one, choices=0) for one in samples], notes
+
+
+def _places(arguments: Any) -> Sequence[Any]:
+    """Where the prompts of a record are: a list of calls, or a mapping of them."""
+    return list(arguments) if isinstance(arguments, Mapping) else range(len(arguments))
+
+
+@contextmanager
+def _tasks(lm_eval: Any, benchmark: Benchmark, settings: Academic) -> Iterator[tuple[list[str], Any, list[str]]]:
+    """Names of tasks, who finds them, and tasks without local data."""
+    managers = importlib.import_module("lm_eval.tasks")
+    if settings.data_dir is None:
+        yield [benchmark.tasks], managers.TaskManager(), []
+        return
+    with tempfile.TemporaryDirectory() as made:
+        found, left_out = [], []
+        for path in _task_files(lm_eval, benchmark):
+            task = _task_name(path)
+            files = _files(settings.data_dir / task)
+            if not files:
+                left_out.append(task)
+                continue
+            (Path(made) / f"{task}.yaml").write_text(_local_task(path, task, files), encoding="utf-8")
+            found.append(f"{task}_local")
+        if not found:
+            raise DataError(
+                f"{settings.data_dir} holds data of none of {', '.join(left_out) or benchmark.tasks}",
+                remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl",
+            )
+        yield found, managers.TaskManager(include_path=made, include_defaults=False), left_out
+
+
+def _task_name(path: Path) -> str:
+    """The name in a task's YAML; its own tags for Python functions are skipped over."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith("task:"))
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Split -> file."""
+    return {one.stem: str(one.resolve()) for one in sorted(folder.glob("*")) if one.suffix in _ENDINGS}
+
+
+def _local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
+    """YAML of the same task on local files."""
+    kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{task} has files of several kinds: {', '.join(sorted(files.values()))}",
+            remedy="give all splits as one kind",
+        )
+    return yaml.safe_dump(
+        {
+            "include": str(path),
+            "task": f"{task}_local",
+            "dataset_path": kinds.pop(),
+            "dataset_name": None,
+            "dataset_kwargs": {"data_files": dict(files)},
+        }
+    )
+
+
+def _key(settings: Academic, model: Any) -> str:
+    """Of what may be taken from an earlier call: the model and all settings but which benchmarks are run."""
+    who = str(model) if isinstance(model, str | Path) else getattr(model, "pretrained", type(model).__name__)
+    text = json.dumps([str(who), settings.model_dump(mode="json", exclude={"benchmarks"})], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _known(folder: Path | None, settings: Academic, model: Any) -> dict[str, AcademicScore]:
+    path = None if folder is None else folder / "academic.json"
+    if path is None or not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored.get("key") != _key(settings, model):
+        return {}
+    return {record["benchmark"]: academic_score_from(record) for record in stored["scores"]}
+
+
+def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[str, AcademicScore]) -> None:
+    record = {
+        "key": _key(settings, model),
+        "settings": settings.model_dump(mode="json"),
+        "scores": [score.record() for score in scores.values()],
+    }
+    write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,58 @@
+"""Two or more models or goals on any prompts: whom a judge prefers, with length held equal and as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from prefboost.errors import SettingsError
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.alpaca.scores import AlpacaRules
+from prefboost.evaluation.assets import Assets
+from prefboost.evaluation.baseline import baseline_of
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.own_prompts import read_own_prompts
+from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.prompt_sets import read_answers
+from prefboost.evaluation.results import Results
+
+__all__ = ["Pairwise"]
+
+
+class Pairwise(AlpacaRules):
+    """Whom a judge prefers on any prompts, in both orders: models, goals, or both."""
+
+    kind: Literal["pairwise"] = Field("pairwise", description="Models or goals against one of them, on any prompts.")
+    prompts: Path | None = Field(None, description="The file of prompts.")
+    baseline: str | None = Field(
+        None, description="Name of a model of this run, or a file with instruction and output; none: the first model."
+    )
+
+    def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
+        """See `prefboost.evaluation.prepared.JudgedBenchmark`."""
+        if self.prompts is None:
+            raise SettingsError("pairwise has no prompts", remedy="write pairwise.prompts=FILE")
+        prompts = read_own_prompts(self.prompts)
+        name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
+        rules = AlpacaRules(
+            mode=self.mode,
+            interval=self.interval,
+            solver=self.solver,
+            threads=self.threads,
+            min_mass=self.min_mass,
+        )
+        return Prepared(Compared(rules, name), prompts, given)
+
+
+@dataclass(frozen=True)
+class Compared(AlpacaEval):
+    """AlpacaEval's question to the judge on any prompts; results are named pairwise."""
+
+    def score(self, verdicts: Sequence[JudgeVerdict], *, allow_missing: bool = False) -> Results:
+        """See `prefboost.evaluation.benchmark.Benchmark`."""
+        return replace(super().score(verdicts, allow_missing=allow_missing), benchmark="pairwise")

@@ -1,0 +1,1 @@
+"""Arena-Hard-Auto v0.1 and v2.0."""

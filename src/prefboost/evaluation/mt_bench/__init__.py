@@ -1,0 +1,1 @@
+"""MT-Bench: two turns, graded one by one or compared in pairs."""
