@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prefboost.cli.main import VERBS, main
 from prefboost.errors import RunError
-from prefboost.sources import File
+from prefboost.sources import File, outputs
 from prefboost.sources.outputs import companions, paths_in, refuse_foreign, refuse_inputs
 
 FILE_VERBS = {
@@ -253,3 +253,17 @@ def test_a_sign_shows_whose_file_it_is(tmp_path: Path) -> None:
         refuse_foreign([out], [tmp_path / "out.jsonl.score.json"], "score")
     (tmp_path / "out.jsonl.score.json").write_text("{}")
     refuse_foreign([out], [tmp_path / "out.jsonl.score.json"], "score")
+
+
+def test_a_folder_written_in_another_case_is_the_same_folder_where_the_disk_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around, inside = folder.with_name("W"), folder.with_name("W") / "out.parquet"
+    refuse_inputs([around], [folder / "scored.jsonl"])  # another folder, on a disk that tells cases apart
+    refuse_inputs([inside], [folder])
+    monkeypatch.setattr(outputs, "_same_file", lambda one, other: str(one).lower() == str(other).lower())
+    with pytest.raises(RunError, match="lies around the input"):
+        refuse_inputs([around], [folder / "scored.jsonl"])
+    with pytest.raises(RunError, match="lies in the input"):
+        refuse_inputs([inside], [folder])
+    refuse_inputs([folder.with_name("W") / ".hidden" / "out.parquet"], [folder])  # readers pass hidden names over

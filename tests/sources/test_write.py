@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from prefboost.errors import DataError, RunError, SettingsError
+from prefboost.sources import read
 from prefboost.sources.write import push, refuse_repository, write
 from prefboost.tables import PREFERENCE_PAIRS, Table, conform
 
@@ -111,3 +112,55 @@ def test_a_name_that_is_none_of_the_hub_is_refused_beforehand() -> None:
     for name in ("pairs", "https://huggingface.co/me/pairs", "a/b/c", ""):
         with pytest.raises(SettingsError, match="no data set of the hub"):
             refuse_repository(name)
+
+
+@pytest.mark.parametrize("reached", ["itself", "link", "hard link", "folder around", "other spelling"])
+def test_a_table_is_never_written_over_what_it_was_read_from(tmp_path: Path, reached: str) -> None:
+    source = tmp_path / "w" / "pairs.jsonl"
+    source.parent.mkdir()
+    source.write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
+    before = source.read_bytes()
+    out = {"itself": source, "other spelling": tmp_path / "w" / ".." / "w" / "pairs.jsonl"}.get(reached)
+    if reached in ("link", "hard link"):
+        out = tmp_path / "other.jsonl"
+        out.symlink_to(source) if reached == "link" else out.hardlink_to(source)
+    table = read(source)
+    if reached == "folder around":
+        (tmp_path / "w.jsonl").mkdir()
+        source.rename(tmp_path / "w.jsonl" / "part.jsonl")
+        table, out, source = read(tmp_path / "w.jsonl"), tmp_path / "w.jsonl", tmp_path / "w.jsonl" / "part.jsonl"
+    assert out is not None
+    with pytest.raises(RunError, match="the output"):
+        write(table, out, overwrite=True)
+    assert source.read_bytes() == before
+
+
+def test_a_table_is_not_written_among_the_files_it_was_read_from(tmp_path: Path) -> None:
+    (tmp_path / "part.jsonl").write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
+    with pytest.raises(RunError, match="the next call would read it as data"):
+        write(read(tmp_path), tmp_path / "more.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["part.jsonl"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"])
+def test_a_file_with_other_content_is_replaced_on_purpose_only(
+    tmp_path: Path, goal_table: Callable[..., Any], ending: str
+) -> None:
+    out = tmp_path / f"pairs.{ending}"
+    out.write_bytes(b"my notes")
+    with pytest.raises(RunError, match="holds other rows"):
+        write(goal_table(2), out)
+    assert (out.read_bytes(), [path.name for path in tmp_path.iterdir()]) == (b"my notes", [out.name])
+    write(goal_table(2), out, overwrite=True)
+    written = out.read_bytes()
+    write(goal_table(2), out)  # the same rows again
+    assert out.read_bytes() == written != b"my notes"
+
+
+def test_the_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path, goal_table: Callable[..., Any]) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "pairs.parquet"
+    link.symlink_to(tmp_path / "disk" / "pairs.parquet")
+    write(goal_table(2), link)
+    assert link.is_symlink()
+    assert pl.read_parquet(tmp_path / "disk" / "pairs.parquet").height == 4

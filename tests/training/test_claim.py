@@ -123,3 +123,12 @@ def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
     assert work().steps == 3
     assert refused and all("another process is at work in this run folder" in each for each in refused)
     assert [line["step"] for line in read_log(tmp_path / LOG) if "loss" in line] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link"])
+def test_a_model_that_no_training_of_the_folder_wrote_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir() if kind == "folder" else model.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="no training in this folder wrote it"):
+        begin(tmp_path, {"train": {}, "data": "a"})
+    assert not (tmp_path / BEGUN).exists()

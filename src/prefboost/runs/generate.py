@@ -303,7 +303,7 @@ def _check(results: Sequence[tuple[Row, Outcome]], settings: Generate) -> None:
 
 def _written(table: Table, target: Path, store: Store) -> Table:
     with store.alone():
-        written = write(table, target)
+        written = write(table, target, overwrite=True)
         write_rejects(written.rejects, rejects_file(target))
     return written
 

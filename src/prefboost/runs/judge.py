@@ -99,7 +99,7 @@ def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table
     target = Path(out)
     file_type_of(target)
     with desk.store.alone():
-        written = write(verdicts, target)
+        written = write(verdicts, target, overwrite=True)
         write_rejects(written.rejects, rejects_file(target))
         history = target.with_name(f"{target.name}.judge.json")
         write_history(written, history, {"figures": figures.record()})

@@ -97,7 +97,7 @@ def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
     target = Path(out)
     file_type_of(target)
     with desk.store.alone():
-        written = write(scored, target)
+        written = write(scored, target, overwrite=True)
         write_rejects(written.rejects, rejects_file(target))
         write_history(written, target.with_name(f"{target.name}.score.json"), counts_of(written))
     return written

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field
 
-from prefboost.errors import Place, RunError
 from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select, select
 from prefboost.runs.generate import rejects_file, write_rejects
@@ -75,28 +72,10 @@ def select_completions(
     if out is None:
         return kept
     target = Path(out)
-    if target.exists() and not overwrite:
-        _refuse_other_rows(kept, target, how)
-    written = write(kept, target, format=how.format)
+    written = write(kept, target, format=how.format, overwrite=overwrite)
     write_rejects(written.rejects, rejects_file(target))
     write_history(written, target.with_name(f"{target.name}.select.json"), selected_counts(table, written))
     return written
-
-
-def _refuse_other_rows(kept: Table, target: Path, how: SelectCompletions) -> None:
-    """Let the same command run again; an output with other rows is not replaced without being told."""
-    fresh = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        write(kept, fresh, format=how.format)
-        same = filecmp.cmp(fresh, target, shallow=False)
-    finally:
-        fresh.unlink(missing_ok=True)
-    if not same:
-        raise RunError(
-            "the output exists, and holds other rows",
-            remedy="give another output with -o, or --overwrite to replace this one",
-            place=Place(str(target)),
-        )
 
 
 def selected_counts(table: Table, kept: Table) -> dict[str, Any]:

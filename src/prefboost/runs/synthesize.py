@@ -211,7 +211,7 @@ def _notes(items: list[Item], calls: Calls, total: Spend) -> dict[str, Any]:
 
 
 def _written(table: Table, target: Path) -> Table:
-    written = write(table, target)
+    written = write(table, target, overwrite=True)
     write_rejects(written.rejects, rejects_file(target))
     kept, spent = len(written), written.steps[-1].notes["spent"]
     per_pair = {name: value / kept for name, value in spent.items()} if kept else None

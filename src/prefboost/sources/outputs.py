@@ -46,7 +46,7 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
         for source in inputs:
             if target == source or _same_file(target, source):
                 raise RunError(f"the output is the input {source}", remedy=_REMEDY, place=Place(str(output)))
-            if target in source.parents:
+            if _lies_in(source, target):
                 raise RunError(
                     f"the output lies around the input {source}, which would be mixed with it or deleted",
                     remedy=_REMEDY,
@@ -182,14 +182,20 @@ def _same_file(first: Path, second: Path) -> bool:
         return False
 
 
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Tell whether a path lies in a folder, also where the folder is written in another case or mounted twice."""
+    return folder in path.parents or any(_same_file(parent, folder) for parent in path.parents)
+
+
 def _would_be_read(target: Path, pattern: str) -> bool:
     """Tell whether a source that is read again would find the output: hidden names are passed over by readers."""
     path = Path(pattern).expanduser()
     if path.is_dir():
         folder = path.resolve()
-        if folder not in target.parents:
+        if not _lies_in(target, folder):
             return False
-        return not any(part.startswith((".", "_")) for part in target.relative_to(folder).parts)
+        depth = next(at for at, parent in enumerate(target.parents) if parent == folder or _same_file(parent, folder))
+        return not any(part.startswith((".", "_")) for part in target.parts[-depth - 1 :])
     if path.exists() or not glob.has_magic(pattern):
         return False
     asked = path.absolute()

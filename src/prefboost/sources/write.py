@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, 
 from prefboost.sources.file_types import LINE, FileType, file_type_of
 from prefboost.sources.hub import is_hub_id
 from prefboost.sources.message_keys import says_more
+from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]
@@ -32,13 +34,15 @@ class Shaped:
     trimmed: int = 0
 
 
-def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
+def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite: bool = False) -> Table:
     """Write a table to one file; a reader sees the old file or the new one, never half.
 
     Args:
         table: any table for ``format="prefboost"``; GoalPairs for a trainer's format, or completions for ``trl``.
-        out: ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``.
+        out: ``.parquet``, ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst``. The file that a link names is replaced, not the
+            link.
         format: see `EXPORTS`, and `COMPLETION_EXPORTS` for completions.
+        overwrite: replace a file with other content. The same rows may be written again in any case.
 
     Returns:
         The table, with the rows that the format cannot hold added to its rejects.
@@ -46,8 +50,11 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
     Raises:
         DataError: the ending names no file type, or the format needs GoalPairs.
         SettingsError: the trainer does not load compressed files.
+        RunError: the output is the file that the table was read from, lies around or among its input, is a folder, or
+            holds other rows and ``overwrite`` is not set.
     """
-    path = Path(out)
+    path = Path(out).expanduser()
+    path = path.resolve() if path.is_symlink() else path
     kind = file_type_of(path)
     completions = table.spec in (COMPLETIONS, SCORED_COMPLETIONS)
     export = export_named(format, COMPLETION_EXPORTS if completions else None)
@@ -59,9 +66,18 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost") -> Table:
         )
     if kind.ending not in ("parquet", "jsonl"):
         export.refuse_ending(kind.ending, single=True)
+    refuse_inputs([path], [table])
+    if path.is_dir():
+        raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))
     shaped = shape(table.frame, export, kind, path=table.path)
     with replacing(path) as waiting:
         kind.write(shaped.frame, waiting)
+        if not overwrite and path.exists() and not filecmp.cmp(waiting, path, shallow=False):
+            raise RunError(
+                "the output exists, and holds other rows",
+                remedy="give another output, or replace this one: --overwrite, in Python overwrite=True",
+                place=Place(str(out)),
+            )
     rejects = table.rejects if shaped.rejects.is_empty() else pl.concat([table.rejects, shaped.rejects])
     return Table(table.spec, table.frame, rejects, table.steps, table.scales, table.path)
 

@@ -122,9 +122,16 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         identity: settings (under ``train``) and fingerprints of the data, as JSON values.
 
     Raises:
-        RunError: the folder belongs to a run with other settings or data.
+        RunError: the folder belongs to a run with other settings or data, or a model lies where this one would be
+            saved and no training of this folder wrote it.
     """
     begun = out / BEGUN
+    if not begun.exists() and os.path.lexists(out / MODEL):
+        raise RunError(
+            "a model, or something of that name, is there, and would be replaced: no training in this folder wrote it",
+            remedy="choose another folder, or move it away",
+            place=Place(str(out / MODEL)),
+        )
     if begun.exists():
         earlier = json.loads(begun.read_text(encoding="utf-8"))
         changed = [key for key in identity if earlier.get(key) != identity[key]]
