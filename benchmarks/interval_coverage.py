@@ -22,7 +22,7 @@ import numpy as np
 
 from prefboost.evaluation.arena_hard.judging import ArenaRules, Game
 from prefboost.evaluation.arena_hard.scores import arena_scores
-from prefboost.reporting.figures import Bar, coverage
+from prefboost.reporting.figures import coverage
 from prefboost.statistics import (
     Battles,
     Bootstrap,
@@ -226,7 +226,7 @@ def main() -> None:
     print(
         f"{options.simulations} simulations of {options.prompts} prompts in both orders, {options.resamples} resamples"
     )
-    shown: dict[str, list[Bar]] = {}
+    shown: dict[str, dict[str, Interval]] = {}
     for name in options.worlds or worlds:
         began = time.process_time()
         world = worlds[name]()
@@ -234,7 +234,7 @@ def main() -> None:
         for kind, (share, width) in measured(world, options.simulations, options.seed).items():
             ends = f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
             print(f"  {kind:<31} holds it in {100 * share.estimate:.1f} % {ends}, mean width {width:.2f} points")
-            shown.setdefault(world.name, []).append(Bar(kind, 100 * share.estimate, 100 * share.low, 100 * share.high))
+            shown.setdefault(world.name, {})[kind] = share.scale(100)
         print(f"  {time.process_time() - began:.0f} s of one core", flush=True)
         if options.figure:
             options.figure.write_text(coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")

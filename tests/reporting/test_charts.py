@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.reporting.charts import COLOURED, axis_of, drawn_lines, drawn_strip
-from prefboost.reporting.figures import Curve, Point
+from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import Lines, Mark, Strip
+from prefboost.statistics import Interval
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -35,7 +36,7 @@ def test_an_unknown_end_is_drawn_as_a_dot_and_a_withheld_value_as_its_bounds():
 
 
 def curve(name: str, *places: float) -> Curve:
-    return Curve(name, tuple(Point(x, 10 * x, 10 * x - 1, 10 * x + 1) for x in places))
+    return Curve(name, {x: Interval(10 * x, 10 * x - 1, 10 * x + 1, 0.95, rows=1, clusters=1) for x in places})
 
 
 def test_a_line_breaks_where_a_tick_has_no_point():
@@ -59,4 +60,4 @@ def test_curves_beyond_the_legend_are_faint():
 
 
 def test_no_points_still_make_a_box():
-    assert drawn_lines(Lines("x", "y", (Curve("c", ()),), ())).y_ticks[0][0] == pytest.approx(256)
+    assert drawn_lines(Lines("x", "y", (Curve("c", {}),), ())).y_ticks[0][0] == pytest.approx(256)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from prefboost.statistics import Interval
 
 NAN = float("nan")
@@ -15,3 +17,24 @@ def test_an_interval_with_unknown_ends_excludes_nothing_and_says_so():
     found = Interval(1.0, NAN, NAN, 0.95, rows=3, clusters=1)
     assert not found.excludes(0.0)
     assert str(found) == "1.00 [unknown] (n=3, 1 clusters)"
+
+
+def test_scaling_changes_the_unit_and_nothing_else():
+    share = Interval(0.25, 0.125, 0.5, 0.95, rows=8, clusters=4)
+    assert share.scale(100) == Interval(25.0, 12.5, 50.0, 0.95, rows=8, clusters=4)
+
+
+def test_an_estimate_without_ends_is_written_without_them():
+    alone = Interval.without_ends(-1.5, level=0.95, rows=8, clusters=4)
+    assert alone.format(1, signed=True) == "-1.5" and not alone.excludes(0)
+
+
+def test_signs_and_fewer_digits_of_the_ends_are_written_on_request():
+    difference = Interval(1.234, -0.5, 3.0, 0.95, rows=8, clusters=4)
+    assert difference.format(end_decimals=1, signed=True) == "+1.23 [-0.5, +3.0]"
+
+
+def test_percentiles_of_replicates_leave_out_those_that_say_nothing():
+    replicates = np.append(np.linspace(0.0, 1.0, 101), np.nan)
+    found = Interval.from_percentiles(0.5, replicates, level=0.5, rows=8, clusters=4)
+    assert (found.low, found.high) == (0.25, 0.75)

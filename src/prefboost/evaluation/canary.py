@@ -68,25 +68,22 @@ class Drift:
     def record(self) -> dict[str, Any]:
         """As results and pages show it."""
         return {
-            "asked_again": self.asked, "without_a_verdict": self.missing, "agree": _said(self.agree),
-            "kappa": None if np.isnan(self.kappa) else round(self.kappa, 4), "mean_difference": _said(self.difference),
-            "towards_the_second_place": _said(self.place), "mean_distance": round(self.apart, 4),
+            "asked_again": self.asked, "without_a_verdict": self.missing, "agree": self.agree.format(4),
+            "kappa": None if np.isnan(self.kappa) else round(self.kappa, 4),
+            "mean_difference": self.difference.format(4),
+            "towards_the_second_place": self.place.format(4), "mean_distance": round(self.apart, 4),
             "moved": ", ".join(self.moved), "drift": self.is_drift,
         }  # fmt: skip
 
     def lines(self) -> Iterator[str]:
         """As it is printed."""
         yield f"asked again            {self.asked} questions, {self.missing} without a verdict at either time"
-        yield f"same winner            {_said(self.agree)}, kappa {self.kappa:.2f}"
-        yield f"mean difference        {_said(self.difference)} (later less earlier)"
-        yield f"towards second place   {_said(self.place)}"
+        yield f"same winner            {self.agree.format(4)}, kappa {self.kappa:.2f}"
+        yield f"mean difference        {self.difference.format(4)} (later less earlier)"
+        yield f"towards second place   {self.place.format(4)}"
         yield f"mean distance          {self.apart:.4f}"
         yield from (f"changed its winner     {uid}" for uid in self.moved)
         yield "the judge has drifted" if self.is_drift else "no drift is seen"
-
-
-def _said(value: Interval) -> str:
-    return f"{value.estimate:.4f} [{value.low:.4f}, {value.high:.4f}]"
 
 
 def canary_requests() -> list[JudgeRequest]:

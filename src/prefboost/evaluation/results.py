@@ -54,8 +54,7 @@ class Figure:
         'withheld: 20 of 100 missing, between 40.00 and 60.00'
         """
         if self.value is not None:
-            ends = "" if math.isnan(self.value.low) else f" [{self.value.low:.2f}, {self.value.high:.2f}]"
-            return f"{self.value.estimate:.2f}{ends}"
+            return self.value.format()
         between = "" if self.bounds is None else f", between {self.bounds[0]:.2f} and {self.bounds[1]:.2f}"
         return f"withheld: {self.missing} of {self.rows} missing{between}"
 

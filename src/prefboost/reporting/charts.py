@@ -110,10 +110,10 @@ def drawn_strip(strip: Strip) -> DrawnStrip:
 
 def drawn_lines(lines: Lines) -> DrawnLines:
     """Places of curves in a box of 720 x 300 pixels."""
-    points = [point for curve in lines.curves for point in curve.points]
-    ends = [end for point in points for end in (point.low, point.high, point.mean)]
+    means = [mean for curve in lines.curves for mean in curve.points.values()]
+    ends = [end for mean in means for end in (mean.low, mean.high, mean.estimate)]
     y_ticks = axis_of([*ends, *([] if lines.reference is None else [lines.reference])])
-    x_values = [x for x, _ in lines.ticks] + [point.x for point in points]
+    x_values = [x for x, _ in lines.ticks] + [x for curve in lines.curves for x in curve.points]
     left, right = (min(x_values), max(x_values)) if x_values else (0.0, 1.0)
     pad = 0.06 * ((right - left) or 1.0)
 
@@ -127,8 +127,8 @@ def drawn_lines(lines: Lines) -> DrawnLines:
     for number, curve in enumerate(lines.curves):
         colour = number if number < COLOURED else None
         shift = 0.0 if colour is None else (colour - (min(len(lines.curves), COLOURED) - 1) / 2) * 4.0
-        gaps = [any(one.x < tick < other.x for tick, _ in lines.ticks) for one, other in pairwise(curve.points)]
-        drawn.append(_curve(curve, colour, ([across(one.x) + shift for one in curve.points], [True, *gaps]), down))
+        gaps = [any(left < tick < right for tick, _ in lines.ticks) for left, right in pairwise(curve.points)]
+        drawn.append(_curve(curve, colour, ([across(x) + shift for x in curve.points], [True, *gaps]), down))
     return DrawnLines(
         _WIDE, _HIGH, (_LEFT, _TOP, _WIDE - _RIGHT, _HIGH - _BOTTOM),
         tuple((across(x), label) for x, label in lines.ticks),
@@ -143,9 +143,8 @@ def _curve(
 ) -> DrawnCurve:
     """Places across come with whether a piece of the line begins there: it has a gap where a tick has no point."""
     made = []
-    for point, x in zip(curve.points, across[0], strict=True):
-        low, high = (down(end if math.isfinite(end) else point.mean) for end in (point.low, point.high))
-        said = f"{curve.name}: {point.mean:.1f} [{point.low:.1f}, {point.high:.1f}]"
-        made.append((round(x, 1), down(point.mean), low, high, said))
+    for mean, x in zip(curve.points.values(), across[0], strict=True):
+        low, high = (down(end if math.isfinite(end) else mean.estimate) for end in (mean.low, mean.high))
+        made.append((round(x, 1), down(mean.estimate), low, high, f"{curve.name}: {mean.format(1)}"))
     path = " ".join(f"{'M' if begins else 'L'}{x} {y}" for (x, y, *_), begins in zip(made, across[1], strict=False))
     return DrawnCurve(curve.name, colour, path, tuple(made))

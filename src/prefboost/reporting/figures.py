@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefboost.errors import MissingExtra
+from prefboost.statistics import Interval
 
-__all__ = ["Bar", "Curve", "Point", "bars", "coverage", "goal_response"]
+__all__ = ["Curve", "bars", "coverage", "goal_response"]
 
 _INK, _GRID, _FAINT = "#1f2933", "#e4e7eb", "#7b8794"
 _COLOURS = ("#0b7285", "#d9480f", "#868e96", "#5f3dc4")
@@ -17,31 +18,16 @@ _MARKERS = ("o", "s", "^", "D")
 
 
 @dataclass(frozen=True)
-class Point:
-    """A mean with its 95 % interval at one place of the x axis; all three in score units."""
-
-    x: float
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Curve:
-    """A named series of points, e.g. one policy asked for several goals."""
+    """A named series of means, e.g. one policy asked for several goals.
+
+    Args:
+        name: in the legend.
+        points: place on the x axis -> mean with its interval, from left to right.
+    """
 
     name: str
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A named value with its 95 % interval."""
-
-    name: str
-    value: float
-    low: float
-    high: float
+    points: Mapping[float, Interval]
 
 
 def _pyplot() -> Any:
@@ -100,12 +86,9 @@ def goal_response(curves: Sequence[Curve], *, low: float = 1.0, high: float = 10
     for position, curve in enumerate(curves):
         shift = (position - (len(curves) - 1) / 2) * 0.12
         axes.errorbar(
-            [point.x + shift for point in curve.points],
-            [point.mean for point in curve.points],
-            yerr=[
-                [max(0.0, point.mean - point.low) for point in curve.points],
-                [max(0.0, point.high - point.mean) for point in curve.points],
-            ],
+            [x + shift for x in curve.points],
+            [mean.estimate for mean in curve.points.values()],
+            yerr=_error_bars(curve.points.values()),
             color=_COLOURS[position % len(_COLOURS)],
             marker=_MARKERS[position % len(_MARKERS)],
             markersize=6,
@@ -125,11 +108,17 @@ def goal_response(curves: Sequence[Curve], *, low: float = 1.0, high: float = 10
     return _as_svg(figure, pyplot)
 
 
-def bars(rows: Sequence[Bar], *, label: str) -> str:
+def _error_bars(values: Iterable[Interval]) -> list[list[float]]:
+    """Lengths of the bars below and above each value; an interval may lie wholly on one side of its estimate."""
+    ends = [(max(0.0, value.estimate - value.low), max(0.0, value.high - value.estimate)) for value in values]
+    return [[below for below, _ in ends], [above for _, above in ends]]
+
+
+def bars(rows: Mapping[str, Interval], *, label: str) -> str:
     """Horizontal bars with intervals around a zero line, e.g. the change of a log-probability.
 
     Args:
-        rows: drawn from top to bottom.
+        rows: name -> value, drawn from top to bottom.
         label: text of the x axis, with its unit.
 
     Returns:
@@ -140,17 +129,17 @@ def bars(rows: Sequence[Bar], *, label: str) -> str:
     """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 0.6 + 0.5 * len(rows)))
-    for position, bar in enumerate(rows):
+    for position, value in enumerate(rows.values()):
         axes.barh(
             -position,
-            bar.value,
-            xerr=[[max(0.0, bar.value - bar.low)], [max(0.0, bar.high - bar.value)]],
+            value.estimate,
+            xerr=_error_bars([value]),
             color=_COLOURS[position % len(_COLOURS)],
             height=0.55,
             capsize=3,
             error_kw={"elinewidth": 1.2, "ecolor": _INK},
         )
-    axes.set_yticks([-position for position in range(len(rows))], [bar.name for bar in rows])
+    axes.set_yticks([-position for position in range(len(rows))], list(rows))
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_xlabel(label)
     axes.grid(axis="x", color=_GRID, linewidth=0.8)
@@ -159,11 +148,11 @@ def bars(rows: Sequence[Bar], *, label: str) -> str:
     return _as_svg(figure, pyplot)
 
 
-def coverage(groups: Mapping[str, Sequence[Bar]], *, good: tuple[float, float], nominal: float) -> str:
+def coverage(groups: Mapping[str, Mapping[str, Interval]], *, good: tuple[float, float], nominal: float) -> str:
     """How often intervals hold the truth: a dot with its own interval for every kind, group below group.
 
     Args:
-        groups: title -> its rows from top to bottom, percent; the last of each is drawn in the first colour.
+        groups: title -> name -> value in percent, from top to bottom; the last of each is drawn in the first colour.
         good: the band that is shaded, percent.
         nominal: what intervals promise, drawn as a line; percent.
 
@@ -182,18 +171,18 @@ def coverage(groups: Mapping[str, Sequence[Bar]], *, good: tuple[float, float], 
     for title, its in groups.items():
         axes.annotate(title, (0, at), xycoords=("axes fraction", "data"), xytext=(-8, 0), textcoords="offset points",
                       ha="right", va="center", weight="bold", fontsize=10)  # fmt: skip
-        for bar in its:
+        for row, (name, value) in enumerate(its.items(), 1):
             at -= 1
-            last = bar is its[-1]
+            last = row == len(its)
             axes.errorbar(
-                bar.value, at, xerr=[[max(0.0, bar.value - bar.low)], [max(0.0, bar.high - bar.value)]],
+                value.estimate, at, xerr=_error_bars([value]),
                 color=_COLOURS[0 if last else 1], marker=_MARKERS[0 if last else 1], markersize=6,
                 elinewidth=1.2, capsize=3,
             )  # fmt: skip
-            axes.annotate(f"{bar.value:.0f} %", (bar.high, at), xytext=(7, 0), textcoords="offset points",
+            axes.annotate(f"{value.estimate:.0f} %", (value.high, at), xytext=(7, 0), textcoords="offset points",
                           va="center", fontsize=9, color=_FAINT)  # fmt: skip
             places.append(at)
-            labels.append(bar.name)
+            labels.append(name)
         at -= 1.1
     axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)

@@ -65,7 +65,7 @@ def test_parts_beside_the_whole_have_a_table_of_their_own():
 def test_a_sweep_of_goals_is_drawn_and_one_goal_is_not():
     swept = goals_section(results(rate("m@1", 30), rate("m@10", 60), rate("start", 50)))
     (lines,) = swept.lines
-    assert [(point.x, point.mean) for point in lines.curves[0].points] == [(1.0, 30), (10.0, 60)]
+    assert [(goal, mean.estimate) for goal, mean in lines.curves[0].points.items()] == [(1.0, 30), (10.0, 60)]
     assert [row[:2] for row in swept.tables[0].rows] == [("m", "1"), ("m", "10")]
     assert goals_section(results(rate("m@1", 30), rate("start", 50))) is None
 

@@ -43,9 +43,9 @@ def test_one_model_with_one_prompt_has_no_differences():
 def test_length_is_a_multiple_of_the_baselines_and_few_verdicts_are_not_shown():
     section = length_section(made("m", 0.6), ["m"])
     (curve,) = section.lines[0].curves
-    assert [point.x for point in curve.points] == [0, 1, 2, 3, 4]
+    assert list(curve.points) == [0, 1, 2, 3, 4]
     assert all("n=12" in cell for cell in section.tables[0].rows[0][1:6])
-    assert length_section(made("m", 0.6, count=2), ["m"]).lines[0].curves[0].points == ()
+    assert length_section(made("m", 0.6, count=2), ["m"]).lines[0].curves[0].points == {}
     assert length_section([JudgeVerdict("p", "m", "one", 0.5)], ["m"]) is None
 
 

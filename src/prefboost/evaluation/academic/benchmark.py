@@ -192,9 +192,7 @@ def _figures(model: str, score: AcademicScore) -> Iterator[Figure]:
         yield _figure("accuracy" if reading == "none" else f"accuracy_{reading.replace('-', '_')}", model, share, name)
     if score.rescaled is not None:
         whole = next(iter(score.readings.values()))
-        plain = Interval(
-            score.rescaled, float("nan"), float("nan"), whole.level, rows=whole.rows, clusters=whole.clusters
-        )
+        plain = Interval.without_ends(score.rescaled, level=whole.level, rows=whole.rows, clusters=whole.clusters)
         yield _figure("rescaled", model, plain, name, note="(share - chance) / (1 - chance), mean over subtasks")
     for task, share in score.tasks.items() if len(score.tasks) > 1 else ():
         yield _figure("accuracy", model, share, f"{name}/{task}")

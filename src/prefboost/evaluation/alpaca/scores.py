@@ -6,7 +6,6 @@ judged in every order asked for, aligned by uid, clustered by prompt, the whole 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +157,9 @@ def _figures(
     raw = win_rate(rows.shares, prompts=rows.prompts, how=rules.interval)
     yield _controlled(rows, rules, difficulty, gamed)
     error = raw.upstream_error if rules.mode == "official" else raw.error
-    yield Figure("win_rate", rows.model, _percent(raw.share), rows.missing, rows.rows, error=100 * error, bounds=bounds)
+    yield Figure(
+        "win_rate", rows.model, raw.share.scale(100), rows.missing, rows.rows, error=100 * error, bounds=bounds
+    )
     yield Figure("discrete_win_rate", rows.model, _plain(100 * raw.discrete, rows), rows.missing, rows.rows)
     lengths = rows.lengths("len_2")
     if lengths is not None:
@@ -185,7 +186,7 @@ def _controlled(
             "lc_win_rate", rows.model, value, rows.missing, rows.rows, "", 100 * found.upstream_error, note=note
         )
     interval, error = length_control_interval(made, rules.interval, rules.threads)
-    return Figure("lc_win_rate", rows.model, _percent(interval), rows.missing, rows.rows, error=100 * error, note=note)
+    return Figure("lc_win_rate", rows.model, interval.scale(100), rows.missing, rows.rows, error=100 * error, note=note)
 
 
 def _difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> Column:
@@ -213,7 +214,7 @@ def _by_order(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
     }
     for name, value in named.items():
         if value is not None:
-            yield Figure(name, rows.model, _percent(value), rows.missing, rows.rows)
+            yield Figure(name, rows.model, value.scale(100), rows.missing, rows.rows)
 
 
 def _same_completions(model: str, own: Sequence[JudgeVerdict]) -> Iterator[str]:
@@ -227,12 +228,6 @@ def _swayed(rows: _Rows, rules: AlpacaRules) -> Iterator[str]:
             yield f"the judge names the same winner in both orders in {share}"
 
 
-def _percent(share: Interval) -> Interval:
-    return Interval(
-        100 * share.estimate, 100 * share.low, 100 * share.high, share.level, rows=share.rows, clusters=share.clusters
-    )
-
-
 def _plain(value: float, rows: _Rows) -> Interval:
     count = len(set(rows.prompts))
-    return Interval(value, math.nan, math.nan, 0.95, rows=len(rows.verdicts), clusters=count)
+    return Interval.without_ends(value, level=0.95, rows=len(rows.verdicts), clusters=count)

@@ -131,7 +131,7 @@ def _scored(games: Sequence[Game], task: _Task, allow_missing: bool) -> list[Are
                 task.category,
                 model,
                 task.baseline,
-                None if withheld else _percent(rates[model]),
+                None if withheld else rates[model].scale(100),
                 100 * errors.get(model, math.nan),
                 missing,
                 len(its),
@@ -189,9 +189,7 @@ def _mean_of(model: str, rows: Sequence[Game], how: Bootstrap) -> Interval:
 
 
 def _of_draws(draws: Column, estimate: float, how: Bootstrap, rows: Sequence[Game]) -> Interval:
-    tail = (1 - how.level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high), how.level, rows=len(rows), clusters=len(rows))
+    return Interval.from_percentiles(estimate, draws, level=how.level, rows=len(rows), clusters=len(rows))
 
 
 def _weights(games: Sequence[Game], task: _Task) -> list[float]:
@@ -250,12 +248,6 @@ def _bounds(games: Sequence[Game], weight: int) -> tuple[float, float]:
     missing = weight * sum(game.label is None for game in games)
     won, total = sum(share * times for share, times in told), sum(times for _, times in told) + missing
     return (100 * won / total, 100 * (won + missing) / total)
-
-
-def _percent(share: Interval) -> Interval:
-    return Interval(
-        100 * share.estimate, 100 * share.low, 100 * share.high, share.level, rows=share.rows, clusters=share.clusters
-    )
 
 
 def _check_single(games: Sequence[Game]) -> None:

@@ -19,7 +19,6 @@ from prefboost.evaluation.reward_models.reports import BenchReport, Scored, rewa
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
-from prefboost.statistics import Interval
 
 __all__ = ["RewardContest", "scorer_of"]
 
@@ -112,14 +111,17 @@ def _figures(model: str, scored: Scored) -> Iterator[Figure]:
         return
     missing, rows = sum(report.missing.values()), report.pairs
     bounds = (100 * report.bounds[0], 100 * report.bounds[1])
-    yield Figure("accuracy", model, _percent(report.accuracy), missing, rows, bounds=bounds)
-    yield Figure("longer_is_better", model, _percent(report.longer), missing, rows, note="always the longer completion")
+    accuracy = None if report.accuracy is None else report.accuracy.scale(100)
+    yield Figure("accuracy", model, accuracy, missing, rows, bounds=bounds)
     yield Figure(
-        "over_length", model, _percent(report.over_length), missing, rows, note="accuracy less the longer one's"
+        "longer_is_better", model, report.longer.scale(100), missing, rows, note="always the longer completion"
+    )
+    yield Figure(
+        "over_length", model, report.over_length.scale(100), missing, rows, note="accuracy less the longer one's"
     )
     for name, slices in report.slices.items():
         for one, interval in slices.items():
-            yield Figure("accuracy", model, _percent(interval), 0, interval.rows, group=f"{name}: {one}")
+            yield Figure("accuracy", model, interval.scale(100), 0, interval.rows, group=f"{name}: {one}")
 
 
 def _bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
@@ -130,7 +132,7 @@ def _bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
     last = {"overall": report.figures["overall"], **report.figures}
     for name, interval in last.items():
         group = "" if name == "overall" else name
-        yield Figure("accuracy", model, _percent(interval), missing if not group else 0, interval.rows, group=group)
+        yield Figure("accuracy", model, interval.scale(100), missing if not group else 0, interval.rows, group=group)
 
 
 def _alarms(model: str, report: AccuracyReport | BenchReport) -> Iterator[str]:
@@ -145,11 +147,3 @@ def _verdicts(model: str, scored: Scored) -> Iterator[JudgeVerdict]:
         yield JudgeVerdict(name, model, "scores", share)
     for name in scored.unscored:
         yield JudgeVerdict(name, model, "scores", None, fault="no score")
-
-
-def _percent(share: Interval | None) -> Interval | None:
-    if share is None:
-        return None
-    return Interval(
-        100 * share.estimate, 100 * share.low, 100 * share.high, share.level, rows=share.rows, clusters=share.clusters
-    )

@@ -236,13 +236,11 @@ def bench_figures(bench: str, items: Sequence[RewardItem], *, how: Bootstrap = U
         ]
         for name, value in BENCHES[bench]([item for part in chosen for item in part]).items():
             drawn[name].append(value)
-    tail = (1 - how.level) / 2
     count = sum(map(len, pools))
-    found = {}
-    for name, value in figures.items():
-        low, high = np.quantile(drawn[name], [tail, 1 - tail])
-        found[name] = Interval(value, float(low), float(high), how.level, rows=len(items), clusters=count)
-    return found
+    return {
+        name: Interval.from_percentiles(value, drawn[name], level=how.level, rows=len(items), clusters=count)
+        for name, value in figures.items()
+    }
 
 
 def _renamed(items: Sequence[RewardItem], copy: int) -> list[RewardItem]:

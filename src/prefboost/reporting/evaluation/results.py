@@ -8,7 +8,7 @@ from typing import Any
 
 from prefboost.chat import format_number
 from prefboost.evaluation.results import Figure, Results
-from prefboost.reporting.figures import Curve, Point
+from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import Column, Lines, Mark, Section, Strip, Table
 from prefboost.statistics import Interval, separability
 
@@ -53,9 +53,7 @@ def said(value: Interval | None, decimals: int = 2) -> str:
     """
     if value is None:
         return NONE
-    less = max(min(1, decimals), decimals - 1)
-    ends = "" if math.isnan(value.low) else f" [{value.low:.{less}f}, {value.high:.{less}f}]"
-    return f"{value.estimate:.{decimals}f}{ends}"
+    return value.format(decimals, end_decimals=max(min(1, decimals), decimals - 1))
 
 
 def asked_of(label: str) -> tuple[str, float | None]:
@@ -152,7 +150,7 @@ def goals_section(results: Results) -> Section | None:
     columns = (Column("model"), Column("goal", True), *(Column(f"{named(one)}, {units[one]}", True) for one in shown))
     drawn = [one for one in shown if units[one] in ("%", "points")][:2]
     curves = [
-        Curve(f"{name}, {named(figure)}" if len(drawn) > 1 else name, tuple(_points(table, name, figure, goals)))
+        Curve(f"{name}, {named(figure)}" if len(drawn) > 1 else name, _points(table, name, figure, goals))
         for name in swept
         for figure in drawn
     ]
@@ -249,11 +247,9 @@ def _marks(figures: Sequence[Figure | None]) -> Iterator[Mark]:
 
 def _points(
     table: Mapping[tuple[tuple[str, float | None], str], Figure], name: str, figure: str, goals: Sequence[float]
-) -> Iterator[Point]:
-    for goal in goals:
-        found = table.get(((name, goal), figure))
-        if found is not None and found.value is not None:
-            yield Point(goal, found.value.estimate, found.value.low, found.value.high)
+) -> dict[float, Interval]:
+    figures = ((goal, table.get(((name, goal), figure))) for goal in goals)
+    return {goal: found.value for goal, found in figures if found is not None and found.value is not None}
 
 
 def _notes(figures: Sequence[Figure]) -> Iterator[str]:

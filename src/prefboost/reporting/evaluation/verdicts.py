@@ -12,10 +12,9 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.prompt_means import prompt_means
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation.results import NONE, run_of, said
-from prefboost.reporting.figures import Curve, Point
+from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import Column, Lines, Mark, Section, Strip, Table
 from prefboost.statistics import (
-    Interval,
     PairedTest,
     bootstrap_mean,
     cohens_kappa,
@@ -76,10 +75,11 @@ def differences_section(results: Results, verdicts: Sequence[JudgeVerdict], orde
     chances = holm({pair: test.chance for pair, (test, _) in tests.items()})
     rows, marks = [], []
     for (one, other), (test, alone) in tests.items():
-        found = _times(test.difference, scale)
+        found = test.difference.scale(scale)
         detectable = f"{scale * test.detectable:.2f}"
         chance = chances[one, other]
-        rows.append((one, other, f"{_signed(found)}", _chance(chance), detectable, f"{found.clusters:,}", str(alone)))
+        apart = found.format(end_decimals=1, signed=True)
+        rows.append((one, other, apart, _chance(chance), detectable, f"{found.clusters:,}", str(alone)))
         marks.append((Mark(found.low, found.high, found.estimate),))
     columns = (
         Column("first"), Column("second"), Column("first less second", True), Column("p (Holm)", True),
@@ -103,14 +103,14 @@ def length_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> Se
         place = np.searchsorted(_RATIOS, ratios, side="right")
         parts = {at: np.flatnonzero(place == at) for at in range(len(_RANGES))}
         inside = {
-            at: _times(bootstrap_mean(shares[here], clusters=prompts[here]), 100)
+            at: bootstrap_mean(shares[here], clusters=prompts[here]).scale(100)
             for at, here in parts.items()
             if len(here) >= _FEW
         }
-        curves.append(Curve(model, tuple(Point(at, one.estimate, one.low, one.high) for at, one in inside.items())))
+        curves.append(Curve(model, {float(at): one for at, one in inside.items()}))
         bias = length_bias(2 * shares - 1, np.log(ratios), clusters=prompts)
         cells = (f"{said(inside[at], 1)}\nn={len(here):,}" if at in inside else NONE for at, here in parts.items())
-        longer = NONE if bias.longer_wins is None else said(_times(bias.longer_wins, 100), 1)
+        longer = NONE if bias.longer_wins is None else said(bias.longer_wins.scale(100), 1)
         rows.append((model, *cells, longer))
     if not rows:
         return None
@@ -136,9 +136,9 @@ def order_section(results: Results, verdicts: Sequence[JudgeVerdict], order: Seq
             continue
         prompts = ["\0".join((one.uid, str(one.facts.get("turn", "")), one.judge)) for one in own]
         found = position_report([one.value or 0.0 for one in own], [bool(one) for one in first], prompts)
-        both = tuple(None if one is None else _times(one, 100) for one in (found.shown_first, found.shown_second))
-        swing = NONE if found.swing is None else _signed(_times(found.swing, 100), 1)
-        agree = NONE if found.consistency is None else said(_times(found.consistency, 100), 1)
+        both = tuple(None if one is None else one.scale(100) for one in (found.shown_first, found.shown_second))
+        swing = NONE if found.swing is None else found.swing.scale(100).format(1, signed=True)
+        agree = NONE if found.consistency is None else said(found.consistency.scale(100), 1)
         rows.append((model, *(said(one, 1) for one in both), swing, agree, f"{100 * found.ties:.1f}"))
         marks.append(tuple(Mark(at.low, at.high, at.estimate, kind) for kind, at in enumerate(both) if at))
     if not rows:
@@ -165,7 +165,7 @@ def category_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> 
         own = _valued(verdicts, model)
         by_group = [[one for one in own if str(one.facts.get("category") or "") == group] for group in groups]
         found = [
-            _times(bootstrap_mean([one.value or 0.0 for one in part], clusters=[one.uid for one in part]), 100)
+            bootstrap_mean([one.value or 0.0 for one in part], clusters=[one.uid for one in part]).scale(100)
             if part
             else None
             for part in by_group
@@ -303,17 +303,6 @@ def _model_first(benchmark: str, one: JudgeVerdict) -> bool | None:
         return bool(one.facts["model_first"])
     game = one.facts.get("game")
     return None if game is None or benchmark not in _MODEL_FIRST else game == _MODEL_FIRST[benchmark]
-
-
-def _times(value: Interval, scale: float) -> Interval:
-    ends = (scale * value.estimate, scale * value.low, scale * value.high)
-    return Interval(*ends, value.level, rows=value.rows, clusters=value.clusters)
-
-
-def _signed(value: Interval, decimals: int = 2) -> str:
-    less = max(min(1, decimals), decimals - 1)
-    ends = "" if math.isnan(value.low) else f" [{value.low:+.{less}f}, {value.high:+.{less}f}]"
-    return f"{value.estimate:+.{decimals}f}{ends}"
 
 
 def _chance(chance: float) -> str:

@@ -76,7 +76,8 @@ def verdict(
     ordered = all(low <= high for low, high in pairwise(means))
     first = (
         f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: its achieved "
-        f"score moves by {_signed(slope)} points per point asked for; plain DPO's by {_signed(other)}."
+        f"score moves by {slope.format(signed=True)} points per point asked for; plain DPO's "
+        f"by {other.format(signed=True)}."
     )
     rises = f"Its mean score {'rises' if ordered else 'does not rise'} with every step of the goal"
     spans = f"{rises} ({' → '.join(f'{mean:.1f}' for mean in means)})."
@@ -84,11 +85,7 @@ def verdict(
     ours, theirs = (scores[name].filter(pl.col("goal") == top).sort("completion_id") for name in ("augmented", "plain"))
     gap = paired_difference(ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy())
     compare = "above" if gap.low > 0 else "below" if gap.high < 0 else "not distinguishable from"
-    third = f"Asked for the top score it is {compare} plain DPO: difference {_signed(gap)} points."
-    unlearned = "; ".join(f"{change.policy} {_signed(change.change)} nats" for change in changes)
+    third = f"Asked for the top score it is {compare} plain DPO: difference {gap.format(signed=True)} points."
+    unlearned = "; ".join(f"{change.policy} {change.change.format(signed=True)} nats" for change in changes)
     fourth = f"Log-prob of well-scored rejected completions: {unlearned or 'there were none'}."
     return follows, [first, spans, third, fourth]
-
-
-def _signed(interval: Interval) -> str:
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

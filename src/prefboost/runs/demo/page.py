@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import format_number, join_text
-from prefboost.reporting.figures import Bar, Curve, Point, bars, goal_response
+from prefboost.reporting.figures import Curve, bars, goal_response
 from prefboost.reporting.page import render_page
 from prefboost.runs.demo.measure import Following, Unlearning
 from prefboost.statistics import Interval
@@ -24,7 +24,7 @@ _SAMPLES = 4
 
 def draw_goal_response(found: Mapping[str, Following], start: float | None) -> str:
     """The figure of asked-for against achieved score, as SVG."""
-    curves = [Curve(NAMES[name], _points(following)) for name, following in found.items()]
+    curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in found.items()]
     return goal_response(curves, start=start)
 
 
@@ -57,12 +57,7 @@ def demo_page(
 
 
 def _draw_changes(changes: Sequence[Unlearning]) -> str:
-    shown = [Bar(change.policy, change.change.estimate, change.change.low, change.change.high) for change in changes]
-    return bars(shown, label="change of log-prob, nats a completion")
-
-
-def _points(following: Following) -> tuple[Point, ...]:
-    return tuple(Point(goal, at.estimate, at.low, at.high) for goal, at in sorted(following.by_goal.items()))
+    return bars({change.policy: change.change for change in changes}, label="change of log-prob, nats a completion")
 
 
 def _rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence[str]) -> list[dict[str, Any]]:
