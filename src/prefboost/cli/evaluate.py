@@ -53,8 +53,6 @@ def evaluate_command(
     ] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-    selfcheck: Annotated[bool, typer.Option("--selfcheck", help="Hold our figures against published ones.")] = False,
-    oracles: Annotated[Path | None, typer.Option(help="The folder of published figures, for --selfcheck.")] = None,
     canary: Annotated[
         bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; say what changed since the first time.")
     ] = False,
@@ -67,11 +65,7 @@ def evaluate_command(
     """
     from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import settings_of
-    from prefboost.cli.selfcheck import print_selfcheck
 
-    if selfcheck:
-        print_selfcheck(oracles, as_json=as_json)
-        return
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary

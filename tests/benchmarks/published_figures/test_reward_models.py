@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from prefboost.evaluation.reward_oracle import REWARD_ORACLES
+from published_figures.reward_models import REWARD_ORACLES
 
 
 def test_golden_values_of_three_benchmarks_come_out(oracles_dir):

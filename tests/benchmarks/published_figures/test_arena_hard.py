@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-
-from prefboost.evaluation.arena_hard_oracle import ARENA_ORACLES, read_battles
+from published_figures.arena_hard import ARENA_ORACLES, read_battles
 
 
 @pytest.mark.parametrize("oracle", ARENA_ORACLES, ids=lambda oracle: oracle.name)

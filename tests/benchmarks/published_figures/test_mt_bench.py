@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from prefboost.evaluation.mt_bench_oracle import MT_ORACLES
+from published_figures.mt_bench import MT_ORACLES
 
 
 def test_every_stored_score_is_read_and_every_models_mean_comes_out(oracles_dir):
@@ -8,4 +8,4 @@ def test_every_stored_score_is_read_and_every_models_mean_comes_out(oracles_dir)
     for check in (official, robust, means):
         assert check.is_ok, (check.what, check.worst, check.deviation)
     assert len(official.published) == len(robust.published) == 1119
-    assert means.ours["mistral-orpo-capybara"] == 6.81875  # published as 6.8188
+    assert means.computed["mistral-orpo-capybara"] == 6.81875  # published as 6.8188

@@ -15,13 +15,11 @@ import numpy as np
 
 from prefboost.evaluation.arena_hard.judging import ArenaRules, Game, Label
 from prefboost.evaluation.arena_hard.scores import arena_scores
-from prefboost.evaluation.oracle import Check, Oracle
 from prefboost.statistics import Battles, bradley_terry
-
-__all__ = ["ARENA_ORACLES", "BASELINE", "read_battles"]
+from published_figures.oracle import Check, Oracle
 
 BASELINE = "claude-3-haiku-20240307"
-"""Whom all battles are against."""
+"""Every battle is against this model."""
 
 PUBLISHED = {
     "claude-3-5-sonnet-20240620": 88.6949, "gpt-4o": 86.8231, "gpt-4o-mini": 80.0573,
@@ -38,49 +36,47 @@ _LABEL: dict[str, Label] = {"model_a": "A>B", "model_b": "B>A"}
 
 
 def read_battles(folder: Path) -> list[Game]:
-    """The battles as games with the baseline as A; every row is a verdict of its own, weighted ones stand three times.
+    """Read battles as games that show the baseline as A.
 
-    Args:
-        folder: that holds them.
+    Upstream repeats a weighted verdict; the row number as judge keeps the repetitions apart.
     """
     return [
         Game(
             str(row["question_id"]), row["model_b"], 1, _LABEL.get(row["winner"], "A=B"), "arena-hard-v0.1",
             judge=str(at),
         )
-        for at, row in enumerate(_records(folder / _BATTLES))
+        for at, row in enumerate(read_records(folder / _BATTLES))
     ]  # fmt: skip
 
 
-def _win_rates(folder: Path) -> Iterator[Check]:
+def check_win_rates(folder: Path) -> Iterator[Check]:
     games = read_battles(folder)
     scores = arena_scores(games, ArenaRules(version="v0.1", mode="official", baseline=BASELINE))
-    ours = {score.model: score.win_rate.estimate for score in scores if score.win_rate is not None}
-    yield Check("arena_hard", "win_rate (%), official mode", PUBLISHED, ours, 5e-5)
-    won = [game.share or 0.0 for game in games]
-    fitted = bradley_terry(Battles([game.model for game in games], [BASELINE] * len(games), won), BASELINE)
+    computed = {score.model: score.win_rate.estimate for score in scores if score.win_rate is not None}
+    yield Check("arena_hard", "win_rate (%), official mode", PUBLISHED, computed, 5e-5)
+    shares = [game.share or 0.0 for game in games]
+    fitted = bradley_terry(Battles([game.model for game in games], [BASELINE] * len(games), shares), BASELINE)
     strengths = {model: 100 * fitted.win_rate(model) for model in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry fitted", PUBLISHED, strengths, 5e-5)
     means = {model: 100 * float(np.mean([game.share for game in games if game.model == model])) for model in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry against the mean", means, strengths, 1e-6)
 
 
-def _ends(folder: Path) -> Iterator[Check]:
+def check_interval_ends(folder: Path) -> Iterator[Check]:
     for name, what in _STATS.items():
-        wanted, ours = dict[str, float](), dict[str, float]()
-        for row in _records(folder / name):
+        published, computed = dict[str, float](), dict[str, float]()
+        for row in read_records(folder / name):
             low, high = np.nanquantile(np.array(row["results"], dtype=np.float64), [0.025, 0.975])
             for end, value in (("lower", low), ("upper", high)):
-                wanted[f"{row['model']} {end}"], ours[f"{row['model']} {end}"] = float(row[end]), float(value)
-        yield Check("arena_hard", f"ends of intervals of {what}", wanted, ours, 1e-6)
+                published[f"{row['model']} {end}"], computed[f"{row['model']} {end}"] = float(row[end]), float(value)
+        yield Check("arena_hard", f"ends of intervals of {what}", published, computed, 1e-6)
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 ARENA_ORACLES = (
-    Oracle("Arena-Hard, battles", (_BATTLES,), _win_rates),
-    Oracle("Arena-Hard, bootstraps", tuple(_STATS), _ends),
+    Oracle("Arena-Hard, battles", (_BATTLES,), check_win_rates),
+    Oracle("Arena-Hard, bootstraps", tuple(_STATS), check_interval_ends),
 )
-"""What is checked of Arena-Hard-Auto."""

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from published_figures.alpaca import ALPACA_ORACLES, read_alpaca_oracle
 
-from prefboost.evaluation.alpaca_oracle import ALPACA_ORACLES, read_alpaca_oracle
 from prefboost.statistics import length_control
 
 
@@ -20,11 +20,11 @@ def test_figures_of_35_models_are_the_published_ones(oracles_dir, oracle):
 
 
 def test_the_right_alignment_is_not_the_published_one_where_rows_are_missing(oracles_dir):
-    told = read_alpaca_oracle(oracles_dir)
+    oracle = read_alpaca_oracle(oracles_dir)
     places = pl.read_parquet(oracles_dir / "alpaca_judgements.parquet").filter(pl.col("model") == "minotaur-13b")
-    rows = told.judged["minotaur-13b"].rows
-    aligned = replace(rows, difficulty=told.difficulty[places.sort("row")["instruction_index"].to_numpy()])
-    published = told.published["minotaur-13b"]["length_controlled_winrate"]
+    rows = oracle.judged["minotaur-13b"].rows
+    aligned = replace(rows, difficulty=oracle.difficulty[places.sort("row")["instruction_index"].to_numpy()])
+    published = oracle.published["minotaur-13b"]["length_controlled_winrate"]
     assert 100 * length_control(rows).share == pytest.approx(published, abs=0.16)
     assert 100 * length_control(aligned).share == pytest.approx(9.11, abs=0.2)
 

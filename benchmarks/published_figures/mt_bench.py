@@ -13,29 +13,26 @@ import polars as pl
 
 from prefboost.evaluation.mt_bench.judging import MtRules, grade_of, stored_grades
 from prefboost.evaluation.mt_bench.scores import mt_scores
-from prefboost.evaluation.oracle import Check, Oracle
 from prefboost.evaluation.results import Mode
 from prefboost.statistics import Bootstrap
-
-__all__ = ["MT_ORACLES"]
+from published_figures.oracle import Check, Oracle
 
 _FILE = "mt_bench_judgements.parquet"
-_NONE = -1.0  # how the original writes that it found no score
+_NONE = -1.0  # FastChat writes this where it read no score
 
 
-def _scores(folder: Path) -> Iterator[Check]:
+def check_scores(folder: Path) -> Iterator[Check]:
     rows = pl.read_parquet(folder / _FILE)
-    wanted = {str(at): float(score) for at, score in enumerate(rows["score"])}
+    published = {str(at): float(score) for at, score in enumerate(rows["score"])}
     for mode in get_args(Mode):
         read = [grade_of(text, mode) for text in rows["judgment"]]
-        ours = {str(at): _NONE if grade is None else grade for at, grade in enumerate(read)}
-        yield Check("mt_bench", f"stored scores read from the judge's words, {mode} mode", wanted, ours, 0.0)
+        computed = {str(at): _NONE if grade is None else grade for at, grade in enumerate(read)}
+        yield Check("mt_bench", f"stored scores read from the judge's words, {mode} mode", published, computed, 0.0)
     rules = MtRules(mode="official", interval=Bootstrap(resamples=100))
     scores = mt_scores(stored_grades(rows.to_dicts(), rules), rules)
-    known = rows.filter(pl.col("score") != _NONE).group_by("model").agg(pl.col("score").mean())
+    published_means = rows.filter(pl.col("score") != _NONE).group_by("model").agg(pl.col("score").mean())
     means = {score.model: score.overall.estimate for score in scores if score.overall is not None}
-    yield Check("mt_bench", "score of a model (points), official mode", dict(known.iter_rows()), means, 1e-9)
+    yield Check("mt_bench", "score of a model (points), official mode", dict(published_means.iter_rows()), means, 1e-9)
 
 
-MT_ORACLES = (Oracle("MT-Bench, stored judgements", (_FILE,), _scores),)
-"""What is checked of MT-Bench."""
+MT_ORACLES = (Oracle("MT-Bench, stored judgements", (_FILE,), check_scores),)

@@ -1,0 +1,1 @@
+"""Figures that others published, computed again: what `python benchmarks/selfcheck.py` compares."""
