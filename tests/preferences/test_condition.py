@@ -209,3 +209,29 @@ def test_a_relabelling_that_flips_without_a_goal_is_refused() -> None:
     blank = replace(table, frame=table.frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("goal")))
     with pytest.raises(BrokenFact, match="one completion of a pair wins"):
         condition(blank)
+
+
+@pytest.mark.parametrize("ties", ["drop", "mark"])
+@pytest.mark.parametrize("kind", [Plain, HighGoalOnly])
+def test_a_control_leaves_out_pairs_whose_goals_read_alike_wherever_the_wording_is_known(
+    kind: type[Plain] | type[HighGoalOnly], ties: Literal["drop", "mark"]
+) -> None:
+    pairs = pair_table([(7.004, 7.001), (9, 1), (8.0, 8.0), (3.3, 3.2)])
+    say = SayGoal(place="system")
+    for repeat in (1, 2):
+        how = kind(ties=ties, repeat=repeat)
+        late, soon = condition(relabel(pairs, how), say), condition(relabel(pairs, how, say=say), say)
+        assert late.frame.equals(soon.frame)
+        same = condition(relabel(pairs, RewardAugmented(ties=ties), say=say), say)
+        assert set(late.frame["pair_id"]) == set(same.frame["pair_id"])
+        assert late.rejects["reason"].n_unique() == (2 if ties == "drop" else 0)
+
+
+def test_a_control_of_aspects_is_judged_by_the_aspects_that_are_said() -> None:
+    pairs = pair_table([(9, 1), (8, 2)])
+    aspects = {"score_chosen.wit": [4.001, 5.0], "score_rejected.wit": [4.0, 2.0]}
+    pairs = replace(pairs, frame=pairs.frame.with_columns(**{name: pl.Series(aspects[name]) for name in aspects}))
+    how = Plain(like=RewardAugmented(aspects=("wit",)))
+    kept = condition(relabel(pairs, how), SayGoal(place="system", decimals=1))
+    assert kept.frame["pair_id"].to_list() == pairs.frame["pair_id"].to_list()[1:]
+    assert kept.rejects["found"].to_list() == ["4.001 and 4.0"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 from tables_of import pair_table
 
-from prefboost.preferences import RewardAugmented
-from prefboost.preferences.views import as_labelled, interleave, own_views, renaming, swapped, tied
+from prefboost.preferences import RewardAugmented, relabel
+from prefboost.preferences.views import as_labelled, interleave, name_goal, own_views, renaming, swapped, tied
 
 
 def test_both_sides_change_places_with_all_that_is_theirs() -> None:
@@ -34,3 +36,16 @@ def test_views_of_a_pair_stand_next_to_each_other() -> None:
 def test_unknown_scores_are_no_tie() -> None:
     pairs = pair_table([(5.0, 5.0), (None, None), (5.0, 4.0)]).frame
     assert pairs.select(tied())["score_chosen"].to_list() == [True, False, False]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_the_name_of_a_goal_is_that_of_no_other(goal: float) -> None:
+    assert float(name_goal(goal)) == goal
+    assert name_goal(round(goal, 2)) == f"{round(goal, 2):g}" or abs(goal) >= 1000
+
+
+def test_goals_that_a_short_format_prints_alike_have_rows_of_their_own() -> None:
+    how = RewardAugmented(goals="grid", grid=(7.0000001, 7.0000002, 1234567.0, 1234568.0, 6.0))
+    ids = relabel(pair_table([(9, 1)]), how).frame["goal_pair_id"]
+    assert ids.is_unique().all()
+    assert any(name.endswith("/grid-6") for name in ids if name)

@@ -198,5 +198,6 @@ def test_every_way_in_which_text_is_lost_is_counted() -> None:
     endless = ChatEncoder(build_tokenizer(CHATML.replace("<|im_end|>\n", "\n")))
     assert tokenise(pairs, endless, OPEN).shortened["no end of turn"] == 2
     deaf = CHATML.replace("{{ message['content'] }}", "{{ message['content'] if message['role'] != 'system' }}")
-    assert tokenise(pairs, ChatEncoder(build_tokenizer(deaf)), OPEN).shortened["lost message"] == 2
+    alone = pairs.slice(0, 1)  # both views would ask one prompt for both completions, which is refused
+    assert tokenise(alone, ChatEncoder(build_tokenizer(deaf)), OPEN).shortened["lost message"] == 1
     assert not tokenise(pairs, ENCODER, OPEN).shortened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
-from prefboost.preferences.goal_texts import text_numbers
+from prefboost.preferences.goal_texts import said_alike, text_numbers
 from prefboost.preferences.goals import FittedScale, asked_scale
 from prefboost.preferences.kept_scale import declared_scale, scales_to_say
 from prefboost.preferences.views import SAID_ALIKE
@@ -32,6 +32,8 @@ from prefboost.tables.message_lists import insert_first, replace_contents
 __all__ = ["condition", "resolve_place", "said_on", "with_room_for_goal"]
 
 Resolved = Literal["system", "user", "after"]
+
+SIDES = ("chosen", "rejected")
 
 
 def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved, str]:
@@ -100,27 +102,29 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     Returns:
         GoalPairs with conditioned prompts. Prompts without a user turn cannot take a goal there and are rejects; so are
         pairs of which both completions would win under the same words (or one row of each is marked as a tie, where
-        `relabel` marks ties).
+        `relabel` marks ties), in the controls too.
 
     Raises:
         ModelError: see `resolve_place`.
         BrokenFact: both completions of a pair win under the same prompt, since a relabelling gave a row no goal.
     """
     aspects = aspects_of(table.frame.schema, "goal")
-    say = said_on(say if say is not None else SayGoal(), scales_to_say(table), aspects)
+    say = say if say is not None else SayGoal()
     if table.spec is not GOAL_PAIRS:
         raise DataError(
             f"condition needs GoalPairs, found {table.spec.name}",
             remedy="call relabel first",
             place=Place(path=table.path),
         )
+    frame, untold = _without_silent_ties(table, say)
+    say = said_on(say, scales_to_say(table), aspects)
     place, why = resolve_place(say, render)
-    frame, rejects = with_room_for_goal(table.frame, place, stage="condition", path=table.path)
+    frame, rejects = with_room_for_goal(frame, place, stage="condition", path=table.path)
     texts, numbers = text_numbers(frame, say, {name.partition(".")[2]: name for name in _goals(frame)})
     frame, numbers, alike = _with_one_winner(frame, numbers, texts, _marks_ties(table), table.path)
     said = frame.with_columns(prompt=_placed(frame["prompt"], texts.gather(numbers), place))
     check_fact(said, ONE_WINNER, GOAL_PAIRS, path=table.path)
-    rejects = alike if rejects is None else pl.concat([rejects, alike])
+    rejects = pl.concat([untold, *([] if rejects is None else [rejects]), alike])
     step = Step(
         "condition",
         {**say.model_dump(), "place": place},
@@ -170,6 +174,46 @@ def _marks_ties(table: Table) -> bool:
     return bool(relabelled) and relabelled[-1].get("ties") == "mark"
 
 
+def _relabelled(table: Table) -> Mapping[str, Any]:
+    """Return the settings of the relabelling that made the table; of a control, those of the one that it follows."""
+    last = next((step.settings for step in reversed(table.steps) if step.verb == "relabel"), {})
+    return {**last, **(last.get("like") or {}), "kind": last.get("kind")}
+
+
+def _without_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drop or mark pairs of the controls whose two scores are said alike, as reward augmentation drops or marks them.
+
+    `relabel` does so where it is given ``say``. A control has one view of a pair, so that nothing in its rows
+    contradicts, but it would train on pairs that the method it is compared with leaves out.
+    """
+    nothing = pl.DataFrame(schema=REJECTS)
+    how = _relabelled(table)
+    if how["kind"] not in ("plain", "high_goal_only") or how.get("goals", "own") != "own":
+        return table.frame, nothing
+    aspects = tuple(how.get("aspects", ()))
+    goals = [{name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"} for side in SIDES]
+    said = said_alike(table.frame, said_on(say, scales_to_say(table), aspects), *goals)
+    scored = (pl.any_horizontal(pl.col(name).is_not_null() for name in goal.values()) for goal in goals)
+    alike = said & table.frame.select(pl.all_horizontal(*scored, pl.col("view") != "tie").alias("alike")).to_series()
+    if not alike.any():
+        return table.frame, nothing
+    if how["ties"] == "mark":
+        first = table.frame["pair_id"].is_first_distinct()
+        return _marked(table.frame, alike & first).filter(~alike | first), nothing
+    return reject_where(
+        table.frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=table.path,
+        found=pl.format("{} and {}", *[next(iter(goal.values())) for goal in goals]),
+    )  # fmt: skip
+
+
+def _marked(frame: pl.DataFrame, tied: pl.Series) -> pl.DataFrame:
+    """Name rows as the one row of a tie."""
+    marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
+    return frame.with_columns(
+        pl.when(tied).then(value).otherwise(pl.col(name)).alias(name) for name, value in marks.items()
+    )
+
+
 def _with_one_winner(
     frame: pl.DataFrame, numbers: pl.Series, texts: pl.Series, mark: bool, path: str | None
 ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
@@ -185,10 +229,7 @@ def _with_one_winner(
     if mark:
         first = told.select(first=pl.struct("pair", "text").is_first_distinct() & (pl.col("view") == "chosen"))
         tied = alike & first["first"]
-        marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
-        frame = frame.with_columns(
-            pl.when(pl.lit(tied)).then(value).otherwise(pl.col(name)).alias(name) for name, value in marks.items()
-        )
+        frame = _marked(frame, tied)
         own = told.with_columns(tied=tied).select(pl.col("tied").any().over("pair", "text")).to_series()
         twins = alike & own & ~tied
         frame, numbers, alike = frame.filter(~twins), numbers.filter(~twins), (alike & ~own).filter(~twins)

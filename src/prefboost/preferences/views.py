@@ -19,6 +19,7 @@ __all__ = [
     "distance",
     "gap",
     "interleave",
+    "name_goal",
     "name_view",
     "own_view",
     "own_views",
@@ -172,6 +173,12 @@ def own_view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) ->
     )
 
 
+def name_goal(goal: float) -> str:
+    """Write a goal so that no two goals have one name: as short as ``:g`` where that reads back as the same number."""
+    short = f"{goal:g}"
+    return short if float(short) == goal else repr(float(goal))
+
+
 def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Any goal: the completion nearer to it wins; equidistant pairs are set aside."""
     to_chosen, to_rejected = ((pl.col(f"score_{side}") - goal).abs() for side in ("chosen", "rejected"))
@@ -179,7 +186,7 @@ def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) ->
         pairs,
         to_chosen == to_rejected,
         stage="relabel",
-        reason=f"both completions are equally far from goal {goal:g}",
+        reason=f"both completions are equally far from goal {name_goal(goal)}",
         path=path,
         found=pl.format("{} and {}", "score_chosen", "score_rejected"),
     )
@@ -188,7 +195,9 @@ def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) ->
     stays, turns = measured.filter(nearer), measured.filter(~nearer)
     crossed = {"distance_chosen": "distance_rejected", "distance_rejected": "distance_chosen"}
     turned = swapped(turns).rename(crossed)
-    named = [name_view(part, view, flipped, tag=f"-{goal:g}") for part, flipped in ((stays, False), (turned, True))]
+    named = [
+        name_view(part, view, flipped, tag=f"-{name_goal(goal)}") for part, flipped in ((stays, False), (turned, True))
+    ]
     return pl.concat([named[0], named[1].select(named[0].columns)]), equal
 
 

@@ -14,6 +14,7 @@ from prefboost.chat import SayGoal, goal_text
 from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, Place, TemplateRefusal
+from prefboost.training.one_winner import Winners
 from prefboost.training.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 
 __all__ = ["NUMBERS", "Limits", "Tokenised", "tokenise"]
@@ -106,15 +107,19 @@ def tokenise(
 
     Raises:
         DataError: a column is missing.
+        BrokenFact: both completions of a pair win under the same rendered prompt.
     """
     _check_columns(pairs)
     units: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, str] = {}
-    loss = TextLoss()
-    for row in _rows(pairs):
+    loss, winners = TextLoss(), Winners()
+    for number, row in enumerate(_rows(pairs)):
         unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
         try:
-            view = _encode(row, encoder, limits, _goal_of(row, say), loss)
+            prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
+            prompt_text = encoder.prompt_text(prompt)
+            winners.add(number, row, prompt_text)
+            view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _goal_of(row, say)), loss)
             reason = _unusable(view)
         except TemplateRefusal as error:
             view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
@@ -123,6 +128,7 @@ def tokenise(
         units.setdefault(unit_id, []).append(_compact(view))
         if reason:
             bad.setdefault(unit_id, reason)
+    winners.refuse_conflicts()
     dropped: Counter[str] = Counter()
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
@@ -152,16 +158,15 @@ def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
 
 
 def _encode(
-    row: Mapping[str, Any], encoder: ChatEncoder, limits: Limits, goal: str | None, loss: TextLoss
+    row: Mapping[str, Any], prompt_text: str, how: tuple[ChatEncoder, Limits, str | None], loss: TextLoss
 ) -> dict[str, Any]:
-    """Encode one view.
+    """Encode one view, whose prompt is rendered.
 
     Raises:
         TemplateRefusal: the template refuses the conversation.
         UnfaithfulRendering: it does not write a completion whole.
     """
-    prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
-    prompt_text = encoder.prompt_text(prompt)
+    (encoder, limits, _), prompt = how, row["prompt"]
     prompt_ids = encoder.encode([prompt_text])[0]
     sides: dict[str, list[int]] = {}
     open_ends = 0
@@ -177,7 +182,7 @@ def _encode(
     return {
         "prompt_id": row["prompt_id"],
         "view": row.get("view") or "plain",
-        **_within_limits(prompt_text, prompt_ids, sides, (encoder, limits, goal), loss),
+        **_within_limits(prompt_text, prompt_ids, sides, how, loss),
         **{name: row.get(name) for name in NUMBERS},
     }
 
