@@ -30,10 +30,10 @@ from prefboost.statistics import (
     Interval,
     LengthRows,
     bootstrap_mean,
-    bradley_terry,
-    length_control,
-    length_control_interval,
-    win_rate_intervals,
+    estimate_length_control,
+    estimate_win_rates,
+    fit_bradley_terry,
+    fit_length_control,
 )
 
 LABELS = ("B>>A", "B>A", "A>B", "A>>B")
@@ -123,15 +123,15 @@ def length_world(prompts: int, how: Bootstrap, *, gamed: bool) -> World:
     """The length-controlled win rate: the minimal form, or with difficulties and gamed rows."""
     beside = gamed_rows(prompts) if gamed else None
     scaled = None if beside is None else replace(beside, weight=beside.weight * MANY / prompts)
-    whole = length_control(length_rows(np.random.default_rng(0), MANY, scaled), 1e4)
+    whole = fit_length_control(length_rows(np.random.default_rng(0), MANY, scaled), 1e4)
 
     def intervals(rng: np.random.Generator) -> dict[str, list[Ends]]:
         rows = length_rows(rng, prompts, beside)
-        value, _ = length_control_interval(rows, how)
+        value, _ = estimate_length_control(rows, how)
         own: dict[str, list[Ends]] = {"ours": [(100 * value.low, 100 * value.high)]}
         if beside is None:  # without difficulties all predictions are one number, and the published error is 0
             return own
-        half = 1.96 * length_control(rows).upstream_error
+        half = 1.96 * fit_length_control(rows).upstream_error
         return {"AlpacaEval's error": [(100 * (value.estimate - half), 100 * (value.estimate + half))], **own}
 
     form = "AlpacaEval's form" if gamed else "own prompts"
@@ -178,14 +178,14 @@ def rows_alone(told: Battles) -> Battles:
 def strength_world(prompts: int, how: Bootstrap) -> World:
     """Bradley-Terry with length held equal, three models."""
     models = (-0.7, 0.0, 0.8)
-    whole = bradley_terry(battles(np.random.default_rng(0), MANY // 4, models), "b")
+    whole = fit_bradley_terry(battles(np.random.default_rng(0), MANY // 4, models), "b")
     names = [f"m{at}" for at in range(len(models))]
 
     def intervals(rng: np.random.Generator) -> dict[str, list[Ends]]:
         told = battles(rng, prompts, models)
         # The published number of resamples: with more of them rows that are drawn singly hold the truth as rarely.
         kinds = {"rows drawn singly": (rows_alone(told), Bootstrap(resamples=100)), "ours": (told, how)}
-        found = {name: win_rate_intervals(own, "b", how=drawing) for name, (own, drawing) in kinds.items()}
+        found = {name: estimate_win_rates(own, "b", how=drawing) for name, (own, drawing) in kinds.items()}
         return {name: [(100 * own[model].low, 100 * own[model].high) for model in names] for name, own in found.items()}
 
     return World("Bradley-Terry, style held equal", [100 * whole.win_rate(name) for name in names], intervals)

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
-from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control_interval
+from prefboost.statistics import Bootstrap, GamedRows, LengthRows, estimate_length_control
 
 
 def drawn(prompts: int) -> LengthRows:
@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = drawn(options.prompts)
     began = time.perf_counter()
-    interval, error = length_control_interval(rows, Bootstrap(resamples=options.resamples), options.threads)
+    interval, error = estimate_length_control(rows, Bootstrap(resamples=options.resamples), options.threads)
     ours = time.perf_counter() - began
     print(f"{options.prompts} verdicts, {options.resamples} resamples, {options.threads} threads: {ours:.1f} s")
     print(f"length-controlled share {interval}, error {error:.4f}")

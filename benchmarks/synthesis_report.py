@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefboost.statistics.bootstrap import ends_of
+from prefboost.statistics.bootstrap import expand_percentiles
 
 __all__ = ["draw", "markdown", "nested", "summed"]
 
@@ -36,7 +36,7 @@ def nested(values: Array, prompts: Sequence[str], chance: float | None = None) -
     seeds = rng.integers(len(values), size=RESAMPLES)
     drawn = rng.integers(len(names), size=(RESAMPLES, len(names)))
     found = np.take_along_axis(sums[seeds], drawn, axis=1).sum(1) / sizes[drawn].sum(1)
-    low, high = ends_of(found, len(names), 0.95)
+    low, high = expand_percentiles(found, len(names), 0.95)
     told = {"estimate": float(values.mean()), "low": float(low), "high": float(high)}
     if chance is not None:
         told["p"] = float(min(1.0, 2 * min((found <= chance).mean(), (found >= chance).mean())))

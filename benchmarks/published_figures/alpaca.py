@@ -16,9 +16,9 @@ import polars as pl
 from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
 from prefboost.evaluation.alpaca.scores import AlpacaRules, alpaca_results
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control, win_rate
-from prefboost.statistics.columns import Column
-from prefboost.statistics.length_control import GRID, predicted_share
+from prefboost.statistics import Bootstrap, GamedRows, LengthRows, fit_length_control, measure_win_rate
+from prefboost.statistics.columns import FloatColumn
+from prefboost.statistics.length_control import GRID, predict_share
 from published_figures.oracle import Check, Oracle
 
 _JUDGED, _PUBLISHED = "alpaca_judgements.parquet", "alpaca_published.csv"
@@ -37,7 +37,7 @@ class JudgedModel(NamedTuple):
     """
 
     rows: LengthRows
-    lengths: Column
+    lengths: FloatColumn
     verdicts: list[JudgeVerdict]
 
 
@@ -55,7 +55,7 @@ class AlpacaOracle:
 
     published: Mapping[str, Mapping[str, float]]
     coefficients: Mapping[str, list[float]]
-    difficulty: Column
+    difficulty: FloatColumn
     gamed: GamedRows
     judged: Mapping[str, JudgedModel]
 
@@ -83,7 +83,7 @@ def read_alpaca_oracle(folder: Path) -> AlpacaOracle:
     return AlpacaOracle(published, weights, difficulty, gamed, judged)
 
 
-def read_rows(model: str, rows: pl.DataFrame, difficulty: Column, gamed: GamedRows) -> JudgedModel:
+def read_rows(model: str, rows: pl.DataFrame, difficulty: FloatColumn, gamed: GamedRows) -> JudgedModel:
     # A stored preference of 0 is upstream's mark for a tie.
     shares = rows["preference"].replace({0.0: 1.5}).to_numpy() - 1
     length_delta = (rows["len_1"] - rows["len_2"]).to_numpy()
@@ -99,7 +99,7 @@ def read_rows(model: str, rows: pl.DataFrame, difficulty: Column, gamed: GamedRo
 
 def check_raw_figures(folder: Path) -> Iterator[Check]:
     oracle = read_alpaca_oracle(folder)
-    rates = {model: win_rate(judged.rows.shares, how=_NO_INTERVAL) for model, judged in oracle.judged.items()}
+    rates = {model: measure_win_rate(judged.rows.shares, how=_NO_INTERVAL) for model, judged in oracle.judged.items()}
     yield compare(oracle, "win_rate", {model: 100 * rate.share.estimate for model, rate in rates.items()}, 1e-9)
     yield compare(oracle, "standard_error", {model: 100 * rate.upstream_error for model, rate in rates.items()}, 1e-9)
     yield compare(oracle, "discrete_win_rate", {model: 100 * rate.discrete for model, rate in rates.items()}, 1e-6)
@@ -114,14 +114,14 @@ def check_published_coefficients(folder: Path) -> Iterator[Check]:
     predicted = {}
     for model, judged in oracle.judged.items():
         count = len(judged.lengths)
-        shares = predicted_share(oracle.coefficients[model], oracle.difficulty[:count], count)
+        shares = predict_share(oracle.coefficients[model], oracle.difficulty[:count], count)
         predicted[model] = 100 * float(shares.mean())
     yield compare(oracle, _LC, predicted, 1e-6, "from published coefficients")
 
 
 def check_fit(folder: Path) -> Iterator[Check]:
     oracle = read_alpaca_oracle(folder)
-    fitted = {model: 100 * length_control(judged.rows).share for model, judged in oracle.judged.items()}
+    fitted = {model: 100 * fit_length_control(judged.rows).share for model, judged in oracle.judged.items()}
     yield compare(oracle, _LC, fitted, 0.16, "fitted")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from prefboost.evaluation.arena_hard.judging import ArenaRules, Game, Label
 from prefboost.evaluation.arena_hard.scores import arena_scores
-from prefboost.statistics import Battles, bradley_terry
+from prefboost.statistics import Battles, fit_bradley_terry
 from published_figures.oracle import Check, Oracle
 
 BASELINE = "claude-3-haiku-20240307"
@@ -55,7 +55,7 @@ def check_win_rates(folder: Path) -> Iterator[Check]:
     computed = {score.model: score.win_rate.estimate for score in scores if score.win_rate is not None}
     yield Check("arena_hard", "win_rate (%), official mode", PUBLISHED, computed, 5e-5)
     shares = [game.share or 0.0 for game in games]
-    fitted = bradley_terry(Battles([game.model for game in games], [BASELINE] * len(games), shares), BASELINE)
+    fitted = fit_bradley_terry(Battles([game.model for game in games], [BASELINE] * len(games), shares), BASELINE)
     strengths = {model: 100 * fitted.win_rate(model) for model in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry fitted", PUBLISHED, strengths, 5e-5)
     means = {model: 100 * float(np.mean([game.share for game in games if game.model == model])) for model in PUBLISHED}

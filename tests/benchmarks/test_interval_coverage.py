@@ -32,5 +32,5 @@ def test_every_world_gives_ours_and_the_published_kind(world, monkeypatch):
 
 def test_rows_that_stand_alone_have_the_same_win_rate():
     told = benchmark.battles(np.random.default_rng(0), 30, (0.0,))
-    one, other = (benchmark.bradley_terry(own, "b").win_rate("m0") for own in (told, benchmark.rows_alone(told)))
+    one, other = (benchmark.fit_bradley_terry(own, "b").win_rate("m0") for own in (told, benchmark.rows_alone(told)))
     assert one == pytest.approx(other, abs=1e-6)

@@ -17,7 +17,7 @@ from prefboost.evaluation.alpaca.pairwise import Compared
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, Withholding
-from prefboost.statistics import Bootstrap, Interval, length_control
+from prefboost.statistics import Bootstrap, Interval, fit_length_control
 
 DRAWS = Bootstrap(resamples=100)
 RULES = AlpacaRules(interval=DRAWS, threads=1)
@@ -60,7 +60,7 @@ def scored(benchmark, verdicts, **how):
     """Figures; of the length-controlled one the estimate alone, whose resamples would take all the time."""
 
     def once(rows, drawing, threads):
-        found = length_control(rows)
+        found = fit_length_control(rows)
         return Interval(found.share, math.nan, math.nan, drawing.level, len(rows.shares), len(PROMPTS)), math.nan
 
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.statistics.agreement import agreement, cohens_kappa, first_place_share, length_bias
+from prefboost.statistics.agreement import (
+    cohens_kappa,
+    measure_agreement,
+    measure_first_place_share,
+    measure_length_bias,
+)
 from prefboost.statistics.bootstrap import Bootstrap
 
 QUICK = Bootstrap(resamples=100)
@@ -39,7 +44,7 @@ def test_kappa_is_that_of_the_two_by_two_table_of_the_textbooks() -> None:
     first = ["yes"] * 25 + ["no"] * 25
     second = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
     assert cohens_kappa(first, second) == pytest.approx(0.4)
-    assert agreement(first, second, how=QUICK).estimate == pytest.approx(0.7)
+    assert measure_agreement(first, second, how=QUICK).estimate == pytest.approx(0.7)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
@@ -63,19 +68,19 @@ def test_independent_labels_have_a_kappa_near_zero() -> None:
 def test_a_judge_that_order_does_not_sway_has_a_share_of_one_half(won: list[float]) -> None:
     both = [win for first in won for win in (first, 1 - first)]
     pairs = [at for at in range(len(won)) for _ in range(2)]
-    found = first_place_share(both, pairs=pairs, how=QUICK)
+    found = measure_first_place_share(both, pairs=pairs, how=QUICK)
     assert found.estimate == pytest.approx(0.5)
     assert len(won) == 1 or (found.low == pytest.approx(0.5) and found.high == pytest.approx(0.5))
 
 
 def test_a_judge_that_always_takes_the_first_has_a_share_of_one_and_an_interval_without_one_half() -> None:
-    found = first_place_share([1.0] * 20, pairs=list(range(10)) * 2, how=QUICK)
+    found = measure_first_place_share([1.0] * 20, pairs=list(range(10)) * 2, how=QUICK)
     assert found.estimate == 1.0 and found.excludes(0.5) and found.clusters == 10
 
 
 def test_wins_beyond_one_are_refused() -> None:
     with pytest.raises(DataError, match="0 to 2"):
-        first_place_share([0, 2])
+        measure_first_place_share([0, 2])
 
 
 differences = st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(-500, 500)), min_size=1, max_size=40)
@@ -84,7 +89,7 @@ differences = st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(-500, 
 @given(differences)
 def test_length_bias_does_not_depend_on_which_side_is_named_first(rows: list[tuple[int, int]]) -> None:
     verdicts, lengths = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    one, other = (length_bias(sign * verdicts, sign * lengths, how=QUICK) for sign in (1, -1))
+    one, other = (measure_length_bias(sign * verdicts, sign * lengths, how=QUICK) for sign in (1, -1))
     assert one.correlation == pytest.approx(other.correlation, nan_ok=True)
     assert one.per_deviation == pytest.approx(other.per_deviation, nan_ok=True)
     assert one.equally_long == other.equally_long
@@ -95,7 +100,7 @@ def test_length_bias_does_not_depend_on_which_side_is_named_first(rows: list[tup
 
 def test_a_judge_of_length_alone_is_seen_as_one() -> None:
     lengths = np.array([5, -3, 8, -20, 0, 2])
-    found = length_bias(np.sign(lengths), lengths, how=QUICK)
+    found = measure_length_bias(np.sign(lengths), lengths, how=QUICK)
     assert found.longer_wins is not None and found.longer_wins.estimate == 1.0 and found.equally_long == 1
     assert found.correlation == pytest.approx(np.corrcoef(np.sign(lengths), lengths)[0, 1])
     assert found.per_deviation == pytest.approx(np.polyfit(lengths / lengths.std(), np.sign(lengths), 1)[0])
@@ -105,7 +110,7 @@ def test_labels_that_do_not_match_are_refused() -> None:
     with pytest.raises(DataError, match="1 labels of one judge and 2"):
         cohens_kappa(["a"], ["a", "b"])
     with pytest.raises(DataError):
-        agreement([], [])
+        measure_agreement([], [])
 
 
 @given(pairs_of_labels)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prefboost.errors import DataError
 from prefboost.statistics import Bootstrap, bootstrap, bootstrap_mean, bootstrap_mean_by, cluster_standard_error
-from prefboost.statistics.bootstrap import ends_of, student
+from prefboost.statistics.bootstrap import expand_percentiles, student_quantile
 
 FEW = Bootstrap(resamples=200)
 numbers = st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
@@ -99,7 +99,7 @@ def test_intervals_of_ten_clusters_hold_the_true_mean_as_often_as_they_say_where
     for _ in range(1500):
         values = rng.normal(size=10)
         draws = values[rng.integers(10, size=(300, 10))].mean(1)
-        low, high = ends_of(draws, 10, 0.95)
+        low, high = expand_percentiles(draws, 10, 0.95)
         held += low <= 0 <= high
         low, high = np.quantile(draws, [0.025, 0.975])
         plain += low <= 0 <= high
@@ -111,7 +111,9 @@ def test_intervals_of_ten_clusters_hold_the_true_mean_as_often_as_they_say_where
 @pytest.mark.parametrize("share", [0.9, 0.95, 0.975, 0.995])
 def test_students_quantile_is_that_of_scipy(freedom, share):
     stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
-    assert student(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), abs=8e-3 if share > 0.99 else 1e-3)
+    assert student_quantile(share, freedom) == pytest.approx(
+        stats.t.ppf(share, freedom), abs=8e-3 if share > 0.99 else 1e-3
+    )
 
 
 def test_one_cluster_says_nothing_about_the_spread():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prefboost.errors import DataError
 from prefboost.statistics import Bootstrap, cluster_standard_error
-from prefboost.statistics.bradley_terry import Battles, bradley_terry, win_rate_errors, win_rate_intervals
+from prefboost.statistics.bradley_terry import Battles, estimate_win_rate_errors, estimate_win_rates, fit_bradley_terry
 
 NAMES = ["ant", "bee", "cat", "dog"]
 
@@ -65,7 +65,7 @@ def by_torch(battles: Battles, ridge: float = 0.0) -> dict[str, float]:
 @pytest.mark.parametrize("ridge", [0.0, 1.0])
 def test_strengths_are_those_of_another_solver(seed, ridge):
     battles = drawn(seed)
-    fitted = bradley_terry(battles, "ant", ridge=max(ridge, 1e-9))
+    fitted = fit_bradley_terry(battles, "ant", ridge=max(ridge, 1e-9))
     expected = by_torch(battles, ridge)
     for name, value in {**fitted.strengths, **fitted.style}.items():
         assert value == pytest.approx(expected[name], abs=1e-6)
@@ -83,7 +83,7 @@ def test_strengths_are_those_of_scikit_learn(seed):
     won, weights = np.asarray(battles.won), np.asarray(battles.weights)
     model = linear_model.LogisticRegression(C=1.0, fit_intercept=False, tol=1e-12, max_iter=10000)
     model.fit(np.vstack([x, x]), np.repeat([1, 0], len(x)), sample_weight=np.r_[weights * won, weights * (1 - won)])
-    found = bradley_terry(battles, "ant", ridge=1.0)
+    found = fit_bradley_terry(battles, "ant", ridge=1.0)
     expected = model.coef_[0, :4] - model.coef_[0, names.index("ant")]
     assert [found.strengths[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-5)
     assert list(found.style.values()) == pytest.approx(model.coef_[0, 4:].tolist(), abs=1e-5)
@@ -96,7 +96,7 @@ def test_relabelled_models_get_the_same_strengths(seed, renamed):
     other = dict(zip(NAMES, renamed, strict=True))
     relabelled = Battles([other[n] for n in battles.first], [other[n] for n in battles.second], battles.won,
                          battles.weights, battles.clusters, battles.style)  # fmt: skip
-    one, two = bradley_terry(battles, "ant"), bradley_terry(relabelled, other["ant"])
+    one, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(relabelled, other["ant"])
     for name, value in one.strengths.items():
         assert two.strengths[other[name]] == pytest.approx(value, abs=1e-7)
 
@@ -117,7 +117,7 @@ def test_swapped_and_shuffled_rows_change_nothing(seed, shuffle):
         np.asarray(battles.clusters)[order],
         {name: np.where(swap, -np.asarray(x), x)[order] for name, x in battles.style.items()},
     )
-    one, two = bradley_terry(battles, "ant"), bradley_terry(mixed, "ant")
+    one, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(mixed, "ant")
     assert two.style == pytest.approx(dict(one.style), abs=1e-7)
     assert two.strengths == pytest.approx(dict(one.strengths), abs=1e-7)
 
@@ -125,7 +125,7 @@ def test_swapped_and_shuffled_rows_change_nothing(seed, shuffle):
 def test_a_model_against_itself_wins_half_and_its_battles_change_no_strength():
     battles = drawn(1, style=False)
     more = Battles([*battles.first, "ant"], [*battles.second, "ant"], [*battles.won, 1.0], [*battles.weights, 50.0])
-    one, two = bradley_terry(battles, "bee"), bradley_terry(more, "bee")
+    one, two = fit_bradley_terry(battles, "bee"), fit_bradley_terry(more, "bee")
     assert two.win_rate("ant", "ant") == 0.5
     assert two.strengths == pytest.approx(dict(one.strengths), abs=1e-9)
 
@@ -136,8 +136,10 @@ def test_a_weight_is_so_many_rows():
     repeated = Battles(list(np.repeat(battles.first, times)), list(np.repeat(battles.second, times)),
                        np.repeat(battles.won, times), None, np.repeat(battles.clusters, times),
                        {name: np.repeat(x, times) for name, x in battles.style.items()})  # fmt: skip
-    assert bradley_terry(repeated, "ant").strengths == pytest.approx(dict(bradley_terry(battles, "ant").strengths))
-    assert win_rate_errors(repeated, "ant") == pytest.approx(win_rate_errors(battles, "ant"))
+    assert fit_bradley_terry(repeated, "ant").strengths == pytest.approx(
+        dict(fit_bradley_terry(battles, "ant").strengths)
+    )
+    assert estimate_win_rate_errors(repeated, "ant") == pytest.approx(estimate_win_rate_errors(battles, "ant"))
 
 
 @given(st.lists(st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(0, 5)), min_size=12, max_size=40))
@@ -145,13 +147,15 @@ def test_where_every_battle_has_the_baseline_it_is_the_weighted_mean_with_its_cl
     won = [won for won, _ in outcomes] + [0.0, 1.0]
     prompts = [prompt for _, prompt in outcomes] + [6, 7]
     battles = Battles(["bee"] * len(won), ["ant"] * len(won), won, clusters=prompts)
-    assert bradley_terry(battles, "ant").win_rate("bee") == pytest.approx(np.mean(won), abs=1e-9)
-    assert win_rate_errors(battles, "ant")["bee"] == pytest.approx(cluster_standard_error(won, prompts), abs=1e-8)
+    assert fit_bradley_terry(battles, "ant").win_rate("bee") == pytest.approx(np.mean(won), abs=1e-9)
+    assert estimate_win_rate_errors(battles, "ant")["bee"] == pytest.approx(
+        cluster_standard_error(won, prompts), abs=1e-8
+    )
 
 
 def test_a_model_that_won_everything_has_a_win_rate_of_one():
     battles = Battles(["bee"] * 5 + ["cat"] * 4, ["ant"] * 9, [1] * 5 + [0, 1, 1, 0])
-    fitted = bradley_terry(battles, "ant")
+    fitted = fit_bradley_terry(battles, "ant")
     assert fitted.win_rate("bee") == pytest.approx(1, abs=1e-8)
     assert fitted.win_rate("cat") == pytest.approx(0.5)
     assert math.isfinite(fitted.strengths["bee"])
@@ -163,7 +167,7 @@ def test_resamples_in_which_a_model_wins_everything_are_fitted_too(seed, cluster
     rng = np.random.default_rng(seed)
     won = rng.choice([0.0, 0.5, 1.0], size=12, p=[0.1, 0.05, 0.85])
     battles = Battles(["bee", "cat"] * 6, ["ant"] * 12, won, rng.integers(1, 4, 12), rng.integers(clusters, size=12))
-    for name, found in win_rate_intervals(battles, "ant", how=Bootstrap(resamples=100)).items():
+    for name, found in estimate_win_rates(battles, "ant", how=Bootstrap(resamples=100)).items():
         assert 0 <= found.low <= found.high <= 1 or math.isnan(found.low), name
 
 
@@ -173,15 +177,15 @@ def test_style_that_wins_battles_is_not_counted_as_strength():
     won = rng.random(4000) < 1 / (1 + np.exp(-longer))
     raw = Battles(["bee"] * 4000, ["ant"] * 4000, won)
     held = Battles(["bee"] * 4000, ["ant"] * 4000, won, style={"length": longer})
-    assert bradley_terry(raw, "ant").win_rate("bee") > 0.65
-    assert bradley_terry(held, "ant").win_rate("bee") == pytest.approx(0.5, abs=0.03)
-    assert bradley_terry(held, "ant").style["length"] == pytest.approx(1, abs=0.15)
+    assert fit_bradley_terry(raw, "ant").win_rate("bee") > 0.65
+    assert fit_bradley_terry(held, "ant").win_rate("bee") == pytest.approx(0.5, abs=0.03)
+    assert fit_bradley_terry(held, "ant").style["length"] == pytest.approx(1, abs=0.15)
 
 
 def test_intervals_agree_with_the_cluster_errors_and_know_that_repeats_add_nothing():
     battles = drawn(5, rows=400)
     how = Bootstrap(resamples=600)
-    intervals, errors = win_rate_intervals(battles, "ant", how=how), win_rate_errors(battles, "ant")
+    intervals, errors = estimate_win_rates(battles, "ant", how=how), estimate_win_rate_errors(battles, "ant")
     for name in ("bee", "cat", "dog"):
         found = intervals[name]
         assert (found.high - found.low) / 3.92 == pytest.approx(errors[name], rel=0.25)
@@ -193,7 +197,7 @@ def test_intervals_agree_with_the_cluster_errors_and_know_that_repeats_add_nothi
 def test_intervals_are_the_same_for_a_seed():
     battles = drawn(6, rows=80)
     how = Bootstrap(resamples=100, seed=3)
-    assert win_rate_intervals(battles, "ant", how=how) == win_rate_intervals(battles, "ant", how=how)
+    assert estimate_win_rates(battles, "ant", how=how) == estimate_win_rates(battles, "ant", how=how)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_intervals_are_the_same_for_a_seed():
 )
 def test_battles_that_rate_nothing_are_refused(battles, baseline, said):
     with pytest.raises(DataError, match=said):
-        bradley_terry(battles, baseline)
+        fit_bradley_terry(battles, baseline)
 
 
 def test_real_battles_give_the_published_win_rates(shared_dir):
@@ -221,14 +225,14 @@ def test_real_battles_give_the_published_win_rates(shared_dir):
     battles = Battles([row["model_a"] for row in rows], [row["model_b"] for row in rows], won,
                       clusters=[row["question_id"] for row in rows])  # fmt: skip
     baseline = "claude-3-haiku-20240307"
-    fitted = bradley_terry(battles, baseline)
+    fitted = fit_bradley_terry(battles, baseline)
     rates = sorted(
         (round(100 * fitted.win_rate(name), 4) for name in fitted.strengths if name != baseline), reverse=True
     )
     assert rates == [88.6949, 86.8231, 80.0573, 75.9728]
-    by_prompt = win_rate_errors(battles, baseline)
-    by_row = win_rate_errors(Battles(battles.first, battles.second, won), baseline)
+    by_prompt = estimate_win_rate_errors(battles, baseline)
+    by_row = estimate_win_rate_errors(Battles(battles.first, battles.second, won), baseline)
     wider = [by_prompt[name] / by_row[name] for name in by_prompt if name != baseline]
     assert 1.7 < np.mean(wider) < 2.1
-    intervals = win_rate_intervals(battles, baseline, how=Bootstrap(resamples=200))
+    intervals = estimate_win_rates(battles, baseline, how=Bootstrap(resamples=200))
     assert intervals["gpt-4o"].clusters == 120

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.statistics.calibration import calibration
+from prefboost.statistics.calibration import measure_calibration
 
 shares = st.floats(0, 1).map(lambda x: round(x, 4))
 
@@ -14,15 +14,15 @@ shares = st.floats(0, 1).map(lambda x: round(x, 4))
 def test_forecasts_that_come_true_as_often_as_they_say_have_no_error():
     rng = np.random.default_rng(0)
     said = rng.random(20_000)
-    found = calibration(said, rng.random(20_000) < said)
+    found = measure_calibration(said, rng.random(20_000) < said)
     assert found.error < 0.02
     assert found.brier == pytest.approx(1 / 6, abs=0.01)
-    assert calibration(said, rng.random(20_000) < 0.5).error > 0.2
+    assert measure_calibration(said, rng.random(20_000) < 0.5).error > 0.2
 
 
 @given(st.lists(st.tuples(shares, st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=40), st.integers(1, 12))
 def test_ranges_hold_every_row_once_and_the_error_lies_in_one(rows, bins):
-    found = calibration([said for said, _ in rows], [came for _, came in rows], bins=bins)
+    found = measure_calibration([said for said, _ in rows], [came for _, came in rows], bins=bins)
     assert sum(one.rows for one in found.bins) == len(rows)
     assert all(one.low - 1e-9 <= one.forecast <= one.high + 1e-9 for one in found.bins)
     assert 0 <= found.error <= 1
@@ -31,10 +31,10 @@ def test_ranges_hold_every_row_once_and_the_error_lies_in_one(rows, bins):
 
 
 def test_sure_and_right_has_neither_error_nor_brier():
-    found = calibration([1.0, 0.0, 1.0], [1, 0, 1])
+    found = measure_calibration([1.0, 0.0, 1.0], [1, 0, 1])
     assert (found.error, found.brier, [one.rows for one in found.bins]) == (0, 0, [1, 2])
 
 
 def test_numbers_that_are_no_probabilities_are_refused():
     with pytest.raises(DataError, match="lies outside"):
-        calibration([1.2], [1])
+        measure_calibration([1.2], [1])

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.statistics import Bootstrap, GamedRows, LengthRows, length_control
+from prefboost.statistics import Bootstrap, GamedRows, LengthRows, fit_length_control
 from prefboost.statistics.length_control import (
     GRID,
-    folds_of,
-    length_control_draws,
-    length_control_interval,
+    assign_folds,
+    estimate_length_control,
+    resample_length_control,
 )
 
 
@@ -25,11 +25,13 @@ def test_a_model_that_is_swapped_with_the_baseline_has_the_rest_of_the_share(see
     rows = rows_of(seed)
     other = LengthRows(1 - np.asarray(rows.shares), -np.asarray(rows.longer))
     penalty = float(GRID[5])
-    assert length_control(rows, penalty).share == pytest.approx(1 - length_control(other, penalty).share, abs=1e-7)
+    assert fit_length_control(rows, penalty).share == pytest.approx(
+        1 - fit_length_control(other, penalty).share, abs=1e-7
+    )
 
 
 def test_a_model_against_itself_has_one_half():
-    assert length_control(LengthRows(np.full(50, 0.5), np.zeros(50))).share == pytest.approx(0.5, abs=1e-12)
+    assert fit_length_control(LengthRows(np.full(50, 0.5), np.zeros(50))).share == pytest.approx(0.5, abs=1e-12)
 
 
 @settings(max_examples=10, deadline=None)
@@ -37,14 +39,14 @@ def test_a_model_against_itself_has_one_half():
 def test_rows_in_another_order_give_the_same_fit(seed):
     rows, mixed = rows_of(seed), np.random.default_rng(seed).permutation(80)
     again = LengthRows(np.asarray(rows.shares)[mixed], np.asarray(rows.longer)[mixed])
-    assert length_control(again, 10.0).share == pytest.approx(length_control(rows, 10.0).share, abs=1e-9)
+    assert fit_length_control(again, 10.0).share == pytest.approx(fit_length_control(rows, 10.0).share, abs=1e-9)
 
 
 def test_length_alone_is_taken_out():
     rng = np.random.default_rng(0)
     longer = rng.normal(-300, 200, 2000)
     shares = rng.uniform(size=2000) < 1 / (1 + np.exp(longer / 100))
-    found = length_control(LengthRows(shares.astype(float), longer))
+    found = fit_length_control(LengthRows(shares.astype(float), longer))
     assert shares.mean() > 0.85
     assert found.share < shares.mean() - 0.1
     assert found.minimal
@@ -53,7 +55,7 @@ def test_length_alone_is_taken_out():
 def test_a_model_that_is_always_longer_is_fitted_and_resampled():
     rng = np.random.default_rng(0)
     rows = LengthRows(rng.uniform(size=100), rng.normal(-300, 40, 100))
-    assert np.isfinite(length_control_draws(rows, Bootstrap(resamples=100))).all()
+    assert np.isfinite(resample_length_control(rows, Bootstrap(resamples=100))).all()
 
 
 def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
@@ -62,7 +64,7 @@ def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
         np.repeat(rows.shares, 2), np.repeat(rows.longer, 2), prompts=np.repeat([f"{n:02d}" for n in range(40)], 2)
     )
     how = Bootstrap(resamples=100)
-    once, doubled = length_control_draws(rows, how), length_control_draws(twice, how)
+    once, doubled = resample_length_control(rows, how), resample_length_control(twice, how)
     assert doubled.std() == pytest.approx(once.std(), rel=0.15)
 
 
@@ -73,34 +75,34 @@ def test_rows_of_a_prompt_with_the_same_features_are_fitted_as_one_and_give_the_
     shares = rng.uniform(size=60)
     told = 0.1 * rng.normal(size=60)  # characters that keep rows of a prompt apart
     one, apart = (LengthRows(shares, longer + more, harder, None, prompts) for more in (0.0, 1e-6 * told))
-    found, other = length_control(one, 10.0), length_control(apart, 10.0)
+    found, other = fit_length_control(one, 10.0), fit_length_control(apart, 10.0)
     assert found.share == pytest.approx(other.share, abs=1e-7)
     assert found.upstream_error == pytest.approx(other.upstream_error, rel=1e-4)
     how = Bootstrap(resamples=100)
-    assert length_control_draws(one, how) == pytest.approx(length_control_draws(apart, how), abs=1e-5)
-    assert length_control_interval(one, how)[0].rows == 60
+    assert resample_length_control(one, how) == pytest.approx(resample_length_control(apart, how), abs=1e-5)
+    assert estimate_length_control(one, how)[0].rows == 60
 
 
 def test_draws_are_the_same_for_any_number_of_threads_and_are_the_whole_procedure():
     rows, how = rows_of(2, 40), Bootstrap(resamples=100, seed=5)
-    draws = length_control_draws(rows, how)
-    assert np.array_equal(draws, length_control_draws(rows, how, threads=2))
+    draws = resample_length_control(rows, how)
+    assert np.array_equal(draws, resample_length_control(rows, how, threads=2))
     counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=100)[7]
     chosen = np.repeat(np.arange(40), counts)
     naive = LengthRows(np.asarray(rows.shares)[chosen], np.asarray(rows.longer)[chosen])
-    shares = [length_control(naive, float(penalty)).share for penalty in GRID]
+    shares = [fit_length_control(naive, float(penalty)).share for penalty in GRID]
     assert min(abs(share - draws[7]) for share in shares) < 1e-7
 
 
 def test_the_interval_is_wider_than_upstream_says():
     rows = rows_of(3, 100)
-    interval, error = length_control_interval(rows, Bootstrap(resamples=100))
-    assert interval.low < length_control(rows).share < interval.high
-    assert error > 1.5 * length_control(rows).upstream_error
+    interval, error = estimate_length_control(rows, Bootstrap(resamples=100))
+    assert interval.low < fit_length_control(rows).share < interval.high
+    assert error > 1.5 * fit_length_control(rows).upstream_error
 
 
 def test_folds_are_even_and_cover_all():
-    assert sorted(np.bincount(folds_of(83)).tolist()) == [16, 16, 17, 17, 17]
+    assert sorted(np.bincount(assign_folds(83)).tolist()) == [16, 16, 17, 17, 17]
 
 
 @pytest.mark.parametrize(
@@ -113,4 +115,4 @@ def test_folds_are_even_and_cover_all():
 )
 def test_what_cannot_be_fitted_is_refused(rows, said):
     with pytest.raises(DataError, match=said):
-        length_control(rows)
+        fit_length_control(rows)

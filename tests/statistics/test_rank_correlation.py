@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.statistics import ranks, spearman, spearman_within
+from prefboost.statistics import rank_values, spearman, spearman_within
 
 columns = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=25)
 
@@ -16,7 +16,7 @@ columns = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2
 def test_ranks_count_the_smaller_and_half_of_the_equal(drawn):
     values = np.array([a for a, _ in drawn])
     wanted = [(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values]
-    assert ranks(values).tolist() == wanted
+    assert rank_values(values).tolist() == wanted
 
 
 @given(columns)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.statistics import Bootstrap, slope, slope_interval
+from prefboost.statistics import Bootstrap, bootstrap_slope, fit_slope
 
 rows = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, max_size=30)
 
@@ -16,9 +16,9 @@ rows = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, m
 def test_the_slope_is_that_of_a_polynomial_fit(drawn):
     asked, achieved = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
     if len(set(asked)) == 1:
-        assert math.isnan(slope(asked, achieved))
+        assert math.isnan(fit_slope(asked, achieved))
     else:
-        assert slope(asked, achieved) == pytest.approx(np.polyfit(asked, achieved, 1)[0], abs=1e-9)
+        assert fit_slope(asked, achieved) == pytest.approx(np.polyfit(asked, achieved, 1)[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("true", [1.0, 0.3, 0.0])
@@ -27,6 +27,6 @@ def test_the_interval_holds_the_slope_of_a_policy_that_listens_so_much(true):
     asked = np.tile([1.0, 4.0, 7.0, 10.0], 60)
     prompts = np.arange(60).repeat(4)
     achieved = 5 + true * (asked - 5.5) + rng.normal(0, 1, 60)[prompts] + rng.normal(0, 0.5, 240)
-    found = slope_interval(asked, achieved, clusters=prompts, how=Bootstrap(resamples=500))
+    found = bootstrap_slope(asked, achieved, clusters=prompts, how=Bootstrap(resamples=500))
     assert not found.excludes(true) and found.clusters == 60
     assert found.excludes(true + 0.1)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.statistics.sparse_logistic import SoftLabels, cross_entropy, fit_sparse, linear
+from prefboost.statistics.sparse_logistic import SoftLabels, compute_log_odds, cross_entropy, fit_sparse
 
 
 def made(seed: int, rows: int = 60) -> SoftLabels:
@@ -18,7 +18,7 @@ def test_the_optimum_meets_the_conditions_of_the_penalised_objective(seed, power
     data, inverse = made(seed), 10.0**power
     weights = np.random.default_rng(seed + 1).uniform(0, 2, (1, 60))
     found = fit_sparse(data, weights, np.array([inverse]))
-    residual = weights * (1 / (1 + np.exp(-linear(data, found))) - data.shares)
+    residual = weights * (1 / (1 + np.exp(-compute_log_odds(data, found))) - data.shares)
     for column, one in zip(data.columns, found[0], strict=True):
         slope = float((residual * column).sum())
         if one == 0:
@@ -53,7 +53,7 @@ def test_columns_that_nearly_agree_are_fitted_to_the_optimum():
     near = 1 + rng.normal(0, 1e-3, 60)
     data = SoftLabels((near, np.ones(60)), rng.uniform(0.55, 0.65, 60))
     found = fit_sparse(data, np.ones((1, 60)), np.array([1e4]))
-    residual = 1 / (1 + np.exp(-linear(data, found))) - data.shares
+    residual = 1 / (1 + np.exp(-compute_log_odds(data, found))) - data.shares
     assert abs(float((residual * data.columns[0]).sum())) <= 1e-4 + 1e-6
 
 

@@ -2,25 +2,25 @@ import numpy as np
 import pytest
 
 from prefboost.errors import DataError
-from prefboost.statistics import bounds_of, win_rate
+from prefboost.statistics import bound_share, measure_win_rate
 
 
 def test_both_orders_of_a_prompt_count_as_one():
     shares = np.random.default_rng(0).uniform(size=50)
-    found = win_rate(np.repeat(shares, 2), prompts=np.repeat(np.arange(50), 2))
-    assert found.error == pytest.approx(win_rate(shares).error)
+    found = measure_win_rate(np.repeat(shares, 2), prompts=np.repeat(np.arange(50), 2))
+    assert found.error == pytest.approx(measure_win_rate(shares).error)
     assert found.upstream_error < 0.8 * found.error
 
 
 def test_a_tie_is_half_a_win_and_anything_above_is_a_whole_one():
-    assert win_rate([0.5, 0.51, 0.2]).discrete == pytest.approx(0.5)
+    assert measure_win_rate([0.5, 0.51, 0.2]).discrete == pytest.approx(0.5)
 
 
 def test_shares_outside_of_their_range_are_refused():
     with pytest.raises(DataError, match="shares of a win lie in"):
-        win_rate([1.2, 0.4])
+        measure_win_rate([1.2, 0.4])
 
 
 def test_bounds_hold_whatever_is_missing():
-    assert bounds_of([1.0, 0.0], 2) == (0.25, 0.75)
-    assert bounds_of([], 0) == (0.0, 1.0)
+    assert bound_share([1.0, 0.0], 2) == (0.25, 0.75)
+    assert bound_share([], 0) == (0.0, 1.0)

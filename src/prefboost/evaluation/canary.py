@@ -19,7 +19,7 @@ from prefboost.errors import DataError
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeRequest, JudgeVerdict
-from prefboost.statistics import Bootstrap, Interval, agreement, cohens_kappa, paired_difference
+from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, cohens_kappa, measure_agreement
 from prefboost.statistics.bootstrap import USUAL
 
 __all__ = ["CANARY", "CANARY_SHA256", "Drift", "canary_requests", "drift_of"]
@@ -130,10 +130,10 @@ def drift_of(earlier: Sequence[JudgeVerdict], later: Sequence[JudgeVerdict], *, 
     winners = [[_winner(share) for share in column] for column in shares.T]
     moved = [uid for uid, one, other in zip(prompts, *winners, strict=True) if one != other]
     return Drift(
-        agree=agreement(*winners, clusters=prompts, how=how),
+        agree=measure_agreement(*winners, clusters=prompts, how=how),
         kappa=cohens_kappa(*winners),
-        difference=paired_difference(shares[:, 1], shares[:, 0], clusters=prompts, how=how),
-        place=paired_difference(places[:, 1], places[:, 0], clusters=prompts, how=how),
+        difference=bootstrap_difference(shares[:, 1], shares[:, 0], clusters=prompts, how=how),
+        place=bootstrap_difference(places[:, 1], places[:, 0], clusters=prompts, how=how),
         apart=float(np.abs(shares[:, 1] - shares[:, 0]).mean()),
         asked=len(before),
         missing=len(before) - len(known),

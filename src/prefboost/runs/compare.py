@@ -12,7 +12,7 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.prompt_means import prompt_means
 from prefboost.evaluation.rejudged import rejudged
 from prefboost.runs.evaluate import read_verdicts
-from prefboost.statistics import holm, paired_test
+from prefboost.statistics import holm, run_paired_test
 
 __all__ = ["compared", "compared_folders", "drifted"]
 
@@ -65,7 +65,7 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
         shared = [uid for uid in mine if uid in its]
         if not shared:
             raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
-        test = paired_test([mine[uid] for uid in shared], [its[uid] for uid in shared])
+        test = run_paired_test([mine[uid] for uid in shared], [its[uid] for uid in shared])
         tests[group, first, second] = (test, len(mine.keys() ^ its.keys()))
     if not tests:
         raise DataError(

@@ -23,7 +23,7 @@ from prefboost.runs.bars import generating
 from prefboost.runs.generate import Generate, generate
 from prefboost.runs.prompt_files import read_prompts
 from prefboost.sources import read
-from prefboost.statistics import Bootstrap, bootstrap_mean, matched_means, paired_difference
+from prefboost.statistics import Bootstrap, bootstrap_difference, bootstrap_mean, match_means
 from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ def measured(
     gain = None
     if start is not None:
         shared = frame.join(start, on="prompt_id", how="semi"), start.join(frame, on="prompt_id", how="semi")
-        keys, ours, theirs = matched_means(*((part["prompt_id"].to_list(), part["score"]) for part in shared))
-        gain = asdict(paired_difference(ours, theirs, clusters=keys, how=how))
+        keys, ours, theirs = match_means(*((part["prompt_id"].to_list(), part["score"]) for part in shared))
+        gain = asdict(bootstrap_difference(ours, theirs, clusters=keys, how=how))
     text = pl.col("completion").list.eval(pl.element().struct.field("content")).list.join("\n")
     return {
         "goal": None if wording is None else wording.goal if wording.goal is not None else dict(wording.aspects),

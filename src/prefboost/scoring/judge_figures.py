@@ -14,11 +14,11 @@ from prefboost.statistics import (
     Bootstrap,
     Interval,
     LengthBias,
-    agreement,
     bootstrap_mean,
     cohens_kappa,
-    first_place_share,
-    length_bias,
+    measure_agreement,
+    measure_first_place_share,
+    measure_length_bias,
 )
 from prefboost.statistics.bootstrap import USUAL
 from prefboost.tables import VERDICTS, Table
@@ -116,10 +116,10 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
     return JudgeFigures(
         pairs=one.height,
         ties=float(np.mean(frame["won"].to_numpy() == 0.5)),
-        order_agreement=agreement(both[0].tolist(), both[1].tolist(), clusters=pair_prompts, how=how),
+        order_agreement=measure_agreement(both[0].tolist(), both[1].tolist(), clusters=pair_prompts, how=how),
         order_kappa=cohens_kappa(both[0].tolist(), both[1].tolist()),
-        first_wins=first_place_share(frame["won"].to_numpy(), pairs=prompts, how=how),
-        length=length_bias(both[0] + both[1] - 1, one["longer"].to_numpy(), clusters=pair_prompts, how=how),
+        first_wins=measure_first_place_share(frame["won"].to_numpy(), pairs=prompts, how=how),
+        length=measure_length_bias(both[0] + both[1] - 1, one["longer"].to_numpy(), clusters=pair_prompts, how=how),
         with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
         label_mass=_label_mass(frame),

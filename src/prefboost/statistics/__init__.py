@@ -1,14 +1,20 @@
 """Numbers with their uncertainty, in plain NumPy."""
 
-from prefboost.statistics.agreement import LengthBias, agreement, cohens_kappa, first_place_share, length_bias
+from prefboost.statistics.agreement import (
+    LengthBias,
+    cohens_kappa,
+    measure_agreement,
+    measure_first_place_share,
+    measure_length_bias,
+)
 from prefboost.statistics.bootstrap import Bootstrap, bootstrap, bootstrap_mean, bootstrap_mean_by
 from prefboost.statistics.bradley_terry import (
     Battles,
-    BradleyTerry,
-    bradley_terry,
-    win_rate_draws,
-    win_rate_errors,
-    win_rate_intervals,
+    BradleyTerryFit,
+    estimate_win_rate_errors,
+    estimate_win_rates,
+    fit_bradley_terry,
+    resample_win_rates,
 )
 from prefboost.statistics.cluster_error import cluster_standard_error
 from prefboost.statistics.interval import Interval
@@ -17,22 +23,22 @@ from prefboost.statistics.length_control import (
     GamedRows,
     LengthControl,
     LengthRows,
-    length_control,
-    length_control_draws,
-    length_control_interval,
+    estimate_length_control,
+    fit_length_control,
+    resample_length_control,
 )
-from prefboost.statistics.order import PositionReport, position_report
-from prefboost.statistics.paired import matched_means, paired_difference
-from prefboost.statistics.rank_correlation import WithinGroups, ranks, spearman, spearman_within
-from prefboost.statistics.separability import confident_agreement, separability
-from prefboost.statistics.several import PairedTest, holm, minimum_detectable_effect, paired_test
-from prefboost.statistics.slope import slope, slope_interval
-from prefboost.statistics.win_rate import WinRate, bounds_of, win_rate
+from prefboost.statistics.paired import bootstrap_difference, match_means
+from prefboost.statistics.positions import PositionReport, report_positions
+from prefboost.statistics.rank_correlation import WithinGroups, rank_values, spearman, spearman_within
+from prefboost.statistics.separability import measure_separability
+from prefboost.statistics.significance import PairedTest, holm, minimum_detectable_effect, run_paired_test
+from prefboost.statistics.slope import bootstrap_slope, fit_slope
+from prefboost.statistics.win_rate import WinRate, bound_share, measure_win_rate
 
 __all__ = [
     "Battles",
     "Bootstrap",
-    "BradleyTerry",
+    "BradleyTerryFit",
     "GamedRows",
     "Interval",
     "LengthBias",
@@ -42,35 +48,34 @@ __all__ = [
     "PositionReport",
     "WinRate",
     "WithinGroups",
-    "agreement",
+    "measure_agreement",
     "bootstrap",
     "bootstrap_mean",
     "bootstrap_mean_by",
-    "bounds_of",
-    "bradley_terry",
+    "bound_share",
+    "fit_bradley_terry",
     "cluster_standard_error",
     "cohens_kappa",
-    "confident_agreement",
-    "first_place_share",
+    "measure_first_place_share",
     "holm",
     "krippendorff_alpha",
-    "length_bias",
-    "length_control",
-    "length_control_draws",
-    "length_control_interval",
-    "matched_means",
+    "measure_length_bias",
+    "fit_length_control",
+    "resample_length_control",
+    "estimate_length_control",
+    "match_means",
     "minimum_detectable_effect",
-    "paired_difference",
-    "paired_test",
-    "position_report",
-    "ranks",
-    "separability",
-    "slope",
-    "slope_interval",
+    "bootstrap_difference",
+    "run_paired_test",
+    "report_positions",
+    "rank_values",
+    "measure_separability",
+    "fit_slope",
+    "bootstrap_slope",
     "spearman",
     "spearman_within",
-    "win_rate",
-    "win_rate_draws",
-    "win_rate_errors",
-    "win_rate_intervals",
+    "measure_win_rate",
+    "resample_win_rates",
+    "estimate_win_rate_errors",
+    "estimate_win_rates",
 ]

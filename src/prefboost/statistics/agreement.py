@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
-from prefboost.statistics.columns import Column, finite_columns, numbered
+from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
 from prefboost.statistics.interval import Interval
-from prefboost.statistics.slope import slope
+from prefboost.statistics.slope import fit_slope
 
-__all__ = ["LengthBias", "agreement", "cohens_kappa", "first_place_share", "length_bias"]
+__all__ = ["LengthBias", "measure_agreement", "cohens_kappa", "measure_first_place_share", "measure_length_bias"]
 
 Labels = Sequence[Hashable]
 
@@ -36,7 +36,9 @@ class LengthBias:
     equally_long: int
 
 
-def agreement(first: Labels, second: Labels, *, clusters: ArrayLike | None = None, how: Bootstrap = USUAL) -> Interval:
+def measure_agreement(
+    first: Labels, second: Labels, *, clusters: ArrayLike | None = None, how: Bootstrap = USUAL
+) -> Interval:
     """The share of rows on which two judges say the same.
 
     Args:
@@ -77,7 +79,7 @@ def cohens_kappa(first: Labels, second: Labels) -> float:
     return (float(np.trace(crossed)) - by_chance) / (1 - by_chance)
 
 
-def first_place_share(wins: ArrayLike, *, pairs: ArrayLike | None = None, how: Bootstrap = USUAL) -> Interval:
+def measure_first_place_share(wins: ArrayLike, *, pairs: ArrayLike | None = None, how: Bootstrap = USUAL) -> Interval:
     """The share of wins of the side that is shown first; 0.5 is a judge whom the order does not sway.
 
     Args:
@@ -89,7 +91,7 @@ def first_place_share(wins: ArrayLike, *, pairs: ArrayLike | None = None, how: B
     Raises:
         DataError: there are no judgings, or a number outside of 0..1.
     """
-    (column,) = finite_columns(wins=wins)
+    (column,) = check_columns(wins=wins)
     if column.min() < 0 or column.max() > 1:
         raise DataError(
             f"wins lie in 0..1, found {column.min():g} to {column.max():g}", remedy="write 1, 0.5 for a tie, and 0"
@@ -97,8 +99,12 @@ def first_place_share(wins: ArrayLike, *, pairs: ArrayLike | None = None, how: B
     return bootstrap_mean(column, clusters=pairs, how=how)
 
 
-def length_bias(
-    verdicts: ArrayLike, differences: ArrayLike, *, clusters: ArrayLike | None = None, how: Bootstrap = USUAL
+def measure_length_bias(
+    verdicts: ArrayLike,
+    differences: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    how: Bootstrap = USUAL,
 ) -> LengthBias:
     """How far verdicts follow length.
 
@@ -111,19 +117,19 @@ def length_bias(
     Raises:
         DataError: there are no pairs, or the columns differ in length.
     """
-    won, longer = finite_columns(verdicts=verdicts, differences=differences)
-    numbers, _ = numbered(clusters, len(won))
+    won, longer = check_columns(verdicts=verdicts, differences=differences)
+    numbers, _ = number_labels(clusters, len(won))
     told = longer != 0
     shares = (1 + won[told] * np.sign(longer[told])) / 2
     return LengthBias(
         longer_wins=bootstrap_mean(shares, clusters=numbers[told], how=how) if told.any() else None,
         correlation=_correlation(won, longer),
-        per_deviation=slope(longer / longer.std(), won) if longer.std() > 0 else float("nan"),
+        per_deviation=fit_slope(longer / longer.std(), won) if longer.std() > 0 else float("nan"),
         equally_long=int((~told).sum()),
     )
 
 
-def _correlation(one: Column, other: Column) -> float:
+def _correlation(one: FloatColumn, other: FloatColumn) -> float:
     a, b = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(np.clip((a @ b) / scale, -1, 1)) if scale > 0 else float("nan")

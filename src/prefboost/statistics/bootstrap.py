@@ -16,10 +16,18 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from prefboost.settings import Settings
-from prefboost.statistics.columns import Column, finite_columns, numbered
+from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
 from prefboost.statistics.interval import Interval
 
-__all__ = ["USUAL", "Bootstrap", "bootstrap", "bootstrap_mean", "bootstrap_mean_by", "ends_of", "student"]
+__all__ = [
+    "USUAL",
+    "Bootstrap",
+    "bootstrap",
+    "bootstrap_mean",
+    "bootstrap_mean_by",
+    "expand_percentiles",
+    "student_quantile",
+]
 
 _BLOCK = 4_000_000  # draws held at a time: 32 MB
 
@@ -53,8 +61,8 @@ def bootstrap(
     Raises:
         DataError: columns are empty, of different lengths, or hold NaN or an infinity.
     """
-    made = finite_columns(**{f"{position}": column for position, column in enumerate(columns)})
-    numbers, count = numbered(clusters, len(made[0]))
+    made = check_columns(**{f"{position}": column for position, column in enumerate(columns)})
+    numbers, count = number_labels(clusters, len(made[0]))
     rows_of = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     rng = np.random.default_rng(how.seed)
     drawn = (np.concatenate([rows_of[one] for one in rng.integers(count, size=count)]) for _ in range(how.resamples))
@@ -78,12 +86,12 @@ def bootstrap_mean(
     Raises:
         DataError: there are no values, or NaN or an infinity among them.
     """
-    (column,) = finite_columns(values=values)
-    numbers, count = numbered(clusters, len(column))
+    (column,) = check_columns(values=values)
+    numbers, count = number_labels(clusters, len(column))
     totals, sizes = np.bincount(numbers, weights=column), np.bincount(numbers)
     rng = np.random.default_rng(how.seed)
     block = max(1, _BLOCK // count)
-    parts: list[Column] = []
+    parts: list[FloatColumn] = []
     for start in range(0, how.resamples if count > 1 else 0, block):
         drawn = rng.integers(count, size=(min(block, how.resamples - start), count))
         parts.append(totals[drawn].sum(1) / sizes[drawn].sum(1))
@@ -108,13 +116,13 @@ def bootstrap_mean_by(
     Returns:
         group -> interval, in rising order of the groups.
     """
-    column, group = finite_columns(values=values, groups=groups)
-    numbers, _ = numbered(clusters, len(column))
+    column, group = check_columns(values=values, groups=groups)
+    numbers, _ = number_labels(clusters, len(column))
     inside = {float(one): group == one for one in np.unique(group)}
     return {one: bootstrap_mean(column[rows], clusters=numbers[rows], how=how) for one, rows in inside.items()}
 
 
-def ends_of(replicates: Column, clusters: int, level: float) -> tuple[float, float]:
+def expand_percentiles(replicates: FloatColumn, clusters: int, level: float) -> tuple[float, float]:
     """Both ends of the expanded percentile interval: for a mean as wide as Student's, and as skew as the replicates.
 
     Args:
@@ -128,12 +136,12 @@ def ends_of(replicates: Column, clusters: int, level: float) -> tuple[float, flo
     known = replicates[~np.isnan(replicates)]
     if not known.size or clusters < 2:
         return float("nan"), float("nan")
-    tail = NormalDist().cdf(-np.sqrt(clusters / (clusters - 1)) * student((1 + level) / 2, clusters - 1))
+    tail = NormalDist().cdf(-np.sqrt(clusters / (clusters - 1)) * student_quantile((1 + level) / 2, clusters - 1))
     low, high = np.quantile(known, [tail, 1 - tail], method="weibull")  # a tail of B draws is (B + 1) times its share
     return float(low), float(high)
 
 
-def student(share: float, freedom: int) -> float:
+def student_quantile(share: float, freedom: int) -> float:
     """The quantile of Student's distribution, to 1e-3 from five degrees of freedom on (Fisher and Cornish 1960).
 
     Args:
@@ -154,6 +162,6 @@ def student(share: float, freedom: int) -> float:
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
-def _interval(estimate: float, replicates: Column, rows: int, clusters: int, how: Bootstrap) -> Interval:
-    low, high = ends_of(replicates, clusters, how.level)
+def _interval(estimate: float, replicates: FloatColumn, rows: int, clusters: int, how: Bootstrap) -> Interval:
+    low, high = expand_percentiles(replicates, clusters, how.level)
     return Interval(float(estimate), low, high, how.level, rows=rows, clusters=clusters)

@@ -14,11 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError
-from prefboost.statistics.bootstrap import USUAL, Bootstrap, ends_of
-from prefboost.statistics.columns import Column, finite_columns, numbered
+from prefboost.statistics.bootstrap import USUAL, Bootstrap, expand_percentiles
+from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
 from prefboost.statistics.interval import Interval
 
-__all__ = ["Battles", "BradleyTerry", "bradley_terry", "win_rate_draws", "win_rate_errors", "win_rate_intervals"]
+__all__ = [
+    "Battles",
+    "BradleyTerryFit",
+    "fit_bradley_terry",
+    "resample_win_rates",
+    "estimate_win_rate_errors",
+    "estimate_win_rates",
+]
 
 SLIGHT = 1e-9
 """Ridge that keeps a strength finite where a model has won, or lost, every battle; elsewhere it changes nothing."""
@@ -48,7 +55,7 @@ class Battles:
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
+class BradleyTerryFit:
     """Fitted strengths.
 
     Args:
@@ -82,17 +89,17 @@ class _Rows:
     """
 
     names: list[str]
-    design: Column
+    design: FloatColumn
     starts: NDArray[np.intp]
     pair: NDArray[np.intp]
-    won: Column
-    weights: Column
+    won: FloatColumn
+    weights: FloatColumn
     cluster: NDArray[np.intp]
-    style: Column
+    style: FloatColumn
     clusters: int
 
 
-def bradley_terry(battles: Battles, baseline: str, *, ridge: float = SLIGHT) -> BradleyTerry:
+def fit_bradley_terry(battles: Battles, baseline: str, *, ridge: float = SLIGHT) -> BradleyTerryFit:
     """The strengths of maximum likelihood, by Newton's method to convergence.
 
     Args:
@@ -107,21 +114,21 @@ def bradley_terry(battles: Battles, baseline: str, *, ridge: float = SLIGHT) -> 
     solved = _fitted(rows, rows.weights, ridge, np.zeros(len(rows.names) + rows.style.shape[1]))
     count = len(rows.names)
     zero = solved[rows.names.index(baseline)]
-    return BradleyTerry(
+    return BradleyTerryFit(
         {name: float(solved[at] - zero) for at, name in enumerate(rows.names)},
         dict(zip(battles.style, map(float, solved[count:]), strict=True)),
         baseline,
     )
 
 
-def win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
+def estimate_win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
     """Model -> standard error of its win rate against the baseline, clusters independent (Liang and Zeger 1986).
 
     Returns:
         in 0..1; 0 for the baseline; NaN where there are fewer than two clusters.
 
     Raises:
-        DataError: see `bradley_terry`.
+        DataError: see `fit_bradley_terry`.
     """
     rows = _rows_of(battles, baseline)
     count = len(rows.names)
@@ -144,9 +151,9 @@ def win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
     return found
 
 
-def win_rate_draws(
+def resample_win_rates(
     battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
-) -> dict[str, Column]:
+) -> dict[str, FloatColumn]:
     """Model -> its win rate against the baseline in every resample of whole clusters, the whole fit done again.
 
     Returns:
@@ -154,7 +161,7 @@ def win_rate_draws(
         the model, and so says nothing of it.
 
     Raises:
-        DataError: see `bradley_terry`.
+        DataError: see `fit_bradley_terry`.
     """
     rows = _rows_of(battles, baseline)
     count = len(rows.names)
@@ -172,23 +179,23 @@ def win_rate_draws(
     return {name: drawn[:, at] for at, name in enumerate(rows.names)}
 
 
-def win_rate_intervals(
+def estimate_win_rates(
     battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
 ) -> dict[str, Interval]:
-    """Model -> its win rate against the baseline with the percentile interval of `win_rate_draws`.
+    """Model -> its win rate against the baseline with the percentile interval of `resample_win_rates`.
 
     Returns:
         in 0..1, in the order in which the models appear; the baseline against itself is 0.5.
 
     Raises:
-        DataError: see `bradley_terry`.
+        DataError: see `fit_bradley_terry`.
     """
-    fitted = bradley_terry(battles, baseline, ridge=ridge)
+    fitted = fit_bradley_terry(battles, baseline, ridge=ridge)
     tallies = _tallies(_rows_of(battles, baseline))
     found = {}
-    for name, draws in win_rate_draws(battles, baseline, how=how, ridge=ridge).items():
+    for name, draws in resample_win_rates(battles, baseline, how=how, ridge=ridge).items():
         rows, clusters = tallies[name]
-        low, high = ends_of(draws, clusters, how.level)
+        low, high = expand_percentiles(draws, clusters, how.level)
         found[name] = Interval(fitted.win_rate(name), low, high, how.level, rows=rows, clusters=clusters)
     return found
 
@@ -203,7 +210,7 @@ def _tallies(rows: _Rows) -> dict[str, tuple[int, int]]:
 
 
 def _rows_of(battles: Battles, baseline: str) -> _Rows:
-    won, weights, *style = finite_columns(
+    won, weights, *style = check_columns(
         won=battles.won,
         weights=np.ones(len(battles.first)) if battles.weights is None else battles.weights,
         **{f"style.{name}": column for name, column in battles.style.items()},
@@ -222,7 +229,7 @@ def _rows_of(battles: Battles, baseline: str) -> _Rows:
     _check_tied(battles, weights, baseline, names)
     place = {name: at for at, name in enumerate(names)}
     one, other = (np.array([place[name] for name in column]) for column in (battles.first, battles.second))
-    cluster, clusters = numbered(battles.clusters, len(won))
+    cluster, clusters = number_labels(battles.clusters, len(won))
     features = np.column_stack(style) if style else np.empty((len(won), 0))
     # The first of a pair is the model that appeared first, so that swapped rows are one pair.
     swapped = one > other
@@ -234,7 +241,7 @@ def _rows_of(battles: Battles, baseline: str) -> _Rows:
 def _collected(
     names: list[str],
     pairs: NDArray[np.intp],
-    numbers: tuple[Column, Column, Column],
+    numbers: tuple[FloatColumn, FloatColumn, FloatColumn],
     labels: tuple[NDArray[np.intp], int],
 ) -> _Rows:
     """Sorted by pair; rows of one pair, cluster and style are one row of their summed weight."""
@@ -249,12 +256,12 @@ def _collected(
     rows = np.arange(len(kinds))
     np.add.at(design, (rows, kinds // len(names)), 1.0)
     np.add.at(design, (rows, kinds % len(names)), -1.0)
-    shares: Column = np.divide(gained, total, out=np.full(len(total), 0.5), where=total > 0)
+    shares: FloatColumn = np.divide(gained, total, out=np.full(len(total), 0.5), where=total > 0)
     its_cluster = unique[:, 1].astype(np.intp)
     return _Rows(names, design, starts, pair.reshape(-1), shares, total, its_cluster, unique[:, 2:], clusters)
 
 
-def _check_tied(battles: Battles, weights: Column, baseline: str, names: Sequence[str]) -> None:
+def _check_tied(battles: Battles, weights: FloatColumn, baseline: str, names: Sequence[str]) -> None:
     """Every model reaches the baseline over battles that count."""
     met: dict[str, set[str]] = {name: set() for name in names}
     for one, other, weight in zip(battles.first, battles.second, weights, strict=True):
@@ -274,13 +281,13 @@ def _check_tied(battles: Battles, weights: Column, baseline: str, names: Sequenc
         )
 
 
-def _margins(rows: _Rows, solved: Column) -> Column:
+def _margins(rows: _Rows, solved: FloatColumn) -> FloatColumn:
     count = len(rows.names)
-    margins: Column = (rows.design @ solved[:count])[rows.pair] + rows.style @ solved[count:]
+    margins: FloatColumn = (rows.design @ solved[:count])[rows.pair] + rows.style @ solved[count:]
     return margins
 
 
-def _curvature(rows: _Rows, variance: Column, ridge: float) -> Column:
+def _curvature(rows: _Rows, variance: FloatColumn, ridge: float) -> FloatColumn:
     """Minus the second derivatives; the sum of the strengths, which no battle tells, is pinned to 0."""
     by_pair = np.add.reduceat(variance, rows.starts)
     weighted = rows.style * variance[:, None]
@@ -291,7 +298,7 @@ def _curvature(rows: _Rows, variance: Column, ridge: float) -> Column:
     )
 
 
-def _fitted(rows: _Rows, weights: Column, ridge: float, start: Column) -> Column:
+def _fitted(rows: _Rows, weights: FloatColumn, ridge: float, start: FloatColumn) -> FloatColumn:
     """Newton's method, halving steps that go too far: strengths summing to 0 and style coefficients [M + F]."""
     count = len(rows.names)
     solved = start.copy()
@@ -317,13 +324,13 @@ def _fitted(rows: _Rows, weights: Column, ridge: float, start: Column) -> Column
     )
 
 
-def _likelihood(rows: _Rows, weights: Column, ridge: float, solved: Column) -> float:
+def _likelihood(rows: _Rows, weights: FloatColumn, ridge: float, solved: FloatColumn) -> float:
     margins = _margins(rows, solved)
     told = weights @ (rows.won * margins - np.logaddexp(0.0, margins))
     pinned = float(solved[: len(rows.names)].sum()) ** 2
     return float(told) - 0.5 * (ridge * float(solved @ solved) + pinned)
 
 
-def _sigmoid(margins: Column) -> Column:
-    shares: Column = 0.5 * (1 + np.tanh(0.5 * margins))
+def _sigmoid(margins: FloatColumn) -> FloatColumn:
+    shares: FloatColumn = 0.5 * (1 + np.tanh(0.5 * margins))
     return shares

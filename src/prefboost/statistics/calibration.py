@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prefboost.errors import DataError
-from prefboost.statistics.columns import finite_columns
+from prefboost.statistics.columns import check_columns
 
-__all__ = ["Calibration", "ReliabilityBin", "calibration"]
+__all__ = ["Calibration", "ReliabilityBin", "measure_calibration"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Calibration:
     brier: float
 
 
-def calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: int = 10) -> Calibration:
+def measure_calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: int = 10) -> Calibration:
     """Hold probabilities against outcomes.
 
     Args:
@@ -57,7 +57,7 @@ def calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: int = 10
     Raises:
         DataError: there are none, or a number outside of 0..1.
     """
-    forecast, true = finite_columns(probabilities=probabilities, outcomes=outcomes)
+    forecast, true = check_columns(probabilities=probabilities, outcomes=outcomes)
     if min(forecast.min(), true.min()) < 0 or max(forecast.max(), true.max()) > 1:
         raise DataError("a probability or outcome lies outside of 0..1", remedy="give probabilities, and 1 or 0")
     at = np.minimum((forecast * bins).astype(int), bins - 1)

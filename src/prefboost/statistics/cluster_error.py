@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prefboost.statistics.columns import finite_columns, numbered
+from prefboost.statistics.columns import check_columns, number_labels
 
 __all__ = ["cluster_standard_error"]
 
@@ -22,8 +22,8 @@ def cluster_standard_error(values: ArrayLike, clusters: ArrayLike | None = None)
     Returns:
         in the unit of the values, >= 0; NaN for fewer than two clusters.
     """
-    (column,) = finite_columns(values=values)
-    numbers, count = numbered(clusters, len(column))
+    (column,) = check_columns(values=values)
+    numbers, count = number_labels(clusters, len(column))
     if count < 2:
         return float("nan")
     residuals = np.bincount(numbers, weights=column - column.mean())

@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError, Place
 
-__all__ = ["Column", "finite_columns", "numbered"]
+__all__ = ["FloatColumn", "check_columns", "number_labels"]
 
-Column = NDArray[np.float64]
+FloatColumn = NDArray[np.float64]
 
 
-def finite_columns(**columns: ArrayLike) -> list[Column]:
+def check_columns(**columns: ArrayLike) -> list[FloatColumn]:
     """The columns as one-dimensional float arrays of one length, at least one row, all finite.
 
     Raises:
@@ -36,7 +36,7 @@ def finite_columns(**columns: ArrayLike) -> list[Column]:
     return list(made.values())
 
 
-def numbered(labels: ArrayLike | None, rows: int) -> tuple[NDArray[np.intp], int]:
+def number_labels(labels: ArrayLike | None, rows: int) -> tuple[NDArray[np.intp], int]:
     """Labels (strings, numbers) of the rows as numbers 0..K-1 in order of the sorted labels, and K. None: each its own.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = ["Level", "krippendorff_alpha"]
 
@@ -54,24 +54,24 @@ def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: L
     return 1 - (float(totals.sum()) - 1) * float((crossed * apart).sum()) / expected
 
 
-def _nominal(known: Sequence[Hashable], totals: Column) -> Column:
+def _nominal(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
     return 1 - np.eye(len(known))
 
 
-def _interval(known: Sequence[Hashable], totals: Column) -> Column:
+def _interval(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
     values = np.array(known, dtype=np.float64)
-    apart: Column = (values[:, None] - values) ** 2
+    apart: FloatColumn = (values[:, None] - values) ** 2
     return apart
 
 
-def _ordinal(known: Sequence[Hashable], totals: Column) -> Column:
+def _ordinal(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
     """(sum of what lies between, both ends counted half)^2."""
     middle = np.cumsum(totals) - totals / 2
-    apart: Column = (middle[:, None] - middle) ** 2
+    apart: FloatColumn = (middle[:, None] - middle) ** 2
     return apart
 
 
-_DISTANCES: dict[Level, Callable[[Sequence[Hashable], Column], Column]] = {
+_DISTANCES: dict[Level, Callable[[Sequence[Hashable], FloatColumn], FloatColumn]] = {
     "nominal": _nominal,
     "ordinal": _ordinal,
     "interval": _interval,

@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError
-from prefboost.statistics.bootstrap import USUAL, Bootstrap, ends_of
-from prefboost.statistics.columns import Column, finite_columns, numbered
+from prefboost.statistics.bootstrap import USUAL, Bootstrap, expand_percentiles
+from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
 from prefboost.statistics.interval import Interval
-from prefboost.statistics.sparse_logistic import Matrix, SoftLabels, cross_entropy, fit_sparse, linear
+from prefboost.statistics.sparse_logistic import Matrix, SoftLabels, compute_log_odds, cross_entropy, fit_sparse
 
 __all__ = [
     "GRID",
     "GamedRows",
     "LengthControl",
     "LengthRows",
-    "design",
-    "folds_of",
-    "length_control",
-    "length_control_draws",
-    "length_control_interval",
-    "predicted_share",
+    "build_design",
+    "assign_folds",
+    "fit_length_control",
+    "resample_length_control",
+    "estimate_length_control",
+    "predict_share",
 ]
 
-GRID: Column = np.logspace(-4, 4, 10)
+GRID: FloatColumn = np.logspace(-4, 4, 10)
 """C of cross-validation (scikit-learn's default ten)."""
 
 _FOLDS = 5
@@ -50,9 +50,9 @@ class GamedRows:
         weight: of each row; 0.2 over two baselines upstream.
     """
 
-    shares: Column
-    lengths: Column
-    difficulty: Column
+    shares: FloatColumn
+    lengths: FloatColumn
+    difficulty: FloatColumn
     weight: float = 0.1
 
 
@@ -102,14 +102,14 @@ class _Rows:
     the loss is linear in the share, so that the fit is the same and takes half the time.
     """
 
-    shares: Column
-    longer: Column
-    difficulty: Column | None
+    shares: FloatColumn
+    longer: FloatColumn
+    difficulty: FloatColumn | None
     gamed: GamedRows | None
     prompt: NDArray[np.intp]
     prompts: int
     fold: NDArray[np.intp]
-    often: Column
+    often: FloatColumn
 
     @property
     def count(self) -> int:
@@ -120,7 +120,7 @@ class _Rows:
         return 0 if self.gamed is None else len(self.gamed.shares)
 
 
-def length_control(rows: LengthRows, inverse_penalty: float | None = None) -> LengthControl:
+def fit_length_control(rows: LengthRows, inverse_penalty: float | None = None) -> LengthControl:
     """Fit and predict.
 
     Args:
@@ -134,7 +134,7 @@ def length_control(rows: LengthRows, inverse_penalty: float | None = None) -> Le
     counts = np.ones((1, made.prompts))
     chosen = None if inverse_penalty is None else np.array([inverse_penalty])
     coefficients, chosen = _fitted(made, counts, chosen)
-    predicted = predicted_share(coefficients[0], made.difficulty, len(made.shares)).repeat(made.often.astype(int))
+    predicted = predict_share(coefficients[0], made.difficulty, len(made.shares)).repeat(made.often.astype(int))
     names = ["length", *([] if made.difficulty is None else ["difficulty"]), "model"]
     count = len(predicted)
     return LengthControl(
@@ -146,7 +146,7 @@ def length_control(rows: LengthRows, inverse_penalty: float | None = None) -> Le
     )
 
 
-def predicted_share(coefficients: ArrayLike, difficulty: Column | None, rows: int) -> Column:
+def predict_share(coefficients: ArrayLike, difficulty: FloatColumn | None, rows: int) -> FloatColumn:
     """The share of every win at equal length, [N].
 
     Args:
@@ -156,11 +156,11 @@ def predicted_share(coefficients: ArrayLike, difficulty: Column | None, rows: in
     """
     told = np.asarray(coefficients, dtype=np.float64)
     odds = np.full(rows, told[-1]) if difficulty is None else told[1] * difficulty + told[-1]
-    share: Column = 1 / (1 + np.exp(-odds))
+    share: FloatColumn = 1 / (1 + np.exp(-odds))
     return share
 
 
-def length_control_draws(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> Column:
+def resample_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> FloatColumn:
     """The whole procedure on resampled prompts: scaling of lengths, choice of C, fit, prediction.
 
     Args:
@@ -181,7 +181,7 @@ def length_control_draws(rows: LengthRows, how: Bootstrap = USUAL, threads: int 
         return np.concatenate(list(pool.map(lambda counts: _drawn(made, counts, starts), blocks)))
 
 
-def length_control_interval(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> tuple[Interval, float]:
+def estimate_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> tuple[Interval, float]:
     """The length-controlled share with its percentile interval, and the standard error, of the whole procedure.
 
     Args:
@@ -189,16 +189,16 @@ def length_control_interval(rows: LengthRows, how: Bootstrap = USUAL, threads: i
         how: resamples, level, seed.
         threads: that fit at a time.
     """
-    made, fitted = _checked(rows), length_control(rows)
+    made, fitted = _checked(rows), fit_length_control(rows)
     if made.prompts < _FOLDS:
         return Interval(fitted.share, np.nan, np.nan, how.level, rows=made.count, clusters=made.prompts), np.nan
-    draws = length_control_draws(rows, how, threads)
-    low, high = ends_of(draws, made.prompts, how.level)
+    draws = resample_length_control(rows, how, threads)
+    low, high = expand_percentiles(draws, made.prompts, how.level)
     interval = Interval(fitted.share, low, high, how.level, rows=made.count, clusters=made.prompts)
     return interval, float(draws.std(ddof=1))
 
 
-def design(rows: LengthRows) -> tuple[Matrix, Column, Column]:
+def build_design(rows: LengthRows) -> tuple[Matrix, FloatColumn, FloatColumn]:
     """Features [N, K], shares [N] and weights [N] as they are fitted, gamed rows first (for another solver).
 
     Rows of one prompt with the same features are one row.
@@ -208,7 +208,7 @@ def design(rows: LengthRows) -> tuple[Matrix, Column, Column]:
     return np.column_stack([np.atleast_2d(one)[0] for one in data.columns]), data.shares, weights[0]
 
 
-def folds_of(groups: int) -> NDArray[np.intp]:
+def assign_folds(groups: int) -> NDArray[np.intp]:
     """The fold of each of G equally large groups, as scikit-learn's GroupKFold(5) deals them."""
     order = np.argsort(np.full(groups, 2))[::-1]
     folds = np.empty(groups, dtype=np.intp)
@@ -217,28 +217,28 @@ def folds_of(groups: int) -> NDArray[np.intp]:
 
 
 def _checked(rows: LengthRows) -> _Rows:
-    shares, longer = finite_columns(shares=rows.shares, longer=rows.longer)
+    shares, longer = check_columns(shares=rows.shares, longer=rows.longer)
     if shares.min() < 0 or shares.max() > 1:
         raise DataError(
             f"shares of a win lie in 0..1, found {shares.min():g} to {shares.max():g}",
             remedy="subtract 1 from preferences",
         )
-    difficulty = None if rows.difficulty is None else finite_columns(shares=shares, difficulty=rows.difficulty)[1]
+    difficulty = None if rows.difficulty is None else check_columns(shares=shares, difficulty=rows.difficulty)[1]
     if rows.gamed is not None and difficulty is None:
         raise DataError(
             "gamed rows need the prompts' difficulty", remedy="leave them out: own prompts have the minimal form"
         )
-    prompt, count = numbered(rows.prompts, len(shares))
+    prompt, count = number_labels(rows.prompts, len(shares))
     prompt, shares, longer, difficulty, often = _together(prompt, shares, longer, difficulty)
     before = 0 if rows.gamed is None else len(rows.gamed.shares)
-    dealt = folds_of(before + count)
+    dealt = assign_folds(before + count)
     fold = np.concatenate([dealt[:before], dealt[before:][prompt]])
     return _Rows(shares, longer, difficulty, rows.gamed, prompt, count, fold, often)
 
 
 def _together(
-    prompt: NDArray[np.intp], shares: Column, longer: Column, difficulty: Column | None
-) -> tuple[NDArray[np.intp], Column, Column, Column | None, Column]:
+    prompt: NDArray[np.intp], shares: FloatColumn, longer: FloatColumn, difficulty: FloatColumn | None
+) -> tuple[NDArray[np.intp], FloatColumn, FloatColumn, FloatColumn | None, FloatColumn]:
     """Rows of a prompt with the same features as one, in the order of the first of each, and how often each stood."""
     keys = np.column_stack([prompt, longer, *([] if difficulty is None else [difficulty])])
     _, first, place, often = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
@@ -278,7 +278,9 @@ def _path(rows: _Rows) -> Matrix:
     return np.concatenate(found)
 
 
-def _fitted(rows: _Rows, counts: Matrix, chosen: Column | None, starts: Matrix | None = None) -> tuple[Matrix, Column]:
+def _fitted(
+    rows: _Rows, counts: Matrix, chosen: FloatColumn | None, starts: Matrix | None = None
+) -> tuple[Matrix, FloatColumn]:
     data, weights, times = _design(rows, counts)
     if starts is None:
         starts = _path(rows)
@@ -297,7 +299,7 @@ class _Folded:
     fold: NDArray[np.intp]
 
 
-def _cross_validated(folded: _Folded, starts: Matrix) -> Column:
+def _cross_validated(folded: _Folded, starts: Matrix) -> FloatColumn:
     """C with the best mean over folds of the mean weighted loss; the smallest of equals."""
     within = np.repeat(np.arange(len(folded.weights)), _FOLDS)
     held = np.tile(folded.fold == np.arange(_FOLDS)[:, None], (len(folded.weights), 1))
@@ -309,15 +311,15 @@ def _cross_validated(folded: _Folded, starts: Matrix) -> Column:
     for penalty, start in zip(GRID, starts, strict=True):
         begin = np.tile(start, (len(within), 1))
         coefficients = fit_sparse(spread, trained, np.full(len(within), penalty), begin)
-        lost = (kept * cross_entropy(spread.shares, linear(spread, coefficients))).sum(1)
+        lost = (kept * cross_entropy(spread.shares, compute_log_odds(spread, coefficients))).sum(1)
         losses.append(lost.reshape(-1, _FOLDS).mean(1))
-    best: Column = GRID[np.argmin(np.array(losses), axis=0)]
+    best: FloatColumn = GRID[np.argmin(np.array(losses), axis=0)]
     return best
 
 
-def _drawn(rows: _Rows, counts: Matrix, starts: Matrix) -> Column:
+def _drawn(rows: _Rows, counts: Matrix, starts: Matrix) -> FloatColumn:
     coefficients, _ = _fitted(rows, counts, None, starts)
     odds = coefficients[:, -1:] + (0 if rows.difficulty is None else coefficients[:, 1:2] * rows.difficulty)
     times = counts[:, rows.prompt] * rows.often
-    shares: Column = (times / (1 + np.exp(-odds))).sum(1) / times.sum(1)
+    shares: FloatColumn = (times / (1 + np.exp(-odds))).sum(1) / times.sum(1)
     return shares

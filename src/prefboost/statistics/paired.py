@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike
 
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
-from prefboost.statistics.columns import Column, finite_columns
+from prefboost.statistics.columns import FloatColumn, check_columns
 from prefboost.statistics.interval import Interval
 
 Key = TypeVar("Key", bound=Hashable)
 
-__all__ = ["matched_means", "paired_difference"]
+__all__ = ["match_means", "bootstrap_difference"]
 
 
-def paired_difference(
+def bootstrap_difference(
     first: ArrayLike,
     second: ArrayLike,
     *,
@@ -36,13 +36,13 @@ def paired_difference(
     Raises:
         DataError: the columns differ in length, are empty, or hold NaN or an infinity.
     """
-    one, other = finite_columns(first=first, second=second)
+    one, other = check_columns(first=first, second=second)
     return bootstrap_mean(one - other, clusters=clusters, how=how)
 
 
-def matched_means(
+def match_means(
     first: tuple[Sequence[Key], ArrayLike], second: tuple[Sequence[Key], ArrayLike]
-) -> tuple[list[Key], Column, Column]:
+) -> tuple[list[Key], FloatColumn, FloatColumn]:
     """Rows of two policies brought into one order: per key (a prompt, or a prompt and a goal) the mean of its rows.
 
     Args:
@@ -68,7 +68,7 @@ def matched_means(
 
 
 def _means(keys: Sequence[Key], values: ArrayLike) -> dict[Key, float]:
-    (column,) = finite_columns(values=values)
+    (column,) = check_columns(values=values)
     if len(keys) != len(column):
         raise DataError(f"{len(keys)} keys for {len(column)} numbers", remedy="give one key a number")
     gathered: dict[Key, list[float]] = {}

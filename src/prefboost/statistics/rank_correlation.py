@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prefboost.statistics.columns import Column, finite_columns, numbered
+from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
 
-__all__ = ["WithinGroups", "ranks", "spearman", "spearman_within"]
+__all__ = ["WithinGroups", "rank_values", "spearman", "spearman_within"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class WithinGroups:
     left_out: int
 
 
-def ranks(values: ArrayLike) -> Column:
+def rank_values(values: ArrayLike) -> FloatColumn:
     """Ranks from 1 [N]; ties share the mean of their ranks (Kendall 1945, The treatment of ties)."""
-    (column,) = finite_columns(values=values)
+    (column,) = check_columns(values=values)
     _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    shared: Column = (last - (counts - 1) / 2)[inverse.reshape(-1)]
+    shared: FloatColumn = (last - (counts - 1) / 2)[inverse.reshape(-1)]
     return shared
 
 
@@ -43,8 +43,8 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
         first: N finite numbers.
         second: N finite numbers.
     """
-    one, other = finite_columns(first=first, second=second)
-    a, b = ranks(one), ranks(other)
+    one, other = check_columns(first=first, second=second)
+    a, b = rank_values(one), rank_values(other)
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(np.clip((a @ b) / scale, -1, 1)) if scale > 0 else float("nan")
@@ -58,8 +58,8 @@ def spearman_within(first: ArrayLike, second: ArrayLike, groups: ArrayLike) -> W
         second: N finite numbers.
         groups: N labels, such as prompt ids.
     """
-    one, other = finite_columns(first=first, second=second)
-    numbers, count = numbered(groups, len(one))
+    one, other = check_columns(first=first, second=second)
+    numbers, count = number_labels(groups, len(one))
     rows_of = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     found = np.array([spearman(one[rows], other[rows]) for rows in rows_of])
     defined = found[~np.isnan(found)]

@@ -5,23 +5,23 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap
-from prefboost.statistics.columns import Column, finite_columns
+from prefboost.statistics.columns import FloatColumn, check_columns
 from prefboost.statistics.interval import Interval
 
-__all__ = ["slope", "slope_interval"]
+__all__ = ["fit_slope", "bootstrap_slope"]
 
 
-def slope(asked: ArrayLike, achieved: ArrayLike) -> float:
+def fit_slope(asked: ArrayLike, achieved: ArrayLike) -> float:
     """Least-squares slope of achieved on asked, score a score; NaN where only one score is asked for.
 
     Args:
         asked: N finite numbers, the goals.
         achieved: N finite numbers, the scores reached.
     """
-    return _slope(*finite_columns(asked=asked, achieved=achieved))
+    return _slope(*check_columns(asked=asked, achieved=achieved))
 
 
-def slope_interval(
+def bootstrap_slope(
     asked: ArrayLike,
     achieved: ArrayLike,
     *,
@@ -36,7 +36,7 @@ def slope_interval(
     return bootstrap(_slope, asked, achieved, clusters=clusters, how=how)
 
 
-def _slope(asked: Column, achieved: Column) -> float:
+def _slope(asked: FloatColumn, achieved: FloatColumn) -> float:
     centred = asked - asked.mean()
     spread = float(centred @ centred)
     return float(centred @ (achieved - achieved.mean())) / spread if spread > 0 else float("nan")

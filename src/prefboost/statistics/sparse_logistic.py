@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefboost.errors import DataError
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
-__all__ = ["Matrix", "SoftLabels", "cross_entropy", "fit_sparse", "linear"]
+__all__ = ["Matrix", "SoftLabels", "cross_entropy", "fit_sparse", "compute_log_odds"]
 
 Matrix = NDArray[np.float64]
 
@@ -38,14 +38,14 @@ class SoftLabels:
     """
 
     columns: tuple[Matrix, ...]
-    shares: Column
+    shares: FloatColumn
 
     def of(self, fits: NDArray[np.intp]) -> SoftLabels:
         """The same for some of the fits."""
         return SoftLabels(tuple(one if one.ndim == 1 else one[fits] for one in self.columns), self.shares)
 
 
-def linear(data: SoftLabels, coefficients: Matrix) -> Matrix:
+def compute_log_odds(data: SoftLabels, coefficients: Matrix) -> Matrix:
     """Log-odds of every row under every fit, [B, N]."""
     made = coefficients[:, :1] * data.columns[0]
     for number, column in enumerate(data.columns[1:], 1):
@@ -59,7 +59,7 @@ def cross_entropy(shares: Matrix, odds: Matrix) -> Matrix:
     return lost
 
 
-def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: Column, start: Matrix | None = None) -> Matrix:
+def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: FloatColumn, start: Matrix | None = None) -> Matrix:
     """Fit B regressions.
 
     Args:
@@ -102,12 +102,12 @@ def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: Column, start
     )
 
 
-def _searched(data: SoftLabels, weights: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Column:
+def _searched(data: SoftLabels, weights: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> FloatColumn:
     """The part of each move, 1 or a power of one half, that lowers the objective; 0 where none does."""
 
-    def objective(where: Matrix) -> Column:
-        lost = (weights * cross_entropy(data.shares, linear(data, where))).sum(1)
-        whole: Column = lost + penalty * np.abs(where).sum(1)
+    def objective(where: Matrix) -> FloatColumn:
+        lost = (weights * cross_entropy(data.shares, compute_log_odds(data, where))).sum(1)
+        whole: FloatColumn = lost + penalty * np.abs(where).sum(1)
         return whole
 
     before, part = objective(at), np.ones(len(at))
@@ -116,13 +116,13 @@ def _searched(data: SoftLabels, weights: Matrix, at: Matrix, penalty: Column, mo
         if not worse.any():
             return part
         part = np.where(worse, part / 2, part)
-    none: Column = np.where(worse, 0.0, part)
+    none: FloatColumn = np.where(worse, 0.0, part)
     return none
 
 
 def _derivatives(data: SoftLabels, weights: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix]:
     """Gradient [B, K] and Hessian [B, K, K] of the weighted loss."""
-    odds = linear(data, coefficients)
+    odds = compute_log_odds(data, coefficients)
     np.negative(odds, out=odds)
     np.clip(odds, -700, 700, out=odds)
     np.exp(odds, out=odds)
@@ -141,12 +141,12 @@ def _derivatives(data: SoftLabels, weights: Matrix, coefficients: Matrix) -> tup
     return gradient, curvature
 
 
-def _summed(rows: Matrix, column: Matrix) -> Column:
-    made: Column = rows @ column if column.ndim == 1 else np.einsum("bn,bn->b", rows, column)
+def _summed(rows: Matrix, column: Matrix) -> FloatColumn:
+    made: FloatColumn = rows @ column if column.ndim == 1 else np.einsum("bn,bn->b", rows, column)
     return made
 
 
-def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column) -> Matrix:
+def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn) -> Matrix:
     """The move that minimises the quadratic model plus the penalty, by cyclic coordinate descent."""
     move = np.zeros_like(at)
     own = np.maximum(np.einsum("bkk->bk", curvature), 1e-10)
@@ -165,7 +165,7 @@ def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Col
     return _polished(gradient, curvature, at, penalty, move)
 
 
-def _polished(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Matrix:
+def _polished(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> Matrix:
     """The exact minimum, which has some pattern of signs: the best of all of them (columns may nearly agree)."""
     best, least = move, _modelled(gradient, curvature, at, penalty, move)
     for pattern in itertools.product((-1.0, 0.0, 1.0), repeat=at.shape[1]):
@@ -185,8 +185,8 @@ def _polished(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column, 
     return best
 
 
-def _modelled(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: Column, move: Matrix) -> Column:
+def _modelled(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> FloatColumn:
     """The quadratic model plus the penalty."""
     bent = np.einsum("bk,bkl,bl->b", move, curvature, move)
-    value: Column = np.einsum("bk,bk->b", gradient, move) + bent / 2 + penalty * np.abs(at + move).sum(1)
+    value: FloatColumn = np.einsum("bk,bk->b", gradient, move) + bent / 2 + penalty * np.abs(at + move).sum(1)
     return value

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
 from prefboost.statistics.cluster_error import cluster_standard_error
-from prefboost.statistics.columns import finite_columns
+from prefboost.statistics.columns import check_columns
 from prefboost.statistics.interval import Interval
 
-__all__ = ["WinRate", "bounds_of", "win_rate"]
+__all__ = ["WinRate", "bound_share", "measure_win_rate"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class WinRate:
     upstream_error: float
 
 
-def win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootstrap = USUAL) -> WinRate:
+def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootstrap = USUAL) -> WinRate:
     """The win rate of a model.
 
     Args:
@@ -44,7 +44,7 @@ def win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootst
     Raises:
         DataError: there are no rows, a share is NaN or outside of 0..1.
     """
-    (column,) = finite_columns(shares=shares)
+    (column,) = check_columns(shares=shares)
     if column.min() < 0 or column.max() > 1:
         raise DataError(
             f"shares of a win lie in 0..1, found {column.min():g} to {column.max():g}",
@@ -58,7 +58,7 @@ def win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootst
     )
 
 
-def bounds_of(shares: ArrayLike, missing: int) -> tuple[float, float]:
+def bound_share(shares: ArrayLike, missing: int) -> tuple[float, float]:
     """The mean share if every missing row was lost, and if every one was won.
 
     Args:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from published_figures.alpaca import ALPACA_ORACLES, read_alpaca_oracle
 
-from prefboost.statistics import length_control
+from prefboost.statistics import fit_length_control
 
 
 @pytest.mark.parametrize("oracle", ALPACA_ORACLES, ids=lambda oracle: oracle.name)
@@ -25,8 +25,8 @@ def test_the_right_alignment_is_not_the_published_one_where_rows_are_missing(ora
     rows = oracle.judged["minotaur-13b"].rows
     aligned = replace(rows, difficulty=oracle.difficulty[places.sort("row")["instruction_index"].to_numpy()])
     published = oracle.published["minotaur-13b"]["length_controlled_winrate"]
-    assert 100 * length_control(rows).share == pytest.approx(published, abs=0.16)
-    assert 100 * length_control(aligned).share == pytest.approx(9.11, abs=0.2)
+    assert 100 * fit_length_control(rows).share == pytest.approx(published, abs=0.16)
+    assert 100 * fit_length_control(aligned).share == pytest.approx(9.11, abs=0.2)
 
 
 def test_a_wrong_preference_is_seen(oracles_dir, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.statistics import Bootstrap, Interval, bootstrap_mean, matched_means, paired_difference
+from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, bootstrap_mean, match_means
 from prefboost.statistics.bootstrap import USUAL
 
 __all__ = ["AcademicScore", "Sample", "academic_score", "academic_score_from", "paired_scores", "samples_of"]
@@ -95,7 +95,11 @@ def samples_of(log: Mapping[str, Iterable[Mapping[str, Any]]], metric: str) -> l
 
 
 def academic_score(
-    benchmark: str, samples: Sequence[Sample], *, how: Bootstrap = USUAL, settings: Mapping[str, Any] | None = None
+    benchmark: str,
+    samples: Sequence[Sample],
+    *,
+    how: Bootstrap = USUAL,
+    settings: Mapping[str, Any] | None = None,
 ) -> AcademicScore:
     """The figures of a benchmark.
 
@@ -138,8 +142,8 @@ def paired_scores(first: Sequence[Sample], second: Sequence[Sample], *, how: Boo
             ([(sample.task, sample.question) for sample in own], [100 * sample.value for sample in own])
             for own in sides
         )
-        _, ahead, behind = matched_means(one, other)
-        found[reading] = paired_difference(ahead, behind, how=how)
+        _, ahead, behind = match_means(one, other)
+        found[reading] = bootstrap_difference(ahead, behind, how=how)
     return found
 
 

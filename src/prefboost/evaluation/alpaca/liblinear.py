@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from prefboost.errors import MissingExtra
-from prefboost.statistics.columns import Column
-from prefboost.statistics.length_control import LengthControl, LengthRows, design, predicted_share
+from prefboost.statistics.columns import FloatColumn
+from prefboost.statistics.length_control import LengthControl, LengthRows, build_design, predict_share
 from prefboost.statistics.sparse_logistic import Matrix
 
 __all__ = ["length_control_liblinear"]
@@ -30,16 +30,16 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
 
     Raises:
         MissingExtra: scikit-learn is not installed.
-        DataError: see `prefboost.statistics.length_control.length_control`.
+        DataError: see `prefboost.statistics.length_control.fit_length_control`.
     """
-    features, shares, weights = design(rows)
+    features, shares, weights = build_design(rows)
     features_twice = np.concatenate([features, features])
     sides = np.repeat([1, 0], len(shares))
     counted = np.concatenate([shares, 1 - shares]) * np.concatenate([weights, weights])
     coefficients, chosen = _fit(features_twice, sides, counted, inverse_penalty)
     count = np.asarray(rows.shares).size
-    difficulty: Column | None = None if rows.difficulty is None else np.asarray(rows.difficulty, dtype=np.float64)
-    predicted = predicted_share(coefficients, difficulty, count)
+    difficulty: FloatColumn | None = None if rows.difficulty is None else np.asarray(rows.difficulty, dtype=np.float64)
+    predicted = predict_share(coefficients, difficulty, count)
     names = ["length", *([] if difficulty is None else ["difficulty"]), "model"]
     return LengthControl(
         float(predicted.mean()),
@@ -50,7 +50,9 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
     )
 
 
-def _fit(features: Matrix, sides: Any, counted: Column, inverse_penalty: float | None) -> tuple[Column, float]:
+def _fit(
+    features: Matrix, sides: Any, counted: FloatColumn, inverse_penalty: float | None
+) -> tuple[FloatColumn, float]:
     try:
         import sklearn
         from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -77,7 +79,7 @@ def _fit(features: Matrix, sides: Any, counted: Column, inverse_penalty: float |
         return np.ravel(many.coef_), float(np.ravel(many.C_)[0])
 
 
-def _log_likelihood(sides: Column, chances: Column, sample_weight: Column) -> float:
+def _log_likelihood(sides: FloatColumn, chances: FloatColumn, sample_weight: FloatColumn) -> float:
     """Upstream's score: both copies of a row together weigh as much as the row, so that their sum is its soft one."""
     inside = np.clip(chances, 1e-15, 1 - 1e-15)
     return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, inside, 1 - inside))))

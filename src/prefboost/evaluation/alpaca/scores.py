@@ -27,13 +27,13 @@ from prefboost.statistics import (
     Interval,
     LengthRows,
     bootstrap_mean,
-    bounds_of,
-    length_control,
-    length_control_interval,
-    position_report,
-    win_rate,
+    bound_share,
+    estimate_length_control,
+    fit_length_control,
+    measure_win_rate,
+    report_positions,
 )
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = ["AlpacaRules", "GamedRows", "alpaca_results"]
 
@@ -77,14 +77,14 @@ class _Rows:
         return self.rows - len(self.verdicts)
 
     @property
-    def shares(self) -> Column:
+    def shares(self) -> FloatColumn:
         return np.array([one.value for one in self.verdicts], dtype=np.float64)
 
     @property
     def prompts(self) -> list[str]:
         return [one.uid for one in self.verdicts]
 
-    def lengths(self, name: str) -> Column | None:
+    def lengths(self, name: str) -> FloatColumn | None:
         found = [one.facts.get(name) for one in self.verdicts]
         return None if None in found else np.array(found, dtype=np.float64)
 
@@ -142,7 +142,7 @@ def _rows_of(model: str, own: Sequence[JudgeVerdict], rules: AlpacaRules, allowe
         tuple(usable),
         len(own),
         Withholding(len(own) - len(usable), len(own), allowed).withheld,
-        bounds_of(shares, len(own) - len(known)),
+        bound_share(shares, len(own) - len(known)),
     )
 
 
@@ -154,7 +154,7 @@ def _figures(
         yield Figure("lc_win_rate", rows.model, None, rows.missing, rows.rows)
         yield Figure("win_rate", rows.model, None, rows.missing, rows.rows, bounds=bounds)
         return
-    raw = win_rate(rows.shares, prompts=rows.prompts, how=rules.interval)
+    raw = measure_win_rate(rows.shares, prompts=rows.prompts, how=rules.interval)
     yield _controlled(rows, rules, difficulty, gamed)
     error = raw.upstream_error if rules.mode == "official" else raw.error
     yield Figure(
@@ -178,18 +178,18 @@ def _controlled(
     prompts = None if rules.mode == "official" else rows.prompts
     made = LengthRows(rows.shares, first - second, harder, gamed if harder is not None else None, prompts)
     note = MINIMAL if harder is None else ""
-    fit = length_control_liblinear if rules.solver == "liblinear" else length_control
+    fit = length_control_liblinear if rules.solver == "liblinear" else fit_length_control
     if rules.mode == "official":
         found = fit(made)
         value = _plain(100 * found.share, rows)
         return Figure(
             "lc_win_rate", rows.model, value, rows.missing, rows.rows, "", 100 * found.upstream_error, note=note
         )
-    interval, error = length_control_interval(made, rules.interval, rules.threads)
+    interval, error = estimate_length_control(made, rules.interval, rules.threads)
     return Figure("lc_win_rate", rows.model, interval.scale(100), rows.missing, rows.rows, error=100 * error, note=note)
 
 
-def _difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> Column:
+def _difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> FloatColumn:
     """Difficulty of every row: by uid, or in the official mode by its position among the rows, as upstream has it."""
     if mode == "official" and len(rows.verdicts) <= len(difficulty):
         return np.array(list(difficulty.values())[: len(rows.verdicts)], dtype=np.float64)
@@ -206,7 +206,7 @@ def _by_order(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
     if any("model_first" not in one.facts for one in rows.verdicts):
         return
     first = [bool(one.facts["model_first"]) for one in rows.verdicts]
-    found = position_report(rows.shares, first, rows.prompts, how=rules.interval)
+    found = report_positions(rows.shares, first, rows.prompts, how=rules.interval)
     named = {
         "win_rate_shown_first": found.shown_first,
         "win_rate_shown_second": found.shown_second,

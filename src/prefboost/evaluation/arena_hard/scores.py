@@ -24,12 +24,12 @@ from prefboost.statistics import (
     Battles,
     Bootstrap,
     Interval,
-    bradley_terry,
-    win_rate_draws,
-    win_rate_errors,
-    win_rate_intervals,
+    estimate_win_rate_errors,
+    estimate_win_rates,
+    fit_bradley_terry,
+    resample_win_rates,
 )
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = ["ArenaScore", "Styles", "arena_scores"]
 
@@ -156,9 +156,9 @@ def _usable(games: Sequence[Game], task: _Task) -> list[Game]:
 def _robust(games: Sequence[Game], task: _Task) -> tuple[dict[str, Interval], dict[str, float], Mapping[str, float]]:
     battles = _battles(games, task, _weights(games, task), [game.uid for game in games])
     return (
-        win_rate_intervals(battles, task.baseline, how=task.how),
-        win_rate_errors(battles, task.baseline),
-        bradley_terry(battles, task.baseline).style,
+        estimate_win_rates(battles, task.baseline, how=task.how),
+        estimate_win_rate_errors(battles, task.baseline),
+        fit_bradley_terry(battles, task.baseline).style,
     )
 
 
@@ -169,13 +169,13 @@ def _official(games: Sequence[Game], task: _Task) -> tuple[dict[str, Interval], 
     battles = _battles(rows, task, None, None)
     # The published v0.1 control is scikit-learn's ridge of 1 on rows that stand twice and strengths in powers of ten.
     ridge = 0.5 / math.log(10) ** 2 if old and battles.style else 1e-9
-    style = bradley_terry(battles, task.baseline, ridge=ridge).style if battles.style else {}
+    style = fit_bradley_terry(battles, task.baseline, ridge=ridge).style if battles.style else {}
     if old:
-        fitted = bradley_terry(battles, task.baseline, ridge=ridge)
-        draws = win_rate_draws(battles, task.baseline, how=how, ridge=ridge)
+        fitted = fit_bradley_terry(battles, task.baseline, ridge=ridge)
+        draws = resample_win_rates(battles, task.baseline, how=how, ridge=ridge)
         return {name: _of_draws(own, fitted.win_rate(name), how, rows) for name, own in draws.items()}, {}, style
     if battles.style:
-        draws = win_rate_draws(battles, task.baseline, how=how)
+        draws = resample_win_rates(battles, task.baseline, how=how)
         return {name: _of_draws(own, float(np.median(own)), how, rows) for name, own in draws.items()}, {}, style
     return {name: _mean_of(name, rows, how) for name in dict.fromkeys(game.model for game in rows)}, {}, {}
 
@@ -188,7 +188,7 @@ def _mean_of(model: str, rows: Sequence[Game], how: Bootstrap) -> Interval:
     return _of_draws(drawn, float(drawn.mean()), how, its)
 
 
-def _of_draws(draws: Column, estimate: float, how: Bootstrap, rows: Sequence[Game]) -> Interval:
+def _of_draws(draws: FloatColumn, estimate: float, how: Bootstrap, rows: Sequence[Game]) -> Interval:
     return Interval.from_percentiles(estimate, draws, level=how.level, rows=len(rows), clusters=len(rows))
 
 
@@ -209,7 +209,7 @@ def _battles(
     )
 
 
-def _features(games: Sequence[Game], task: _Task) -> dict[str, Column]:
+def _features(games: Sequence[Game], task: _Task) -> dict[str, FloatColumn]:
     """What is held equal; the official mode centres and scales it over all rows."""
     wanted = [name for kind in task.settings.control for name in FEATURES[kind]]
     if not wanted:
@@ -236,10 +236,10 @@ def _features(games: Sequence[Game], task: _Task) -> dict[str, Column]:
     return {name: _standard(columns[name], old) for name in wanted}
 
 
-def _standard(column: Column, old: bool) -> Column:
+def _standard(column: FloatColumn, old: bool) -> FloatColumn:
     """Centred and scaled; v0.1 divides by the population's deviation, and its strengths are in powers of ten."""
     spread = float(column.std(ddof=0 if old else 1)) if len(column) > 1 else 0.0
-    centred: Column = (column - column.mean()) / (spread if spread > 0 else 1.0)
+    centred: FloatColumn = (column - column.mean()) / (spread if spread > 0 else 1.0)
     return centred / math.log(10) if old else centred
 
 

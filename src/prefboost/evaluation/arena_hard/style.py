@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = [
     "FEATURES",
@@ -80,7 +80,7 @@ def style_from_metadata(metadata: Mapping[str, Any]) -> Style:
     return Style(*(sum(v.values()) if isinstance(v := metadata[name], Mapping) else int(v) for name in names))
 
 
-def density_differences(first: Sequence[Style], second: Sequence[Style]) -> dict[str, Column]:
+def density_differences(first: Sequence[Style], second: Sequence[Style]) -> dict[str, FloatColumn]:
     """Feature -> (a - b) / (a + b), with counts of markdown by token (Arena-Hard v2.0).
 
     Args:
@@ -96,22 +96,22 @@ def density_differences(first: Sequence[Style], second: Sequence[Style]) -> dict
     return _named(length, _relative(dense, sparse, 1.0))
 
 
-def ratio_differences(first: Sequence[Style], second: Sequence[Style]) -> dict[str, Column]:
+def ratio_differences(first: Sequence[Style], second: Sequence[Style]) -> dict[str, FloatColumn]:
     """Feature -> (a - b) / (a + b + 1) of the plain counts (Arena-Hard v0.1). See `density_differences`."""
     one, other = _table(first), _table(second)
     differences = _relative(one, other, 1.0)
     return _named(differences[:, 0], differences[:, 1:])
 
 
-def _table(styles: Sequence[Style]) -> Column:
+def _table(styles: Sequence[Style]) -> FloatColumn:
     return np.array([(s.length, s.headers, s.lists, s.bold) for s in styles], dtype=np.float64).reshape(-1, 4)
 
 
-def _relative(one: Column, other: Column, more: float) -> Column:
+def _relative(one: FloatColumn, other: FloatColumn, more: float) -> FloatColumn:
     total = one + other + more
-    found: Column = np.divide(one - other, total, out=np.zeros_like(total), where=total > 0)
+    found: FloatColumn = np.divide(one - other, total, out=np.zeros_like(total), where=total > 0)
     return found
 
 
-def _named(length: Column, markdown: Column) -> dict[str, Column]:
+def _named(length: FloatColumn, markdown: FloatColumn) -> dict[str, FloatColumn]:
     return {"length": length, **{name: markdown[:, at] for at, name in enumerate(FEATURES["markdown"])}}

@@ -16,7 +16,7 @@ import numpy as np
 from prefboost.errors import DataError
 from prefboost.evaluation.mt_bench.judging import Grade, MtRules, PairGame
 from prefboost.statistics import Bootstrap, Interval, bootstrap_mean
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = ["MtPairScore", "MtScore", "mt_pair_scores", "mt_scores"]
 
@@ -201,7 +201,7 @@ def _turn_share(both: Sequence[PairGame], settings: MtRules) -> float:
     return float(np.mean(shares))
 
 
-def _share_interval(shares: Column, games: Sequence[PairGame], how: Bootstrap) -> Interval:
+def _share_interval(shares: FloatColumn, games: Sequence[PairGame], how: Bootstrap) -> Interval:
     return bootstrap_mean(100 * shares, clusters=[game.question_id for game in games], how=how)
 
 

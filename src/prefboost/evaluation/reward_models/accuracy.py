@@ -21,9 +21,9 @@ from prefboost.chat import join_text
 from prefboost.errors import DataError, Place
 from prefboost.scoring.scorer import Scorer
 from prefboost.settings import Settings
-from prefboost.statistics import Bootstrap, Interval, bootstrap_mean, paired_difference
-from prefboost.statistics.calibration import Calibration, calibration
-from prefboost.statistics.columns import Column
+from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, bootstrap_mean
+from prefboost.statistics.calibration import Calibration, measure_calibration
+from prefboost.statistics.columns import FloatColumn
 from prefboost.tables import PREFERENCE_PAIRS, Table, aspects_of
 
 __all__ = ["AccuracyReport", "RewardAccuracy", "accuracy_report", "batch_difference", "bucket_names", "rights_of"]
@@ -138,7 +138,7 @@ def accuracy_report(
     unscored, total = len(pairs) - len(right), len(pairs)
     withheld = unscored > TOLD * total and not settings.allow_missing
 
-    def mean(values: Column, at: NDArray[Any]) -> Interval:
+    def mean(values: FloatColumn, at: NDArray[Any]) -> Interval:
         return bootstrap_mean(values[at], clusters=prompts[at], how=settings.interval)
 
     every = np.arange(len(right))
@@ -151,7 +151,7 @@ def accuracy_report(
         slices=_slices(frame, right, lengths, settings, mean),
         longer=mean(longer, every),
         first=_first(frame, chosen_first, mean),
-        over_length=paired_difference(right, longer, clusters=prompts, how=settings.interval),
+        over_length=bootstrap_difference(right, longer, clusters=prompts, how=settings.interval),
         calibration=_reliability(margin, settings.bins),
         batch_change=batch_change,
     )
@@ -240,23 +240,23 @@ def _missing(pairs: Table, scored: Table) -> dict[str, int]:
     )
 
 
-def _right(margin: Column, settings: RewardAccuracy) -> Column:
+def _right(margin: FloatColumn, settings: RewardAccuracy) -> FloatColumn:
     found = _sides(margin)
     return found if settings.ties == "half" else np.where(margin > 0, 1.0, 0.0)
 
 
-def _sides(differences: NDArray[Any]) -> Column:
+def _sides(differences: NDArray[Any]) -> FloatColumn:
     """1 where the first is ahead, 0.5 where neither is."""
-    sides: Column = (1 + np.sign(differences.astype(np.float64))) / 2
+    sides: FloatColumn = (1 + np.sign(differences.astype(np.float64))) / 2
     return sides
 
 
 def _slices(
     frame: pl.DataFrame,
-    right: Column,
+    right: FloatColumn,
     lengths: Sequence[NDArray[Any]],
     settings: RewardAccuracy,
-    mean: Callable[[Column, NDArray[Any]], Interval],
+    mean: Callable[[FloatColumn, NDArray[Any]], Interval],
 ) -> dict[str, dict[str, Interval]]:
     found: dict[str, dict[str, Interval]] = {}
     if "source" in frame.columns and frame["source"].n_unique() > 1:
@@ -275,8 +275,8 @@ def _slices(
 
 def _by_label(
     labels: NDArray[Any],
-    right: Column,
-    mean: Callable[[Column, NDArray[Any]], Interval],
+    right: FloatColumn,
+    mean: Callable[[FloatColumn, NDArray[Any]], Interval],
     order: Sequence[str] | None = None,
 ) -> dict[str, Interval]:
     names = [name for name in order if (labels == name).any()] if order else [str(one) for one in np.unique(labels)]
@@ -284,7 +284,7 @@ def _by_label(
 
 
 def _by_margin(
-    given: Column, right: Column, slices: int, mean: Callable[[Column, NDArray[Any]], Interval]
+    given: FloatColumn, right: FloatColumn, slices: int, mean: Callable[[FloatColumn, NDArray[Any]], Interval]
 ) -> dict[str, Interval]:
     """Slices of about equal size; pairs without given scores are in none."""
     edges = np.unique(np.nanquantile(given, np.linspace(0, 1, slices + 1)))
@@ -296,7 +296,9 @@ def _by_margin(
     return found or {f"{edges[0]:.3g}": mean(right, np.flatnonzero(given == edges[0]))}
 
 
-def _by_aspect(frame: pl.DataFrame, aspect: str, mean: Callable[[Column, NDArray[Any]], Interval]) -> Interval | None:
+def _by_aspect(
+    frame: pl.DataFrame, aspect: str, mean: Callable[[FloatColumn, NDArray[Any]], Interval]
+) -> Interval | None:
     """Share of pairs that differ in an aspect whose better side in it scores higher."""
     ahead = (frame[f"score_chosen.{aspect}"] - frame[f"score_rejected.{aspect}"]).to_numpy()
     differ = np.flatnonzero(np.isfinite(ahead) & (ahead != 0))
@@ -307,7 +309,7 @@ def _by_aspect(frame: pl.DataFrame, aspect: str, mean: Callable[[Column, NDArray
 def _first(
     frame: pl.DataFrame,
     chosen_first: Mapping[str, bool] | None,
-    mean: Callable[[Column, NDArray[Any]], Interval],
+    mean: Callable[[FloatColumn, NDArray[Any]], Interval],
 ) -> Interval | None:
     if not chosen_first or any(name not in chosen_first for name in frame["pair_id"]):
         return None
@@ -315,9 +317,9 @@ def _first(
     return mean(stood, np.arange(len(stood)))
 
 
-def _reliability(margin: Column, bins: int) -> Calibration:
+def _reliability(margin: FloatColumn, bins: int) -> Calibration:
     sure = 0.5 * (1 + np.tanh(0.5 * np.abs(margin)))
-    return calibration(sure, _sides(margin), bins=bins)
+    return measure_calibration(sure, _sides(margin), bins=bins)
 
 
 def _rows(table: Table, start: int, stop: int) -> Table:

@@ -14,7 +14,7 @@ import numpy as np
 from prefboost.errors import DataError
 from prefboost.statistics import Bootstrap, Interval
 from prefboost.statistics.bootstrap import USUAL
-from prefboost.statistics.columns import Column
+from prefboost.statistics.columns import FloatColumn
 
 __all__ = [
     "BENCHES",
@@ -173,7 +173,7 @@ def rm_bench(items: Sequence[RewardItem]) -> dict[str, float]:
     Raises:
         DataError: an item has not three styles of both, or is of no known domain.
     """
-    domains: dict[str, list[Column]] = {}
+    domains: dict[str, list[FloatColumn]] = {}
     for item in items:
         name = next((domain for domain in _DOMAINS if item.subset.startswith(domain)), None)
         if name is None or (len(item.chosen), len(item.rejected)) != (_STYLES, _STYLES):

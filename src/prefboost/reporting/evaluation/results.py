@@ -10,7 +10,7 @@ from prefboost.chat import format_number
 from prefboost.evaluation.results import Figure, Results
 from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import Column, Lines, Mark, Section, Strip, Table
-from prefboost.statistics import Interval, separability
+from prefboost.statistics import Interval, measure_separability
 
 __all__ = [
     "NONE",
@@ -262,7 +262,8 @@ def _separated(figures: Sequence[Figure]) -> Iterator[str]:
         told: dict[Hashable, Interval] = {one.model: one.value for one in figures if one.group == group and one.value}
         if len(told) > 2 and not any(math.isnan(one.low) for one in told.values()):
             where = f" in {group}" if group else ""
-            yield f"Separability{where}: the intervals of {separability(told):.0%} of pairs of models do not overlap."
+            apart = measure_separability(told)
+            yield f"Separability{where}: the intervals of {apart:.0%} of pairs of models do not overlap."
 
 
 def _amount(name: str, value: Any) -> str:

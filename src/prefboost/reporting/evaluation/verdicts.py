@@ -20,9 +20,9 @@ from prefboost.statistics import (
     cohens_kappa,
     holm,
     krippendorff_alpha,
-    length_bias,
-    paired_test,
-    position_report,
+    measure_length_bias,
+    report_positions,
+    run_paired_test,
 )
 
 __all__ = [
@@ -62,12 +62,12 @@ def differences_section(results: Results, verdicts: Sequence[JudgeVerdict], orde
     tests: dict[tuple[str, str], tuple[PairedTest, int]] = {}
     for model in order if shares else ():
         own = list(means[model].values())
-        tests[model, baseline] = (paired_test(own, [0.5] * len(own)), 0)
+        tests[model, baseline] = (run_paired_test(own, [0.5] * len(own)), 0)
     for at, one in enumerate(order):
         for other in order[at + 1 :] if len(order) <= _MATRIX else order[at + 1 : at + 2]:
             both = [uid for uid in means[one] if uid in means[other]]
             if len(both) > 1:
-                test = paired_test([means[one][uid] for uid in both], [means[other][uid] for uid in both])
+                test = run_paired_test([means[one][uid] for uid in both], [means[other][uid] for uid in both])
                 tests[one, other] = (test, len(means[one].keys() ^ means[other].keys()))
     if not tests:
         return None
@@ -108,7 +108,7 @@ def length_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> Se
             if len(here) >= _FEW
         }
         curves.append(Curve(model, {float(at): one for at, one in inside.items()}))
-        bias = length_bias(2 * shares - 1, np.log(ratios), clusters=prompts)
+        bias = measure_length_bias(2 * shares - 1, np.log(ratios), clusters=prompts)
         cells = (f"{said(inside[at], 1)}\nn={len(here):,}" if at in inside else NONE for at, here in parts.items())
         longer = NONE if bias.longer_wins is None else said(bias.longer_wins.scale(100), 1)
         rows.append((model, *cells, longer))
@@ -135,7 +135,7 @@ def order_section(results: Results, verdicts: Sequence[JudgeVerdict], order: Seq
         if not own or None in first:
             continue
         prompts = ["\0".join((one.uid, str(one.facts.get("turn", "")), one.judge)) for one in own]
-        found = position_report([one.value or 0.0 for one in own], [bool(one) for one in first], prompts)
+        found = report_positions([one.value or 0.0 for one in own], [bool(one) for one in first], prompts)
         both = tuple(None if one is None else one.scale(100) for one in (found.shown_first, found.shown_second))
         swing = NONE if found.swing is None else found.swing.scale(100).format(1, signed=True)
         agree = NONE if found.consistency is None else said(found.consistency.scale(100), 1)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from prefboost.statistics import Interval, bootstrap_mean, bootstrap_mean_by, paired_difference, slope_interval
+from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_mean_by, bootstrap_slope
 
 __all__ = ["Following", "Unlearning", "following", "unlearning", "verdict"]
 
@@ -47,7 +47,7 @@ def following(scored: pl.DataFrame) -> Following:
     """
     asked, achieved, prompts = (scored[name].to_numpy() for name in ("goal", "score", "prompt_id"))
     return Following(
-        bootstrap_mean_by(achieved, asked, clusters=prompts), slope_interval(asked, achieved, clusters=prompts)
+        bootstrap_mean_by(achieved, asked, clusters=prompts), bootstrap_slope(asked, achieved, clusters=prompts)
     )
 
 
@@ -83,7 +83,9 @@ def verdict(
     spans = f"{rises} ({' → '.join(f'{mean:.1f}' for mean in means)})."
     top = max(augmented.by_goal)
     ours, theirs = (scores[name].filter(pl.col("goal") == top).sort("completion_id") for name in ("augmented", "plain"))
-    gap = paired_difference(ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy())
+    gap = bootstrap_difference(
+        ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy()
+    )
     compare = "above" if gap.low > 0 else "below" if gap.high < 0 else "not distinguishable from"
     third = f"Asked for the top score it is {compare} plain DPO: difference {gap.format(signed=True)} points."
     unlearned = "; ".join(f"{change.policy} {change.change.format(signed=True)} nats" for change in changes)

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from prefboost.errors import SettingsError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap
 from prefboost.statistics.cluster_error import cluster_standard_error
-from prefboost.statistics.columns import finite_columns
+from prefboost.statistics.columns import check_columns
 from prefboost.statistics.interval import Interval
-from prefboost.statistics.paired import paired_difference
+from prefboost.statistics.paired import bootstrap_difference
 
-__all__ = ["PairedTest", "holm", "minimum_detectable_effect", "paired_test"]
+__all__ = ["PairedTest", "holm", "minimum_detectable_effect", "run_paired_test"]
 
 Name = TypeVar("Name")
 
@@ -39,7 +39,7 @@ class PairedTest:
     detectable: float
 
 
-def paired_test(
+def run_paired_test(
     first: ArrayLike, second: ArrayLike, *, clusters: ArrayLike | None = None, how: Bootstrap = USUAL
 ) -> PairedTest:
     """Compare row against row.
@@ -53,8 +53,8 @@ def paired_test(
     Raises:
         DataError: the columns differ in length, are empty, or hold NaN or an infinity.
     """
-    one, other = finite_columns(first=first, second=second)
-    difference = paired_difference(one, other, clusters=clusters, how=how)
+    one, other = check_columns(first=first, second=second)
+    difference = bootstrap_difference(one, other, clusters=clusters, how=how)
     error = cluster_standard_error(one - other, clusters)
     if np.isnan(error):
         return PairedTest(difference, error, error, error)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import SettingsError
-from prefboost.statistics import holm, minimum_detectable_effect, paired_test
+from prefboost.statistics import holm, minimum_detectable_effect, run_paired_test
 
 
 @given(st.dictionaries(st.integers(), st.floats(0, 1), max_size=8))
@@ -30,15 +30,15 @@ def test_a_missing_chance_counts_as_no_test():
 
 def test_a_difference_is_found_where_it_is_there_and_not_against_itself():
     shares = np.random.default_rng(0).uniform(size=200)
-    assert paired_test(shares + 0.1 + np.random.default_rng(1).normal(0, 0.1, 200), shares).chance < 1e-6
-    assert paired_test(shares, shares).chance == 1.0
+    assert run_paired_test(shares + 0.1 + np.random.default_rng(1).normal(0, 0.1, 200), shares).chance < 1e-6
+    assert run_paired_test(shares, shares).chance == 1.0
 
 
 def test_both_orders_count_as_one_prompt():
     rng = np.random.default_rng(2)
     one, other = rng.uniform(size=100), rng.uniform(size=100)
-    twice = paired_test(np.repeat(one, 2), np.repeat(other, 2), clusters=np.repeat(np.arange(100), 2))
-    assert twice.error == pytest.approx(paired_test(one, other).error)
+    twice = run_paired_test(np.repeat(one, 2), np.repeat(other, 2), clusters=np.repeat(np.arange(100), 2))
+    assert twice.error == pytest.approx(run_paired_test(one, other).error)
 
 
 def test_the_detectable_effect_is_found_as_often_as_it_says():

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
-from prefboost.statistics.columns import finite_columns
+from prefboost.statistics.columns import check_columns
 from prefboost.statistics.interval import Interval
 
-__all__ = ["PositionReport", "position_report"]
+__all__ = ["PositionReport", "report_positions"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PositionReport:
     swing: Interval | None
 
 
-def position_report(
+def report_positions(
     shares: ArrayLike, first: Sequence[bool], prompts: Sequence[str], *, how: Bootstrap = USUAL
 ) -> PositionReport:
     """Figures on order.
@@ -49,7 +49,7 @@ def position_report(
     Raises:
         DataError: there are no rows, columns differ in length, or a prompt stands twice in one order.
     """
-    (column,) = finite_columns(shares=shares)
+    (column,) = check_columns(shares=shares)
     ahead = np.asarray(first, dtype=bool)
     rows = {(prompt, bool(place)): share for prompt, place, share in zip(prompts, ahead, column, strict=True)}
     if len(rows) != len(column):
