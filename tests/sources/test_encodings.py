@@ -73,11 +73,21 @@ def test_a_header_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "in.csv")
 
 
-def test_json_is_utf8(tmp_path: Path) -> None:
-    for encoding in ("utf-16", "utf-16-le", "utf-32"):
-        (tmp_path / "in.jsonl").write_bytes(b"".join(['{"prompt": "a"}\n'.encode(encoding)]))
-        with pytest.raises(UnreadableFile, match=rf"is UTF-\d\d.*JSON is UTF-8\n.*iconv -f {encoding.upper()}"):
-            read(tmp_path / "in.jsonl")
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_json_of_every_such_encoding_is_read_as_its_utf8(encoding: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"größer {n // 2}?", "completion": f"大 😀 {n}", "score": n} for n in range(4)]
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    forms = {"in.jsonl": lines, "in.json": json.dumps(rows, ensure_ascii=False, indent=1)}
+    (tmp_path / "plain.jsonl").write_text(lines, encoding="utf-8")
+    for name, text in forms.items():
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        assert read(tmp_path / name).frame.equals(read(tmp_path / "plain.jsonl").frame)
+
+
+def test_utf16_json_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes('{"prompt": "a"}\n'.encode("utf-16")[:-1])
+    with pytest.raises(UnreadableFile, match="the text is damaged or cut off: utf-16"):
+        read(tmp_path / "in.jsonl")
 
 
 def test_prompts_of_a_text_file_are_utf8(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_broken_bytes_are_refused_by_name(tmp_path: Path) -> None:
         "cut.jsonl.gz": gzip.compress(good)[:-20],
         "cut.jsonl.zst": zstandard.compress(good)[:-5],
         "latin1.jsonl": good.replace(b"good 7", b"go\xf6d"),
-        "bom16.jsonl": good.decode().encode("utf-16"),
+        "bom16.jsonl": good.decode().encode("utf-16")[:-1],
         "binary.jsonl": bytes(range(256)) * 40,
         "text.arrow": good,
         "cut.json": b'[{"prompt": "a"',

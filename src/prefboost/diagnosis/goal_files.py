@@ -11,8 +11,8 @@ import polars as pl
 from prefboost.errors import DataError, Place
 from prefboost.sources.conversations import as_messages
 from prefboost.sources.faults import FAULT, set_aside, with_fault
-from prefboost.sources.files import Reader, find_files
-from prefboost.sources.raw import ROW
+from prefboost.sources.files import find_files
+from prefboost.sources.raw import ROW, Reader
 from prefboost.tables import GOAL_PAIRS, MESSAGES, Step, Table, aspects_of
 
 __all__ = ["goal_pair_tables", "goal_reader"]

@@ -30,6 +30,7 @@ from prefboost.sources import Source
 from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
 from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.pipes import spool_stream
 from prefboost.tables import REJECTS
 
 __all__ = ["MANIFEST", "Output", "named"]
@@ -269,7 +270,7 @@ def named(source: str | Path | Source) -> str:
 
 def _input_files(source: str | Path | Source) -> list[Path]:
     """Local files of a source; empty for the hub."""
-    path = Path(named(source)).expanduser()
+    path = spool_stream(named(source)) or Path(named(source)).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():

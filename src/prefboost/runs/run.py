@@ -201,7 +201,7 @@ def fingerprint(path: str | Path) -> str:
     Raises:
         RunError: nothing stands at the path, or it cannot be read.
     """
-    source = Path(path)
+    source = _readable_again(Path(path))
     files = sorted(part for part in source.rglob("*") if part.is_file()) if source.is_dir() else [source]
     digest = hashlib.sha256()
     try:
@@ -216,6 +216,15 @@ def fingerprint(path: str | Path) -> str:
             f"cannot read an input: {error.strerror}", remedy="check the path", place=Place(str(source))
         ) from None
     return digest.hexdigest()[:16]
+
+
+def _readable_again(path: Path) -> Path:
+    """The path, or the copy of a stream: Polars, which comes with the sources, is loaded for a stream alone."""
+    if path.is_file() or path.is_dir():
+        return path
+    from prefboost.sources.pipes import spool_stream
+
+    return spool_stream(str(path)) or path
 
 
 def fingerprint_of(*values: Any) -> str:

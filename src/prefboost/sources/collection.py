@@ -18,9 +18,8 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.comparison_rows import preference_rows
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
 from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
-from prefboost.sources.encodings import NOT_UTF8
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
-from prefboost.sources.files import FORMATS, Reader, find_files
+from prefboost.sources.files import FORMATS, find_files
 from prefboost.sources.fitted import FittedReader, columns_seen, fields_of, with_later_parts
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
@@ -30,8 +29,9 @@ from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
 from prefboost.sources.prompt_identity import Disputed, agreed, disputed_ids
 from prefboost.sources.ranks import rank_ends
-from prefboost.sources.raw import RawBatch
+from prefboost.sources.raw import RawBatch, Reader
 from prefboost.sources.said_goals import refuse_said_goals
+from prefboost.sources.sample import sample_records
 from prefboost.sources.score_columns import number_columns, refuse_score_fields
 from prefboost.sources.scores import (
     MARKED,
@@ -48,10 +48,6 @@ from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
-
-
-SAMPLE_ROWS = 2_000
-"""How many records the guess is made from."""
 
 
 @runtime_checkable
@@ -137,14 +133,14 @@ class Collection(Settings):
         """The reader of the source, what its columns mean, and their names."""
         named = columns.over(self.columns)
         reader: Reader = StoredReader(_find(self))
-        sample = _sample(reader)
+        sample = sample_records(reader)
         encoded = find_encoded(sample, named, self.path)
         if encoded:
             reader = DecodedReader(reader, encoded)
         if type(self).arrange is not Collection.arrange:
             reader = _Arranged(reader, self.arrange)
         if encoded or isinstance(reader, _Arranged):
-            sample = _sample(reader)
+            sample = sample_records(reader)
         layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
         _check_score(self.scored_by(layout), layout, self.path)
@@ -240,21 +236,6 @@ def _find(source: Collection) -> Reader:
 def _names_a_file(path: Path) -> bool:
     """Whether a path that does not exist was meant as a file's: by its ending, or by the folder that it is in."""
     return path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
-
-
-def _sample(reader: Reader) -> pl.DataFrame:
-    """The first records, for the guess; lines set aside on the way are counted later."""
-    first, reasons = None, set[str]()
-    for batch in reader.batches(None, SAMPLE_ROWS):
-        if batch.frames:
-            return max(batch.frames, key=lambda frame: frame.height)
-        reasons.update(batch.rejects["reason"])
-        first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
-    raise DataError(
-        "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
-        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else "check how the file was written",
-        place=Place(reader.path),
-    )
 
 
 def _check_score(score: str, layout: Layout, path: str) -> None:

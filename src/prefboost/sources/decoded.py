@@ -11,9 +11,8 @@ import polars as pl
 from prefboost.errors import DataError, Place
 from prefboost.sources.columns import NAMES, Columns, plain_name
 from prefboost.sources.encoded import decode_list, decode_text, looks_encoded, parse_literal
-from prefboost.sources.files import Reader
 from prefboost.sources.json_lines import frames_by_kind
-from prefboost.sources.raw import ROW, RawBatch
+from prefboost.sources.raw import ROW, RawBatch, Reader
 from prefboost.sources.storage_types import plain_frames
 from prefboost.tables import REJECTS
 

@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.sources.content import content_ending, header_delimiter, magic_ending
 from prefboost.sources.json_array import array_blocks
 from prefboost.sources.json_lines import parse_block
-from prefboost.sources.json_objects import refuse_encoding, refuse_single_object
-from prefboost.sources.pipes import refuse_pipe
-from prefboost.sources.raw import ROW, RawBatch, numbered, rejects_by_reason, storable
+from prefboost.sources.json_objects import refuse_single_object
+from prefboost.sources.pipes import SpooledReader, spool_stream
+from prefboost.sources.raw import ROW, RawBatch, Reader, numbered, rejects_by_reason, storable
 from prefboost.sources.split_files import choose_split, column_values, list_files
 from prefboost.sources.text_files import Block, BrokenRow, byte_chunks, csv_rows, line_blocks
 
-__all__ = ["BATCH_BYTES", "FORMATS", "Reader", "Readers", "file_reader", "find_files", "without_compression"]
+__all__ = ["BATCH_BYTES", "FORMATS", "Readers", "file_reader", "find_files", "without_compression"]
 
 BATCH_BYTES = 64 << 20
 """How much uncompressed data one batch holds, about."""
@@ -37,19 +37,6 @@ DAMAGE = (
     UnicodeDecodeError,  # of a column's name
 )
 """What the libraries raise on damaged binary files."""
-
-
-class Reader(Protocol):
-    """Where raw records come from."""
-
-    @property
-    def path(self) -> str:
-        """The path as it was asked for."""
-        ...
-
-    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
-        """The records from the start; at most ``rows`` a batch, only ``columns`` where the format can leave others."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -151,8 +138,8 @@ class JsonReader:
                     yield batch
 
     def _blocks(self) -> Iterator[Block]:
-        blocks = array_blocks if self._is_array() else line_blocks
-        return blocks(Path(self.path), BATCH_BYTES // 2)
+        path = Path(self.path)
+        return array_blocks(path, BATCH_BYTES // 2) if self._is_array() else line_blocks(path, BATCH_BYTES // 2)
 
     def _is_array(self) -> bool:
         """Whether the file begins with ``[`` and its first line is not a whole value of its own."""
@@ -161,7 +148,6 @@ class JsonReader:
             start += chunk
             if start.strip(b"\xef\xbb\xbf \t\r\n"):
                 break
-        refuse_encoding(start, self.path)
         text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
         if not text.startswith(b"["):
             return False
@@ -182,7 +168,7 @@ class CsvReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        lines = csv_rows(Path(self.path), self.delimiter, recover=True)
+        lines = csv_rows(Path(self.path), header_delimiter(Path(self.path), self.delimiter), recover=True)
         header = [storable(name) for name in next(lines, (0, []))[1]]
         _refuse_duplicates(header, self.path)
         row, size = 0, 0
@@ -277,12 +263,18 @@ def file_reader(path: Path) -> Reader:
         raise UnreadableFile("no such file", remedy="check the path", place=place)
     if path.stat().st_size == 0:
         raise UnreadableFile("the file is empty (0 bytes)", remedy="fetch or write the file again", place=place)
-    suffix = without_compression(path)
+    suffix, magic = without_compression(path), magic_ending(path)
     if suffix not in FORMATS:
+        shown = content_ending(path)
+        looks = f"its bytes look like {shown}: name it so; " if shown else ""
         raise UnreadableFile(
             f"no known format ends in {path.suffix or 'nothing'}",
-            remedy=f"known endings: {', '.join(FORMATS)}, text formats also with .gz or .zst",
+            remedy=f"{looks}known endings: {', '.join(FORMATS)}, text formats also with .gz or .zst",
             place=place,
+        )
+    if magic is not None and FORMATS[magic] != FORMATS[suffix]:
+        raise UnreadableFile(
+            f"the bytes are those of a {magic} file, not of {suffix}", remedy=f"name it {path.stem}{magic}", place=place
         )
     return FORMATS[suffix](str(path))
 
@@ -298,7 +290,9 @@ def find_files(pattern: str, config: str | None = None, split: str | None = None
     Raises:
         DataError: the folder holds no file of a known format, or files of several.
     """
-    refuse_pipe(pattern)
+    spooled = spool_stream(pattern)
+    if spooled is not None:
+        return SpooledReader(pattern, file_reader(spooled))
     if Path(pattern).is_file():
         return file_reader(Path(pattern))
     found = list_files(pattern, config)

@@ -11,9 +11,8 @@ import polars as pl
 
 from prefboost.errors import DataError
 from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, expr_at, plain_name
-from prefboost.sources.files import Reader
 from prefboost.sources.layouts import COMPLETION_LIKE, Layout, guess
-from prefboost.sources.raw import ROW, RawBatch
+from prefboost.sources.raw import ROW, RawBatch, Reader
 from prefboost.sources.unmapped import is_given, question_like
 from prefboost.tables import REJECTS
 

@@ -12,10 +12,10 @@ import polars as pl
 
 from prefboost.sources.content_parts import are_parts
 from prefboost.sources.conversations import as_messages, is_conversation
-from prefboost.sources.files import BATCH_BYTES, Reader
+from prefboost.sources.files import BATCH_BYTES
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, label, raw_part
-from prefboost.sources.raw import ROW, RawBatch
+from prefboost.sources.raw import ROW, RawBatch, Reader
 from prefboost.tables import MESSAGE
 
 __all__ = ["whole_prompts"]

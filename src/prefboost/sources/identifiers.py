@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from prefboost.sources.completion_rows import INDEX
-from prefboost.sources.files import Reader
 from prefboost.sources.inner_values import holder_of, inner_values
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import label
+from prefboost.sources.raw import Reader
 from prefboost.tables.groups import group_numbers
 
 __all__ = ["NO_IDS", "REPEATED", "identified", "repeated_ids"]

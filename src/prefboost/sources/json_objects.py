@@ -1,4 +1,4 @@
-"""JSON files that hold no rows as they are expected: one object of columns or around the rows, or in UTF-16."""
+"""JSON files that hold no rows as they are expected: one object of columns or around the rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefboost.errors import Place, UnreadableFile
-from prefboost.sources.encodings import encoding_of
 
-__all__ = ["refuse_encoding", "refuse_single_object"]
+__all__ = ["refuse_single_object"]
 
 _AS_LINES = 'one object per row, e.g. pandas.DataFrame(...).to_json(FILE, orient="records", lines=True)'
 
@@ -34,22 +33,6 @@ def refuse_single_object(text: bytes, path: str) -> None:
         fault = "a JSON object stands on several lines", "write one object a line, e.g. jq -c . FILE > FILE.jsonl"
     if fault is not None:
         raise UnreadableFile(fault[0], remedy=fault[1], place=Place(path))
-
-
-def refuse_encoding(start: bytes, path: str) -> None:
-    """Refuse JSON in UTF-16 or UTF-32.
-
-    Raises:
-        UnreadableFile: names the encoding.
-    """
-    encoding = encoding_of(start[:4])
-    if encoding is not None:
-        name = encoding.upper()
-        raise UnreadableFile(
-            f"the text is {name}, and JSON is UTF-8",
-            remedy=f"convert the file: iconv -f {name} -t UTF-8 FILE > FILE.utf8.jsonl",
-            place=Place(path),
-        )
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from prefboost.sources.collection import Collection
-from prefboost.sources.files import Reader
 from prefboost.sources.layouts import Layout
+from prefboost.sources.raw import Reader
 from prefboost.sources.scores import RANKS
 
 __all__ = ["Nectar"]

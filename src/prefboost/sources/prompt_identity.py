@@ -15,9 +15,9 @@ import polars as pl
 
 from prefboost.sources.conversations import prompt_ids
 from prefboost.sources.faults import FAULT
-from prefboost.sources.files import Reader
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, holds_messages, label, prompt_rows
+from prefboost.sources.raw import Reader
 
 __all__ = ["PARTED", "SHARED", "Disputed", "agreed", "disputed_ids"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from prefboost.sources.files import Reader
 from prefboost.sources.inner_values import holder_of, inner_values
 from prefboost.sources.layouts import Layout
+from prefboost.sources.raw import Reader
 from prefboost.sources.scores import as_scores
 
 __all__ = ["rank_ends"]

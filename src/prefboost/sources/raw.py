@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import polars as pl
 
 from prefboost.tables import REJECTS
 
-__all__ = ["ROW", "RawBatch", "line_rejects", "no_rejects", "numbered", "rejects_by_reason", "storable"]
+__all__ = ["ROW", "RawBatch", "Reader", "line_rejects", "no_rejects", "numbered", "rejects_by_reason", "storable"]
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
@@ -37,6 +38,19 @@ class RawBatch:
     def records(self) -> int:
         """How many records the batch holds, those set aside included."""
         return sum(frame.height for frame in self.frames) + self.rejects.height
+
+
+class Reader(Protocol):
+    """Where raw records come from."""
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        ...
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """The records from the start; at most ``rows`` a batch, only ``columns`` where the format can leave others."""
+        ...
 
 
 def line_rejects(bad: Sequence[tuple[int, int, str, str]], reason: str, path: str) -> pl.DataFrame:

@@ -32,22 +32,16 @@ class Block:
     line: int
 
 
-def byte_chunks(path: Path, *, decode: bool = False) -> Iterator[bytes]:
+def byte_chunks(path: Path) -> Iterator[bytes]:
     """The decompressed bytes of a file; gzip and zstd are recognised by their first bytes, not by the name.
 
-    Args:
-        path: the file.
-        decode: give a file in UTF-16 or UTF-32 as UTF-8; spreadsheets write CSV so, while JSON is UTF-8.
+    UTF-16 and UTF-32, which spreadsheets and shells on Windows write, become UTF-8.
 
     Raises:
         UnreadableFile: the file cannot be opened, or its compressed data or its UTF-16 are cut off or damaged.
     """
-    chunks = _unpacked(path)
-    if not decode:
-        yield from chunks
-        return
     try:
-        yield from as_utf8(chunks)
+        yield from as_utf8(_unpacked(path))
     except UnicodeDecodeError as error:
         raise _damaged(path, f"the text is damaged or cut off: {error.encoding}, {error.reason}") from error
 
@@ -100,16 +94,16 @@ def _damaged(path: Path, found: str) -> UnreadableFile:
     return UnreadableFile(found, remedy="fetch or write the file again", place=Place(str(path)))
 
 
-def line_blocks(path: Path, block_bytes: int, *, decode: bool = False) -> Iterator[Block]:
+def line_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
     """Blocks of about ``block_bytes``, each ending at a line's end; a byte order mark is dropped.
 
     Args:
-        path, decode: see `byte_chunks`.
+        path: the file.
         block_bytes: about how large a block is.
     """
     pending: list[bytes] = []
     size, line, first = 0, 1, True
-    for piece in byte_chunks(path, decode=decode):
+    for piece in byte_chunks(path):
         chunk = piece.removeprefix(b"\xef\xbb\xbf") if first else piece
         first = False
         pending.append(chunk)
@@ -252,6 +246,6 @@ def _is_number(cell: str) -> bool:
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    for block in line_blocks(path, CHUNK_BYTES, decode=True):
+    for block in line_blocks(path, CHUNK_BYTES):
         for line in block.text.removesuffix(b"\n").split(b"\n"):
             yield line.decode("utf-8", "surrogateescape") + "\n"
