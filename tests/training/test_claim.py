@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import date
@@ -86,10 +87,19 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_does_not_keep_a_folder_from_being_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".lock").symlink_to("/dev/full")
-    monkeypatch.setattr(os, "ftruncate", lambda *args: None)  # which /dev/full refuses for another reason
+    def write(stream: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
     with alone_in(tmp_path):
-        pass
+        monkeypatch.undo()
+        with pytest.raises(RunError, match="run folder\n"), alone_in(tmp_path):
+            raise AssertionError("two held it")
+
+
+def test_a_fault_of_the_work_itself_is_not_taken_for_one_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="weights"), alone_in(tmp_path):
+        raise FileNotFoundError("weights")
 
 
 def test_the_first_of_several_processes_leads() -> None:

@@ -17,8 +17,7 @@ from tests.training.test_reward_trainer import preference_pairs
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prefboost.devices import NumberChoice, announce, numbers
-from prefboost.engines.embedding import embeddings
-from prefboost.engines.embeddings import Embedder
+from prefboost.engines.embeddings import Embedder, embed_texts
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local import Local
 from prefboost.errors import RunError
@@ -99,8 +98,8 @@ def everything(halved: Path, folder: Path, pairs: pa.Table) -> dict[str, Callabl
             pairs_table([("one", "a cat", "b")])
         ),
         "reward": lambda: score_some(folder / "judge" / "model"),
-        "embeddings": lambda: Embedder(str(halved), "cpu").embedded([[1, 2, 3]]),
-        "diversity": lambda: embeddings(str(halved), ["a cat", "b"]),
+        "embeddings": lambda: Embedder(str(halved), "cpu").embed([[1, 2, 3]]),
+        "diversity": lambda: embed_texts(str(halved), ["a cat", "b"]),
     }
 
 

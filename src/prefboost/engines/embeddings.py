@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefboost.devices import NumberChoice, choose_numbers
 from prefboost.engines.packaged import model_folder
@@ -16,7 +16,36 @@ from prefboost.engines.weights import (
     reason_for_float32,
 )
 
-__all__ = ["Embedder"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Embedder", "embed_texts"]
+
+_BATCH = 16
+_MEASURE_TOKENS = 512
+"""Tokens of a text that count for measures of diversity."""
+
+
+def embed_texts(model: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Embed texts on the CPU, for measures of diversity.
+
+    Args:
+        model: a folder, a hub id or ``package:NAME``: a sentence encoder, or any language model.
+        texts: T texts; their first 512 tokens count.
+
+    Returns:
+        Unit vectors [T, d]; [0, 1] for no texts.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    import numpy as np
+
+    embedder = Embedder(model, "cpu", _MEASURE_TOKENS)
+    ids = embedder.encode(texts)
+    batches = [np.array(embedder.embed(ids[start : start + _BATCH])) for start in range(0, len(ids), _BATCH)]
+    return np.concatenate(batches) if batches else np.zeros((0, 1))
 
 
 class Embedder:
@@ -57,15 +86,15 @@ class Embedder:
         loaded = guarded(self.name, lambda: AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
         return on_device(loaded.eval(), self.device)
 
-    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts, cut at ``max_tokens``."""
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turn texts into token ids, cut at ``max_tokens``."""
         if not texts:
             return []
-        found: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        return found
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return ids
 
-    def embedded(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Unit vectors of S texts, given as token ids: S lists of the model's width, float32."""
+    def embed(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Embed S texts, given as token ids: S unit vectors of the model's width, float32."""
         import torch
 
         longest = max(map(len, texts))
@@ -76,8 +105,8 @@ class Embedder:
             hidden = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state.float()
             weights = mask.to(device)[..., None].float()
             means = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-            found: list[list[float]] = torch.nn.functional.normalize(means, dim=-1).tolist()
-        return found
+            vectors: list[list[float]] = torch.nn.functional.normalize(means, dim=-1).tolist()
+        return vectors
 
     @property
     def _pad(self) -> int:

@@ -7,7 +7,6 @@ process holds a lock on a file that the system takes from the dead) and, where a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from prefboost.devices.numbers import NUMBERS_FILE, start_keeping, stop_keeping
 from prefboost.engines.engine import Failure
@@ -29,6 +28,7 @@ from prefboost.engines.patience import Retry
 from prefboost.engines.store_book import StoreBook
 from prefboost.engines.store_faults import connect_read_only, refuse_old_answers, store_fault
 from prefboost.errors import RunError
+from prefboost.locks import hold_lock, is_lock_held
 
 __all__ = ["Asked", "Claim", "Row", "Store"]
 
@@ -133,6 +133,7 @@ class Store:
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.RLock()
         self._renewed = 0.0
+        self._life = ExitStack()
 
     def __enter__(self) -> Self:
         try:
@@ -142,8 +143,7 @@ class Store:
                 start_keeping(self.path / NUMBERS_FILE, writes=False)
                 return self
             (self.path / "owners").mkdir(parents=True, exist_ok=True)
-            self._life = (self.path / "owners" / self.owner).open("w")
-            fcntl.flock(self._life, fcntl.LOCK_EX)
+            self._life.enter_context(hold_lock(self.path / "owners" / self.owner))
             with self.alone():
                 self._open()
         except (OSError, sqlite3.Error) as error:
@@ -174,18 +174,17 @@ class Store:
         if (connection := getattr(self, "_connection", None)) is not None:
             with suppress(sqlite3.Error):
                 connection.close()
-        if (life := getattr(self, "_life", None)) is not None:
+        self._life.close()
+        if not self.read_only:
             with suppress(OSError):
                 (self.path / "owners" / self.owner).unlink(missing_ok=True)
-            life.close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other process is in such a block of the same store (to write a file that all would write)."""
-        with ExitStack() as held:
+        """Keep other processes out of such a block of the same store (to write a file that all would write)."""
+        with ExitStack() as stack:
             try:
-                stream = held.enter_context((self.path / "lock").open("a"))
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                stack.enter_context(hold_lock(self.path / "lock"))
             except OSError:
                 if not self.read_only:  # else nobody writes here whom this could disturb
                     raise
@@ -340,7 +339,7 @@ class Store:
 
     def _lives(self, owner: str, alive: dict[str, bool]) -> bool:
         if owner not in alive:
-            alive[owner] = owner == self.owner or _is_locked(self.path / "owners" / owner)
+            alive[owner] = owner == self.owner or is_lock_held(self.path / "owners" / owner)
         return alive[owner]
 
 
@@ -370,18 +369,3 @@ def _columns(stored: Stored) -> dict[str, Any]:
         return {"state": "failed", "answer": None, **failed}
     answer = json.dumps(stored, ensure_ascii=True)
     return {"state": "done", "answer": answer, "reason": None, "attempts": 0, "permanent": None}
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock; the file of a dead one is removed."""
-    try:
-        stream: IO[str] = path.open("r")
-    except FileNotFoundError:
-        return False
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        path.unlink(missing_ok=True)
-    return False

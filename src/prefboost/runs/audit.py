@@ -72,10 +72,10 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
     some = _drawn(table, settings)
     vectors = math.nan
     if settings.embedder is not None:
-        from prefboost.engines.embedding import embeddings
+        from prefboost.engines.embeddings import embed_texts
 
         texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
-        vectors = spread(embeddings(settings.embedder, texts))
+        vectors = spread(embed_texts(settings.embedder, texts))
     noise = None if settings.judge is None else _judged(Path(path), some, settings.judge, tell)
     return audit(table, _history(Path(path)), noise, vectors)
 

@@ -13,10 +13,11 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
+from prefboost.locks import LockHeldError, hold_lock
 
 __all__ = [
     "Staging",
@@ -91,15 +92,22 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
             remedy="move it away, or give another output with -o",
             place=Place(str(out)),
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a")
-    except OSError as error:
-        raise RunError(
-            f"cannot write here: {error.strerror}", remedy="give another output with -o", place=Place(str(out.parent))
-        ) from None
-    with lock:
-        _lock(lock, out)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(folder / "lock", wait=False, optional=True))
+        except LockHeldError:
+            raise RunError(
+                "another process is writing this output",
+                remedy="wait for it, or give another -o",
+                place=Place(str(out)),
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"cannot write here: {error.strerror}",
+                remedy="give another output with -o",
+                place=Place(str(out.parent)),
+            ) from None
         _put_back(out)
         header, entries = _read_journal(folder)
         scraps = 0
@@ -167,19 +175,6 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _lock(stream: IO[str], out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RunError(
-            "another process is writing this output", remedy="wait for it, or give another -o", place=Place(str(out))
-        ) from None
 
 
 def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:

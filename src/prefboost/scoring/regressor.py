@@ -113,7 +113,7 @@ def embeddings_of(
     embedder: Embedder, texts: Sequence[Text], desk: Desk, batch_tokens: int
 ) -> list[tuple[list[float], list[float]] | None]:
     """Embeddings of prompts and completions, equal texts computed once; None where only what is stored is wanted."""
-    ids = embedder.encoded([part for text in texts for part in text])
+    ids = embedder.encode([part for text in texts for part in text])
 
     def plan(first: list[int]) -> list[list[int]]:
         batches: list[list[int]] = []
@@ -124,7 +124,7 @@ def embeddings_of(
         return batches
 
     def compute(batch: Sequence[int]) -> list[list[float]]:
-        return embedder.embedded([ids[index] for index in batch])
+        return embedder.embed([ids[index] for index in batch])
 
     keys = [key_of_ids(embedder.identity, text) for text in ids]
     found = filled(keys, plan, compute, desk, "embeddings")

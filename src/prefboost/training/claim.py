@@ -10,13 +10,14 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.errors import MissingExtra, Place, RunError
+from prefboost.locks import LockHeldError, hold_lock
 
 __all__ = [
     "BEGUN",
@@ -72,41 +73,24 @@ def alone_in(folder: Path, lock: str = LOCK) -> Iterator[None]:
     Raises:
         RunError: another one is at work in it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / lock).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"cannot write to the run folder: {error.strerror}",
-            remedy="give another folder, or free space on its disk",
-            place=Place(str(folder)),
-        ) from None
-    with stream:
-        _hold(stream, folder)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            note = f"process {os.getpid()} on {platform.node()}\n"
+            stack.enter_context(hold_lock(folder / lock, wait=False, note=note, optional=True))
+        except LockHeldError as error:
+            raise RunError(
+                f"another process is at work in this run folder{f' ({error})' if str(error) else ''}",
+                remedy="wait for it, or give another folder",
+                place=Place(str(folder)),
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"cannot write to the run folder: {error.strerror}",
+                remedy="give another folder, or free space on its disk",
+                place=Place(str(folder)),
+            ) from None
         yield
-
-
-def _hold(stream: TextIO, folder: Path) -> None:
-    """Lock a file and write into it who holds it."""
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such locks on Windows
-        return
-    except BlockingIOError:
-        stream.seek(0)
-        holder = stream.read().strip()
-        raise RunError(
-            f"another process is at work in this run folder{f' ({holder})' if holder else ''}",
-            remedy="wait for it, or give another folder",
-            place=Place(str(folder)),
-        ) from None
-    except OSError:  # file systems without locks
-        return
-    with suppress(OSError):  # a full disk; past the buffer, which would be written again when the file is closed
-        os.ftruncate(stream.fileno(), 0)
-        os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}\n".encode())
 
 
 def leads(environment: Mapping[str, str]) -> bool:
