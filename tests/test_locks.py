@@ -30,7 +30,7 @@ def test_a_held_lock_is_refused_with_the_holders_note_and_free_after_the_block(t
     path = tmp_path / "lock"
     with hold_lock(path, note="me\n"):
         assert is_lock_held(path)
-        with pytest.raises(LockHeldError, match="^me$"), hold_lock(path, wait=False, note="you\n"):
+        with pytest.raises(LockHeldError, match=r"^me$"), hold_lock(path, wait=False, note="you\n"):
             raise AssertionError("two held it")
         assert path.read_text() == "me\n", "who asks in vain changes nothing"
     with hold_lock(path, wait=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,16 @@ def test_every_public_name_loads_and_is_documented(name: str) -> None:
     assert getattr(pb, name).__doc__
 
 
-def test_every_public_name_has_a_home_and_nothing_else_has() -> None:
-    assert sorted(pb._HOMES) == sorted(pb.__all__)
-    assert set(pb.__all__) <= set(dir(pb))
+def test_the_list_of_public_names_is_that_of_the_imports_for_type_checkers() -> None:
+    assert {*pb.__all__, "__version__"} == set(dir(pb))
+    assert "train" in pb.__all__ and "train_on" not in pb.__all__
+    imports = [
+        node
+        for node in ast.walk(ast.parse(Path(pb.__file__).read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("prefboost.")
+    ]
+    exported = {alias.asname for node in imports for alias in node.names if alias.asname}
+    assert set(pb.__all__) == exported | {"train", "train_reward"}
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_what_there_is() -> None:

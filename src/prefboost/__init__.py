@@ -13,65 +13,95 @@ The public names load on first use, so that importing the package stays fast and
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefboost.chat import SayGoal
-    from prefboost.engines.engine import Sampling
-    from prefboost.engines.llamacpp import LlamaCpp
-    from prefboost.engines.local import Local
-    from prefboost.engines.openai_compatible import OpenAICompatible
-    from prefboost.engines.replay import Replay
-    from prefboost.evaluation.academic.harness import Academic, academic
-    from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
-    from prefboost.losses import DPO, IPO, ORPO, RPO, SFT, MarginDPO, SimPO
-    from prefboost.preferences import (
-        Adjacent,
-        AllPairs,
-        BestVsRandom,
-        BestVsWorst,
-        HighGoalOnly,
-        MarginAtLeast,
-        Plain,
-        RewardAugmented,
-        condition,
-        pair,
-        relabel,
-    )
-    from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
-    from prefboost.preferences.select import Select, select
-    from prefboost.preferences.verdict_pairs import ByVerdict, pairs_of_verdicts
-    from prefboost.recipes.implicit_reward import ImplicitRewards
-    from prefboost.recipes.load import load
-    from prefboost.recipes.on_policy import OnPolicy
-    from prefboost.recipes.recipe import Recipe
-    from prefboost.runs.augment import Augment, augment
-    from prefboost.runs.generate import Generate, generate
-    from prefboost.runs.judge import judge
-    from prefboost.runs.recipe_run import run
-    from prefboost.runs.reward_accuracy import reward_accuracy
-    from prefboost.runs.score import score
-    from prefboost.runs.select import SelectCompletions, select_completions
-    from prefboost.runs.stages import run_recipe
-    from prefboost.runs.stages import train_on as train
-    from prefboost.runs.synthesize import Synthesize, synthesize
-    from prefboost.runs.train_reward import train_reward_on as train_reward
-    from prefboost.scoring import ImplicitReward, Rater, RegressorScorer, RewardModelScorer, RulesScorer
-    from prefboost.scoring.llm_judge import LlmJudge
-    from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
-    from prefboost.scoring.scorer_judge import ScorerJudge
-    from prefboost.sources import Columns, File, UltraFeedback, read, read_batches
-    from prefboost.sources.verdict_files import read_verdicts
-    from prefboost.synthesis.edits import Clair, RMBoost
-    from prefboost.synthesis.rlaif import RLAIF
-    from prefboost.synthesis.rlcd import RLCD
-    from prefboost.synthesis.ultrafeedback import UltraFeedback as UltraFeedbackPairs
-    from prefboost.synthesis.west_of_n import WestOfN
-    from prefboost.tables import Table
-    from prefboost.training import Lora, Train, TrainReward
+    # The one list of public names: type checkers follow these imports, `__getattr__` reads them. `X as X` exports X.
+    from prefboost.chat import SayGoal as SayGoal
+    from prefboost.engines.engine import Sampling as Sampling
+    from prefboost.engines.llamacpp import LlamaCpp as LlamaCpp
+    from prefboost.engines.local import Local as Local
+    from prefboost.engines.openai_compatible import OpenAICompatible as OpenAICompatible
+    from prefboost.engines.replay import Replay as Replay
+    from prefboost.evaluation.academic.harness import Academic as Academic
+    from prefboost.evaluation.academic.harness import academic as academic
+    from prefboost.evaluation.reward_models.accuracy import RewardAccuracy as RewardAccuracy
+    from prefboost.losses import DPO as DPO
+    from prefboost.losses import IPO as IPO
+    from prefboost.losses import ORPO as ORPO
+    from prefboost.losses import RPO as RPO
+    from prefboost.losses import SFT as SFT
+    from prefboost.losses import MarginDPO as MarginDPO
+    from prefboost.losses import SimPO as SimPO
+    from prefboost.preferences import Adjacent as Adjacent
+    from prefboost.preferences import AllPairs as AllPairs
+    from prefboost.preferences import BestVsRandom as BestVsRandom
+    from prefboost.preferences import BestVsWorst as BestVsWorst
+    from prefboost.preferences import HighGoalOnly as HighGoalOnly
+    from prefboost.preferences import MarginAtLeast as MarginAtLeast
+    from prefboost.preferences import Plain as Plain
+    from prefboost.preferences import RewardAugmented as RewardAugmented
+    from prefboost.preferences import condition as condition
+    from prefboost.preferences import pair as pair
+    from prefboost.preferences import relabel as relabel
+    from prefboost.preferences.accept import BestOfN as BestOfN
+    from prefboost.preferences.accept import RejectionSampling as RejectionSampling
+    from prefboost.preferences.accept import ScoreAtLeast as ScoreAtLeast
+    from prefboost.preferences.select import Select as Select
+    from prefboost.preferences.select import select as select
+    from prefboost.preferences.verdict_pairs import ByVerdict as ByVerdict
+    from prefboost.preferences.verdict_pairs import pairs_of_verdicts as pairs_of_verdicts
+    from prefboost.recipes.implicit_reward import ImplicitRewards as ImplicitRewards
+    from prefboost.recipes.load import load as load
+    from prefboost.recipes.on_policy import OnPolicy as OnPolicy
+    from prefboost.recipes.recipe import Recipe as Recipe
+    from prefboost.runs.augment import Augment as Augment
+    from prefboost.runs.augment import augment as augment
+    from prefboost.runs.generate import Generate as Generate
+    from prefboost.runs.generate import generate as generate
+    from prefboost.runs.judge import judge as judge
+    from prefboost.runs.recipe_run import run as run
+    from prefboost.runs.reward_accuracy import reward_accuracy as reward_accuracy
+    from prefboost.runs.score import score as score
+    from prefboost.runs.select import SelectCompletions as SelectCompletions
+    from prefboost.runs.select import select_completions as select_completions
+    from prefboost.runs.stages import run_recipe as run_recipe
+    from prefboost.runs.stages import train_on
+    from prefboost.runs.synthesize import Synthesize as Synthesize
+    from prefboost.runs.synthesize import synthesize as synthesize
+    from prefboost.runs.train_reward import train_reward_on
+    from prefboost.scoring import ImplicitReward as ImplicitReward
+    from prefboost.scoring import Rater as Rater
+    from prefboost.scoring import RegressorScorer as RegressorScorer
+    from prefboost.scoring import RewardModelScorer as RewardModelScorer
+    from prefboost.scoring import RulesScorer as RulesScorer
+    from prefboost.scoring.llm_judge import LlmJudge as LlmJudge
+    from prefboost.scoring.regressor_fit import FitRegressor as FitRegressor
+    from prefboost.scoring.regressor_fit import fit_regressor as fit_regressor
+    from prefboost.scoring.scorer_judge import ScorerJudge as ScorerJudge
+    from prefboost.sources import Columns as Columns
+    from prefboost.sources import File as File
+    from prefboost.sources import UltraFeedback as UltraFeedback
+    from prefboost.sources import read as read
+    from prefboost.sources import read_batches as read_batches
+    from prefboost.sources.verdict_files import read_verdicts as read_verdicts
+    from prefboost.synthesis.edits import Clair as Clair
+    from prefboost.synthesis.edits import RMBoost as RMBoost
+    from prefboost.synthesis.rlaif import RLAIF as RLAIF
+    from prefboost.synthesis.rlcd import RLCD as RLCD
+    from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs as UltraFeedbackPairs
+    from prefboost.synthesis.west_of_n import WestOfN as WestOfN
+    from prefboost.tables import Table as Table
+    from prefboost.training import Lora as Lora
+    from prefboost.training import Train as Train
+    from prefboost.training import TrainReward as TrainReward
+
+    train = train_on
+    train_reward = train_reward_on
 
 # Read by Polars when it is first imported. It gives freed memory back after half a second, which `augment` then has to
 # ask for again with every batch: an eighth of its time.
@@ -79,164 +109,40 @@ os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000")
 
 __version__ = "0.1.0"
 
-_LOSSES = ("DPO", "IPO", "ORPO", "RPO", "SFT", "MarginDPO", "SimPO")
-_PREFERENCES = (
-    "Adjacent",
-    "AllPairs",
-    "Augment",
-    "BestVsRandom",
-    "BestVsWorst",
-    "HighGoalOnly",
-    "MarginAtLeast",
-    "Plain",
-    "RewardAugmented",
-    "condition",
-    "pair",
-    "relabel",
-)
-
-_HOMES: dict[str, str] = {
-    **dict.fromkeys(_LOSSES, "prefboost.losses"),
-    **dict.fromkeys(_PREFERENCES, "prefboost.preferences"),
-    **dict.fromkeys(("Select", "select"), "prefboost.preferences.select"),
-    **dict.fromkeys(("BestOfN", "RejectionSampling", "ScoreAtLeast"), "prefboost.preferences.accept"),
-    **dict.fromkeys(("Columns", "File", "UltraFeedback", "read", "read_batches"), "prefboost.sources"),
-    **dict.fromkeys(("Lora", "Train", "TrainReward"), "prefboost.training"),
-    **dict.fromkeys(("Generate", "generate"), "prefboost.runs.generate"),
-    **dict.fromkeys(("Academic", "academic"), "prefboost.evaluation.academic.harness"),
-    "LlmJudge": "prefboost.scoring.llm_judge",
-    "Local": "prefboost.engines.local",
-    **dict.fromkeys(("Augment", "augment"), "prefboost.runs.augment"),
-    "OpenAICompatible": "prefboost.engines.openai_compatible",
-    "Recipe": "prefboost.recipes.recipe",
-    "Replay": "prefboost.engines.replay",
-    **dict.fromkeys(
-        ("ImplicitReward", "Rater", "RegressorScorer", "RewardModelScorer", "RulesScorer"), "prefboost.scoring"
-    ),
-    **dict.fromkeys(("FitRegressor", "fit_regressor"), "prefboost.scoring.regressor_fit"),
-    **dict.fromkeys(("ByVerdict", "pairs_of_verdicts"), "prefboost.preferences.verdict_pairs"),
-    "LlamaCpp": "prefboost.engines.llamacpp",
-    "read_verdicts": "prefboost.sources.verdict_files",
-    "Sampling": "prefboost.engines.engine",
-    "SayGoal": "prefboost.chat",
-    "RewardAccuracy": "prefboost.evaluation.reward_models.accuracy",
-    "ScorerJudge": "prefboost.scoring.scorer_judge",
-    "Table": "prefboost.tables",
-    "ImplicitRewards": "prefboost.recipes.implicit_reward",
-    "OnPolicy": "prefboost.recipes.on_policy",
-    "judge": "prefboost.runs.judge",
-    "load": "prefboost.recipes.load",
-    "reward_accuracy": "prefboost.runs.reward_accuracy",
-    "run": "prefboost.runs.recipe_run",
-    "run_recipe": "prefboost.runs.stages",
-    "score": "prefboost.runs.score",
-    **dict.fromkeys(("SelectCompletions", "select_completions"), "prefboost.runs.select"),
-    **dict.fromkeys(("Clair", "RMBoost"), "prefboost.synthesis.edits"),
-    "RLAIF": "prefboost.synthesis.rlaif",
-    "RLCD": "prefboost.synthesis.rlcd",
-    **dict.fromkeys(("Synthesize", "synthesize"), "prefboost.runs.synthesize"),
-    "UltraFeedbackPairs": "prefboost.synthesis.ultrafeedback:UltraFeedback",
-    "WestOfN": "prefboost.synthesis.west_of_n",
-    "train": "prefboost.runs.stages:train_on",
-    "train_reward": "prefboost.runs.train_reward:train_reward_on",
-}
-"""Public name -> where it stands (``module``, or ``module:name`` where it is called differently there)."""
-
 _NEEDED = ("numpy", "polars", "pyarrow")
 """Libraries that every installation of prefboost has, unless somebody took one away."""
 
-__all__ = [
-    "RegressorScorer",
-    "FitRegressor",
-    "fit_regressor",
-    "ByVerdict",
-    "pairs_of_verdicts",
-    "LlamaCpp",
-    "read_verdicts",
-    "Academic",
-    "Adjacent",
-    "AllPairs",
-    "Augment",
-    "BestOfN",
-    "BestVsRandom",
-    "BestVsWorst",
-    "Clair",
-    "Columns",
-    "DPO",
-    "File",
-    "Generate",
-    "HighGoalOnly",
-    "IPO",
-    "ImplicitReward",
-    "ImplicitRewards",
-    "LlmJudge",
-    "Local",
-    "Lora",
-    "MarginAtLeast",
-    "MarginDPO",
-    "ORPO",
-    "OnPolicy",
-    "OpenAICompatible",
-    "Plain",
-    "RLAIF",
-    "RLCD",
-    "RMBoost",
-    "RPO",
-    "Rater",
-    "Recipe",
-    "RejectionSampling",
-    "Replay",
-    "RewardAccuracy",
-    "RewardAugmented",
-    "RewardModelScorer",
-    "RulesScorer",
-    "SFT",
-    "Sampling",
-    "SayGoal",
-    "SelectCompletions",
-    "select_completions",
-    "ScoreAtLeast",
-    "ScorerJudge",
-    "Select",
-    "SimPO",
-    "Synthesize",
-    "Table",
-    "Train",
-    "TrainReward",
-    "UltraFeedback",
-    "UltraFeedbackPairs",
-    "WestOfN",
-    "academic",
-    "augment",
-    "condition",
-    "generate",
-    "judge",
-    "load",
-    "pair",
-    "read",
-    "read_batches",
-    "relabel",
-    "reward_accuracy",
-    "run",
-    "run_recipe",
-    "score",
-    "select",
-    "synthesize",
-    "train",
-    "train_reward",
-]
+
+@functools.cache
+def _read_public_names() -> dict[str, tuple[str, str]]:
+    """Read the block of imports above: public name -> its module and its name there."""
+    import ast
+    import pkgutil
+
+    tree = ast.parse(pkgutil.get_data(__name__, "__init__.py") or b"")
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    names: dict[str, tuple[str, str]] = {}
+    for node in block.body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name: (str(node.module), alias.name) for alias in node.names}
+        elif isinstance(node, ast.Assign):
+            names[ast.unparse(node.targets[0])] = names.pop(ast.unparse(node.value))
+    return names
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'prefboost' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    module, _, known_as = _HOMES[name].partition(":")
-    found: object = getattr(_module(module), known_as or name)
-    globals()[name] = found
-    return found
+    names = _read_public_names()
+    if name == "__all__":
+        return sorted(names)
+    if name not in names:
+        raise AttributeError(f"module 'prefboost' has no attribute {name!r}; public names: {', '.join(sorted(names))}")
+    module, name_there = names[name]
+    value: object = getattr(_import_module(module), name_there)
+    globals()[name] = value
+    return value
 
 
-def _module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -249,4 +155,4 @@ def _module(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*sorted(_read_public_names()), "__version__"]

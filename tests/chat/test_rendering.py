@@ -32,9 +32,16 @@ def tokenizer_with(template: str | None) -> Any:
     return tokenizer
 
 
+def encode_sides(encoder: ChatEncoder, prompt: Any, completion: Any) -> tuple[list[int], list[int]]:
+    """Encode prompt and completion as training does."""
+    prompt_text = encoder.prompt_text(prompt)
+    prompt_ids = encoder.encode([prompt_text])[0]
+    return prompt_ids, encoder.completion_ids(prompt_text, prompt_ids, encoder.whole_text(prompt, completion))
+
+
 def test_prompt_and_completion_together_are_the_conversation_up_to_its_end_of_turn() -> None:
     tokenizer = tokenizer_with(CHATML)
-    prompt, completion = ChatEncoder(tokenizer).prompt_and_completion(USER, ANSWER)
+    prompt, completion = encode_sides(ChatEncoder(tokenizer), USER, ANSWER)
     assert tokenizer.decode(prompt) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(completion) == "yes <|im_end|>"
 
@@ -42,7 +49,7 @@ def test_prompt_and_completion_together_are_the_conversation_up_to_its_end_of_tu
 def test_a_completion_of_several_turns_keeps_what_stands_between_them() -> None:
     tokenizer = tokenizer_with(CHATML)
     turns = [*ANSWER, {"role": "tool", "content": "3"}, {"role": "assistant", "content": "three"}]
-    _, completion = ChatEncoder(tokenizer).prompt_and_completion(USER, turns)
+    _, completion = encode_sides(ChatEncoder(tokenizer), USER, turns)
     assert tokenizer.decode(completion).endswith(
         "<|im_start|>tool\n3<|im_end|>\n<|im_start|>assistant\nthree<|im_end|>"
     )
@@ -92,7 +99,7 @@ def test_a_template_that_refuses_a_role_is_named_with_the_remedy() -> None:
 def test_a_template_that_changes_the_prompt_when_a_completion_follows_is_refused() -> None:
     template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ModelError, match="cannot be told apart"):
-        ChatEncoder(tokenizer_with(template)).prompt_and_completion(USER, ANSWER)
+        encode_sides(ChatEncoder(tokenizer_with(template)), USER, ANSWER)
 
 
 PHI3 = (
@@ -146,7 +153,7 @@ def with_turns(template: str) -> Any:
 def test_a_completion_ends_with_the_token_that_ends_a_turn_and_nothing_behind_it(template: str, end: str) -> None:
     tokenizer = with_turns(template)
     encoder = ChatEncoder(tokenizer)
-    _, ids = encoder.prompt_and_completion(USER, ANSWER)
+    _, ids = encode_sides(encoder, USER, ANSWER)
     assert tokenizer.decode(ids) == "yes " + end
     assert encoder.ends_turn(ids) == bool(end)
 
@@ -155,11 +162,11 @@ def test_a_completion_ends_with_the_token_that_ends_a_turn_and_nothing_behind_it
 def test_a_system_message_that_cannot_be_rendered_is_merged_where_that_is_asked_for(template: str) -> None:
     prompt = [SYSTEM, *USER]
     with pytest.raises(TemplateRefusal, match="system_messages: merge"):
-        ChatEncoder(with_turns(template)).prompt_and_completion(prompt, ANSWER)
+        encode_sides(ChatEncoder(with_turns(template)), prompt, ANSWER)
     encoder = ChatEncoder(with_turns(template), merge_system=True)
     merged = encoder.renderable_prompt(prompt, ANSWER)
     assert [message["content"] for message in merged] == ["Be brief.\n\nhi"]
-    ids, _ = encoder.prompt_and_completion(merged, ANSWER)
+    ids, _ = encode_sides(encoder, merged, ANSWER)
     assert "Be brief.\n\nhi" in encoder.tokenizer.decode(ids)
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.store import Store
-from prefboost.engines.stored import asked_for, export_rows, generate_stored, generated, logprobs_stored
+from prefboost.engines.stored import asked_for, generate_stored, generated, logprobs_stored
 
 SAMPLING = Sampling(max_tokens=10)
 
@@ -161,17 +160,3 @@ def test_log_probs_of_choices_are_kept_too(engine: Any, tmp_path: Path) -> None:
             found = [pair for done in logprobs_stored(engine, REQUESTS, ["A", "B"], store) for pair in done.results]
         assert dict(found) == dict.fromkeys(range(7), (-math.inf, -1.0))
     assert len(engine.asked) == 3, "samples of one prompt have the same log-probs"
-
-
-def test_rows_can_be_exported_at_any_time(engine: Any, tmp_path: Path) -> None:
-    engine.failing = {"b|None|0": Failure("no \ud800", 6)}
-    collect(engine, [*REQUESTS[:3], request("\ud800")], tmp_path / "s")
-    with Store(tmp_path / "s") as store:
-        engine.ledger = Ledger(book=store.book())
-        list(logprobs_stored(engine, REQUESTS[:1], ["A", "B"], store))
-        store.claim([asked_for(engine, REQUESTS[4], SAMPLING)])
-        assert export_rows(store, tmp_path / "rows.parquet") == 5
-    frame = pl.read_parquet(tmp_path / "rows.parquet")
-    assert frame["state"].value_counts(sort=True).rows() == [("done", 4), ("failed", 1)]
-    assert frame.filter(pl.col("kind") == "logprobs")["logprobs"].to_list() == [[-math.inf, -1.0]]
-    assert frame["text"].drop_nulls()[0] == "a|None|0"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.scoring import SCORERS, RulesScorer, rules_score
+from prefboost.scoring import SCORERS, RulesScorer
 from prefboost.scoring.rules import AtMostWords, Lowercase, NoCommas, Rule, rules_json
 from prefboost.scoring.rules_scorer import text_of
 from prefboost.tables import COMPLETIONS, MESSAGES, PROMPTS, SCORED_COMPLETIONS, Table
@@ -40,17 +40,17 @@ def completions(rows: Sequence[tuple[str, str | None]]) -> Table:
 
 @given(st.lists(st.sampled_from(FOUR), min_size=1, max_size=4), st.text())
 def test_scores_lie_between_1_and_10_and_count_rules(rules: list[Rule], text: str) -> None:
-    score = rules_score(rules, text)
+    [score] = RulesScorer().score(completions([(text, rules_json(rules))])).frame["score"]
     assert 1 <= score <= 10
     if text.strip():
         assert score == 1 + 9 * sum(rule.holds(text) for rule in rules) / len(rules)
 
 
 def test_an_empty_completion_scores_1_whatever_it_could_not_break() -> None:
-    assert rules_score([NoCommas()], " \n") == 1
-    table = RulesScorer().score(completions([("", rules_json([NoCommas()]))]))
-    assert table.frame["score"].to_list() == [1]
-    assert table.steps[-1].notes == {"empty completions, scored 1": 1}
+    empty = rules_json([NoCommas()])
+    table = RulesScorer().score(completions([("", empty), (" \n", empty)]))
+    assert table.frame["score"].to_list() == [1, 1]
+    assert table.steps[-1].notes == {"empty completions, scored 1": 2}
 
 
 def test_completions_become_scored_completions_with_their_scale_and_goal() -> None:

@@ -17,7 +17,7 @@ from prefboost.synthesis.proposal import Item
 from prefboost.synthesis.rehearsal import Rehearsal
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 from prefboost.synthesis.west_of_n import WestOfN
 
 SAMPLING = Sampling(max_tokens=12)
@@ -33,7 +33,7 @@ def methods() -> dict[str, tuple[Method, list[Writer]]]:
         "rlcd": (RLCD(generator=writer, rescore=by, sampling=SAMPLING), [writer, judge]),
         "west_of_n": (WestOfN(generator=writer, scorer=LengthScorer(), n=3, sampling=SAMPLING), [writer]),
         "ultrafeedback": (
-            UltraFeedback(pool=(writer, other), scorer=LengthScorer(), n=2, sampling=SAMPLING), [writer, other]
+            UltraFeedbackPairs(pool=(writer, other), scorer=LengthScorer(), n=2, sampling=SAMPLING), [writer, other]
         ),
     }  # fmt: skip
 

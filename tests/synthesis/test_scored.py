@@ -13,7 +13,7 @@ from prefboost.scoring.rules_scorer import RulesScorer
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.proposal import Draft, Item
 from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 from prefboost.synthesis.west_of_n import WestOfN
 
 
@@ -43,6 +43,6 @@ def test_a_completion_without_a_score_keeps_the_scorers_reason(items: Callable[[
     writer, scorer = Writer.by(lambda p, s: "one" if s else "a b c d"), Limited(limit=5)
     for method in (
         WestOfN(generator=writer, scorer=scorer, n=2),
-        UltraFeedback(pool=(writer, writer), scorer=scorer, n=2),
+        UltraFeedbackPairs(pool=(writer, writer), scorer=scorer, n=2),
     ):
         assert [each.why_not for each in method.propose(items(2), Calls())] == [(reason, "7")] * 2

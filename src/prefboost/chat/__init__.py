@@ -1,7 +1,7 @@
 """Messages as data, and how a goal is said in them."""
 
 from prefboost.chat.goal_text import PAPER_WORDING, Place, SayGoal, format_number, goal_text, place_goal
-from prefboost.chat.messages import ROLES, Message, check_messages, from_record, join_text, to_record
+from prefboost.chat.messages import ROLES, Message, join_text, to_record
 
 __all__ = [
     "PAPER_WORDING",
@@ -9,9 +9,7 @@ __all__ = [
     "Message",
     "Place",
     "SayGoal",
-    "check_messages",
     "format_number",
-    "from_record",
     "goal_text",
     "join_text",
     "place_goal",

@@ -1,4 +1,4 @@
-"""One message of a conversation, and what makes a list of them a prompt or a completion."""
+"""One message of a conversation, and the tools that a conversation offers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ __all__ = [
     "ROLES",
     "TOOLS",
     "Message",
-    "check_messages",
     "dump_extra",
     "extra_of",
-    "from_record",
     "join_text",
     "says_more",
     "to_record",
@@ -39,16 +37,6 @@ class Message(TypedDict):
     role: str
     content: str
     extra: str | None
-
-
-def from_record(record: Mapping[str, Any]) -> Message:
-    """Return a message of any source, e.g. ``{"role": ..., "content": ..., "tool_calls": [...]}``, as a table row.
-
-    `to_record` gives the same JSON back, key for key, wherever the message has more than a role and a text.
-    """
-    content = record.get("content")
-    text = "" if content is None else str(content)
-    return {"role": str(record["role"]), "content": text, "extra": extra_of(record)}
 
 
 def extra_of(record: Mapping[str, Any], role_key: str = "role", text_key: str = "content") -> str | None:
@@ -123,27 +111,6 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Any]) -> list[Messag
     first, *rest = messages
     own = json.loads(first["extra"]) if first["extra"] else {}
     return [{**first, "extra": dump_extra({**own, TOOLS: list(tools)})}, *rest]
-
-
-def check_messages(messages: Sequence[Mapping[str, Any]], *, completion: bool = False) -> str | None:
-    """What is wrong with a prompt (or a completion), or None.
-
-    A prompt is non-empty, has known roles, a system message only in front, and ends with a user or tool turn.
-    A completion is non-empty, and begins and ends with an assistant turn.
-    """
-    if not messages:
-        return "no messages"
-    roles = [message.get("role") for message in messages]
-    for position, role in enumerate(roles):
-        if role not in ROLES:
-            return f"message {position} has role {role!r}, not one of {', '.join(ROLES)}"
-        if role == "system" and (position > 0 or completion):
-            return f"message {position} is a system message in the middle of the conversation"
-    if completion and (roles[0] != "assistant" or roles[-1] != "assistant"):
-        return f"a completion begins and ends with an assistant turn, found {roles[0]!r} ... {roles[-1]!r}"
-    if not completion and roles[-1] not in ("user", "tool"):
-        return f"a prompt ends with a user or tool turn, found {roles[-1]!r}"
-    return None
 
 
 def join_text(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -122,12 +122,6 @@ class ChatEncoder:
             ids = self.encode([whole_text[len(prompt_text) :]])[0]
         return self._until_end_of_turn(ids)
 
-    def prompt_and_completion(self, prompt: Messages, completion: Messages) -> tuple[list[int], list[int]]:
-        """Encode a prompt and its completion."""
-        prompt_text = self.prompt_text(prompt)
-        prompt_ids = self.encode([prompt_text])[0]
-        return prompt_ids, self.completion_ids(prompt_text, prompt_ids, self.whole_text(prompt, completion))
-
     def ends_turn(self, ids: Sequence[int]) -> bool:
         """Return whether the last token is one that can end a turn, so that a model may learn to stop there."""
         return bool(ids) and ids[-1] in self._special

@@ -259,13 +259,6 @@ class Store:
                 run("UPDATE rows SET lease = ? WHERE owner = ?", (self._renewed + self.lease_s, self.owner))
         return kept
 
-    def release(self, keys: Sequence[str]) -> None:
-        """Give claims back that came to nothing."""
-        with self._transaction() as run:
-            for key in keys:
-                run("DELETE FROM rows WHERE key = ? AND owner = ? AND state = 'open'", (key, self.owner))
-                run("UPDATE rows SET owner = NULL, lease = NULL WHERE key = ? AND owner = ?", (key, self.owner))
-
     def rows(self, kind: str | None = None) -> Iterator[Row]:
         """Every row that is done or failed, or those of one kind, oldest first; other processes may go on writing."""
         with self._transaction("DEFERRED") as run:

@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from prefboost.atomic import replacing
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
 from prefboost.engines.replies import READER
@@ -22,7 +20,6 @@ __all__ = [
     "asked_for",
     "asked_logprobs",
     "computed_stored",
-    "export_rows",
     "generate_stored",
     "generated",
     "logprobs_stored",
@@ -220,33 +217,6 @@ def computed_stored(
     yield from _in_batches(lambda: False, rows, list(batches), ask)
 
 
-def export_rows(store: Store, out: str | Path) -> int:
-    """Write every row that is done or failed as Parquet; at any time, also while others write to the store.
-
-    Returns:
-        how many there are.
-    """
-    import polars as pl
-
-    records = [
-        {
-            "key": row.key, "kind": row.kind, "asked": Asked(row.kind, row.asked).text, "finished_at": row.finished_at,
-            **_exported(row.stored),
-        }
-        for row in store.rows()
-    ]  # fmt: skip
-    types: dict[str, pl.DataType | type[pl.DataType]] = {
-        "key": pl.String, "kind": pl.String, "asked": pl.String, "finished_at": pl.Float64, "state": pl.String,
-        "text": pl.String, "reasoning": pl.String, "finish_reason": pl.String,
-        "prompt_tokens": pl.Int64, "tokens": pl.Int64,
-        "logprobs": pl.List(pl.Float64), "values": pl.List(pl.Float64),
-        "reason": pl.String, "attempts": pl.Int64, "permanent": pl.Boolean,
-    }  # fmt: skip
-    with replacing(out) as waiting:
-        pl.DataFrame(records, schema=types).write_parquet(waiting)
-    return len(records)
-
-
 class _Rows(Generic[T]):
     """What is asked, by index; several indices may ask the same."""
 
@@ -384,13 +354,3 @@ def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
     if isinstance(outcome, Failure):
         return outcome
     return asdict(outcome) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}
-
-
-def _exported(stored: Stored) -> dict[str, Any]:
-    if isinstance(stored, Failure):
-        return {"state": "failed", "reason": stored.reason, "attempts": stored.attempts, "permanent": stored.permanent}
-    plain = {
-        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for name, value in stored.items()
-    }
-    return {"state": "done", **plain}

@@ -4,7 +4,7 @@ from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.regressor import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
-from prefboost.scoring.rules_scorer import RulesScorer, rules_score
+from prefboost.scoring.rules_scorer import RulesScorer
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "RulesScorer",
     "Scorer",
     "StoredScorer",
-    "rules_score",
 ]

@@ -16,26 +16,13 @@ from prefboost.scoring.rules.rule import Rule
 from prefboost.settings import Settings
 from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
 
-__all__ = ["RulesScorer", "rules_score", "text_of"]
+__all__ = ["RulesScorer", "text_of"]
 
 LOW, HIGH = 1.0, 10.0
 """Scale of the score: 1 where no rule holds, 10 where all do."""
 
 _NO_RULES = "the prompt has no rules to check"
 _BAD_RULES = "the rules of the prompt cannot be read"
-
-
-def rules_score(rules: Sequence[Rule], text: str) -> float:
-    """``1 + 9 x`` the share of rules that hold.
-
-    Args:
-        rules: at least one.
-        text: the completion; an empty one keeps no rule (as in IFEval) and scores 1.
-
-    Returns:
-        1 to 10.
-    """
-    return LOW + (HIGH - LOW) * sum(_verdicts(rules, text)) / len(rules)
 
 
 def text_of(completion: Sequence[Mapping[str, Any]]) -> str:

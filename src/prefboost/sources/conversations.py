@@ -188,7 +188,11 @@ def text_faults(lists: pl.Series) -> pl.Series:
 
 
 def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
-    """What is wrong with the order of roles (`prefboost.chat.check_messages`), null where nothing is."""
+    """Describe what is wrong with the order of roles, null where nothing is.
+
+    A prompt has known roles, a system message only in front, and ends with a user or tool turn; a completion begins and
+    ends with an assistant turn.
+    """
     roles = pl.col("m").list.eval(pl.element().struct.field("role"))
     unknown = roles.list.eval(pl.element().is_in(list(ROLES)).fill_null(False).not_()).list.any()
     first, last = roles.list.first(), roles.list.last()

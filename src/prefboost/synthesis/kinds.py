@@ -6,7 +6,7 @@ from prefboost.settings import Settings
 from prefboost.synthesis.edits import Clair, RMBoost
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 from prefboost.synthesis.west_of_n import WestOfN
 
 __all__ = ["METHODS"]
@@ -17,6 +17,6 @@ METHODS: dict[str, type[Settings]] = {
     "rlcd": RLCD,
     "west_of_n": WestOfN,
     "clair": Clair,
-    "ultrafeedback": UltraFeedback,
+    "ultrafeedback": UltraFeedbackPairs,
 }
 """Built-in methods, kind -> settings."""

@@ -21,12 +21,12 @@ from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
 from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
-__all__ = ["UltraFeedback"]
+__all__ = ["UltraFeedbackPairs"]
 
 NO_PAIR = "no two different scores among the completions"
 
 
-class UltraFeedback(Settings):
+class UltraFeedbackPairs(Settings):
     """Completions of several models, each scored; a strategy pairs them. Set ``scorer.rubric: ultrafeedback``."""
 
     kind: Literal["ultrafeedback"] = Field("ultrafeedback", description="A pool of models and a rater.")
@@ -43,7 +43,7 @@ class UltraFeedback(Settings):
     filters: Filters = Field(Filters(), description="What sets a pair aside.")
 
     @model_validator(mode="after")
-    def _enough_models(self) -> UltraFeedback:
+    def _enough_models(self) -> UltraFeedbackPairs:
         if self.n > len(self.pool):
             raise ValueError(f"n is {self.n}, and the pool has {len(self.pool)} members; name more, or set n lower")
         return self

@@ -13,7 +13,6 @@ from prefboost.scoring.rules.counts import (
     Sentences,
 )
 from prefboost.scoring.rules.formats import JSON, Lowercase, NumberedList, Quoted, Title, TwoAnswers, Uppercase
-from prefboost.scoring.rules.ifeval import from_ifeval
 from prefboost.scoring.rules.kinds import RULES, rules_from, rules_json
 from prefboost.scoring.rules.rule import Relation, Rule
 from prefboost.scoring.rules.wording import (
@@ -68,7 +67,6 @@ __all__ = [
     "Title",
     "TwoAnswers",
     "Uppercase",
-    "from_ifeval",
     "rules_from",
     "rules_json",
 ]

@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from prefboost.scoring.rules import from_ifeval
+from ifeval_rules import from_ifeval
 
 VERDICTS: list[tuple[str, dict[str, Any], str, bool]] = [
     ("length_constraints:number_words", {"relation": "less than", "num_words": 3}, "one two", True),

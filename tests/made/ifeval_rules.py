@@ -1,4 +1,4 @@
-"""IFEval's instructions (arXiv 2311.07911) as rules."""
+"""IFEval's instructions (arXiv 2311.07911) as rules, to hold the rules to its published verdicts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ from prefboost.scoring.rules.wording import (
     Postscript,
     Repeats,
 )
-
-__all__ = ["from_ifeval"]
 
 Arguments = Mapping[str, Any]
 
