@@ -16,7 +16,7 @@ from synthesis_questions import Questions, written
 
 import prefboost as pb
 from prefboost.preferences.mix import Mix, Part, mix
-from prefboost.runs.train_reward import train_reward_on
+from prefboost.runs.pipelines.train_reward import train_reward_on
 from prefboost.scoring import RewardModelScorer
 
 __all__ = ["Counted", "Trunk", "some_of"]

@@ -122,7 +122,7 @@ def finished_rounds(on_policy_text: str, tmp_path_factory: pytest.TempPathFactor
     """The runs folder of those two rounds, finished without a disturbance. Copy it before changing it."""
     from prefboost.recipes.documents import parse
     from prefboost.recipes.load import of_kind
-    from prefboost.runs.recipe_run import run
+    from prefboost.runs.pipelines.run import run
 
     runs = tmp_path_factory.mktemp("undisturbed")
     run(of_kind(parse(on_policy_text)), runs)

@@ -19,7 +19,7 @@ from prefboost.recipes.explain import summary_of
 from prefboost.recipes.kinds import OFFLINE, RECIPES
 from prefboost.recipes.load import shipped_names
 from prefboost.recipes.tree import Setting, settings_of
-from prefboost.runs.train_reward import RewardRun
+from prefboost.runs.pipelines.train_reward import RewardRun
 from prefboost.settings import Settings
 from prefboost.tables import TABLES
 

@@ -59,21 +59,21 @@ if TYPE_CHECKING:
     from prefboost.recipes.load import load as load
     from prefboost.recipes.on_policy import OnPolicy as OnPolicy
     from prefboost.recipes.recipe import Recipe as Recipe
-    from prefboost.runs.augment import Augment as Augment
-    from prefboost.runs.augment import augment as augment
-    from prefboost.runs.generate import Generate as Generate
-    from prefboost.runs.generate import generate as generate
-    from prefboost.runs.judge import judge as judge
-    from prefboost.runs.recipe_run import run as run
-    from prefboost.runs.reward_accuracy import reward_accuracy as reward_accuracy
-    from prefboost.runs.score import score as score
+    from prefboost.runs.augment.augment import Augment as Augment
+    from prefboost.runs.augment.augment import augment as augment
+    from prefboost.runs.generate.generate import Generate as Generate
+    from prefboost.runs.generate.generate import generate as generate
+    from prefboost.runs.pipelines.offline import run_recipe as run_recipe
+    from prefboost.runs.pipelines.offline import train_on
+    from prefboost.runs.pipelines.run import run as run
+    from prefboost.runs.pipelines.train_reward import train_reward_on
+    from prefboost.runs.score.judge import judge as judge
+    from prefboost.runs.score.reward_accuracy import reward_accuracy as reward_accuracy
+    from prefboost.runs.score.score import score as score
     from prefboost.runs.select import SelectCompletions as SelectCompletions
     from prefboost.runs.select import select_completions as select_completions
-    from prefboost.runs.stages import run_recipe as run_recipe
-    from prefboost.runs.stages import train_on
-    from prefboost.runs.synthesize import Synthesize as Synthesize
-    from prefboost.runs.synthesize import synthesize as synthesize
-    from prefboost.runs.train_reward import train_reward_on
+    from prefboost.runs.synthesize.synthesize import Synthesize as Synthesize
+    from prefboost.runs.synthesize.synthesize import synthesize as synthesize
     from prefboost.scoring import ImplicitReward as ImplicitReward
     from prefboost.scoring import Rater as Rater
     from prefboost.scoring import RegressorScorer as RegressorScorer

@@ -101,8 +101,8 @@ def test_batches_give_the_same_as_a_whole_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["prefboost", "trl", "openrlhf", "axolotl", "llamafactory"])
 def test_what_augment_wrote_is_held_to_its_facts(tmp_path: Path, format: str) -> None:
-    from prefboost.runs.augment import augment
-    from prefboost.runs.augment_settings import Augment
+    from prefboost.runs.augment.augment import augment
+    from prefboost.runs.augment.settings import Augment
 
     rows = [{"prompt": f"q{n}", "chosen": f"a good one {n}", "rejected": f"a poor one {n}", "score_chosen": 8 + n % 2,
              "score_rejected": 1 + n % 5} for n in range(6)]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefboost.recipes.preparation import Preparation
 from prefboost.recipes.recipe import Recipe
-from prefboost.runs.augment_settings import Augment
+from prefboost.runs.augment.settings import Augment
 from prefboost.training import Train
 
 STAGES = ["select", "decontaminate", "scale", "keep", "pair", "relabel", "condition"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import yaml
 
 from prefboost.reporting.data_card import CardStep, DataCard, data_card
-from prefboost.runs.augment_settings import Reject
+from prefboost.runs.augment.settings import Reject
 
 CARD = DataCard(
     name="pairs",

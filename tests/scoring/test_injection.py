@@ -19,7 +19,7 @@ from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.reporting.page import render_page
-from prefboost.runs.judge import judge
+from prefboost.runs.score.judge import judge
 from prefboost.scoring import Rater
 from prefboost.scoring.fencing import without_turn_marks
 from prefboost.scoring.llm_judge import LlmJudge

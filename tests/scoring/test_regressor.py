@@ -12,7 +12,7 @@ from tests.scoring.conftest import completions_table, pairs_table
 from tests.scoring.test_regressor_fit import judged
 
 from prefboost.errors import ModelError
-from prefboost.runs.score import score
+from prefboost.runs.score.score import score
 from prefboost.scoring.regressor import RegressorScorer
 from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
 from prefboost.scoring.stored import ScoreProgress

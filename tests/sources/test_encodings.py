@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError, UnreadableFile
-from prefboost.runs.prompt_files import read_prompts
+from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.sources import read
 from prefboost.sources.encodings import NOT_UTF8, as_utf8, encoding_of, has_undecoded
 

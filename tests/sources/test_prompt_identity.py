@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prefboost.diagnosis import inspect
 from prefboost.preferences import AllPairs, pair
 from prefboost.preferences.select import Select, select
-from prefboost.runs.augment import augment
+from prefboost.runs.augment.augment import augment
 from prefboost.sources import File, read, read_batches
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.tables import Table

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prefboost.preferences import pair
 from prefboost.preferences.goals import declared_by
-from prefboost.runs.augment import Augment, augment
+from prefboost.runs.augment.augment import Augment, augment
 from prefboost.sources import File, Nectar, read, read_batches
 
 

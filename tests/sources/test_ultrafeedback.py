@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prefboost.runs.augment import augment
+from prefboost.runs.augment.augment import augment
 from prefboost.sources import Columns, File, UltraFeedback, read
 from prefboost.sources.scores import TEN_FOR_ONE
 

@@ -209,8 +209,8 @@ def test_float16_and_float32_checkpoints_are_not_narrowed_where_they_measure(
 def test_generation_that_is_resumed_on_another_machine_asks_for_nothing_again(
     machine: Callable[[NumberChoice], None], halved: Path, tmp_path: Path
 ) -> None:
-    from prefboost.runs.generate import Generate, generate, planned
-    from prefboost.runs.prompt_files import read_prompts
+    from prefboost.runs.generate.generate import Generate, generate, planned
+    from prefboost.runs.generate.prompt_files import read_prompts
 
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
     table, out = read_prompts(str(tmp_path / "prompts.txt")), tmp_path / "out.jsonl"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefboost.runs.audit import Auditing
+    from prefboost.runs.synthesize.audit import Auditing
     from prefboost.statistics import Interval
     from prefboost.synthesis.audit import Audit
 
@@ -26,7 +26,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], Aud
     from prefboost.cli.synthesize import with_models
     from prefboost.recipes.documents import Document
     from prefboost.recipes.validate import overridden
-    from prefboost.runs.audit import Auditing
+    from prefboost.runs.synthesize.audit import Auditing
 
     files = [text for text in overrides if "=" not in text and not text.startswith("columns.")]
     asked = [text for text in overrides if text.partition("=")[0].partition(".")[0] in _ASKED and "=" in text]
@@ -48,7 +48,7 @@ def audits(files: Sequence[str], settings: Auditing | None, *, optional: bool = 
         settings: judge and embedding model.
         optional: leave out files that are not synthetic instead of refusing them.
     """
-    from prefboost.runs.audit import Auditing, audit_file, is_synthetic
+    from prefboost.runs.synthesize.audit import Auditing, audit_file, is_synthetic
 
     chosen = [file for file in files if not optional or is_synthetic(file)]
     return {file: audit_file(file, settings or Auditing()) for file in chosen}

@@ -15,8 +15,8 @@ from prefboost.cli.options import Quiet
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from prefboost.runs.augment import Preview
-    from prefboost.runs.augment_settings import Augment, AugmentProgress, AugmentReport
+    from prefboost.runs.augment.augment import Preview
+    from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport
 
 __all__ = ["augment_command"]
 
@@ -59,7 +59,7 @@ def augment_command(
     """
     from prefboost.errors import SettingsError
     from prefboost.recipes.given_source import given_source
-    from prefboost.runs.augment import augment, preview
+    from prefboost.runs.augment.augment import augment, preview
 
     data, others = given_source(source, overrides or [])
     settings = _settings(others, {"format": format_, "tokenizer": tokenizer})
@@ -81,7 +81,7 @@ def augment_command(
 
 def _settings(overrides: list[str], flags: Mapping[str, str | None]) -> Augment:
     from prefboost.recipes.validate import override
-    from prefboost.runs.augment_settings import Augment
+    from prefboost.runs.augment.settings import Augment
 
     flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return override(Augment(), [*flagged, *overrides])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefboost.runs.evaluate_settings import Evaluate
+    from prefboost.runs.evaluate.settings import Evaluate
 
 __all__ = ["print_canary"]
 
@@ -26,7 +26,7 @@ def print_canary(settings: Evaluate, out: Path, *, as_json: bool = False, quiet:
     """
     from prefboost.cli.score import progress_bars
     from prefboost.errors import SettingsError
-    from prefboost.runs.canary import canary
+    from prefboost.runs.evaluate.canary import canary
 
     if settings.judge is None:
         raise SettingsError("the canary needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefboost.evaluation.results import Results
-    from prefboost.runs.evaluate_forecast import ForecastLine
-    from prefboost.runs.evaluate_settings import Evaluate
+    from prefboost.runs.evaluate.forecast import ForecastLine
+    from prefboost.runs.evaluate.settings import Evaluate
     from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["compare_command", "evaluate_command"]
@@ -88,14 +88,14 @@ def compare_command(
     ] = False,
 ) -> None:
     """Compare two evaluations prompt by prompt: paired differences, p-values after Holm, detectable differences."""
-    from prefboost.runs.compare import compared_folders
+    from prefboost.runs.evaluate.compare import compared_folders
 
     print("\n".join(compared_folders(first, second, judged_again=drift)))
 
 
 def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: bool) -> None:
-    from prefboost.runs.evaluate import evaluate
-    from prefboost.runs.evaluate_forecast import planned_evaluation
+    from prefboost.runs.evaluate.evaluate import evaluate
+    from prefboost.runs.evaluate.forecast import planned_evaluation
 
     if dry_run:
         _print_forecast(planned_evaluation(settings, out), as_json)
@@ -122,7 +122,7 @@ def _bars(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
 
 
 def _scored(settings: Evaluate, verdicts: Path, out: Path) -> Results:
-    from prefboost.runs.rescore import rescored
+    from prefboost.runs.evaluate.rescore import rescored
 
     return rescored(settings, verdicts, out)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
-    from prefboost.runs.evaluate_settings import Evaluate
+    from prefboost.runs.evaluate.settings import Evaluate
     from prefboost.settings import Settings
 
 __all__ = ["settings_of"]
@@ -35,7 +35,7 @@ def settings_of(
     """
     from prefboost.recipes.documents import Document, with_overrides
     from prefboost.recipes.validate import validate
-    from prefboost.runs.evaluate_settings import Evaluate
+    from prefboost.runs.evaluate.settings import Evaluate
 
     given = [text for text in arguments if _is_setting(text)]
     named = [text for text in arguments if not _is_setting(text)]
@@ -104,7 +104,7 @@ def _paths(
     after ``kind=`` the names of the judge's settings stand alone.
     """
     from prefboost.engines.kinds import ENGINES
-    from prefboost.runs.evaluate_settings import Answering, Evaluate
+    from prefboost.runs.evaluate.settings import Answering, Evaluate
 
     first, _, rest = key.partition(".")
     engine_names = {"kind", *(name for arm in ENGINES.values() for name in arm.model_fields)}
@@ -139,7 +139,7 @@ def _has(settings: type[Settings] | None, path: str) -> bool:
 
 
 def _unknown(text: str, name: str, kinds: Sequence[str]) -> SettingsError:
-    from prefboost.runs.evaluate_settings import Answering, Evaluate
+    from prefboost.runs.evaluate.settings import Answering, Evaluate
 
     known = sorted({"goal", "mode", "engine", *kinds, *Evaluate.model_fields, *Answering.model_fields} - {"models"})
     near = difflib.get_close_matches(name, known, n=1)

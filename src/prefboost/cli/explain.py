@@ -48,11 +48,11 @@ def _root(path: str) -> tuple[type[Settings], str]:
     """The tree in which a path begins, and the rest of the path."""
     first, _, rest = path.partition(".")
     if first.replace("-", "_") == "train_reward":
-        from prefboost.runs.train_reward import RewardRun
+        from prefboost.runs.pipelines.train_reward import RewardRun
 
         return RewardRun, rest
     from prefboost.recipes.kinds import OFFLINE, RECIPES
-    from prefboost.runs.augment_settings import Augment
+    from prefboost.runs.augment.settings import Augment
 
     if first == "augment":
         return Augment, rest

@@ -15,7 +15,7 @@ from prefboost.cli.lines import print_asked, print_changes, print_rejected, prin
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
 
 if TYPE_CHECKING:
-    from prefboost.runs.generate import Generate, Planned, Progress
+    from prefboost.runs.generate.generate import Generate, Planned, Progress
     from prefboost.tables import Table
 
 __all__ = ["generate_command", "settings_from"]
@@ -45,8 +45,8 @@ def generate_command(
     Every completion is kept in OUT.store as it finishes: the same command after an interruption goes on where it
     stopped, after a change it asks only for what changed, and a second process shares the work.
     """
-    from prefboost.runs.generate import finished_so_far, generate, planned
-    from prefboost.runs.prompt_files import read_prompts
+    from prefboost.runs.generate.generate import finished_so_far, generate, planned
+    from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.sources.file_types import file_type_of
 
     settings = settings_from(model, with_retry(overrides, retry))
@@ -75,7 +75,7 @@ def settings_from(model: str, overrides: list[str]) -> Generate:
     from prefboost.engines.kinds import ENGINES, engine_settings_of
     from prefboost.recipes.documents import Document
     from prefboost.recipes.validate import overridden
-    from prefboost.runs.generate import Generate
+    from prefboost.runs.generate.generate import Generate
 
     engine = engine_settings_of(model)
     homes: Mapping[str, str] = {
@@ -124,7 +124,7 @@ def _print_planned(plan: Planned, as_json: bool) -> None:
 def _print_completed(table: Table, out: Path, as_json: bool) -> None:
     from collections import Counter
 
-    from prefboost.runs.generate import rejects_file
+    from prefboost.runs.generate.generate import rejects_file
 
     step = table.steps[-1]
     rejected = Counter(table.rejects["reason"].to_list())

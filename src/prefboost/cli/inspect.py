@@ -46,7 +46,7 @@ def inspect_command(
     from prefboost.cli.audit import audits, audits_json, print_audits, split_overrides
     from prefboost.diagnosis import inspect
     from prefboost.recipes.given_source import given_columns, given_source
-    from prefboost.runs.prompt_files import benchmark_prompts
+    from prefboost.runs.generate.prompt_files import benchmark_prompts
 
     own, files, asked = split_overrides(overrides or [])
     audited = audits([source, *files], asked) if files or asked is not None else audits([source], None, optional=True)

@@ -40,9 +40,9 @@ def judge_command(
     OUT.judge.json.
     """
     from prefboost.cli.score import print_planned, progress_bars, settings_by_kind
-    from prefboost.runs.generate import CHANGED
-    from prefboost.runs.judge import Judging, judge, judged_so_far
-    from prefboost.runs.kept import planned_questions
+    from prefboost.runs.generate.generate import CHANGED
+    from prefboost.runs.score.judge import Judging, judge, judged_so_far
+    from prefboost.runs.score.questions import planned_questions
     from prefboost.scoring.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of

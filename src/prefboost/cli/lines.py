@@ -65,7 +65,7 @@ def print_stored(plan: Asks, what: str) -> None:
 
 def print_changes(notes: Mapping[str, Any]) -> None:
     """What a step tells of models that changed under their name."""
-    from prefboost.runs.generate import CHANGED
+    from prefboost.runs.generate.generate import CHANGED
 
     for change in notes.get(CHANGED, ()):
         print(f"note: {change}")

@@ -35,7 +35,7 @@ def reward_accuracy_command(
     from prefboost.cli.score import progress_bars, settings_by_kind
     from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
     from prefboost.recipes.validate import override
-    from prefboost.runs.reward_accuracy import Measuring, reward_accuracy
+    from prefboost.runs.score.reward_accuracy import Measuring, reward_accuracy
     from prefboost.scoring.scorer import SCORERS
 
     own = [text for text in overrides or [] if text.startswith("report.")]

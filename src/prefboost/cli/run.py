@@ -15,8 +15,8 @@ import typer
 from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
-    from prefboost.runs.recipe_run import RunReport
-    from prefboost.runs.schedule import Did, Standing
+    from prefboost.runs.folder.schedule import Did, Standing
+    from prefboost.runs.pipelines.run import RunReport
 
 __all__ = ["run_command"]
 
@@ -47,8 +47,8 @@ def run_command(
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
-    from prefboost.runs.executor import executor_for
-    from prefboost.runs.recipe_run import plan, run
+    from prefboost.runs.folder.executor import executor_for
+    from prefboost.runs.pipelines.run import plan, run
 
     loaded = load_any(recipe, overrides or [])
     if dry_run:

@@ -15,8 +15,8 @@ from prefboost.cli.lines import print_asked, print_rejected, print_stored
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
 
 if TYPE_CHECKING:
-    from prefboost.runs.kept import PlannedQuestions
-    from prefboost.runs.score import Score
+    from prefboost.runs.score.questions import PlannedQuestions
+    from prefboost.runs.score.score import Score
     from prefboost.scoring.stored import ScoreProgress, Tell
     from prefboost.settings import Settings
 
@@ -48,8 +48,8 @@ def score_command(
     process shares the work. Rows that cannot be scored are set aside in OUT.rejects.parquet; what was done, and the
     fitted scale, stands in OUT.score.json.
     """
-    from prefboost.runs.kept import planned_questions
-    from prefboost.runs.score import counts_of, score, scored_so_far
+    from prefboost.runs.score.questions import planned_questions
+    from prefboost.runs.score.score import counts_of, score, scored_so_far
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
@@ -75,7 +75,7 @@ def settings_from(overrides: list[str]) -> Score:
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.runs.score import Score
+    from prefboost.runs.score.score import Score
     from prefboost.scoring.scorer import SCORERS
 
     return settings_by_kind(overrides, Score, "scorer", SCORERS)

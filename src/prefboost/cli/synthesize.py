@@ -16,7 +16,7 @@ from prefboost.cli.bars import bars, waiting
 from prefboost.cli.options import AskAgain, Quiet, with_retry
 
 if TYPE_CHECKING:
-    from prefboost.runs.synthesize import Rehearsed, SynthesisProgress, Synthesize
+    from prefboost.runs.synthesize.synthesize import Rehearsed, SynthesisProgress, Synthesize
     from prefboost.tables import Table
 
 __all__ = ["settings_from", "synthesize_command", "with_models"]
@@ -50,8 +50,8 @@ def synthesize_command(
     command after an interruption goes on where it stopped. What is set aside stands in OUT.rejects.parquet with the
     reason, what was done in OUT.synthesize.json.
     """
-    from prefboost.runs.prompt_files import read_prompts
-    from prefboost.runs.synthesize import rehearsed, synthesize
+    from prefboost.runs.generate.prompt_files import read_prompts
+    from prefboost.runs.synthesize.synthesize import rehearsed, synthesize
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
@@ -78,7 +78,7 @@ def settings_from(method: str, overrides: list[str]) -> Synthesize:
     from prefboost.errors import SettingsError
     from prefboost.recipes.documents import Document
     from prefboost.recipes.validate import overridden
-    from prefboost.runs.synthesize import Synthesize
+    from prefboost.runs.synthesize.synthesize import Synthesize
     from prefboost.synthesis.kinds import METHODS
 
     if method not in METHODS and ":" not in method:
@@ -174,7 +174,7 @@ def _print_rehearsed(plan: Rehearsed, as_json: bool) -> None:
 
 
 def _print_pairs(table: Table, out: Path, as_json: bool) -> None:
-    from prefboost.runs.generate import rejects_file
+    from prefboost.runs.generate.generate import rejects_file
 
     step, rejects = table.steps[-1], table.rejects
     rejected = dict(rejects["reason"].value_counts(sort=True).iter_rows())

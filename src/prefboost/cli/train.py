@@ -14,7 +14,7 @@ import typer
 from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
-    from prefboost.runs.stages import Prepared
+    from prefboost.runs.pipelines.offline import Prepared
     from prefboost.training import TrainReport
     from prefboost.training.forecast import Forecast
 
@@ -39,8 +39,8 @@ def train_command(
     accelerate launch -m prefboost.cli.main train RECIPE
     """
     from prefboost.recipes.load import load
-    from prefboost.runs import stages
-    from prefboost.runs.executor import executor_for
+    from prefboost.runs.folder.executor import executor_for
+    from prefboost.runs.pipelines import offline as stages
 
     loaded = load(recipe, overrides or [])
     if dry_run:
@@ -113,7 +113,7 @@ def print_losses(losses: Sequence[str]) -> None:
 
 
 def _print_report(report: TrainReport, folder: Path) -> None:
-    from prefboost.runs.run import Run
+    from prefboost.runs.folder.manifest import Run
 
     resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
     print(f"trained on {report.pairs:,} goal pairs in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")

@@ -13,7 +13,7 @@ from prefboost.cli.lines import print_rejected
 from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
-    from prefboost.runs.train_reward import RewardRun
+    from prefboost.runs.pipelines.train_reward import RewardRun
     from prefboost.training import TrainReport
 
 __all__ = ["settings_from", "train_reward_command"]
@@ -44,7 +44,7 @@ def train_reward_command(
     from dataclasses import asdict
 
     from prefboost.cli.train import print_forecast
-    from prefboost.runs.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
+    from prefboost.runs.pipelines.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
     from prefboost.sources import read
     from prefboost.sources.outputs import refuse_inputs
 
@@ -86,7 +86,7 @@ def settings_from(overrides: list[str]) -> RewardRun:
     from prefboost.cli.short_names import placed
     from prefboost.recipes.documents import Document
     from prefboost.recipes.validate import overridden
-    from prefboost.runs.train_reward import RewardRun
+    from prefboost.runs.pipelines.train_reward import RewardRun
     from prefboost.training import TrainReward
 
     homes = {**dict.fromkeys(TrainReward.model_fields, "train."), "pair": "", "columns": ""}

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select, select
-from prefboost.runs.generate import rejects_file, write_rejects
-from prefboost.runs.score import write_history
+from prefboost.runs.generate.generate import rejects_file, write_rejects
+from prefboost.runs.score.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.file_types import file_type_of

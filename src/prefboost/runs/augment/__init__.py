@@ -1,0 +1,1 @@
+"""`augment`: scored preference data in, goal-conditioned pairs out."""

@@ -1,0 +1,325 @@
+"""`augment`: scored preference data in, goal-conditioned pairs in any trainer's shape out.
+
+Read, scale, pair, relabel, condition, write: batch by batch, so that memory does not grow with the rows, and part by
+part, so that the same command after a kill goes on where it stopped and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from prefboost.chat import SayGoal, to_record
+from prefboost.chat.goal_text import print_goal
+from prefboost.errors import DataError, Place, RunError
+from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
+from prefboost.preferences.accept import accept
+from prefboost.preferences.condition import said_on
+from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
+from prefboost.preferences.kept_scale import KeptScores
+from prefboost.runs.augment.output import Output, named
+from prefboost.runs.augment.report import About, Made, Said, describe, source_settings
+from prefboost.runs.augment.selection import Selection
+from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport, Watch
+from prefboost.runs.folder.staging import Staging, open_staging, staging_folder
+from prefboost.sources import Collection, File, Source, read_batches
+from prefboost.sources.exports import export_named
+from prefboost.sources.file_types import FILE_TYPES
+from prefboost.sources.unmapped import refuse_unmapped
+from prefboost.sources.write import push, refuse_repository, shape
+from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+
+if TYPE_CHECKING:
+    from prefboost.chat.template import Render
+
+__all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
+
+_DEFAULT = Augment()
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PREVIEW_RECORDS = 1000
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `augment` would do, seen on the first records: the guess, the counts, and some rows as they would be."""
+
+    report: AugmentReport
+    rows: Sequence[dict[str, Any]]
+
+
+def augment(
+    source: str | Path | Source,
+    out: str | Path,
+    settings: Augment = _DEFAULT,
+    *,
+    overwrite: bool = False,
+    push_to: str | None = None,
+    progress: Watch | None = None,
+) -> AugmentReport:
+    """Turn scored preference data into goal-conditioned pairs.
+
+    Args:
+        source: a file, folder, glob, saved data set or hub id, or the settings of a source.
+        out: a folder (README.md, prefboost.json, rejects.parquet, data/), or one file where the name ends in
+            .parquet, .jsonl, .jsonl.gz or .jsonl.zst (its card, manifest and rejects stand beside it).
+        settings: what to do.
+        overwrite: replace an output of `augment` that was made otherwise; files that it did not write stay.
+        push_to: ``owner/name`` on the Hugging Face hub, to which the folder is uploaded as well.
+        progress: is called after every batch.
+
+    Returns:
+        What was done; ``skipped`` where the same output was already there.
+
+    Raises:
+        RunError: the output is an input or lies around one, exists and was made otherwise, the disk is full, or the
+            hub does not take it.
+        DataError: the source cannot be read, or nothing came out.
+    """
+    begin = time.monotonic()
+    output = Output.at(Path(out), settings, source)
+    if push_to is not None:
+        output.refuse_file("a single file cannot be pushed: write a folder")
+        refuse_repository(push_to)
+    report = output.finished()
+    if report is None:
+        report = _made(output, source, settings, overwrite, progress)
+    output.clear()
+    address = None
+    if push_to is not None:
+        address = push(output.path, push_to)
+    return replace(report, seconds=time.monotonic() - begin, address=address)
+
+
+def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: int = 3) -> Preview:
+    """Look at the first records only; nothing is written.
+
+    Args:
+        source: as in `augment`.
+        settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
+        rows: how many rows to show.
+    """
+    export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
+    first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
+    said = _settle(settings, [first], declared_by(first))
+    table = _goal_pairs(Selection(settings).apply(first), settings, said)
+    export = export_named(settings.format)
+    about = About(named(source), "", "OUT", single=False, settings=settings, data=source_settings(source))
+    shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
+    table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
+    made = Made.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
+    try:
+        report = describe([made], about, said, out="OUT", rejects_path="")
+    except DataError as error:
+        raise _with_range(error, source, settings) from None
+    shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
+    return Preview(report, [_readable(row, said.say) for row in shown.iter_rows(named=True)])
+
+
+def _made(
+    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Watch | None
+) -> AugmentReport:
+    output.refuse_existing(overwrite)
+    try:
+        with open_staging(output.path, output.key) as staging:
+            said = _settled(source, settings, staging)
+            _make_parts(source, said, output, staging, progress)
+            parts = [Made(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+            try:
+                report = describe(parts, output.about, said, out=str(output.path), rejects_path=output.rejects_path)
+            except DataError as error:
+                raise _with_range(error, source, settings) from None
+            if progress is not None:
+                progress(
+                    AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
+                )
+            output.publish(staging, report, parts, said)
+            found, scraps = staging.found, staging.scraps
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _explained(error, output) from error
+    messages = list(report.messages)
+    if found:
+        messages.append(f"went on after {found:,} parts that an earlier call had finished")
+    if scraps:
+        messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
+    return replace(report, parts=len(parts), parts_found=found, messages=tuple(messages))
+
+
+def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -> Said:
+    """How the goal is said and the scale, from the staging folder where an earlier call has already settled them."""
+    known = staging.noted("said")
+    if known is not None:
+        scales = {name: FittedScale(**scale) for name, scale in known["scales"].items()}
+        return Said(SayGoal(**known["say"]), known["because"], scales)
+    said = _settle(settings, _scored(source, settings), _own_range(source, settings))
+    dumped = {name: scale.model_dump(mode="json") for name, scale in said.scales.items()}
+    staging.note("said", {"scales": dumped, "say": said.say.model_dump(mode="json"), "because": said.because})
+    return said
+
+
+def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
+    aspects = tuple(getattr(settings.relabel, "aspects", ()))
+    scale = KeptScores(ends=own) if settings.scale is None else settings.scale
+    scales = fit_scales(scale, tables, aspects=aspects, own=own)
+    say = said_on(settings.condition, scales, aspects)
+    place, because = resolve_place(say, _render(settings.tokenizer))
+    return Said(say.model_copy(update={"place": place}), because, scales)
+
+
+def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
+    """The range that the source declares for its scores, where it plays a part."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if not isinstance(found, Collection) or not isinstance(settings.scale, DeclaredRange | None):
+        return None
+    return found.declared_range(settings.columns)
+
+
+def _with_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
+    """The error with a range that the scores have, where nothing came out because all lie outside the one declared."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if "outside the" not in error.found or not isinstance(found, Collection):
+        return error
+    whole = found.model_copy(update={"score_range": None})
+    pieces = [
+        table.frame[name] for table in _scored(whole, settings) for name in score_columns(table) if "." not in name
+    ]
+    scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None
+    if scores is None or scores.is_empty():
+        return error
+    low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
+    return DataError(
+        f"{error.found} (they reach from {low:.6g} to {high:.6g})",
+        remedy=f"declare the range that the scores have: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale to "
+        "them: scale=min_max, or scale=quantile where a few lie far out",
+        place=error.place,
+    )
+
+
+def _scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """What a scale is fitted to."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        return found.score_tables(settings.columns, settings.batch_rows)
+    return _batches(source, settings)
+
+
+def _render(tokenizer: str | None) -> Render | None:
+    """The chat template of the model to train; loads transformers only where a tokenizer is named."""
+    if tokenizer is None:
+        return None
+    from prefboost.engines.weights import load_tokenizer
+
+    loaded = load_tokenizer(tokenizer)
+
+    def render(messages: Any) -> str:
+        text: str = loaded.apply_chat_template([to_record(each) for each in messages], tokenize=False, goal=False)
+        return text
+
+    return render
+
+
+def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
+    """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
+    if said.scales and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
+        table = apply_scale(table, said.scales)
+    if settings.keep is not None:
+        table = accept(table, settings.keep)
+    return condition(relabel(pair(table, settings.pair), settings.relabel, say=said.say), said.say)
+
+
+def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Pairs of one prompt need not come together unless they are counted."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
+    return map(refuse_unmapped, read_batches(found, columns=settings.columns, rows=settings.batch_rows))
+
+
+def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
+    """The same tables, the next one being read while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
+
+
+def _make_parts(
+    source: str | Path | Source, said: Said, output: Output, staging: Staging, progress: Watch | None
+) -> None:
+    """Compute the next part while the last one is written; parts that are already there are only read past."""
+    settings, total = output.about.settings, output.records_total()
+    selection = Selection(settings)
+    records = goal_pairs = 0
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
+        for number, read in enumerate(_read_ahead(_batches(source, settings))):
+            records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
+            kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
+            if number not in staging.entries:
+                table = _goal_pairs(kept, settings, said)
+                if pending is not None:
+                    pending.result()
+                pending = writer.submit(_write_part, number, table, output, staging)
+                goal_pairs += len(table)
+            else:
+                goal_pairs += staging.entries[number]["made"]["goal_pairs"]
+            if progress is not None:
+                progress(AugmentProgress(records, total, goal_pairs, "augmenting"))
+        if pending is not None:
+            pending.result()
+
+
+def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
+    export = export_named(output.about.settings.format)
+    files: dict[str, Path] = {}
+    splits: dict[str, int] = {}
+    rejects, trimmed = [table.rejects], 0
+    for split, frame in output.by_split(table.frame):
+        shaped = shape(frame, export, output.kind, path=table.path)
+        rejects.append(shaped.rejects)
+        trimmed += shaped.trimmed
+        if shaped.frame.height:
+            path = staging.path / f"{number:06d}.{split}"
+            (output.kind.write_piece if output.single else output.kind.write)(shaped.frame, path)
+            files[f"data {split}"], splits[split] = path, shaped.frame.height
+    aside = pl.concat(rejects)
+    if aside.height:
+        files["rejects"] = staging.path / f"{number:06d}.rejects"
+        aside.write_parquet(files["rejects"])
+    made = Made.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+    staging.add(number, files, {"made": asdict(made)})
+
+
+def _explained(error: Exception, output: Output) -> Exception:
+    full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
+    waiting = staging_folder(output.path)
+    if full:
+        return RunError(
+            "the disk is full",
+            remedy=f"free some space and run the same command again: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    if isinstance(error, OSError):
+        return RunError(
+            f"cannot write: {error.strerror or error}",
+            remedy=f"run the same command again once that is mended: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    return error
+
+
+def _readable(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
+    sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    asked = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
+        f"{name} {print_goal(say, value)}" for name, value in aspects.items() if value is not None
+    ]
+    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(asked) or None, **sides}

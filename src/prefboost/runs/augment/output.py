@@ -1,0 +1,318 @@
+"""Where `augment` writes: an output folder or a single file, its manifest, its card, and when it counts as done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost import __version__
+from prefboost.errors import Place, RunError, SettingsError
+from prefboost.runs.augment.report import ALL, About, Made, Said, card_text, source_settings, summed
+from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
+from prefboost.runs.folder.manifest import fingerprint, fingerprint_of
+from prefboost.runs.folder.staging import (
+    Staging,
+    carry_over,
+    clear_staging,
+    link,
+    remove,
+    replace_folder,
+    staging_folder,
+)
+from prefboost.sources import Source
+from prefboost.sources.exports import export_named
+from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
+from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.pipes import spool_stream
+from prefboost.tables import REJECTS
+
+__all__ = ["MANIFEST", "Output", "named"]
+
+MANIFEST = "prefboost.json"
+_BESIDE = ("card.md", MANIFEST, "rejects.parquet")
+"""What stands beside a single file, behind its name."""
+
+_NOT_WRITTEN = (".csv", ".tsv", ".json", ".ndjson", ".arrow", ".txt", ".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder, or one file with its card, manifest and rejects beside it."""
+
+    path: Path
+    kind: FileType
+    single: bool
+    about: About
+    key: str
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def at(cls, path: Path, settings: Augment, source: str | Path | Source) -> Output:
+        """The output at a path.
+
+        Raises:
+            DataError, SettingsError: its name asks for a type that is not written or that the trainer does not load, or
+                for another than ``file_type``.
+            RunError: it is an input, or lies around or inside one.
+        """
+        path = path.expanduser()
+        if path.is_symlink() or path.name in ("", ".."):
+            path = path.resolve()  # what a link points to is replaced, not the link; and "." has no name to build on
+        single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
+        if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
+            file_type_of(path)
+        kind = file_type_of(path) if single else FILE_TYPES[settings.file_type or "parquet"]
+        if single and settings.file_type not in (None, kind.ending):
+            raise SettingsError(
+                f"file_type is {settings.file_type}, but the output's name ends in .{kind.ending}",
+                remedy="leave file_type out, or rename the output",
+            )
+        export_named(settings.format).refuse_ending(kind.ending, single=single)
+        if single and settings.test_share:
+            raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
+        name, found = named(source), _input_files(source)
+        beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
+        refuse_inputs(
+            [path, *beside, staging_folder(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
+        )
+        print_of_input = fingerprint_of(name, [fingerprint(file) for file in found])
+        versions = (__version__, metadata.version("polars"))
+        benchmarks = [fingerprint(path) for path in settings.decontaminate]
+        data = source_settings(source)
+        key = fingerprint_of(
+            settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
+        )
+        about = About(name, print_of_input, path.name, single, settings, data, kind.ending)
+        return cls(path, kind, single, about, key, tuple(found))
+
+    def finished(self) -> AugmentReport | None:
+        """The report of the same output, where it is already there."""
+        manifest = self._read_manifest()
+        if manifest.get("key") != self.key:
+            return None
+        base = self.path.parent if self.single else self.path
+        stand = all(_bytes(base / name) == size for name, size in manifest["files"].items())
+        if not stand:
+            return None
+        report = manifest["report"]
+        rejects, left_out = (tuple(Reject(**each) for each in report.pop(name)) for name in ("rejects", "left_out"))
+        report["findings"] = tuple(report.get("findings", ()))
+        here = {"out": str(self.path), "rejects_path": report["rejects_path"] and self.rejects_path}
+        return AugmentReport(**{**report, **here}, rejects=rejects, left_out=left_out, skipped=True)
+
+    def refuse_existing(self, overwrite: bool) -> None:
+        """Raise where something stands at the output's place that may not be replaced.
+
+        Args:
+            overwrite: what `augment` wrote may be replaced; nothing else ever is.
+
+        Raises:
+            RunError: names what differs, or the files that prefboost did not write.
+        """
+        written = [path for path in (self.path, *map(self._aside, _BESIDE if self.single else ())) if path.exists()]
+        if not written or (self.path.is_dir() and not self.single and not any(self.path.iterdir())):
+            return
+        manifest = self._read_manifest()
+        if overwrite and manifest:
+            self._refuse_foreign_data(manifest)
+            return
+        old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
+        differ = [name for name in new if old.get(name) != new[name]] if manifest else []
+        differ += ["data"] if manifest and manifest.get("data", {}) != self.about.data else []
+        made = "it was not made by prefboost augment" if not manifest else "it was made of another input or version"
+        why = f"it was made with other settings: {', '.join(differ)}" if differ else made
+        raise RunError(
+            f"the output exists: {why}",
+            remedy="give another -o, or --overwrite to replace it"
+            if manifest
+            else "give another -o, or move it away: --overwrite replaces only what prefboost augment wrote",
+            place=Place(str(self.path)),
+        )
+
+    def _refuse_foreign_data(self, manifest: Mapping[str, Any]) -> None:
+        """Refuse files that would be overwritten, or read as data of the new output, and are in no manifest."""
+        if self.single:
+            own = {*manifest["files"], self._aside(MANIFEST).name}
+            strange = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in own]
+            strange = [name for name in strange if self.path.with_name(name).exists()]
+        else:
+            taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
+            strange = [name for name in _foreign(self.path, manifest) if name.startswith(taken)]
+        if strange:
+            raise RunError(
+                f"{strange[0]} was not written by prefboost augment, and would be replaced or read as new data",
+                remedy="move it away, or give another -o",
+                place=Place(str(self.path)),
+            )
+
+    def refuse_file(self, found: str) -> None:
+        """Raise where the output is a single file."""
+        if self.single:
+            raise RunError(found, remedy="-o FOLDER", place=Place(str(self.path)))
+
+    def records_total(self) -> int | None:
+        """How many records the input has, where its files say so cheaply; an estimate for plain JSON lines."""
+        counts = [_records(path) for path in self.files]
+        return sum(count or 0 for count in counts) if counts and None not in counts else None
+
+    def by_split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The rows of each split; a single file holds them all."""
+        if self.single or "split" not in frame.columns:
+            yield (ALL if self.single else "train"), frame
+            return
+        names = frame["split"].fill_null("train").str.replace_all(r"\W+", "_").str.to_lowercase()
+        found = names.unique(maintain_order=True).to_list()
+        for name in found:
+            yield name or "train", frame if len(found) == 1 else frame.filter(names == name)
+
+    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[Made], said: Said) -> None:
+        """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
+        final = staging.path / "final"
+        remove(final)
+        final.mkdir()
+        patterns = self._single_file(staging, final) if self.single else self._folder(staging, final)
+        rejects = staging.files("rejects")
+        if rejects or not self.single:
+            _join_rejects(rejects, final / self._beside("rejects.parquet"))
+        card = card_text(self.about, report, parts, said.say, patterns)
+        (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
+        manifest = self._manifest(final, report, parts, said)
+        (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        if not self.single:
+            if self.path.is_dir():
+                carry_over(_foreign(self.path, self._read_manifest()), self.path, final)
+            replace_folder(final, self.path)
+            return
+        remove(self._aside("rejects.parquet"))
+        remove(self._aside(MANIFEST))
+        for path in sorted(final.iterdir(), key=lambda each: each.name.endswith(MANIFEST)):
+            path.replace(self.path.with_name(path.name))
+
+    def clear(self) -> None:
+        """Delete the staging folder."""
+        clear_staging(self.path)
+
+    @property
+    def rejects_path(self) -> str:
+        """Where the rows stand that were set aside."""
+        return str(self._aside("rejects.parquet"))
+
+    def _folder(self, staging: Staging, final: Path) -> dict[str, str]:
+        kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
+        export, patterns = export_named(self.about.settings.format), {}
+        own_folders = export.folder_per_split and len(kinds) > 1
+        for what in kinds:
+            split, parts = what.removeprefix("data "), staging.files(what)
+            folder = f"data/{split}" if own_folders else "data"
+            for number, part in enumerate(parts):
+                link(part, final / folder / f"{split}-{number:05d}-of-{len(parts):05d}.{self.kind.ending}")
+            patterns[split] = f"{folder}/{split}-*"
+        folders = {split: pattern.rpartition("/")[0] for split, pattern in patterns.items()}
+        for name, text in export.companions(folders if own_folders else "data").items():
+            (final / name).write_text(text, encoding="utf-8")
+        return patterns
+
+    def _single_file(self, staging: Staging, final: Path) -> dict[str, str]:
+        self.kind.join(staging.files(f"data {ALL}"), final / self.path.name)
+        return {ALL: self.path.name}
+
+    def _beside(self, name: str) -> str:
+        return f"{self.path.name}.{name}" if self.single else name
+
+    def _aside(self, name: str) -> Path:
+        return self.path.with_name(self._beside(name)) if self.single else self.path / name
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads(self._aside(MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return manifest if isinstance(manifest, dict) and "report" in manifest else {}
+
+    def _manifest(self, final: Path, report: AugmentReport, parts: Sequence[Made], said: Said) -> dict[str, Any]:
+        files = sorted(path for path in final.rglob("*") if path.is_file())
+        runtime = ("seconds", "parts", "parts_found", "skipped", "messages", "address")
+        return {
+            "prefboost": __version__,
+            "key": self.key,
+            "command": report.command,
+            "source": self.about.source,
+            "data": dict(self.about.data),
+            "input_fingerprint": self.about.fingerprint,
+            "settings": self.about.settings.model_dump(mode="json"),
+            "condition": said.say.model_dump(mode="json"),
+            "scales": {name: scale.model_dump(mode="json") for name, scale in said.scales.items()},
+            "guess": report.guess,
+            "steps": summed(parts),
+            "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},
+            "files": {str(path.relative_to(final)): path.stat().st_size for path in files},
+            "report": {
+                **{name: value for name, value in report.as_json().items() if name not in runtime},
+                "out": self.path.name,
+                "rejects_path": report.rejects_path and Path(report.rejects_path).name,
+            },
+        }
+
+
+def named(source: str | Path | Source) -> str:
+    """A source as the user named it: its path, else its kind."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return str(getattr(source, "path", None) or getattr(source, "kind", type(source).__name__))
+
+
+def _input_files(source: str | Path | Source) -> list[Path]:
+    """Local files of a source; empty for the hub."""
+    path = spool_stream(named(source)) or Path(named(source)).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if any(mark in path.name for mark in "*?["):
+        return sorted(each for each in path.parent.glob(path.name) if each.is_file())
+    return []
+
+
+def _records(path: Path) -> int | None:
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+        if path.suffix in (".jsonl", ".ndjson"):
+            with path.open("rb") as stream:
+                head = stream.read(1 << 20)
+            return max(1, round(path.stat().st_size * head.count(b"\n") / max(1, len(head))))
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    return None
+
+
+def _foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """List files and links below a folder that are not in its manifest, by their relative paths."""
+    own = {*manifest.get("files", ()), MANIFEST}
+    entries = [
+        (Path(at) / name).relative_to(folder).as_posix()
+        for at, folders, files in os.walk(folder)
+        for name in (*files, *(each for each in folders if (Path(at) / each).is_symlink()))
+    ]
+    return sorted(name for name in entries if name not in own)
+
+
+def _bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _join_rejects(parts: Sequence[Path], path: Path) -> None:
+    if parts:
+        pl.scan_parquet(list(parts), glob=False).sink_parquet(path, maintain_order=True)
+    else:
+        pl.DataFrame(schema=REJECTS).write_parquet(path)

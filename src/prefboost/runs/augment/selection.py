@@ -1,0 +1,94 @@
+"""`select` over a stream of batches: limits row by row, duplicates and benchmarks over the whole input."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from prefboost.preferences.draw import seeded_share
+from prefboost.preferences.select import asked_text, decontaminate, given_id, select
+from prefboost.runs.augment.settings import Augment
+from prefboost.runs.generate.prompt_files import benchmark_prompts
+from prefboost.runs.pipelines.token_counts import token_counter
+from prefboost.tables import Step, Table, reject_where
+
+__all__ = ["Selection"]
+
+
+class Selection:
+    """What is kept of each batch. Duplicates are told by 64-bit hashes, eight bytes a row, over all batches so far;
+    a prompt under several ids by sixteen bytes a prompt.
+
+    Args:
+        settings: ``select``, ``decontaminate``, ``test_share``, ``seed`` and ``tokenizer`` play a part.
+
+    Raises:
+        ModelError: a limit is in tokens, and the tokenizer cannot be loaded.
+    """
+
+    def __init__(self, settings: Augment) -> None:
+        self.settings = settings
+        self.seen = np.empty(0, dtype=np.uint64)
+        self.owners = pl.DataFrame(schema={"_prompt": pl.UInt64, "_owner": pl.UInt64})
+        self.count_tokens = token_counter(settings.select, settings.tokenizer)
+        self.texts = [text for path in settings.decontaminate for text in benchmark_prompts(path)]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what is kept of a batch depends on the batches before it."""
+        return self.settings.select is not None and self.settings.select.dedupe != "none"
+
+    def apply(self, table: Table) -> Table:
+        """The batch without what is left out; prompts drawn for the test split are marked in ``split``."""
+        how = self.settings.select
+        if how is not None:
+            table = select(table, how.model_copy(update={"dedupe": "none"}), count_tokens=self.count_tokens)
+        if how is not None and how.dedupe == "prompt":
+            table = self._first_owner(table)
+        if self.remembers:
+            table = self._first_seen(table)
+        if self.texts:
+            table = decontaminate(table, self.texts, ngram=how.ngram if how is not None else 13)
+        return self._split(table) if self.settings.test_share else table
+
+    def _first_owner(self, table: Table) -> Table:
+        """The batch without the rows whose prompt was seen under another id."""
+        keys = {"_prompt": pl.col("prompt").hash(0), "_id": given_id(table.frame.columns).hash(0)}
+        keyed = table.frame.with_columns(**keys)
+        first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
+        self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])
+        owned = keyed.join(self.owners, on="_prompt", how="left", maintain_order="left")
+        frame, rejects = reject_where(
+            owned,
+            pl.col("_id") != pl.col("_owner"),
+            stage="select",
+            reason="the same prompt was seen before under another id",
+            path=table.path,
+        )
+        step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
+        return table.then(table.spec, frame.drop("_prompt", "_id", "_owner"), step, rejects=rejects)
+
+    def _first_seen(self, table: Table) -> Table:
+        sides = [name for name in ("prompt", "completion", "chosen", "rejected") if name in table.frame.columns]
+        keys = table.frame.select(pl.struct(sides).hash(0).alias("key"))["key"]
+        before = pl.Series(np.isin(keys.to_numpy(), self.seen))
+        again = before | ~keys.is_first_distinct()
+        self.seen = np.union1d(self.seen, keys.to_numpy())
+        frame, rejects = reject_where(
+            table.frame.with_columns(again.alias("_again")),
+            pl.col("_again"),
+            stage="select",
+            reason="the same prompt and completions were seen before",
+            path=table.path,
+        )
+        step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
+        return table.then(table.spec, frame.drop("_again"), step, rejects=rejects)
+
+    def _split(self, table: Table) -> Table:
+        """As `prefboost.preferences.select.split` divides: by the prompt's normalised text, whole prompts."""
+        frame = table.frame.with_columns(_key=asked_text())
+        old = pl.col("split").fill_null("train") if "split" in frame.columns else pl.lit("train")
+        held = seeded_share(self.settings.seed, "_key") < self.settings.test_share
+        marked = frame.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(old)).drop("_key")
+        step = Step("split", {"fraction": self.settings.test_share}, len(table), len(table))
+        return table.then(table.spec, marked, step)

@@ -1,0 +1,1 @@
+"""`evaluate`: models on the papers' benchmarks, compared and scored again."""

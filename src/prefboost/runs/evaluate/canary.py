@@ -1,0 +1,147 @@
+"""`canary`: fifty fixed questions asked of a judge anew, and held against the first time that it was asked them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefboost.atomic import write_atomically
+from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.sightings import sightings
+from prefboost.engines.store import Store
+from prefboost.errors import DataError
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.canary import CANARY, Drift, canary_requests, drift_of
+from prefboost.evaluation.own_prompts import records_of
+from prefboost.runs.evaluate.judging import judged
+from prefboost.scoring.stored import Desk, Tell
+from prefboost.sources.outputs import refuse_inputs
+
+__all__ = ["CanaryReport", "canary", "canary_facts", "now"]
+
+
+@dataclass(frozen=True)
+class CanaryReport:
+    """What came of it.
+
+    Args:
+        judge: the model's name.
+        identity: of the engine: address and name, or fingerprint of the weights; only equal ones are compared.
+        asked_at: when, UTC.
+        answered_as: name and fingerprint that a server gave in its replies.
+        first_at: when it was asked first; None: this was the first time.
+        first_as: as whom it answered then.
+        drift: since then; None where this was the first time.
+    """
+
+    judge: str
+    identity: str
+    asked_at: str
+    answered_as: tuple[str, ...]
+    first_at: str | None = None
+    first_as: tuple[str, ...] = ()
+    drift: Drift | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Flat, as results and pages show it."""
+        told = {"judge": self.judge, "asked_at": self.asked_at, "answered_as": ", ".join(self.answered_as)}
+        if self.drift is None:
+            return {**told, "first_time": True}
+        return {**told, "first_asked_at": self.first_at, "first_answered_as": ", ".join(self.first_as),
+                **self.drift.record()}  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        """As it is printed."""
+        yield f"judge                  {self.judge}, answered as {', '.join(self.answered_as)} at {self.asked_at}"
+        if self.drift is None:
+            yield "asked for the first time: later calls into this folder are held against these verdicts"
+            return
+        yield f"first asked            {self.first_at}, answered as {', '.join(self.first_as)}"
+        if self.first_as != self.answered_as:
+            yield "note: the server names another model or system than then"
+        yield from self.drift.lines()
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def canary(
+    judge: EngineSettings,
+    out: str | Path,
+    *,
+    spending: Spending = UNLIMITED,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], str] = now,
+) -> CanaryReport:
+    """Ask the canary, keep its verdicts, and compare them with the first ones of the same judge.
+
+    Args:
+        judge: whom.
+        out: folder; ``OUT/canary`` keeps the verdicts of every time, ``OUT/canary.json`` the last report. An
+            interrupted call goes on where it stopped on the same day; a finished one is never taken for an answer.
+        spending: budget and prices.
+        tell: is told how far it is.
+        clock: the time.
+
+    Raises:
+        ModelError: the judge cannot be reached.
+        RunError: the budget is spent.
+        DataError: no question has a verdict, or none at both times.
+    """
+    refuse_inputs([out], [], [judge])
+    asked_at, folder = clock(), Path(out) / "canary"
+    folder.mkdir(parents=True, exist_ok=True)
+    running = folder / f"running-{asked_at[:10]}"
+    with Store(running) as store:
+        engine = Desk(store, spending).opened(judge)
+        verdicts = judged(CANARY, canary_requests(), engine, store, tell=tell)
+        if all(one.value is None for one in verdicts):
+            raise DataError(
+                f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
+                remedy="see whether it can be asked, and follows the question",
+            )
+        who = tuple(dict.fromkeys(_named(one.model, one.fingerprint) for one in sightings(store)))
+    found = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))
+    first = _first(folder, engine.identity)
+    if first is not None:
+        earlier, header = first
+        found = CanaryReport(
+            found.judge, found.identity, asked_at, found.answered_as, header["asked_at"], tuple(header["answered_as"]),
+            drift_of(earlier, verdicts),
+        )  # fmt: skip
+    stamp = asked_at.replace(":", "")
+    lines = [{"canary": {**asdict(found), "drift": None}}, *(one.record for one in verdicts)]
+    told = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_atomically(folder / f"{stamp}.jsonl", told, errors="replace")
+    report = json.dumps(found.record(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(Path(out) / "canary.json", report, errors="replace")
+    shutil.rmtree(running)
+    return found
+
+
+def canary_facts(out: str | Path) -> dict[str, Any]:
+    """The last report in a folder, for results: under ``canary``, or nothing where it was never asked."""
+    path = Path(out) / "canary.json"
+    return {"canary": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+
+
+def _first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, Any]] | None:
+    """The oldest verdicts of a judge, and who gave them when."""
+    for path in sorted(folder.glob("*.jsonl")):
+        header, *rows = records_of(path)
+        told: Any = header.get("canary")
+        if isinstance(told, dict) and told.get("identity") == identity:
+            return [JudgeVerdict.of(row) for row in rows], told
+    return None
+
+
+def _named(model: str, fingerprint: str) -> str:
+    return f"{model} ({fingerprint})" if fingerprint else model

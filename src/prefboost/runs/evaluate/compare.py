@@ -1,0 +1,131 @@
+"""`compare`: models of two evaluations against each other, prompt by prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+
+from prefboost.errors import DataError
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.prompt_means import prompt_means
+from prefboost.evaluation.rejudged import rejudged
+from prefboost.runs.evaluate.evaluate import read_verdicts
+from prefboost.statistics import holm, run_paired_test
+
+__all__ = ["compared", "compared_folders", "drifted"]
+
+
+def compared_folders(first: str | Path, second: str | Path, *, judged_again: bool = False) -> list[str]:
+    """Every benchmark that two folders of `evaluate` share: Markdown lines.
+
+    Args:
+        first: a folder with verdicts.jsonl, or with a folder a benchmark.
+        second: another.
+        judged_again: hold the judge against itself: the second holds later verdicts on completions of the first.
+
+    Raises:
+        DataError: they share no benchmark, or two models no prompt.
+    """
+    one, other = _verdict_files(Path(first)), _verdict_files(Path(second))
+    shared = [name for name in one if name in other]
+    if not shared:
+        raise DataError(
+            f"{first} and {second} share no benchmark: {', '.join(one) or 'none'} and {', '.join(other) or 'none'}",
+            remedy="give folders that evaluate wrote, of the same benchmarks",
+        )
+    lines: list[str] = []
+    for name in shared:
+        lines += [f"{name}:", ""] if name and len(shared) > 1 else []
+        lines += [*(drifted if judged_again else compared)(read_verdicts(one[name]), read_verdicts(other[name])), ""]
+    return lines[:-1]
+
+
+def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -> list[str]:
+    """Every model of one evaluation against every one of another, prompt by prompt: Markdown lines.
+
+    Args:
+        verdicts: of the first evaluation.
+        others: of the second, with the same prompts.
+
+    Returns:
+        a table: difference of mean values (shares in hundredths, grades in points) with its interval, p-value after
+        Holm, the smallest difference that such a comparison finds, and how many prompts only one side has; rows of
+        their own where verdicts are of several groups (benchmarks of one run, ways of reading an answer).
+
+    Raises:
+        DataError: two models share no prompt, or nothing is measured on both sides.
+    """
+    one, other = _by_group(verdicts), _by_group(others)
+    tests = {}
+    both = ((name, *pair) for name in one for pair in product(one[name], other.get(name, {})))
+    for group, first, second in both:
+        mine, its = one[group][first], other[group][second]
+        shared = [uid for uid in mine if uid in its]
+        if not shared:
+            raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
+        test = run_paired_test([mine[uid] for uid in shared], [its[uid] for uid in shared])
+        tests[group, first, second] = (test, len(mine.keys() ^ its.keys()))
+    if not tests:
+        raise DataError(
+            f"{', '.join(one) or 'nothing'} and {', '.join(other) or 'nothing'} have nothing in common",
+            remedy="compare runs of the same benchmarks",
+        )
+    grouped = any(group for group, *_ in tests)
+    heads = [*(["of"] if grouped else []), "first", "second", "difference", "p (Holm)", "detectable", "prompts"]
+    chances = holm({key: test.chance for key, (test, _) in tests.items()})
+    lines = [f"| {' | '.join([*heads, 'on one side'])} |", "|" + "---|" * (len(heads) + 1)]
+    for key, (test, alone) in tests.items():
+        found, unit = test.difference, _unit(one[key[0]][key[1]].values())
+        ends = f"{unit * found.estimate:+.2f} [{unit * found.low:+.2f}, {unit * found.high:+.2f}]"
+        figures = f"{ends} | {chances[key]:.3f} | {unit * test.detectable:.2f}"
+        lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {found.rows} | {alone} |")
+    return lines
+
+
+def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> list[str]:
+    """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
+
+    Raises:
+        DataError: see `prefboost.evaluation.rejudged.rejudged`.
+    """
+    found = rejudged(earlier, later)
+    change, same = found.change, found.same
+    moved = "the judge is not the one that it was" if found.moved else "no drift is to be seen"
+    ends = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+    again = f"{100 * same.estimate:.1f} % [{100 * same.low:.1f}, {100 * same.high:.1f}]"
+    return [
+        "| later less earlier | same winner | largest change | verdicts | prompts | other completion | missing |",
+        "|" + "---|" * 7,
+        f"| {ends} | {again} | {100 * found.largest:.1f} | {found.verdicts} | {change.clusters} | {found.other} | "
+        f"{found.missing} |",
+        "",
+        f"{moved}.",
+    ]
+
+
+def _unit(values: Iterable[float]) -> int:
+    """Shares are shown in hundredths, grades in points."""
+    return 1 if max(values) > 1 else 100
+
+
+def _by_group(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
+    """What is compared by itself -> model -> prompt -> mean value of its rows."""
+    groups: dict[str, list[JudgeVerdict]] = {}
+    for one in verdicts:
+        groups.setdefault(str(one.facts.get("group", "")), []).append(one)
+    return {group: prompt_means(own) for group, own in groups.items()}
+
+
+def _verdict_files(folder: Path) -> dict[str, Path]:
+    """Benchmark -> its verdicts, where it has any."""
+    places = [folder, *(path for path in sorted(folder.glob("*")) if path.is_dir())]
+    files = [place / "verdicts.jsonl" for place in places]
+    return {_benchmark_of(file): file for file in files if file.is_file() and file.stat().st_size > 0}
+
+
+def _benchmark_of(verdicts: Path) -> str:
+    """What the results beside verdicts are of; empty where there are none."""
+    results = verdicts.with_name("results.json")
+    return str(json.loads(results.read_text(encoding="utf-8")).get("benchmark", "")) if results.is_file() else ""

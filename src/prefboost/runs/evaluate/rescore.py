@@ -1,0 +1,57 @@
+"""Stored verdicts scored again, without a model or a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefboost.errors import SettingsError
+from prefboost.evaluation.alpaca.benchmark import AlpacaSet
+from prefboost.evaluation.alpaca.judging import AlpacaEval
+from prefboost.evaluation.arena_hard.benchmark import ArenaHard
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.mt_bench.benchmark import MtBench
+from prefboost.evaluation.prepared import MeasuredBenchmark
+from prefboost.evaluation.results import Results
+from prefboost.runs.evaluate.evaluate import guard_evaluation, read_verdicts, write_evaluation
+from prefboost.runs.evaluate.settings import Evaluate
+
+__all__ = ["rescored"]
+
+
+def rescored(settings: Evaluate, verdicts: str | Path, out: str | Path) -> Results:
+    """Score verdicts of a file, and write them with the results.
+
+    Args:
+        settings: one benchmark; AlpacaEval takes published difficulties where its data are in ``assets.data_dir`` or
+            may be fetched, else its minimal form, and the results say so.
+        verdicts: JSON lines as `evaluate` writes them.
+        out: the folder to write.
+
+    Raises:
+        SettingsError: several benchmarks are named, or one that has no verdicts.
+        RunError: the folder lies around the verdicts, or holds results that `evaluate` did not write.
+        DataError: a line is no verdict, or the benchmark's data are not here.
+    """
+    guard_evaluation(Path(out), [verdicts, settings])
+    found = read_verdicts(verdicts)
+    results = _scored(settings, found)
+    write_evaluation(out, found, results)
+    return results
+
+
+def _scored(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
+    benchmark = settings.benchmarks[0]
+    if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):
+        raise SettingsError(
+            "verdicts are of one benchmark that has a judge", remedy="name it alone in benchmarks=[...]"
+        )
+    assets = settings.assets
+    bare = assets.data_dir is None and (assets.offline or not assets.download)
+    if isinstance(benchmark, AlpacaSet) and bare and benchmark.prompts is None:
+        minimal = AlpacaEval(benchmark.rules, benchmark.baseline or "baseline")
+        return minimal.score(found, allow_missing=settings.allow_missing)
+    if isinstance(benchmark, ArenaHard | MtBench):
+        return benchmark.score(found, allow_missing=settings.allow_missing)  # it needs none of its data for that
+    models = list(dict.fromkeys(one.model for one in found))
+    prepared = benchmark.prepare(assets, models)
+    return prepared.benchmark.score(found, allow_missing=settings.allow_missing)

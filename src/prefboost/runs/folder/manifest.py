@@ -1,0 +1,324 @@
+"""A run folder: everything that a run made, and ``manifest.json``, which says how to do it again.
+
+The manifest holds the settings, fingerprints of the inputs, versions, and one entry for each finished stage with a key
+(a fingerprint of all that the stage depends on). A stage whose key and outputs are unchanged is not run again, so that
+the same command after an interruption goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from prefboost import __version__
+from prefboost.atomic import write_atomically
+from prefboost.errors import Place, RunError
+from prefboost.runs.folder.staging import remove
+from prefboost.settings.secrets import without_secrets
+from prefboost.training.claim import LOCK, TRAINING_LOCK
+
+__all__ = [
+    "MANIFEST",
+    "Run",
+    "differences",
+    "fingerprint",
+    "fingerprint_of",
+    "holds_something_else",
+    "open_run",
+]
+
+MANIFEST = "manifest.json"
+"""The name of the file that describes a run."""
+
+_CLEARING = "what an earlier attempt left is being deleted"
+
+_LIBRARIES = ("polars", "pyarrow", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
+
+
+@dataclass
+class Run:
+    """A run folder with its manifest."""
+
+    path: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def is_done(self, stage: str, key: str) -> bool:
+        """Whether a stage was finished with this key and its outputs still stand as they were written.
+
+        The manifest is read from disk, so that one process can wait for what another one does.
+        """
+        entry = self.entry(stage)
+        return entry.get("key") == key and not self.damaged(stage)
+
+    def entry(self, stage: str) -> dict[str, Any]:
+        """What the manifest notes of a finished stage; nothing where it is not finished."""
+        found: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
+        return found
+
+    def damaged(self, stage: str) -> list[str]:
+        """Outputs of a finished stage that are gone, or that have another size than when they were written."""
+        sizes = self.entry(stage).get("outputs", {})
+        paths = {name: self.path / name for name in sizes}
+        return [name for name, path in paths.items() if not path.exists() or _size(path) != sizes[name]]
+
+    def begun(self, stage: str) -> str | None:
+        """The key with which an unfinished stage was begun."""
+        key: str | None = _read_manifest(self.path).get("begun", {}).get(stage)
+        return key
+
+    def begin(self, stage: str, key: str, scraps: Sequence[str]) -> None:
+        """Note that a stage begins. What an earlier, other attempt left is deleted; an equal one may be resumed.
+
+        Args:
+            stage: its name.
+            key: fingerprint of all that it depends on.
+            scraps: names, inside the folder, of what an attempt leaves: outputs, and unfinished work.
+        """
+        self.manifest = _read_manifest(self.path) or self.manifest
+        earlier = self.manifest.setdefault("begun", {}).get(stage)
+        finished = self.manifest.setdefault("stages", {}).pop(stage, None)
+        if earlier != key and (earlier is not None or finished is not None):
+            # Noted first, so that a kill while files are being deleted leaves a stage that is deleted again.
+            self.manifest["begun"][stage] = _CLEARING
+            self.save()
+            for name in scraps:
+                remove(self.path / name)
+        self.manifest["begun"][stage] = key
+        self.save()
+
+    def do(
+        self,
+        stage: str,
+        key: str,
+        outputs: Sequence[str],
+        work: Callable[[], Mapping[str, Any]],
+        depends: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run a stage and note it as finished.
+
+        Args:
+            stage: its name.
+            key: fingerprint of all that it depends on.
+            outputs: names, inside the folder, of the files or folders that it makes.
+            work: makes them, and returns what is worth noting (counts, figures).
+            depends: what the key is a fingerprint of, to say later why a stage is done again.
+
+        Raises:
+            RunError: an output is missing after the work.
+        """
+        begin = time.monotonic()
+        notes = work()
+        missing = [name for name in outputs if not (self.path / name).exists()]
+        if missing:
+            raise RunError(f"stage {stage} ended without its output {missing[0]!r}", place=Place(str(self.path)))
+        self.manifest = _read_manifest(self.path) or self.manifest
+        self.manifest.setdefault("stages", {})[stage] = {
+            "key": key,
+            "outputs": {name: _size(self.path / name) for name in outputs},
+            "took_s": round(time.monotonic() - begin, 3),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "notes": dict(notes),
+        } | ({} if depends is None else {"depends": dict(depends)})
+        self.manifest.get("begun", {}).pop(stage, None)
+        self.save()
+
+    def notes(self, stage: str) -> dict[str, Any]:
+        """What a finished stage noted."""
+        notes: dict[str, Any] = self.entry(stage).get("notes", {})
+        return notes
+
+    def save(self) -> None:
+        """Write the manifest; a reader sees the old one or the new one, never half."""
+        text = json.dumps(self.manifest, indent=2, ensure_ascii=False, default=str)
+        write_atomically(self.path / MANIFEST, without_secrets(text, os.environ) + "\n")
+
+
+def open_run(
+    path: str | Path,
+    name: str,
+    settings: Mapping[str, Any],
+    inputs: Iterable[str | Path] = (),
+    *,
+    revise: bool = False,
+) -> Run:
+    """Make a run folder, or open the one that an earlier call made.
+
+    Args:
+        path: the folder.
+        name: what the run is called.
+        settings: JSON-able settings that define it.
+        inputs: files or folders it reads; their fingerprints are noted.
+        revise: take other settings and inputs over into the manifest, with a line of what changed in ``revisions``;
+            stages that depend on them are to be done again. Without it such a folder is refused.
+
+    Raises:
+        RunError: the folder holds something else: another run (names the settings that differ) or other files.
+    """
+    folder = Path(path)
+    fresh = {
+        "prefboost": __version__,
+        "name": name,
+        "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
+        "inputs": {str(source): fingerprint(source) for source in inputs},
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "git": _git_revision(),
+        "stages": {},
+    }
+    known = _read_manifest(folder)
+    if known and revise:
+        return _revised(folder, known, fresh)
+    if known:
+        _check_same(folder, known, fresh)
+        return Run(folder, known)
+    if holds_something_else(folder):
+        raise RunError(
+            "the run folder is not empty and holds no run of prefboost",
+            remedy="give an empty or new folder",
+            place=Place(str(folder)),
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder, fresh)
+    run.save()
+    return run
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 (first 16 hex digits) of a file's bytes, or of the names and bytes of a folder's files.
+
+    Raises:
+        RunError: nothing stands at the path, or it cannot be read.
+    """
+    source = _readable_again(Path(path))
+    files = sorted(part for part in source.rglob("*") if part.is_file()) if source.is_dir() else [source]
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            if source.is_dir():
+                digest.update(str(file.relative_to(source)).encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    except OSError as error:
+        raise RunError(
+            f"cannot read an input: {error.strerror}", remedy="check the path", place=Place(str(source))
+        ) from None
+    return digest.hexdigest()[:16]
+
+
+def _readable_again(path: Path) -> Path:
+    """The path, or the copy of a stream: Polars, which comes with the sources, is loaded for a stream alone."""
+    if path.is_file() or path.is_dir():
+        return path
+    from prefboost.sources.pipes import spool_stream
+
+    return spool_stream(str(path)) or path
+
+
+def fingerprint_of(*values: Any) -> str:
+    """The same for JSON-able values."""
+    text = json.dumps(values, sort_keys=True, default=str, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def holds_something_else(folder: Path) -> bool:
+    """Whether a path is a file, or a folder with files that are no run's."""
+    if not folder.is_dir():
+        return folder.exists()
+    names = {path.name for path in folder.iterdir()}
+    return bool(names - {LOCK, TRAINING_LOCK}) and MANIFEST not in names
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"the manifest cannot be read: {error}",
+            remedy="delete the folder and run again",
+            place=Place(str(folder / MANIFEST)),
+        ) from None
+    if not isinstance(manifest, dict) or "settings" not in manifest:
+        raise RunError("this is not the manifest of a run", place=Place(str(folder / MANIFEST)))
+    return manifest
+
+
+def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+    for part in ("settings", "inputs"):
+        differing = differences(known.get(part), fresh[part])
+        if differing:
+            raise RunError(
+                f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
+                remedy="give another folder or name to keep both, or delete this one",
+                place=Place(str(folder)),
+            )
+
+
+def _revised(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
+    """The run with the settings of now; what finished stages noted stays."""
+    if known.get("name") != fresh["name"]:
+        raise RunError(
+            f"the folder holds a run called {known.get('name')!r}, not {fresh['name']!r}",
+            remedy="give another folder, or delete this one",
+            place=Place(str(folder)),
+        )
+    changed = [line for part in ("settings", "inputs") for line in differences(known.get(part), fresh[part])]
+    if changed:
+        line = {"at": fresh["started"], "changed": changed}
+        known["revisions"] = [*known.get("revisions", []), line]
+    kept = {name: known[name] for name in ("started", "stages", "begun", "revisions") if name in known}
+    run = Run(folder, dict(fresh) | kept)
+    run.save()
+    return run
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Every setting that differs in two trees, as text: ``train.beta was 0.1, is 0.2``."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        lines = [differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)) for key in keys]
+        return [line for part in lines for line in part]
+    return [] if old == new else [f"{path} was {old!r:.60}, is {new!r:.60}"]
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+    return path.stat().st_size
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_revision() -> str | None:
+    """The revision of the working folder, with ``+changes`` where files differ from it; None outside git."""
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain"])
+    try:
+        revision, changes = (
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision + ("+changes" if changes else "")

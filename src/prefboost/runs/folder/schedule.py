@@ -1,0 +1,189 @@
+"""The stages of a run in their order: which are done, which are to be done and why, and doing them.
+
+A stage names everything that it depends on: settings, inputs from outside, and stages before it. Its key is a
+fingerprint of that, so that a change repeats the stages that depend on it and no other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefboost.errors import RunError
+from prefboost.runs.folder.executor import Executor
+from prefboost.runs.folder.manifest import Run, differences, fingerprint_of
+
+__all__ = ["Did", "Stage", "Standing", "Work", "carry_out", "standings"]
+
+Work = Callable[[], Mapping[str, Any]]
+"""Makes a stage's outputs, and returns what is worth noting."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One piece of work of a run.
+
+    Args:
+        name: how it is called in the manifest and on the screen.
+        settings: JSON-able settings that it depends on, by dotted path or as a tree.
+        outputs: names, inside the run folder, of the files or folders that it makes.
+        work: makes them, and returns what is worth noting. Called again after a kill, it goes on where it stopped.
+        after: names of stages whose outputs it reads.
+        inputs: what it reads from outside the run folder, by name: a fingerprint.
+        scraps: what else an attempt leaves, to be deleted before a different attempt.
+        together: every process of a launch does the work, not the first alone.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    outputs: tuple[str, ...]
+    work: Work
+    after: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    scraps: tuple[str, ...] = ()
+    together: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a stage is done.
+
+    Args:
+        stage: which.
+        key: fingerprint of ``depends``.
+        depends: settings, inputs, and keys of the stages before.
+        why: why it is to be done; None where it is done.
+    """
+
+    stage: Stage
+    key: str
+    depends: Mapping[str, Any]
+    why: str | None
+
+    @property
+    def done(self) -> bool:
+        """Nothing is to do."""
+        return self.why is None
+
+
+@dataclass(frozen=True)
+class Did:
+    """What became of a stage in one call: why it was done (None: it was skipped), how long it took, what it noted."""
+
+    stage: str
+    why: str | None
+    seconds: float
+    notes: Mapping[str, Any]
+
+
+def standings(run: Run, stages: Sequence[Stage]) -> list[Standing]:
+    """How far a run is; nothing is written."""
+    keys: dict[str, str] = {}
+    found = []
+    for stage in stages:
+        depends = _plain({
+            "settings": stage.settings,
+            "inputs": stage.inputs,
+            "after": {name: keys[name] for name in stage.after},
+        })  # fmt: skip
+        keys[stage.name] = fingerprint_of(depends)
+        found.append(Standing(stage, keys[stage.name], depends, _why(run, stage.name, keys[stage.name], depends)))
+    return found
+
+
+def carry_out(
+    run: Run,
+    stages: Sequence[Stage],
+    executor: Executor,
+    *,
+    until: str | None = None,
+    tell: Callable[[Did], None] = lambda _: None,
+) -> list[Did]:
+    """Do what is to be done, in order.
+
+    Args:
+        run: the folder.
+        stages: all of them.
+        executor: who does the work.
+        until: the last stage to do; None does all.
+        tell: is called after each stage.
+
+    Raises:
+        RunError: there is no stage of the name ``until``.
+    """
+    last = _position(stages, until)
+    did = []
+    for standing in standings(run, stages)[: last + 1]:
+        begin = time.monotonic()
+        if not standing.done:
+            _do(run, standing, executor)
+        done = Did(standing.stage.name, standing.why, time.monotonic() - begin, run.notes(standing.stage.name))
+        did.append(done)
+        tell(done)
+    return did
+
+
+def _do(run: Run, standing: Standing, executor: Executor) -> None:
+    stage, key = standing.stage, standing.key
+
+    def finished() -> bool:
+        return run.is_done(stage.name, key)
+
+    def begin() -> None:
+        run.begin(stage.name, key, [*stage.outputs, *stage.scraps])
+
+    def work() -> None:
+        run.do(stage.name, key, stage.outputs, stage.work, standing.depends)
+
+    def whole() -> None:
+        begin()
+        work()
+
+    if not stage.together:
+        executor.see_to(stage.name, finished, whole)
+        return
+    executor.see_to(stage.name, lambda: run.begun(stage.name) == key or finished(), begin)
+    if executor.leads:
+        work()
+    else:
+        stage.work()
+        executor.see_to(stage.name, finished, lambda: None)
+
+
+def _position(stages: Sequence[Stage], until: str | None) -> int:
+    names = [stage.name for stage in stages]
+    if until is None:
+        return len(names) - 1
+    if until not in names:
+        near = difflib.get_close_matches(until, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RunError(f"there is no stage {until!r}", remedy=f"{hint}stages: {', '.join(names)}")
+    return names.index(until)
+
+
+def _why(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | None:
+    entry = run.entry(stage)
+    if not entry:
+        return "begun and not finished" if run.begun(stage) == key else "not done yet"
+    if entry.get("key") == key:
+        damaged = run.damaged(stage)
+        return f"{damaged[0]} is gone or was changed" if damaged else None
+    if "depends" not in entry:
+        return "an earlier version did not note what it depends on"
+    before = entry["depends"]
+    changed = [
+        line
+        for part in ("settings", "inputs")
+        for line in differences(before.get(part, {}), depends[part])
+    ]  # fmt: skip
+    upstream = [name for name, was in depends["after"].items() if before.get("after", {}).get(name) != was]
+    changed += [f"{name} changed" for name in upstream]
+    return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _plain(values: Any) -> Any:
+    return json.loads(json.dumps(values, default=str))

@@ -1,0 +1,1 @@
+"""`generate`: prompts in, completions out."""

@@ -1,0 +1,317 @@
+"""`generate`: prompts in, completions out, for several goals; an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.atomic import replacing
+from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
+from prefboost.engines.engine import Engine, Failure, Outcome, Result
+from prefboost.engines.patience import check_answered
+from prefboost.engines.sightings import Watch, change_of
+from prefboost.engines.store import Store, Stored
+from prefboost.engines.stored import Finished, asked_for, generate_stored, generated
+from prefboost.errors import RunError
+from prefboost.runs.generate.completions import completions_table
+from prefboost.runs.generate.requests import Row, askable, prepared, rows_of
+from prefboost.runs.generate.settings import Generate
+from prefboost.sources.outputs import guard_file
+from prefboost.sources.write import write
+from prefboost.tables import Table
+
+__all__ = [
+    "CHANGED",
+    "Generate",
+    "Planned",
+    "Progress",
+    "finished_so_far",
+    "generate",
+    "planned",
+    "rejects_file",
+    "store_of",
+    "with_changes",
+    "write_rejects",
+]
+
+
+CHANGED = "answered as different models"
+"""Note of a step: what a server's replies told of who answered."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would be generated.
+
+    Args:
+        prompts: prompts that can be completed.
+        rows: completions.
+        prompt_tokens: tokens of all their prompts.
+        most_tokens: tokens that they have if none ends before ``max_tokens``.
+        rejected: prompts set aside by whichever step, by reason.
+        stored: completions that an earlier call has left in the store; all else here counts the others.
+        most_dollars: what the others cost at most; None: the price table does not name the model.
+        estimated: the tokens of prompts are estimates, since no tokenizer is at hand.
+        again: of the rows, those that failed in an earlier call.
+        refused: of those stored, such as are not asked again although they have no completion.
+    """
+
+    prompts: int
+    rows: int
+    prompt_tokens: int
+    most_tokens: int
+    rejected: dict[str, int]
+    stored: int = 0
+    most_dollars: float | None = None
+    estimated: bool = False
+    again: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        rows: completions that are wanted.
+        done: those that there are, and those that failed.
+        stored: of them, those of an earlier call or another process.
+        tokens: of new completions.
+        failed: rows that the engine could not complete.
+        spent: by this call.
+    """
+
+    rows: int
+    done: int = 0
+    stored: int = 0
+    tokens: int = 0
+    failed: int = 0
+    spent: Spend = field(default_factory=Spend)
+
+
+def planned(
+    prompts: Table,
+    settings: Generate,
+    out: str | Path | None = None,
+    *,
+    engine: Engine | None = None,
+    store: str | Path | None = None,
+) -> Planned:
+    """What `generate` would do; loads a tokenizer, but no model unless there is a store to look into.
+
+    Args:
+        prompts: any table with prompts.
+        settings: what is to be generated.
+        out: the file that would be written.
+        engine: an engine that is already open.
+        store: see `generate`.
+
+    Raises:
+        SettingsError: the budget is in dollars, and the price table does not name the model.
+    """
+    price = price_of(settings.model, settings.prices, settings.budget)
+    engine = engine or settings.engine.open()
+    frame, rejects = askable(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
+    keys: list[str] = []
+    known: dict[str, Stored] = {}
+    failed: dict[str, Failure] = {}
+    place = store or (out and store_of(out))
+    left = rows
+    if place is not None and Path(place).exists():
+        with Store(place, retry=settings.retry, read_only=True) as held:
+            keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
+            known, failed = held.known(keys), held.failures(keys)
+        left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
+    read = sum(engine.prompt_tokens([row.request for row in left]))
+    most = len(left) * settings.sampling.max_tokens
+    return Planned(
+        prompts=frame.height,
+        rows=len(left),
+        prompt_tokens=read,
+        most_tokens=most,
+        rejected=dict(Counter([*prompts.rejects["reason"], *rejects["reason"]])),
+        stored=len(rows) - len(left),
+        most_dollars=None if price is None else price.dollars(read, most),
+        estimated=engine.remote,
+        again=sum(key in failed and key not in known for key in keys),
+        refused=sum(key in failed and key in known for key in keys),
+    )
+
+
+def store_of(out: str | Path) -> Path:
+    """The folder beside an output in which every completion is kept as it finishes."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.store")
+
+
+def rejects_file(out: str | Path) -> Path:
+    """Where the prompts stand that `generate` could not complete, beside its output: one row each, with the reason."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.rejects.parquet")
+
+
+def generate(
+    prompts: Table,
+    settings: Generate,
+    out: str | Path | None = None,
+    *,
+    engine: Engine | None = None,
+    store: str | Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Table:
+    """Complete prompts.
+
+    Args:
+        prompts: Prompts, or any table with prompts, of which each is completed once.
+        settings: engine, sampling, number of completions and goals.
+        out: ``.parquet`` or ``.jsonl`` file to write. Every completion is kept in the folder ``OUT.store`` as it
+            finishes: the same call after an interruption goes on from there, and its rows equal an uninterrupted
+            run's; after a change it asks only for rows that changed; a second process shares the work. What was
+            set aside, in reading the prompts or here, stands in `rejects_file`, which is absent where nothing was.
+        engine: an engine that is already open, instead of ``settings.engine``.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
+        progress: called after every batch.
+
+    Returns:
+        Completions in the order of the prompts, goals and samples, with ``goal``, ``model``, ``finish_reason`` and
+        ``tokens``; their prompts are those that were given, without the goal. Prompts that the chat template
+        refuses, that cannot say a goal, are too long for the model or stand twice are rejects, and so are rows
+        that the engine could not complete.
+
+    Raises:
+        ModelError: the model cannot be loaded or reached, or its chat template has no place for goals.
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``settings.least_answered`` was answered, which is written all the same. Or the output is an input,
+            or a file that `generate` did not write.
+        SettingsError: the budget is in dollars, and the price table does not name the model.
+    """
+    guard_file(out, "generate", [prompts], [settings], store=store)
+    price = price_of(settings.model, settings.prices, settings.budget)
+    engine = engine or settings.engine.open()
+    frame, rejects = prepared(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
+    requests = [row.request for row in rows]
+    if out is None:
+        engine.ledger = Ledger(settings.budget, price)
+        one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
+        results = _collected(rows, one_by_one, engine, progress)
+        table = completions_table(prompts, frame, rejects, settings, results)
+        _check(results, settings)
+        return table
+    with Store(store or store_of(out), retry=settings.retry) as held:
+        engine.ledger = Ledger(settings.budget, price, held.book())
+        watched = _watched(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
+        results = _collected(rows, watched, engine, progress)
+        if len(results) < len(rows):
+            raise budget_spent(engine.ledger, len(results), len(rows))
+        completed = completions_table(prompts, frame, rejects, settings, results)
+        table = _written(with_changes(completed, change_of(held, engine)), Path(out), held)
+    _check(results, settings)
+    return table
+
+
+def finished_so_far(
+    prompts: Table,
+    settings: Generate,
+    out: str | Path,
+    *,
+    engine: Engine | None = None,
+    store: str | Path | None = None,
+) -> Table:
+    """Write what `generate` has finished, as it would write it; asks for nothing, also while another process generates.
+
+    Args:
+        prompts: see `generate`.
+        settings: the same as there.
+        out: the file to write, beside which the store is.
+        engine: an engine that is already open.
+        store: see `generate`.
+
+    Raises:
+        RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
+    """
+    place = Path(store or store_of(out))
+    guard_file(out, "generate", [prompts], [settings], store=place)
+    if not place.exists():
+        raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
+    engine = engine or settings.engine.open()
+    frame, rejects = prepared(prompts, settings, engine)
+    rows = rows_of(frame, settings, engine)
+    with Store(place, retry="none", read_only=True) as held:
+        keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
+        known = held.known(keys)
+        results = [
+            (row, found if isinstance(found, Failure) else Result(**found))
+            for row, key in zip(rows, keys, strict=True)
+            if (found := known.get(key)) is not None
+        ]
+        completed = completions_table(prompts, frame, rejects, settings, results)
+        return _written(with_changes(completed, change_of(held, engine)), Path(out), held)
+
+
+def _collected(
+    rows: Sequence[Row],
+    batches: Iterable[Finished[Result]],
+    engine: Engine,
+    progress: Callable[[Progress], None],
+) -> list[tuple[Row, Outcome]]:
+    """What became of the rows, in their order; those that the budget did not allow are absent."""
+    results: dict[int, Outcome] = {}
+    stored = tokens = failed = 0
+    progress(Progress(len(rows)))
+    for batch in batches:
+        results.update(batch.results)
+        stored += len(batch.results) if batch.stored else 0
+        completed = [result for _, result in batch.results if isinstance(result, Result)]
+        tokens += 0 if batch.stored else sum(result.tokens for result in completed)
+        failed += len(batch.results) - len(completed)
+        progress(Progress(len(rows), len(results), stored, tokens, failed, engine.ledger.spent))
+    if len(results) < len(rows) and not engine.ledger.exhausted:
+        raise RunError(
+            f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"
+        )
+    return [(row, results[index]) for index, row in enumerate(rows) if index in results]
+
+
+def _watched(batches: Iterable[Finished[Result]], watch: Watch) -> Iterator[Finished[Result]]:
+    """The same, with a look at who answers after every batch that was asked for."""
+    for batch in batches:
+        if watch.engine.remote and not batch.stored:
+            watch.look()
+        yield batch
+
+
+def with_changes(table: Table, *changes: str | None) -> Table:
+    """A table in whose history it stands that another model answered under the same name (`change_of`)."""
+    told = [change for change in changes if change]
+    if not told:
+        return table
+    last = table.steps[-1]
+    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, CHANGED: told})))
+
+
+def _check(results: Sequence[tuple[Row, Outcome]], settings: Generate) -> None:
+    """See that enough was answered."""
+    reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
+    check_answered(len(results) - len(reasons), len(results), settings, reasons)
+
+
+def _written(table: Table, target: Path, store: Store) -> Table:
+    with store.alone():
+        written = write(table, target, overwrite=True)
+        write_rejects(written.rejects, rejects_file(target))
+    return written
+
+
+def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
+    """Write the rows that were set aside; where there are none, a file of an earlier call goes."""
+    if rejects.is_empty():
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as waiting:
+        rejects.write_parquet(waiting)

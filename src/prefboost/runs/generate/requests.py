@@ -1,0 +1,128 @@
+"""From a table of prompts to the rows that are asked for; one odd prompt stops nobody else's completion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from prefboost.engines.asking import Ask, asker
+from prefboost.engines.engine import Engine, Request
+from prefboost.errors import DataError, ModelError, PrefboostError
+from prefboost.runs.generate.settings import Generate
+from prefboost.tables import PROMPTS, REJECTS, Table, reject_where
+
+__all__ = ["Row", "askable", "prepared", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One completion that is wanted: where its prompt stands in the frame, and what is asked for."""
+
+    prompt: int
+    goal: float | None
+    request: Request
+
+
+def prepared(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prompts that can be asked for and leave room for a completion, once each, and the others as rejects."""
+    frame, rejects = askable(prompts, settings, engine)
+    frame, too_long = _fitting(frame, prompts.path, settings, engine)
+    return frame, pl.concat([rejects, too_long])
+
+
+def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prompts once each, and repeated ones; tables of completions repeat prompts by their nature."""
+    kept = [
+        name for name in ("row", "prompt_id", "prompt", "rules", "source", "split") if name in prompts.frame.columns
+    ]
+    frame = prompts.frame.select(kept)
+    if frame["prompt_id"].is_unique().all():
+        return frame, pl.DataFrame(schema=REJECTS)
+    texts = pl.Series("_text", [json.dumps(prompt) for prompt in frame["prompt"].to_list()], pl.String)
+    # Completions are named by the prompt's id, so another prompt under a used id cannot be completed beside the first.
+    other = pl.col("_text") != pl.col("_text").first().over("prompt_id")
+    last = pl.col("prompt").list.last().struct.field("content")
+    frame, others = reject_where(
+        frame.with_columns(texts), other, stage="generate", reason="another prompt with the same id stands further up",
+        path=prompts.path, found=pl.format("{}: {}", "prompt_id", last.str.slice(0, 120)),
+    )  # fmt: skip
+    frame = frame.drop("_text")
+    again = ~pl.col("prompt_id").is_first_distinct()
+    if prompts.spec.name != PROMPTS.name:
+        return frame.filter(~again), others
+    frame, repeated = reject_where(
+        frame, again, stage="generate", reason="the prompt stands further up too", path=prompts.path
+    )
+    return frame, pl.concat([others, repeated])
+
+
+def askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prompts that can be asked, once each, and the others: one odd prompt stops nobody else's completion."""
+    frame, rejects = _usable(prompts)
+    ask = asker(engine, settings.condition, silent=settings.silent)
+    found = [_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
+    refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
+    frame = frame.hstack(refusals)
+    for reason in _REFUSALS.values():
+        frame, more = reject_where(
+            frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
+            found=pl.col("_found"),
+        )  # fmt: skip
+        rejects = pl.concat([rejects, more])
+    return frame.drop("_reason", "_found"), rejects
+
+
+_REFUSALS: dict[type[PrefboostError], str] = {
+    ModelError: "the chat template refuses the prompt",
+    DataError: "the goal cannot be said in the prompt",
+}
+"""What is raised over a single prompt, and the reason it is set aside for."""
+
+
+def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
+    """Why a prompt cannot be asked, and what was found; two None where it can."""
+    try:
+        for goal in goals or (None,):
+            engine.rendered(ask(prompt, goal, 0))
+    except tuple(_REFUSALS) as error:
+        return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.found
+    return None, None
+
+
+def _fitting(
+    frame: pl.DataFrame, path: str | None, settings: Generate, engine: Engine
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prompts that leave room for a completion with every goal, and the others."""
+    if engine.context is None or frame.is_empty():
+        return frame, pl.DataFrame(schema=REJECTS)
+    rows = rows_of(frame, settings, engine, samples=1)
+    lengths = engine.prompt_tokens([row.request for row in rows])
+    longest = [0] * frame.height
+    for row, length in zip(rows, lengths, strict=True):
+        longest[row.prompt] = max(longest[row.prompt], length)
+    room = engine.context - settings.sampling.max_tokens
+    kept, rejects = reject_where(
+        frame.with_columns(_tokens=pl.Series(longest, dtype=pl.Int64)),
+        pl.col("_tokens") > room,
+        stage="generate",
+        reason="the prompt and max_tokens exceed the model's context",
+        path=path,
+        found=pl.format("{} tokens", "_tokens"),
+    )
+    return kept.drop("_tokens"), rejects
+
+
+def rows_of(frame: pl.DataFrame, settings: Generate, engine: Engine, samples: int | None = None) -> list[Row]:
+    """What is asked of the engine: every prompt of a frame, for every goal, so many samples (default: ``n``)."""
+    ask = asker(engine, settings.condition, silent=settings.silent)
+    goals: Sequence[float | None] = settings.goals or (None,)
+    return [
+        Row(at, goal, ask(prompt, goal, sample))
+        for at, prompt in enumerate(frame["prompt"].to_list())
+        for goal in goals
+        for sample in range(samples or settings.n)
+    ]

@@ -1,0 +1,1 @@
+"""Recipes as stages: offline data, on-policy rounds, implicit rewards, reward models."""

@@ -1,0 +1,130 @@
+"""The stages of implicit-reward augmentation: train on the pairs as they are, score them, train on goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from prefboost.preferences import Plain, condition, pair, relabel
+from prefboost.recipes.implicit_reward import ImplicitRewards
+from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.pipelines.bars import scoring
+from prefboost.runs.pipelines.offline import (
+    PAIRS,
+    REJECTS,
+    chosen_rows,
+    goal_pairs,
+    inputs_of,
+    inside,
+    model_inputs,
+    render_of,
+    token_settings,
+    train_from,
+    training_stage,
+    write_pairs,
+)
+from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.scoring import ImplicitReward
+from prefboost.sources import read
+from prefboost.tables import PREFERENCE_PAIRS
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+    from prefboost.training import Train
+
+__all__ = ["implicit_reward_stages"]
+
+PREFERENCES, SCORED = "preferences.parquet", "scored.parquet"
+FIRST, AUGMENTED = "first", "augmented"
+"""Folders of the two trainings."""
+
+
+def implicit_reward_stages(recipe: ImplicitRewards, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Every stage of the recipe, in order."""
+    made = _Stages(recipe, run, progress)
+    return [
+        made.pairs(),
+        made.plain_pairs(),
+        made.train(FIRST, recipe.training_first),
+        made.score(),
+        made.goal_pairs(),
+        made.train(AUGMENTED, recipe.train),
+    ]
+
+
+@dataclass(frozen=True)
+class _Stages:
+    recipe: ImplicitRewards
+    run: Run
+    progress: Progress | None
+
+    def pairs(self) -> Stage:
+        def work() -> Mapping[str, Any]:
+            return keep(
+                pair(chosen_rows(self.recipe, read(self.recipe.data)), self.recipe.pair), self.run.path / PREFERENCES
+            )
+
+        return Stage(
+            "pairs",
+            self._settings("data", "select", "decontaminate", "pair") | {"train": token_settings(self.recipe.train)},
+            kept_files(PREFERENCES),
+            work,
+            inputs={path: fingerprint(path) for path in inputs_of(self.recipe)},
+        )
+
+    def plain_pairs(self) -> Stage:
+        def work() -> Mapping[str, Any]:
+            table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
+            return write_pairs(condition(relabel(table, Plain(contradictions="keep"))), self.run.path / FIRST)
+
+        return Stage(f"{FIRST}/pairs", {}, inside(FIRST, PAIRS, REJECTS), work, after=("pairs",))
+
+    def train(self, folder: str, settings: Train) -> Stage:
+        before = f"{folder}/pairs"
+        return training_stage(
+            f"{folder}/train",
+            folder,
+            {"train": settings.model_dump(mode="json")},
+            lambda: asdict(train_from(self.recipe, settings, self.run, before, folder=folder, progress=self.progress)),
+            after=(before,),
+            inputs=model_inputs(settings.model, settings.reference),
+        )
+
+    def score(self) -> Stage:
+        first = self.recipe.training_first
+        begins = first.reference in ("start", "none")
+        reference = first.model if begins else first.reference
+        revision = first.revision if begins else None
+
+        def work() -> Mapping[str, Any]:
+            how = self.recipe.score.model_dump()
+            policy = str((self.run.path / FIRST / "model").resolve())
+            scorer = ImplicitReward(
+                policy=policy, reference=reference, reference_revision=revision, beta=self.recipe.beta, **how
+            )
+            table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
+            scored, notes = keep_scored(table, scorer, self.run.path / SCORED, scoring(self.progress))
+            return {**notes, **scored.steps[-1].notes}
+
+        return Stage(
+            "score",
+            self._settings("score") | {"beta": self.recipe.beta, "reference": reference, "revision": revision},
+            kept_files(SCORED),
+            work,
+            after=("pairs", f"{FIRST}/train"),
+        )
+
+    def goal_pairs(self) -> Stage:
+        def work() -> Mapping[str, Any]:
+            table = kept(self.run.path / SCORED, PREFERENCE_PAIRS)
+            return write_pairs(goal_pairs(self.recipe, table, render_of(self.recipe)), self.run.path / AUGMENTED)
+
+        settings = self._settings("scale", "pair", "relabel", "condition") | {
+            "train": token_settings(self.recipe.train)
+        }
+        return Stage(f"{AUGMENTED}/pairs", settings, inside(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        return self.recipe.model_dump(mode="json", include=set(names))

@@ -1,0 +1,272 @@
+"""The stages of on-policy rounds: prompts; then generate, score, pairs, train and evaluate, round by round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prefboost.atomic import write_atomically
+from prefboost.preferences import FittedScale
+from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
+from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.pipelines import rounds
+from prefboost.runs.pipelines.bars import scoring
+from prefboost.runs.pipelines.offline import (
+    PAIRS,
+    REJECTS,
+    Scales,
+    chosen_rows,
+    goal_pairs,
+    inputs_of,
+    inside,
+    model_inputs,
+    render_of,
+    token_settings,
+    train_from,
+    training_stage,
+    write_pairs,
+)
+from prefboost.runs.pipelines.rounds import Policy
+from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.tables import COMPLETIONS, PROMPTS, SCORED_COMPLETIONS, Table
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+    from prefboost.training import Train
+
+__all__ = ["EVALUATION", "on_policy_stages"]
+
+PROMPTS_FILE, COMPLETED, SCORED = "prompts.parquet", "completions.parquet", "scored.parquet"
+ANSWERS, EVALUATION = "held_out.parquet", "evaluation.json"
+"""Names in the folder of a round: scored completions of held-out prompts, and what they come to."""
+
+SCORES = "scores.store"
+"""Folder of what the scorer has finished, of all rounds."""
+
+START = "start"
+
+_SAID = ("condition", "scale", "relabel")
+"""What decides how the highest score is asked for."""
+
+
+def on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Every stage of the recipe, in order."""
+    made = _Stages(recipe, run, progress)
+    stages, how = [made.prompts()], recipe.evaluate
+    if how is not None and how.start:
+        stages.append(made.evaluate(0, how))
+    for number in range(1, recipe.rounds + 1):
+        stages += [made.generate(number), made.score(number), made.pairs(number), made.train(number)]
+        if how is not None:
+            stages.append(made.evaluate(number, how))
+    return stages
+
+
+def _folder(number: int) -> str:
+    return START if number == 0 else f"round-{number}"
+
+
+def _named(number: int, what: str) -> str:
+    return f"{START}/{what}" if number == 0 else f"round {number}/{what}"
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """Makes the stages of a recipe. Rounds are numbered from 1; 0 is the start model."""
+
+    recipe: OnPolicy
+    run: Run
+    progress: Progress | None
+
+    def prompts(self) -> Stage:
+        kept_settings = self._settings("prompts", "seed") | {"evaluate.share": self._evaluated("share")}
+        paths = [path for path in inputs_of(self.recipe) if path not in self.recipe.decontaminate]
+        return Stage(
+            "prompts",
+            kept_settings,
+            kept_files(PROMPTS_FILE),
+            lambda: keep(rounds.prompts_of(self.recipe), self.run.path / PROMPTS_FILE),
+            inputs={path: fingerprint(path) for path in paths},
+        )
+
+    def generate(self, number: int) -> Stage:
+        name = f"{_folder(number)}/{COMPLETED}"
+        settings = self._settings("generate", "seed", "prompts_a_round", "trust_remote_code")
+        if self.recipe.generate.goal != "plain":
+            settings |= self._settings(*_SAID) | {"evaluate.goal": self._evaluated("goal")}
+        if self.recipe.prompts_a_round == "parts":
+            settings["rounds"] = self.recipe.rounds
+        settings |= self._template_of(number - 1)
+
+        def work() -> Mapping[str, Any]:
+            out = self.run.path / name
+            wording = rounds.wording_of(self.recipe, self._scales(number - 1) if number > 1 else None)
+            chosen = rounds.of_round(self._prompts(), self.recipe, number)
+            table = rounds.completions_of_round(
+                self.recipe, chosen, self._policy(number - 1), wording, out, self.progress
+            )
+            notes = keep(table, out)
+            return {**notes, **table.steps[-1].notes}
+
+        return Stage(_named(number, "generate"), settings, kept_files(name), work, **self._after_policy(number - 1))
+
+    def score(self, number: int) -> Stage:
+        source, name = (f"{_folder(number)}/{each}" for each in (COMPLETED, SCORED))
+
+        def work() -> Mapping[str, Any]:
+            return self._scored(kept(self.run.path / source, COMPLETIONS), name)[1]
+
+        return Stage(
+            _named(number, "score"),
+            self._settings("scorer"),
+            kept_files(name),
+            work,
+            after=(_named(number, "generate"),),
+            inputs=self._scorer_inputs(),
+        )
+
+    def pairs(self, number: int) -> Stage:
+        folder, first = _folder(number), self.recipe.scale_of == "first" and number > 1
+        settings = self._settings("select", "decontaminate", "scale", "scale_of", "keep", "pair", *_SAID)
+
+        def work() -> Mapping[str, Any]:
+            scored = kept(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
+            fitted = self._scales(1) if first else None
+            rows = chosen_rows(self.recipe, scored)
+            return write_pairs(goal_pairs(self.recipe, rows, render_of(self.recipe), fitted), self.run.path / folder)
+
+        return Stage(
+            _named(number, "pairs"),
+            settings | {"train": token_settings(self.recipe.train)},
+            inside(folder, PAIRS, REJECTS),
+            work,
+            after=(_named(number, "score"), *([_named(1, "pairs")] if first else [])),
+            inputs={path: fingerprint(path) for path in self.recipe.decontaminate},
+        )
+
+    def train(self, number: int) -> Stage:
+        folder = _folder(number)
+        after = [_named(number, "pairs")]
+        if number > 1:
+            after.append(_named(number - 1, "train"))
+        return training_stage(
+            _named(number, "train"),
+            folder,
+            self._settings("train", "begin", "reference"),
+            lambda: asdict(
+                train_from(
+                    self.recipe, self.training(number), self.run, after[0], folder=folder, progress=self.progress
+                )
+            ),
+            after=tuple(after),
+            inputs=model_inputs(self.recipe.train.model),
+        )
+
+    def training(self, number: int) -> Train:
+        """The settings of a round's training: what it begins with, and what it is compared with."""
+        train, last = self.recipe.train, self._policy(number - 1).model
+        begins = last if self.recipe.begin == "last" else train.model
+        compared = last if self.recipe.reference == "last" else train.model
+        own = {} if begins == train.model else {"model": begins, "revision": None, "chat_template": None}
+        reference = train.reference if not train.uses_reference or compared == begins else compared
+        return train.model_copy(update={**own, "reference": reference})
+
+    def evaluate(self, number: int, how: RoundEvaluation) -> Stage:
+        folder = _folder(number)
+        name = f"{folder}/{ANSWERS}"
+        against = number > 0 and how.start
+        relation = self._after_policy(number)
+        after = [*relation["after"], *([_named(number, "pairs")] if number else [])]
+        settings = self._settings("evaluate", "scorer", *_SAID) | {
+            "generate.engine": self._dumped["generate"]["engine"]
+        }
+        settings |= self._template_of(number)
+
+        def work() -> Mapping[str, Any]:
+            place = self.run.path / folder / "held_out.completions.parquet"
+            wording = rounds.wording_of(self.recipe, self._scales(number) if number else None)
+            asked = rounds.evaluation_settings(self.recipe, how, self._policy(number))
+            made = rounds.complete(rounds.held_out(self._prompts()), asked, wording, place, self.progress)
+            scored, notes = self._scored(made, name)
+            start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
+            found = rounds.measured(scored, wording, how.bootstrap, start)
+            write_atomically(self.run.path / folder / EVALUATION, json.dumps(found, indent=2) + "\n")
+            return {**notes, **found}
+
+        return Stage(
+            _named(number, "evaluate"),
+            settings,
+            (*kept_files(name), f"{folder}/{EVALUATION}"),
+            work,
+            after=(*after, *([_named(0, "evaluate")] if against else [])),
+            inputs={**relation["inputs"], **self._scorer_inputs()},
+        )
+
+    @property
+    def _dumped(self) -> dict[str, Any]:
+        return self.recipe.model_dump(mode="json")
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        dumped = self._dumped
+        of_train = {"trust_remote_code": self.recipe.train.trust_remote_code}
+        return {name: dumped[name] if name in dumped else of_train[name] for name in names}
+
+    def _evaluated(self, name: str) -> Any:
+        return None if self.recipe.evaluate is None else getattr(self.recipe.evaluate, name)
+
+    def _scored(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
+        """A table scored and kept; all rounds share a store, and the scorer's budget."""
+        return keep_scored(
+            table,
+            self.recipe.scorer,
+            self.run.path / name,
+            scoring(self.progress),
+            spending=self.recipe.spending,
+            store=self.run.path / SCORES,
+        )
+
+    def _template_of(self, number: int) -> dict[str, Any]:
+        """The chat template that a policy does not bring itself."""
+        template = self._policy(0).chat_template if number == 0 else None
+        return {} if template is None else {"train.chat_template": template}
+
+    def _policy(self, number: int) -> Policy:
+        """The policy after a round; of round 0 the start model."""
+        train = self.recipe.train
+        if number == 0:
+            return Policy(train.model, train.revision, train.trust_remote_code, _text_of(train.chat_template))
+        return Policy(str((self.run.path / _folder(number) / "model").resolve()), None, train.trust_remote_code)
+
+    def _after_policy(self, number: int) -> dict[str, Any]:
+        """What a stage that uses a policy comes after, and reads from outside."""
+        model = self.recipe.train.model
+        if number:
+            return {"after": ("prompts", _named(number, "train")), "inputs": {}}
+        pinned = {f"revision of {model}": str(self.recipe.train.revision)} if self.recipe.train.revision else {}
+        return {"after": ("prompts",), "inputs": {**(model_inputs(model) or {model: "by name"}), **pinned}}
+
+    def _prompts(self) -> Table:
+        return kept(self.run.path / PROMPTS_FILE, PROMPTS)
+
+    def _scales(self, number: int) -> Scales:
+        """Those that were fitted, or taken over, when a round's pairs were made."""
+        scales = self.run.notes(_named(number, "pairs"))["scales"]
+        return {name: FittedScale(**scale) for name, scale in scales.items()}
+
+    def _scorer_inputs(self) -> dict[str, str]:
+        named = (getattr(self.recipe.scorer, each, None) for each in ("model", "policy", "reference"))
+        return model_inputs(*(each for each in named if each))
+
+
+def _text_of(chat_template: str | None) -> str | None:
+    """Jinja text, of a file too; torch is loaded where there is one."""
+    if chat_template is None:
+        return None
+    from prefboost.training.policy import template_text
+
+    return template_text(chat_template)

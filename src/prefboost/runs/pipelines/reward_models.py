@@ -1,0 +1,188 @@
+"""The stages of a recipe of reward models: read parts, mix them at equal size, train on each mixture, measure each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prefboost.errors import DataError
+from prefboost.preferences import pair
+from prefboost.preferences.gather import gather
+from prefboost.preferences.mix import mix
+from prefboost.recipes.reward import RewardModels
+from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.pipelines.bars import scoring
+from prefboost.runs.pipelines.offline import inside, model_inputs, training_stage
+from prefboost.runs.pipelines.stage_tables import keep, kept, kept_files
+from prefboost.runs.pipelines.train_reward import train_reward_on
+from prefboost.runs.score.reward_accuracy import reward_accuracy
+from prefboost.scoring import RewardModelScorer
+from prefboost.sources import read
+from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+from prefboost.training.claim import MODEL
+
+if TYPE_CHECKING:
+    from prefboost.evaluation.reward_models.accuracy import AccuracyReport
+    from prefboost.progress import Progress
+
+__all__ = ["reward_files", "reward_stages"]
+
+MIXED, TEST, ACCURACY = "pairs.parquet", "test.parquet", "accuracy.json"
+DATA = "data"
+"""The stage and the folder of the parts as pairs."""
+
+
+def reward_stages(recipe: RewardModels, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Every stage of the recipe, in order: data, then pairs, train and accuracy of every mixture."""
+    made = _Stages(recipe, run, progress)
+    stages = [made.data()]
+    for model in recipe.mixed:
+        stages += [made.pairs(model), made.train(model), made.accuracy(model)]
+    return stages
+
+
+def reward_files(recipe: RewardModels) -> list[str]:
+    """Files and folders that the recipe reads; data sets on the hub are not among them."""
+    paths = [part.data for part in recipe.parts.values()] + ([recipe.test] if recipe.test else [])
+    return [path for path in dict.fromkeys(paths) if Path(path).exists()]
+
+
+@dataclass(frozen=True)
+class _Stages:
+    recipe: RewardModels
+    run: Run
+    progress: Progress | None
+
+    def data(self) -> Stage:
+        """Parts as pairs, the pairs to measure on, and how many pairs every mixture has."""
+        recipe = self.recipe
+
+        def work() -> Mapping[str, Any]:
+            parts = {name: self._pairs(part.data) for name, part in recipe.parts.items()}
+            test = _test_pairs(parts) if recipe.test is None else gather(self._pairs(recipe.test))
+            notes = keep(test, self.run.path / DATA / TEST)
+            rejected = {f"test: {reason}": count for reason, count in notes["rejected"].items()}
+            for name, table in parts.items():
+                found = keep(_to_train_on(table), self.run.path / DATA / "parts" / f"{name}.parquet")
+                rejected |= {f"{name}: {reason}": count for reason, count in found["rejected"].items()}
+            return {"size": self._size(), "test pairs": len(test), **notes, "rejected": rejected}
+
+        names = [TEST, *(f"parts/{name}.parquet" for name in recipe.parts)]
+        return Stage(
+            DATA,
+            self._settings("parts", "mixtures", "size", "test", "columns", "pair", "seed"),
+            tuple(f"{DATA}/{file}" for name in names for file in kept_files(name)),
+            work,
+            inputs={path: fingerprint(path) for path in reward_files(recipe)},
+        )
+
+    def pairs(self, model: str) -> Stage:
+        """What one model is trained on."""
+
+        def work() -> Mapping[str, Any]:
+            how = self.recipe.mixed[model].model_copy(update={"size": self.run.notes(DATA)["size"]})
+            made = mix(self._parts(how.parts), how, evaluated=self._test())
+            return {**keep(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
+
+        settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
+        return Stage(f"{model}/pairs", settings, inside(model, *kept_files(MIXED)), work, after=(DATA,))
+
+    def train(self, model: str) -> Stage:
+        """One reward model."""
+        settings, folder = self.recipe.train, self.run.path / model
+
+        def work() -> Mapping[str, Any]:
+            table = kept(folder / MIXED, PREFERENCE_PAIRS)
+            report = train_reward_on(table, settings, folder, strategy=self.recipe.pair, progress=self.progress)
+            return {**asdict(report), "what": "pairs"}
+
+        return training_stage(
+            f"{model}/train",
+            model,
+            {"train": settings.model_dump(mode="json")},
+            work,
+            after=(f"{model}/pairs",),
+            inputs=model_inputs(settings.model),
+        )
+
+    def accuracy(self, model: str) -> Stage:
+        """How often one model prefers what was preferred."""
+        folder = self.run.path / model
+
+        def work() -> Mapping[str, Any]:
+            scorer = RewardModelScorer(model=str((folder / MODEL).resolve()), dtype="float32")
+            report: Any = reward_accuracy(
+                self._test(), scorer, self.recipe.accuracy, folder / ACCURACY, progress=scoring(self.progress)
+            )
+            return _noted(report)
+
+        return Stage(
+            f"{model}/accuracy",
+            self._settings("accuracy"),
+            inside(model, ACCURACY),
+            work,
+            after=(DATA, f"{model}/train"),
+            scraps=inside(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
+        )
+
+    def _pairs(self, path: str) -> Table:
+        table = read(path, columns=self.recipe.columns)
+        return pair(table, self.recipe.pair) if table.spec is SCORED_COMPLETIONS else table
+
+    def _parts(self, names: Mapping[str, Any]) -> dict[str, Table]:
+        folder = self.run.path / DATA / "parts"
+        return {name: kept(folder / f"{name}.parquet", PREFERENCE_PAIRS) for name in names}
+
+    def _test(self) -> Table:
+        return kept(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
+
+    def _size(self) -> int:
+        """Of every mixture: what was asked for, or what the one with the fewest pairs can have."""
+        test, sizes = self._test(), list[int]()
+        for how in self.recipe.mixed.values():
+            found = mix(self._parts(how.parts), how, evaluated=test)
+            sizes.append(sum(found.steps[-1].notes["training pairs"].values()))
+        return min(sizes)
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        return self.recipe.model_dump(mode="json", include=set(names))
+
+
+def _test_pairs(parts: Mapping[str, Table]) -> Table:
+    """The rows of all parts that are marked for evaluation, each once.
+
+    Raises:
+        DataError: there are none.
+    """
+    frames = [
+        table.frame.filter(pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)).with_columns(
+            pair_id=pl.concat_str(pl.lit(f"{name}/"), "pair_id"), source=pl.lit(name)
+        )
+        for name, table in parts.items()
+        if "split" in table.frame.columns
+    ]
+    joined = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    if joined.is_empty():
+        raise DataError(
+            "there is nothing to measure the reward models on: no row of a part has validation or test as its split",
+            remedy="name a file of pairs as test, or mark rows by a column split",
+        )
+    return gather(Table(PREFERENCE_PAIRS, joined))
+
+
+def _to_train_on(table: Table) -> Table:
+    if "split" not in table.frame.columns:
+        return table
+    kept_rows = table.frame.filter(~pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False))
+    return Table(table.spec, kept_rows, table.rejects, table.steps, table.scales, table.path)
+
+
+def _noted(report: AccuracyReport) -> dict[str, Any]:
+    """What is worth noting of a report; all of it stands in its file."""
+    record = report.record()
+    return {name: record[name] for name in ("accuracy", "bounds", "pairs", "missing", "longer")}

@@ -1,0 +1,292 @@
+"""What on-policy rounds do: hold prompts out, let a policy complete the others, measure a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from prefboost.chat import SayGoal, goal_text, place_goal
+from prefboost.engines.engine import Engine
+from prefboost.engines.kinds import EngineSettings
+from prefboost.engines.local import Local
+from prefboost.errors import DataError, Place
+from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
+from prefboost.preferences.condition import said_on, with_room_for_goal
+from prefboost.preferences.draw import seeded_rank, seeded_share
+from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
+from prefboost.runs.generate.generate import Generate, generate
+from prefboost.runs.generate.prompt_files import read_prompts
+from prefboost.runs.pipelines.bars import generating
+from prefboost.sources import read
+from prefboost.statistics import Bootstrap, bootstrap_difference, bootstrap_mean, match_means
+from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+
+__all__ = [
+    "IDENTICAL",
+    "Policy",
+    "Wording",
+    "complete",
+    "completions_of_round",
+    "evaluation_settings",
+    "held_out",
+    "measured",
+    "of_round",
+    "prompts_of",
+    "wording_of",
+]
+
+IDENTICAL = "all completions of the prompt are the same"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model that completes prompts: a hub id, folder or package.
+
+    Args:
+        model: which.
+        revision: of the start model.
+        trust_remote_code: run code that the checkpoint brings.
+        chat_template: Jinja text in the place of the start model's own; later policies bring theirs.
+    """
+
+    model: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+
+    def engine(self, given: EngineSettings | None) -> EngineSettings:
+        """An engine's settings with this model in them; engines without a model (a recording) stay as they are."""
+        settings: Any = given if given is not None else Local(model=self.model)
+        own: dict[str, Any] = {"model": self.model, "revision": self.revision}
+        if self.trust_remote_code:
+            own["trust_remote_code"] = True
+        if self.chat_template is not None:
+            own["chat_template"] = self.chat_template
+        return settings.model_copy(update={name: own[name] for name in own if name in type(settings).model_fields})  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The highest score, and how it is asked for."""
+
+    say: SayGoal
+    goal: float | None
+    aspects: Mapping[str, float]
+
+    @property
+    def text(self) -> str:
+        """What is said in the prompt."""
+        return goal_text(self.say, self.goal, self.aspects)
+
+
+def prompts_of(recipe: OnPolicy) -> Table:
+    """Prompts with a column ``split``: train, or test for those that are only measured on.
+
+    Raises:
+        DataError: no prompt is left to train on, or none to measure on.
+    """
+    path = getattr(recipe.prompts, "path", "")
+    table = read_prompts(path) if str(path).endswith(".txt") else read(recipe.prompts)
+    columns = [column.name for column in PROMPTS.columns if column.name in table.frame.columns]
+    frame = table.frame.select(columns).unique("prompt_id", keep="first", maintain_order=True)
+    marked = "split" in columns and frame["split"].is_in(EVALUATION_SPLITS).any()
+    if recipe.evaluate is None:
+        aside = pl.lit(False)
+    elif marked:
+        aside = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
+    else:
+        aside = seeded_share(recipe.seed, "prompt_id") < recipe.evaluate.share
+    split = pl.when(aside).then(pl.lit("test")).otherwise(pl.lit("train"))
+    frame = frame.with_columns(split=split)
+    counts = dict(frame["split"].value_counts().iter_rows())
+    wanted = ["train"] + (["test"] if recipe.evaluate is not None else [])
+    for name in wanted:
+        if not counts.get(name):
+            raise DataError(
+                f"of {frame.height:,} prompts none is left to {'train' if name == 'train' else 'measure'} on",
+                remedy="give more prompts, another evaluate.share, or a column split of train and test",
+                place=Place(str(path) or None),
+            )
+    step = Step("prompts", {}, len(table), frame.height, notes=counts)
+    return table.then(PROMPTS, frame, step, scales={})
+
+
+def held_out(prompts: Table) -> Table:
+    """The prompts that are only measured on."""
+    return replace(prompts, frame=prompts.frame.filter(pl.col("split") == "test"))
+
+
+def of_round(prompts: Table, recipe: OnPolicy, number: int) -> Table:
+    """The prompts that the policy of a round (from 1) completes."""
+    frame = prompts.frame.filter(pl.col("split") == "train")
+    if recipe.prompts_a_round == "parts":
+        part = seeded_rank(recipe.seed, "prompt_id") % recipe.rounds
+        frame = frame.filter(part == number - 1)
+    return replace(prompts, frame=frame)
+
+
+def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wording | None:
+    """How the highest score is asked for; None where training says no goals.
+
+    Args:
+        recipe: condition, scale, relabel, and evaluate.goal.
+        fitted: the scales by aspect, once scores have been seen.
+    """
+    if isinstance(recipe.relabel, Plain):
+        return None
+    aspects = tuple(getattr(recipe.relabel, "aspects", ()))
+    say = said_on(recipe.condition, fitted or _foreseen(recipe), aspects)
+    top = say.high if recipe.evaluate is None or recipe.evaluate.goal is None else recipe.evaluate.goal
+    return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
+
+
+def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
+    """The scale's ends before any score was seen."""
+    scale = recipe.scale
+    if scale is None or isinstance(scale, DeclaredRange):
+        return {} if scale is None else {"": scale.fit(np.empty(0))}
+    ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
+    return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
+
+
+def completions_of_round(
+    recipe: OnPolicy,
+    prompts: Table,
+    policy: Policy,
+    wording: Wording | None,
+    out: Path,
+    progress: Progress | None = None,
+) -> Table:
+    """The completions of a round's prompts; prompts whose completions are all the same are rejects.
+
+    Args:
+        recipe: how many, by what, and for how many the highest score is asked for.
+        prompts: of the round.
+        policy: who completes.
+        wording: how the highest score is asked for.
+        out: the file that will hold them; stores of finished completions lie beside it.
+        progress: is told.
+    """
+    how = recipe.generate
+    parts = []
+    for manner, count in how.counts.items():
+        if count:
+            asked = wording if manner == "top" else None
+            place = out.with_name(f"{out.stem}.{manner}.parquet")
+            settings = Generate(engine=policy.engine(how.engine), sampling=how.sampling, n=count, silent=True)
+            parts.append(complete(prompts, settings, asked, place, progress))
+    table = parts[0]
+    if len(parts) > 1:
+        frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
+        rejects = pl.concat([part.rejects for part in parts])
+        table = replace(table, frame=frame, rejects=rejects, steps=(*table.steps, *parts[1].steps[-1:]))
+    return _without_identical(table)
+
+
+def complete(
+    prompts: Table, settings: Generate, wording: Wording | None, out: Path, progress: Progress | None = None
+) -> Table:
+    """Complete prompts, the highest score asked for or nothing said.
+
+    Args:
+        prompts: Prompts.
+        settings: of `generate`; nothing but ``wording`` says a goal.
+        wording: None says nothing, whatever the model's chat template would do by itself.
+        out: see `generate`: what is finished lies beside it, and an interrupted call goes on from there.
+        progress: is told.
+
+    Returns:
+        Completions with the prompts that were given, without the goal.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    engine = settings.engine.open()
+    asked = prompts if wording is None else _asking(prompts, wording, engine)
+    made = generate(asked, settings, out, engine=engine, progress=generating(progress))
+    if wording is None:
+        return made
+    plain = prompts.frame.select("prompt_id", _plain="prompt")
+    frame = made.frame.join(plain, on="prompt_id", maintain_order="left").with_columns(
+        prompt="_plain",
+        completion_id=pl.format("{}/top", "completion_id"),
+        goal=pl.lit(wording.goal, dtype=pl.Float64),
+    )
+    return replace(made, frame=frame.select(made.frame.columns))
+
+
+def measured(
+    scored: Table, wording: Wording | None, how: Bootstrap, start: pl.DataFrame | None = None
+) -> dict[str, Any]:
+    """The mean score of held-out prompts at the highest goal.
+
+    Args:
+        scored: ScoredCompletions of held-out prompts, scores as the scorer gives them.
+        wording: how the goal was asked for.
+        how: intervals are drawn.
+        start: those of the start model, for the difference; None where it was not measured.
+
+    Returns:
+        JSON values: ``goal``, ``score`` (mean and interval, clustered by prompt), ``aspects``, ``characters`` (mean
+        length), ``cut`` (share at max_tokens), ``gain`` over the start model (interval; None where not known).
+
+    Raises:
+        DataError: no completion of a held-out prompt has a score.
+    """
+    frame = scored.frame.filter(pl.col("score").is_not_null())
+    if frame.is_empty():
+        raise DataError("no completion of a held-out prompt has a score", remedy="see the rejects of this stage")
+    prompts = frame["prompt_id"].to_numpy()
+    aspects = [name for name in frame.columns if name.startswith("score.")]
+    gain = None
+    if start is not None:
+        shared = frame.join(start, on="prompt_id", how="semi"), start.join(frame, on="prompt_id", how="semi")
+        keys, ours, theirs = match_means(*((part["prompt_id"].to_list(), part["score"]) for part in shared))
+        gain = asdict(bootstrap_difference(ours, theirs, clusters=keys, how=how))
+    text = pl.col("completion").list.eval(pl.element().struct.field("content")).list.join("\n")
+    return {
+        "goal": None if wording is None else wording.goal if wording.goal is not None else dict(wording.aspects),
+        "score": asdict(bootstrap_mean(frame["score"], clusters=prompts, how=how)),
+        "aspects": {name.removeprefix("score."): _mean(frame[name]) for name in aspects},
+        "characters": _mean(frame.select(text.str.len_chars()).to_series()),
+        "cut": _mean(frame["finish_reason"] == "length") if "finish_reason" in frame.columns else None,
+        "gain": gain,
+    }
+
+
+def evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Policy) -> Generate:
+    """How held-out prompts are completed."""
+    engine = policy.engine(how.engine or recipe.generate.engine)
+    return Generate(engine=engine, sampling=how.sampling, n=how.n, silent=True)
+
+
+def _asking(prompts: Table, wording: Wording, engine: Engine) -> Table:
+    place, _ = resolve_place(wording.say, engine.rendered_conversation)
+    frame, rejects = with_room_for_goal(prompts.frame, place, stage="generate", path=prompts.path)
+    said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
+    step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)
+    return prompts.then(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)
+
+
+def _without_identical(table: Table) -> Table:
+    several = pl.col("completion").n_unique().over("prompt_id") == 1
+    frame, rejects = reject_where(
+        table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, found=pl.col("prompt_id")
+    )
+    dropped = len(table) - frame.height
+    step = Step(
+        "drop identical", {}, len(table), frame.height, {IDENTICAL: dropped} if dropped else {},
+        {"prompts dropped": table.frame["prompt_id"].n_unique() - frame["prompt_id"].n_unique()},
+    )  # fmt: skip
+    return table.then(COMPLETIONS, frame, step, rejects=rejects)
+
+
+def _mean(values: pl.Series) -> float | None:
+    mean = values.mean()
+    return None if mean is None else float(str(mean))

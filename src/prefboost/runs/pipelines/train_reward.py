@@ -1,0 +1,143 @@
+"""From tables to a reward model: mix files, pair what is scored, set validation rows aside, train."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from prefboost.errors import Place, SettingsError
+from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
+from prefboost.preferences.gather import gather
+from prefboost.preferences.goals import declared_by
+from prefboost.preferences.mix import Mix, mix
+from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.validate import validate
+from prefboost.runs.folder.executor import executor_for
+from prefboost.runs.generate.generate import write_rejects
+from prefboost.runs.pipelines.offline import REJECTS, split_rows
+from prefboost.settings import Settings, choice
+from prefboost.sources import Columns, read
+from prefboost.sources.outputs import refuse_inputs
+from prefboost.tables import SCORED_COMPLETIONS, Table
+from prefboost.training import TrainReport, TrainReward, train_reward
+from prefboost.training.train_reward import Origin
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+    from prefboost.training.forecast import Forecast
+
+__all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "reward_rows", "train_reward_on"]
+
+_ALL_PAIRS = AllPairs()
+_NO_COLUMNS = Columns()
+
+
+class RewardRun(Settings):
+    """What ``prefboost train-reward`` does with a file."""
+
+    train: TrainReward = Field(description="How the reward model is trained.")
+    pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
+        AllPairs(), description="Which scored completions of a prompt are compared; plays no part for a regression."
+    )
+    columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
+    mix: Mix | None = Field(None, description="Several files of pairs as one, e.g. real and synthetic ones.")
+
+
+def load_reward_run(recipe: str | Path, overrides: Iterable[str] = ()) -> RewardRun:
+    """Read a recipe of a reward model: YAML with ``train``, and ``mix`` with the files of pairs.
+
+    Args:
+        recipe: the file.
+        overrides: ``dotted.path=value``, applied in order.
+
+    Raises:
+        SettingsError: it cannot be read, or one line for every wrong setting.
+    """
+    path = Path(recipe)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
+        ) from None
+    return validate(RewardRun, with_overrides(parse(text, path=str(path)), overrides))
+
+
+def mixed(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:
+    """Read the parts of a mixture and draw from them.
+
+    Args:
+        settings: files, shares, weights, size.
+        columns: of the files, where they are not guessed right.
+    """
+    return mix({name: read(part.data, columns=columns) for name, part in settings.parts.items()}, settings)
+
+
+def train_reward_on(
+    table: Table,
+    settings: TrainReward,
+    out: str | Path = "reward_model",
+    *,
+    strategy: PairStrategy = _ALL_PAIRS,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train a reward model: ``pb.train_reward(pb.read("pairs.jsonl"), pb.TrainReward(model=...))``.
+
+    The same call after an interruption goes on where it stopped. Rows whose ``split`` is validation or test are
+    evaluated on. Rows are told apart by their texts, whatever ids they have (`prefboost.preferences.gather`): each is
+    trained on once, and no prompt is on both sides of the split. Rows set aside are in ``out/rejects.parquet``.
+
+    Args:
+        table: PreferencePairs, or ScoredCompletions, of which a loss that compares gets pairs.
+        settings: how to train.
+        out: run folder; the model is saved in ``out/model``.
+        strategy: which scored completions of a prompt are compared.
+        progress: is told how far training has come.
+
+    Raises:
+        RunError, DataError, ModelError: see `prefboost.training.train_reward`; the run folder lies around an input.
+    """
+    refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
+    made = reward_rows(table, settings, strategy)
+    rows, evaluation = split_rows(made.frame.to_arrow())
+    origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _declared(made))
+    report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
+    if executor_for(os.environ).leads:
+        write_rejects(made.rejects, Path(out) / REJECTS)
+    return report
+
+
+def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrategy = _ALL_PAIRS) -> Forecast:
+    """What training a reward model will take: steps, tokens, time, memory. Nothing is written.
+
+    Args:
+        table: as in `train_reward_on`.
+        settings: how to train.
+        strategy: which scored completions of a prompt are compared.
+
+    Raises:
+        DataError, ModelError: see `prefboost.training.train_reward`.
+    """
+    from prefboost.training.forecast import forecast_reward
+
+    rows, evaluation = split_rows(reward_rows(table, settings, strategy).frame.to_arrow())
+    return forecast_reward(rows, settings, eval_rows=evaluation)
+
+
+def reward_rows(table: Table, settings: TrainReward, strategy: PairStrategy = _ALL_PAIRS) -> Table:
+    """What a reward model is trained and evaluated on: pairs where the loss compares, each once, by question."""
+    if table.spec is SCORED_COMPLETIONS and settings.loss.compares:
+        table = pair(table, strategy)
+    return gather(table)
+
+
+def _declared(table: Table) -> dict[str, tuple[float, float]]:
+    """``overall`` or an aspect -> the range of its scores, where a scale was applied or the source declares one."""
+    own = declared_by(table)
+    scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
+    return ({} if own is None else {"overall": own}) | scaled

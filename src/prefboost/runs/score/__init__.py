@@ -1,0 +1,1 @@
+"""`score` and `judge`: completions or pairs in, scores or verdicts out."""

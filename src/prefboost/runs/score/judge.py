@@ -1,0 +1,115 @@
+"""`judge`: pairs in, verdicts out, with figures on the judge; an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.runs.generate.generate import rejects_file, with_changes, write_rejects
+from prefboost.runs.score.questions import check_rejects, desk_at
+from prefboost.runs.score.score import write_history
+from prefboost.scoring.answers import FAILED
+from prefboost.scoring.judge import JUDGES, Judge, StoredJudge
+from prefboost.scoring.judge_figures import JudgeFigures, judge_figures
+from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.settings import choice
+from prefboost.sources import Columns
+from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
+from prefboost.sources.write import write
+from prefboost.tables import Table
+
+__all__ = ["Judging", "judge", "judged_so_far"]
+
+
+class Judging(Spending):
+    """Who judges, at what cost, and how the pairs are read."""
+
+    judge: Annotated[Judge, choice(JUDGES)] = Field(description="Who compares the completions.")
+    columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
+
+
+def judge(
+    table: Table,
+    by: Judge,
+    out: str | Path | None = None,
+    *,
+    spending: Spending = UNLIMITED,
+    store: str | Path | None = None,
+    progress: Tell = lambda _: None,
+) -> tuple[Table, JudgeFigures]:
+    """Judge every pair in both orders.
+
+    Args:
+        table: PreferencePairs.
+        by: the judge.
+        out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the figures in ``OUT.judge.json`` and the
+            rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the same
+            call after an interruption goes on from there, after a change it asks only what changed, and a second
+            process shares the work.
+        spending: budget and prices of the model that judges.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
+        progress: called after every batch.
+
+    Returns:
+        Verdicts, and the figures on the judge.
+
+    Raises:
+        DataError: the table holds no pairs, or none of them could be judged.
+        ModelError: a model cannot be loaded or asked.
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``spending.least_answered`` was answered, which is written all the same. Or the output is an input,
+            or a file that `judge` did not write.
+    """
+    guard_file(out, "judge", [table], [by])
+    with desk_at(out, store, spending, progress) as desk:
+        verdicts, figures = _written(_judged(table, by, desk), out, desk)
+    check_rejects(verdicts, len(table), (FAILED,), spending)
+    return verdicts, figures
+
+
+def judged_so_far(
+    table: Table, by: Judge, out: str | Path, *, store: str | Path | None = None
+) -> tuple[Table, JudgeFigures]:
+    """Write what `judge` has finished; asks nothing, also while another process judges.
+
+    Args:
+        table, by, out, store: see `judge`.
+
+    Returns:
+        verdicts on the pairs that are judged in both orders; the others are rejects, not done yet.
+
+    Raises:
+        RunError: there is no store.
+        DataError: no pair at all is finished.
+    """
+    guard_file(out, "judge", [table], [by])
+    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _written(_judged(table, by, desk), out, desk)
+
+
+def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
+    verdicts = with_changes(verdicts, *desk.changes)
+    figures = judge_figures(verdicts)
+    if out is None or desk.store is None:
+        return verdicts, figures
+    target = Path(out)
+    file_type_of(target)
+    with desk.store.alone():
+        written = write(verdicts, target, overwrite=True)
+        write_rejects(written.rejects, rejects_file(target))
+        history = target.with_name(f"{target.name}.judge.json")
+        write_history(written, history, {"figures": figures.record()})
+    return written, figures
+
+
+def _judged(table: Table, by: Judge, desk: Desk) -> Table:
+    if isinstance(by, StoredJudge):
+        return by.judge_stored(table, desk)
+    desk.tell(ScoreProgress("verdicts", len(table)))
+    verdicts = by.judge(table)
+    desk.tell(ScoreProgress("verdicts", len(table), len(table)))
+    return verdicts

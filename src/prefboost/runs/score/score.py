@@ -1,0 +1,141 @@
+"""`score`: completions or pairs in, the same with scores out; an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from prefboost.atomic import write_atomically
+from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.runs.generate.generate import rejects_file, with_changes, write_rejects
+from prefboost.runs.score.questions import check_rejects, desk_at
+from prefboost.scoring.answers import FAILED
+from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
+from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.settings import choice
+from prefboost.sources import Columns
+from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
+from prefboost.sources.write import write
+from prefboost.tables import PREFERENCE_PAIRS, Table
+
+__all__ = ["Score", "counts_of", "score", "scored_by", "scored_so_far", "write_history"]
+
+
+class Score(Spending):
+    """What is scored, and by what, at what cost."""
+
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
+    columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
+
+
+def score(
+    table: Table,
+    scorer: Scorer,
+    out: str | Path | None = None,
+    *,
+    spending: Spending = UNLIMITED,
+    store: str | Path | None = None,
+    progress: Tell = lambda _: None,
+) -> Table:
+    """Score every completion of a table.
+
+    Args:
+        table: Completions, ScoredCompletions (whose scores are replaced) or PreferencePairs.
+        scorer: of `prefboost.scoring`, or anyone's.
+        out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the fitted scale in ``OUT.score.json`` and
+            the rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the
+            same call after an interruption goes on from there, after a change it computes and asks only what
+            changed, and a second process shares the work.
+        spending: budget and prices of the model that a rater asks.
+        store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
+        progress: called after every batch.
+
+    Returns:
+        ScoredCompletions or PreferencePairs.
+
+    Raises:
+        DataError: the table has no completions, or none of them could be scored.
+        ModelError: a model cannot be loaded.
+        RunError: the budget is spent before all is done, and what is done stays in the store; or less than
+            ``spending.least_answered`` was answered, which is written all the same. Or the output is an input,
+            or a file that `score` did not write.
+    """
+    guard_file(out, "score", [table], [scorer])
+    with desk_at(out, store, spending, progress) as desk:
+        scored = _written(scored_by(table, scorer, desk), out, desk)
+    check_rejects(scored, len(table), (FAILED,), spending)
+    return scored
+
+
+def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
+    """Write what `score` has finished; computes and asks nothing, also while another process scores.
+
+    Args:
+        table, scorer, out, store: see `score`.
+
+    Returns:
+        the rows with scores; the others are rejects, not done yet.
+
+    Raises:
+        RunError: there is no store.
+        DataError: nothing at all is finished.
+    """
+    guard_file(out, "score", [table], [scorer])
+    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _written(scored_by(table, scorer, desk), out, desk)
+
+
+def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
+    scored = with_changes(scored, *desk.changes)
+    if out is None or desk.store is None:
+        return scored
+    target = Path(out)
+    file_type_of(target)
+    with desk.store.alone():
+        written = write(scored, target, overwrite=True)
+        write_rejects(written.rejects, rejects_file(target))
+        write_history(written, target.with_name(f"{target.name}.score.json"), counts_of(written))
+    return written
+
+
+def counts_of(table: Table) -> dict[str, Any]:
+    """What `score` did: rows, notes of the scorer, mean and spread of the scores, rows set aside by reason."""
+    step = next(step for step in reversed(table.steps) if step.verb == "score")
+    frame = table.frame
+    counts: dict[str, Any] = {
+        "rows": len(table),
+        **{name: note for name, note in step.notes.items() if note is not None},
+    }
+    for name in (name for name in frame.columns if name.startswith("score")):
+        counts[f"{name} mean"], counts[f"{name} sd"] = frame[name].mean(), frame[name].std()
+    if table.spec is PREFERENCE_PAIRS and len(table):
+        counts["chosen scores higher"] = (frame["score_chosen"] > frame["score_rejected"]).mean()
+    counts["rejected"] = dict(table.rejects["reason"].value_counts(sort=True).iter_rows())
+    return counts
+
+
+def scored_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
+    """The table with a scorer's scores; what is finished is kept at the desk, where the scorer keeps anything."""
+    if isinstance(scorer, StoredScorer):
+        return scorer.score_stored(table, desk)
+    desk.tell(ScoreProgress("scores", len(table)))
+    scored = scorer.score(table)
+    desk.tell(ScoreProgress("scores", len(table), len(table)))
+    return scored
+
+
+def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:
+    """Write what was done to a table beside it: its steps, its scales, and counts."""
+    steps: list[Mapping[str, Any]] = [
+        {"verb": step.verb, "settings": dict(step.settings), "rows_in": step.rows_in, "rows_out": step.rows_out,
+         "rejected": dict(step.rejected), "notes": dict(step.notes)}
+        for step in table.steps
+    ]  # fmt: skip
+    scales = {name: scale.model_dump(mode="json") for name, scale in table.scales.items()}
+    text = json.dumps({"steps": steps, "scales": scales, **counts}, indent=2, ensure_ascii=False, default=str)
+    write_atomically(path, text + "\n")

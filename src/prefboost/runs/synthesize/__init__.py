@@ -1,0 +1,1 @@
+"""`synthesize`: prompts in, preference pairs out; and their audit."""

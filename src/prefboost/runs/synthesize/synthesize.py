@@ -1,0 +1,223 @@
+"""`synthesize`: prompts in, preference pairs out; an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from prefboost.engines.budget import Budget, Price, Spend
+from prefboost.engines.engine import Failure
+from prefboost.engines.patience import Patience
+from prefboost.engines.store import Store
+from prefboost.errors import DataError, Place
+from prefboost.runs.generate.generate import rejects_file, store_of, write_rejects
+from prefboost.runs.score.questions import check_rejects
+from prefboost.runs.score.score import write_history
+from prefboost.settings import choice
+from prefboost.sources import Columns
+from prefboost.sources.file_types import file_type_of
+from prefboost.sources.outputs import guard_file
+from prefboost.sources.write import write
+from prefboost.synthesis.calls import Calls
+from prefboost.synthesis.kinds import METHODS
+from prefboost.synthesis.labels import NO_ANSWER
+from prefboost.synthesis.method import Method
+from prefboost.synthesis.pairs import pairs_table
+from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, Item, Proposal, items_of
+from prefboost.synthesis.rehearsal import Count, Rehearsal
+from prefboost.synthesis.review import reviewed
+from prefboost.tables import Table
+
+__all__ = ["Rehearsed", "Synthesize", "SynthesisProgress", "rehearsed", "synthesize"]
+
+
+class Synthesize(Patience):
+    """Which pairs are made, by what method, at what cost."""
+
+    method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
+    budget: Budget = Field(
+        Budget(), description="What may be spent by all models together; what is not finished then is set aside."
+    )
+    prices: dict[str, Price] = Field({}, description="Price table: a model's name to dollars a million tokens.")
+    prompts_at_once: int = Field(
+        64, ge=1, description="Prompts that are taken through all steps before the next ones; no pair depends on it."
+    )
+    columns: Columns = Field(Columns(), description="Columns of the prompts' file, where they are not guessed right.")
+
+
+@dataclass(frozen=True)
+class SynthesisProgress:
+    """How far a run is.
+
+    Args:
+        prompts: that are wanted.
+        done: that are through all steps.
+        pairs: proposed so far, filters not yet applied.
+        stage: what is being asked for.
+        rows: of that stage, of these prompts; ``rows_done`` of them are there.
+        spent: over all calls that share the store.
+    """
+
+    prompts: int
+    done: int = 0
+    pairs: int = 0
+    stage: str = ""
+    rows: int = 0
+    rows_done: int = 0
+    spent: Spend = field(default_factory=Spend)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What `synthesize` would ask for, at most.
+
+    Args:
+        prompts: that there are.
+        pairs: that would be proposed.
+        stages: stage -> calls, tokens and dollars.
+        texts_scored: completions that a scorer would see.
+        spent: what earlier calls with this output have spent; what is in its store is not asked again.
+        again: calls that failed or were refused before, and are asked again.
+        refused: such as are not.
+    """
+
+    prompts: int
+    pairs: int
+    stages: Mapping[str, Count]
+    texts_scored: int
+    spent: Spend
+    again: int = 0
+    refused: int = 0
+
+
+def synthesize(
+    prompts: Table,
+    settings: Synthesize,
+    out: str | Path | None = None,
+    *,
+    progress: Callable[[SynthesisProgress], None] = lambda _: None,
+) -> Table:
+    """Make preference pairs of prompts.
+
+    Args:
+        prompts: Prompts, or any table with prompts, each of which is taken once.
+        settings: method, budget and prices.
+        out: ``.parquet`` or ``.jsonl`` file to write. Every completion and judgement is kept in the folder
+            ``OUT.store`` as it comes: the same call after an interruption goes on from there and gives the same file.
+            What was done stands in ``OUT.synthesize.json``, what was set aside in `rejects_file`.
+        progress: called after every batch.
+
+    Returns:
+        PreferencePairs with ``lineage`` and, where the label is a probability, ``chosen_wins``. What was filtered,
+        could not be generated, or was not finished within the budget, is rejects with reasons.
+
+    Raises:
+        ModelError: a model cannot be loaded or reached, or cannot do what the method asks for.
+        SettingsError: a prompt file cannot be used; the budget is in dollars, and a model has no price.
+        DataError: there is no prompt.
+        RunError: less than ``settings.least_answered`` was answered; what there is, is written all the same. Or the
+            output is an input, or a file that `synthesize` did not write.
+    """
+    guard_file(out, "synthesize", [prompts], [settings])
+    items = _items(prompts)
+    with _calls(settings, out) as calls:
+        proposals = _proposed(items, settings, calls, progress)
+        total = calls.book.total()
+        table = pairs_table(prompts, settings.method, settings.method.decide(proposals), _notes(items, calls, total))
+        if out is not None:
+            assert calls.store is not None
+            with calls.store.alone():
+                table = _written(table, Path(out))
+    check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
+    return table
+
+
+def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> Rehearsed:
+    """What `synthesize` would ask for if nothing were in its store; loads tokenizers, but no model.
+
+    Args:
+        prompts: see `synthesize`.
+        settings: see there.
+        out: the file that would be written.
+    """
+    items = _items(prompts)
+    rehearsal = Rehearsal(settings.prices)
+    proposals = [each for some in _some(items, settings) for each in settings.method.propose(some, rehearsal)]
+    reviewed(settings.method.filters, proposals, rehearsal, rehearsal=True)
+    spent, refused = Spend(), 0
+    failed: list[str] = []
+    if out is not None and store_of(out).exists():
+        with Store(store_of(out), retry=settings.retry, read_only=True) as store:
+            spent = store.book().total()
+            failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
+            refused = len(store.known(failed))
+    counts = rehearsal.counts, rehearsal.texts_scored
+    return Rehearsed(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
+
+
+def _items(prompts: Table) -> list[Item]:
+    items = items_of(prompts)
+    if not items:
+        raise DataError("there is no prompt", remedy="give a table with prompts", place=Place(path=prompts.path))
+    return items
+
+
+def _some(items: list[Item], settings: Synthesize) -> Iterator[list[Item]]:
+    for start in range(0, len(items), settings.prompts_at_once):
+        yield items[start : start + settings.prompts_at_once]
+
+
+@contextmanager
+def _calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
+    with ExitStack() as stack:
+        store = None
+        if out is not None:
+            file_type_of(Path(out))
+            store = stack.enter_context(Store(store_of(out), retry=settings.retry))
+        yield Calls(store, settings.budget, settings.prices)
+
+
+def _proposed(
+    items: list[Item], settings: Synthesize, calls: Calls, progress: Callable[[SynthesisProgress], None]
+) -> list[Proposal]:
+    """Proposals of all prompts; once the budget is spent the rest is set aside without being asked for."""
+    proposals: list[Proposal] = []
+    done = 0
+    progress(SynthesisProgress(len(items)))
+    for some in _some(items, settings):
+        if calls.exhausted:
+            proposals += [Proposal(item, Draft(), Draft(), fault=(BUDGET_SPENT, "")) for item in some]
+            continue
+
+        def tell(stage: str, rows: int, rows_done: int) -> None:
+            total = calls.book.total()
+            progress(SynthesisProgress(len(items), done, len(proposals), stage, rows, rows_done, total))  # noqa: B023
+
+        calls.tell = tell
+        proposals += reviewed(settings.method.filters, settings.method.propose(some, calls), calls)
+        done += len(some)
+        progress(SynthesisProgress(len(items), done, len(proposals), spent=calls.book.total()))
+    return proposals
+
+
+def _notes(items: list[Item], calls: Calls, total: Spend) -> dict[str, Any]:
+    """What it took, over all calls that share the store."""
+    return {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(total)}
+
+
+def _written(table: Table, target: Path) -> Table:
+    written = write(table, target, overwrite=True)
+    write_rejects(written.rejects, rejects_file(target))
+    kept, spent = len(written), written.steps[-1].notes["spent"]
+    per_pair = {name: value / kept for name, value in spent.items()} if kept else None
+    rejected = written.steps[-1].rejected
+    proposed = kept + sum(rejected.values())
+    shares = {reason: count / proposed for reason, count in rejected.items()}
+    facts = {"pairs": kept, "proposed": proposed, "share_rejected": shares, "per_pair": per_pair}
+    write_history(written, target.with_name(f"{target.name}.synthesize.json"), facts)
+    return written

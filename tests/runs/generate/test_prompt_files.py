@@ -1,0 +1,65 @@
+"""Prompts from text files and tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prefboost.errors import DataError, UnreadableFile
+from prefboost.runs.generate.prompt_files import benchmark_prompts, read_prompts
+from prefboost.tables import PROMPTS, SCORED_COMPLETIONS
+
+
+def test_a_text_file_has_one_prompt_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffWhat is a fox?\r\n\n  Describe tea.  ".encode())
+    table = read_prompts(file)
+    assert table.spec is PROMPTS
+    assert [prompt[0]["content"] for prompt in table.frame["prompt"]] == ["What is a fox?", "Describe tea."]
+    assert table.frame["row"].to_list() == [0, 2]
+    assert table.frame["prompt_id"].n_unique() == 2
+
+
+def test_tables_keep_the_rules_of_their_prompts(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    rules = '[{"kind": "lowercase"}]'
+    file.write_text(json.dumps({"prompt": "Hi", "rules": rules}) + "\n")
+    table = read_prompts(file)
+    assert (table.spec, table.frame["rules"].to_list()) == (PROMPTS, [rules])
+    file.write_text(json.dumps({"prompt": "Hi", "completion": "a", "score": 3, "rules": rules}) + "\n")
+    table = read_prompts(file)
+    assert (table.spec, table.frame["rules"].to_list()) == (SCORED_COMPLETIONS, [rules])
+
+
+def test_unusable_text_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="No such file"):
+        read_prompts(tmp_path / "none.txt")
+    (tmp_path / "odd.txt").write_bytes(b"abc\xff")
+    with pytest.raises(UnreadableFile, match=r"odd\.txt:1: no line of the file can be used; the first is not UTF-8"):
+        read_prompts(tmp_path / "odd.txt")
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="holds no prompt"):
+        read_prompts(tmp_path / "empty.txt")
+
+
+def test_a_line_that_cannot_be_used_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"tea\nab\xffc\n\nno\0good\n\xc2\xa0\nrain\n")
+    table = read_prompts(file)
+    assert [prompt[0]["content"] for prompt in table.frame["prompt"]] == ["tea", "rain"]
+    assert table.rejects.select("row", "reason", "found").rows() == [
+        (1, "the line is not UTF-8", "ab\\xffc"),
+        (3, "the line holds a NUL byte", "no\\0good"),
+        (4, "the line is blank", "\xa0"),
+    ]
+    assert (table.steps[0].rows_in, table.steps[0].rows_out) == (5, 2)
+
+
+def test_a_benchmark_is_read_whatever_its_shape(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\ntwo\none\n")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"id": 1, "turns": ["one", "two", "one"]}) + "\n")
+    (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n" + json.dumps({"prompt": "two"}) + "\n")
+    for name in ("a.txt", "b.jsonl", "c.jsonl"):
+        assert benchmark_prompts(tmp_path / name) == ["one", "two"]

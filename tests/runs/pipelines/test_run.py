@@ -1,0 +1,185 @@
+"""`run`: skipped, resumed after kills, repeated where something changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from waiting import PATIENCE_S
+
+from prefboost.errors import RunError
+from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.kinds import AnyRecipe
+from prefboost.recipes.load import of_kind
+from prefboost.runs.folder.manifest import MANIFEST, Run
+from prefboost.runs.pipelines import run as recipe_run
+from prefboost.training.claim import alone_in
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "scored.jsonl"
+
+
+def made(text: str, *overrides: str) -> AnyRecipe:
+    return of_kind(with_overrides(parse(text), overrides))
+
+
+def offline(model: Path, *overrides: str) -> AnyRecipe:
+    return made(
+        f"name: mine\ndata: {json.dumps(str(EXAMPLE))}\ntrain: {{model: {json.dumps(str(model))}, precision: fp32, "
+        "batch_size: 8, max_steps: 2, max_length: 900, max_prompt_length: 600}\n",
+        *overrides,
+    )
+
+
+@pytest.mark.torch
+def test_a_recipe_with_data_is_run_skipped_and_repeated_where_it_changed(tiny_model: Path, tmp_path: Path) -> None:
+    first = recipe_run.run(offline(tiny_model), tmp_path)
+    assert [(each.stage, each.why) for each in first.stages] == [("pairs", "not done yet"), ("train", "not done yet")]
+    assert first.model == str(tmp_path / "mine" / "model")
+    again = recipe_run.run(offline(tiny_model), tmp_path)
+    assert [each.why for each in again.stages] == [None, None]
+    changed = recipe_run.run(offline(tiny_model, "train.learning_rate=1e-5"), tmp_path)
+    assert [each.why for each in changed.stages] == [None, "train.learning_rate was 5e-07, is 1e-05"]
+    manifest = json.loads((tmp_path / "mine" / MANIFEST).read_text())
+    assert manifest["settings"]["train"]["learning_rate"] == 1e-5
+    assert manifest["revisions"][0]["changed"] == ["train.learning_rate was 5e-07, is 1e-05"]
+    assert {"git", "versions", "inputs", "command"} <= manifest.keys()
+
+
+@pytest.mark.torch
+def test_a_folder_of_train_is_taken_up_by_run(tiny_model: Path, tmp_path: Path) -> None:
+    from prefboost.recipes.recipe import Recipe
+    from prefboost.runs.pipelines.offline import run_recipe
+
+    wanted = offline(tiny_model)
+    assert isinstance(wanted, Recipe)
+    run_recipe(wanted, tmp_path / "mine")
+    assert all(each.why is None for each in recipe_run.run(wanted, tmp_path).stages)
+
+
+def test_a_plan_writes_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    assert [each.why for each in recipe_run.plan(offline(tiny_model), tmp_path)] == ["not done yet"] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_data_repeat_everything_and_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "scored.jsonl"
+    shutil.copy(EXAMPLE, data)
+    recipe = offline(tiny_model, f"data={data}")
+    recipe_run.run(recipe, tmp_path, until="pairs")
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[:18]))
+    whys = [each.why for each in recipe_run.plan(recipe, tmp_path)]
+    assert whys[0] is not None and whys[0].startswith(f"{data} was ")
+
+
+def test_two_processes_do_not_share_a_run_folder(tiny_model: Path, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "mine"):
+        with pytest.raises(RunError, match="another process"):
+            recipe_run.run(offline(tiny_model), tmp_path)
+        assert not (tmp_path / "mine" / MANIFEST).exists()
+    recipe_run.run(offline(tiny_model), tmp_path, until="pairs")
+
+
+def test_a_folder_with_other_files_is_left_alone(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        recipe_run.run(offline(tiny_model), tmp_path)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_of_another_name_is_not_overwritten(tiny_model: Path, tmp_path: Path) -> None:
+    recipe_run.run(offline(tiny_model), tmp_path, until="pairs")
+    (tmp_path / "mine").rename(tmp_path / "other")
+    with pytest.raises(RunError, match="a run called 'mine', not 'other'"):
+        recipe_run.run(offline(tiny_model, "name=other"), tmp_path)
+
+
+KILLED = """
+import os, random, signal, sys
+from pathlib import Path
+import dying
+import torch, transformers, trl, polars
+import prefboost.training.preference_trainer, prefboost.engines.local, prefboost.training.prepare
+from prefboost.recipes.documents import parse
+from prefboost.recipes.load import of_kind
+from prefboost.runs.pipelines.run import run
+
+recipe, runs, kills = of_kind(parse(Path(sys.argv[1]).read_text())), sys.argv[2], 0
+draw = random.Random(7)
+for attempt in range(40):
+    child = os.fork()
+    if child == 0:
+        dying.die_at_call(int(draw.uniform(1_000, 3_000) * 1.5**attempt))
+        try:
+            run(recipe, runs)
+        finally:
+            os._exit(int(sys.exc_info()[0] is not None))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    kills += code == -signal.SIGKILL
+    if code != -signal.SIGKILL:
+        print(kills, code)
+        break
+"""
+"""Runs a recipe in a child that dies at a random call of a function, later at each attempt, until one ends well."""
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_rounds_killed_at_random_points_equal_undisturbed_ones(
+    on_policy_text: str, finished_rounds: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(on_policy_text)
+    (tmp_path / "killed.py").write_text(KILLED)
+    root = Path(__file__).parents[3]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(each) for each in (root / "src", root, root / "tests" / "made")),
+        "OMP_NUM_THREADS": "1",
+        "PREFBOOST_CACHE": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "recipe.yaml"), str(tmp_path / "runs")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    kills, code = map(int, done.stdout.split())
+    assert code == 0, done.stderr[-2000:]
+    assert kills >= 3, "too few kills to show anything"
+    ours, theirs = tmp_path / "runs" / "tiny", finished_rounds / "tiny"
+    assert results(ours) == results(theirs)
+
+
+def results(run: Path) -> dict[str, Any]:
+    """Everything that rounds come to, without the paths of the models."""
+    from safetensors.numpy import load_file
+
+    found: dict[str, Any] = {}
+    for number in (1, 2):
+        folder = run / f"round-{number}"
+        for name in ("completions", "scored", "pairs", "held_out"):
+            frame = pl.read_parquet(folder / f"{name}.parquet")
+            found[f"{number}/{name}"] = frame.drop("model", strict=False).to_dicts()
+        found[f"{number}/evaluation"] = json.loads((folder / "evaluation.json").read_text())
+        weights = load_file(folder / "model" / "model.safetensors")
+        found[f"{number}/weights"] = {name: value.tobytes() for name, value in weights.items()}
+        notes = Run(run).notes(f"round {number}/generate")
+        found[f"{number}/counts"] = notes
+    return found
+
+
+@pytest.mark.torch
+def test_a_killed_process_is_not_mistaken_for_one_at_work(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom prefboost.training.claim import alone_in\n"
+        "with alone_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False, timeout=PATIENCE_S)
+    assert done.returncode == -signal.SIGKILL
+    with alone_in(tmp_path):
+        pass
