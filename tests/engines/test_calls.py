@@ -94,6 +94,31 @@ def test_a_wrong_key_model_or_address_stops_everything(status: int) -> None:
     assert KEY not in str(caught.value)
 
 
+def test_a_server_that_starts_is_waited_for_and_a_model_that_is_missing_is_not() -> None:
+    starting = httpx.Response(404, json={"detail": "Not Found"})
+    assert call(Server(starting, starting, good())) == "fine"
+    unknown = Server(httpx.Response(404, json={"error": {"message": "The model `m` does not exist."}}))
+    with pytest.raises(ModelError, match="mend base_url, model"):
+        call(unknown)
+    assert len(unknown.times) == 1
+
+
+def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(httpx.Response(404, json={"detail": "Not Found"}))
+    limits = Limits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
+    monkeypatch.setattr("prefboost.engines.calls._RELOAD_S", 0.1)
+
+    async def asked() -> list[Any]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
+            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            rows = [asyncio.create_task(caller.ask(QUESTION, lambda reply: "fine")) for _ in range(16)]
+            await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
+            return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
+
+    assert "refuses: HTTP 404: Not Found" in str(asyncio.run(asked())[0])
+    assert 2 < len(server.times) <= 16 + 0.1 / 0.005 + 2
+
+
 def calls(server: Server, rows: int, limits: Limits = QUICK) -> list[Any]:
     """What became of rows that one caller asks one after another."""
 
@@ -154,6 +179,15 @@ def test_row_after_row_in_trouble_stops_the_run(trouble: httpx.Response) -> None
     with pytest.raises(ModelError, match=r"answers no more.*8 rows in succession"):
         calls(server, 30)
     assert len(server.times) == 1 + 8 * 3
+
+
+def test_a_server_that_refuses_every_row_from_the_first_on_stops_the_run_and_one_that_has_answered_does_not() -> None:
+    refusal = httpx.Response(400, json={"error": {"message": "unknown field top_p"}})
+    server = Server(refusal)
+    with pytest.raises(ModelError, match=r"unknown field top_p \(34 rows in succession") as caught:
+        calls(server, 100, Limits(concurrency=1))
+    assert len(server.times) == 34 and "leave_out" in str(caught.value)
+    assert all(isinstance(row, Failure) for row in calls(Server(good(), refusal), 100, Limits(concurrency=1))[1:])
 
 
 def test_refusals_of_contents_are_told_from_those_of_the_request() -> None:

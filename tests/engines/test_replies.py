@@ -63,7 +63,7 @@ def test_completions_come_in_the_order_of_their_index_and_share_the_tokens_writt
 
 def test_tokens_are_estimated_where_the_server_counts_none() -> None:
     assert results_of(said("abcdefgh"), "four") == [Result("abcdefgh", "stop", 1, 2)]
-    assert usage_of({"usage": {"prompt_tokens": -1, "completion_tokens": "7"}}, 4, [1, 2]) == (4, 3)
+    assert usage_of({"usage": {"prompt_tokens": -1, "completion_tokens": "7 of 9"}}, 4, [1, 2]) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,54 @@ def test_a_token_is_the_choice_however_its_vocabulary_writes_blanks(token: str) 
 
 
 def test_the_token_that_was_written_counts_where_it_is_missing_among_the_likeliest() -> None:
-    written = {"token": "A", "logprob": -0.5, "top_logprobs": []}
-    assert choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"]) == (-0.5, -math.inf)
+    written = {"token": "A", "logprob": -0.01, "top_logprobs": []}
+    assert choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"]) == (-0.01, -math.inf)
     by_name = {"token": "A", "logprob": -0.5, "top_logprobs": {"A": -0.5, "B": -1.5}}
     assert choice_logprobs({"choices": [{"logprobs": {"content": [by_name]}}]}, ["A", "B"]) == (-0.5, -1.5)
+
+
+def test_the_log_prob_of_one_token_alone_makes_no_sure_verdict() -> None:
+    for likely in ([], None, {}, [{"token": "A", "logprob": -0.5}]):
+        written = {"token": "A", "logprob": -0.5, "top_logprobs": likely}
+        with pytest.raises(Unavailable, match="alone"):
+            choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"])
+
+
+def test_log_probs_are_read_as_text_by_bytes_and_in_lists() -> None:
+    assert choice_logprobs(top(("A", "-1.0"), ("B", "-0.5")), ["A", "B"]) == (-1.0, -0.5)
+    numbered = [{"token": f"token_id:{byte}", "bytes": [byte], "logprob": -1.0} for byte in b"AB"]
+    assert choice_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": numbered}]}}]}, ["A"]) == (-1.0,)
+    older = {
+        "choices": [
+            {"logprobs": {"top_logprobs": [[{"token": "A", "logprob": -1.0}, {"token": "B", "logprob": -0.5}]]}}
+        ]
+    }
+    assert choice_logprobs(older, ["A", "B"]) == (-1.0, -0.5)
+
+
+@pytest.mark.parametrize("usage", [
+    {"prompt_tokens": 5, "completion_tokens": 7}, {"input_tokens": 5, "output_tokens": 7},
+    {"prompt_tokens": 5.0, "completion_tokens": "7"}, {"prompt_tokens": 5, "total_tokens": 12},
+    {"promptTokenCount": 5, "candidatesTokenCount": 7},
+])  # fmt: skip
+def test_bills_are_read_under_all_names_in_use(usage: dict[str, Any]) -> None:
+    assert usage_of({"usage": usage}, 100, [100]) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": -5, "completion_tokens": True}, {"prompt_tokens": "5 tokens"}]
+)
+def test_what_is_no_bill_is_estimated(usage: Any) -> None:
+    assert usage_of({"usage": usage}, 100, [40, 60]) == (100, 100)
+
+
+@pytest.mark.parametrize("beside", [
+    {"reasoning": {"content": "hm"}}, {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+    {"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]}, {"reasoning": "hm", "reasoning_content": "hm"},
+])  # fmt: skip
+def test_thoughts_beside_a_text_are_read_in_all_the_shapes_in_use(beside: dict[str, Any]) -> None:
+    reply = {"choices": [{"message": {"content": "Hi", **beside}, "finish_reason": "stop"}]}
+    assert [(each.text, each.reasoning) for each in results_of(reply, "")] == [("Hi", "hm")]
 
 
 def test_servers_without_log_probs_say_so() -> None:

@@ -44,6 +44,24 @@ REPLIES: list[tuple[int, Any, str]] = [
     (400, {"error": {"code": "content_filter", "message": "the content management policy"}}, "content"),
     (400, {"error": {"message": "This request violates our usage policies"}}, "content"),
     (451, {"error": "legal reasons"}, "content"),
+    (400, {"error": {"message": "Input may be inappropriate", "code": "data_inspection_failed"}}, "content"),
+    (400, {"error": {"message": "prompt blocked", "code": "PROHIBITED_CONTENT"}}, "content"),
+    (400, {"error": {"message": "This organization has been disabled."}}, "account"),
+    (400, {"error": {"message": "User location is not supported for the API use."}}, "account"),
+    (400, {"error": {"code": "Arrearage", "message": "Access denied"}}, "account"),
+    (403, {"error": {"message": "Key limit exceeded (monthly limit)"}}, "account"),
+    (403, {"message": "You are not subscribed to this API."}, "account"),
+    (498, {"error": "token expired"}, "account"),
+    (400, {"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}, "address"),
+    (400, {"error": {"message": "m is not a valid model ID"}}, "address"),
+    (400, {"error": {"message": "Invalid model name passed in model=m"}}, "address"),
+    (400, {"error": {"message": "Server is loading the model, please retry"}}, "passing"),
+    (400, {"error": {"message": "Engine overloaded, try again later"}}, "passing"),
+    (400, b"upstream connect error or disconnect/reset before headers", "passing"),
+    (499, {"error": "the request timed out"}, "passing"),
+    (400, {"error": {"message": "Unsupported value: temperature is not supported with this model"}}, "refused"),
+    (400, {"error": {"message": "the image could not be found in the request for this model"}}, "refused"),
+    (413, {"error": {"message": "too long for the model, try again with fewer tokens"}}, "refused"),
 ]  # fmt: skip
 
 
@@ -70,6 +88,16 @@ def test_messages_are_found_in_all_the_shapes_in_use() -> None:
         [{"error": {"message": "why"}}], {"error": {"detail": "why"}}, {"object": "error", "message": "why"},
     ):  # fmt: skip
         assert message_of(reply) == "why"
+
+
+def test_a_missing_path_may_be_a_start_and_a_missing_model_is_none() -> None:
+    def may_reload(status: int, body: Any) -> bool:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return trouble_of(status, {}, content, str).may_reload
+
+    assert may_reload(404, {"detail": "Not Found"}) and may_reload(404, b"<h1>404</h1>") and may_reload(404, b"")
+    assert not may_reload(404, {"error": {"message": "The model `m` does not exist"}})
+    assert not may_reload(405, {"detail": "Method Not Allowed"})
 
 
 def test_an_answer_wipes_out_what_rows_ended_in() -> None:

@@ -35,6 +35,8 @@ T = TypeVar("T")
 _UNBILLED = range(300, 600)
 """Statuses for which no tokens are charged."""
 _LOOK_AGAIN_S = 0.02
+_RELOAD_S = 10.0
+"""Seconds in which a server that starts may not know its paths yet; after them the address counts as wrong."""
 _EVIDENCE = 3
 """Replies without log-probs, and none with them, after which the server is taken to give none at all."""
 _OFFERS = frozenset({"logprobs", "prompt_logprobs", "echo"})
@@ -101,7 +103,7 @@ class Caller:
         self.limits = limits
         self.ledger = ledger
         self.redacted = redacted
-        self.evidence = Evidence()
+        self.evidence = Evidence(limits.concurrency)
         self.replied = False
         """Whether there was any reply that shows the address to be right."""
         self.answered_as: set[tuple[str, str]] = set() if answered_as is None else answered_as
@@ -112,6 +114,7 @@ class Caller:
         self._lacking: Counter[frozenset[str]] = Counter()
         self._draw = random.Random()
         self._silent = 0
+        self._missing_since: float | None = None
         self._probing = asyncio.Lock()
         self._last_account_trouble: Trouble | None = None
 
@@ -158,8 +161,13 @@ class Caller:
             raise self._stopped(self._last_account_trouble, self.evidence.rows["account"])
 
     def _is_silent(self) -> bool:
-        """Whether as many calls as may be made at once, and more than chance gives, had no reply in succession."""
-        return self._silent >= max(8, self.limits.concurrency)
+        """Whether one row asks for all: nobody replies, or the server that may be starting knows no path yet.
+
+        Nobody replies where as many calls as may be made at once, and more than chance gives, had no reply in
+        succession.
+        """
+        is_starting = self._missing_since is not None and not self.replied
+        return is_starting or self._silent >= max(8, self.limits.concurrency)
 
     async def _probe(self) -> bool:
         """Wait for the one row that asks for all while nobody replies; True where it is this one's turn.
@@ -179,6 +187,8 @@ class Caller:
             ModelError: see `ask`.
         """
         if trouble.kind in ("refused", "content"):
+            if self.evidence.add_row(trouble.kind):
+                raise self._stopped(trouble, self.evidence.rows[trouble.kind])
             return Failure(trouble.reason, attempt, permanent=True, content=trouble.kind == "content")
         if trouble.kind == "unavailable":
             # Asking again would cost the same and most likely give the same; a later run may meet a better server.
@@ -204,6 +214,8 @@ class Caller:
         enough = self.evidence.add_row(trouble.kind)
         if trouble.kind == "account":
             self._last_account_trouble = trouble
+        if trouble.kind == "address" and not self.replied:
+            raise self._refused_for_all(trouble)
         if not self.replied:
             raise ModelError(
                 f"the server at {self.client.base_url} gave no answer in {attempts} attempts: {trouble.reason}",
@@ -227,6 +239,11 @@ class Caller:
         if trouble.kind == "connection":
             return ModelError(
                 f"the server at {address} has gone: {trouble.reason} ({told})", remedy=f"start the server; {kept}"
+            )
+        if trouble.kind in ("refused", "reply"):
+            return ModelError(
+                f"the server at {address} gives no answer that can be used: {trouble.reason} ({told})",
+                remedy=f"change what is sent (extra, leave_out, max_tokens_field, api); {kept}",
             )
         return ModelError(
             f"the server at {address} answers no more: {trouble.reason} ({told})",
@@ -341,13 +358,26 @@ class Caller:
             ModelError: it means the same for every row.
         """
         trouble = trouble_of(response.status_code, response.headers, response.content, self.redacted)
-        if trouble.status == 401 or (trouble.kind == "address" and not self.replied):
-            raise ModelError(
-                f"the server at {self.client.base_url} refuses: {trouble.reason}",
-                remedy="mend base_url, model, or the environment variable that api_key_env names",
-            )
+        is_wrong = trouble.kind == "address" and not self.replied
+        if is_wrong and trouble.may_reload and self._may_start():
+            return trouble
+        if trouble.status == 401 or is_wrong:
+            raise self._refused_for_all(trouble)
         self.replied = True
         return trouble
+
+    def _refused_for_all(self, trouble: Trouble) -> ModelError:
+        return ModelError(
+            f"the server at {self.client.base_url} refuses: {trouble.reason}",
+            remedy="mend base_url, model, or the environment variable that api_key_env names",
+        )
+
+    def _may_start(self) -> bool:
+        """Whether a server without the path, which has answered nothing yet, is given time to start."""
+        now = time.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        return now - self._missing_since < _RELOAD_S
 
 
 def _offer(question: Question) -> frozenset[str]:

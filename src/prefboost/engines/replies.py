@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from prefboost.engines.engine import FinishReason, Result
 from prefboost.engines.reasoning import join_reasoning
 
 __all__ = [
+    "LOGPROBS_READER",
     "READER",
     "Malformed",
     "Refused",
@@ -32,6 +34,19 @@ __all__ = [
 READER = 1
 """Version of how replies are read. Part of every key of a server's answer: raise it where the same reply is read into
 another answer than before, so that answers of the older reading are not taken for it."""
+
+LOGPROBS_READER = 2
+"""The same of log-probs. Version 1 took choices that a server does not list for impossible, whatever it left out."""
+
+
+_READ = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokens", "inputTokens", "promptTokenCount")
+_WRITTEN = (
+    "completion_tokens", "output_tokens", "completion_token_count", "completionTokens", "outputTokens",
+    "candidatesTokenCount",
+)  # fmt: skip
+_NEARLY_ALL = 0.95
+"""Probability of one token beside which those that are not listed play no part."""
+_BOTH = ("total_tokens", "total_token_count", "totalTokens", "totalTokenCount")
 
 
 class Malformed(Exception):
@@ -58,7 +73,7 @@ _ENDED = {
 """What servers call the ends of a completion, in lower case and with underscores."""
 
 _WORDS = {word: end for end, words in _ENDED.items() for word in words.split()}
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_details", "thinking_blocks")
 """Fields of a message in which servers send what the model thought."""
 
 
@@ -122,10 +137,12 @@ def _read_choice(choice: Mapping[str, Any]) -> _Said | Malformed | Refused:
 
 
 def usage_of(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tuple[int, int]:
-    """Tokens read and written, as the server counts them; estimates where it does not."""
+    """Tokens read and written, as the server counts them under any of the names in use; estimates where it does not."""
     usage = reply.get("usage") if isinstance(reply, Mapping) else None
     usage = usage if isinstance(usage, Mapping) else {}
-    read, written = _whole(usage.get("prompt_tokens")), _whole(usage.get("completion_tokens"))
+    read, written, both = (_counted(usage, names) for names in (_READ, _WRITTEN, _BOTH))
+    if written is None and both is not None and read is not None:
+        written = max(both - read, 0)
     return prompt_estimate if read is None else read, sum(estimates) if written is None else written
 
 
@@ -150,6 +167,9 @@ def choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
     alternatives = _alternatives(listed)
     if not any(_is_logprob(value) for _, value in alternatives):
         raise Malformed("none of the likeliest tokens has a log-prob")
+    if len(alternatives) == 1 and math.exp(min(_number(alternatives[0][1]), 0.0)) < _NEARLY_ALL:
+        # How likely the other choices are is not known, and taking them for impossible would make a sure verdict.
+        raise Unavailable("the server gives the log-prob of the token it writes alone, and of no other likely one")
     for token, value in alternatives:
         masses.setdefault(token_text(token), []).append(value)
     return tuple(log_sum([_logprob(value) for value in masses.get(choice.strip(), [])]) for choice in choices)
@@ -254,7 +274,8 @@ def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
         raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
     text, beside = _joined_parts(content)
-    fields = [value for name in _THOUGHTS if isinstance(value := message.get(name), str) and value.strip()]
+    thoughts = [join_reasoning(*_joined_parts(message.get(name))) for name in _THOUGHTS]
+    fields = [value for value in thoughts if value]
     # Servers send the same thoughts under two names; one of them is enough.
     reasoning = join_reasoning(*fields[:1], beside)
     called = bool(message.get("tool_calls") or message.get("function_call"))
@@ -274,7 +295,7 @@ def _joined_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]
         return None, None
     if isinstance(content, Mapping):
         kind = str(content.get("type", "text"))
-        if kind in ("thinking", "reasoning", "redacted_thinking"):
+        if kind.startswith(("thinking", "reasoning", "redacted_thinking", "thought")):
             inner = next(
                 (content[name] for name in ("thinking", "reasoning", "text", "content") if name in content), ""
             )
@@ -317,28 +338,58 @@ def _alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
         top = written.get("top_logprobs")
         if isinstance(top, Mapping):
             top = [{"token": token, "logprob": value} for token, value in top.items()]
-        pairs = [(str(each.get("token")), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
+        pairs = [(_named_token(each), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
         if pairs or "token" in written:
             # Some servers leave the token that they wrote out of its alternatives.
-            known = any(token == str(written.get("token")) for token, _ in pairs)
-            return pairs if known or "logprob" not in written else [*pairs, (str(written["token"]), written["logprob"])]
+            known = any(token == _named_token(written) for token, _ in pairs)
+            return pairs if known or "logprob" not in written else [*pairs, (_named_token(written), written["logprob"])]
     if isinstance(older, list) and older and isinstance(older[0], Mapping):
         return list(older[0].items())
+    if isinstance(older, list) and older and isinstance(older[0], list):
+        return [(_named_token(each), each.get("logprob")) for each in older[0] if isinstance(each, Mapping)]
     if content is None and older is None:
         raise Unavailable("the server gives no log-probs of the tokens it writes")
     raise Malformed("the likeliest tokens are missing")
 
 
 def _is_logprob(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and not math.isnan(value) and value <= 1e-3
+    return _number(value) <= 1e-3
 
 
 def _logprob(value: Any) -> float:
-    if not _is_logprob(value):
+    number = _number(value)
+    if not number <= 1e-3:
         raise Malformed(f"{str(value)[:40]} is no log-prob")
-    return float(value)
+    return number
+
+
+def _number(value: Any) -> float:
+    """A number, also where a server writes it as text; NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _named_token(entry: Mapping[str, Any]) -> str:
+    """What a token says: by its bytes where its text is empty or a number of the vocabulary (``token_id:32``)."""
+    token, spelt = str(entry.get("token")), entry.get("bytes")
+    if (not token or token.startswith("token_id:")) and isinstance(spelt, list):
+        with suppress(ValueError, TypeError):
+            return bytes(spelt).decode("utf-8", "replace")
+    return token
+
+
+def _counted(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    return next((count for name in names if (count := _whole(usage.get(name))) is not None), None)
 
 
 def _whole(value: Any) -> int | None:
+    """A count, also as ``5.0`` or ``"5"``, as some servers write it."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    if isinstance(value, float) and 0 <= value < 1e15 and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

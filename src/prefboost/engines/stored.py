@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
-from prefboost.engines.replies import READER
+from prefboost.engines.replies import LOGPROBS_READER, READER
 from prefboost.engines.store import Asked, Store, Stored
 
 __all__ = [
@@ -56,7 +56,7 @@ def asked_for(engine: Engine, request: Request, sampling: Sampling) -> Asked:
     Of this machine: model, rendered prompt, sampling, sample's number and schema.
     """
     if (server := _server_of(engine)) is not None:
-        return _sent("generate", engine, server.generation_body(request, sampling), sample=request.sample)
+        return _sent("generate", engine, server.generation_body(request, sampling), READER, sample=request.sample)
     schema = {} if request.json_schema is None else {"json_schema": request.json_schema}
     return Asked(
         "generate",
@@ -161,7 +161,7 @@ def logprobs_stored(
 def asked_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> Asked:
     """Log-probs of choices in the store: the body that is sent, or model and rendered prompt; and the choices."""
     if (server := _server_of(engine)) is not None:
-        return _sent("logprobs", engine, server.choices_body(request), choices=list(choices))
+        return _sent("logprobs", engine, server.choices_body(request), LOGPROBS_READER, choices=list(choices))
     return Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
 
 
@@ -169,8 +169,8 @@ def _server_of(engine: Engine) -> SendsBodies | None:
     return cast(SendsBodies, engine) if hasattr(engine, "generation_body") else None
 
 
-def _sent(kind: str, engine: Engine, body: Mapping[str, Any], **more: Any) -> Asked:
-    return Asked(kind, {"engine": engine.identity, "body": body, "reader": READER, **more})
+def _sent(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **more: Any) -> Asked:
+    return Asked(kind, {"engine": engine.identity, "body": body, "reader": reader, **more})
 
 
 def weighed(

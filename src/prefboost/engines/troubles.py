@@ -18,7 +18,8 @@ a good one without the log-probs that were asked for. address: no such model or 
 payment, which stops every row. refused: this request, as it is set up. content: this row's text."""
 
 _ADDRESS = frozenset({404, 405, 410, 421})
-"""Statuses, besides redirects, of a wrong address or model; of a server that reloads, once it has replied well."""
+"""Statuses, besides redirects, of a wrong address or model; of a server that reloads, once it has replied well.
+A reply of another status that says there is no such model means the same."""
 _PASSING = frozenset({403, 408, 409, 423, 424, 425, 429})
 """Statuses that may pass, besides 5xx. 403 without a word on the account: firewalls give it to single calls."""
 
@@ -29,15 +30,33 @@ _ACCOUNT = re.compile(
     r"(invalid|incorrect|expired|missing|revoked|unknown|wrong|no)[\s_](api|access|auth\w*)[\s_-]?(key|token)|"
     r"(api|access)[\s_-]?(key|token)[\w\s]{0,20}(invalid|not valid|expired|missing|revoked|required)|"
     r"authentication|unauthori[sz]ed|permission[\s_]?(denied|error)|not (have|allowed) (permission|access)|"
-    r"account[\w\s]{0,30}(suspended|deactivated|disabled|terminated|inactive|not active|arrears|overdue)",
+    r"(account|organi[sz]ation|project|workspace)[\w\s]{0,30}"
+    r"(suspended|deactivated|disabled|terminated|inactive|not active|arrears|overdue)|arrearage|good standing|"
+    r"(key|credit|usage|monthly|spend\w*)[\s_]limit[\w\s]{0,10}(exceeded|reached)|"
+    r"(monthly|included|free|prepaid) credits|not subscribed|(access|auth\w*)? ?token (has )?expired|"
+    r"(country|region|territory|location)[\w\s,]{0,40}not (supported|available|allowed)|unsupported_country",
     re.IGNORECASE,
 )
 _CONTENT = re.compile(
     r"content[\s_-]?(policy|filter|management|moderation)|content_(blocked|violation)|moderation|"
     r"safety[\s_](system|filters?|reasons?|settings?|policy|policies)|responsible\s?ai|"
-    r"(flagged|blocked)[\w\s]{0,30}(unsafe|harm|violat|content|safety)|violat\w* [\w\s']{0,40}polic(y|ies)",
+    r"(flagged|blocked)[\w\s]{0,30}(unsafe|harm|violat|content|safety)|violat\w* [\w\s']{0,40}polic(y|ies)|"
+    r"(unsafe|harmful|inappropriate|sensitive|prohibited|offensive)[\s_](content|words?|material|text|input|prompt)|"
+    r"data_inspection",
     re.IGNORECASE,
 )
+_NO_MODEL = re.compile(
+    r"model_not_found|(unknown|invalid|no such) model\b|not a valid model|"
+    r"\bmodel\b[^.\n]{0,120}\b(not exist|not found|not be found)\b",
+    re.IGNORECASE,
+)
+_BUSY = re.compile(
+    r"(try|retry)( your request)?( again)? (later|shortly|soon|after|in a)|please retry|temporar|overload|"
+    r"(at|over) capacity|(server|engine|model)[\w\s]{0,20}(busy|loading|starting|warming|initiali[sz]ing|not ready)|"
+    r"upstream (connect|request|server)|connection (reset|refused|termination)|timed out|too many requests",
+    re.IGNORECASE,
+)
+"""What proxies and small servers say of passing trouble under a status that blames the request."""
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 _ENOUGH: Mapping[TroubleKind, int] = {"account": 3, "connection": 3, "passing": 8, "address": 8}
@@ -45,6 +64,10 @@ _ENOUGH: Mapping[TroubleKind, int] = {"account": 3, "connection": 3, "passing": 
 
 Fewer where a row cannot be at fault. Firewalls and servers that crash on one prompt single rows out: at a share of one
 in five, eight in succession come up once in 400,000 rows."""
+
+_NEVER_ANSWERED = 32
+"""Rows, besides two for every call at once, that are refused or cannot be read in succession, nothing answered ever,
+with which the run is stopped: the setting is at fault. Schemas that a server refuses are left out within fewer."""
 
 
 @dataclass
@@ -58,6 +81,7 @@ class Trouble(Exception):
         billed: the call may be billed.
         status: of HTTP; None where there was no reply.
         page: the reply was a page for people (of a proxy or firewall), no error of the interface.
+        may_reload: the path is missing and no word is said of the model: also servers that are starting reply so.
     """
 
     reason: str
@@ -66,12 +90,18 @@ class Trouble(Exception):
     billed: bool = False
     status: int | None = None
     page: bool = False
+    may_reload: bool = False
 
 
 class Evidence:
-    """Counts rows that ended in trouble since the last good answer; one row alone never condemns a server."""
+    """Counts rows that ended in trouble since the last good answer; one row alone never condemns a server.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: most calls that are made at a time.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._never = _NEVER_ANSWERED + 2 * at_once
         self.answered = False
         self.rows: dict[TroubleKind, int] = {}
 
@@ -84,7 +114,8 @@ class Evidence:
     def add_row(self, kind: TroubleKind) -> bool:
         """Take note of a row that ended in trouble; True where that is enough to stop the run."""
         self.rows[kind] = self.rows.get(kind, 0) + 1
-        return self.rows[kind] >= _ENOUGH.get(kind, float("inf"))
+        never = self._never if kind in ("reply", "refused") and not self.answered else float("inf")
+        return self.rows[kind] >= _ENOUGH.get(kind, never)
 
 
 def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redacted: Callable[[str], str]) -> Trouble:
@@ -100,7 +131,8 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redacted
     reason = redacted(f"HTTP {status}: {said}") if said else f"HTTP {status}, and not a word of why"
     kind = _kind_of(status, said, code, page)
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
-    return Trouble(reason, kind, wait_s=wait, status=status, page=page)
+    may_reload = status == 404 and not _NO_MODEL.search(f"{code} {said}")
+    return Trouble(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
 
 
 def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redacted: Callable[[str], str]) -> Trouble:
@@ -131,7 +163,9 @@ def _kind_of(status: int, said: str, code: str, page: bool) -> TroubleKind:
         return "content"
     if not page and _ACCOUNT.search(f"{code} {said}"):
         return "account"
-    return "passing" if status in _PASSING else "refused"
+    if not page and _NO_MODEL.search(f"{code} {said}"):
+        return "address"
+    return "passing" if status in _PASSING or _BUSY.search(said) else "refused"
 
 
 def _words(content: bytes) -> tuple[str, str, bool]:
