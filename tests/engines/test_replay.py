@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.engines.engine import Request, Result, Sampling
+from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.replay import Replay
 from prefboost.errors import ModelError, UnreadableFile
 
@@ -39,10 +39,14 @@ def test_the_nth_record_of_a_prompt_and_goal_is_its_nth_sample(recorded: str) ->
     assert engine.prompt_tokens(requests) == [2, 2, 2]
 
 
-def test_what_was_not_recorded_is_refused_with_the_count(recorded: str) -> None:
+def test_a_row_that_was_not_recorded_fails_with_the_count_and_stops_no_other(recorded: str) -> None:
     engine = Replay(path=recorded).open()
-    with pytest.raises(ModelError, match=r"has 2 completions of this prompt with goal .*, number 3 is asked for"):
-        list(engine.generate([Request(USER, 2, goal=7.0)], Sampling()))
+    asked = [Request(USER, 2, goal=7.0), Request(USER, 0, goal=7.0), Request([{**USER[0], "content": "new"}])]
+    rows = dict(engine.generate(asked, Sampling()))
+    assert rows[1] == Result("one", "stop", 2, 5)
+    reasons = [row.reason for row in (rows[0], rows[2]) if isinstance(row, Failure)]
+    assert reasons[0].endswith("has 2 completions of this prompt with goal 7, number 3 is asked for")
+    assert reasons[1].endswith("has 0 completions of this prompt with no goal, number 1 is asked for")
     with pytest.raises(ModelError, match="no log-probs"):
         engine.logprob_of([], [])
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from prefboost.chat import SayGoal
-from prefboost.engines.engine import Request, Sampling, row_seed
+from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
 from prefboost.engines.local import Local, LocalEngine
 from prefboost.engines.vllm import VLLM, VLLMEngine
 from prefboost.errors import MissingExtra, ModelError
@@ -176,6 +176,50 @@ def test_log_probs_of_choices_and_of_completions(
     answer = len(LLM.calls[-1]["prompts"][0]["prompt_token_ids"]) - start
     assert answer == len("ok") + len("<|im_end|>") or answer == len("ok") + 1
     assert logp == -sum(range(start, start + answer))
+
+
+def test_a_row_that_vllm_refuses_or_breaks_off_stops_no_other(
+    engine: VLLMEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = len(engine._template.encoded([engine.rendered(requests[0])])[0])
+    answer = LLM._one
+
+    def refuse_or_answer(self: LLM, ids: list[int], params: SamplingParams) -> RequestOutput:
+        if len(ids) == long:
+            raise ValueError("The decoder prompt is longer than the maximum model length of 77.\nMore words")
+        output = answer(self, ids, params)
+        output.outputs[0].finish_reason = "abort" if len(ids) == min(lengths) else output.outputs[0].finish_reason
+        return output
+
+    lengths = engine.prompt_tokens(requests)
+    monkeypatch.setattr(LLM, "_one", refuse_or_answer)
+    found = dict(engine.generate(requests, Sampling(max_tokens=9)))
+    assert {type(found[at]).__name__ for at in range(len(requests)) if lengths[at] == long} == {"Failure"}
+    refused, broken = found[0], found[lengths.index(min(lengths))]
+    assert isinstance(refused, Failure) and refused.permanent and refused.reason.endswith("maximum model length of 77.")
+    assert isinstance(broken, Failure) and not broken.permanent and "'abort'" in broken.reason
+    assert sum(isinstance(row, Result) for row in found.values()) == len(requests) - 6
+
+
+def test_log_probs_that_are_missing_are_a_rows_fault_until_several_rows_lack_them(
+    engine: VLLMEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = LLM._one
+    lacking = {min(engine.prompt_tokens(requests))}
+
+    def leave_out(self: LLM, ids: list[int], params: SamplingParams) -> RequestOutput:
+        output = answer(self, ids, params)
+        if len(ids) in lacking:
+            output.outputs[0].logprobs = None
+        return output
+
+    monkeypatch.setattr(LLM, "_one", leave_out)
+    found = dict(engine.logprobs_of(requests, ["A", "B"]))
+    failures = [row for row in found.values() if isinstance(row, Failure)]
+    assert len(failures) == 3 and all(row.unavailable for row in failures)
+    lacking.update(engine.prompt_tokens(requests))
+    with pytest.raises(ModelError, match="gives no log-probs"):
+        list(engine.logprobs_of(requests, ["A", "B"]))
 
 
 def test_goals_go_through_the_template_and_nothing_is_asked_of_no_rows(engine: VLLMEngine) -> None:

@@ -49,3 +49,21 @@ def test_fingerprints_follow_the_weights(folder: Path, tmp_path: Path) -> None:
     other = build_folder(tmp_path / "other", seed=1)
     assert fingerprint_of_model(str(same)) == fingerprint_of_model(str(folder)) != fingerprint_of_model(str(other))
     assert fingerprint_of_model("organisation/name", "0123abc") == "0123abc"
+
+
+def test_weights_of_other_formats_code_and_vocabularies_are_part_of_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    names = ["pytorch_model.bin", "modeling_mine.py", "tokenizer.model", "merges.txt"]
+    prints = [fingerprint_of_model(str(tmp_path))]
+    for name in names:
+        (tmp_path / name).write_bytes(b"a")
+        prints.append(fingerprint_of_model(str(tmp_path)))
+        (tmp_path / name).write_bytes(b"ab")
+        prints.append(fingerprint_of_model(str(tmp_path)))
+    assert len({*prints}) == 1 + 2 * len(names)
+    (tmp_path / "README.md").write_text("words")
+    assert fingerprint_of_model(str(tmp_path)) == prints[-1]
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    with_weights = fingerprint_of_model(str(tmp_path))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a copy that nobody loads")
+    assert fingerprint_of_model(str(tmp_path)) == with_weights

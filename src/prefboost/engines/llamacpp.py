@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import re
 import secrets
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -17,13 +20,27 @@ from prefboost.chat import to_record
 from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
+from prefboost.engines.identity import identity_of
 from prefboost.engines.packaged import gguf_file
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.engines.replies import Malformed, Refused, Unavailable, choice_logprobs, results_of
 from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings
 
-__all__ = ["LlamaCpp", "LlamaCppEngine"]
+__all__ = ["IMMATERIAL", "LlamaCpp", "LlamaCppEngine"]
+
+_LAST_BITS = "rows meet others in a batch, or sums are ordered otherwise: the last bits alone"
+IMMATERIAL = {
+    "kind": "stands in the identity by its name",
+    "model": "the file is fingerprinted, all parts of it, with its number types and rotary settings",
+    "chat_template": "it is part of the fingerprint",
+    "parallel": _LAST_BITS,
+    "threads": _LAST_BITS,
+    "gpu_layers": _LAST_BITS,
+    "batch_rows": _LAST_BITS,
+}
+"""Settings that add nothing to the identity, and why. ``context`` does: rows beyond it are refused, but models of
+LongRoPE choose their frequencies by it."""
 
 T = TypeVar("T")
 
@@ -103,14 +120,16 @@ class LlamaCppEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprint of the file, and of the chat template where it is another."""
-        size, digest = self.file.stat().st_size, hashlib.sha256()
-        with self.file.open("rb") as stream:
-            for start in range(0, size, max(_BLOCK, size // 256)):
-                stream.seek(start)
-                digest.update(stream.read(_BLOCK))
+        """Fingerprint of the file, and of the chat template where it is another, and what else changes answers."""
+        digest = hashlib.sha256()
+        for file in _parts_of(self.file):
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                for start in range(0, size, max(_BLOCK, size // 256)):
+                    stream.seek(start)
+                    digest.update(stream.read(_BLOCK))
         digest.update((self.settings.chat_template or "").encode())
-        return f"{digest.hexdigest()[:16]}/llamacpp"
+        return identity_of([digest.hexdigest()[:16], "llamacpp"], self.settings, IMMATERIAL)
 
     @cached_property
     def says_goals(self) -> bool:
@@ -204,14 +223,17 @@ class LlamaCppEngine:
         schema = request.json_schema
         held = {} if schema is None else {"response_format": {"type": "json_schema", "json_schema": {
             "name": "completion", "schema": json.loads(schema)}}}  # fmt: skip
-        reply = self.server.handle_chat_completions({**self._messages(request.prompt, request), **options, **held})
-        error = reply.get("error")
-        if error:
-            return Failure(str(error.get("message", error))[:300], 1, permanent=error.get("code") == 400)
+        try:
+            reply = self.server.handle_chat_completions({**self._messages(request.prompt, request), **options, **held})
+        except (RuntimeError, ValueError) as error:
+            return Failure(f"llama.cpp: {(str(error).splitlines() or [''])[0][:200]}", 1)
+        refusal = reply.get("error")
+        if refusal:
+            return Failure(str(refusal.get("message", refusal))[:300], 1, permanent=refusal.get("code") == 400)
         try:
             return read(reply)
         except (Malformed, Refused, Unavailable) as fault:
-            return Failure(str(fault), 1)
+            return Failure(str(fault), 1, unavailable=isinstance(fault, Unavailable))
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:
         said = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
@@ -238,3 +260,11 @@ class LlamaCppEngine:
                 f"the chat template refuses the messages: {' '.join(said.split())[:300]}",
                 remedy="give messages that the template takes (roles in turn, a last user turn)",
             ) from error
+
+
+def _parts_of(file: Path) -> list[Path]:
+    """All files of a model: llama.cpp loads those that stand beside ``NAME-00001-of-00003.gguf`` with it."""
+    numbered = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", file.name)
+    if numbered is None:
+        return [file]
+    return sorted(file.parent.glob(f"{glob.escape(numbered[1])}-?????-of-{numbered[2]}.gguf"))

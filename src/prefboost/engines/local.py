@@ -14,20 +14,34 @@ from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbe
 from prefboost.engines.budget import Ledger
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.identity import identity_of
 from prefboost.engines.reasoning import is_marker, opens_reasoning
 from prefboost.engines.streams import logps_of_groups
 from prefboost.engines.weights import (
     context_of,
-    fingerprint_of_model,
     load_causal_lm,
     load_config,
     load_tokenizer,
+    name_weights,
     on_device,
 )
 from prefboost.errors import ModelError
 from prefboost.settings import Settings
 
-__all__ = ["Local", "LocalEngine"]
+__all__ = ["IMMATERIAL", "Local", "LocalEngine"]
+
+_LAST_BITS = "sums are ordered otherwise: the last bits alone, as between any two batches"
+IMMATERIAL = {
+    "kind": "weights and number type alone name what this engine computes",
+    "model": "its weights, tokenizer files and configuration are fingerprinted",
+    "revision": "the hub's commit stands in the place of a fingerprint; a folder has none",
+    "dtype": "the resolved number type is named",
+    "device": _LAST_BITS,
+    "batch_rows": _LAST_BITS,
+    "batch_tokens": _LAST_BITS,
+    "chat_template": "the rendered prompt is part of every key",
+}
+"""Settings that add nothing to the identity, and why."""
 
 
 class Local(Settings):
@@ -104,10 +118,10 @@ class LocalEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprint of the weights (or the hub's commit), and the resolved number type."""
-        local = fingerprint_of_model(self.settings.model)
-        commit = getattr(self.model.config, "_commit_hash", None) if local == self.settings.model else None
-        return f"{commit or local}/{self.numbers.name}"
+        """Fingerprint of the weights (or the hub's commit), the resolved number type, and what else changes answers."""
+        settings = self.settings
+        weights = name_weights(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
+        return identity_of([weights, self.numbers.name], settings, IMMATERIAL)
 
     @cached_property
     def says_goals(self) -> bool:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import FinishReason, Messages, Request, Result, Sampling
+from prefboost.engines.engine import Failure, FinishReason, Messages, Outcome, Request, Result, Sampling
 from prefboost.errors import ModelError, Place, UnreadableFile
 from prefboost.settings import Settings
 
@@ -87,21 +87,16 @@ class ReplayEngine:
         """One batch."""
         return [list(range(len(requests)))] if requests else []
 
-    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
-        """The recorded completions, in the order of the requests.
-
-        Raises:
-            ModelError: there is no such record.
-        """
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+        """The recorded completions, in the order of the requests; a row that was not recorded is a Failure."""
         for index, request in enumerate(requests):
             found = self._recorded.get(self.rendered(request), [])
             if request.sample >= len(found):
-                ending = str(request.prompt[-1]["content"])[-60:]
-                raise ModelError(
-                    f"{self.path} has {len(found)} completions of this prompt with goal {request.goal}, "
-                    f"number {request.sample + 1} is asked for; the prompt ends {ending!r}",
-                    remedy="record it with `prefboost generate`, or ask for what was recorded",
-                )
+                goal = "no goal" if request.goal in (None, False) else f"goal {request.goal:g}"
+                count = f"{len(found)} completion{'s' * (len(found) != 1)}"
+                reason = f"{self.path} has {count} of this prompt with {goal}, number {request.sample + 1} is asked for"
+                yield index, Failure(reason, 0, permanent=True)
+                continue
             yield index, found[request.sample]
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:

@@ -12,16 +12,36 @@ from pydantic import Field
 
 from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbers
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
+from prefboost.engines.identity import identity_of
 from prefboost.engines.local import Local
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.engines.replies import log_sum, token_text
-from prefboost.engines.weights import fingerprint_of_model
+from prefboost.engines.weights import fingerprint_of_model, name_weights
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
 
-__all__ = ["VLLM", "VLLMEngine"]
+__all__ = ["IMMATERIAL", "VLLM", "VLLMEngine"]
 
+_LAST_BITS = "rows meet others in a batch, or sums are split otherwise: the last bits alone, as between any two batches"
+IMMATERIAL = {
+    "kind": "stands in the identity by its name",
+    "model": "its weights, tokenizer files and configuration are fingerprinted",
+    "revision": "the hub's commit stands in the place of a fingerprint; a folder has none",
+    "dtype": "the resolved number type is named",
+    "adapter": "its weights and configuration are fingerprinted",
+    "adapter_rank": "room for the adapter; a rank that is too low is refused by vLLM",
+    "tensor_parallel": _LAST_BITS,
+    "gpu_memory": "room for the cache of keys and values: how many rows are computed at once",
+    "batch_rows": _LAST_BITS,
+    "chat_template": "the rendered prompt is part of every key",
+}
+"""Settings that add nothing to the identity, and why. ``context`` does: rows beyond it are refused, but models of
+LongRoPE choose their frequencies by it."""
+
+_NO_LOGPROBS = "vLLM gives no log-probs of the tokens it writes"
+_EVIDENCE = 3
+"""Rows without log-probs, and none with them, after which this vLLM is taken to give none at all."""
 _TOP = 20
 """Likeliest tokens that are asked for: the most that vLLM gives by default."""
 
@@ -117,11 +137,11 @@ class VLLMEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprints of weights and adapter, the revision, and the resolved number type."""
-        parts = [fingerprint_of_model(self.settings.model, self.settings.revision), self.numbers.name, "vllm"]
-        if self.settings.adapter is not None:
-            parts.append(fingerprint_of_model(self.settings.adapter))
-        return "/".join(parts)
+        """Fingerprints of weights and adapter, the resolved number type, and what else changes answers."""
+        settings = self.settings
+        weights = name_weights(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
+        adapter = [] if settings.adapter is None else [fingerprint_of_model(settings.adapter)]
+        return identity_of([weights, self.numbers.name, "vllm", *adapter], settings, IMMATERIAL)
 
     @property
     def says_goals(self) -> bool:
@@ -150,8 +170,8 @@ class VLLMEngine:
         rows, size = list(range(len(requests))), self.settings.batch_rows
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
-    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
-        """Complete every request, in the order of the plan."""
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+        """Complete every request, in the order of the plan; a row that vLLM refuses is a Failure and stops no other."""
         wanted = list(requests)
         for batch in self.plan(wanted, sampling):
             texts = [self.rendered(wanted[index]) for index in batch]
@@ -165,38 +185,60 @@ class VLLMEngine:
                 }
                 for index, text in zip(batch, texts, strict=True)
             ]
-            outputs = self._asked(self._template.encoded(texts), options)
+            outputs = self._outputs(self._template.encoded(texts), options)
             for index, prompt, output in zip(batch, texts, outputs, strict=True):
-                written = output.outputs[0]
-                reason: Literal["stop", "length"] = "length" if written.finish_reason == "length" else "stop"
-                counts = (len(output.prompt_token_ids), len(written.token_ids))
-                text = self._template.marked_text(written.token_ids) or written.text
-                yield index, Result.spoken(text, reason, counts, opened=opens_reasoning(prompt))
+                yield index, output if isinstance(output, Failure) else self._result(prompt, output)
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
-    ) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count."""
+    ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
+        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count.
+
+        Raises:
+            ModelError: as many rows as are evidence had no log-probs, and none had them.
+        """
         prompts = self._template.encoded([self.rendered(request) for request in requests])
         options = [{"temperature": 1.0, "max_tokens": 1, "logprobs": _TOP, "seed": 0}] * len(prompts)
-        for index, output in enumerate(self._asked(prompts, options)):
-            masses: dict[str, list[float]] = {}
-            for entry in output.outputs[0].logprobs[0].values():
-                masses.setdefault(token_text(str(entry.decoded_token)), []).append(float(entry.logprob))
-            yield index, tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
+        lacking, weighed = 0, 0
+        for index, output in enumerate(self._outputs(prompts, options)):
+            row = output if isinstance(output, Failure) else _choice_logprobs(output, choices)
+            weighed += not isinstance(row, Failure)
+            lacking += isinstance(row, Failure) and row.unavailable
+            if lacking >= _EVIDENCE and not weighed:
+                raise ModelError(_NO_LOGPROBS, remedy="read answers in words, or use the engine local")
+            yield index, row
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included."""
+        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included.
+
+        NaN for a row that could not be had.
+
+        Raises:
+            ModelError: no row could be had.
+        """
         texts = [self._template.ended_turn(*row) for row in zip(requests, completions, strict=True)]
         turns = [tuple(self._template.encoded(parts)) for parts in texts]
         options = [{"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0}] * len(turns)
-        outputs = self._asked([[*prompt, *answer] for prompt, answer in turns], options)
-        return [
-            math.fsum(float(output.prompt_logprobs[len(prompt) + at][token].logprob) for at, token in enumerate(answer))
-            for (prompt, answer), output in zip(turns, outputs, strict=True)
-        ]
+        outputs = self._outputs([[*prompt, *answer] for prompt, answer in turns], options)
+        logps = [_logprob_behind(len(prompt), answer, output)
+                 for (prompt, answer), output in zip(turns, outputs, strict=True)]  # fmt: skip
+        if logps and all(math.isnan(logp) for logp in logps):
+            reason = next((output.reason for output in outputs if isinstance(output, Failure)), _NO_LOGPROBS)
+            raise ModelError(f"no log-prob could be had: {reason}", remedy="use the engine local")
+        return logps
 
-    def _asked(self, prompts: Sequence[Sequence[int]], options: Sequence[dict[str, Any]]) -> list[Any]:
+    def _result(self, prompt: str, output: Any) -> Outcome:
+        written = output.outputs[0] if output.outputs else None
+        if written is None or written.finish_reason not in ("stop", "length", None):
+            why = "nothing" if written is None else f"the reason {written.finish_reason!r}"
+            return Failure(f"vLLM ended the row with {why}", 1)
+        reason: Literal["stop", "length"] = "length" if written.finish_reason == "length" else "stop"
+        counts = (len(output.prompt_token_ids), len(written.token_ids))
+        text = self._template.marked_text(written.token_ids) or written.text
+        return Result.spoken(text, reason, counts, opened=opens_reasoning(prompt))
+
+    def _outputs(self, prompts: Sequence[Sequence[int]], options: Sequence[dict[str, Any]]) -> list[Any]:
+        """What vLLM gives for each row, or why it refuses it. It refuses a whole call over one row."""
         if not prompts:
             return []
         llm = self.llm  # names what is missing before the imports below fail
@@ -205,10 +247,38 @@ class VLLMEngine:
         adapter = self.settings.adapter
         lora = LoRARequest(Path(adapter).name, 1, adapter) if adapter is not None else None
         inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        found: list[Any] = llm.generate(
-            inputs, [_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
-        )
-        return found
+        try:
+            outputs: list[Any] = llm.generate(
+                inputs, [_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
+            )
+        except ValueError as error:
+            if len(prompts) == 1:
+                return [Failure(f"vLLM refuses it: {(str(error).splitlines() or [''])[0][:200]}", 1, permanent=True)]
+            rows = zip(prompts, options, strict=True)
+            return [each for prompt, option in rows for each in self._outputs([prompt], [option])]
+        return outputs
+
+
+def _choice_logprobs(output: Any, choices: Sequence[str]) -> tuple[float, ...] | Failure:
+    first = next(iter((output.outputs and output.outputs[0].logprobs) or []), None)
+    if not first:
+        return Failure(_NO_LOGPROBS, 1, unavailable=True)
+    masses: dict[str, list[float]] = {}
+    for entry in first.values():
+        masses.setdefault(token_text(str(entry.decoded_token)), []).append(float(entry.logprob))
+    logprobs = tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
+    return Failure("the log-prob of a choice is no number", 1) if any(map(math.isnan, logprobs)) else logprobs
+
+
+def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
+    """Log-prob of the tokens behind a prompt of ``start`` tokens; NaN where one has none."""
+    if isinstance(output, Failure):
+        return math.nan
+    rows = (output.prompt_logprobs or [])[start : start + len(answer)]
+    entries = [row.get(token) if row else None for token, row in zip(answer, rows, strict=False)]
+    if len(entries) < len(answer):
+        return math.nan
+    return math.fsum(math.nan if entry is None else float(entry.logprob) for entry in entries)
 
 
 def _sampling_params(options: dict[str, Any]) -> Any:

@@ -21,12 +21,16 @@ __all__ = [
     "load_causal_lm",
     "load_config",
     "load_tokenizer",
+    "name_weights",
     "on_device",
     "reason_for_float32",
 ]
 
 _BLOCK = 1 << 20
 _BLOCKS = 256
+_BESIDE = ("*.py", "*.model", "*.tiktoken", "merges.txt", "vocab.txt")
+"""Code of a checkpoint, and files of tokenizers that are not written as JSON."""
+_OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.gguf")
 
 
 def load_causal_lm(
@@ -167,7 +171,10 @@ def embedding_rows(model: Any) -> int | None:
 
 
 def fingerprint_of_model(name: str, commit: str | None = None) -> str:
-    """16 hex digits that change with the weights, or ``commit`` itself where the hub names one.
+    """16 hex digits that change with weights, tokenizer and code, or ``commit`` itself where the hub names one.
+
+    Weights of other formats count where there are no safetensors. Chat templates in files of their own do not: what
+    they render is part of whatever is computed with them.
 
     Of files over 256 MiB, 256 evenly spaced blocks of 1 MiB are read: training changes every tensor, so that other
     weights differ there, and a large model is not read twice.
@@ -180,7 +187,26 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
     if not folder.is_dir():
         return commit or name
     paths = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    others = _BESIDE if any(path.suffix == ".safetensors" for path in paths) else (*_BESIDE, *_OTHER_WEIGHTS)
+    paths += sorted(path for pattern in others for path in folder.glob(pattern))
     return _digest_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+def name_weights(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> str:
+    """The fingerprint of a model in a folder, or the commit that a hub id stands for now: a branch moves.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run code that the checkpoint brings.
+
+    Raises:
+        ModelError: the hub's model cannot be read.
+    """
+    if Path(model_folder(name)).is_dir():
+        return fingerprint_of_model(name)
+    config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
+    return fingerprint_of_model(name, getattr(config, "_commit_hash", None) or revision)
 
 
 @functools.lru_cache(maxsize=64)
