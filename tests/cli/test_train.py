@@ -216,3 +216,20 @@ def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_tra
     shown = again.communicate(timeout=PATIENCE_S)[0]
     assert again.returncode == 0 and "taken up at step" in shown, shown[-2000:]
     assert_same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dry", [True, False])
+def test_lost_text_is_said_before_the_error_above_the_share(
+    dry: bool, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--dry-run"] if dry else ["--runs-dir", str(tmp_path / "runs"), "--quiet"]
+    assert main(["train", str(recipe), "train.max_prompt_length=200", "train.max_length=210", *where]) == 2
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert "text lost: 24 of 24 rows: the prompt is cut to max_prompt_length" in lines
+    error = next(at for at, line in enumerate(lines) if line.startswith("error:"))
+    assert "more than max_loss_share" in lines[error]
+    assert all(at < error for at, line in enumerate(lines) if line.startswith("text lost:"))
+    if dry:
+        assert printed.out.startswith("read") and "condition" in printed.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from prefboost.training.text_loss import (
     encoder_of,
     refuse_losses,
     refuse_unfaithful,
+    settle_losses,
     write_rejected,
 )
 
@@ -72,3 +74,39 @@ def test_the_encoder_has_the_day_of_the_settings_or_that_of_the_beginning() -> N
     fixed = settings.model_copy(update={"template_day": "2024-02-29"})
     encoder = encoder_of(build_tokenizer(), fixed, "2025-01-01")
     assert encoder.day == date(2024, 2, 29) and encoder.merges_system
+
+
+@dataclass
+class Rows:
+    """Rows as `settle_losses` needs them."""
+
+    rows: int
+    loss: TextLoss = field(default_factory=TextLoss)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+def test_evaluation_rows_are_counted_and_named_apart(tmp_path: Path) -> None:
+    trained = Rows(10, TextLoss({"prompt": 2}))
+    evaluated = Rows(5, TextLoss({"chosen": 1}), {"the two completions are equal within max_length": 1})
+    evaluated.loss.reject({"row": 3, "pair_id": "e"}, "why", "what")
+    settle_losses(trained, evaluated, 0.25, tmp_path)
+    assert trained.loss.sentences == [
+        "2 of 10 rows: the prompt is cut to max_prompt_length",
+        "1 of 5 evaluation rows: the chosen completion is cut at max_length",
+        "1 of 5 evaluation rows are not used: the two completions are equal within max_length",
+    ]
+    [row] = pq.read_table(tmp_path / REJECTED_FILE).to_pylist()
+    assert (row["stage"], row["row"], row["id"]) == ("evaluate", 3, "e")
+    with pytest.raises(TemplateRefusal, match="1 of 5 evaluation rows cannot be rendered"):
+        settle_losses(trained, evaluated, 0.1, None)
+
+
+def test_rejected_rows_are_written_even_where_training_is_refused(tmp_path: Path) -> None:
+    trained = Rows(2, TextLoss({"one token": 1}), {"why": 1})
+    trained.loss.reject({"row": 0, "pair_id": "p"}, "why", "what")
+    with pytest.raises(TemplateRefusal, match="1 of 2 rows cannot be rendered") as error:
+        settle_losses(trained, None, 0.25, tmp_path)
+    assert pq.read_table(tmp_path / REJECTED_FILE).num_rows == 1
+    notes = "\n".join(error.value.__notes__)
+    assert "1 of 2 rows are not used: why" in notes and "text lost: 1 of 2 rows: max_length" in notes
+    assert str(tmp_path / REJECTED_FILE) in notes

@@ -185,6 +185,8 @@ def _errors_shown(debug: bool) -> Iterator[None]:
     try:
         yield
     except PrefboostError as error:
+        for note in getattr(error, "__notes__", ()):
+            _say(note)
         _say(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:

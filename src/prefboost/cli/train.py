@@ -44,10 +44,11 @@ def train_command(
 
     loaded = load(recipe, overrides or [])
     if dry_run:
-        prepared, forecast = stages.predict(loaded)
-        _print_json({**asdict(prepared), "training": asdict(forecast)}) if as_json else _print_dry_run(
-            prepared, forecast
-        )
+        prepared, forecast = stages.predict(loaded, None if as_json else _print_steps)
+        if as_json:
+            _print_json({**asdict(prepared), "training": asdict(forecast)})
+        else:
+            print_forecast(forecast, "goal pairs")
         return
     executor = executor_for(os.environ)
     progress = None if quiet or not executor.leads else _progress()
@@ -70,11 +71,10 @@ def _print_json(shown: Mapping[str, Any]) -> None:
     print(json.dumps(shown, indent=2, default=str))
 
 
-def _print_dry_run(prepared: Prepared, forecast: Forecast) -> None:
+def _print_steps(prepared: Prepared) -> None:
     for step in prepared.steps:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         _print_counts(step["rejected"])
-    print_forecast(forecast, "goal pairs")
 
 
 def print_forecast(forecast: Forecast, what: str) -> None:

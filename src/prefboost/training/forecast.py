@@ -29,7 +29,7 @@ from prefboost.training.policy import load_model, load_tokenizer
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
 from prefboost.training.prepare import Data, prepare_units
 from prefboost.training.reward_settings import TrainReward
-from prefboost.training.text_loss import describe_losses, encoder_of
+from prefboost.training.text_loss import encoder_of
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, UnitSampler
 
@@ -101,7 +101,7 @@ def forecast(
     settings = resolve_precision(settings)
     config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
     encoder = encoder_of(load_tokenizer(settings), settings)
-    tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, context_of(config))
+    tokenised, data, plan = prepare_units((pairs, eval_pairs), settings, encoder, say, context_of(config))
     device = torch.device(device_name())
     laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
@@ -117,7 +117,7 @@ def forecast(
         tokens={name: round(often * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
         guesses=[f"tokens: counted on {len(laid_out):,} of {steps:,} steps"] if len(laid_out) < steps else [],
         dropped=tokenised.dropped,
-        losses=describe_losses(tokenised.shortened, tokenised.rows),
+        losses=tokenised.loss.sentences,
     )
     largest = max(streams, key=lambda stream: stream.tokens)
     return _with_trial(found, settings, data, largest, steps / plan.steps_per_epoch)
@@ -234,7 +234,7 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
             *remarks,
         ],
         dropped=units.dropped,
-        losses=describe_losses(units.loss.shortened, units.rows),
+        losses=units.loss.sentences,
     )
     if not model.packs or settings.lora is not None:
         why = "texts are padded" if not model.packs else "adapters are put on when training begins"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
 from prefboost.training.questions import settle_prompt_ids
-from prefboost.training.text_loss import refuse_losses
+from prefboost.training.text_loss import settle_losses
 from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, plan_steps, split_by_prompt
@@ -31,22 +32,23 @@ class Data:
 
 
 def prepare_units(
-    pairs: pa.Table,
-    eval_pairs: pa.Table | None,
+    tables: tuple[pa.Table, pa.Table | None],
     settings: Train,
     encoder: ChatEncoder,
     say: SayGoal | None,
     positions: int | None = None,
+    folder: Path | None = None,
 ) -> tuple[Tokenised, Data, Plan]:
     """Token ids, the eval split, and how steps are laid out.
 
     Args:
-        pairs: GoalPairs after `condition`.
-        eval_pairs: to evaluate on; None: those of ``settings.eval_fraction`` of the prompts, told by their content.
+        tables: GoalPairs after `condition` to train on, and to evaluate on; None: those of ``settings.eval_fraction``
+            of the prompts, told by their content.
         settings: of the training.
         encoder: of the model.
         say: how goals are said.
         positions: most tokens that the model was made for; None: no limit is known.
+        folder: run folder, which gets the rows that cannot be rendered; None writes nothing.
 
     Raises:
         MissingScores: the loss needs scores and there are none.
@@ -54,6 +56,7 @@ def prepare_units(
         TemplateRefusal: the chat template refuses too many rows.
         SettingsError: the loss needs the whole batch, and the engine has it in parts.
     """
+    pairs, eval_pairs = tables
     if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
         raise MissingScores(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
@@ -64,12 +67,11 @@ def prepare_units(
     if eval_pairs is None and settings.eval_fraction:
         pairs = settle_prompt_ids(pairs, say)
     tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
-    refuse_losses(tokenised.loss, tokenised.rows, settings.max_loss_share)
+    evaluated = None if eval_pairs is None else tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit)
+    settle_losses(tokenised, evaluated, settings.max_loss_share, folder)
     tokenised.refuse_empty()
-    units, aside = tokenised.units, None
-    if eval_pairs is not None:
-        aside = tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit).units
-    elif settings.eval_fraction:
+    units, aside = tokenised.units, None if evaluated is None else evaluated.units
+    if eval_pairs is None and settings.eval_fraction:
         units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
     views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
     devices = int(os.environ.get("WORLD_SIZE", "1"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from prefboost.atomic import replacing
 from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.errors import DataError, Place, TemplateRefusal
+from prefboost.errors import DataError, Place, PrefboostError, TemplateRefusal
 from prefboost.training.optimisation import Optimisation
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "encoder_of",
     "refuse_losses",
     "refuse_unfaithful",
+    "settle_losses",
     "write_rejected",
 ]
 
@@ -39,6 +40,8 @@ UNFAITHFUL = "the chat template leaves out a part of a completion"
 _UNFAITHFUL_REMEDY = (
     "give a chat template that writes calls and thoughts (chat_template: FILE.jinja), or leave such rows out"
 )
+
+_EVALUATED = "evaluation rows"
 
 _SENTENCES = {
     "prompt": "the prompt is cut to max_prompt_length",
@@ -76,11 +79,13 @@ class TextLoss:
         shortened: what was cut or left out (keys as in `describe_losses`) -> rows.
         rejected: rows that cannot be rendered: row, id, reason, found.
         refusal: the first error of the chat template.
+        sentences: what a user is told of all this, evaluation rows included (`settle_losses`).
     """
 
     shortened: dict[str, int] = field(default_factory=dict)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     refusal: TemplateRefusal | None = None
+    sentences: list[str] = field(default_factory=list)
 
     def count(self, what: str, *, where: bool = True) -> None:
         """Count a row for one kind of loss."""
@@ -93,6 +98,61 @@ class TextLoss:
             (row[key] for key in ("goal_pair_id", "pair_id", "completion_id", "prompt_id") if row.get(key)), None
         )
         self.rejected.append({"row": row.get("row"), "id": name, "reason": reason, "found": found[:200]})
+
+
+class Rendered(Protocol):
+    """Rows that were rendered: `prefboost.training.tokenise.Tokenised` and its like for reward models."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that went in."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Reason -> rows that cannot be used."""
+
+    @property
+    def loss(self) -> TextLoss:
+        """Text that the others lose."""
+
+
+def settle_losses(trained: Rendered, evaluated: Rendered | None, share: float, folder: Path | None) -> None:
+    """Write the rejected rows, say what text is lost (``trained.loss.sentences``), and refuse to train on too little.
+
+    Args:
+        trained: rows to train on.
+        evaluated: rows to evaluate on, where they were given apart.
+        share: of the rows that may lose text in one way; 1 allows everything.
+        folder: run folder, which gets the rejected rows even where training is refused; None writes nothing.
+
+    Raises:
+        TemplateRefusal, DataError: see `refuse_losses`. Its notes are the sentences, and where the rows are.
+    """
+    sentences = describe_losses(trained.loss.shortened, trained.rows)
+    rejected = list(trained.loss.rejected)
+    parts = [(trained, "rows")]
+    if evaluated is not None:
+        parts.append((evaluated, _EVALUATED))
+        sentences += describe_losses(evaluated.loss.shortened, evaluated.rows, _EVALUATED)
+        sentences += [
+            f"{count:,} of {evaluated.rows:,} {_EVALUATED} are not used: {reason}"
+            for reason, count in evaluated.dropped.items()
+        ]
+        rejected += [{"stage": "evaluate", **row} for row in evaluated.loss.rejected]
+    trained.loss.sentences = sentences
+    if folder is not None:
+        write_rejected(rejected, folder)
+    try:
+        for part, what in parts:
+            refuse_losses(part.loss, part.rows, share, what)
+    except PrefboostError as error:
+        for reason, count in trained.dropped.items():
+            error.add_note(f"{count:,} of {trained.rows:,} rows are not used: {reason}")
+        for sentence in sentences:
+            error.add_note(f"text lost: {sentence}")
+        if folder is not None and rejected:
+            error.add_note(f"rows that cannot be rendered: {folder / REJECTED_FILE}")
+        raise
 
 
 def refuse_unfaithful(text: str, completion: Sequence[Mapping[str, Any]], side: str) -> None:
@@ -111,23 +171,25 @@ def refuse_unfaithful(text: str, completion: Sequence[Mapping[str, Any]], side: 
         raise UnfaithfulRendering(f"{side} is rendered without {part}", remedy=_UNFAITHFUL_REMEDY)
 
 
-def describe_losses(shortened: Mapping[str, int], rows: int) -> list[str]:
+def describe_losses(shortened: Mapping[str, int], rows: int, what: str = "rows") -> list[str]:
     """Say what was cut or left out, a sentence for each kind.
 
     Args:
         shortened: kind -> rows.
         rows: all of them.
+        what: they are called.
     """
-    return [f"{count:,} of {rows:,} rows: {_SENTENCES.get(what, what)}" for what, count in shortened.items() if count]
+    return [f"{count:,} of {rows:,} {what}: {_SENTENCES.get(kind, kind)}" for kind, count in shortened.items() if count]
 
 
-def refuse_losses(loss: TextLoss, rows: int, share: float) -> None:
+def refuse_losses(loss: TextLoss, rows: int, share: float, what: str = "rows") -> None:
     """Refuse to train where too many rows lose text.
 
     Args:
         loss: what was counted.
         rows: all rows.
         share: of the rows that may lose text in one way; 1 allows everything.
+        what: the rows are called.
 
     Raises:
         TemplateRefusal: the chat template refuses more rows; names the first.
@@ -137,18 +199,18 @@ def refuse_losses(loss: TextLoss, rows: int, share: float) -> None:
         return
     if len(loss.rejected) > share * rows:
         first = loss.rejected[0]
-        remedy = "see train_rejects.parquet after a run with max_loss_share: 1, or give another chat_template"
+        remedy = "give another chat_template, or leave such rows out"
         raise TemplateRefusal(
-            f"{len(loss.rejected):,} of {rows:,} rows cannot be rendered, more than max_loss_share {share:g} allows; "
+            f"{len(loss.rejected):,} of {rows:,} {what} cannot be rendered, more than max_loss_share {share:g} allows; "
             f"the first: {first['id']}: {first['reason']}: {first['found']}",
             remedy=remedy if loss.refusal is None else loss.refusal.remedy,
             place=Place(row=first["row"]),
         )
-    for what, remedy in _SERIOUS.items():
-        count = loss.shortened.get(what, 0)
+    for kind, remedy in _SERIOUS.items():
+        count = loss.shortened.get(kind, 0)
         if count > share * rows:
             raise DataError(
-                f"in {count:,} of {rows:,} rows {_SENTENCES[what]}: more than max_loss_share {share:g} allows",
+                f"in {count:,} of {rows:,} {what} {_SENTENCES[kind]}: more than max_loss_share {share:g} allows",
                 remedy=f"{remedy}; max_loss_share: 1 trains on them as they are",
             )
 

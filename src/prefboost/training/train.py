@@ -34,7 +34,7 @@ from prefboost.training.claim import (
 )
 from prefboost.training.disk import explain_disk
 from prefboost.training.numbers import resolve_precision
-from prefboost.training.text_loss import describe_losses, encoder_of, write_rejected
+from prefboost.training.text_loss import encoder_of
 from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train_settings import Train
 
@@ -162,7 +162,9 @@ def _train(
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
     positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
-        tokenised, data, plan = prepare_units(pairs, eval_pairs, settings, encoder, say, positions)
+        tokenised, data, plan = prepare_units(
+            tables, settings, encoder, say, positions, out if leads(os.environ) else None
+        )
     place = None if say is None else _place_in(pairs, say)
     before = _made_of(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
@@ -175,8 +177,6 @@ def _train(
     resumed_from = _run(trainer, out)
     trainer.notes += [*notes, *more, *rounding.describe(None if trainer.shards_weights else policy.model)]
     report = _report(trainer, before, out, resumed_from, time.monotonic() - started)
-    if trainer.accelerator.is_main_process:
-        write_rejected(tokenised.loss.rejected, out)
     _finish(trainer, end, report, out)
     return report
 
@@ -263,7 +263,7 @@ def _provenance(
             "held_out": tokenised.views - report.pairs,
             "dropped": tokenised.dropped,
             "shortened": tokenised.shortened,
-            "losses": describe_losses(tokenised.shortened, tokenised.rows),
+            "losses": tokenised.loss.sentences,
             "day": identity["day"],
         },
         say=say,
@@ -332,7 +332,7 @@ def _made_of(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
         seconds=0.0,
         dropped=tokenised.dropped,
         shortened=tokenised.shortened,
-        losses=describe_losses(tokenised.shortened, tokenised.rows),
+        losses=tokenised.loss.sentences,
     )
 
 

@@ -37,7 +37,7 @@ from prefboost.training.length_offset import with_length_offset
 from prefboost.training.numbers import resolve_precision
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_units import RewardUnits, Wanted, reward_units
-from prefboost.training.text_loss import describe_losses, encoder_of, refuse_losses, write_rejected
+from prefboost.training.text_loss import encoder_of, settle_losses
 from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train import TrainReport
 
@@ -132,7 +132,7 @@ def _train(
     with phase(progress, f"loading {settings.model}, tokenising"):
         found = load_start(settings)
         encoder = encoder_of(found.tokenizer, settings, run_day(out))
-        units, data, plan = _prepare(rows, eval_rows, settings, found, encoder)
+        units, data, plan = _prepare(tables, settings, found, encoder, out if leads(os.environ) else None)
     identity |= {"day": str(encoder.day)}
     remarks = [] if settings.lora is None else check_targets(found.model, settings.lora)
     settings, notes = with_length_offset(settings, data[0])
@@ -156,8 +156,6 @@ def _train(
         messages=[*remarks, *trainer.budget.messages],
     )
     facts = _facts(found, report, identity)
-    if trainer.accelerator.is_main_process:
-        write_rejected(units.loss.rejected, out)
     _finish(trainer, {**facts, "score_range": _score_range(data[0], settings, origin)}, report, out, saving)
     return report
 
@@ -176,7 +174,7 @@ def prepare_reward(
 
     disable_progress_bar()
     found = load_start(settings)
-    units, data, plan = _prepare(rows, eval_rows, settings, found, encoder_of(found.tokenizer, settings))
+    units, data, plan = _prepare((rows, eval_rows), settings, found, encoder_of(found.tokenizer, settings))
     return found, units, data[0], plan
 
 
@@ -191,7 +189,11 @@ def _identity(rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward)
 
 
 def _prepare(
-    rows: pa.Table, eval_rows: pa.Table | None, settings: TrainReward, found: RewardModel, encoder: ChatEncoder
+    tables: tuple[pa.Table, pa.Table | None],
+    settings: TrainReward,
+    found: RewardModel,
+    encoder: ChatEncoder,
+    folder: Path | None = None,
 ) -> tuple[RewardUnits, tuple[Dataset, Dataset | None], Plan]:
     """Token ids, the eval split, and how steps are laid out."""
     from datasets import Dataset
@@ -201,16 +203,16 @@ def _prepare(
     from prefboost.training.units import plan_steps, split_by_prompt
 
     loss = settings.loss
+    rows, eval_rows = tables
     by_prompt, positions = settings.unit == "prompt", context_of(found.model.config)
     wanted = Wanted(loss.heads, loss.compares, loss.needs_gap, by_prompt, settings.max_length, positions)
     if eval_rows is None and settings.eval_fraction:
         rows = settle_prompt_ids(rows, None)
     made = reward_units(rows, encoder, found.pad_id, wanted)
-    refuse_losses(made.loss, made.rows, settings.max_loss_share)
-    units, aside = made.units, None
-    if eval_rows is not None:
-        aside = reward_units(eval_rows, encoder, found.pad_id, wanted).units
-    elif settings.eval_fraction:
+    evaluated = None if eval_rows is None else reward_units(eval_rows, encoder, found.pad_id, wanted)
+    settle_losses(made, evaluated, settings.max_loss_share, folder)
+    units, aside = made.units, None if evaluated is None else evaluated.units
+    if eval_rows is None and settings.eval_fraction:
         units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
     plan = plan_steps(
         units.num_rows,
@@ -284,7 +286,7 @@ def _report(
         seconds=0.0,
         dropped=dict(dropped),
         shortened=units.loss.shortened,
-        losses=describe_losses(units.loss.shortened, units.rows),
+        losses=units.loss.sentences,
         metrics=last_metrics(out),
         engine="packed" if found.packs else "padded",
         precision=trainer.settings.precision,

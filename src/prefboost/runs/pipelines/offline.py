@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -260,8 +260,14 @@ def model_inputs(*names: str) -> dict[str, str]:
     return {name: fingerprint_of_model(name) for name in names if Path(name).is_dir()}
 
 
-def predict(recipe: Recipe) -> tuple[Prepared, Forecast]:
+def predict(
+    recipe: Recipe, show: Callable[[Prepared], object] | None = None
+) -> tuple[Prepared, Forecast]:
     """What a recipe's data come to, and what training on them will take. Nothing is written.
+
+    Args:
+        recipe: of the training.
+        show: is given the first of the two before the second is computed, which may fail.
 
     Raises:
         DataError, ModelError: see the stages.
@@ -269,8 +275,11 @@ def predict(recipe: Recipe) -> tuple[Prepared, Forecast]:
     from prefboost.training.forecast import forecast
 
     table = prepare(recipe, render_of(recipe))
+    prepared = prepared_from(table)
+    if show is not None:
+        show(prepared)
     pairs, evaluation = split_rows(table.frame.to_arrow())
-    return prepared_from(table), forecast(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
+    return prepared, forecast(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
 
 
 def train_on(
