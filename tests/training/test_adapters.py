@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
-from tests.training.conftest import SAY, build_folder, build_model, build_tokenizer
+from tests.training.conftest import CHATML, SAY, build_folder, build_model, build_tokenizer
 from tests.training.test_train import settings_of
 
 from prefboost.errors import ModelError, SettingsError
-from prefboost.training import Lora, train
+from prefboost.training import Lora, TrainReward, train, train_reward
 from prefboost.training.adapters import adapter_base, adapter_chain, check_targets, merge_adapter, tokenizer_home
+from prefboost.training.forecast import forecast, forecast_reward
 from prefboost.training.policy import load_model, load_policy
 
 
@@ -141,3 +146,105 @@ def test_layers_that_take_no_adapters_are_a_fault_of_the_setting(tmp_path: Path,
     settings = settings_of(folder, max_steps=1, lora=Lora(targets=("input_layernorm",)))
     with pytest.raises(SettingsError, match=r"lora\.targets .*RMSNorm"):
         train(pairs, settings, tmp_path / "run", say=SAY)
+
+
+_HUB_SCRIPT = """
+import json, sys
+from prefboost.training import Train, TrainReward
+from prefboost.training.adapters import adapter_chain, tokenizer_home
+from prefboost.training.forecast import forecast, forecast_reward
+from prefboost.training.policy import load_policy
+from tests.training.conftest import SAY, build_pairs
+
+policy = load_policy(Train(model="org/adapter", revision="main", precision="fp32"))
+shares = {name: float(weight.double().sum()) for name, weight in policy.model.named_parameters() if "q_proj" in name}
+pairs = build_pairs(4)
+small = {"model": "org/adapter", "precision": "fp32", "batch_size": 4}
+steps = forecast(pairs, Train(**small), say=SAY).steps, forecast_reward(pairs, TrainReward(**small)).steps
+chain = adapter_chain("org/adapter")
+print(json.dumps([chain, tokenizer_home(*chain), policy.tokenizer.chat_template, shares, steps]))
+"""
+
+
+def _cache_on_hub(hub: Path, name: str) -> Path:
+    """An empty snapshot of a repository, laid out as the hub's client keeps it."""
+    folder = hub / f"models--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("a" * 40)
+    return folder / "snapshots" / ("a" * 40)
+
+
+@pytest.mark.parametrize("brings_tokenizer", [False, True])
+def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache(
+    brings_tokenizer: bool, tmp_path: Path
+) -> None:
+    build_folder(_cache_on_hub(tmp_path, "org/base"))
+    adapter = adapted(build_folder(tmp_path / "local"))
+    adapter.peft_config["default"].base_model_name_or_path = "org/base"
+    place = _cache_on_hub(tmp_path, "org/adapter")
+    adapter.save_pretrained(place)
+    if brings_tokenizer:
+        build_tokenizer(CHATML + "\n").save_pretrained(place)
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _HUB_SCRIPT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    chain, home, template, shares, steps = json.loads(done.stdout.splitlines()[-1])
+    assert chain == ["org/base", ["org/adapter"]] and min(steps) > 0
+    assert home == ("org/adapter" if brings_tokenizer else "org/base")
+    assert template == CHATML + "\n" * brings_tokenizer
+    merged = dict(adapter.merge_and_unload().named_parameters())
+    assert shares == pytest.approx({name: float(merged[name].double().sum()) for name in shares}, rel=1e-6)
+
+
+def test_a_dry_run_reads_an_adapters_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    adapted(tiny).save_pretrained(tmp_path / "adapter")
+    predicted = forecast(pairs, settings_of(tmp_path / "adapter"), say=SAY)
+    assert predicted.steps == forecast(pairs, settings_of(tiny), say=SAY).steps and predicted.seconds
+
+
+ENCODER_DECODERS = {
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4, "decoder_start_token_id": 0},
+    "bart": {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
+             "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODER_DECODERS))
+def test_encoder_decoders_are_refused_by_name_before_anything_is_loaded(
+    kind: str, pairs: pa.Table, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    sizes = {"vocab_size": 259, **ENCODER_DECODERS[kind]}
+    AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(kind, **sizes)).save_pretrained(tmp_path / "model")
+    build_tokenizer().save_pretrained(tmp_path / "model")
+    policy, reward = settings_of(tmp_path / "model"), TrainReward(model=str(tmp_path / "model"), precision="fp32")
+    calls: list[Callable[[], object]] = [
+        lambda: train(pairs, policy, tmp_path / "policy", say=SAY),
+        lambda: train_reward(pairs, reward, tmp_path / "reward"),
+        lambda: forecast(pairs, policy, say=SAY),
+        lambda: forecast_reward(pairs, reward),
+    ]
+    for call in calls:
+        with pytest.raises(ModelError, match=rf"is an encoder-decoder \({kind}\)(.|\n)*decoder-only"):
+            call()
+
+
+def test_encoders_are_refused_as_policies_and_taken_as_reward_models(pairs: pa.Table, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    BertForMaskedLM(BertConfig(vocab_size=259, **sizes)).save_pretrained(tmp_path / "model")
+    build_tokenizer().save_pretrained(tmp_path / "model")
+    for call in (lambda: forecast(pairs, settings_of(tmp_path / "model"), say=SAY),
+                 lambda: train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", say=SAY)):  # fmt: skip
+        with pytest.raises(ModelError, match=r"is an encoder \(bert\)(.|\n)*decoder-only"):
+            call()
+    reward = TrainReward(model=str(tmp_path / "model"), precision="fp32", batch_size=4)
+    assert forecast_reward(pairs, reward).engine == "padded"

@@ -11,9 +11,11 @@ from typing import Any
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError, PrefboostError, SettingsError
 
-__all__ = ["explain_loading"]
+__all__ = ["explain_loading", "refuse_architecture"]
 
 _USUAL = "give a folder with config.json and safetensors weights, a hub id you may read, or package:NAME"
+
+_DECODERS = "take a decoder-only model (GPT, Llama, Qwen ...)"
 
 _ATTENTION = ("attn_implementation", "attention implementation", "flashattention", "flash_attn", "flex_attention")
 """What transformers' messages on attention contain; `kernels` is the library that attention by hub id comes from."""
@@ -54,6 +56,34 @@ def explain_loading(name: str, *, what: str = "model", attention: str | None = N
         raise ModelError(f"cannot load the {what} {name!r}: {reason}", remedy=remedy) from error
 
 
+def refuse_architecture(name: str, config: Any, *, generates: bool) -> None:
+    """Refuse by name what cannot be trained here; transformers would load half of it, or fail much later.
+
+    Args:
+        name: of the model.
+        config: of transformers.
+        generates: whether the model has to write text; otherwise it may be an encoder.
+
+    Raises:
+        ModelError: it is an encoder-decoder, or an encoder where text has to be written.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{name} is an encoder-decoder ({kind}): prompt and completion go through different parts of it",
+            remedy=_DECODERS,
+        )
+    # Encoders saved as decoders (is_decoder, XLM's causal) see no later tokens.
+    decodes = getattr(config, "is_decoder", False) or getattr(config, "causal", False)
+    if generates and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
+        raise ModelError(
+            f"{name} is an encoder ({kind}), which looks at tokens that come later, so that it cannot generate text",
+            remedy=_DECODERS,
+        )
+
+
 def _explain(name: str, error: Exception) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
     damage = _damage(name)
@@ -80,7 +110,7 @@ def _explain_kind(config: dict[str, Any]) -> tuple[str, str]:
             "prefboost neither trains nor runs the other parts"
         )
     if config.get("is_encoder_decoder"):
-        return f"it is an encoder-decoder ({kind})", "take a decoder-only model"
+        return f"it is an encoder-decoder ({kind})", _DECODERS
     return f"this version of transformers cannot load {kind} as what is needed here", (
         "take another model, or upgrade transformers; a model that brings its own code needs trust_remote_code"
     )

@@ -65,18 +65,27 @@ def load_causal_lm(
     return model.eval(), tokenizer
 
 
-def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False, config: Any = None
+) -> Any:
     """The tokenizer of a model; it pads on the left, as generation needs it.
+
+    Args:
+        name: a folder, a hub id, or ``package:NAME``.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run code that the checkpoint brings.
+        config: configuration of the model, where none lies beside the tokenizer (adapters on the hub).
 
     Raises:
         ModelError: there is no such model, or it has no tokenizer.
     """
     from transformers import AutoTokenizer
 
+    options: dict[str, Any] = {} if config is None else {"config": config}
     tokenizer = guarded(
         name,
         lambda: AutoTokenizer.from_pretrained(
-            model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
+            model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code, **options
         ),
     )
     tokenizer.padding_side = "left"

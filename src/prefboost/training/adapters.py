@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefboost.engines.loading_faults import explain_loading
+from prefboost.engines.loading_faults import explain_loading, refuse_architecture
 from prefboost.engines.packaged import model_folder
+from prefboost.engines.weights import load_config
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training.optimisation import Lora, Optimisation
 
@@ -19,6 +20,7 @@ __all__ = [
     "adapter_base",
     "adapter_chain",
     "adapters_of",
+    "base_config",
     "check_targets",
     "explain_targets",
     "merge_adapter",
@@ -83,6 +85,23 @@ def adapter_chain(name: str, revision: str | None = None) -> tuple[str, list[str
     return name, chain
 
 
+def base_config(settings: Optimisation, *, generates: bool) -> Any:
+    """Load the configuration of the model that is trained; of an adapter, that of the model at its bottom.
+
+    Args:
+        settings: of the training.
+        generates: whether the model has to write text; a reward model may be an encoder.
+
+    Raises:
+        ModelError: there is no such model, or its architecture cannot be trained here.
+    """
+    base, adapters = adapter_chain(settings.model, settings.revision)
+    revision = None if adapters else settings.revision
+    config = load_config(base, revision=revision, trust_remote_code=settings.trust_remote_code)
+    refuse_architecture(base, config, generates=generates)
+    return config
+
+
 def merge_adapter(model: Any, name: str, revision: str | None = None) -> Any:
     """Add the update of an adapter to the weights of its base, so that training continues from there.
 
@@ -127,9 +146,21 @@ def tokenizer_home(base: str, chain: Sequence[str]) -> str:
         base: the model at the bottom.
         chain: adapters on it (`adapter_chain`).
     """
+    return next((name for name in reversed(chain) if _has_tokenizer(name)), base)
+
+
+def _has_tokenizer(name: str) -> bool:
+    """Return whether a tokenizer lies in a folder or hub repository; of the latter, files in the cache do."""
+    from transformers.utils import cached_file
+
+    place = model_folder(name)
     files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-    beside = [name for name in chain if any((Path(model_folder(name)) / file).is_file() for file in files)]
-    return beside[-1] if beside else base
+    if Path(place).is_dir():
+        return any((Path(place) / file).is_file() for file in files)
+    quiet = {
+        f"_raise_exceptions_for_{reason}": False for reason in ("missing_entries", "connection_errors", "gated_repo")
+    }
+    return any(cached_file(place, file, **quiet) is not None for file in files)
 
 
 def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:

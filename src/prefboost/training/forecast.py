@@ -16,10 +16,10 @@ from torch import Tensor
 from prefboost.chat import SayGoal
 from prefboost.devices import device_name
 from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import context_of, load_config
+from prefboost.engines.weights import context_of
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, support_of
-from prefboost.training.adapters import add_adapters, check_targets
+from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets
 from prefboost.training.batches import UnitCollator, Views
 from prefboost.training.memory import is_out_of_memory
 from prefboost.training.micro_batches import split_by_budget, split_texts_by_budget
@@ -99,7 +99,7 @@ def forecast(
     disable_progress_bar()
     check_request(settings)
     settings = resolve_precision(settings)
-    config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+    config = base_config(settings, generates=True)
     encoder = encoder_of(load_tokenizer(settings), settings)
     tokenised, data, plan = prepare_units((pairs, eval_pairs), settings, encoder, say, context_of(config))
     device = torch.device(device_name())
@@ -142,7 +142,7 @@ def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, p
     try:
         model = load_model(settings, settings.model, local_only=True)
     except ModelError as error:
-        if any(Path(model_folder(settings.model)).glob("*.safetensors")):
+        if any(Path(model_folder(adapter_chain(settings.model, settings.revision)[0])).glob("*.safetensors")):
             raise  # the weights are here, and training could not load them either
         return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
     check_weights(model, settings.model)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.engines.loading_faults import explain_loading
+from prefboost.engines.loading_faults import explain_loading, refuse_architecture
 from prefboost.engines.packaged import model_folder
+from prefboost.engines.weights import load_config
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import balanced_completion_logps, completion_logps
 from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home
@@ -57,12 +58,14 @@ def load_tokenizer(settings: Train) -> Any:
     """
     from transformers import AutoTokenizer
 
-    name = tokenizer_home(*adapter_chain(settings.model, settings.revision))
+    base, adapters = adapter_chain(settings.model, settings.revision)
+    name = tokenizer_home(base, adapters)
+    options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
+    if name != base:  # transformers looks for a configuration, and adapters on the hub have none
+        options["config"] = load_config(base, trust_remote_code=settings.trust_remote_code)
     with explain_loading(name):
         tokenizer = AutoTokenizer.from_pretrained(
-            model_folder(name),
-            revision=settings.revision if name == settings.model else None,
-            trust_remote_code=settings.trust_remote_code,
+            model_folder(name), revision=settings.revision if name == settings.model else None, **options
         )
     if settings.chat_template is not None:
         tokenizer.chat_template = template_text(settings.chat_template)
@@ -95,10 +98,13 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
         options["attn_implementation"] = settings.attention
     revision = settings.revision if name == settings.model else None
     start, adapters = adapter_chain(name, revision)
+    weights_revision = None if adapters else revision
+    config = load_config(start, revision=weights_revision, trust_remote_code=settings.trust_remote_code)
+    refuse_architecture(start, config, generates=True)
     with explain_loading(start, attention=settings.attention):
         model, report = AutoModelForCausalLM.from_pretrained(
             model_folder(start),
-            revision=(None if adapters else revision) or "main",
+            revision=weights_revision or "main",
             output_loading_info=True,
             **options,
         )

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 
 from prefboost.engines.reward_model import RewardModel, enable_packed_rewards, load_reward_model
 from prefboost.engines.weights import load_tokenizer
-from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home
+from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home
 from prefboost.training.checkpoint import Saving, save_reward_model
 from prefboost.training.claim import leads
 from prefboost.training.policy import shares_weights, template_text, training_device
@@ -45,6 +45,7 @@ def load_start(settings: TrainReward) -> RewardModel:
     Raises:
         ModelError: it, an adapter on it or its chat template cannot be loaded, or its weights are not finite.
     """
+    base_config(settings, generates=False)
     set_seed(settings.seed)
     template = settings.chat_template
     base, adapters = adapter_chain(settings.model, settings.revision)
@@ -71,7 +72,10 @@ def _with_adapter(found: RewardModel, settings: TrainReward, adapter: str) -> Re
     model = merge_adapter(found.model, adapter, settings.revision if adapter == settings.model else None)
     tokenizer = found.tokenizer
     if tokenizer_home("", [adapter]):
-        tokenizer = load_tokenizer(adapter, trust_remote_code=settings.trust_remote_code)
+        revision = settings.revision if adapter == settings.model else None
+        tokenizer = load_tokenizer(
+            adapter, revision=revision, trust_remote_code=settings.trust_remote_code, config=model.config
+        )
         tokenizer.padding_side = "right"
         if settings.chat_template is not None:
             tokenizer.chat_template = found.tokenizer.chat_template

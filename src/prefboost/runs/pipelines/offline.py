@@ -260,9 +260,7 @@ def model_inputs(*names: str) -> dict[str, str]:
     return {name: fingerprint_of_model(name) for name in names if Path(name).is_dir()}
 
 
-def predict(
-    recipe: Recipe, show: Callable[[Prepared], object] | None = None
-) -> tuple[Prepared, Forecast]:
+def predict(recipe: Recipe, show: Callable[[Prepared], object] | None = None) -> tuple[Prepared, Forecast]:
     """What a recipe's data come to, and what training on them will take. Nothing is written.
 
     Args:
