@@ -12,14 +12,14 @@ from tests.training.conftest import SAY, build_pairs, build_tokenizer
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import SettingsError
 from prefboost.training import Train
-from prefboost.training.prepare import prepare_units
+from prefboost.training.prepare import plan_units, tokenise_all
 
 ENCODER = ChatEncoder(build_tokenizer())
 
 
 def plan_of(**changes: Any) -> Any:
     settings = Train(model="m", batch_size=8, micro_batch=2, **changes)
-    return prepare_units((build_pairs(12), None), settings, ENCODER, SAY)[2]
+    return plan_units(*tokenise_all(build_pairs(12), None, settings, ENCODER, SAY), settings)[1]
 
 
 def test_the_packed_engine_has_a_step_in_one_batch_and_trl_in_micro_batches() -> None:
@@ -40,7 +40,7 @@ def test_the_slow_engine_refuses_losses_on_whole_batches_on_several_devices(
 
 def test_evaluation_units_are_set_aside() -> None:
     settings = Train(model="m", eval_fraction=0.5)
-    _, data, _ = prepare_units((build_pairs(8), None), settings, ENCODER, SAY)
+    data, _ = plan_units(*tokenise_all(build_pairs(8), None, settings, ENCODER, SAY), settings)
     assert data.evaluation is not None and len(data.train) == len(data.evaluation) == 4
 
 
@@ -52,7 +52,8 @@ def test_a_question_under_several_ids_is_not_on_both_sides_of_the_split() -> Non
     for row in twins:
         row["goal_pair_id"] = f"again {row['goal_pair_id']}"
     both = pa.Table.from_pylist(rows + twins, schema=pairs.schema)
-    _, data, _ = prepare_units((both, None), Train(model="m", eval_fraction=0.5), ENCODER, SAY)
+    settings = Train(model="m", eval_fraction=0.5)
+    data, _ = plan_units(*tokenise_all(both, None, settings, ENCODER, SAY), settings)
     assert data.evaluation is not None and len(data.train) == len(data.evaluation) == len(numbers)
     sides = [{name.removeprefix("again ") for name in side["unit_id"]} for side in (data.train, data.evaluation)]
     assert not sides[0] & sides[1]

@@ -27,9 +27,9 @@ from prefboost.training.numbers import budget_of, resolve_precision
 from prefboost.training.optimisation import STATE_BYTES, Optimisation
 from prefboost.training.policy import load_model, load_tokenizer
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
-from prefboost.training.prepare import Data, prepare_units
+from prefboost.training.prepare import Data, plan_units, tokenise_all
 from prefboost.training.reward_settings import TrainReward
-from prefboost.training.text_loss import encoder_of
+from prefboost.training.text_loss import encoder_of, settle_losses
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, UnitSampler
 
@@ -101,7 +101,9 @@ def forecast(
     settings = resolve_precision(settings)
     config = base_config(settings, generates=True)
     encoder = encoder_of(load_tokenizer(settings), settings)
-    tokenised, data, plan = prepare_units((pairs, eval_pairs), settings, encoder, say, context_of(config))
+    tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, context_of(config))
+    settle_losses(tokenised, evaluated, settings.max_loss_share, None)
+    data, plan = plan_units(tokenised, evaluated, settings)
     device = torch.device(device_name())
     laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,12 +14,11 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
 from prefboost.training.questions import settle_prompt_ids
-from prefboost.training.text_loss import settle_losses
 from prefboost.training.tokenise import Limits, Tokenised, tokenise
 from prefboost.training.train_settings import Train
 from prefboost.training.units import Plan, plan_steps, split_by_prompt
 
-__all__ = ["Data", "prepare_units"]
+__all__ = ["Data", "plan_units", "tokenise_all"]
 
 
 @dataclass(frozen=True)
@@ -31,32 +29,29 @@ class Data:
     evaluation: Dataset | None = None
 
 
-def prepare_units(
-    tables: tuple[pa.Table, pa.Table | None],
+def tokenise_all(
+    pairs: pa.Table,
+    eval_pairs: pa.Table | None,
     settings: Train,
     encoder: ChatEncoder,
     say: SayGoal | None,
     positions: int | None = None,
-    folder: Path | None = None,
-) -> tuple[Tokenised, Data, Plan]:
-    """Token ids, the eval split, and how steps are laid out.
+) -> tuple[Tokenised, Tokenised | None]:
+    """Token ids of the rows to train on, and of those to evaluate on where they are given apart.
 
     Args:
-        tables: GoalPairs after `condition` to train on, and to evaluate on; None: those of ``settings.eval_fraction``
-            of the prompts, told by their content.
+        pairs: GoalPairs after `condition`.
+        eval_pairs: to evaluate on; None: `plan_units` takes those of ``settings.eval_fraction`` of the prompts, told by
+            their content.
         settings: of the training.
         encoder: of the model.
         say: how goals are said.
         positions: most tokens that the model was made for; None: no limit is known.
-        folder: run folder, which gets the rows that cannot be rendered; None writes nothing.
 
     Raises:
         MissingScores: the loss needs scores and there are none.
-        DataError: no unit is left, or too many rows lose text.
-        TemplateRefusal: the chat template refuses too many rows.
-        SettingsError: the loss needs the whole batch, and the engine has it in parts.
+        DataError: a column is missing.
     """
-    pairs, eval_pairs = tables
     if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
         raise MissingScores(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
@@ -66,12 +61,25 @@ def prepare_units(
     by_unit = settings.order == "units"
     if eval_pairs is None and settings.eval_fraction:
         pairs = settle_prompt_ids(pairs, say)
-    tokenised = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
+    trained = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
     evaluated = None if eval_pairs is None else tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit)
-    settle_losses(tokenised, evaluated, settings.max_loss_share, folder)
-    tokenised.refuse_empty()
-    units, aside = tokenised.units, None if evaluated is None else evaluated.units
-    if eval_pairs is None and settings.eval_fraction:
+    return trained, evaluated
+
+
+def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train) -> tuple[Data, Plan]:
+    """Set the evaluation units aside, and lay out the steps.
+
+    Args:
+        trained, evaluated: of `tokenise_all`.
+        settings: of the training.
+
+    Raises:
+        DataError: no unit is left.
+        SettingsError: the loss needs the whole batch, and the engine has it in parts.
+    """
+    trained.refuse_empty()
+    units, aside = trained.units, None if evaluated is None else evaluated.units
+    if evaluated is None and settings.eval_fraction:
         units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
     views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
     devices = int(os.environ.get("WORLD_SIZE", "1"))
@@ -84,7 +92,7 @@ def prepare_units(
         devices=devices,
         epochs=settings.epochs,
     )
-    return tokenised, Data(Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
+    return Data(Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
 
 
 def _needs_whole_batch(settings: Train, devices: int) -> bool:

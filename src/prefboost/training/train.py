@@ -34,7 +34,7 @@ from prefboost.training.claim import (
 )
 from prefboost.training.disk import explain_disk
 from prefboost.training.numbers import resolve_precision
-from prefboost.training.text_loss import encoder_of
+from prefboost.training.text_loss import encoder_of, settle_losses
 from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train_settings import Train
 
@@ -141,7 +141,7 @@ def _train(
     from prefboost.training.ending import End
     from prefboost.training.policy import load_policy
     from prefboost.training.preflight import check_request, check_weights
-    from prefboost.training.prepare import prepare_units
+    from prefboost.training.prepare import plan_units, tokenise_all
     from prefboost.training.saved_type import Rounding, choose_saved_type
 
     started = time.monotonic()
@@ -162,9 +162,9 @@ def _train(
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
     positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
-        tokenised, data, plan = prepare_units(
-            tables, settings, encoder, say, positions, out if leads(os.environ) else None
-        )
+        tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, positions)
+        settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
+        data, plan = plan_units(tokenised, evaluated, settings)
     place = None if say is None else _place_in(pairs, say)
     before = _made_of(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
