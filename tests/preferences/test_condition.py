@@ -47,9 +47,10 @@ def test_the_vectorised_prompt_equals_the_one_that_engines_say(
     prompt: list[dict[str, str | None]], place: Literal["system", "user", "after"], high: float, low: float
 ) -> None:
     say = SayGoal(place=place)
-    made = condition(relabel(pair_table([(high, low)], prompt)), say).frame
-    for row in made.iter_rows(named=True):
-        assert row["prompt"] == place_goal(prompt, goal_text(say, row["goal"]), place)
+    made = condition(relabel(pair_table([(high, low)], prompt)), say)
+    assert made.scales[""].values == (1, 5 if high <= 5 else 10)
+    for row in made.frame.iter_rows(named=True):
+        assert row["prompt"] == place_goal(prompt, goal_text(said_on(say, made.scales), row["goal"]), place)
 
 
 @given(st.floats(1, 10), st.floats(1, 10), st.integers(0, 4))

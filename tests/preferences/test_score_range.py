@@ -45,7 +45,8 @@ def test_a_range_is_told_by_the_distribution(case: str) -> None:
 def test_nearly_all_scores_stay_and_keep_their_order(scores: list[float]) -> None:
     fitted = fit_scale(DeclaredRange(), [scored_table([("q", scores)]).frame["score"]])
     made = apply_scale(scored_table([("q", scores)]), fitted)
-    assert len(made) >= 0.95 * len(scores)
+    marks = sum(scores.count(mark) for mark in fitted.missing)
+    assert len(made) + marks >= 0.95 * len(scores)
     pairs = sorted(zip(scores, [fitted.apply(score) for score in scores], strict=True))
     assert [mapped for _, mapped in pairs] == sorted(mapped for _, mapped in pairs)
     assert fitted.because

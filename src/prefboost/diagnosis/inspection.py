@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
 from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histogram, lengths_of, summary
 from prefboost.diagnosis.slim import SIDES, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
+from prefboost.preferences.missing_marks import describe_marks, find_marks
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
@@ -179,16 +180,30 @@ def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:
         return []
     scores = pl.concat([frame[name].rename("score") for name in columns]).drop_nulls()
     scores = scores.filter(scores.is_finite())
+    marks = find_marks(scores.to_numpy())
+    found = _marks(scores, marks)
+    scores = scores.filter(~scores.is_in(list(marks)))
     shown = range_of(scores.to_numpy())
     if scores.is_empty() or shown.ends == PUBLISHED:
-        return []
+        return found
     ends = f"{shown.ends[0]:.6g} to {shown.ends[1]:.6g}"
     use = f"are taken for a scale from {ends}" if shown.kind == "declared" else f"are fitted to 1 to 10 as {shown.kind}"
     sentence = f"{shown.because}: they {use}"
     remedy = (
         f"declare their range, e.g. data.score_range=[{ends.replace(' to ', ',')}], or choose a scale: scale=min_max"
     )
-    return [Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
+    return [*found, Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
+
+
+def _marks(scores: pl.Series, marks: Sequence[float]) -> list[Finding]:
+    """Name numbers that stand for a missing score; `augment` rejects their rows."""
+    if not marks:
+        return []
+    sentence = f"{describe_marks(scores.to_numpy(), marks)}: augment rejects these rows"
+    remedy = "leave these completions out, or declare a range that holds such scores: data.score_range=[LOW,HIGH]"
+    return [
+        Finding("missing_marks", "warning", sentence, int(scores.is_in(list(marks)).sum()), scores.len(), (), remedy)
+    ]
 
 
 def _unmapped(gathered: _Gathered) -> list[Finding]:

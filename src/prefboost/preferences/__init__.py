@@ -1,5 +1,6 @@
 """The paper: which completions are paired, who wins under a goal, and how the goal is said (arXiv 2410.08067)."""
 
+from prefboost.preferences.apply_scale import apply_scale
 from prefboost.preferences.condition import condition, resolve_place
 from prefboost.preferences.goals import (
     SCALES,
@@ -9,7 +10,6 @@ from prefboost.preferences.goals import (
     Percentile,
     Quantile,
     Scale,
-    apply_scale,
     fit_scale,
     fit_scales,
 )

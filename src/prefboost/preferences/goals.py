@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from prefboost.errors import DataError, Place
+from prefboost.errors import DataError
+from prefboost.preferences.missing_marks import describe_marks, find_marks
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.settings import Settings, choice
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
+from prefboost.tables import SCORED_COMPLETIONS, Table, aspects_of
 
 __all__ = [
     "SCALES",
@@ -24,11 +25,11 @@ __all__ = [
     "Percentile",
     "Quantile",
     "Scale",
-    "apply_scale",
     "asked_scale",
     "declared_by",
     "fit_scale",
     "fit_scales",
+    "fit_without_marks",
     "score_columns",
 ]
 
@@ -47,6 +48,9 @@ class FittedScale(Settings):
     decimals: int | None = Field(None, description="Mapped scores are rounded to so many decimals; none keeps them.")
     strict: bool = Field(False, description="Whether scores beyond the outer knots are rejects.")
     because: str = Field("", description="What the knots were told by, where nobody declared them.")
+    missing: tuple[float, ...] = Field(
+        (), description="Source scores that stand for a missing one; their rows are rejects."
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> FittedScale:
@@ -249,7 +253,9 @@ def fit_scale(scale: Scale, scores: Iterable[pl.Series] = (), *, own: tuple[floa
     Args:
         scale: how.
         scores: pieces; nulls, NaN and infinities are left out. Not read where the scale needs none.
-        own: the range that the source declares (`declared_by`), for a `DeclaredRange` that sets none.
+        own: the range that the source declares (`declared_by`), for a `DeclaredRange` that sets none. What lies in it
+            is never taken for a mark of missing scores (`prefboost.preferences.missing_marks`); of others, marks are
+            left out of the fit and noted in the scale.
 
     Raises:
         DataError: no two different finite scores to fit to.
@@ -260,7 +266,23 @@ def fit_scale(scale: Scale, scores: Iterable[pl.Series] = (), *, own: tuple[floa
         return scale.fit(np.empty(0))
     pieces = [piece.drop_nulls().cast(pl.Float64).to_numpy() for piece in scores]
     joined = np.concatenate(pieces) if pieces else np.empty(0)
-    return scale.fit(joined[np.isfinite(joined)])
+    return fit_without_marks(scale, joined[np.isfinite(joined)], own)
+
+
+def fit_without_marks(scale: Scale, scores: Scores, own: tuple[float, float] | None = None) -> FittedScale:
+    """Fit a scale to scores without those that stand for missing ones, which the scale notes.
+
+    Args:
+        scale: how.
+        scores: finite.
+        own: the range that the source declares.
+    """
+    marks = [mark for mark in find_marks(scores) if own is None or not own[0] <= mark <= own[1]]
+    if not marks:
+        return scale.fit(scores)
+    fitted = scale.fit(scores[~np.isin(scores, marks)])
+    because = "; ".join(filter(None, (fitted.because, describe_marks(scores, marks))))
+    return fitted.model_copy(update={"missing": tuple(marks), "because": because})
 
 
 def fit_scales(
@@ -290,7 +312,7 @@ def fit_scales(
             aspect = name.partition(".")[2]
             if not aspect or aspect in aspects:
                 pieces[aspect].append(table.frame[name])
-    found = {"": fit_scale(scale, pieces[""])}
+    found = {"": fit_scale(scale, pieces[""], own=own)}
     for aspect in (name for name in aspects if name in pieces):
         try:
             found[aspect] = fit_scale(_of_aspect(scale), pieces[aspect])
@@ -333,60 +355,6 @@ def score_columns(table: Table) -> list[str]:
     families = ("score",) if table.spec is SCORED_COMPLETIONS else ("score_chosen", "score_rejected")
     names = [name for name in families if name in table.frame.columns]
     return names + [f"{family}.{a}" for family in families for a in aspects_of(table.frame.schema, family)]
-
-
-def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -> Table:
-    """Bring a table's scores onto fitted scales, which are stored with it.
-
-    Args:
-        table: ScoredCompletions or PreferencePairs.
-        fitted: the overall score's scale, or one for each aspect (`fit_scales`); aspects without one keep their scores.
-
-    Returns:
-        The table; where the scale is strict, rows with an overall score outside of it are counted rejects.
-    """
-    if table.spec not in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
-        raise DataError(
-            f"a scale needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy="apply it before relabel",
-            place=Place(path=table.path),
-        )
-    by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
-    fitted = by_aspect[""]
-    overall = [name for name in score_columns(table) if "." not in name]
-    frame, rejects = table.frame, None
-    if fitted.strict:
-        outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
-        frame, rejects = reject_where(
-            frame,
-            outside,
-            stage="scale",
-            reason=_outside(fitted),
-            path=table.path,
-            found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
-        )
-    own = {name: by_aspect.get(name.partition(".")[2]) for name in score_columns(table)}
-    mapped = [
-        pl.Series(name, scale.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
-        for name, scale in own.items()
-        if scale is not None and not scale.is_identity
-    ]
-    frame = frame.with_columns(mapped) if mapped else frame
-    step = Step(
-        "scale",
-        fitted.model_dump(),
-        rows_in=len(table),
-        rows_out=frame.height,
-        rejected={} if rejects is None else dict(rejects["reason"].value_counts().iter_rows()),
-    )
-    return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
-
-
-def _outside(fitted: FittedScale) -> str:
-    ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
-    if not fitted.because:
-        return f"a score lies outside the declared range {ends}"
-    return f"a score lies outside the range {ends}, assumed since none is declared (data.score_range, scale)"
 
 
 def _ends(scores: Scores) -> tuple[float, float]:

@@ -7,14 +7,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prefboost.preferences.goals import FittedScale, declared_by
+from prefboost.preferences.goals import FittedScale, declared_by, fit_without_marks
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
 __all__ = ["KeptScores", "declared_scale", "scales_to_say"]
-
-_FEW = 0.05
 
 
 class KeptScores(Settings):
@@ -57,8 +55,5 @@ def scales_to_say(table: Table) -> dict[str, FittedScale]:
         return {"": KeptScores(ends=own).fit(np.empty(0))}
     sides = [name for name in ("score_chosen", "score_rejected") if name in table.frame.columns]
     scores = pl.concat([table.frame[name].rename("score") for name in sides]).drop_nulls()
-    scores = scores.filter(scores.is_finite())
-    outside = scores.len() - int(scores.is_between(*PUBLISHED).sum())
-    if outside <= _FEW * scores.len():
-        return {}
-    return {"": KeptScores().fit(scores.to_numpy())}
+    fitted = fit_without_marks(KeptScores(), scores.filter(scores.is_finite()).to_numpy())
+    return {} if fitted.values == PUBLISHED and not fitted.missing else {"": fitted}

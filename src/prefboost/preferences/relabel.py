@@ -7,6 +7,7 @@ two goal pairs: under g = r_w the chosen completion wins, under g = r_l the reje
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import polars as pl
@@ -21,6 +22,7 @@ from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goal_texts import goal_texts, said_alike
 from prefboost.preferences.goals import FittedScale
 from prefboost.preferences.kept_scale import declared_scale, scales_to_say
+from prefboost.preferences.missing_marks import reject_marks
 from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.score_range import PUBLISHED
 from prefboost.preferences.views import (
@@ -330,6 +332,8 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
                 remedy=score_hint(table) + NO_SCORES_REMEDY,
                 place=Place(path=table.path, column="score_chosen"),
             )
+    rows = len(table)
+    table, marked = _without_marks(table)
     if "" in table.scales:
         how = _asking_for_the_top(how, table.scales[""].top)
         _refuse_goals_outside(how, table.scales[""])
@@ -342,18 +346,29 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
     else:
         views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
-    if (left_out := len(table) - rejects["id"].n_unique() - views["pair_id"].n_unique()) > 0:
+    rejects = pl.concat([marked, rejects])
+    if (left_out := rows - rejects["id"].n_unique() - views["pair_id"].n_unique()) > 0:
         notes["pairs_left_out_by_fraction"] = left_out
     settings = how.model_dump() if isinstance(how, Settings) else {}
     step = Step(
         "relabel",
         {"kind": kind_of(how), **settings},
-        rows_in=len(table),
+        rows_in=rows,
         rows_out=views.height,
         rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
         notes=notes,
     )
     return table.then(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
+
+
+def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
+    """Reject pairs with a mark in the place of a score; of a table that went through a scale, the scale did."""
+    scale = None if table.scales else scales_to_say(table).get("")
+    marks = () if scale is None else scale.missing
+    frame, rejects = reject_marks(
+        table.frame, ("score_chosen", "score_rejected"), marks, stage="relabel", path=table.path
+    )
+    return (table if rejects.is_empty() else replace(table, frame=frame)), rejects
 
 
 def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:

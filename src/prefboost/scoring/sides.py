@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, ModelError, Place
-from prefboost.preferences.goals import Scale, apply_scale, fit_scale, score_columns
+from prefboost.preferences.apply_scale import apply_scale
+from prefboost.preferences.goals import Scale, fit_scale, score_columns
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, REJECTS, SCORED_COMPLETIONS, Step, Table, reject_where
 
 __all__ = ["Item", "Scores", "items_of", "with_scores"]

@@ -176,8 +176,10 @@ def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: t
 def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
     """The range that the source declares for its scores, where it plays a part."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if not isinstance(found, Collection) or not isinstance(settings.scale, DeclaredRange | None):
+    if not isinstance(found, Collection):
         return None
+    if not isinstance(settings.scale, DeclaredRange | None):
+        return found.score_range  # a fit needs no range, but what lies in a declared one is no mark of missing scores
     return found.declared_range(settings.columns)
 
 
