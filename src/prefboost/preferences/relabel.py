@@ -324,14 +324,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         )
     like = how.like if isinstance(how, _Control) else None
     if len(table) and (like is not None or not isinstance(how, Plain)):
-        unscored = ["score_chosen"] if table.frame["score_chosen"].null_count() == len(table) else []
-        wanted = [f"score_chosen.{name}" for name in getattr(like or how, "aspects", ())]
-        if unscored and not any(name in table.frame.columns for name in wanted):
-            raise MissingScores(
-                f"the {len(table):,} pairs have no scores, so they have no goals",
-                remedy=score_hint(table) + NO_SCORES_REMEDY,
-                place=Place(path=table.path, column="score_chosen"),
-            )
+        _refuse_unscored(table, getattr(like or how, "aspects", ()))
     rows = len(table)
     table, marked = _without_marks(table)
     if "" in table.scales:
@@ -359,6 +352,18 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         notes=notes,
     )
     return table.then(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
+
+
+def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:
+    """Refuse pairs of which none has a score that goals could be made of."""
+    scored = table.frame["score_chosen"].null_count() < len(table)
+    if scored or any(f"score_chosen.{name}" in table.frame.columns for name in aspects):
+        return
+    raise MissingScores(
+        f"the {len(table):,} pairs have no scores, so they have no goals",
+        remedy=score_hint(table) + NO_SCORES_REMEDY,
+        place=Place(path=table.path, column="score_chosen"),
+    )
 
 
 def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
