@@ -12,7 +12,7 @@ from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
-from prefboost.preferences.goal_texts import said_alike, text_numbers
+from prefboost.preferences.goal_texts import SIDES, goal_of, said_alike, text_numbers
 from prefboost.preferences.goals import FittedScale, asked_scale
 from prefboost.preferences.kept_scale import declared_scale, scales_to_say
 from prefboost.preferences.views import SAID_ALIKE
@@ -32,8 +32,6 @@ from prefboost.tables.message_lists import insert_first, replace_contents
 __all__ = ["condition", "resolve_place", "said_on", "with_room_for_goal"]
 
 Resolved = Literal["system", "user", "after"]
-
-SIDES = ("chosen", "rejected")
 
 
 def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved, str]:
@@ -191,7 +189,7 @@ def _without_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.D
     if how["kind"] not in ("plain", "high_goal_only") or how.get("goals", "own") != "own":
         return table.frame, nothing
     aspects = tuple(how.get("aspects", ()))
-    goals = [{name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"} for side in SIDES]
+    goals = [goal_of(side, aspects) for side in SIDES]
     said = said_alike(table.frame, said_on(say, scales_to_say(table), aspects), *goals)
     scored = (pl.any_horizontal(pl.col(name).is_not_null() for name in goal.values()) for goal in goals)
     alike = said & table.frame.select(pl.all_horizontal(*scored, pl.col("view") != "tie").alias("alike")).to_series()

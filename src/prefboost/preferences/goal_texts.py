@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import polars as pl
 
 from prefboost.chat import PAPER_WORDING, SayGoal, goal_text
 
-__all__ = ["goal_texts", "said_alike", "text_numbers"]
+__all__ = ["SIDES", "goal_of", "goal_texts", "said_alike", "text_numbers"]
 
 Goal = Mapping[str, str]
 """Aspect -> the column with the score asked for; "" is the overall goal."""
+
+SIDES = ("chosen", "rejected")
+
+
+def goal_of(side: str, aspects: Sequence[str] = ()) -> Goal:
+    """Give the columns that are asked for where the goal is a side's own score."""
+    return {name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"}
 
 
 def goal_texts(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> pl.Series:

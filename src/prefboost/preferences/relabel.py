@@ -19,7 +19,7 @@ from prefboost.chat.goal_text import round_number
 from prefboost.errors import DataError, MissingScores, Place, SettingsError
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.goal_texts import goal_texts, said_alike
+from prefboost.preferences.goal_texts import SIDES, goal_of, goal_texts, said_alike
 from prefboost.preferences.goals import FittedScale
 from prefboost.preferences.kept_scale import declared_scale, scales_to_say
 from prefboost.preferences.missing_marks import reject_marks
@@ -43,7 +43,7 @@ from prefboost.preferences.views import (
     without_ties,
 )
 from prefboost.settings import Settings, kind_of
-from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, Step, Table, aspects_of, reject_where
+from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
 
 __all__ = ["RELABELLINGS", "HighGoalOnly", "Plain", "Relabelling", "RewardAugmented", "relabel"]
 
@@ -152,17 +152,9 @@ class RewardAugmented(Settings):
             shown = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
             turned = swapped(shown) if flipped else shown
             views.append(name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
-        alike = None if say is None else said_alike(pairs, say, *(_goal_of(side, self.aspects) for side in _SIDES))
+        alike = None if say is None else said_alike(pairs, say, *(goal_of(side, self.aspects) for side in SIDES))
         kept, ties = without_ties(views, self.ties, path, (pairs["apart"] == 0).fill_null(False), alike)
         return interleave(pairs, kept), pl.concat([masked, opposed, ties])
-
-
-_SIDES = ("chosen", "rejected")
-
-
-def _goal_of(side: str, aspects: Sequence[str] = ()) -> dict[str, str]:
-    """Aspect -> the column that is asked for where the goal is a side's own score; "" is the overall score."""
-    return {name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"}
 
 
 def _untied(
@@ -170,7 +162,7 @@ def _untied(
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
     """Views of the pairs whose two scores differ, and are said in different words where it is known how."""
     known = pairs["score_chosen"].is_not_null() & pairs["score_rejected"].is_not_null()
-    alike = None if say is None else said_alike(pairs, say, *map(_goal_of, _SIDES)) & known
+    alike = None if say is None else said_alike(pairs, say, *map(goal_of, SIDES)) & known
     same = pairs.select(tied()).to_series()
     return without_ties(views, ties, path, same, alike, found=pl.col("score_chosen"))
 
@@ -369,11 +361,11 @@ def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:
 def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
     """Reject pairs with a mark in the place of a score; of a table that went through a scale, the scale did."""
     scale = None if table.scales else scales_to_say(table).get("")
-    marks = () if scale is None else scale.missing
-    frame, rejects = reject_marks(
-        table.frame, ("score_chosen", "score_rejected"), marks, stage="relabel", path=table.path
-    )
-    return (table if rejects.is_empty() else replace(table, frame=frame)), rejects
+    if scale is None or not scale.missing:
+        return table, pl.DataFrame(schema=REJECTS)
+    sides = ("score_chosen", "score_rejected")
+    frame, rejects = reject_marks(table.frame, sides, scale.missing, stage="relabel", path=table.path)
+    return replace(table, frame=frame), rejects
 
 
 def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:
