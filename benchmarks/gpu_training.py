@@ -116,7 +116,7 @@ def check_forward(name: str, device: str, bf16: bool) -> str:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from prefboost.losses.completion_logps import completion_logps, pad_sequences
+    from prefboost.losses.completion_logps import compute_logps, pad_sequences
     from prefboost.packing import enable_packing, pack
 
     torch.manual_seed(0)
@@ -124,11 +124,11 @@ def check_forward(name: str, device: str, bf16: bool) -> str:
     enable_packing(model.to(device).eval())
     texts = random_texts(SHAPES["short"], 6, SMALL["vocab_size"])
     packed = pack(texts.prompts, texts.completions).to(device)
-    packed.made["calls"] = calls = []
+    packed.cache["calls"] = calls = []
     padded = {key: tensor.to(device) for key, tensor in pad_sequences(texts.prompts, texts.completions, 0).items()}
     weights = torch.linspace(1, -2, len(texts.prompts), device=device)
     found = []
-    for run in (lambda: model(packed=packed), lambda: completion_logps(model, **padded)):
+    for run in (lambda: model(packed=packed), lambda: compute_logps(model, **padded)):
         model.zero_grad()
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             logps = run()
@@ -146,7 +146,7 @@ def measure_shape(shape: str, data: str, device: str, pairs: int, rate: float) -
     """Forward and backward of a batch, packed and padded; a line of the table."""
     import torch
 
-    from prefboost.losses.completion_logps import completion_logps, pad_sequences
+    from prefboost.losses.completion_logps import compute_logps, pad_sequences
     from prefboost.packing import enable_packing, pack
     from prefboost.training.throughput import cost_of
 
@@ -165,7 +165,7 @@ def measure_shape(shape: str, data: str, device: str, pairs: int, rate: float) -
     def run_padded() -> None:
         for part in chosen:
             padded = {name: tensor.to(device) for name, tensor in pad_sequences(*part, 0).items()}
-            _step(device, lambda padded=padded: completion_logps(model, **padded))
+            _step(device, lambda padded=padded: compute_logps(model, **padded))
 
     cost = cost_of(model)
     work = sum(cost.of(stream.tokens, len(stream.targets)) for stream in streams)

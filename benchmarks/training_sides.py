@@ -204,7 +204,7 @@ def _load_units(job: Job) -> pa.Table:
 def _ours(job: Job) -> Outcome:
     from datasets import Dataset
 
-    from prefboost.packing import support_of
+    from prefboost.packing import probe_support
     from prefboost.training.preference_trainer import Data, PreferenceTrainer, configure
     from prefboost.training.train_settings import Train
     from prefboost.training.units import plan_steps
@@ -230,7 +230,7 @@ def _ours(job: Job) -> Outcome:
         seed=0,
     )
     policy = _policy(job, settings)
-    support = support_of(policy.model)
+    support = probe_support(policy.model)
     if not support.ok:
         raise SystemExit(f"{job.model} cannot be packed: {support.reason}")
     plan = plan_steps(units.num_rows, views, settings.batch_size, settings.batch_size)

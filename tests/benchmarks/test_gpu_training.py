@@ -37,8 +37,8 @@ def test_packed_is_padded_on_this_device(name: str) -> None:
 def test_a_difference_stops_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefboost.losses import completion_logps
 
-    original = completion_logps.completion_logps
-    monkeypatch.setattr(completion_logps, "completion_logps", lambda *a, **k: original(*a, **k) * 1.1)
+    original = completion_logps.compute_logps
+    monkeypatch.setattr(completion_logps, "compute_logps", lambda *a, **k: original(*a, **k) * 1.1)
     with pytest.raises(AssertionError, match="packed and padded differ: llama"):
         check_forward("llama", "cpu", bf16=False)
 

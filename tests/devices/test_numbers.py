@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefboost.devices import numbers
-from prefboost.devices.numbers import NumberChoice, announce, choose_numbers, device_name, keep_numbers
+from prefboost.devices.numbers import NumberChoice, announce, choose_numbers, keep_numbers, resolve_device
 
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
@@ -152,9 +152,9 @@ def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) 
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert (device_name(), device_name("cpu"), device_name("cuda:1")) == ("cuda", "cpu", "cuda:1")
+    assert (resolve_device(), resolve_device("cpu"), resolve_device("cuda:1")) == ("cuda", "cpu", "cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_name() == "cpu"
+    assert resolve_device() == "cpu"
 
 
 def test_units_without_a_vector_extension_that_torch_may_use_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from tiny_models import tiny_model
 
 from prefboost.engines.streams import logps_of_batch, logps_of_groups, stream_batches
-from prefboost.packing import support_of
+from prefboost.packing import probe_support
 
 pytestmark = pytest.mark.torch
 
@@ -22,7 +22,7 @@ GROUPS = ["a", "a", "b", "a", "b"]
 @pytest.fixture(scope="module")
 def model() -> Any:
     found = tiny_model("llama")
-    assert support_of(found).ok
+    assert probe_support(found).ok
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from prefboost.losses.completion_logps import batches_by_length, completion_logps, pad_sequences
+from prefboost.losses.completion_logps import batch_by_length, compute_logps, pad_sequences
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
 COMPLETIONS = [[20, 21], [22, 23, 24, 25], [26]]
@@ -42,7 +42,7 @@ def naive(model: Any, prompt: list[int], completion: list[int]) -> torch.Tensor:
 def test_log_probs_equal_the_naive_ones_in_every_architecture(kind: str) -> None:
     changes = {"cohere": {"logit_scale": 0.25}, "granite": {"logits_scaling": 3.0}}.get(kind, {})
     model = tiny(kind, **changes)
-    found = completion_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0))
+    found = compute_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0))
     expected = [naive(model, *pair) for pair in zip(PROMPTS, COMPLETIONS, strict=True)]
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
@@ -53,13 +53,13 @@ def test_gradients_do_not_depend_on_the_chunk_of_the_head(chunk: int) -> None:
     sum(naive(model, *pair) for pair in zip(PROMPTS, COMPLETIONS, strict=True)).backward()  # type: ignore[union-attr]
     expected = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     model.zero_grad()
-    completion_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0), head_chunk=chunk).sum().backward()
+    compute_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0), head_chunk=chunk).sum().backward()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.grad, expected[name], atol=1e-5, rtol=1e-4)
 
 
 def test_batches_hold_every_index_once_and_few_enough_tokens() -> None:
     lengths = [3, 9, 1, 4, 4, 30]
-    batches = batches_by_length(lengths, 10)
+    batches = batch_by_length(lengths, 10)
     assert sorted(index for batch in batches for index in batch) == list(range(6))
     assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 10 for batch in batches)

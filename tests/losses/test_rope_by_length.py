@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.made.tiny_models import KeepDouble, tiny_model
 
-from prefboost.losses.completion_logps import completion_logps, pad_sequences
-from prefboost.losses.rope_by_length import frequency_groups, lower_switch, lowest_switch, rope_groups
+from prefboost.losses.completion_logps import compute_logps, pad_sequences
+from prefboost.losses.rope_by_length import apply_rope_groups, find_lowest_switch, group_by_frequencies, lower_switch
 
 SWITCH = 24
 LONGROPE: dict[str, Any] = {
@@ -59,7 +59,7 @@ def test_padded_rows_are_what_they_are_alone_whatever_their_neighbours(kind: str
     padded = pad_sequences(prompts, completions, 0)
     with KeepDouble(), torch.no_grad():
         expected = logps_alone(model, prompts, completions)
-        found = completion_logps(model, **padded)
+        found = compute_logps(model, **padded)
         again = logps_alone(model, prompts, completions)
     assert torch.allclose(found, expected, rtol=1e-9) and torch.equal(again, expected)
 
@@ -67,20 +67,20 @@ def test_padded_rows_are_what_they_are_alone_whatever_their_neighbours(kind: str
 @pytest.mark.parametrize(("kind", "groups"), [("phi3", [24, 24, 26, 26]), ("llama", [24, 24, 25, 26])])
 def test_sequences_of_equal_frequencies_are_one_group(kind: str, groups: list[int]) -> None:
     model = tiny_model(kind, **DEPENDENT[kind])
-    assert frequency_groups(model, [3, 24, 25, 26]) == groups
-    assert frequency_groups(tiny_model("qwen2"), [3, 24, 25, 26]) is None
+    assert group_by_frequencies(model, [3, 24, 25, 26]) == groups
+    assert group_by_frequencies(tiny_model("qwen2"), [3, 24, 25, 26]) is None
 
 
 def test_the_switch_can_be_lowered_for_a_trial() -> None:
     model = tiny_model("phi3", **LONGROPE)
-    assert lowest_switch(model) == SWITCH and lowest_switch(tiny_model("llama", **DYNAMIC)) is None
+    assert find_lowest_switch(model) == SWITCH and find_lowest_switch(tiny_model("llama", **DYNAMIC)) is None
     ids = torch.tensor([draw(SWITCH + 6, 9)])
     with torch.no_grad():
         before = model(input_ids=ids).logits, model(input_ids=ids[:, :9]).logits
         with lower_switch(model, 5):
-            assert frequency_groups(model, [5, 6]) == [5, 6]
+            assert group_by_frequencies(model, [5, 6]) == [5, 6]
             assert not torch.equal(model(input_ids=ids[:, :9]).logits, before[1])
-        assert lowest_switch(model) == SWITCH
+        assert find_lowest_switch(model) == SWITCH
         assert torch.equal(model(input_ids=ids).logits, before[0])
         assert torch.equal(model(input_ids=ids[:, :9]).logits, before[1])
     fresh = tiny_model("phi3", **LONGROPE)
@@ -95,6 +95,6 @@ def test_outside_the_block_the_model_computes_as_before() -> None:
     ids = torch.tensor([draw(30, 9)])
     with torch.no_grad():
         before = model(input_ids=ids).logits
-        with rope_groups(model, [(SWITCH, None)]):
+        with apply_rope_groups(model, [(SWITCH, None)]):
             short = model(input_ids=ids).logits
         assert torch.equal(model(input_ids=ids).logits, before) and not torch.equal(short, before)

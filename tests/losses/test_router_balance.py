@@ -9,8 +9,8 @@ import torch
 from tiny_models import VOCABULARY, tiny_model
 
 from prefboost.errors import ModelError, SettingsError
-from prefboost.losses.completion_logps import balanced_completion_logps, completion_logps, pad_sequences
-from prefboost.losses.router_balance import balance_of, balance_weight
+from prefboost.losses.completion_logps import compute_balanced_logps, compute_logps, pad_sequences
+from prefboost.losses.router_balance import choose_balance_weight, compute_balance
 from prefboost.packing import enable_packing, pack
 
 
@@ -25,10 +25,10 @@ def test_the_balance_of_padded_sequences_is_the_models_own(kind: str) -> None:
     model = tiny_model(kind)
     padded = pad_sequences(*_texts(), 0)
     with torch.no_grad():
-        logps, found = balanced_completion_logps(model, **padded)
+        logps, found = compute_balanced_logps(model, **padded)
         own = model(padded["input_ids"], attention_mask=padded["attention_mask"], output_router_logits=True)
     torch.testing.assert_close(found, own.aux_loss)
-    torch.testing.assert_close(logps, completion_logps(model, **padded))
+    torch.testing.assert_close(logps, compute_logps(model, **padded))
 
 
 @pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "gpt_oss"])
@@ -41,7 +41,7 @@ def test_a_shared_token_counts_for_every_sequence_through_it(kind: str) -> None:
     assert packed.tokens < packed.unshared_tokens == int(packed.uses.sum())
     fed = pad_sequences(prompts, [completion[:-1] for completion in completions], 0)
     found, slopes = [], []
-    for logps, balance in (model(packed=packed, balance=True), balanced_completion_logps(model, **fed)):
+    for logps, balance in (model(packed=packed, balance=True), compute_balanced_logps(model, **fed)):
         model.zero_grad()
         balance.backward()
         found.append(balance.detach())
@@ -54,10 +54,10 @@ def test_a_shared_token_counts_for_every_sequence_through_it(kind: str) -> None:
 
 def test_the_weight_is_the_architectures_unless_another_is_asked_for() -> None:
     model = tiny_model("mixtral", router_aux_loss_coef=0.02)
-    assert [balance_weight(model, asked) for asked in (None, 0.0, 0.5)] == [0.02, 0.0, 0.5]
-    assert balance_weight(tiny_model("llama"), None) == 0.0
+    assert [choose_balance_weight(model, asked) for asked in (None, 0.0, 0.5)] == [0.02, 0.0, 0.5]
+    assert choose_balance_weight(tiny_model("llama"), None) == 0.0
     with pytest.raises(SettingsError, match="LlamaForCausalLM is no mixture of experts"):
-        balance_weight(tiny_model("llama"), 0.5)
+        choose_balance_weight(tiny_model("llama"), 0.5)
 
 
 def test_a_model_that_does_not_say_how_it_routes_is_refused_by_name() -> None:
@@ -65,4 +65,4 @@ def test_a_model_that_does_not_say_how_it_routes_is_refused_by_name() -> None:
         router_logits: Any = None
 
     with pytest.raises(ModelError, match="MixtralForCausalLM does not say how its tokens are routed"):
-        balance_of(tiny_model("mixtral"), Silent(), torch.ones(3))
+        compute_balance(tiny_model("mixtral"), Silent(), torch.ones(3))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prefboost.packing import pack
-from prefboost.packing.attention import BACKENDS, attend, dense_mask
+from prefboost.packing.attention import BACKENDS, attend, build_dense_mask
 from prefboost.packing.attention_kind import AttentionKind
 from prefboost.packing.stream import Packed
 
@@ -111,7 +111,7 @@ def _as_documented(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
 def test_the_dense_mask_shows_the_same_keys() -> None:
     packed, query, key, value = _stream()
     key, value = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)
-    scores = query @ key.transpose(2, 3) * 8**-0.5 + dense_mask(packed, torch.float64)
+    scores = query @ key.transpose(2, 3) * 8**-0.5 + build_dense_mask(packed, torch.float64)
     found = (scores.softmax(-1) @ value).transpose(1, 2)
     torch.testing.assert_close(
         found, _one_at_a_time(query, key[:, ::2], value[:, ::2], packed, AttentionKind()), rtol=1e-10, atol=1e-12

@@ -95,7 +95,7 @@ def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypa
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
     tensors = [torch.randn(1, h, packed.tokens, 8).requires_grad_() for h in (4, 2, 2)]
     layers = [BACKENDS["blocked"](*tensors, packed, AttentionKind()) for _ in range(3)]
-    (layout,) = packed.made.values()
+    (layout,) = packed.cache.values()
     assert 0 < layout.kept.bytes <= 500_000
     one, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)
     for other in others:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from prefboost.packing.head import Head, head_of, token_logps
+from prefboost.packing.head import Head, compute_token_logps, read_head
 
 
 def _given(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -34,7 +34,7 @@ def test_values_and_gradients_are_those_of_log_softmax(
     head = Head(weight, bias if biased else None, scale, cap)
     shares = torch.linspace(-1, 2, 13, dtype=torch.float64)
     wanted = [hidden, weight, *([bias] if biased else [])]
-    found, expected = token_logps(hidden, targets, head, rows=rows), _plainly(hidden, targets, head)
+    found, expected = compute_token_logps(hidden, targets, head, rows=rows), _plainly(hidden, targets, head)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     for mine, truth in zip(
         torch.autograd.grad((found * shares).sum(), wanted),
@@ -50,7 +50,7 @@ def test_float32_is_no_further_from_the_truth_than_log_softmax() -> None:
     targets = torch.randint(0, 20_000, (64,), generator=draw)
     truth = _plainly(hidden.double(), targets, Head(weight.double(), None, 1.0, None))
     naive = _plainly(hidden, targets, Head(weight, None, 1.0, None))
-    found = token_logps(hidden, targets, Head(weight, None, 1.0, None))
+    found = compute_token_logps(hidden, targets, Head(weight, None, 1.0, None))
     assert (found - truth).abs().max() <= (naive - truth).abs().max() + 1e-6
 
 
@@ -58,7 +58,7 @@ def test_under_autocast_the_product_is_half_precision_and_the_gradients_reach_th
     hidden, weight, bias, targets = _given(torch.float32)
     head = Head(weight, bias, 1.0, None)
     with torch.autocast("cpu", torch.bfloat16):
-        found = token_logps(hidden, targets, head)
+        found = compute_token_logps(hidden, targets, head)
     assert found.dtype == torch.float32
     found.sum().backward()
     expected = torch.autograd.grad(_plainly(hidden, targets, head).sum(), [hidden, weight, bias])
@@ -69,12 +69,12 @@ def test_under_autocast_the_product_is_half_precision_and_the_gradients_reach_th
 
 def test_no_rows_have_no_log_probs() -> None:
     hidden, weight, _, targets = _given()
-    assert token_logps(hidden[:0], targets[:0], Head(weight, None, 1.0, None)).shape == (0,)
+    assert compute_token_logps(hidden[:0], targets[:0], Head(weight, None, 1.0, None)).shape == (0,)
 
 
 def test_an_output_layer_that_is_not_plainly_linear_is_left_to_the_model() -> None:
     model = tiny_model("gemma2")
-    head = head_of(model)
+    head = read_head(model)
     assert head is not None and head.cap == 3.0
     model.lm_head = torch.nn.Sequential(model.lm_head)
-    assert head_of(model) is None
+    assert read_head(model) is None

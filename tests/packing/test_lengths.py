@@ -9,7 +9,7 @@ import torch
 from tests.losses.test_rope_by_length import DEPENDENT, LONGROPE, SWITCH, draw, logps_alone, rows_around_the_switch
 from tests.made.tiny_models import KeepDouble, tiny_model
 
-from prefboost.packing import enable_packing, pack, packed_logps, support_of
+from prefboost.packing import compute_packed_logps, enable_packing, pack, probe_support
 from prefboost.packing.lengths import part_by_length
 
 
@@ -21,7 +21,7 @@ def test_packed_rows_are_what_they_are_alone_whatever_their_neighbours(kind: str
     prompts, completions = rows_around_the_switch()
     with KeepDouble(), torch.no_grad():
         expected = logps_alone(model, prompts, completions)
-        found = packed_logps(model, pack(prompts, completions, share=share))
+        found = compute_packed_logps(model, pack(prompts, completions, share=share))
     assert torch.allclose(found, expected, rtol=1e-9)
 
 
@@ -30,7 +30,7 @@ def test_gradients_are_those_of_rows_alone() -> None:
     enable_packing(model)
     prompts, completions = rows_around_the_switch()
     with KeepDouble():
-        packed_logps(model, pack(prompts, completions)).sum().backward()
+        compute_packed_logps(model, pack(prompts, completions)).sum().backward()
         found = [parameter.grad.clone() for parameter in model.parameters()]
         model.zero_grad()
         logps_alone(model, prompts, completions).sum().backward()
@@ -53,9 +53,9 @@ def test_only_sequences_of_one_set_of_frequencies_share_and_nothing_else_changes
 def test_the_trial_of_packing_stands_on_both_sides_of_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     real: dict[str, Any] = {**LONGROPE, "original_max_position_embeddings": 64}
     real["rope_parameters"] = {**LONGROPE["rope_parameters"], "original_max_position_embeddings": 64}
-    assert support_of(tiny_model("phi3", **real)).ok
+    assert probe_support(tiny_model("phi3", **real)).ok
     monkeypatch.setattr("prefboost.packing.logps.part_by_length", lambda model, packed: (packed, []))
-    assert "other log-probs" in support_of(tiny_model("phi3", **real)).reason
+    assert "other log-probs" in probe_support(tiny_model("phi3", **real)).reason
 
 
 def test_texts_that_are_judged_whole_are_parted_too() -> None:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import ARCHITECTURES, DENSE, VOCABULARY, KeepDouble, tiny_model
 
-from prefboost.losses.completion_logps import completion_logps, pad_sequences
-from prefboost.packing import enable_packing, pack, packed_ends, support_of
+from prefboost.losses.completion_logps import compute_logps, pad_sequences
+from prefboost.packing import compute_end_states, enable_packing, pack, probe_support
 
 Sequences = tuple[list[list[int]], list[list[int]]]
 
@@ -29,7 +29,7 @@ def _texts(seed: int = 0) -> Sequences:
 
 
 def _padded(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> torch.Tensor:
-    return completion_logps(model, **pad_sequences(prompts, completions, 0))
+    return compute_logps(model, **pad_sequences(prompts, completions, 0))
 
 
 def _gradients(model: Any, logps: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -40,7 +40,7 @@ def _gradients(model: Any, logps: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def _ready(kind: str) -> Any:
     model = tiny_model(kind)
-    support = support_of(model)
+    support = probe_support(model)
     assert support.ok, support.reason
     return model.double()
 
@@ -110,7 +110,7 @@ def test_float32_is_no_further_from_the_float64_truth_than_the_naive_forward(kin
     exponentials has next to no error, and which of two roundings is nearer is chance. Gradients of both are off by the
     same 7e-7, what matrix products round; hence a margin of 5 %."""
     model = tiny_model(kind, **REAL)
-    assert support_of(model).ok
+    assert probe_support(model).ok
     texts = [_lengthy(seed) for seed in range(6)]
     model.double()
     with KeepDouble():
@@ -227,6 +227,6 @@ def test_the_hidden_state_at_the_end_is_that_of_each_text_alone() -> None:
     model = _ready("qwen2")
     texts = [p + c for p, c in zip(*_texts(), strict=True)]
     with KeepDouble(), torch.no_grad():
-        found = packed_ends(model, pack(texts, [[]] * len(texts), min_shared=1))
+        found = compute_end_states(model, pack(texts, [[]] * len(texts), min_shared=1))
         expected = [model.model(input_ids=torch.tensor([text])).last_hidden_state[0, -1] for text in texts]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.packing import pack, stream_length
+from prefboost.packing import measure_stream, pack
 
 tokens = st.integers(0, 3)
 pairs = st.lists(
@@ -45,7 +45,7 @@ def test_the_last_token_of_a_completion_is_not_fed(given_: list[tuple[list[int],
 def test_the_length_is_known_without_packing(given_: list[tuple[list[int], list[int]]], min_shared: int) -> None:
     prompts, completions = zip(*given_, strict=True)
     packed = pack(prompts, completions, min_shared=min_shared)
-    assert stream_length(prompts, completions, min_shared=min_shared) == packed.tokens
+    assert measure_stream(prompts, completions, min_shared=min_shared) == packed.tokens
 
 
 def test_equal_sequences_are_computed_and_scored_once() -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from tiny_models import DENSE, VOCABULARY, tiny_model
 
-from prefboost.packing import difference_of, enable_packing, support_of
+from prefboost.packing import enable_packing, measure_difference, probe_support
 
 
 @pytest.mark.parametrize(
     ("kind", "backend"), [("llama", "blocked"), ("gemma2", "eager"), *((k, "dense") for k in DENSE)]
 )
 def test_the_way_of_attending_is_named(kind: str, backend: str) -> None:
-    support = support_of(tiny_model(kind))
+    support = probe_support(tiny_model(kind))
     assert (support.ok, support.backend, support.reason) == (True, backend, "")
 
 
@@ -32,7 +32,7 @@ def test_what_mixes_tokens_in_another_way_is_refused_and_works_as_before(kind: s
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         before = model(input_ids=ids).logits
-        support = support_of(model)
+        support = probe_support(model)
         after = model(input_ids=ids).logits
     assert not support.ok
     assert support.reason.startswith(reason)
@@ -45,13 +45,13 @@ def test_a_model_in_its_wrappers_is_compared_by_what_it_returns() -> None:
     model = tiny_model("qwen2").train()
     add_completion_forward(model)
     enable_packing(model)
-    found = difference_of(model, VOCABULARY, torch.device("cpu"), torch.float32)
+    found = measure_difference(model, VOCABULARY, torch.device("cpu"), torch.float32)
     assert 0 <= found < 1 and model.training
     model.forward = lambda packed=None, **padded: torch.zeros(4) if packed is None else torch.ones(4)
-    assert difference_of(model, VOCABULARY, torch.device("cpu"), torch.float32) > 1
+    assert measure_difference(model, VOCABULARY, torch.device("cpu"), torch.float32) > 1
 
 
 def test_training_mode_is_left_as_it_was() -> None:
     model = tiny_model("llama").train()
-    support_of(model)
+    probe_support(model)
     assert model.training

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prefboost.errors import DataError, SettingsError
-from prefboost.losses.judged import BradleyTerry, Regression
+from prefboost.losses.reward import BradleyTerry, Regression
 from prefboost.training.length_offset import fitted_offset, fitted_slopes, with_length_offset
 from prefboost.training.reward_settings import TrainReward
 
@@ -78,18 +78,18 @@ def test_the_fit_is_that_of_the_loss_with_its_margins_weights_probabilities_and_
 
     import torch
 
-    from prefboost.losses.judged import Judged
+    from prefboost.losses.reward import RewardBatch
 
     gaps, wins = [[0.5]] * 5 + [[1.5]] * 5, [[0.9]] * 4 + [[0.6]] * 6
     data = units(gap=gaps, wins=wins)
     flat = {name: torch.tensor([each[0] if each[0] is not None else float("nan") for each in data[name]]).double()
             for name in data}  # fmt: skip
-    rest = {field.name: torch.zeros(11, 1).double() for field in fields(Judged)}
+    rest = {field.name: torch.zeros(11, 1).double() for field in fields(RewardBatch)}
     sides = {"chosen": torch.arange(10), "rejected": torch.full((10,), 10)}
     for changed in ({"gap": "margin"}, {"gap": "weight"}, {"label_smoothing": 0.1}, {"soft_labels": False}):
         best = offset_of({"kind": "bradley_terry", "length_offset": "fit", **changed}, data)
         at = [
-            BradleyTerry(length_offset=best + step, **changed)(Judged(**(rest | flat | sides))).sum().item()
+            BradleyTerry(length_offset=best + step, **changed)(RewardBatch(**(rest | flat | sides))).sum().item()
             for step in (-0.01, 0.0, 0.01)
         ]
         assert at[1] < min(at[0], at[2]), changed

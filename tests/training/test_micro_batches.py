@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import PATIENCE_S
 
-from prefboost.packing import stream_length
+from prefboost.packing import measure_stream
 from prefboost.training.batches import Views
 from prefboost.training.micro_batches import default_budget, split_by_budget, split_by_prompt_order
 
@@ -45,7 +45,7 @@ def test_sequences_of_the_reference_pass_are_split_within_the_budget_too(whole: 
     assert sorted(row for part in parts for row in part) == list(range(len(whole.units)))
     for part in parts:
         one = ([whole.prompts[i] for i in part], [whole.chosen[i] for i in part])
-        assert stream_length(*one) <= budget or len(part) == 1
+        assert measure_stream(*one) <= budget or len(part) == 1
 
 
 def test_units_with_a_common_beginning_meet() -> None:
@@ -68,7 +68,7 @@ from tests.training.conftest import build_model
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from prefboost.packing import support_of
+from prefboost.packing import probe_support
 from prefboost.training.batches import Views
 from prefboost.training.micro_batches import split_by_budget
 
@@ -90,7 +90,7 @@ def loss_of(model, views, rows):
 
 def parted():
     model = build_model()
-    assert support_of(model).ok
+    assert probe_support(model).ok
     mesh = init_device_mesh("cpu", (2,))
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
@@ -104,7 +104,7 @@ def main():
     group.init_process_group("gloo")
     rank = group.get_rank()
     single, model = build_model(), parted()
-    assert support_of(single).ok
+    assert probe_support(single).ok
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.5) for each in (single, model)]
     mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
     parts = split_by_budget(mine, 200)
@@ -142,7 +142,7 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # gloo will do, 
 deepspeed.init_distributed(dist_backend="gloo")
 rank = group.get_rank()
 single, model = build_model(), build_model()
-assert support_of(single).ok and support_of(model).ok
+assert probe_support(single).ok and probe_support(model).ok
 mine = WHOLE.take(range(rank * 4, rank * 4 + 4))
 parts = split_by_budget(mine, 200)
 counts = [None, None]

@@ -9,7 +9,7 @@ import torch
 from tests.training.conftest import build_model, build_tokenizer
 
 from prefboost.errors import ModelError
-from prefboost.losses.completion_logps import completion_logps, pad_sequences
+from prefboost.losses.completion_logps import compute_logps, pad_sequences
 from prefboost.training import Train
 from prefboost.training.policy import (
     add_completion_forward,
@@ -25,7 +25,7 @@ def test_a_policy_scores_completions_through_its_own_forward(tiny: Path) -> None
     policy = load_policy(Train(model=str(tiny), precision="fp32"))
     padded = pad_sequences([[1, 2]], [[3, 4]], 0)
     found = policy.model(**padded)
-    assert torch.equal(found, completion_logps(policy.model, **padded))
+    assert torch.equal(found, compute_logps(policy.model, **padded))
     assert policy.model(input_ids=padded["input_ids"]).logits.shape == (1, 4, 259)
 
 

@@ -358,7 +358,7 @@ def test_a_model_that_cannot_be_packed_is_trained_by_the_slow_engine_and_says_so
     import prefboost.packing
 
     refused = prefboost.packing.Support(False, reason="TinyMamba mixes tokens in another way")
-    monkeypatch.setattr(prefboost.packing, "support_of", lambda model: refused)
+    monkeypatch.setattr(prefboost.packing, "probe_support", lambda model: refused)
     settings = Train(model=str(tiny), precision="fp32", batch_size=4, max_steps=1)
     report = train(build_pairs(4), settings, tmp_path, say=SAY)
     assert report.engine == "trl"

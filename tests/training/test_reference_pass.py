@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.training.conftest import build_model
 
-from prefboost.packing import support_of
+from prefboost.packing import probe_support
 from prefboost.training.memory import TokenBudget
 from prefboost.training.policy import add_completion_forward
 from prefboost.training.reference import Sequences
@@ -21,7 +21,7 @@ WANTED = Sequences([[1, 2, 3], [1, 2, 4], [5], [5, 6]], [[7, 8], [9], [10, 11, 1
 def reference(**changes: Any) -> ReferencePass:
     model = build_model()
     add_completion_forward(model)
-    assert support_of(model).ok
+    assert probe_support(model).ok
     options: dict[str, Any] = {"packed": True, "pad_id": 0, "autocast": nullcontext, "budget": TokenBudget(7)}
     return ReferencePass(model, **(options | changes))
 

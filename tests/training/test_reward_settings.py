@@ -8,7 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from prefboost.losses.judged import BradleyTerry, Regression
+from prefboost.losses.reward import BradleyTerry, Regression
 from prefboost.training.reward_settings import TrainReward
 
 

@@ -87,7 +87,7 @@ def test_the_engine_is_tried_on_the_device_that_trains(
         seen.append(next(model.parameters()).device.type)
         raise Enough
 
-    monkeypatch.setattr("prefboost.packing.support_of", tried)
+    monkeypatch.setattr("prefboost.packing.probe_support", tried)
     monkeypatch.setattr("prefboost.training.policy.training_device", lambda environment: torch.device("meta"))
     with pytest.raises(Enough):
         train(pairs, settings_of(tiny), tmp_path / "one", say=SAY)

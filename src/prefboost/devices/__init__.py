@@ -2,22 +2,22 @@
 
 from prefboost.devices.cores import limit_threads, set_thread_environment, usable_cores
 from prefboost.devices.numbers import (
-    AskedNumbers,
     NumberChoice,
     NumberName,
+    NumberSetting,
     announce,
     choose_numbers,
-    device_name,
     keep_numbers,
+    resolve_device,
 )
 
 __all__ = [
-    "AskedNumbers",
+    "NumberSetting",
     "NumberChoice",
     "NumberName",
     "announce",
     "choose_numbers",
-    "device_name",
+    "resolve_device",
     "keep_numbers",
     "limit_threads",
     "set_thread_environment",

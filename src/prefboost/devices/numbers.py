@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NUMBERS_FILE",
-    "AskedNumbers",
+    "NumberSetting",
     "NumberChoice",
     "NumberName",
     "announce",
     "choose_numbers",
-    "device_name",
+    "resolve_device",
     "keep_numbers",
     "start_keeping",
     "stop_keeping",
@@ -39,7 +39,7 @@ __all__ = [
 NumberName = Literal["bfloat16", "float16", "float32"]
 """Number types by their names in torch."""
 
-AskedNumbers = Literal["auto", "bfloat16", "float16", "float32"]
+NumberSetting = Literal["auto", "bfloat16", "float16", "float32"]
 """What a setting may say; ``auto`` leaves the choice to `choose_numbers`."""
 
 _MOST_RATIO = 1.25
@@ -80,12 +80,12 @@ class NumberChoice:
         return f"numbers: {self.name} ({self.reason})"
 
 
-def choose_numbers(asked: AskedNumbers, device: str = "auto", *, exact: str | None = None) -> NumberChoice:
+def choose_numbers(asked: NumberSetting, device: str = "auto", *, exact: str | None = None) -> NumberChoice:
     """Choose the number type of weights and matrix products.
 
     Args:
         asked: a number type, or ``auto``.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``; ``auto`` as in `device_name`.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``; ``auto`` as in `resolve_device`.
         exact: why the computation needs float32 on every device (a measurement must not round weights), if it does.
 
     Returns:
@@ -93,10 +93,10 @@ def choose_numbers(asked: AskedNumbers, device: str = "auto", *, exact: str | No
         nothing needs float32, else float32.
     """
     if asked != "auto":
-        return _explicit_choice(asked, device_name(device))
+        return _explicit_choice(asked, resolve_device(device))
     if exact is not None:
         return NumberChoice("float32", exact)
-    return _begun_choice(_native_choice(device_name(device)))
+    return _begun_choice(_native_choice(resolve_device(device)))
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def stop_keeping(path: Path) -> None:
     del _KEPT[at]
 
 
-def device_name(device: str = "auto") -> str:
+def resolve_device(device: str = "auto") -> str:
     """Resolve ``auto`` to ``cuda`` where there is a GPU, else to ``cpu``; other names are returned unchanged."""
     import torch
 

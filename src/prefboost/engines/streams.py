@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefboost.losses.completion_logps import batches_by_length, completion_logps, pad_sequences
+from prefboost.losses.completion_logps import batch_by_length, compute_logps, pad_sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +32,9 @@ def stream_batches(
     """
     lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
     if not packed:
-        yield from batches_by_length(lengths, max_tokens)
+        yield from batch_by_length(lengths, max_tokens)
         return
-    from prefboost.packing import stream_length
+    from prefboost.packing import measure_stream
 
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
@@ -42,7 +42,7 @@ def stream_batches(
     batch: list[int] = []
     used = 0
     for indices in members.values():
-        cost = stream_length([prompts[i] for i in indices], [completions[i] for i in indices])
+        cost = measure_stream([prompts[i] for i in indices], [completions[i] for i in indices])
         whole = cost <= max_tokens or len(indices) == 1
         for part, tokens in [(indices, cost)] if whole else [([index], lengths[index]) for index in indices]:
             if batch and used + tokens > max_tokens:
@@ -66,14 +66,14 @@ def logps_of_batch(model: Any, prompts: Ids, completions: Ids, pad_id: int, *, p
     """
     import torch
 
-    from prefboost.packing import pack, packed_logps
+    from prefboost.packing import compute_packed_logps, pack
 
     device = next(model.parameters()).device
     with torch.inference_mode():
         if packed:
-            return packed_logps(model, pack(prompts, completions).to(device))
+            return compute_packed_logps(model, pack(prompts, completions).to(device))
         padded = {name: tensor.to(device) for name, tensor in pad_sequences(prompts, completions, pad_id).items()}
-        return completion_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+        return compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
 
 
 def logps_of_groups(  # noqa: PLR0913 - sequences, and how they are run

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.devices import AskedNumbers, NumberChoice, announce, choose_numbers
+from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.identity import identity_of
@@ -52,7 +52,7 @@ class VLLM(Settings):
     kind: Literal["vllm"] = Field("vllm", description="Runs the model here, by vLLM.")
     model: str = Field(description="A folder or a hub id.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: AskedNumbers = Field(
+    dtype: NumberSetting = Field(
         "auto",
         description="Number type of the weights; auto: bfloat16 where the device computes it natively, else float32.",
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefboost.devices import NumberName, device_name, limit_threads
+from prefboost.devices import NumberName, limit_threads, resolve_device
 from prefboost.engines.loading_faults import explain_loading
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import ModelError
@@ -130,7 +130,7 @@ def on_device(model: Any, device: str) -> Any:
     Raises:
         ModelError: there is no such device, or the model does not fit on it.
     """
-    target = device_name(device)
+    target = resolve_device(device)
     if target == "cpu":
         limit_threads()
     try:

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefboost.losses.rope_by_length import Group, frequency_groups, mask_groups, rope_groups
+from prefboost.losses.rope_by_length import RopeGroup, apply_rope_groups, group_by_frequencies, mask_groups
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 __all__ = [
-    "balanced_completion_logps",
-    "body_of",
-    "completion_logps",
-    "logit_scale",
-    "logps_of_rows",
+    "compute_balanced_logps",
+    "find_body",
+    "compute_logps",
+    "read_logit_scale",
+    "compute_row_logps",
     "pad_sequences",
-    "summed",
+    "sum_by_sequence",
 ]
 
 HEAD_CHUNK = 512
@@ -52,7 +52,7 @@ def pad_sequences(
     return {"input_ids": input_ids, "attention_mask": attention_mask, "completion_mask": completion_mask}
 
 
-def completion_logps(
+def compute_logps(
     model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor, head_chunk: int = HEAD_CHUNK
 ) -> Tensor:
     """Log-prob of each completion given its prompt, summed over the completion's tokens.
@@ -67,29 +67,29 @@ def completion_logps(
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    with rope_groups(model, _groups(model, attention_mask)):
-        output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    with apply_rope_groups(model, _groups(model, attention_mask)):
+        output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
     return _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
 
 
-def balanced_completion_logps(
+def compute_balanced_logps(
     model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`completion_logps` of a mixture of experts, and the balance of its experts over all real tokens."""
-    from prefboost.losses.router_balance import balance_of
+    """`compute_logps` of a mixture of experts, and the balance of its experts over all real tokens."""
+    from prefboost.losses.router_balance import compute_balance
 
     routed = {"output_router_logits": True, "use_cache": False}
-    with rope_groups(model, _groups(model, attention_mask)):
-        output = body_of(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
+    with apply_rope_groups(model, _groups(model, attention_mask)):
+        output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
     logps = _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
-    return logps, balance_of(model, output, attention_mask)
+    return logps, compute_balance(model, output, attention_mask)
 
 
-def _groups(model: Any, attention_mask: Tensor) -> list[Group]:
+def _groups(model: Any, attention_mask: Tensor) -> list[RopeGroup]:
     """Rows of equal rotary frequencies, where these depend on a row's length."""
-    if frequency_groups(model, ()) is None:
+    if group_by_frequencies(model, ()) is None:
         return []
-    numbers = frequency_groups(model, attention_mask.sum(1).tolist())
+    numbers = group_by_frequencies(model, attention_mask.sum(1).tolist())
     assert numbers is not None
     return mask_groups(attention_mask.new_tensor(numbers)[:, None])
 
@@ -97,11 +97,11 @@ def _groups(model: Any, attention_mask: Tensor) -> list[Group]:
 def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:
     sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
     targets = input_ids[sequence, position + 1]
-    tokens = logps_of_rows(model, hidden[sequence, position], targets, head_chunk)
-    return summed(tokens, sequence, len(input_ids))
+    tokens = compute_row_logps(model, hidden[sequence, position], targets, head_chunk)
+    return sum_by_sequence(tokens, sequence, len(input_ids))
 
 
-def summed(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
+def sum_by_sequence(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
     """Log-probs of tokens added up by sequence.
 
     In float64 on the way: one float32 sum of some hundred terms is further from the truth than all that a layer rounds.
@@ -120,13 +120,13 @@ def summed(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
     return wide.new_zeros(sequences).index_add(0, owner, wide).to(tokens.dtype)
 
 
-def body_of(model: Any) -> Any:
+def find_body(model: Any) -> Any:
     """The model without its head: token ids to the hidden states after the final norm."""
     body = model.base_model
     return body if body is not model else model.model  # a few models name a body that they do not have
 
 
-def logps_of_rows(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int = HEAD_CHUNK) -> Tensor:
+def compute_row_logps(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int = HEAD_CHUNK) -> Tensor:
     """Log-probs of single tokens by the model's head, whatever layer it is.
 
     Args:
@@ -141,7 +141,7 @@ def logps_of_rows(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int =
     return _token_logps(hidden, targets, _head_of(model), head_chunk)
 
 
-def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def batch_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Indices in batches of similar length, longest first, each of at most ``max_tokens`` padded tokens."""
     batches: list[list[int]] = []
     room = 0
@@ -178,7 +178,7 @@ def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
     config = model.config.get_text_config()
     head: torch.nn.Module = model.get_output_embeddings()
     cap = getattr(config, "final_logit_softcapping", None)
-    scale = logit_scale(config)
+    scale = read_logit_scale(config)
 
     def logits_of(rows: Tensor) -> Tensor:
         logits: Tensor = head(rows)
@@ -188,7 +188,7 @@ def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
     return logits_of
 
 
-def logit_scale(config: Any) -> float:
+def read_logit_scale(config: Any) -> float:
     """What an architecture multiplies its logits by, from its configuration."""
     for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         if getattr(config, name, None) is not None:

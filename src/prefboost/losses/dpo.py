@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import log_sigmoid, logistic, with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards, log_sigmoid, logistic
 from prefboost.settings import Settings
 
 __all__ = ["DPO", "DiscoPOP", "Hinge", "RobustDPO"]
@@ -43,7 +43,7 @@ class DPO(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats."""
         delta = batch.average_delta if self.normalise else batch.delta
-        return with_rewards_of_ratios(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
+        return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
 
 class RobustDPO(Settings):
@@ -64,7 +64,7 @@ class RobustDPO(Settings):
         """Losses [B], nats; may be negative."""
         logit, flip = self.beta * batch.delta, self.label_smoothing
         losses = (flip * log_sigmoid(-logit) - (1 - flip) * log_sigmoid(logit)) / (1 - 2 * flip)
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)
 
 
 class Hinge(Settings):
@@ -82,7 +82,7 @@ class Hinge(Settings):
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], >= 0."""
-        return with_rewards_of_ratios((1 - self.beta * batch.delta).relu(), batch, self.beta)
+        return attach_ratio_rewards((1 - self.beta * batch.delta).relu(), batch, self.beta)
 
 
 class DiscoPOP(Settings):
@@ -105,4 +105,4 @@ class DiscoPOP(Settings):
         # exp(-x) sigmoid(x / tau) as one exponential: the factors alone are infinity times zero for very negative x.
         exponential = (log_sigmoid(logit / self.tau) - logit).exp()
         losses = logistic(logit) * (-logit / self.tau).sigmoid() + exponential
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)

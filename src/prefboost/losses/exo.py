@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import bernoulli_kl, with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards, bernoulli_kl
 from prefboost.settings import Settings
 
 __all__ = ["EXOPair"]
@@ -31,4 +31,4 @@ class EXOPair(Settings):
         """Losses [B], nats, >= 0."""
         logit = self.beta * batch.delta
         label = logit.new_tensor(math.log1p(-self.label_smoothing) - math.log(self.label_smoothing))
-        return with_rewards_of_ratios(bernoulli_kl(logit, label), batch, self.beta)
+        return attach_ratio_rewards(bernoulli_kl(logit, label), batch, self.beta)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import NllMean, chosen_nll, log_odds, logistic, with_rewards
+from prefboost.losses.terms import NllMean, attach_rewards, chosen_nll, log_odds, logistic
 from prefboost.settings import Settings
 
 __all__ = ["CPO", "ORPO", "SFT", "SimPO"]
@@ -39,7 +39,7 @@ class SimPO(Settings):
         """Losses [B], nats, >= 0."""
         chosen, rejected = batch.average_chosen, batch.average_rejected
         logit = self.beta * (chosen - rejected - self.gamma_beta_ratio)
-        return with_rewards(logistic(logit, self.label_smoothing), self.beta * chosen, self.beta * rejected)
+        return attach_rewards(logistic(logit, self.label_smoothing), self.beta * chosen, self.beta * rejected)
 
 
 class CPO(Settings):
@@ -66,7 +66,7 @@ class CPO(Settings):
         """Losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.chosen, self.beta * batch.rejected
         losses = logistic(chosen - rejected, self.label_smoothing) + self.nll_weight * chosen_nll(batch, self.nll_mean)
-        return with_rewards(losses, chosen, rejected)
+        return attach_rewards(losses, chosen, rejected)
 
 
 class ORPO(Settings):
@@ -94,7 +94,7 @@ class ORPO(Settings):
         """Losses [B], nats, >= 0."""
         chosen, rejected = batch.average_chosen, batch.average_rejected
         losses = chosen_nll(batch, self.nll_mean) + self.beta * logistic(log_odds(chosen) - log_odds(rejected))
-        return with_rewards(losses, self.beta * chosen, self.beta * rejected)
+        return attach_rewards(losses, self.beta * chosen, self.beta * rejected)
 
 
 class SFT(Settings):
@@ -119,4 +119,4 @@ class SFT(Settings):
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats, >= 0."""
-        return with_rewards(chosen_nll(batch, self.nll_mean), batch.chosen, batch.rejected)
+        return attach_rewards(chosen_nll(batch, self.nll_mean), batch.chosen, batch.rejected)

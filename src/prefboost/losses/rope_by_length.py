@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["frequency_groups", "lower_switch", "lowest_switch", "mask_groups", "rope_groups"]
+__all__ = ["group_by_frequencies", "lower_switch", "find_lowest_switch", "mask_groups", "apply_rope_groups"]
 
-Group = tuple[int, "Tensor | None"]
+RopeGroup = tuple[int, "Tensor | None"]
 """A length, and where sequences of it stand (True), [B or 1, T or 1]; None: everywhere."""
 
 _DEPENDENT = ("longrope", "dynamic")
 _SWITCH = "original_max_position_embeddings"
 
 
-def frequency_groups(model: Any, lengths: Sequence[int]) -> list[int] | None:
+def group_by_frequencies(model: Any, lengths: Sequence[int]) -> list[int] | None:
     """Return for each sequence the length that stands for its frequencies; None where they depend on no length.
 
     Args:
@@ -47,14 +47,14 @@ def frequency_groups(model: Any, lengths: Sequence[int]) -> list[int] | None:
     return [longest[key] for key in keys]
 
 
-def mask_groups(numbers: Tensor) -> list[Group]:
+def mask_groups(numbers: Tensor) -> list[RopeGroup]:
     """Return a group for every number that occurs in a tensor of them [B or 1, T or 1]."""
     distinct = sorted({int(each) for row in numbers.tolist() for each in row})
     return [(distinct[0], None)] if len(distinct) == 1 else [(each, numbers == each) for each in distinct]
 
 
 @contextmanager
-def rope_groups(model: Any, groups: Sequence[Group]) -> Iterator[None]:
+def apply_rope_groups(model: Any, groups: Sequence[RopeGroup]) -> Iterator[None]:
     """Compute each group with its own frequencies while the block runs; no groups: everything as transformers does."""
     modules = _modules(model) if groups else []
     for module in modules:
@@ -68,7 +68,7 @@ def rope_groups(model: Any, groups: Sequence[Group]) -> Iterator[None]:
             module._rope_groups = ()
 
 
-def lowest_switch(model: Any) -> int | None:
+def find_lowest_switch(model: Any) -> int | None:
     """Return the length up to which LongRoPE takes the short set of frequencies; None for other models."""
     return min((at for kind, at in _switches(model) if kind == "longrope"), default=None)
 

@@ -9,10 +9,10 @@ from prefboost.errors import ModelError, SettingsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["balance_of", "balance_weight"]
+__all__ = ["compute_balance", "choose_balance_weight"]
 
 
-def balance_weight(model: Any, asked: float | None) -> float:
+def choose_balance_weight(model: Any, asked: float | None) -> float:
     """What the balance of a model's experts is multiplied by before it is added to the loss; 0 where there are none.
 
     Args:
@@ -33,7 +33,7 @@ def balance_weight(model: Any, asked: float | None) -> float:
     return 0.0
 
 
-def balance_of(model: Any, output: Any, uses: Tensor) -> Tensor:
+def compute_balance(model: Any, output: Any, uses: Tensor) -> Tensor:
     """The balance of the experts over some tokens: 1 times the experts of a token where all are used alike.
 
     Args:

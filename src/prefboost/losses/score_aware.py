@@ -8,7 +8,7 @@ from pydantic import Field
 
 from prefboost.errors import DataError, Place
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import bernoulli_kl, logistic, with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards, bernoulli_kl, logistic
 from prefboost.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class RPO(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], >= 0; NaN where a score is missing."""
         losses = _DISTANCES[self.distance](self.beta * batch.delta, self.eta * _GAPS[self.gap](batch))
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)
 
 
 class MarginDPO(Settings):
@@ -83,7 +83,7 @@ class MarginDPO(Settings):
         """
         gap = _GAPS[self.gap](batch)
         offset = _log_of_positive(gap, self.gap) if self.margin == "log" else gap
-        return with_rewards_of_ratios(logistic(self.beta * batch.delta - self.alpha * offset), batch, self.beta)
+        return attach_ratio_rewards(logistic(self.beta * batch.delta - self.alpha * offset), batch, self.beta)
 
 
 def _log_of_positive(gap: Tensor, name: Gap) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards
 from prefboost.settings import Settings
 
 __all__ = ["IPO", "SPPOHard"]
@@ -33,7 +33,7 @@ class IPO(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats squared (a token squared where normalised), >= 0."""
         delta = batch.average_delta if self.normalise else batch.delta
-        return with_rewards_of_ratios((delta - 1 / (2 * self.beta)) ** 2, batch, self.beta)
+        return attach_ratio_rewards((delta - 1 / (2 * self.beta)) ** 2, batch, self.beta)
 
 
 class SPPOHard(Settings):
@@ -53,4 +53,4 @@ class SPPOHard(Settings):
         """Losses [B], nats squared, >= 0."""
         target = 1 / (2 * self.beta)
         losses = (batch.ratio_chosen - target) ** 2 + (batch.ratio_rejected + target) ** 2
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)

@@ -16,8 +16,8 @@ __all__ = [
     "log_odds",
     "log_sigmoid",
     "logistic",
-    "with_rewards",
-    "with_rewards_of_ratios",
+    "attach_rewards",
+    "attach_ratio_rewards",
 ]
 
 NllMean = Literal["completion", "batch", "none"]
@@ -66,11 +66,11 @@ def chosen_nll(batch: PairLogps, mean: NllMean) -> Tensor:
     return -batch.chosen
 
 
-def with_rewards(losses: Tensor, chosen: Tensor, rejected: Tensor) -> LossOutput:
+def attach_rewards(losses: Tensor, chosen: Tensor, rejected: Tensor) -> LossOutput:
     """A loss's output; the implicit rewards [B] are cut off from the gradient."""
     return LossOutput(losses=losses, reward_chosen=chosen.detach(), reward_rejected=rejected.detach())
 
 
-def with_rewards_of_ratios(losses: Tensor, batch: PairLogps, beta: float) -> LossOutput:
+def attach_ratio_rewards(losses: Tensor, batch: PairLogps, beta: float) -> LossOutput:
     """A loss's output with DPO's implicit rewards: beta log(policy / reference) (arXiv 2305.18290, section 4)."""
-    return with_rewards(losses, beta * batch.ratio_chosen, beta * batch.ratio_rejected)
+    return attach_rewards(losses, beta * batch.ratio_chosen, beta * batch.ratio_rejected)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import logistic, with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards, logistic
 from prefboost.settings import Settings
 
 __all__ = ["AOT", "AOTUnpaired"]
@@ -31,7 +31,7 @@ class AOT(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats, >= 0, in sorted order."""
         delta = (batch.chosen - batch.rejected).sort().values - batch.ref_delta.sort().values
-        return with_rewards_of_ratios(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
+        return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
 
 class AOTUnpaired(Settings):
@@ -54,4 +54,4 @@ class AOTUnpaired(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], nats, >= 0, in sorted order."""
         delta = batch.ratio_chosen.sort().values - batch.ratio_rejected.sort().values
-        return with_rewards_of_ratios(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
+        return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)

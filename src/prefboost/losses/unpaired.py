@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import log_sigmoid, logistic, with_rewards_of_ratios
+from prefboost.losses.terms import attach_ratio_rewards, log_sigmoid, logistic
 from prefboost.settings import Settings
 
 __all__ = ["APODown", "APOZero", "BCOPair", "KTOPair", "NCAPair"]
@@ -38,7 +38,7 @@ class KTOPair(Settings):
         loss_chosen = (self.beta * (kl_rejected - chosen)).sigmoid()
         loss_rejected = (self.beta * (rejected - kl_chosen)).sigmoid()
         losses = (self.weight_chosen * loss_chosen + self.weight_rejected * loss_rejected) / 2
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)
 
 
 class NCAPair(Settings):
@@ -58,7 +58,7 @@ class NCAPair(Settings):
         """Losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.ratio_chosen, self.beta * batch.ratio_rejected
         losses = logistic(chosen) - 0.5 * (log_sigmoid(-chosen) + log_sigmoid(-rejected))
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)
 
 
 class BCOPair(Settings):
@@ -95,7 +95,7 @@ class BCOPair(Settings):
         """Losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.ratio_chosen, self.beta * batch.ratio_rejected
         shift = (chosen + rejected).detach().mean() / 2 if self.reward_shift == "batch" else 0.0
-        return with_rewards_of_ratios(logistic(chosen - shift) + logistic(shift - rejected), batch, self.beta)
+        return attach_ratio_rewards(logistic(chosen - shift) + logistic(shift - rejected), batch, self.beta)
 
 
 class APOZero(Settings):
@@ -114,7 +114,7 @@ class APOZero(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], in 0..2."""
         losses = (-self.beta * batch.ratio_chosen).sigmoid() + (self.beta * batch.ratio_rejected).sigmoid()
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)
 
 
 class APODown(Settings):
@@ -133,4 +133,4 @@ class APODown(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Losses [B], in 0..2."""
         losses = (self.beta * batch.ratio_chosen).sigmoid() + (-self.beta * batch.delta).sigmoid()
-        return with_rewards_of_ratios(losses, batch, self.beta)
+        return attach_ratio_rewards(losses, batch, self.beta)

@@ -1,17 +1,17 @@
 """Sequences that share beginnings as one flat stream, and log-probs from it. Needs torch."""
 
-from prefboost.packing.logps import enable_packing, packed_ends, packed_logps
-from prefboost.packing.stream import Packed, pack, stream_length
-from prefboost.packing.support import Support, difference_of, support_of
+from prefboost.packing.logps import compute_end_states, compute_packed_logps, enable_packing
+from prefboost.packing.stream import Packed, measure_stream, pack
+from prefboost.packing.support import Support, measure_difference, probe_support
 
 __all__ = [
     "Packed",
     "Support",
-    "difference_of",
+    "measure_difference",
     "enable_packing",
     "pack",
-    "packed_ends",
-    "packed_logps",
-    "stream_length",
-    "support_of",
+    "compute_end_states",
+    "compute_packed_logps",
+    "measure_stream",
+    "probe_support",
 ]

@@ -21,22 +21,22 @@ from prefboost.packing.attention_kind import AttentionKind
 from prefboost.packing.blocked import attend_blocked
 from prefboost.packing.stream import Packed
 
-__all__ = ["BACKENDS", "attend", "dense_mask", "implementation", "register"]
+__all__ = ["BACKENDS", "attend", "build_dense_mask", "name_implementation", "register_attention"]
 
 
-def implementation(previous: str) -> str:
+def name_implementation(previous: str) -> str:
     """Name of the implementation that computes ordinary calls as ``previous`` does (eager, or else sdpa)."""
     return "prefboost_packed_eager" if previous == "eager" else "prefboost_packed_sdpa"
 
 
-def register() -> None:
+def register_attention() -> None:
     """Make the implementations known to transformers, with the masks that ordinary calls need."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     for previous in ("sdpa", "eager"):
-        AttentionInterface.register(implementation(previous), _attention(previous))
-        AttentionMaskInterface.register(implementation(previous), ALL_MASK_ATTENTION_FUNCTIONS[previous])
+        AttentionInterface.register(name_implementation(previous), _attention(previous))
+        AttentionMaskInterface.register(name_implementation(previous), ALL_MASK_ATTENTION_FUNCTIONS[previous])
 
 
 def _attention(previous: str) -> Callable[..., Any]:
@@ -103,8 +103,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: Packed, asked: Att
         dtype = torch.get_autocast_dtype(device)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     backend = _backend(query, value, asked)
-    if "calls" in packed.made:
-        packed.made["calls"].append(backend)
+    if "calls" in packed.cache:
+        packed.cache["calls"].append(backend)
     return BACKENDS[backend](query, key, value, packed, asked)
 
 
@@ -153,7 +153,7 @@ def _mask(packed: Packed, number: int, asked: AttentionKind, device: torch.devic
     if not node.ancestors and window is None and chunk is None:
         return None
     key = ("mask", number, window, chunk)
-    if key not in packed.made:
+    if key not in packed.cache:
         at = torch.arange(node.depth, length, device=device)[:, None]
         seen = torch.arange(length, device=device)[None, :]
         mask = seen <= at
@@ -161,22 +161,22 @@ def _mask(packed: Packed, number: int, asked: AttentionKind, device: torch.devic
             mask &= at - seen < window
         if chunk is not None:
             mask &= at // chunk == seen // chunk
-        packed.made[key] = mask
-    found: Tensor = packed.made[key]
+        packed.cache[key] = mask
+    found: Tensor = packed.cache[key]
     return found
 
 
-def dense_mask(packed: Packed, dtype: torch.dtype) -> Tensor:
+def build_dense_mask(packed: Packed, dtype: torch.dtype) -> Tensor:
     """The whole stream's mask [1, 1, T, T] to be added to scores, for models without the attention interface."""
     key = ("dense", dtype)
-    if key not in packed.made:
+    if key not in packed.cache:
         rows = torch.arange(packed.tokens, device=packed.input_ids.device)
         lengths = torch.tensor([node.end - node.start for node in packed.nodes])
         ends = torch.tensor(packed.subtree_ends).repeat_interleave(lengths).to(rows.device)
         seen = (rows[None, :] <= rows[:, None]) & (rows[:, None] < ends[None, :])
         mask = torch.zeros(seen.shape, dtype=dtype, device=rows.device).masked_fill(~seen, torch.finfo(dtype).min)
-        packed.made[key] = mask[None, None]
-    found: Tensor = packed.made[key]
+        packed.cache[key] = mask[None, None]
+    found: Tensor = packed.cache[key]
     return found
 
 
@@ -216,9 +216,9 @@ def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, as
     """All nodes in one call: a node's keys are gathered from its ancestors and itself."""
     from torch.nn.attention.varlen import varlen_attn
 
-    if "varlen" not in packed.made:
-        packed.made["varlen"] = _varlen_plan(packed, query.device)
-    rows, starts_q, starts_k, longest_q, longest_k = packed.made["varlen"]
+    if "varlen" not in packed.cache:
+        packed.cache["varlen"] = _varlen_plan(packed, query.device)
+    rows, starts_q, starts_k, longest_q, longest_k = packed.cache["varlen"]
     left = -1 if asked.window is None else asked.window - 1
     output: Any = varlen_attn(
         query[0].transpose(0, 1).contiguous(),

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from prefboost.packing.attention_kind import AttentionKind
     from prefboost.packing.stream import Packed
 
-__all__ = ["BLOCKS", "RECOMPUTED", "attend_blocked"]
+__all__ = ["BLOCKS", "CHECKPOINTED", "attend_blocked"]
 
 BLOCKS = {2: 256, 4: 128, 8: 128}
 """Queries of a block, by the bytes of a number: half as many and twice as many cost more."""
 
-KEYS = 32
+KEY_MULTIPLE = 32
 """Keys of a block begin and end at multiples of this: a softmax adds up what is left over in another order, and where
 a block ends depends on what else is in the stream."""
 
@@ -41,8 +41,8 @@ KEPT_IN_ALL_BYTES = 4 * KEPT_BYTES
 KEPT_A_TOKEN_BYTES = KEPT_IN_ALL_BYTES // 4096
 """The same for each token of the stream: whoever asks for small micro-batches is short of memory."""
 
-RECOMPUTED = "recomputed"
-"""Name, in ``Packed.made``, of whether layers are computed again for the backward pass, each when its turn has come."""
+CHECKPOINTED = "recomputed"
+"""Key of ``Packed.cache``: whether layers are computed again for the backward pass, each when its turn has come."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class _Path:
 
     @cached_property
     def keys(self) -> int:
-        """Tokens of the path, and keys that nobody sees up to a multiple of `KEYS`."""
+        """Tokens of the path, and keys that nobody sees up to a multiple of `KEY_MULTIPLE`."""
         return _rounded_up(sum(run.stop - run.start for run in self.runs))
 
 
@@ -110,12 +110,12 @@ def attend_blocked(query: Tensor, key: Tensor, value: Tensor, packed: Packed, as
     scale = asked.scale if asked.scale is not None else float(query.shape[-1] ** -0.5)
     size = BLOCKS[query.element_size()]
     made = ("blocked", asked.window, asked.chunk, heads, groups, scale, size)
-    if made not in packed.made:
+    if made not in packed.cache:
         paths = tuple(_paths(packed.nodes, asked, size, query.device))
-        packed.made[made] = _layout(paths, heads, groups, scale)
+        packed.cache[made] = _layout(paths, heads, groups, scale)
     by_token = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    apart = packed.made.get(RECOMPUTED, False)
-    found: Tensor = _Blocked.apply(*by_token, packed.made[made], apart)  # type: ignore[no-untyped-call]
+    apart = packed.cache.get(CHECKPOINTED, False)
+    found: Tensor = _Blocked.apply(*by_token, packed.cache[made], apart)  # type: ignore[no-untyped-call]
     return found[None]
 
 
@@ -129,7 +129,7 @@ def _paths(nodes: tuple[Node, ...], asked: AttentionKind, size: int, device: tor
             at = node.depth + first - node.start
             low = 0 if window is None else max(0, at - window + 1)
             low = low if chunk is None else max(low, at // chunk * chunk)
-            low, high = low // KEYS * KEYS, _rounded_up(at + last - first)
+            low, high = low // KEY_MULTIPLE * KEY_MULTIPLE, _rounded_up(at + last - first)
             hidden = _hidden(range(at, at + last - first), range(low, high), window, chunk)
             begin = int(hidden.any(0).to(torch.uint8).argmax())
             useful = hidden[:, begin:].to(device) if bool(hidden.any()) else None
@@ -138,7 +138,7 @@ def _paths(nodes: tuple[Node, ...], asked: AttentionKind, size: int, device: tor
 
 
 def _rounded_up(keys: int) -> int:
-    return -(-keys // KEYS) * KEYS
+    return -(-keys // KEY_MULTIPLE) * KEY_MULTIPLE
 
 
 def _hidden(queries: range, seen: range, window: int | None, chunk: int | None) -> Tensor:

@@ -60,8 +60,8 @@ def _block_mask(packed: Packed, length: int, asked: AttentionKind, device: torch
     from torch.nn.attention.flex_attention import create_block_mask
 
     made = ("flex", asked.window, asked.chunk)
-    if made in packed.made:
-        return packed.made[made]
+    if made in packed.cache:
+        return packed.cache[made]
     ends = torch.zeros(length, dtype=torch.long, device=device)
     for node, end in zip(packed.nodes, packed.subtree_ends, strict=True):
         ends[node.start : node.end] = end
@@ -78,5 +78,5 @@ def _block_mask(packed: Packed, length: int, asked: AttentionKind, device: torch
             mask = mask & (positions[q] // chunk == positions[k] // chunk)
         return mask
 
-    packed.made[made] = create_block_mask(seen, None, None, length, length, device=str(device), BLOCK_SIZE=BLOCK)
-    return packed.made[made]
+    packed.cache[made] = create_block_mask(seen, None, None, length, length, device=str(device), BLOCK_SIZE=BLOCK)
+    return packed.cache[made]

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["CHUNK_BYTES", "Head", "head_of", "token_logps"]
+__all__ = ["LOGIT_CHUNK_BYTES", "Head", "read_head", "compute_token_logps"]
 
-CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
+LOGIT_CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
 """Most bytes of float32 logits at a time, by device."""
 
 CHUNK_ROWS = 256
@@ -42,14 +42,14 @@ class Head:
     cap: float | None
 
 
-def token_logps(hidden: Tensor, targets: Tensor, head: Head, *, rows: int | None = None) -> Tensor:
+def compute_token_logps(hidden: Tensor, targets: Tensor, head: Head, *, rows: int | None = None) -> Tensor:
     """Log-probs of tokens.
 
     Args:
         hidden: [C, H], after the final norm.
         targets: [C].
         head: see `Head`.
-        rows: of hidden states at a time; default: as many as `CHUNK_BYTES` allows.
+        rows: of hidden states at a time; default: as many as `LOGIT_CHUNK_BYTES` allows.
 
     Returns:
         [C], nats, float32 (float64 for float64 models).
@@ -59,7 +59,7 @@ def token_logps(hidden: Tensor, targets: Tensor, head: Head, *, rows: int | None
     weight = head.weight.to(dtype)
     bias = None if head.bias is None else head.bias.to(dtype)
     if rows is None:
-        most = max(1, CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * weight.shape[0]))
+        most = max(1, LOGIT_CHUNK_BYTES.get(device, LOGIT_CHUNK_BYTES["cpu"]) // (4 * weight.shape[0]))
         rows = min(most, max(CHUNK_ROWS, -(-len(hidden) // 4)))
     found: Tensor = _TokenLogps.apply(  # type: ignore[no-untyped-call]
         hidden.to(dtype), weight, bias, targets, head.scale, head.cap, rows
@@ -68,7 +68,7 @@ def token_logps(hidden: Tensor, targets: Tensor, head: Head, *, rows: int | None
 
 
 class _TokenLogps(torch.autograd.Function):
-    """Chunked log-softmax at the targets; see `token_logps` for the arguments."""
+    """Chunked log-softmax at the targets; see `compute_token_logps` for the arguments."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *how: Any) -> Tensor:
@@ -173,16 +173,16 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def head_of(model: Any) -> Head | None:
+def read_head(model: Any) -> Head | None:
     """The model's output layer; None where it is not a plain linear layer (adapters on it, quantised weights)."""
-    from prefboost.losses.completion_logps import logit_scale
+    from prefboost.losses.completion_logps import read_logit_scale
 
     layer = model.get_output_embeddings()
     if type(layer) is not torch.nn.Linear:
         return None
     config = model.config.get_text_config()
     cap = getattr(config, "final_logit_softcapping", None)
-    return Head(_whole(layer.weight), _whole(layer.bias), logit_scale(config), cap or None)
+    return Head(_whole(layer.weight), _whole(layer.bias), read_logit_scale(config), cap or None)
 
 
 def _whole(parameter: Any) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prefboost.packing.trie import MIN_SHARED, Ids, Node, build_trie
+from prefboost.packing.trie import MIN_SHARED, Node, TokenIds, build_trie
 
-__all__ = ["Packed", "pack", "stream_length"]
+__all__ = ["Packed", "pack", "measure_stream"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Packed:
         unshared_tokens: tokens fed if nothing were shared.
         padded_tokens: S times the longest sequence, its last token included: what padding would have cost.
         lengths: [S], tokens of each sequence, its last token included.
-        made: what attention has derived for this stream, by name; filled at first use.
+        cache: what attention derives from this stream, by name; filled at first use.
     """
 
     input_ids: Tensor
@@ -51,7 +51,7 @@ class Packed:
     unshared_tokens: int
     padded_tokens: int
     lengths: tuple[int, ...] = ()
-    made: dict[Any, Any] = field(default_factory=dict, repr=False)
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def tokens(self) -> int:
@@ -62,7 +62,7 @@ class Packed:
         """The same stream on a device."""
         tensors = ("input_ids", "position_ids", "source", "targets", "item", "owner", "ends", "uses")
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in tensors}
-        return replace(self, made={}, **moved)
+        return replace(self, cache={}, **moved)
 
 
 def pack(
@@ -114,14 +114,14 @@ def pack(
     )
 
 
-def stream_length(
+def measure_stream(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], *, min_shared: int = MIN_SHARED
 ) -> int:
     """Tokens that `pack` would feed."""
     return len(build_trie(_fed(prompts, completions), min_shared=min_shared).tokens)
 
 
-def _fed(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[Ids]:
+def _fed(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[TokenIds]:
     return [
         np.concatenate([np.asarray(prompt, dtype=np.int64), np.asarray(completion[:-1], dtype=np.int64)])
         for prompt, completion in zip(prompts, completions, strict=True)

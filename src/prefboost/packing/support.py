@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.losses.completion_logps import completion_logps, pad_sequences
-from prefboost.losses.rope_by_length import lower_switch, lowest_switch
-from prefboost.packing.logps import enable_packing, packed_logps
+from prefboost.losses.completion_logps import compute_logps, pad_sequences
+from prefboost.losses.rope_by_length import find_lowest_switch, lower_switch
+from prefboost.packing.logps import compute_packed_logps, enable_packing
 from prefboost.packing.stream import Packed, pack
 
-__all__ = ["Support", "difference_of", "support_of"]
+__all__ = ["Support", "measure_difference", "probe_support"]
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
@@ -40,7 +40,7 @@ class Support:
     reason: str = ""
 
 
-def support_of(model: Any) -> Support:
+def probe_support(model: Any) -> Support:
     """Run a small example packed and padded; enables packing on the model, and leaves it enabled where it works.
 
     Every layer must have asked the packed attention once (layers that mix tokens in another way, such as state-space
@@ -79,7 +79,7 @@ def _tried(model: Any, layers: int | None, *, dense: bool) -> Support:
     return Support(True, "dense" if dense else backend)
 
 
-def difference_of(called: Any, vocabulary: int, device: torch.device, dtype: torch.dtype) -> float:
+def measure_difference(called: Any, vocabulary: int, device: torch.device, dtype: torch.dtype) -> float:
     """How far log-probs over a stream are from those of padded sequences, in units of what is tolerated (below 1).
 
     For a model inside its wrappers, e.g. once several devices hold parts of its weights.
@@ -99,16 +99,16 @@ def _try(model: Any) -> tuple[int, str, float]:
     """Calls of the packed attention, its backend, and the difference in units of what is tolerated."""
     parameter = next(model.parameters())
     packed, padded = _inputs(int(model.config.get_text_config().vocab_size), parameter.device)
-    packed = replace(packed, made={"calls": []})
-    switches = lowest_switch(model) is not None
+    packed = replace(packed, cache={"calls": []})
+    switches = find_lowest_switch(model) is not None
     with _evaluating(model), torch.no_grad(), lower_switch(model, _SWITCH):  # the example stands on both sides of it
         expected = (
             _alone(model, parameter.device)
             if switches
-            else completion_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+            else compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
         )
-        worst = _distance(packed_logps(model, packed), expected, parameter.dtype)
-    calls = packed.made["calls"]
+        worst = _distance(compute_packed_logps(model, packed), expected, parameter.dtype)
+    calls = packed.cache["calls"]
     backends = {str(call) for call in calls}
     return len(calls), "+".join(sorted(backends)), worst
 

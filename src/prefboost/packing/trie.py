@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 __all__ = ["MIN_SHARED", "Node", "Trie", "build_trie"]
 
-Ids = npt.NDArray[np.int64]
+TokenIds = npt.NDArray[np.int64]
 
 MIN_SHARED = 16
 """Shorter beginnings are not shared: the attention of one more node would cost more than the tokens save."""
@@ -45,24 +45,24 @@ class Trie:
         rows: for each sequence, the rows [its length] of the stream that hold it.
     """
 
-    tokens: Ids
-    positions: Ids
+    tokens: TokenIds
+    positions: TokenIds
     nodes: tuple[Node, ...]
     subtree_ends: tuple[int, ...]
-    rows: tuple[Ids, ...]
+    rows: tuple[TokenIds, ...]
 
 
 @dataclass(eq=False)
 class _Branch:
     """A node while the trie grows; ``members`` are the sequences that end in it, or at its end."""
 
-    tokens: Ids
+    tokens: TokenIds
     children: list[_Branch] = field(default_factory=list)
     members: list[int] = field(default_factory=list)
 
 
 def build_trie(
-    sequences: Sequence[Sequence[int] | Ids],
+    sequences: Sequence[Sequence[int] | TokenIds],
     *,
     min_shared: int = MIN_SHARED,
     share: bool = True,
@@ -94,7 +94,7 @@ def build_trie(
     return _flatten(_Branch(np.zeros(0, np.int64), children), arrays)
 
 
-def _insert(root: _Branch, tokens: Ids, member: int, min_shared: int) -> None:
+def _insert(root: _Branch, tokens: TokenIds, member: int, min_shared: int) -> None:
     branch, rest = root, tokens
     while True:
         child, common = _closest(branch.children, rest)
@@ -109,7 +109,7 @@ def _insert(root: _Branch, tokens: Ids, member: int, min_shared: int) -> None:
         branch, rest = child, rest[common:]
 
 
-def _closest(children: Sequence[_Branch], tokens: Ids) -> tuple[_Branch | None, int]:
+def _closest(children: Sequence[_Branch], tokens: TokenIds) -> tuple[_Branch | None, int]:
     """The child with the longest common beginning, and its length."""
     best: _Branch | None = None
     longest = 0
@@ -121,7 +121,7 @@ def _closest(children: Sequence[_Branch], tokens: Ids) -> tuple[_Branch | None, 
     return best, longest
 
 
-def _shared_length(first: Ids, second: Ids) -> int:
+def _shared_length(first: TokenIds, second: TokenIds) -> int:
     length = min(len(first), len(second))
     different = first[:length] != second[:length]
     found = int(different.argmax())
@@ -134,11 +134,11 @@ def _split(branch: _Branch, at: int) -> None:
     branch.tokens, branch.children, branch.members = branch.tokens[:at], [tail], []
 
 
-def _flatten(root: _Branch, arrays: Sequence[Ids]) -> Trie:
+def _flatten(root: _Branch, arrays: Sequence[TokenIds]) -> Trie:
     nodes: list[Node] = []
-    parts: list[Ids] = []
+    parts: list[TokenIds] = []
     ends: list[int] = []
-    rows: list[Ids] = [np.zeros(0, np.int64)] * len(arrays)
+    rows: list[TokenIds] = [np.zeros(0, np.int64)] * len(arrays)
     length = 0
     stack: list[tuple[_Branch, tuple[int, ...], int, bool]] = [(child, (), 0, False) for child in root.children[::-1]]
     while stack:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from prefboost.devices import AskedNumbers
+from prefboost.devices import NumberSetting
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
@@ -29,7 +29,7 @@ class LogRatio(Settings):
     length_normalise: bool = Field(
         False, description="Divide by the completion's tokens, so that long completions do not score for their length."
     )
-    dtype: AskedNumbers = Field(
+    dtype: NumberSetting = Field(
         "auto",
         description="Number type of the weights; auto: float32 on every device, since bfloat16 rounds away much of "
         "what separates a policy from its reference.",
@@ -135,7 +135,7 @@ class ImplicitReward(LogRatio):
         from prefboost.devices import announce, choose_numbers
         from prefboost.engines.streams import logps_of_batch, stream_batches
         from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
-        from prefboost.packing import support_of
+        from prefboost.packing import probe_support
 
         numbers = choose_numbers(self.dtype, self.device, exact="the difference of two log-probs is small")
         announce(numbers)
@@ -144,7 +144,7 @@ class ImplicitReward(LogRatio):
             name, numbers.name, revision=revision, trust_remote_code=self.trust_remote_code
         )
         on_device(model, self.device)
-        packed = support_of(model).ok
+        packed = probe_support(model).ok
         commit = getattr(model.config, "_commit_hash", None)
         identity = f"{fingerprint_of_model(name, commit)}/{numbers.name}/logp"
         prompts, completions = ([ids[part] for _, ids in usable] for part in (0, 1))

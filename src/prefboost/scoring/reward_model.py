@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from prefboost.devices import AskedNumbers
+from prefboost.devices import NumberSetting
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import context_of
 from prefboost.preferences.goals import SCALES, Scale
@@ -32,7 +32,7 @@ class RewardModelScorer(Settings):
     kind: Literal["reward_model"] = Field("reward_model", description="A model that judges a whole conversation.")
     model: str = Field(description="A folder or hub id of a sequence-classification model.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    dtype: AskedNumbers = Field(
+    dtype: NumberSetting = Field(
         "auto",
         description="Number type of the weights; auto: bfloat16 where the checkpoint holds it and the device computes "
         "it natively, else float32.",

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from prefboost.chat import SayGoal
-from prefboost.devices import device_name
+from prefboost.devices import resolve_device
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import context_of
 from prefboost.errors import ModelError
-from prefboost.packing import Packed, pack, support_of
+from prefboost.packing import Packed, pack, probe_support
 from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets
 from prefboost.training.batches import UnitCollator, Views
 from prefboost.training.memory import is_out_of_memory
@@ -104,7 +104,7 @@ def forecast(
     tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, context_of(config))
     settle_losses(tokenised, evaluated, settings.max_loss_share, None)
     data, plan = plan_units(tokenised, evaluated, settings)
-    device = torch.device(device_name())
+    device = torch.device(resolve_device())
     laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
     steps = settings.max_steps or plan.steps
@@ -160,7 +160,7 @@ def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, p
             raise
         found = replace(found, memory=_memory(model, settings))
         return _guessing(found, f"time: the model does not fit into the memory of {found.device}")
-    support = support_of(model) if settings.engine == "packed" else None
+    support = probe_support(model) if settings.engine == "packed" else None
     if support is None or not support.ok:
         why = "train.engine is trl" if support is None else support.reason
         found = replace(found, engine="trl", memory=_memory(model, settings))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefboost.errors import DataError, Place, SettingsError
-from prefboost.losses.judged import BradleyTerry, Regression
+from prefboost.losses.reward import BradleyTerry, Regression
 from prefboost.training.reward_settings import TrainReward
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from prefboost.packing import stream_length
+from prefboost.packing import measure_stream
 from prefboost.packing.trie import MIN_SHARED
 from prefboost.training.batches import Views
 
@@ -67,7 +67,7 @@ def split_by_prompt_order(
         [prompts[index] for index in order],
         [1] * len(order),
         budget,
-        lambda part: stream_length([prompts[order[at]] for at in part], [completions[order[at]] for at in part]),
+        lambda part: measure_stream([prompts[order[at]] for at in part], [completions[order[at]] for at in part]),
     )
     return [[order[at] for at in part] for part in parts]
 
@@ -116,12 +116,12 @@ def _fits(
 
 
 def _texts_length(texts: Sequence[Sequence[int]]) -> int:
-    return stream_length(texts, [()] * len(texts))
+    return measure_stream(texts, [()] * len(texts))
 
 
 def _length(views: Views, rows: Sequence[int]) -> int:
     unit = views.take(rows)
-    return stream_length(unit.prompts + unit.prompts, unit.chosen + unit.rejected)
+    return measure_stream(unit.prompts + unit.prompts, unit.chosen + unit.rejected)
 
 
 def _shared_beginning(first: Sequence[int], second: Sequence[int]) -> int:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from prefboost.devices import AskedNumbers, announce, choose_numbers, limit_threads
+from prefboost.devices import NumberSetting, announce, choose_numbers, limit_threads
 from prefboost.training.claim import BEGUN
 from prefboost.training.optimisation import Optimisation
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 AnySettings = TypeVar("AnySettings", bound=Optimisation)
 
 _PRECISIONS = {"bfloat16": "bf16", "float32": "fp32"}
-_NUMBERS: dict[str, AskedNumbers] = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp32": "float32"}
+_NUMBERS: dict[str, NumberSetting] = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp32": "float32"}
 
 
 def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySettings:

@@ -15,7 +15,7 @@ from prefboost.engines.loading_faults import explain_loading, refuse_architectur
 from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import load_config
 from prefboost.errors import ModelError
-from prefboost.losses.completion_logps import balanced_completion_logps, completion_logps
+from prefboost.losses.completion_logps import compute_balanced_logps, compute_logps
 from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home
 from prefboost.training.generation_settings import set_aside_generation
 from prefboost.training.train_settings import Train
@@ -151,7 +151,7 @@ def add_completion_forward(model: Any) -> None:
     def forward(*args: Any, completion_mask: Tensor | None = None, balance: bool = False, **kwargs: Any) -> Any:
         if completion_mask is None:
             return original(*args, **kwargs)
-        scored = balanced_completion_logps if balance else completion_logps
+        scored = compute_balanced_logps if balance else compute_logps
         return scored(model, kwargs["input_ids"], kwargs["attention_mask"], completion_mask)
 
     model.forward = forward

@@ -17,8 +17,8 @@ from trl import DPOConfig
 
 from prefboost.errors import RunError
 from prefboost.losses import LossOutput, PairLogps
-from prefboost.losses.router_balance import balance_weight
-from prefboost.packing import difference_of, enable_packing, support_of
+from prefboost.losses.router_balance import choose_balance_weight
+from prefboost.packing import enable_packing, measure_difference, probe_support
 from prefboost.progress import Progress
 from prefboost.training.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
 from prefboost.training.callbacks import OptimizerClock
@@ -64,7 +64,7 @@ class PreferenceTrainer(BridgedTrainer):
         self.settings = settings
         self.packed = settings.engine == "packed"
         self.tried = False
-        self.balance = balance_weight(policy.model, settings.router_balance)
+        self.balance = choose_balance_weight(policy.model, settings.router_balance)
         self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
@@ -215,7 +215,7 @@ class PreferenceTrainer(BridgedTrainer):
         device = self.accelerator.device
         dtype = torch.float32 if self.settings.precision == "fp32" else torch.bfloat16
         with self.compute_loss_context_manager():
-            off = difference_of(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
+            off = measure_difference(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
         if not off < 1.0:
             raise RunError(
                 f"{type(self.model).__name__} gives other log-probs over a packed stream than over padded sequences "
@@ -313,7 +313,7 @@ class PreferenceTrainer(BridgedTrainer):
             RunError: the engine cannot run it.
         """
         model = model.to(self.accelerator.device).eval()
-        support = support_of(model) if self.packed else None
+        support = probe_support(model) if self.packed else None
         if support is not None and not support.ok:
             raise RunError(
                 f"the reference {self.settings.reference!r} cannot be packed: {support.reason}",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prefboost.losses.completion_logps import batches_by_length, pad_sequences
-from prefboost.losses.rope_by_length import frequency_groups
+from prefboost.losses.completion_logps import batch_by_length, pad_sequences
+from prefboost.losses.rope_by_length import group_by_frequencies
 from prefboost.packing import pack
 from prefboost.training.memory import TokenBudget
 from prefboost.training.micro_batches import split_by_prompt_order
@@ -44,7 +44,7 @@ def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -
     """What the bits of a log-prob depend on, besides weights and tokens."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     attention = model.config._attn_implementation
-    rope = "" if frequency_groups(model, ()) is None else "-rope-by-length"  # earlier bits depended on neighbours
+    rope = "" if group_by_frequencies(model, ()) is None else "-rope-by-length"  # earlier bits depended on neighbours
     return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}-{SUMS}{rope}"
 
 
@@ -78,7 +78,7 @@ class ReferencePass:
             found = split_by_prompt_order(wanted.prompts, wanted.completions, self.budget.tokens)
         else:
             lengths = [len(p) + len(c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
-            found = batches_by_length(lengths, self.budget.tokens)
+            found = batch_by_length(lengths, self.budget.tokens)
         index, processes = self.share
         if self.in_step and found:
             found += found[-1:] * (-len(found) % processes)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prefboost.losses.judged import REWARD_LOSSES, BradleyTerry, RewardLoss
+from prefboost.losses.reward import REWARD_LOSSES, BradleyTerry, RewardLoss
 from prefboost.settings import choice
 from prefboost.training.optimisation import Optimisation
 

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 
 from prefboost.engines.reward_model import RewardModel, rewards_of, text_tensors
 from prefboost.errors import RunError
-from prefboost.losses.judged import Judged
+from prefboost.losses.reward import RewardBatch
 from prefboost.training.accumulation import accumulate, most_of_all, shares_weights_by
 from prefboost.training.checkpoint import mark_complete
 from prefboost.training.memory import TokenBudget
@@ -31,7 +31,7 @@ __all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure"]
 
 
 PAIR_NUMBERS = ("gap", "wins", "weight", "longer")
-"""What a batch says of every pair; see `prefboost.losses.judged.Judged`."""
+"""What a batch says of every pair; see `prefboost.losses.reward.RewardBatch`."""
 
 
 _SAID = ("chosen", "rejected", "beyond", "labels")
@@ -236,14 +236,14 @@ class RewardTrainer(Trainer):
         mine.clear()
         super().log(logs, start_time)
 
-    def _judged(self, model: Any, inputs: Mapping[str, Any]) -> Judged:
+    def _judged(self, model: Any, inputs: Mapping[str, Any]) -> RewardBatch:
         texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
         moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
         rewards = rewards_of(self.found, moved, model)
         named = {name: inputs[name].to(rewards.device) for name in (*_SAID, *PAIR_NUMBERS)}
-        return Judged(rewards=rewards, **named)
+        return RewardBatch(rewards=rewards, **named)
 
-    def _watch(self, judged: Judged, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
+    def _watch(self, judged: RewardBatch, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
         loss, pairs, texts = self.settings.loss, inputs["pair_names"], inputs["text_names"]
         with torch.no_grad():
             overall = judged.rewards.double()[:, 0]

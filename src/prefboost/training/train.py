@@ -185,12 +185,12 @@ def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     """The settings with an engine that the model supports, and why it is another one than asked for."""
     if settings.engine != "packed":
         return settings, []
-    from prefboost.packing import support_of
+    from prefboost.packing import probe_support
     from prefboost.training.policy import shares_weights, training_device
 
     if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
         policy.model.to(training_device(os.environ))
-    support = support_of(policy.model)
+    support = probe_support(policy.model)
     if support.ok:
         return settings, []
     reason = f"train.engine: trl is used, since {support.reason}"

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from prefboost.losses.judged import REWARD_LOSSES, BradleyTerry, Judged, Regression, RewardLoss
+from prefboost.losses.reward import REWARD_LOSSES, BradleyTerry, Regression, RewardBatch, RewardLoss
 
 pytestmark = pytest.mark.torch
 
 NAN = float("nan")
 
 
-def judged(**changes: Any) -> Judged:
+def judged(**changes: Any) -> RewardBatch:
     usual: dict[str, Any] = {
         "rewards": torch.tensor([[2.0], [0.5], [-1.0]], dtype=torch.float64, requires_grad=True),
         "chosen": torch.tensor([0, 1]),
@@ -27,7 +27,7 @@ def judged(**changes: Any) -> Judged:
         "beyond": torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64),
         "labels": torch.tensor([[2.5], [NAN], [0.0]], dtype=torch.float64),
     }
-    return Judged(**(usual | changes))
+    return RewardBatch(**(usual | changes))
 
 
 def softplus(number: float) -> float:

@@ -13,11 +13,11 @@ from prefboost.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["REWARD_LOSSES", "BradleyTerry", "Judged", "Regression", "RewardLoss"]
+__all__ = ["REWARD_LOSSES", "BradleyTerry", "RewardBatch", "Regression", "RewardLoss"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class RewardBatch:
     """T texts as a reward model sees them, and what the data say of them: P pairs, H scores a text.
 
     Args:
@@ -63,7 +63,7 @@ class RewardLoss(Protocol):
     def heads(self) -> tuple[str, ...]:
         """The heads that the model gets: ``overall``, or names of aspects."""
 
-    def __call__(self, batch: Judged) -> Tensor:
+    def __call__(self, batch: RewardBatch) -> Tensor:
         """Losses, one an item: [P] where it compares, else [T]; to be averaged over items."""
 
 
@@ -99,7 +99,7 @@ class BradleyTerry(Settings):
         """Whether scores are used."""
         return self.gap != "ignore"
 
-    def __call__(self, batch: Judged) -> Tensor:
+    def __call__(self, batch: RewardBatch) -> Tensor:
         """Losses [P], nats; TRL's RewardTrainer has the mean of the same."""
         rewards = batch.rewards[:, 0]
         chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
@@ -113,7 +113,7 @@ class BradleyTerry(Settings):
             return losses
         return losses + self.center_rewards_coefficient * (chosen + rejected) ** 2
 
-    def _likelihood(self, logit: Tensor, batch: Judged) -> Tensor:
+    def _likelihood(self, logit: Tensor, batch: RewardBatch) -> Tensor:
         """Cross-entropy with the probabilities of the labels, where they have any."""
         right = logistic(logit, self.label_smoothing)
         if not self.soft_labels or not bool(batch.wins.isfinite().any()):
@@ -153,7 +153,7 @@ class Regression(Settings):
         """One head an aspect."""
         return self.aspects or ("overall",)
 
-    def __call__(self, batch: Judged) -> Tensor:
+    def __call__(self, batch: RewardBatch) -> Tensor:
         """Losses [T]: the mean over a text's known scores; 0 for a text without any."""
         known = batch.labels.isfinite()
         wanted = batch.labels.nan_to_num(0.0).to(batch.rewards)
