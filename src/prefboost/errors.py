@@ -12,7 +12,8 @@
     ├── MissingExtra                an optional dependency is not installed
     └── RunError                    a run folder or output cannot be used or continued
 
-`UnreadData` is a warning. A message says where (file:line, row, column), what was found, and what to do.
+`UnreadData` and `UnreachableGoal` are warnings. A message says where (file:line, row, column), what was found, and
+what to do.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "SettingsError",
     "TemplateRefusal",
     "UnknownShape",
+    "UnreachableGoal",
     "UnreadData",
     "UnreadableFile",
 ]
@@ -102,6 +104,10 @@ class BrokenFact(DataError):
 
 class UnreadData(UserWarning):
     """Part of the data is not read, since nothing asked for it: a warning, which the command line prints."""
+
+
+class UnreachableGoal(UserWarning):
+    """A goal lies outside the scale that the model was trained on: a warning, which the command line prints."""
 
 
 class ModelError(PrefboostError):

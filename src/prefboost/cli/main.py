@@ -24,7 +24,7 @@ import typer
 from prefboost import __version__
 from prefboost.cli.terminal import escape_unprintable, usable_paths
 from prefboost.devices import set_thread_environment
-from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreadData
+from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreachableGoal, UnreadData
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -245,16 +245,20 @@ def _disk_fault(error: Exception) -> PrefboostError | None:
     return RunError(f"the file system says: {os.strerror(number)}", remedy=remedy, place=where)
 
 
+_SHOWN = (UnreadData, UnreachableGoal)
+
+
 @contextmanager
 def _warnings_shown() -> Iterator[None]:
-    """Print a warning about data once, in a line of its own; other libraries' warnings go their way."""
+    """Print a warning of ours once, in a line of its own; other libraries' warnings go their way."""
     printed: set[str] = set()
     with warnings.catch_warnings():
-        warnings.simplefilter("always", UnreadData)
+        for shown in _SHOWN:
+            warnings.simplefilter("always", shown)
         show = warnings.showwarning
 
         def show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not issubclass(category, UnreadData):
+            if not issubclass(category, _SHOWN):
                 show(message, category, *place, **more)
             elif str(message) not in printed:
                 printed.add(str(message))

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Engine, Messages, Request
+from prefboost.engines.goal_range import goal_range, warn_outside
 from prefboost.errors import DataError
 from prefboost.preferences.condition import resolve_place
 
@@ -25,17 +26,24 @@ def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
         silent: without a goal nothing is said, not even by a template that asks for the top score by itself.
 
     Returns:
-        A function that makes requests. Without a goal nothing is said, and a template that asks for the top score by
-        itself does so, unless ``silent``.
+        A function that makes requests; it warns of a goal outside the model's scale (`goal_range`). Without a goal
+        nothing is said, and a template that asks for the top score by itself does so, unless ``silent``.
 
     Raises:
         ModelError: ``place`` is system and the model's chat template has no such role.
     """
+    ends = goal_range(engine, say)
     if engine.says_goals:
-        return lambda prompt, goal, sample: Request(prompt, sample, False if silent and goal is None else goal)
+
+        def pass_on(prompt: Messages, goal: float | None, sample: int) -> Request:
+            warn_outside(goal, ends)
+            return Request(prompt, sample, False if silent and goal is None else goal)
+
+        return pass_on
     place, _ = resolve_place(say, engine.rendered_conversation)
 
     def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
+        warn_outside(goal, ends)
         try:
             said: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
         except ValueError as error:
