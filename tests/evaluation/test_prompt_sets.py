@@ -142,3 +142,20 @@ def test_turns_and_references_of_questions_are_text(tmp_path, turns):
         row = {"question_id": 1, "category": "math", "turns": ["A", "B"], "reference": turns}
         with pytest.raises(DataError, match="reference"):
             mt_questions(lines(tmp_path / "r.jsonl", [row]))
+
+
+def test_every_bad_record_is_named_whatever_the_shape(tmp_path):
+    prompts = [BenchmarkPrompt(str(at), (f"P{at}",)) for at in range(9)]
+    arena = [{"uid": str(at), "messages": [{"content": None if at % 3 else "x"}]} for at in range(9)]
+    older = [{"question_id": at, "choices": [{"turns": [None if at % 3 else "x"]}]} for at in range(9)]
+    plain = [{"instruction": f"P{at}", "output": "x", "turns": [None if at % 3 else "x"]} for at in range(9)]
+    for rows in (arena, older, plain):
+        with pytest.raises(DataError, match=r"6 of 9 records cannot be read: row 1: .*; row 7: .*; and 1 more"):
+            read_answers(lines(tmp_path / "m.jsonl", rows), prompts)
+
+
+def test_two_different_answers_to_one_prompt_are_refused_and_two_equal_ones_are_one(tmp_path):
+    rows = [{"uid": "a", "messages": [{"content": text}]} for text in "xxy"]
+    assert arena_answers(lines(tmp_path / "m.jsonl", rows[:2])) == {"a": ("x",)}
+    with pytest.raises(DataError, match="1 prompts have two different answers: a"):
+        arena_answers(lines(tmp_path / "m.jsonl", rows))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError, Place
-from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns
+from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns, read_each
 
 HERE = Place("answers.jsonl", row=3)
 JSON = st.recursive(
@@ -59,3 +59,14 @@ def test_the_field_that_is_no_text_is_named() -> None:
         plain_turns("abc", "turns", HERE)
     with pytest.raises(DataError, match="prompt is no text: found int 3"):
         plain_text(3, "prompt", HERE)
+
+
+def test_all_records_that_cannot_be_read_are_named_at_once() -> None:
+    def read(at: int, record: object) -> str:
+        return plain_text(record, "text", Place("a.jsonl", row=at))
+
+    assert read_each(["a", "b"], read, "a.jsonl") == ["a", "b"]
+    with pytest.raises(DataError, match=r"^a.jsonl, row 1: text is no text: found null"):
+        read_each(["a", None], read, "a.jsonl")
+    with pytest.raises(DataError, match=r"^a.jsonl: 7 of 9 records cannot be read: row 1: .*; row 5: .*; and 2 more\n"):
+        read_each(["a", *[None] * 3, 4, [], {}, "b", None], read, "a.jsonl")

@@ -133,6 +133,19 @@ def test_the_expectation_is_taken_over_the_probabilities_of_all_ratings(tmp_path
     )
     assert scored.frame["score"].to_list() == [pytest.approx(2.5)]
     assert scored.steps[-1].notes["mean probability of the choices"] == pytest.approx(0.5)
+    assert scored.frame["label_mass"].to_list() == [pytest.approx(0.5)]
+
+
+def test_pairs_keep_the_mass_of_each_side_and_words_have_none() -> None:
+    def weigh(prompt: str, choices: Sequence[str]) -> list[float]:
+        return [math.log((0.5 if "longer" in prompt else 0.25) / len(choices))] * len(choices)
+
+    table = pairs_table([("a", "longer text", "text")])
+    rated = Rater(engine=Scripted.by(None, weigh), read="logprobs").score(table)
+    assert rated.frame["label_mass_chosen"].to_list() == [pytest.approx(0.5)]
+    assert rated.frame["label_mass_rejected"].to_list() == [pytest.approx(0.25)]
+    again = Rater(engine=Scripted.by(lambda prompt: '{"rating": 7}')).score(rated)
+    assert not [name for name in again.frame.columns if "mass" in name]
 
 
 def test_ratings_that_begin_alike_are_asked_for_as_letters() -> None:

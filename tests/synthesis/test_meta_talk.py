@@ -6,7 +6,18 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from filter_cases import BODY, HELD_HONEST, HELD_LEAKS, HONEST, HONEST_TO, LEAKS
+from filter_cases import (
+    BODY,
+    HELD_HONEST,
+    HELD_LEAKS,
+    HONEST,
+    HONEST_TO,
+    LEAKS,
+    STRANGE_HELD_HONEST,
+    STRANGE_HELD_LEAKS,
+    STRANGE_HONEST,
+    STRANGE_LEAKS,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,8 +46,13 @@ def test_leaks_are_found_and_honest_texts_kept(capsys: pytest.CaptureFixture[str
     with capsys.disabled():
         precision, recall = measured("filters", LEAKS, [*plain, *HONEST_TO])
         held = measured("filters, held out", HELD_LEAKS, [("", text) for text in HELD_HONEST])
+        strange = measured("filters, other words and languages", STRANGE_LEAKS, [("", text) for text in STRANGE_HONEST])
+        strange_held = measured(
+            "filters, the same held out", STRANGE_HELD_LEAKS, [("", text) for text in STRANGE_HELD_HONEST]
+        )
     assert precision >= 0.98 and recall >= 0.98
-    assert min(held) >= 0.85
+    assert min(strange) >= 0.95
+    assert min(*held, *strange_held) >= 0.85
 
 
 @pytest.mark.parametrize("text", [
@@ -70,7 +86,8 @@ def test_any_text_is_looked_through_and_places_lie_in_it(text: str, prompt: str)
 
 @pytest.mark.parametrize("text", [
     " " * 20_000, "\n" * 20_000, "====\n" * 2_000, "this answer " * 2_000, "Plan:\n" + "make it " * 3_000, "(" * 20_000,
-], ids=["blanks", "lines", "rules", "this", "plan", "brackets"])  # fmt: skip
+    "回答" * 10_000, "antwort bewusst " * 1_500, "Human:" + "\n" * 20_000, "not the chosen " * 1_500,
+], ids=["blanks", "lines", "rules", "this", "plan", "brackets", "han", "german", "turns", "sides"])  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
     leaks(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -21,8 +22,6 @@ def writing(prompt: str, sample: int) -> str:
 
 def likes_good(prompt: str, choices: Sequence[str]) -> list[float]:
     """P = 0.9 for whichever completion says good, with 0.05 for the first place."""
-    import math
-
     first = prompt.index("good words") < prompt.index("bad words")
     p = 0.9 if first else 0.0
     return [math.log(p + 0.05), math.log(0.95 - p)]
@@ -39,6 +38,18 @@ def test_the_label_is_the_mean_over_both_orders(items: Items) -> None:
     assert [each.first_wins for each in made] == pytest.approx([(0.05 + 1 - 0.95) / 2] * 3)
     assert len(judge.asked) == 6
     assert made[0].lineage["judge"] == "llm/judge" and made[0].lineage["criteria"].startswith("criteria/")
+
+
+def test_the_lineage_holds_the_mass_of_the_verdicts_and_none_where_words_were_read(items: Items) -> None:
+    def weigh(prompt: str, choices: Sequence[str]) -> list[float]:
+        return [weight - (0.7 if prompt.index("good words") < prompt.index("bad words") else 0.2)
+                for weight in likes_good(prompt, choices)]  # fmt: skip
+
+    made = method(Writer.by(weigh=weigh, model="judge")).propose(items(2), Calls())
+    assert [each.lineage["label_mass"] for each in made] == pytest.approx([math.exp(-0.7)] * 2), "the lower of both"
+    words = LlmJudge(engine=Writer.by(lambda prompt, sample: '{"verdict": "1"}'))
+    told = RLAIF(generator=Writer.by(writing), judge=words).propose(items(1), Calls())
+    assert "label_mass" not in told[0].lineage
 
 
 def test_a_judge_that_goes_by_the_place_alone_labels_nothing(items: Items) -> None:

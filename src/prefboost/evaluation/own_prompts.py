@@ -10,6 +10,7 @@ from typing import Any
 from prefboost.engines.reasoning import answer_of
 from prefboost.errors import DataError, Place
 from prefboost.evaluation.benchmark import BenchmarkPrompt
+from prefboost.evaluation.record_texts import read_each
 
 __all__ = ["records_of", "read_completions", "read_own_prompts"]
 
@@ -32,7 +33,7 @@ def read_own_prompts(path: str | Path) -> list[BenchmarkPrompt]:
     if file.suffix == ".txt":
         found = [_of_text(line.strip()) for line in _text(file).split("\n") if line.strip()]
     elif file.suffix in (".json", ".jsonl") and "instruction" in next(records_of(file), {}):
-        found = [_of_record(record, file, at) for at, record in enumerate(records_of(file))]
+        found = read_each(records_of(file), lambda at, record: _of_record(record, file, at), str(file))
     else:
         found = _of_table(file)
     if not found:
@@ -51,7 +52,8 @@ def read_completions(path: str | Path) -> tuple[list[BenchmarkPrompt], dict[str,
     """
     prompts: dict[str, BenchmarkPrompt] = {}
     completions: dict[str, list[str]] = {}
-    for at, record in enumerate(records_of(path)):
+
+    def read_record(at: int, record: Mapping[str, object]) -> None:
         if not all(isinstance(record.get(name), str) for name in ("instruction", "output")):
             raise DataError(
                 f"found {str(record)[:80]}", remedy="give instruction and output", place=Place(str(path), row=at)
@@ -65,6 +67,8 @@ def read_completions(path: str | Path) -> tuple[list[BenchmarkPrompt], dict[str,
             )
         prompts[prompt.uid] = prompt
         completions[prompt.uid] = [answer_of(str(record["output"]))]
+
+    read_each(records_of(path), read_record, str(path))
     return list(prompts.values()), completions
 
 

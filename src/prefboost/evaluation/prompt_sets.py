@@ -12,7 +12,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.own_prompts import read_completions, records_of
-from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns
+from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns, read_each
 
 __all__ = ["arena_answers", "arena_prompts", "mt_answers", "mt_prompts", "mt_questions", "read_answers"]
 
@@ -24,13 +24,13 @@ def arena_prompts(assets: Assets, version: str = "v2.0") -> list[BenchmarkPrompt
         DataError: the asset is not here and may not be fetched.
     """
     path = assets.path(f"arena_hard_{version.replace('.', '')}_questions")
-    rows = _rows(path, ("uid", "prompt"))
-    return [
-        BenchmarkPrompt(
+
+    def read_prompt(at: int, row: Mapping[str, Any]) -> BenchmarkPrompt:
+        return BenchmarkPrompt(
             str(row["uid"]), (plain_text(row["prompt"], "prompt", Place(str(path), row=at)),), _category(row)
         )
-        for at, row in enumerate(rows)
-    ]
+
+    return read_each(_rows(path, ("uid", "prompt")), read_prompt, str(path))
 
 
 def arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
@@ -42,14 +42,15 @@ def arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: a record has no answer, or one that is no text.
     """
-    found = {}
-    for at, row in enumerate(_rows(Path(path), ())):
+
+    def read_answer(at: int, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         place = Place(str(path), row=at)
         uid = row.get("uid", row.get("question_id"))
         if uid is None:
             raise DataError("a record has no uid", remedy="give a file of model_answer", place=place)
-        found[str(uid)] = _turns_of_choices(row, place)[:1] if "choices" in row else (_last_message(row, place),)
-    return found
+        return str(uid), _turns_of_choices(row, place)[:1] if "choices" in row else (_last_message(row, place),)
+
+    return _by_uid(read_each(_rows(Path(path), ()), read_answer, str(path)), str(path))
 
 
 def mt_prompts(assets: Assets, references: str = "mt_bench_references_gpt4_0125") -> list[BenchmarkPrompt]:
@@ -75,13 +76,14 @@ def mt_questions(path: str | Path) -> list[BenchmarkPrompt]:
     Raises:
         DataError: a record lacks one of them.
     """
-    found = []
-    for at, row in enumerate(_rows(Path(path), ("question_id", "category", "turns"))):
+
+    def read_question(at: int, row: Mapping[str, Any]) -> BenchmarkPrompt:
         place = Place(str(path), row=at)
         turns, references = plain_turns(row["turns"], "turns", place), row.get("reference")
         reference = plain_turns(references, "reference", place) if references else ()
-        found.append(BenchmarkPrompt(str(row["question_id"]), turns, str(row["category"]), reference))
-    return found
+        return BenchmarkPrompt(str(row["question_id"]), turns, str(row["category"]), reference)
+
+    return read_each(_rows(Path(path), ("question_id", "category", "turns")), read_question, str(path))
 
 
 def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[str, tuple[str, ...]]:
@@ -101,7 +103,8 @@ def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[s
     if "choices" in first:
         return mt_answers(path)
     read_completions(path)  # refuses records without both, and prompts that stand twice
-    said = {str(row["instruction"]): _turns(row, Place(str(path), row=at)) for at, row in enumerate(records_of(path))}
+    turns = read_each(records_of(path), lambda at, row: _turns(row, Place(str(path), row=at)), str(path))
+    said = {str(row["instruction"]): each for row, each in zip(records_of(path), turns, strict=True)}
     return {one.uid: said[one.turns[0]] for one in prompts if one.turns[0] in said}
 
 
@@ -116,8 +119,30 @@ def mt_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: a record has no answer.
     """
-    rows = _rows(Path(path), ("question_id", "choices"))
-    return {str(row["question_id"]): _turns_of_choices(row, Place(str(path), row=at)) for at, row in enumerate(rows)}
+    path = Path(path)
+
+    def read_turns(at: int, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        return str(row["question_id"]), _turns_of_choices(row, Place(str(path), row=at))
+
+    return _by_uid(read_each(_rows(path, ("question_id", "choices")), read_turns, str(path)), str(path))
+
+
+def _by_uid(answers: Sequence[tuple[str, tuple[str, ...]]], path: str) -> dict[str, tuple[str, ...]]:
+    """Answers by their prompt; two that differ are refused, since nobody can tell which one counts.
+
+    Raises:
+        DataError: prompts with two answers, the first few of them named.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    twice = dict.fromkeys(uid for uid, turns in answers if found.setdefault(uid, turns) != turns)
+    if twice:
+        named = ", ".join(list(twice)[:5]) + (", ..." if len(twice) > 5 else "")
+        raise DataError(
+            f"{len(twice):,} prompts have two different answers: {named}",
+            remedy="keep one record for each prompt",
+            place=Place(path),
+        )
+    return found
 
 
 def _turns_of_choices(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:

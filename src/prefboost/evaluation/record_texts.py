@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from prefboost.engines.reasoning import answer_of
 from prefboost.errors import DataError, Place
 
-__all__ = ["answer_text", "answer_turns", "plain_text", "plain_turns"]
+__all__ = ["answer_text", "answer_turns", "plain_text", "plain_turns", "read_each"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+_NAMED = 5
+"""Faulty records that a message names."""
 
 _HOLDERS = ("content", "answer", "text", "value")
 """Fields of an object that hold a turn's text: of Arena-Hard v0.1 and v2.0, and of parts of content."""
+
+
+def read_each(records: Iterable[R], read: Callable[[int, R], T], path: str) -> list[T]:
+    """Read every record, so that one message names all that cannot be read.
+
+    Args:
+        records: of a file.
+        read: number of a record, from 0, and the record -> what it says; raises DataError.
+        path: of the file.
+
+    Raises:
+        DataError: some cannot be read: the first few by row and reason, and how many there are.
+    """
+    read_records, faults, count = [], list[DataError](), 0
+    for at, record in enumerate(records):
+        count += 1
+        try:
+            read_records.append(read(at, record))
+        except DataError as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        rows = [f"row {fault.place.row if fault.place else '?'}: {fault.found}" for fault in faults[:_NAMED]]
+        more = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
+        raise DataError(
+            f"{len(faults):,} of {count:,} records cannot be read: {'; '.join([*rows, *more])}",
+            remedy=faults[0].remedy,
+            place=Place(path),
+        )
+    return read_records
 
 
 def plain_text(value: Any, name: str, place: Place) -> str:

@@ -92,7 +92,8 @@ class Rater(Settings):
         Returns:
             ScoredCompletions or PreferencePairs: ``score`` is the rating, or the mean of the aspects that were rated;
             ``score.ASPECT`` one aspect, null where the rater says that it does not apply; ``shown_at`` the place in
-            which a completion was shown among others. Answers that cannot be read are counted rejects. The step
+            which a completion was shown among others; ``label_mass``, where log-probs were read, the probability of
+            all ratings together, the least of all aspects. Answers that cannot be read are counted rejects. The step
             names the model and the rubric's hash.
 
         Raises:
@@ -220,12 +221,15 @@ def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares],
     told = iter(shares)
     for item in (item for group in groups for item in group):
         expected: dict[str, float | None] = {}
-        for key, share in [(key, next(told)) for key in rubric.keys]:
+        rated = [(key, next(told)) for key in rubric.keys]
+        least = min(1.0, *(share.mass for _, share in rated))
+        for key, share in rated:
             if share.fault is not None:
                 scores.faults[item.row, item.side] = (share.fault, f"{key}: {share.found}" if share.found else key)
             expected[key] = sum(one * likely for one, likely in zip(ratings, share.of, strict=False))
         if (item.row, item.side) not in scores.faults:
             scores.values[item.row, item.side] = _heads(expected)
+            scores.masses[item.row, item.side] = least
     masses = [share.mass for share in shares if share.fault is None]
     return {
         "mean probability of the choices": _mean(masses),

@@ -26,6 +26,9 @@ _SIDES = {
 }
 """Columns of completions -> the columns of their score and of how they ended."""
 
+_MASS = "label_mass"
+"""Column of the masses of completions; of pairs ``label_mass_chosen`` and ``label_mass_rejected``."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -54,11 +57,13 @@ class Scores:
         heads: names; ``""`` is the overall score, others are aspects.
         values: (row, side) -> numbers in the order of the heads.
         faults: (row, side) -> reason and what was found.
+        masses: (row, side) -> probability of all ratings together, where they were read off log-probs.
     """
 
     heads: Sequence[str] = ("",)
     values: dict[tuple[int, str], Sequence[float | None]] = field(default_factory=dict)
     faults: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
+    masses: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def try_item(self, item: Item, encode: Callable[[Item], Any]) -> Any:
         """What ``encode`` gives; None and a fault where the chat template refuses the messages."""
@@ -94,6 +99,8 @@ def with_scores(
     table: Table, scores: Scores, settings: Mapping[str, Any], notes: Mapping[str, Any], scale: Scale | None
 ) -> Table:
     """The table with scores: Completions become ScoredCompletions, pairs stay pairs; earlier scores are replaced.
+
+    Masses stand in a column ``label_mass`` (of pairs one for each side), where there are any.
 
     Args:
         table: that `items_of` was given.
@@ -142,7 +149,7 @@ def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
 def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
     """The frame with the new scores instead of its own."""
     sides = _SIDES[table.spec.name]
-    frame = table.frame.drop(name for name in table.frame.columns if name.startswith("score"))
+    frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
     unknown = [None] * len(scores.heads)
     columns = []
     for side, (column, _) in sides.items():
@@ -150,6 +157,9 @@ def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
         for at, head in enumerate(scores.heads):
             name = f"{column}.{head}" if head else column
             columns.append(pl.Series(name, [numbers[at] for numbers in rows], pl.Float64))
+        if scores.masses:
+            masses = [scores.masses.get((row, side)) for row in range(frame.height)]
+            columns.append(pl.Series(f"{_MASS}{column.removeprefix('score')}", masses, pl.Float64))
     return frame.with_columns(columns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -18,10 +19,33 @@ from prefboost.synthesis.proposal import BUDGET_SPENT
 from prefboost.synthesis.template import load_prompt
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
 
-__all__ = ["Share", "in_both_orders", "judged", "sides_table", "with_criteria"]
+__all__ = ["Judgement", "Share", "in_both_orders", "judged", "judgements", "sides_table", "with_criteria"]
 
 Share = float | tuple[str, str]
 """Probability that the first is the better; or why there is none: reason and what was found."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said of a pair.
+
+    Args:
+        orders: the share of the first completion where it is shown first, and where it is shown second.
+        label_mass: probability of all verdicts together, before they were made to sum to 1: the lower of both orders;
+            None where verdicts were read in words.
+    """
+
+    orders: tuple[Share, Share]
+    label_mass: float | None = None
+
+    @property
+    def share(self) -> Share:
+        """The mean of both orders; a fault in either is the pair's."""
+        one, other = self.orders
+        if isinstance(one, float) and isinstance(other, float):
+            return (one + other) / 2
+        return one if not isinstance(one, float) else other
+
 
 NO_ANSWER = "the judge gave no answer"
 _VOTES = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -49,7 +73,7 @@ def judged(judge: Judge, sides: Table, calls: Asks) -> list[Share]:
         sides: PreferencePairs whose sides are in no order of merit.
         calls: asks.
     """
-    return [_both(orders) for orders in in_both_orders(judge, sides, calls)]
+    return [judgement.share for judgement in judgements(judge, sides, calls)]
 
 
 def in_both_orders(judge: Judge, sides: Table, calls: Asks) -> list[tuple[Share, Share]]:
@@ -58,9 +82,22 @@ def in_both_orders(judge: Judge, sides: Table, calls: Asks) -> list[tuple[Share,
     Args:
         judge, sides, calls: see `judged`.
     """
+    return [judgement.orders for judgement in judgements(judge, sides, calls)]
+
+
+def judgements(judge: Judge, sides: Table, calls: Asks) -> list[Judgement]:
+    """All that a judge said, pair by pair.
+
+    Args:
+        judge, sides, calls: see `judged`.
+    """
     if not len(sides):
         return []
-    return _asked(judge, sides, calls) if isinstance(judge, LlmJudge) else _ruled(judge, sides)
+    if not isinstance(judge, LlmJudge):
+        return [Judgement(orders) for orders in _ruled(judge, sides)]
+    requests = judge.questions(sides)
+    ruled = (_weighed if judge.read == "logprobs" else _told)(judge, requests, calls)
+    return [_paired(*ruled[at : at + 2]) for at in range(0, len(ruled), 2)]
 
 
 def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
@@ -89,34 +126,33 @@ def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
 
 
-def _asked(judge: LlmJudge, sides: Table, calls: Asks) -> list[tuple[Share, Share]]:
-    requests = judge.questions(sides)
-    told = (_weighed if judge.read == "logprobs" else _told)(judge, requests, calls)
-    return [(told[at], _other(told[at + 1])) for at in range(0, len(told), 2)]
+def _paired(first: tuple[Share, float | None], second: tuple[Share, float | None]) -> Judgement:
+    masses = [mass for _, mass in (first, second) if mass is not None]
+    return Judgement((first[0], _other(second[0])), min(masses, default=None))
 
 
-def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
-    """P(first shown) of every question, read off the log-probs of the verdicts."""
+def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[tuple[Share, float | None]]:
+    """P(first shown) of every question, read off the log-probs of the verdicts, and their mass."""
     names = ["1", "2", *(["tie"] if judge.ties else [])]
     return [_share(found, judge.min_mass) for found in calls.choices("judge", judge.engine, requests, names)]
 
 
-def _share(found: Any, min_mass: float) -> Share:
+def _share(found: Any, min_mass: float) -> tuple[Share, float | None]:
     if found is None:
-        return BUDGET_SPENT, ""
+        return (BUDGET_SPENT, ""), None
     if isinstance(found, Failure):
-        return NO_ANSWER, found.reason
+        return (NO_ANSWER, found.reason), None
     shares = shares_of(found, min_mass)
     if shares.fault is not None:
-        return NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)
-    return shares.of[0] + sum(shares.of[2:]) / 2
+        return (NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)), shares.mass
+    return shares.of[0] + sum(shares.of[2:]) / 2, min(shares.mass, 1.0)
 
 
-def _told(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[Share]:
+def _told(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[tuple[Share, float | None]]:
     """P(first shown) of every question: the share of votes of its samples."""
     outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
     votes = [_vote(outcome, judge.ties) for outcome in outcomes]
-    return [_counted(votes[at : at + judge.samples]) for at in range(0, len(votes), judge.samples)]
+    return [(_counted(votes[at : at + judge.samples]), None) for at in range(0, len(votes), judge.samples)]
 
 
 def _vote(outcome: Any, ties: bool) -> Share:
@@ -139,14 +175,6 @@ def _counted(votes: Sequence[Share]) -> Share:
 
 def _other(share: Share) -> Share:
     return 1.0 - share if isinstance(share, float) else share
-
-
-def _both(orders: tuple[Share, Share]) -> Share:
-    """The mean of both orders; a fault in either is the pair's."""
-    one, other = orders
-    if isinstance(one, float) and isinstance(other, float):
-        return (one + other) / 2
-    return one if not isinstance(one, float) else other
 
 
 def _ruled(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from prefboost.synthesis.other_languages import OTHER_LANGUAGES
+
 __all__ = ["Kind", "Leak", "find_leak"]
 
 Kind = Literal["refusal", "leaked_plan", "label_leak", "meta_talk"]
@@ -34,6 +36,10 @@ _PIECE = r"(?:details?|facts?|examples?|explanations?|information|sentences?|wor
 _GREETING = r"(?:(?:sure|okay|ok|certainly|of course|absolutely|alright|great|here you go|as (?:you )?(?:requested|asked|instructed))\b[\s,.!:–-]*)*"
 _ENDS = rf"(?=\s*(?:[:.!(\[\n*]|\Z|below\b|like this\b|that is\b|which\b|with\b|to the (?:question|prompt|request)\b|of the (?:{_ANSWER}|reference|summary)\b))"
 _OWN = rf"(?:this|the (?:above|following|revised|rewritten|present)) {_ANSWER}"
+
+_SIDE = r"(?:chosen|rejected|preferred|dispreferred|winning|losing)"
+_QUALITY = r"(?:quality|helpfulness|usefulness|accuracy|clarity|completeness|errors?|mistakes?|typos?|facts?|details?|information)"
+_BRIEF = r"(?:brief|task|instructions?|request|prompt|assignment)"
 
 _REFUSAL = (
     r"\A\W*(?:i(?:'m| am) (?:so |very |really |truly )?sorry|sorry|i apologi[sz]e|my apologies|unfortunately|regrettably)\b"
@@ -58,7 +64,10 @@ _LABEL = (
     rf"\A\W*(?:an?|the|my) {_GRADE} {_TEXT} (?:is that\b|(?:is|would be)\s*:)",
     # A label on a line of its own, or before a colon; marks of Markdown or tags may stand around it.
     rf"(?:\A|\n)[^\w\n]*(?:version \w+ )?\(?(?:an? |the |my )?{_GRADE}(?:[ _-]{_TEXT}|(?=\)))(?: \([^)\n]{{0,40}}\))?[^\w\n]*(?::|\n|\Z|>)",
-    rf"(?:\A|\n)[^\w\n]*(?:{_CHANGED} )?{_TEXT}(?: \w)? \({_GRADE}\)\s*:",
+    rf"(?:\A|\n)[^\w\n]*(?:{_CHANGED} )?{_TEXT}(?: \w)? \((?:{_GRADE}|{_SIDE})\)\s*:",
+    rf"(?:\A|\n)[^\w\n]*(?:this is )?(?:the |an? )?{_SIDE} {_TEXT}[^\w\n]*(?::|\n)",
+    rf"\A\W*\[{_SIDE}\]|\A\W*(?:positive|negative) example\W*:",
+    rf"\b(?:this|that|it|above)\b[^.!?\n]{{0,30}}\bthe {_SIDE} {_ANSWER}\b(?! (?:of|to)\b)",
     # A sentence about itself.
     rf"\b{_OWN}\b[^.!?\n]{{0,60}}\b(?:{_MORE}|worse|better than|lower\w*|weaker|poorer|degraded|{_INTENT}|on purpose)\b",
     rf"\bthis (?:version|text|summary|one|rewrite)\b[^.!?\n]{{0,40}}\b(?:(?:less|more) (?:helpful|relevant|complete|coherent|accurate)|"
@@ -68,6 +77,9 @@ _LABEL = (
     rf"\bi(?:'ve| have)?\s+(?:\w+ ){{0,2}}?{_INTENT}\b[^.!?\n]{{0,80}}\b(?:{_LACK}|{_PIECE})\b",
     rf"\bi(?:'ve| have)? (?:left|kept|made|wrote)\b[^.!?\n]{{0,40}}\b(?:{_LACK}|{_PIECE})\b[^.!?\n]{{0,20}}\bon purpose\b",
     rf"[\[(*_]\s*{_INTENT}\b[^\])*_\n]{{0,60}}\b{_LACK}\b",
+    rf"[(\[*_]\W{{0,3}}{_QUALITY}\b[^)\]*_\n]{{0,50}}\b(?:{_INTENT}|on purpose)\b",
+    rf"\b{_ANSWER} above\b[^.!?\n]{{0,80}}\b(?:on purpose|{_INTENT})\b",
+    rf"\bso (?:that )?(?:the|this|my) (?:{_ANSWER}|text) (?:is|becomes|reads|looks|would be) (?:{_MORE}|worse|better|weaker|poorer)\b",
     r"\((?:giving|in) an? [^)]{0,60}(?:response|answer|way|manner)\)",
     rf"\b(?:worse|weaker|lower|better|higher)(?: score\w*)? (?:on|in terms of) {_ASPECT}\b",
 )
@@ -82,7 +94,11 @@ _META = (
     rf"\b(?:here(?:'s| is)|this is|below is|i(?:'ve| have) (?:written|provided))\b[^.!?\n]{{0,30}}\b{_CHANGED}\b[^.!?\n:]{{0,20}}\b{_TEXT}\b{_ENDS}",
     rf"(?:\A|\n)[^\w\n]*(?:{_CHANGED}|final) (?:{_ANSWER}|summary|version)(?: \([^)\n]{{0,40}}\))?[^\w\n]*(?::|\n)",
     r"\A\W*(?:response|completion|(?:my|the) (?:response|answer|completion|reply))\W{0,3}:",
-    r"\A\W*\[?(?:user|assistant|system|human)\]?\s*[:\n]",
+    # Roles before turns; "Human: a history" alone is a title.
+    r"\A\W*\[?assistant\]?\s*[:\n]|\A\W*(?:\[(?:user|system|human)\]|(?:user|system|human)[^\S\n]*\n)",
+    r"\A\W*(?:user|system|human)\s*:[^\0]*?\n[ \t]*\[?assistant\b",
+    # The whole answer in a tag of its own, as prompts mark it.
+    rf"\A\s*<({_ANSWER}|output)>(?!\s*<)",
     # Notes on how it was written.
     rf"(?:\A|[\n(\[*_>.-])[^\S\n]*(?:\*\*|__)?(?:note(?: to \w+)?|nb|n\.b\.|disclaimer|explanation|rationale|remark|comment|reasoning|"
     rf"(?:author|writer|editor)'s note|p\.?\s?s\.)(?:\*\*|__)?\s*[:–—-]?(?:\*\*|__)?[^\n]{{0,40}}?"
@@ -105,14 +121,14 @@ _META = (
     r"\bas the (?:request|prompt|instructions?) (?:says?|asks?|demands?|requires?)\b",
     rf"\blet me know if you\b[^.!?\n]{{0,50}}\b{_GRADE} {_TEXT}\b",
     r"\bi hope this\b[^.!?\n]{0,40}\b(?:meets|fits|satisf\w+|matches|follows)\b[^.!?\n]{0,40}\b(?:request\w*|criteria|aspects|instructions)\b",
-    # The same in four other languages.
-    r"\A\W*hier ist (?:eine? )?(?:\w+ )?(?:bessere|schlechtere|verbesserte|überarbeitete|weniger \w+) (?:antwort|version|zusammenfassung|fassung)\b",
-    r"\A\W*voici une (?:meilleure |moins bonne |pire )?(?:réponse|version) ?(?:améliorée|révisée|moins \w+|plus \w+)?\s*:",
-    r"\A\W*aquí (?:tienes|está) una (?:mejor |peor )?(?:respuesta|versión) ?(?:mejorada|revisada|peor|mejor|menos \w+|más \w+)?\s*:",
-    r"\A\W*ecco una (?:\w+ )?(?:risposta|versione)(?: \w+){0,2}\s*:",
+    rf"\b(?:worse|weaker|poorer|vague|{_MORE})\b[^.!?\n]{{0,40}}\b(?:per|following|according to) (?:the|your) {_BRIEF}\b",
+    rf"\b(?:the|your) {_BRIEF}\b[^.!?\n]{{0,30}}\b(?:want\w*|ask\w*|call\w*|requir\w*|demand\w*)\b[^.!?\n]{{0,30}}\b(?:poorer|worse|weaker|vaguer|{_MORE})\b",
+    rf"\b(?:low\w*|reduc\w+|degrad\w+|worsen\w*)(?: the)? (?:overall )?{_QUALITY} of (?:the|this|my) {_ANSWER}\b",
+    rf"\b(?:withh\w+|stripped|omitted|removed|left out|dropped|cut) (?:\w+ )?from (?:this|the above|my) {_ANSWER}\b",
+    rf"\bi (?:went for|chose|wrote|gave|made|kept)\b[^.!?\n]{{0,40}}\b(?:take|wording|tone|{_TEXT})\b[^.!?\n]{{0,20}}\bthan the\b",
 )
 _WORDS = (
-    r"(?:\A|[\n(\[])[^\w\n]*word count\W{0,4}\d+[^\n]{0,10}\s*\Z|\(\s*(?:about |approximately )?\d+ words\s*\)\W*\Z",
+    r"(?:\A|[\n(\[])[^\w\n]{0,20}word count\W{0,4}\d+[^\n]{0,10}\s*\Z|\(\s*(?:about |approximately )?\d+ words\s*\)\W*\Z",
     r"\bbetween \d+ and \d+ words\b",
 )
 """Counts of words, which the request asks to keep to; where the prompt speaks of words they are its answer."""
@@ -120,7 +136,8 @@ _WORDS = (
 _COMPILED = {
     kind: tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
     for kind, patterns in {
-        "refusal": _REFUSAL, "leaked_plan": _PLAN, "label_leak": _LABEL, "meta_talk": _META, "words": _WORDS,
+        "refusal": _REFUSAL, "leaked_plan": _PLAN, "label_leak": _LABEL, "meta_talk": (*_META, *OTHER_LANGUAGES),
+        "words": _WORDS,
     }.items()
 }  # fmt: skip
 _WORK = (

@@ -12,7 +12,7 @@ from prefboost.scoring.judge import JUDGES, Judge
 from prefboost.settings import choice, kind_of
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Asks, model_name
-from prefboost.synthesis.labels import judged, sides_table, with_criteria
+from prefboost.synthesis.labels import judgements, sides_table, with_criteria
 from prefboost.synthesis.method import Generating, samples
 from prefboost.synthesis.proposal import Item, Proposal
 from prefboost.synthesis.template import load_prompt
@@ -60,13 +60,15 @@ def labelled(
     open_ones = [at for at, each in enumerate(proposals) if not each.why_not and each.first.text != each.second.text]
     pairs = [proposals[at] for at in open_ones]
     rows: list[tuple[Any, str, str]] = [(each.item.prompt, each.first.text, each.second.text) for each in pairs]
-    shares = judged(with_criteria(judge, *said), sides_table(rows), calls) if rows else []
+    ruled = judgements(with_criteria(judge, *said), sides_table(rows), calls) if rows else []
     lineage = {"judge": judge_name(judge), "criteria": load_prompt(said[1]).identity, "aspects": list(said[0].chosen)}
-    found = dict(zip(open_ones, shares, strict=True))
+    found = dict(zip(open_ones, ruled, strict=True))
     made = []
     for at, proposal in enumerate(proposals):
-        share = found.get(at)
-        told = replace(proposal, lineage={**proposal.lineage, **lineage})
+        judgement = found.get(at)
+        share = None if judgement is None else judgement.share
+        mass = {} if judgement is None or judgement.label_mass is None else {"label_mass": judgement.label_mass}
+        told = replace(proposal, lineage={**proposal.lineage, **lineage, **mass})
         if isinstance(share, tuple):
             told = told.rejected(*share)
         elif share is not None:

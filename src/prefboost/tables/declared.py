@@ -59,6 +59,8 @@ _COMPLETION_COLUMNS = (
     _GIVEN_ID,
 )
 
+_RATED_BY_LOGPROBS = "probability of all ratings together, where a rater read log-probs"
+
 COMPLETIONS = TableSpec("Completions", "Completions without scores.", _COMPLETION_COLUMNS, key="completion_id")
 
 SCORED_COMPLETIONS = TableSpec(
@@ -69,6 +71,7 @@ SCORED_COMPLETIONS = TableSpec(
         Column("score", pl.Float64, "overall score; null where only aspects, or nothing, are known", nullable=True),
         Column("score.*", pl.Float64, "score of one aspect; null is not rated", required=False, nullable=True),
         Column("shown_at", pl.Int64, "its place, from 0, where a rater saw several", required=False, nullable=True),
+        Column("label_mass", pl.Float64, _RATED_BY_LOGPROBS, required=False, nullable=True),
     ),
     (
         Fact(
@@ -118,6 +121,8 @@ PREFERENCE_PAIRS = TableSpec(
             "chosen_wins", pl.Float64, "probability that chosen is the better; null: certain", required=False,
             nullable=True,
         ),
+        Column("label_mass_chosen", pl.Float64, _RATED_BY_LOGPROBS, required=False, nullable=True),
+        Column("label_mass_rejected", pl.Float64, _RATED_BY_LOGPROBS, required=False, nullable=True),
         Column("pair_weight", pl.Float64, "weight in a reward model's loss; null: 1", required=False, nullable=True),
         Column("lineage", pl.String, "JSON: how a synthetic pair came about", required=False, nullable=True),
     ),

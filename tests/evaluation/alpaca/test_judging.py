@@ -40,6 +40,21 @@ def test_a_share_is_the_second_over_both_and_turned_where_the_model_stood_first(
     assert benchmark.parse(first, reply).value == pytest.approx(1 / 3)
 
 
+def test_the_official_mode_divides_whatever_mass_there_is_and_the_robust_one_wants_a_tenth():
+    reply = JudgeReply(logprobs=(math.log(1e-5), math.log(3e-5)))
+    values = {}
+    for mode in ("official", "robust"):
+        for least in (None, 0.0, 0.01):
+            benchmark = AlpacaEval(AlpacaRules(mode=mode, min_mass=least), "base")
+            request = benchmark.build(PROMPTS[:1], completions(base="a", mine="b"))[0]
+            share = benchmark.parse(request, reply).value
+            values[mode, least] = None if share is None else round(max(share, 1 - share), 6)
+    assert values == {
+        ("official", None): 0.75, ("official", 0.0): 0.75, ("official", 0.01): None,
+        ("robust", None): None, ("robust", 0.0): 0.75, ("robust", 0.01): None,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("reply", "value"),
     [

@@ -63,7 +63,7 @@ class AlpacaEval:
 
     def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
         """See `prefboost.evaluation.benchmark.Benchmark`: P(M) / (P(m) + P(M)), turned where the model stood first."""
-        share, fault = _second_share(reply, self.rules.min_mass)
+        share, fault = _second_share(reply, self.rules.least_mass)
         if request.fault or request.known is not None:
             share, fault = request.known, request.fault
         elif share is not None and request.facts.get("model_first"):

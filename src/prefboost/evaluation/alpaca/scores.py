@@ -53,13 +53,21 @@ class AlpacaRules(Settings):
         "exact", description="liblinear is upstream's (extra eval) and stops at its tolerance; exact goes on."
     )
     threads: int = Field(2, ge=1, description="Threads that fit resamples; the draws do not depend on it.")
-    min_mass: float = Field(
-        MIN_MASS,
+    min_mass: float | None = Field(
+        None,
         ge=0.0,
         le=1.0,
-        description="Least probability of both answers together with which a verdict is read from log-probs. Our own "
-        "choice: upstream divides whatever remainders there are.",
+        description="Least probability of both answers together with which a verdict is read from log-probs; none: "
+        f"{MIN_MASS:g} in robust mode, our own choice, and 0 in official mode: upstream divides whatever remainders "
+        "there are.",
     )
+
+    @property
+    def least_mass(self) -> float:
+        """``min_mass`` as it is set, or the mode's."""
+        if self.min_mass is not None:
+            return self.min_mass
+        return 0.0 if self.mode == "official" else MIN_MASS
 
 
 @dataclass(frozen=True)
