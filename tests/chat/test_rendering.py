@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+import json
+import re
+from datetime import date, datetime
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from prefboost.chat.messages import tools_of, with_tools
 from prefboost.chat.rendering import ChatEncoder, merge_system
@@ -189,12 +193,41 @@ def test_merging_takes_the_tools_of_the_conversation_along() -> None:
     assert merge_system(USER) == USER and merge_system([SYSTEM]) == [SYSTEM]
 
 
-@pytest.mark.parametrize("call", ["{{ strftime_now('%d %b %Y') }}", '{% set d = strftime_now( "%d %b %Y" ) %}{{ d }}'])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "{{ strftime_now('%d %b %Y') }}",
+        '{% set d = strftime_now( "%d %b %Y" ) %}{{ d }}',
+        "{% set form = '%d %b ' + '%Y' %}{{ strftime_now(form) }}",
+        "{{ strftime_now(format='%d %b %Y') if false else strftime_now('%d') + ' ' + strftime_now(\"%b %Y\") }}",
+        "{% macro day(form) %}{{ strftime_now(form) }}{% endmacro %}{{ day('%d %b %Y') }}",
+        "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}",
+        "{% for form in ['%d %b ', '%Y'] %}{{ strftime_now(form) }}{% endfor %}",
+    ],
+)
 def test_templates_that_print_the_date_print_the_day_of_the_run(call: str) -> None:
     template = "{% if strftime_now is defined %}" + call + "{% endif %}" + CHATML
     encoder = ChatEncoder(tokenizer_with(template), day=date(2024, 2, 29))
     assert encoder.prompt_text(USER).startswith("29 Feb 2024")
     assert not ChatEncoder(tokenizer_with(template)).prompt_text(USER).startswith("29 Feb 2024")
+
+
+@given(form=st.text(st.sampled_from("%-dbBYyjHMpaA1x% /"), max_size=12), blanks=st.sampled_from(["", "  ", "\n", " \n "]))
+def test_every_format_prints_what_python_prints(form: str, blanks: str) -> None:
+    day = date(2025, 3, 7)
+    # What strftime makes of a lone percent sign is the platform's affair.
+    assume(not re.sub(r"%%|%-?[dyHMj]|%[bBYpaA]", "", form).count("%"))
+    template = blanks + "{% if true %}[{{ strftime_now(" + json.dumps(form) + ") }}]{% endif %}" + CHATML
+    expected = datetime(2025, 3, 7, 12).strftime(form)
+    shown = ChatEncoder(tokenizer_with(template), day=day).prompt_text(USER)
+    plain = template.replace("strftime_now(" + json.dumps(form) + ")", json.dumps(expected))
+    assert shown == ChatEncoder(tokenizer_with(plain)).prompt_text(USER)
+
+
+def test_a_template_that_asks_for_the_time_in_a_way_that_nobody_gives_is_refused() -> None:
+    encoder = ChatEncoder(tokenizer_with("{{ now().year }}" + CHATML), day=date(2024, 2, 29))
+    with pytest.raises(TemplateRefusal, match="'now' is undefined"):
+        encoder.prompt_text(USER)
 
 
 def test_tools_of_the_conversation_reach_the_template() -> None:

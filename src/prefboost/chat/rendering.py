@@ -6,6 +6,7 @@ imported here.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
@@ -25,6 +26,8 @@ _CUT = "\ue000prefboost: the completion was cut here\ue001"
 """Stands behind the content of a cut completion while it is rendered; private-use characters are in no text."""
 
 _PROBE = [{"role": "user", "content": "prefboost probes the end of a turn"}, {"role": "assistant", "content": _CUT}]
+_SYSTEM = {"role": "system", "content": "prefboost probes the system turn"}
+_ANSWER = [{"role": "assistant", "content": "an answer"}]
 
 
 class ChatEncoder:
@@ -91,6 +94,11 @@ class ChatEncoder:
         except TemplateRefusal:
             pass
         return merge_system(prompt)
+
+    @cached_property
+    def merges_always(self) -> bool:
+        """Whether every system message is merged, since the template renders none: then it has to do so at inference."""
+        return self.renderable_prompt([_SYSTEM, _PROBE[0]], _ANSWER) != [_SYSTEM, _PROBE[0]]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode rendered texts; the template has already written every special token."""
@@ -214,13 +222,22 @@ def merge_system(prompt: Messages) -> Messages:
 
 @lru_cache(maxsize=16)
 def print_day(template: str, day: date) -> str:
-    """Return a chat template that prints a day where it would print today's (``strftime_now('%d %b %Y')``).
+    """Return a chat template whose ``strftime_now`` prints noon of a day, whatever format it is called with.
 
-    transformers lets nobody replace the function, so its calls are replaced by what they return, at noon of that day.
-    A call whose format is not written out stays as it is.
+    transformers lets nobody replace its function and turns functions among the variables into texts. A macro of the
+    same name shadows it: it replaces each directive of the format by what it prints.
     """
     noon = datetime.combine(day, time(12))
-    return _DATE_CALL.sub(lambda call: f"{call[1]}{noon.strftime(call[2])}{call[1]}", template)
+    names = [f"%{letter}" for letter in _DIRECTIVES] + [f"%-{letter}" for letter in _UNPADDED]
+    # A doubled percent sign is no directive; it waits as a private-use character.
+    pairs = [("%%", "\ue002"), *((name, noon.strftime(name)) for name in names), ("\ue002", "%")]
+    replaced = "".join(f" | replace({json.dumps(name)}, {json.dumps(text)})" for name, text in pairs)
+    # Blanks before a block at the beginning would be removed there, and are not in the middle of a line.
+    stripped = template.lstrip(" \t")
+    own = stripped if stripped.startswith(("{%", "{#")) else template
+    return f"{{%- macro strftime_now(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro -%}}{{{{- '' }}}}{own}"
 
 
-_DATE_CALL = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"
+_UNPADDED = "deHIjklmMSUVWyu"
+"""Letters of strftime's directives; the second also stand behind a minus sign, without leading zeros."""
