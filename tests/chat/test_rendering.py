@@ -201,7 +201,7 @@ def test_merging_takes_the_tools_of_the_conversation_along() -> None:
         "{% set form = '%d %b ' + '%Y' %}{{ strftime_now(form) }}",
         "{{ strftime_now(format='%d %b %Y') if false else strftime_now('%d') + ' ' + strftime_now(\"%b %Y\") }}",
         "{% macro day(form) %}{{ strftime_now(form) }}{% endmacro %}{{ day('%d %b %Y') }}",
-        "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}",
+        "{% if day is not defined %}{% set day = strftime_now('%d %b %Y') %}{% endif %}{{ day }}",
         "{% for form in ['%d %b ', '%Y'] %}{{ strftime_now(form) }}{% endfor %}",
     ],
 )
@@ -212,7 +212,9 @@ def test_templates_that_print_the_date_print_the_day_of_the_run(call: str) -> No
     assert not ChatEncoder(tokenizer_with(template)).prompt_text(USER).startswith("29 Feb 2024")
 
 
-@given(form=st.text(st.sampled_from("%-dbBYyjHMpaA1x% /"), max_size=12), blanks=st.sampled_from(["", "  ", "\n", " \n "]))
+@given(
+    form=st.text(st.sampled_from("%-dbBYyjHMpaA1x% /"), max_size=12), blanks=st.sampled_from(["", "  ", "\n", " \n "])
+)
 def test_every_format_prints_what_python_prints(form: str, blanks: str) -> None:
     day = date(2025, 3, 7)
     # What strftime makes of a lone percent sign is the platform's affair.

@@ -107,3 +107,29 @@ def test_no_text_ends_with_padding(judge: Path) -> None:
     answer = [{"role": "assistant", "content": "yes", "extra": None}]
     whole = text_ids(ChatEncoder(found.tokenizer), prompt, answer, -1)
     assert text_ids(ChatEncoder(found.tokenizer), prompt, answer, whole[-1]) == whole[:-1]
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_padded_rewards_do_not_depend_on_neighbours_beyond_a_switch_of_frequencies(kind: str) -> None:
+    from tests.losses.test_rope_by_length import DYNAMIC, LONGROPE, SWITCH
+    from transformers import LlamaConfig, Phi3Config
+
+    config = {"longrope": Phi3Config, "dynamic": LlamaConfig}[kind]
+    found = of_architecture(config(**{**SIZES, **{"longrope": LONGROPE, "dynamic": DYNAMIC}[kind]}))
+    texts = [list(range(5, 5 + count)) for count in (SWITCH - 3, SWITCH + 7, SWITCH)]
+    with torch.no_grad():
+        alone = [rewards_of(found, text_tensors(found, [text])) for text in texts]
+        together = rewards_of(found, text_tensors(found, texts))
+        reversed_order = rewards_of(found, text_tensors(found, texts[::-1]))
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    assert torch.allclose(reversed_order.flip(0), torch.cat(alone), atol=1e-5)
+
+
+def test_the_key_of_stored_rewards_says_where_they_depended_on_neighbours() -> None:
+    from tests.losses.test_rope_by_length import LONGROPE
+    from transformers import LlamaConfig, Phi3Config
+
+    from prefboost.losses.rope_by_length import name_frequencies
+
+    assert name_frequencies(of_architecture(LlamaConfig(**SIZES)).model) == ""
+    assert name_frequencies(of_architecture(Phi3Config(**SIZES, **LONGROPE)).model) == "/rope-by-length"

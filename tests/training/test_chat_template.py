@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tests.training.conftest import build_tokenizer
 
 from prefboost.chat import PAPER_WORDING, SayGoal, format_number, goal_text, place_goal
+from prefboost.chat.rendering import ChatEncoder, merge_system
 from prefboost.errors import ModelError, SettingsError
-from prefboost.training.chat_template import original_template, rewrite_template
+from prefboost.training.chat_template import (
+    let_template_merge,
+    merging_template,
+    original_template,
+    rewrite_template,
+)
 
 QWEN2 = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
@@ -209,6 +216,55 @@ def test_rewriting_twice_replaces_the_first_rewriting() -> None:
     assert original_template(once) == ZEPHYR and original_template(ZEPHYR) == ZEPHYR
 
 
+NO_SYSTEM = {
+    "refuses": GEMMA2,
+    "leaves it out": ZEPHYR.replace("message['role'] == 'system'", "false"),
+    "writes it at the end": MISTRAL3,
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    messages=conversations(),
+    goal=GOALS,
+    name=st.sampled_from(sorted(NO_SYSTEM)),
+    place=st.sampled_from(["system", "user"]),
+)
+def test_a_merging_template_renders_what_training_renders_with_and_without_a_goal(
+    messages: Any, goal: Any, name: str, place: Any
+) -> None:
+    assume(messages[-1]["role"] == "user")  # Gemma 2 knows no tools
+    own = NO_SYSTEM[name]
+    merging = merging_template(own)
+    assert render(merging, messages) == render(own, plain(merge_system(messages)))
+    both = rewrite_template(merging, SAY, 10, place=place)
+    placed = place_goal(messages, goal_text(SAY, goal), place)
+    assert render(both, messages, goal=goal) == render(own, plain(merge_system(placed)))
+    assert rewrite_template(both, SAY, 10, place=place) == both == merging_template(both)
+    assert original_template(both) == original_template(merging) == own
+    assert merging_template(rewrite_template(own, SAY, 10, place=place)) == both
+
+
+@pytest.mark.parametrize("system", ["Be brief.", [{"type": "text", "text": "Be brief."}]])
+@pytest.mark.parametrize("user", ["Hi", [{"type": "text", "text": "Hi"}]])
+def test_contents_in_parts_are_merged_too(system: Any, user: Any) -> None:
+    parts = "{% for p in messages[0]['content'] %}{{ p if p is string else p['text'] }}{% endfor %}"
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    assert render(merging_template(parts), messages) == "Be brief.\n\nHi"
+
+
+@pytest.mark.parametrize(("name", "merges"), [*((name, True) for name in sorted(NO_SYSTEM)), ("keeps it", False)])
+def test_a_template_merges_where_training_had_to(name: str, merges: bool) -> None:
+    own = {**NO_SYSTEM, "keeps it": QWEN2}[name]
+    for allowed in (True, False):
+        encoder = ChatEncoder(build_tokenizer(own), merge_system=allowed)
+        let_template_merge(encoder)
+        assert (encoder.tokenizer.chat_template != own) == (merges and allowed)
+    encoder = ChatEncoder(build_tokenizer({"default": own, "tool_use": own}), merge_system=True)
+    let_template_merge(encoder)
+    assert set(encoder.tokenizer.chat_template.values()) == {merging_template(own) if merges else own}
+
+
 ALLOWED = {
     nodes.Filter: {"int", "string"},
     nodes.Test: {"boolean", "defined", "mapping", "none", "string"},
@@ -233,7 +289,10 @@ def added_lines() -> list[nodes.Template]:
         for levels in ((), ("bad", "good"))
         for decimals in (0, 2)
     ]
-    return [environment.parse(rewrite_template("", say, 10, {"style": 9, "wit": 3})) for say in says]
+    bases = ("", merging_template(""))
+    return [
+        environment.parse(rewrite_template(base, say, 10, {"style": 9, "wit": 3})) for say in says for base in bases
+    ]
 
 
 @pytest.mark.parametrize("parsed", added_lines())

@@ -16,6 +16,7 @@ import pytest
 from tests.training.conftest import SAY, build_pairs
 from waiting import PATIENCE_S
 
+from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, MissingScores, ModelError, RunError
 from prefboost.losses import LOSSES
 from prefboost.training import Lora, Train, train
@@ -345,3 +346,28 @@ def test_rows_that_the_template_refuses_are_set_aside_in_the_run_folder(tiny: Pa
     rejected = pq.read_table(tmp_path / REJECTED_FILE).to_pylist()
     assert 0 < report.dropped["the chat template refuses the conversation"] == 24 - report.pairs
     assert rejected and all("no cats" in row["found"] for row in rejected)
+
+
+@pytest.mark.parametrize("goals", [True, False])
+def test_the_saved_template_merges_system_messages_as_training_did(goals: bool, tiny: Path, tmp_path: Path) -> None:
+    from tests.training.conftest import CHATML
+    from transformers import AutoTokenizer
+
+    from prefboost.training.policy import load_tokenizer
+
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    settings = settings_of(tiny, chat_template=refusing, max_steps=1, system_messages="merge")
+    pairs = build_pairs(4, goals=goals)
+    system = {"role": "system", "content": "Be brief.", "extra": None}
+    if not goals:
+        rows = [{**row, "prompt": [system, *row["prompt"]]} for row in pairs.to_pylist()]
+        pairs = pa.Table.from_pylist(rows, schema=pairs.schema)
+    train(pairs, settings, tmp_path, say=SAY)
+    saved = AutoTokenizer.from_pretrained(tmp_path / "model")
+    ours = ChatEncoder(load_tokenizer(settings), merge_system=True)
+    for row in pairs.to_pylist():
+        seen = ours.prompt_text(ours.renderable_prompt(row["prompt"], row["chosen"]))
+        question = [message for message in row["prompt"] if not goals or message["role"] == "user"]
+        messages = [{"role": message["role"], "content": message["content"]} for message in question]
+        asked = {"goal": row["goal"]} if goals else {}
+        assert saved.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **asked) == seen

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import build_folder
+from tests.training.conftest import CHATML, build_folder, build_pairs
 from tests.training.test_reward_trainer import losses_in, preference_pairs
 from tests.training.test_reward_units import completion, pair
 from waiting import PATIENCE_S
@@ -132,3 +132,16 @@ def test_what_length_explains_is_fitted_and_not_learned(tiny: Path, tmp_path: Pa
         accuracies[offset] = abs(report.metrics["rewards/margins"])
     assert report.metrics["length_offset"] > 0
     assert accuracies["fit"] < accuracies[0.0]
+
+
+def test_a_saved_reward_model_merges_system_messages_as_training_did(tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    settings = TrainReward(
+        model=str(tiny), precision="fp32", chat_template=refusing, system_messages="merge", max_steps=1, batch_size=4
+    )
+    train_reward(build_pairs(4), settings, tmp_path)  # goals stand in system messages
+    saved = AutoTokenizer.from_pretrained(tmp_path / "model")
+    messages = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
+    assert "<|im_start|>user\nsystem\n\nuser<|im_end|>" in saved.apply_chat_template(messages, tokenize=False)

@@ -97,7 +97,7 @@ class ChatEncoder:
 
     @cached_property
     def merges_always(self) -> bool:
-        """Whether every system message is merged, since the template renders none: then it has to do so at inference."""
+        """Whether the template renders no system message, so that each is merged, at inference as well."""
         return self.renderable_prompt([_SYSTEM, _PROBE[0]], _ANSWER) != [_SYSTEM, _PROBE[0]]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -21,6 +21,7 @@ from prefboost.engines.packaged import model_folder
 from prefboost.engines.weights import embedding_rows, load_tokenizer
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import pad_sequences
+from prefboost.losses.rope_by_length import apply_rope_groups, group_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,7 +228,8 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
         found = run(texts=tensors["texts"])
     else:
         more = {"use_cache": False} if _takes_cache(model.model) else {}
-        output = run(**tensors, **more)
+        with apply_rope_groups(model.model, group_rows(model.model, tensors["attention_mask"])):
+            output = run(**tensors, **more)
         found = getattr(output, model.output, None)
         if found is None:
             raise ModelError(

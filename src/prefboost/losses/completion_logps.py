@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefboost.losses.rope_by_length import RopeGroup, apply_rope_groups, group_by_frequencies, mask_groups
+from prefboost.losses.rope_by_length import apply_rope_groups, group_rows
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def compute_logps(
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
-    with apply_rope_groups(model, _groups(model, attention_mask)):
+    with apply_rope_groups(model, group_rows(model, attention_mask)):
         output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
     return _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
 
@@ -79,19 +79,10 @@ def compute_balanced_logps(
     from prefboost.losses.router_balance import compute_balance
 
     routed = {"output_router_logits": True, "use_cache": False}
-    with apply_rope_groups(model, _groups(model, attention_mask)):
+    with apply_rope_groups(model, group_rows(model, attention_mask)):
         output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
     logps = _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
     return logps, compute_balance(model, output, attention_mask)
-
-
-def _groups(model: Any, attention_mask: Tensor) -> list[RopeGroup]:
-    """Rows of equal rotary frequencies, where these depend on a row's length."""
-    if group_by_frequencies(model, ()) is None:
-        return []
-    numbers = group_by_frequencies(model, attention_mask.sum(1).tolist())
-    assert numbers is not None
-    return mask_groups(attention_mask.new_tensor(numbers)[:, None])
 
 
 def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["group_by_frequencies", "lower_switch", "find_lowest_switch", "mask_groups", "apply_rope_groups"]
+__all__ = [
+    "apply_rope_groups",
+    "find_lowest_switch",
+    "group_by_frequencies",
+    "group_rows",
+    "lower_switch",
+    "mask_groups",
+    "name_frequencies",
+]
 
 RopeGroup = tuple[int, "Tensor | None"]
 """A length, and where sequences of it stand (True), [B or 1, T or 1]; None: everywhere."""
@@ -51,6 +59,25 @@ def mask_groups(numbers: Tensor) -> list[RopeGroup]:
     """Return a group for every number that occurs in a tensor of them [B or 1, T or 1]."""
     distinct = sorted({int(each) for row in numbers.tolist() for each in row})
     return [(distinct[0], None)] if len(distinct) == 1 else [(each, numbers == each) for each in distinct]
+
+
+def group_rows(model: Any, attention_mask: Tensor) -> list[RopeGroup]:
+    """Return the groups of padded rows; none where frequencies depend on no length.
+
+    Args:
+        model: of transformers, not wrapped.
+        attention_mask: [B, L], 1 on real tokens, padding on the right.
+    """
+    if group_by_frequencies(model, ()) is None:
+        return []
+    numbers = group_by_frequencies(model, attention_mask.sum(1).tolist())
+    assert numbers is not None
+    return mask_groups(attention_mask.new_tensor(numbers)[:, None])
+
+
+def name_frequencies(model: Any) -> str:
+    """Return what to add to the key of a stored value: of these models, earlier values depended on other rows."""
+    return "" if group_by_frequencies(model, ()) is None else "/rope-by-length"
 
 
 @contextmanager

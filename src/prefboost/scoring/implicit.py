@@ -135,6 +135,7 @@ class ImplicitReward(LogRatio):
         from prefboost.devices import announce, choose_numbers
         from prefboost.engines.streams import logps_of_batch, stream_batches
         from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
+        from prefboost.losses.rope_by_length import name_frequencies
         from prefboost.packing import probe_support
 
         numbers = choose_numbers(self.dtype, self.device, exact="the difference of two log-probs is small")
@@ -146,7 +147,7 @@ class ImplicitReward(LogRatio):
         on_device(model, self.device)
         packed = probe_support(model).ok
         commit = getattr(model.config, "_commit_hash", None)
-        identity = f"{fingerprint_of_model(name, commit)}/{numbers.name}/logp"
+        identity = f"{fingerprint_of_model(name, commit)}/{numbers.name}/logp{name_frequencies(model)}"
         prompts, completions = ([ids[part] for _, ids in usable] for part in (0, 1))
 
         def plan(first: list[int]) -> Iterator[list[int]]:

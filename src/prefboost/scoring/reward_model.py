@@ -128,6 +128,7 @@ class RewardModelScorer(Settings):
         from prefboost.devices import announce, choose_numbers
         from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
         from prefboost.engines.weights import fingerprint_of_model, on_device, reason_for_float32
+        from prefboost.losses.rope_by_length import name_frequencies
 
         options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
         exact = reason_for_float32(self.model, self.revision)
@@ -138,7 +139,8 @@ class RewardModelScorer(Settings):
         on_device(found.model, self.device)
         found = enable_packed_rewards(found)
         commit = getattr(found.model.config, "_commit_hash", None)
-        identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{self.output}"
+        output = f"{self.output}{name_frequencies(found.model)}"
+        identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{output}"
         return found, ChatEncoder(found.tokenizer), identity
 
     def _check_weights(self, heads: Sequence[str]) -> None:

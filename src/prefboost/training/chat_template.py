@@ -18,12 +18,14 @@ from dataclasses import dataclass
 
 from prefboost.chat import Place, SayGoal, goal_text
 from prefboost.chat.goal_text import print_goal, render_wording, round_number
+from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError, SettingsError
 
-__all__ = ["original_template", "rewrite_template"]
+__all__ = ["let_template_merge", "merging_template", "original_template", "rewrite_template"]
 
 _BEGIN = "{#- prefboost: says the goal -#}"
 _END = "{#- prefboost: the model's own template follows -#}{{- '' }}"
+_MERGE = "{#- prefboost: merges the system message -#}"
 _GOAL, _ASPECT = "\ue000{}\ue001", "\ue002{}\ue003"
 
 
@@ -37,7 +39,7 @@ def rewrite_template(
     """The template with the goal said by itself.
 
     Args:
-        template: the model's own (an earlier rewriting is replaced).
+        template: the model's own (an earlier rewriting is replaced; a system message that it merges still is).
         say: how goals were said in training.
         top: the overall score asked for when no ``goal`` is given; None where training said aspects only.
         aspects: aspect name -> score asked for when no ``aspects`` are given: any vector; only these names are known.
@@ -58,9 +60,7 @@ def rewrite_template(
             f"the goal's place {place!r} is not resolved", remedy="give system, user or after (condition has chosen it)"
         )
     names = sorted(aspects or {})
-    own = original_template(template)
-    stripped = own.lstrip(" \t")  # what lstrip_blocks would remove were it still at the beginning
-    own = stripped if stripped.startswith(("{%", "{#")) else own
+    own = _own_text(template)
     lines = [
         _BEGIN,
         *_asked_for(say, top, aspects or {}),
@@ -68,9 +68,49 @@ def rewrite_template(
         "{%- if pb.said -%}",
         _PLACEMENTS[place],
         "{%- endif -%}",
+        _MERGES_SYSTEM if _merges(template) else "",
         _END,
     ]
     return "".join(lines) + own
+
+
+def merging_template(template: str) -> str:
+    """Return the template with the system message merged into the first user turn, as `merge_system` does in training.
+
+    Args:
+        template: of a model; an earlier rewriting that says goals stays.
+    """
+    if _merges(template):
+        return template
+    if template != original_template(template):
+        before, _, own = template.partition(_END)
+        return f"{before}{_MERGES_SYSTEM}{_END}{own}"
+    return f"{_BEGIN}{_MERGES_SYSTEM}{_END}{_own_text(template)}"
+
+
+def let_template_merge(encoder: ChatEncoder) -> None:
+    """Let a tokenizer's template merge system messages itself, where training had to: inference renders the same then.
+
+    Args:
+        encoder: of the training; the template of its tokenizer is changed in place.
+    """
+    if not encoder.merges_system or not encoder.merges_always:
+        return
+    own = encoder.tokenizer.chat_template
+    encoder.tokenizer.chat_template = (
+        {name: merging_template(text) for name, text in own.items()} if isinstance(own, dict) else merging_template(own)
+    )
+
+
+def _merges(template: str) -> bool:
+    return template.startswith(_BEGIN) and _MERGE in template.partition(_END)[0]
+
+
+def _own_text(template: str) -> str:
+    """The model's own template as it can stand behind other text in its line."""
+    own = original_template(template)
+    stripped = own.lstrip(" \t")  # what lstrip_blocks would remove were it still at the beginning
+    return stripped if stripped.startswith(("{%", "{#")) else own
 
 
 def original_template(template: str) -> str:
@@ -289,6 +329,23 @@ def _in_turn(which: str, content: str) -> str:
         " + messages[pb_turn.at + 1:] -%}{%- endif -%}"
     )
 
+
+_MERGES_SYSTEM = (
+    _MERGE + "{%- if messages and messages[0]['role'] == 'system' -%}"
+    "{%- set pb_first = namespace(at=-1) -%}{%- for message in messages -%}"
+    "{%- if message['role'] == 'user' and pb_first.at < 0 -%}{%- set pb_first.at = loop.index0 -%}{%- endif -%}"
+    "{%- endfor -%}{%- if pb_first.at >= 0 -%}"
+    "{%- set pb_system = messages[0]['content'] -%}{%- set pb_user = messages[pb_first.at]['content'] -%}"
+    "{%- if pb_system is string and pb_user is string -%}{%- set pb_user = pb_system + '\\n\\n' + pb_user -%}"
+    "{%- else -%}"
+    "{%- if pb_system is string -%}{%- set pb_system = [{'type': 'text', 'text': pb_system + '\\n\\n'}] -%}"
+    "{%- else -%}{%- set pb_system = pb_system + [{'type': 'text', 'text': '\\n\\n'}] -%}{%- endif -%}"
+    "{%- if pb_user is string -%}{%- set pb_user = [{'type': 'text', 'text': pb_user}] -%}{%- endif -%}"
+    "{%- set pb_user = pb_system + pb_user -%}{%- endif -%}"
+    "{%- set messages = messages[1:pb_first.at] + [{'role': 'user', 'content': pb_user}]"
+    " + messages[pb_first.at + 1:] -%}{%- endif -%}{%- endif -%}"
+)
+"""Lines that do what `prefboost.chat.rendering.merge_system` does."""
 
 _PLACEMENTS: dict[str, str] = {
     "system": _IN_SYSTEM,

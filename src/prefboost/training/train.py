@@ -138,6 +138,7 @@ def _train(
 
     from prefboost.engines.weights import context_of
     from prefboost.training.adapters import check_targets
+    from prefboost.training.chat_template import let_template_merge
     from prefboost.training.ending import End
     from prefboost.training.policy import load_policy
     from prefboost.training.preflight import check_request, check_weights
@@ -165,6 +166,7 @@ def _train(
         tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, positions)
         settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
+        let_template_merge(encoder)
     place = None if say is None else _place_in(pairs, say)
     before = _made_of(data, tokenised, out)
     identity |= {"day": str(encoder.day)}

@@ -116,6 +116,7 @@ def _train(
 
     from prefboost.training.accumulation import shares_weights_by
     from prefboost.training.adapters import check_targets
+    from prefboost.training.chat_template import let_template_merge
     from prefboost.training.checkpoint import Saving
     from prefboost.training.preflight import check_request
     from prefboost.training.reward_start import RewardEnd, check_start, load_start
@@ -133,6 +134,7 @@ def _train(
         found = load_start(settings)
         encoder = encoder_of(found.tokenizer, settings, run_day(out))
         units, data, plan = _prepare(tables, settings, found, encoder, out if leads(os.environ) else None)
+    let_template_merge(encoder)
     identity |= {"day": str(encoder.day)}
     remarks = [] if settings.lora is None else check_targets(found.model, settings.lora)
     settings, notes = with_length_offset(settings, data[0])
