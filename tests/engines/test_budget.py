@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.budget import Budget, Ledger, Price, Spend, Tally, price_of
+from prefboost.engines.budget import Budget, Ledger, Price, Spend, Tally, budget_spent, price_of
 from prefboost.errors import SettingsError
 
 PRICE = Price(prompt=2.0, completion=8.0)
@@ -84,3 +84,11 @@ def test_without_a_budget_calls_are_booked_ahead_and_what_is_left_goes_back() ->
     assert book.written <= 4
     ledger.close()
     assert book.total() == ledger.spent == Spend(40, 2400, 400)
+
+
+def test_a_budget_that_a_bill_has_exceeded_says_so() -> None:
+    ledger = Ledger(Budget(tokens=100))
+    assert ledger.reserve(Spend(1, 40, 50))
+    assert "billed more" not in budget_spent(ledger, 0, 9).found
+    ledger.settle(Spend(1, 40, 50), Spend(1, 40, 500))
+    assert "540 tokens" in (found := budget_spent(ledger, 1, 9).found) and "billed more than any call may cost" in found

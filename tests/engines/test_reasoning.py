@@ -24,7 +24,10 @@ MARKS = [
     ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
-    ("<unused94>thought\n", "<unused95>"),
+    ("<unused94>thought\n", "<unused95>"), ("<think >", "</think >"), ('<think level="2">', "</think>"),
+    ("<longcat_think>", "</longcat_think>"), ("<mm:think>", "</mm:think>"), ("<antThinking>", "</antThinking>"),
+    ("<|channel>thought\n", "<channel|>"), ("<|thought_start|>", "<|thought_end|>"), ("<cot>", "</cot>"),
+    ("<｜begin▁of▁thinking｜>", "<｜end▁of▁thinking｜>"), ("<|begin_of_reasoning|>", "<|end_of_reasoning|>"),
 ]  # fmt: skip
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="<>[]`~◁▷|"), max_size=60)
 
@@ -75,6 +78,8 @@ def test_no_order_of_marks_stops_the_separation_or_changes_an_answer_twice(piece
         ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>It is 4.<|END_RESPONSE|>", "It is 4.", "a"),
         ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>It is 4.<|return|>",
          "It is 4.", "a"),
+        ("Here are my steps:\na\n[BEGIN FINAL RESPONSE]\nIt is 4.\n[END FINAL RESPONSE]", "It is 4.",
+         "Here are my steps:\na"),
         ("<think>Templates close with </think>, so do I.</think>It is 4.", "It is 4.",
          "Templates close with\n\n, so do I."),
     ],

@@ -165,3 +165,29 @@ def test_a_tie_is_no_verdict_where_none_was_allowed() -> None:
 def test_no_text_at_all_stops_the_reading_of_verdicts(text: str) -> None:
     found = read_verdict(text)
     assert isinstance(found, Unreadable) or found[0] in ("first", "second", "tie")
+
+
+@pytest.mark.parametrize(("text", "verdict"), [
+    ('{"winner": "Response 1"}', "first"), ('{"verdict": 1.0}', "first"), ('{"final_verdict": "B"}', "second"),
+    ('{"better_response": 2}', "second"), ("Final verdict: 2 (second)", "second"), ("\\boxed{1}", "first"),
+    ("<verdict>B</verdict>", "second"), ("Both are fine.\nAnswer: A", "first"), ("**Choice:** 2", "second"),
+    ("Verdict: 1\nAnswer: because it is right", "first"), ("$\\boxed{\\text{B}}$", "second"),
+])  # fmt: skip
+def test_verdicts_are_read_in_other_forms_that_models_fall_into(text: str, verdict: str) -> None:
+    read = read_verdict(text)
+    assert not isinstance(read, Unreadable) and read[0] == verdict
+
+
+@pytest.mark.parametrize("text", [
+    "Verdict: 1 or 2", "Answer: 42", "Answer: both of them say so", "I choose neither side here", "<b>bold</b>",
+    '{"verdict": 1.5}', '{"choice": "x"}', "Winner: Italy",
+])  # fmt: skip
+def test_nothing_is_guessed_of_other_words(text: str) -> None:
+    assert isinstance(read_verdict(text), Unreadable)
+
+
+@pytest.mark.parametrize(
+    "text", ["<rating>7</rating>", "Rating (1-10): 7", "\\boxed{7}", "**Score (out of 10):** 7/10"]
+)
+def test_ratings_are_read_in_other_forms(text: str) -> None:
+    assert read_ratings(text, ["rating"], 1, (1, 10)) == [{"rating": 7.0}]

@@ -58,6 +58,10 @@ _NO_BUDGET = Budget()
 _BOOKED_AHEAD = 16
 """Calls that are booked in one go where there is no budget."""
 
+_HEADROOM = 2
+"""Times what a server has billed beyond a call's limits that is set aside: such bills differ by row, and many calls
+are out at once."""
+
 UNLIMITED = Spending()
 """No budget and no prices."""
 
@@ -160,8 +164,9 @@ class Ledger:
     def measure(self, most: tuple[int, int], billed: tuple[int, int]) -> None:
         """Take note of what a server bills beyond what a call could cost by its limits.
 
-        Some count hidden prompts, or tokens of reasoning over ``max_tokens``. Whatever was seen once is set aside for
-        every later call (`most_cost`), so that only what exceeds all earlier bills can exceed the budget.
+        Some count hidden prompts, or tokens of reasoning over ``max_tokens``. Twice what was billed beyond the limits
+        is set aside for every later call (`most_cost`), so that the budget is only exceeded where a bill goes beyond
+        them more than twice as far as any before.
 
         Args:
             most: tokens read and written at most, by the question.
@@ -173,7 +178,8 @@ class Ledger:
 
     def most_cost(self, prompt_tokens: int, tokens: int) -> Spend:
         """The most that a call can cost, by its limits and by what the server has billed beyond them before."""
-        return self.cost(prompt_tokens + self._read_beyond, math.ceil(tokens * self._written_times))
+        times = 1.0 + _HEADROOM * (self._written_times - 1.0)
+        return self.cost(prompt_tokens + _HEADROOM * self._read_beyond, math.ceil(tokens * times))
 
     def cost(self, prompt_tokens: int, tokens: int, requests: int = 1) -> Spend:
         """What calls with these tokens cost."""
@@ -229,8 +235,9 @@ def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:
     total = ledger.book.total()
     budget = ", ".join(f"{name} {limit:,}" for name, limit in ledger.budget if limit is not None)
     spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
+    over = "" if ledger.budget.allows(total) else "; the server billed more than any call may cost by its limits"
     return RunError(
-        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done",
+        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done{over}",
         remedy="raise the budget and run the same command again; generate, score and judge write what is done by "
         "--partial",
     )

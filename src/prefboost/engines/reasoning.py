@@ -12,33 +12,43 @@ from dataclasses import dataclass
 
 __all__ = ["Spoken", "answer_of", "is_marker", "join_reasoning", "opens_reasoning", "separate_reasoning"]
 
-_TAGS = "think|thinking|thoughts?|thought_process|seed:think|scratchpad|inner_monologue|reasoning|reflection|analysis"
-_PLAIN_TAGS = "think|thinking|seed:think"
-"""Tags that hardly any honest text writes; the others count at the beginning of a text alone."""
+_PLAIN_TAGS = r"(?:\w{1,20}[:_])?think(?:ing)?|ant_?thinking"
+"""Tags that hardly any honest text writes, also with a maker's name; others count at the beginning of a text alone."""
+_TAGS = (
+    rf"{_PLAIN_TAGS}|thoughts?|thought_process|scratchpad|inner_monologue|reasoning|reflection|analysis|cot|"
+    "chain_of_thought|internal_monologue"
+)
+_ATTRIBUTES = r"(?:\s[^<>\n]{0,80})?"
 
 _OPEN = re.compile(
-    rf"<(?:{_TAGS})>"
+    rf"<(?:{_TAGS}){_ATTRIBUTES}>"
     r"|\[THINK\]|◁think▷"  # Mistral; Kimi
-    r"|<\|(?:START_THINKING|begin_of_thought|thinking|think)\|>"  # Cohere; Sky-T1 and its kin
+    # Cohere; Sky-T1 and its kin; bars of DeepSeek's vocabulary
+    r"|<[|｜](?:(?:start|begin|begin[_▁]of)[_▁])?(?:think|thinking|thought|reasoning)(?:[_▁](?:start|begin))?[|｜]>"
+    r"|<\|channel>\s*thought\n?"  # Gemma
     r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<]{0,60}<\|message\|>"  # gpt-oss
     r"|<unused94>(?:thought)?",  # MedGemma
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"</(?:{_TAGS})>"
+    rf"</(?:{_TAGS})\s*>"
     r"|\[/THINK\]|◁/think▷"
-    r"|<\|(?:END_THINKING|end_of_thought|/thinking|/think)\|>"
+    r"|<[|｜](?:(?:end|end[_▁]of)[_▁]|/)(?:think|thinking|thought|reasoning)[|｜]>"
+    r"|<[|｜](?:think|thinking|thought|reasoning)[_▁]end[|｜]>"
+    r"|<channel\|>"
+    r"|\[BEGIN FINAL RESPONSE\]"  # Apriel, which marks no beginning of its thoughts
     r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,60}<\|message\|>"
     r"|<unused95>",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(rf"</?(?:{_PLAIN_TAGS})>|[\[◁<](?!/?(?:{_TAGS})>)", re.IGNORECASE)
+_PLAIN = re.compile(rf"</?(?:{_PLAIN_TAGS}){_ATTRIBUTES}>|[\[◁<](?!/?(?:{_TAGS}){_ATTRIBUTES}>)", re.IGNORECASE)
 _CODE = re.compile(r"(?P<fence>`{3,}|~{3,}).*?(?:(?P=fence)|\Z)|`[^`\n]+`", re.DOTALL)
 _WRAPS = tuple(
     (re.compile(rf"^\s*{start}", re.IGNORECASE), re.compile(rf"{end}\s*$", re.IGNORECASE))
     for start, end in (
         (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
         (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
+        (r"", r"\[END FINAL RESPONSE\](?:\s*<\|end\|>)?"),
         (r"<response>", r"</response>"),
         (r"<answer>", r"</answer>"),
     )

@@ -4,7 +4,8 @@ Thoughts are taken off first (`prefboost.engines.reasoning`), so that no draft i
 
 1. the last JSON object or array in the text that holds what was asked for, wherever it stands (behind words, in a
    code block), also with trailing commas, line breaks inside of texts, or Python's quotes;
-2. lines like ``helpfulness: 4`` or ``**Rating:** 7/10``, and ``[[7]]`` (of one completion; the last line counts);
+2. lines like ``helpfulness: 4``, ``**Rating (1-10):** 7/10`` or ``<rating>7</rating>``, and ``[[7]]`` or
+   ``\\boxed{7}`` (of one completion; the last line counts);
 3. the whole text, where it is nothing but a rating or a verdict.
 
 A rating is a number within the rubric's range, also as text ("4", "4/5" where 5 is the highest) or as an object with
@@ -31,12 +32,17 @@ T = TypeVar("T")
 Ratings = list[dict[str, float | None]]
 """For every completion that was shown, in that order: what is rated -> rating; None is "not applicable"."""
 
+_VERDICT_KEYS = (
+    "verdict", "finalverdict", "winner", "better", "betterresponse", "bettercompletion", "preference", "preferred",
+    "choice", "decision",
+)  # fmt: skip
 _NOT_RATED = {"na", "none", "null", "notapplicable", "nil", ""}
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+))?\s*\.?", re.IGNORECASE)
 _LOOSE = r"[-+]?\d[\d.]*(?:\s*(?:/|out of)\s*\d+)?|n\s*/?\s*a\b|not applicable|null|none"
+_SHOWN = ("completion", "response", "answer", "assistant", "option", "output")
 _VERDICTS = {
-    **dict.fromkeys(("1", "a", "first", "one", "completion1", "completiona", "responsea", "assistanta"), "first"),
-    **dict.fromkeys(("2", "b", "second", "two", "completion2", "completionb", "responseb", "assistantb"), "second"),
+    **dict.fromkeys(("1", "a", "first", "one", *(f"{name}{at}" for name in _SHOWN for at in "1a")), "first"),
+    **dict.fromkeys(("2", "b", "second", "two", *(f"{name}{at}" for name in _SHOWN for at in "2b")), "second"),
     **dict.fromkeys(("tie", "c", "equal", "draw", "both", "neither", "0"), "tie"),
 }
 
@@ -67,7 +73,7 @@ def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, 
         return _number(value, low, high)
 
     def lines(text: str) -> Ratings | None:
-        return _ratings_in_lines(text, keys, number) if count == 1 else None
+        return _ratings_in_lines(_without_marks(text), keys, number) if count == 1 else None
 
     return _first_found(text, [_last_json(lambda found: _ratings_in_json(found, keys, count, number)), lines],
                         "the answer holds no ratings")  # fmt: skip
@@ -85,6 +91,7 @@ def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Un
     """
 
     def verdict(value: Any) -> str:
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         found = _VERDICTS.get(_bare(str(value)))
         if found is None or (found == "tie" and not ties):
             raise _Wrong("the verdict is none of those asked for")
@@ -92,16 +99,23 @@ def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Un
 
     def in_json(found: Any) -> tuple[str, str | None] | None:
         keyed = {_bare(key): value for key, value in found.items()} if isinstance(found, dict) else {}
-        given = next((keyed[name] for name in ("verdict", "winner", "better", "preference") if name in keyed), None)
+        given = next((keyed[name] for name in _VERDICT_KEYS if name in keyed), None)
         reason = next((keyed[name] for name in ("reason", "rationale", "explanation") if name in keyed), None)
         return None if given is None else (verdict(given), None if reason is None else str(reason))
 
     def in_line(text: str) -> tuple[str, str | None] | None:
-        told = re.findall(r"\[\[\s*(\w+)\s*\]\]|^\W*(?:final )?verdict\W*[:=]\W*([\w ]+?)\W*$", text, re.I | re.M)
+        told = re.findall(
+            r"\[\[\s*(\w+)\s*\]\]|^\W*(?:final )?verdict\W*[:=]\W*([\w ]+?)(?:\s*\([^()\n]*\))?\W*$", text, re.I | re.M
+        )
         return (verdict("".join(told[-1])), text) if told else None
 
     def in_words(text: str) -> tuple[str, str | None] | None:
-        return in_line(text) or ((verdict(text), None) if _bare(text) in _VERDICTS else None)
+        if (found := in_line(plain := _without_marks(text))) is not None or _bare(text) in _VERDICTS:
+            return found or (verdict(text), None)
+        told = re.findall(
+            r"^\W*(?:final )?(?:answer|choice|decision|winner)\W*[:=]\W*(\w+(?: \w)?)\W*$", plain, re.I | re.M
+        )
+        return (verdict(told[-1]), text) if told and _bare(told[-1]) in _VERDICTS else None
 
     return _first_found(text, [_last_json(in_json, in_line), in_words], "the answer holds no verdict")
 
@@ -236,7 +250,9 @@ def _ratings_in_lines(text: str, keys: Sequence[str], number: Callable[[Any], fl
     for key in keys:
         names = r"(?:overall\s+)?(?:rating|score)" if key == "rating" else re.escape(key).replace("_", r"[\s_-]*")
         told = re.findall(
-            rf"^[^\w{{\[]*(?:final\s+)?{names}\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)", text, re.I | re.M
+            rf"^[^\w{{\[]*(?:final\s+)?{names}(?:\s*\([^()\n]{{0,30}}\))?\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)",
+            text,
+            re.I | re.M,
         )
         if not told:
             return None
@@ -256,6 +272,12 @@ def _number(value: Any, low: int, high: int) -> float | None:
     if not (math.isfinite(found) and low <= found <= high):
         raise _Wrong("a rating lies outside of the rubric's range")
     return found
+
+
+def _without_marks(text: str) -> str:
+    """The text with tags around a word as ``name: word``, and LaTeX's box as double brackets."""
+    plain = re.sub(r"\\boxed\{\s*(?:\\text\{)?([^{}\n]{1,40})\}{1,2}", r"[[\1]]", text)
+    return re.sub(r"<(\w+)>\s*([^<>\n]{1,40}?)\s*</\1>", r"\n\1: \2\n", plain)
 
 
 def _bare(text: Any) -> str:

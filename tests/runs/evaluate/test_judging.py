@@ -130,6 +130,29 @@ def without_log_probs(reply, prompt):
     return reply | {"choices": [{**choice, "logprobs": None} for choice in reply["choices"]]}
 
 
+def test_a_server_that_has_changed_is_probed_again_by_the_next_call_and_not_within_one(tmp_path, monkeypatch):
+    requests = requests_in(tmp_path)
+    likely = {True: {"M": -0.1, "m": -2.4}, False: {"m": -0.1, "M": -2.4}}
+    with FaultyServer(answer=in_words, likely=lambda prompt: likely[second_is_new(prompt)]) as server:
+        server.dialect, server.named = without_log_probs, ("j", "fp_a")
+        with Store(tmp_path / "store") as store:
+            judged(BENCHMARK, requests, on(server), store)
+            server.dialect, server.named = None, ("j", "fp_b")
+            more = BENCHMARK.build(*[read_completions(write(tmp_path / "b.json", "old", 14))[0],
+                {name: read_completions(write(tmp_path / f"{name}.json", text, 14))[1]
+                 for name, text in (("mine", "new"), ("base", "old"))}])  # fmt: skip
+            assert {one.value for one in judged(BENCHMARK, more, on(server), store)} == {1.0}
+            assert fallback_of(more, on(server), store), "within a call what was found stands"
+        with Store(tmp_path / "store") as store:
+            verdicts = judged(BENCHMARK, requests, on(server), store)
+            assert fallback_of(requests, on(server), store) == ""
+            assert all(0.9 < one.value < 0.95 for one in verdicts)
+        server.dialect = without_log_probs
+        monkeypatch.setattr("prefboost.runs.evaluate.judging.today", lambda: "2099-01-01")
+        with Store(tmp_path / "store") as store:
+            assert "no log-probs" in fallback_of(more[-3:], on(server), store), "after a week"
+
+
 def test_a_question_that_is_refused_however_it_is_put_says_nothing_of_log_probs(tmp_path):
     requests = requests_in(tmp_path)
     refused = frozenset({str(requests[0].messages[-1]["content"])})

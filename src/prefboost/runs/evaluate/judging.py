@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.sightings import Watch, today
+from prefboost.engines.sightings import Sighting, Watch, sightings, today
 from prefboost.engines.store import Asked, Store
 from prefboost.engines.stored import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
 from prefboost.errors import ModelError
@@ -30,6 +33,9 @@ _BYTES, _A_MESSAGE = 4.35, 4
 
 _PROBES = 3
 """Most questions with which it is found out whether a judge gives log-probs."""
+
+_PROBE_DAYS = 7
+"""Age in days at which what was found of a server is asked again: most give neither version nor fingerprint."""
 
 _WORDS = 16
 """Most tokens of an answer in words to a question for log-probs: one name, and the end of the turn."""
@@ -100,7 +106,8 @@ def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) 
     """Why log-probs that a benchmark asks for are not had from a judge, whose words are then read; empty: they are.
 
     One question is asked for log-probs; where none come and the same question is answered in words, the judge gives
-    none. What is found is kept in the store. A judge that cannot answer at all is no reason to fall back.
+    none. What is found is kept in the store, and asked again by a later call where the server has answered under
+    another name or fingerprint since, or after a week. A judge that cannot answer at all is no reason to fall back.
     """
     known = _known_fallback(requests, engine, store)
     if known is not None:
@@ -109,7 +116,9 @@ def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) 
     first = asked[0]
     reason = _probed(asked[:_PROBES], engine, store)
     if not engine.ledger.exhausted:
-        store.finish([(_capability(first, engine), {"reason": reason})])
+        place, _ = _last_probe(first, engine, store)
+        probe = {"reason": reason, "names": sorted(_names(engine, store)), "date": today(), "by": store.owner}
+        store.finish([(_capability(first, engine, place), probe)])
     return reason
 
 
@@ -155,9 +164,16 @@ def likely_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:
     return round(sum(len(text.encode("utf-8", "replace")) / _BYTES + _A_MESSAGE for text in texts))
 
 
-def _capability(first: JudgeRequest, engine: Engine) -> Asked:
-    """Whether the engine gives log-probs of these choices, as it is set up: what a server is sent but the prompt."""
-    parts = {"engine": engine.identity, "choices": list(first.choices)}
+def _capability(first: JudgeRequest, engine: Engine, again: int = 0) -> Asked:
+    """Whether the engine gives log-probs of these choices, as it is set up: what a server is sent but the prompt.
+
+    Args:
+        first: question with the choices.
+        engine: who is asked.
+        again: how many probes came before, each of which stays in the store.
+    """
+    parts: dict[str, Any] = {"engine": engine.identity, "choices": list(first.choices)}
+    parts |= {"again": again} if again else {}
     if engine.remote:
         hello = Request([{"role": "user", "content": "Hello", "extra": None}])
         parts |= asked_logprobs(engine, hello, first.choices).parts
@@ -169,9 +185,36 @@ def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Sto
     first = next((one for one in requests if one.is_asked and one.choices), None)
     if first is None:
         return ""
-    asked = _capability(first, engine)
-    known = store.known([asked.key]).get(asked.key)
-    return None if known is None or isinstance(known, Failure) else str(known["reason"])
+    _, probe = _last_probe(first, engine, store)
+    if probe is None or (probe.get("by") != store.owner and _is_outdated(probe, engine, store)):
+        return None
+    return str(probe["reason"])
+
+
+def _last_probe(first: JudgeRequest, engine: Engine, store: Store) -> tuple[int, Mapping[str, Any] | None]:
+    """How many probes the store holds, and what the last one found."""
+    last = None
+    for again in itertools.count():
+        key = _capability(first, engine, again).key
+        probe = store.known([key]).get(key)
+        if probe is None or isinstance(probe, Failure):
+            return again, last
+        last = probe
+    raise AssertionError("probes are counted without end")
+
+
+def _is_outdated(probe: Mapping[str, Any], engine: Engine, store: Store) -> bool:
+    """Whether the server may have changed since a probe; within one call what it found stands."""
+    if not engine.remote:
+        return False
+    age = date.fromisoformat(today()) - date.fromisoformat(probe.get("date", "2000-01-01"))
+    return age.days >= _PROBE_DAYS or not _names(engine, store) <= {*probe.get("names", ())}
+
+
+def _names(engine: Engine, store: Store) -> set[str]:
+    """Names and fingerprints under which a server has answered, in this call and before."""
+    answered = {Sighting(engine.identity, *name, "").name for name in set(getattr(engine, "answered_as", ()))}
+    return answered | {one.name for one in sightings(store) if one.engine == engine.identity}
 
 
 def _probed(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> str:
