@@ -213,7 +213,8 @@ def _is_outdated(probe: Mapping[str, Any], engine: Engine, store: Store) -> bool
 
 def _names(engine: Engine, store: Store) -> set[str]:
     """Names and fingerprints under which a server has answered, in this call and before."""
-    answered = {Sighting(engine.identity, *name, "").name for name in set(getattr(engine, "answered_as", ()))}
+    replies: set[tuple[str, str]] = set(getattr(engine, "answered_as", set()))
+    answered = {Sighting(engine.identity, model, fingerprint, "").name for model, fingerprint in replies}
     return answered | {one.name for one in sightings(store) if one.engine == engine.identity}
 
 
