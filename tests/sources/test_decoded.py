@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from prefboost.diagnosis import inspect
 from prefboost.errors import DataError
+from prefboost.runs.augment import augment
 from prefboost.sources import Columns, read, read_batches
 from prefboost.sources.columns import Columns as Named
 from prefboost.sources.decoded import BROKEN, DecodedReader, StoredReader, find_encoded
@@ -108,3 +110,51 @@ def test_only_columns_of_mostly_encoded_texts_are_decoded(tmp_path: Path) -> Non
         StoredReader(JsonReader(str(write(tmp_path / "a.jsonl", sample.to_dicts())))), {"p": "messages"}
     )
     assert [batch.records for batch in reader.batches(None, 2)] == [2, 1]
+
+
+def answer(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.mark.parametrize("spell", [lambda text: json.dumps(answer(text)), lambda text: f"{text}<|im_end|>"])
+@pytest.mark.parametrize("form", ["nested", "parallel"])
+def test_completions_inside_of_records_are_decoded(form: str, spell: Any, tmp_path: Path) -> None:
+    def record(n: int, spelled: Any) -> dict[str, Any]:
+        texts, scores = [*(spelled(f"{letter}{n}") for letter in "abc"), "plain", None], [1, 2, 3, 4, 5]
+        if form == "parallel":
+            return {"prompt": f"q{n}", "responses": texts, "scores": scores}
+        both = zip(texts, scores, strict=True)
+        return {"prompt": f"q{n}", "completions": [{"text": text, "score": score} for text, score in both]}
+
+    encoded = [record(n, spell) for n in range(3)]
+    plain = [record(n, lambda text: text) for n in range(3)]
+    for rows in (None, 1):
+        tables = [
+            pl.concat([table.frame for table in read_batches(write(tmp_path / name, records), rows=rows)]).sort("row")
+            for name, records in (("a.jsonl", encoded), ("b.jsonl", plain))
+        ]
+        assert tables[0].drop("completion_id").equals(tables[1].drop("completion_id")) and tables[0].height == 12
+    field = "completions.text" if form == "nested" else "responses"
+    kept = read(tmp_path / "a.jsonl", columns=Columns(plain=(field,)))
+    assert spoken(kept, "completion")[0] == [("assistant", spell("a0"))]
+
+
+def test_completions_that_cannot_be_decoded_are_refused_by_their_field(tmp_path: Path) -> None:
+    text = json.dumps(answer("a"))[:-2]
+    rows = [{"prompt": "q", "completions": [{"text": text, "score": 1}, {"text": text, "score": 2}]}]
+    with pytest.raises(DataError, match=r"'completions\.text': most texts.*\n.*plain=\[completions\.text\]"):
+        read(write(tmp_path / "a.jsonl", rows))
+    rows = [{"prompt": "q", "responses": [json.dumps(answer("a")), json.dumps(answer("b"))], "scores": [1, 2]}]
+    broken = {"prompt": "r", "responses": [text, "b"], "scores": [1, 2]}
+    table = read(write(tmp_path / "b.jsonl", [*rows * 2, broken]))
+    assert table.rejects.select("row", "reason").rows() == [(2, BROKEN)]
+
+
+def test_augment_counts_texts_that_are_taken_as_they_stand(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": n % 2 + 1} for n in range(8)]
+    odd = [{"prompt": CHATML, "completion": f"b{n}", "score": n + 1} for n in range(2)]
+    path = write(tmp_path / "a.jsonl", [*rows, *odd])
+    report = augment(path, tmp_path / "out.jsonl")
+    found = [finding for finding in report.findings if finding.startswith("encoded_conversation: 2 rows")]
+    assert len(found) == 1 and found[0] in (tmp_path / "out.jsonl.card.md").read_text()
+    assert [f.count for f in inspect(path).findings if f.name == "encoded_conversation"] == [2]

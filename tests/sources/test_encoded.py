@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefboost.sources.encoded import BEGINS, decode_list, decode_text, looks_encoded, parse_literal
+from prefboost.sources.encoded import BEGINS, decode_list, decode_text, likely_encoded, looks_encoded, parse_literal
+from prefboost.tables import MESSAGES
 
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "user", "assistant"]), "content": st.text(max_size=12)},
@@ -77,3 +78,21 @@ def test_cut_or_broken_encodings_look_encoded() -> None:
     ):
         assert not looks_encoded(text)
     assert pl.Series([" [{'role': 'user'", "[1]"]).str.contains(BEGINS).to_list() == [True, False]
+
+
+def test_json_of_json_is_decoded_and_other_spellings_of_roles_are_likely() -> None:
+    talk = [{"role": "user", "content": "q"}]
+    assert decode_text(json.dumps(json.dumps(talk))) == talk
+    shouted = json.dumps([{"role": "USER", "content": "q"}])
+    assert decode_text(shouted) is None and looks_encoded(shouted)
+
+
+def test_likely_messages_are_told_row_by_row() -> None:
+    texts = ["hi", "<|im_start|>user\nq", None, json.dumps([{"role": "user", "content": "q"}]), "a < b <| c"]
+    rows = [
+        None if text is None else [{"role": "user", "content": "x"}, {"role": "user", "content": text}]
+        for text in texts
+    ]
+    messages = pl.Series("m", [*rows, []], dtype=MESSAGES)
+    assert likely_encoded(messages).to_list() == [False, True, False, True, False, False]
+    assert likely_encoded(messages.gather([0, 2, 5])).to_list() == [False] * 3

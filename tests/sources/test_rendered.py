@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefboost.sources.rendered import LIKELY, looks_rendered, parse_rendered
+from prefboost.sources.rendered import BEGINNINGS, LIKELY, MARKS, looks_rendered, parse_rendered
 
 Messages = list[dict[str, str]]
 
@@ -58,7 +58,37 @@ def llama2(messages: Messages) -> str:
     return "".join(turns)
 
 
-TEMPLATES = (chatml, llama3, llama4, gemma, zephyr, phi, llama2)
+def phi4(messages: Messages) -> str:
+    return "".join(f"<|im_start|>{m['role']}<|im_sep|>{m['content']}<|im_end|>" for m in messages)
+
+
+def granite(messages: Messages) -> str:
+    return "".join(f"<|start_of_role|>{m['role']}<|end_of_role|>{m['content']}<|end_of_text|>\n" for m in messages)
+
+
+def command_r(messages: Messages) -> str:
+    names = {"user": "USER", "assistant": "CHATBOT", "system": "SYSTEM"}
+    return "<BOS_TOKEN>" + "".join(
+        f"<|START_OF_TURN_TOKEN|><|{names[m['role']]}_TOKEN|>{m['content']}<|END_OF_TURN_TOKEN|>" for m in messages
+    )
+
+
+def exaone(messages: Messages) -> str:
+    return "".join(f"[|{m['role']}|]{m['content']}{'' if m['role'] == 'user' else '[|endofturn|]'}\n" for m in messages)
+
+
+def glm(messages: Messages) -> str:
+    return "[gMASK]<sop>" + "".join(f"<|{m['role']}|>\n{m['content']}" for m in messages)
+
+
+def mistral7(messages: Messages) -> str:
+    forms = {"system": "[SYSTEM_PROMPT]{}[/SYSTEM_PROMPT]", "user": "[INST]{}[/INST]", "assistant": "{}</s>"}
+    return "<s>" + "".join(forms[m["role"]].format(m["content"]) for m in messages)
+
+
+TEMPLATES = (
+    chatml, llama3, llama4, gemma, zephyr, phi, llama2, phi4, granite, command_r, exaone, glm, mistral7,
+)  # fmt: skip
 OPENING = {
     chatml: "<|im_start|>assistant\n",
     llama3: "<|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -67,9 +97,15 @@ OPENING = {
     zephyr: "<|assistant|>\n",
     phi: "<|assistant|>\n",
     llama2: "",
+    phi4: "<|im_start|>assistant<|im_sep|>",
+    granite: "<|start_of_role|>assistant<|end_of_role|>",
+    command_r: "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+    exaone: "[|assistant|]",
+    glm: "<|assistant|>\n",
+    mistral7: "",
 }
 TEXT = st.text(st.sampled_from("ab c\n.[]{}'\"<|é"), min_size=1, max_size=20).filter(
-    lambda text: text == text.strip() and not any(mark in text for mark in ("<|", "[INST", "[/INST", "<<", "<s"))
+    lambda text: text == text.strip() and not any(mark in text for mark in ("<|", "[|", "[INST", "[/INST", "<<", "<s"))
 )
 TALK = st.builds(
     lambda system, texts: [
@@ -114,6 +150,10 @@ LOOSE = {
     "A chat between a user and an assistant. USER: q ASSISTANT:": True,
     "<|im_start|>user\nq": True,
     "Human: q\nAssistant:": True,
+    "<|start|>user<|message|>q<|end|>": True,
+    "<human>: q\n<bot>:": True,
+    "an answer<|END_OF_TURN_TOKEN|>": True,
+    "an answer[|endofturn|]": True,
     "How do I write a ### heading?": False,
     "The user: a human": False,
 }
@@ -123,3 +163,5 @@ LOOSE = {
 def test_likely_texts_are_found_by_polars_as_by_python(text: str) -> None:
     assert bool(re.search(LIKELY.replace("(?s)", ""), text, re.DOTALL)) == LOOSE[text]
     assert pl.Series([text]).str.contains(LIKELY)[0] == LOOSE[text]
+    begins = pl.Series([text]).str.contains(BEGINNINGS)[0]
+    assert (begins or pl.Series([text]).str.contains_any(list(MARKS))[0]) == LOOSE[text]

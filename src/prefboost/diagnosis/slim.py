@@ -6,8 +6,7 @@ import polars as pl
 
 from prefboost.diagnosis.goal_lints import reads_alike
 from prefboost.preferences.ngrams import normalised
-from prefboost.sources.encoded import BEGINS
-from prefboost.sources.rendered import LIKELY
+from prefboost.sources.encoded import likely_encoded
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
 __all__ = ["SIDES", "joined_text", "score_columns", "slim"]
@@ -47,7 +46,9 @@ def slim(table: Table) -> pl.DataFrame:
         "prompt_hash": normalised(joined_text("prompt")).hash(0),
         **_lengths("prompt"),
         "broken": _first_broken(table),
-        "encoded": pl.any_horizontal(_looks_encoded(name) for name in ("prompt", *SIDES) if name in columns),
+        "encoded": pl.any_horizontal(
+            pl.lit(likely_encoded(table.frame[name])) for name in ("prompt", *SIDES) if name in columns
+        ),
     }
     for side in (side for side in SIDES if side in columns):
         measured |= {f"{side}_hash": joined_text(side).str.strip_chars().hash(0), **_lengths(side)}
@@ -60,12 +61,6 @@ def slim(table: Table) -> pl.DataFrame:
         prompts = {"said": pl.col("prompt").hash(0), "text": joined_text("prompt")}
         measured["alike"] = pl.lit(reads_alike(table.frame.select("pair_id", *asked, **prompts)))
     return table.frame.select(*known, *score_columns(columns), **measured)
-
-
-def _looks_encoded(column: str) -> pl.Expr:
-    """Whether the text of some message looks like a conversation by itself: JSON, a repr, or rendered by a template."""
-    text = pl.element().struct.field("content")
-    return pl.col(column).list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
 
 
 def _lengths(column: str) -> dict[str, pl.Expr]:

@@ -18,6 +18,7 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.comparison_rows import preference_rows
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
 from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
+from prefboost.sources.encoded import ENCODED, likely_encoded
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, find_files
 from prefboost.sources.fitted import FittedReader, columns_seen, fields_of, with_later_parts
@@ -317,6 +318,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **disagreeing,
             **_contradicted(frame),
+            **_encoded(frame),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },
     )
@@ -330,6 +332,14 @@ def _contradicted(frame: pl.DataFrame) -> dict[str, int]:
     ]
     count = sum(int(each or 0) for each in doubted)
     return {TEN_FOR_ONE: count} if count else {}
+
+
+def _encoded(frame: pl.DataFrame) -> dict[str, int]:
+    """The note `ENCODED`, where any of the rows that stay holds such a text."""
+    texts = [name for name in ("prompt", "completion", "chosen", "rejected") if name in frame.columns]
+    odd = pl.DataFrame({name: likely_encoded(frame[name]) for name in texts})
+    count = int(odd.select(pl.any_horizontal(pl.all()).sum()).item() or 0)
+    return {ENCODED: count} if count else {}
 
 
 def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -28,6 +28,9 @@ LISTED = frozenset((*NAMES["completions"], *NAMES["history"], "scores", "ratings
 BATTLE = ("prompt", "response_a", "response_b")
 """Lists of turns in the arena's competition data (lmsys-chatbot-arena), beside ``winner_model_a``."""
 
+Kind = str | tuple[str, ...]
+"""What a column's texts encode: see `find_encoded`."""
+
 BROKEN = "a column looks like an encoded conversation but cannot be decoded"
 
 
@@ -57,7 +60,7 @@ class DecodedReader:
     """
 
     reader: Reader
-    encoded: Mapping[str, str]
+    encoded: Mapping[str, Kind]
 
     @property
     def path(self) -> str:
@@ -72,8 +75,8 @@ class DecodedReader:
             yield RawBatch(tuple(frame for frames, _ in parts for frame in frames), rejects)
 
     def _decode(self, frame: pl.DataFrame) -> tuple[tuple[pl.DataFrame, ...], pl.DataFrame]:
-        here = [name for name in self.encoded if frame.schema.get(name) in (pl.String, pl.List(pl.String))]
-        values = {name: [_decode_value(value, self.encoded[name]) for value in frame[name]] for name in here}
+        here = [name for name, kind in self.encoded.items() if _may_hold(frame.schema.get(name), kind)]
+        values = {name: [_decode_value(value, self.encoded[name]) for value in frame[name].to_list()] for name in here}
         changed = [any(column[at] is not _SAME for column in values.values()) for at in range(frame.height)]
         broken = [any(column[at] is _BROKEN for column in values.values()) for at in range(frame.height)]
         if not any(changed):
@@ -112,8 +115,25 @@ class DecodedReader:
 _SAME, _BROKEN = object(), object()
 
 
-def _decode_value(value: Any, kind: str) -> Any:
+def _may_hold(dtype: Any, kind: Kind) -> bool:
+    if isinstance(kind, tuple):
+        return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
+    return dtype == pl.List(pl.String) if kind == "items" else dtype in (pl.String, pl.List(pl.String))
+
+
+def _decode_value(value: Any, kind: Kind) -> Any:
     """What a value encodes: `_SAME` where it stands for itself, `_BROKEN` where that cannot be said."""
+    if isinstance(kind, tuple):
+        columns = {name: _decode_items([item and item.get(name) for item in value or ()]) for name in kind}
+        if _BROKEN in columns.values():
+            return _BROKEN
+        new = {name: items for name, items in columns.items() if items is not _SAME}
+        return [
+            item and {**item, **{name: items[at] for name, items in new.items() if name in item}}
+            for at, item in enumerate(value)
+        ] if new else _SAME  # fmt: skip
+    if kind == "items":
+        return _decode_items(value or ())
     if isinstance(value, str):
         if kind == "list":
             found = parse_literal(value) if value.strip() else None
@@ -126,8 +146,20 @@ def _decode_value(value: Any, kind: str) -> Any:
     return (decode_list(items) if items else None) or _SAME
 
 
-def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str, str]:
-    """The columns of which most texts encode conversations (``messages``) or, where lists are due, lists (``list``).
+def _decode_items(items: Sequence[Any]) -> Any:
+    """What the completions of a record encode, as messages throughout where any of them encodes some."""
+    found = [_decode_value(item, "messages") if isinstance(item, str) else _SAME for item in items]
+    if _BROKEN in found or all(each is _SAME for each in found):
+        return _BROKEN if _BROKEN in found else _SAME
+    plain = [[{"role": "assistant", "content": item}] if isinstance(item, str) else item for item in items]
+    return [plain[at] if each is _SAME else each for at, each in enumerate(found)]
+
+
+def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str, Kind]:
+    """The columns of which most texts encode something, each with what.
+
+    These are conversations (``messages``), lists where lists are due (``list``), lists of completions each of which is
+    a conversation (``items``), and completions with fields that hold one (their names).
 
     Args:
         sample: the first records.
@@ -140,9 +172,13 @@ def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str,
     lists = {name for name in sample.columns if plain_name(name) in LISTED} | {columns.completions, columns.history}
     if "winner_model_a" in sample.columns:
         lists |= {*BATTLE}
-    encoded = {}
+    answers = {name for name in sample.columns if plain_name(name) in NAMES["completions"]} | {columns.completions}
+    encoded: dict[str, Kind] = {}
     for name in sample.columns:
         if name in (*columns.plain, *columns.ignore, ROW):
+            continue
+        if name in answers and isinstance(sample.schema[name], pl.List):
+            encoded |= _find_inside(sample[name], columns, path)
             continue
         texts = _texts(sample[name])
         if not texts:
@@ -150,16 +186,40 @@ def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str,
         written = isinstance(texts[0], str)
         if name in lists and written and _most(texts, lambda text: isinstance(parse_literal(text), list)):
             encoded[name] = "list"
-        elif _most(texts, lambda text: _decode_value(text, "messages") not in (_SAME, _BROKEN)):
+        elif _encodes(texts, name, path):
             encoded[name] = "messages"
-        elif written and _most(texts, looks_encoded):
-            shown = next(text for text in texts if looks_encoded(text))[:80]
-            raise DataError(
-                f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {shown!r}",
-                remedy=f"write messages instead, or say that the text is meant as it stands: columns.plain=[{name}]",
-                place=Place(path, column=name),
-            )
     return encoded
+
+
+def _encodes(texts: Sequence[Any], name: str, path: str) -> bool:
+    """Whether most of a column's texts encode messages; refuses what looks so and cannot be decoded."""
+    if _most(texts, lambda text: _decode_value(text, "messages") not in (_SAME, _BROKEN)):
+        return True
+    if isinstance(texts[0], str) and _most(texts, looks_encoded):
+        shown = next(text for text in texts if looks_encoded(text))[:80]
+        raise DataError(
+            f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {shown!r}",
+            remedy=f"write messages instead, or say that the text is meant as it stands: columns.plain=[{name}]",
+            place=Place(path, column=name),
+        )
+    return False
+
+
+def _find_inside(completions: pl.Series, columns: Columns, path: str) -> dict[str, Kind]:
+    """`find_encoded` for a list of completions: texts, or structs with fields of text."""
+    name, items = completions.name, completions.head(SAMPLE_TEXTS).explode().drop_nulls()
+    if items.dtype == pl.String:
+        texts = _texts(items)
+        return {name: "items"} if texts and _encodes(texts, name, path) else {}
+    if not isinstance(items.dtype, pl.Struct) or {"role", "content"} <= {item.name for item in items.dtype.fields}:
+        return {}
+    fields = {
+        item.name: _texts(items.struct.field(item.name))
+        for item in items.dtype.fields
+        if item.dtype == pl.String and not {item.name, f"{name}.{item.name}"} & {*columns.plain}
+    }
+    found = tuple(field for field, texts in fields.items() if texts and _encodes(texts, f"{name}.{field}", path))
+    return {name: found} if found else {}
 
 
 def _most(texts: Sequence[Any], holds: Any) -> bool:

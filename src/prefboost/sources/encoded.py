@@ -10,19 +10,24 @@ import tokenize
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from prefboost.chat import ROLES
 from prefboost.sources.conversations import ROLE_KEYS, TEXT_KEYS
 from prefboost.sources.message_keys import ROLE_NAMES
-from prefboost.sources.rendered import looks_rendered, parse_rendered
+from prefboost.sources.rendered import BEGINNINGS, LIKELY, MARKS, looks_rendered, parse_rendered
 
-__all__ = ["BEGINS", "decode_list", "decode_text", "looks_encoded", "parse_literal"]
+__all__ = ["BEGINS", "ENCODED", "decode_list", "decode_text", "likely_encoded", "looks_encoded", "parse_literal"]
 
 KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
 WRAPPERS = ("messages", "conversations", "conversation")
 
+ENCODED = "rows with a text that looks like an encoded conversation"
+"""Note of the step ``read``: how many there are, each taken as it stands."""
+
 WHO = r"[\"'](?:role|from|speaker)[\"']\s*:"
 BEGINS = (
-    rf"(?s)\A\s*(?:array\()?\s*(?:\[?\s*\{{\s*{WHO}\s*[\"'](?:{'|'.join(sorted(KNOWN_ROLES))})[\"']"
+    rf"(?si)\A\s*\"?(?:array\()?\s*(?:\[?\s*\{{\s*{WHO}\s*[\"'](?:{'|'.join(sorted(KNOWN_ROLES))})[\"']"
     rf"|\[\s*\{{\s*[\"'](?:content|value)[\"']\s*:\s*[\"'].*{WHO}"
     r"|\{\s*[\"'](?:messages|conversations)[\"']\s*:\s*\[\s*\{)"
 )
@@ -34,12 +39,26 @@ def looks_encoded(text: str) -> bool:
     return re.match(BEGINS, text) is not None or looks_rendered(text)
 
 
+def likely_encoded(messages: pl.Series) -> pl.Series:
+    """Whether the text of some message looks like a conversation by itself: JSON, a repr, or rendered; row by row."""
+    contents = messages.explode().struct.field("content")
+    first = rf"(?:{BEGINS})|(?:{BEGINNINGS})"
+    if not (contents.str.contains(first).any() or contents.str.contains_any(list(MARKS)).any()):
+        return pl.Series(messages.name, [False], dtype=pl.Boolean).new_from_index(0, messages.len())
+    text = pl.element().struct.field("content")
+    found = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
+    return messages.to_frame("m").select(found).to_series()
+
+
 def decode_text(text: str) -> list[dict[str, Any]] | None:
     """The messages that a text certainly encodes, None where it is a plain text.
 
     Certain are JSON and Python's repr of a list of messages with known roles, of one such message, or of an object that
     holds such a list as ``messages`` or ``conversations``; and turns between the special tokens of a chat template.
     """
+    if text.lstrip().startswith('"[{\\"'):
+        inner = parse_literal(text)  # JSON of JSON
+        return decode_text(inner) if isinstance(inner, str) else None
     if text.lstrip()[:1] in ("[", "{", "a"):
         found = parse_literal(text)
         if isinstance(found, dict):

@@ -12,6 +12,7 @@ import polars as pl
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
+from prefboost.sources.encoded import ENCODED
 from prefboost.sources.identifiers import REPEATED
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.scores import TEN_FOR_ONE
@@ -78,7 +79,7 @@ def _summed(steps: Sequence[Step]) -> Step:
     notes = dict(steps[0].notes)
     for step in steps:
         rejected.update(step.rejected)
-    for name in ("records", "records of other splits", REPEATED, SHARED, PARTED, TEN_FOR_ONE):
+    for name in ("records", "records of other splits", REPEATED, SHARED, PARTED, TEN_FOR_ONE, ENCODED):
         total = sum(int(step.notes.get(name, 0)) for step in steps)
         notes |= {name: total} if total or name in notes else {}
     unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)

@@ -19,6 +19,7 @@ from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
+from prefboost.sources.encoded import ENCODED
 from prefboost.sources.exports import Export, export_named
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.scores import TEN_FOR_ONE
@@ -150,6 +151,11 @@ _FINDINGS = {
     PARTED: (
         "parted_prompts",
         "rows have a prompt that stands under other ids too; its completions are compared all the same",
+    ),
+    ENCODED: (
+        "encoded_conversation",
+        "rows hold a text that looks like a whole conversation (JSON, or rendered by a chat template), taken as it "
+        "stands: `prefboost inspect` shows them; write messages instead (role, content), or leave such rows out",
     ),
     TEN_FOR_ONE: (
         "overall_contradicts_aspects",
