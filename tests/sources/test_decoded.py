@@ -12,7 +12,7 @@ import pytest
 
 from prefboost.diagnosis import inspect
 from prefboost.errors import DataError
-from prefboost.runs.augment import augment
+from prefboost.runs.augment.augment import augment
 from prefboost.sources import Columns, read, read_batches
 from prefboost.sources.columns import Columns as Named
 from prefboost.sources.decoded import BROKEN, DecodedReader, StoredReader, find_encoded

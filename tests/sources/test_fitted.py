@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prefboost.diagnosis import inspect
+from prefboost.preferences.goals import MinMax
+from prefboost.runs.augment.augment import Augment, augment
 from prefboost.sources import Columns, read, read_batches
 from prefboost.sources.fitted import columns_seen, with_later_parts
 from prefboost.sources.layouts import Layout
@@ -126,3 +129,72 @@ def test_completions_that_get_scores_later_are_not_read_without_them(tmp_path: P
         reason = "the record has a part that the first ones lack: score"
         assert rejects.select("row", "reason").rows() == [(2_001, reason)]
         assert 2_002 in pl.concat([table.frame for table in tables])["row"]
+
+
+NESTED = [
+    {"prompt": f"q{n}", "completions": [{"text": f"a{n}", "score": 2}, {"text": f"b{n}", "score": 1}]}
+    for n in range(2_001)
+]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.tuples(
+            st.sampled_from(["prompt", "question"]),
+            st.sampled_from(["completions", "responses"]),
+            st.sampled_from(["text", "response", "output"]),
+            st.sampled_from(["score", "rating", "overall"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    size=st.sampled_from([None, 700]),
+)
+def test_fields_of_other_names_inside_completions_are_read_alike(
+    tmp_path: Path, names: list[tuple[str, str, str, str]], size: int | None
+) -> None:
+    later = [
+        {prompt: f"later {n}", outer: [{text: f"c{n}", score: n}, {text: f"d{n}", score: n + 1, "note": "x"}]}
+        for n, (prompt, outer, text, score) in enumerate(names)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*NESTED, *later])), encoding="utf-8")
+    tables = list(read_batches(path, rows=size))
+    assert sum(table.rejects.height for table in tables) == 0
+    frame = pl.concat([table.frame for table in tables]).filter(pl.col("row") >= len(NESTED)).sort("row")
+    assert frame["score"].to_list() == [n + more for n in range(len(names)) for more in (0, 1)]
+    texts = [row[0]["content"] for row in frame["completion"].to_list()]
+    assert texts == [f"{letter}{n}" for n in range(len(names)) for letter in "cd"]
+
+
+def test_what_later_records_were_read_as_is_said(tmp_path: Path) -> None:
+    later = [
+        {"question": "x", "completion": "a", "rating": 1},
+        {"question": "x", "completion": "b", "rating": 2, "system": "s"},
+        {"question": "y", "completion": "d", "rating": 4},
+    ]
+    path = written(tmp_path / "a.jsonl", later)
+    first = len(FIRST)
+    said = [
+        f"prompt=question score=rating (2 from row {first:,} on)",
+        f"prompt=question system=system score=rating (1 from row {first + 1:,} on)",
+    ]
+    for guess in (read(path).steps[0].notes["guess"], inspect(path).mapping, augment(path, tmp_path / "o.jsonl").guess):
+        assert sorted(guess["later records"]) == sorted(said)
+    nested = tmp_path / "b.jsonl"
+    renamed = {"prompt": "x", "completions": [{"response": "a", "rating": 1}, {"response": "b", "rating": 2}]}
+    nested.write_text("\n".join(map(json.dumps, [*NESTED, renamed])), encoding="utf-8")
+    said = [f"completion=response score=rating (1 from row {len(NESTED):,} on)"]
+    assert inspect(nested).mapping["later records"] == said
+    assert "later records" not in inspect(written(tmp_path / "c.jsonl", [])).mapping
+
+
+def test_scores_of_later_files_under_other_names_count_for_the_scale(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pl.DataFrame(FIRST).write_parquet(tmp_path / "in" / "a.parquet")
+    later = [{"prompt": f"r{n // 2}", "completion": f"c{n}", "rating": 70.0 - n % 2} for n in range(4)]
+    pl.DataFrame(later).write_parquet(tmp_path / "in" / "b.parquet")
+    report = augment(tmp_path / "in", tmp_path / "out.jsonl", Augment(scale=MinMax()))
+    assert "fitted as min_max to source scores 0 to 70" in report.scale
+    assert report.records == len(FIRST) + 4

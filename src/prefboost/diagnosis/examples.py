@@ -32,6 +32,8 @@ def with_texts(findings: Sequence[Finding], stream: Stream) -> tuple[Finding, ..
 
 
 def _filled(example: Example, texts: Mapping[int, tuple[str, str]]) -> Example:
+    if example.position is None and example.text:
+        return example  # it stands for no row of the table, and says itself what it shows
     text, path = texts.get(-1 if example.position is None else example.position, ("", ""))
     return replace(example, text=text, path=path)
 

@@ -22,6 +22,7 @@ from prefboost.preferences.missing_marks import describe_marks, find_marks
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
+from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.identifiers import REPEATED
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.unmapped import UNMAPPED, remedy_for, sum_unmapped
@@ -106,7 +107,7 @@ def inspect(
         rows=frame.height,
         records=gathered.records,
         prompts=_prompts(frame),
-        mapping=gathered.mapping,
+        mapping=with_layouts(gathered.mapping, gathered.layouts),
         scores={name: seen for name in score_columns(frame.columns) if (seen := summary(frame[name])) is not None},
         lengths={name: lengths_of(frame[f"{name}_chars"]) for name in texts},
         words={name: lengths_of(frame[f"{name}_words"]) for name in texts},
@@ -129,6 +130,7 @@ class _Gathered:
     disputed: Counter[str] = dataclasses.field(default_factory=Counter)
     declared: bool = False
     unmapped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    layouts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     mapping: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rejects: Counter[str] = dataclasses.field(default_factory=Counter)
     examples: dict[str, list[Example]] = dataclasses.field(default_factory=dict)
@@ -142,6 +144,7 @@ class _Gathered:
                 self.repeated += int(step.notes.get(REPEATED, 0))
                 self.disputed.update({name: int(step.notes.get(name, 0)) for name in (SHARED, PARTED)})
                 self.declared |= "score range" in step.notes
+                self.layouts = sum_unmapped([self.layouts, step.notes.get(LATER_LAYOUTS, {})])
                 self.unmapped = sum_unmapped([self.unmapped, step.notes.get(UNMAPPED, {})])
         first = pl.struct("row", "found", "path").head(EXAMPLES)
         by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)

@@ -21,7 +21,14 @@ from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
 from prefboost.sources.encoded import ENCODED, likely_encoded
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, find_files
-from prefboost.sources.fitted import FittedReader, columns_seen, fields_of, with_later_parts
+from prefboost.sources.fitted import (
+    LATER_LAYOUTS,
+    FittedReader,
+    columns_seen,
+    count_layouts,
+    fields_of,
+    with_later_parts,
+)
 from prefboost.sources.grouping import whole_prompts
 from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
@@ -319,6 +326,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
             **disagreeing,
             **_contradicted(frame),
             **_encoded(frame),
+            **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },
     )

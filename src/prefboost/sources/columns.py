@@ -155,9 +155,9 @@ def dtype_at(schema: Mapping[str, pl.DataType], path: str) -> pl.DataType | None
     return None
 
 
-def expr_at(schema: Mapping[str, pl.DataType], path: str) -> pl.Expr:
-    """The expression at a column or dotted path; null where there is none."""
-    found = _struct_expr(schema, path, None)
+def expr_at(schema: Mapping[str, pl.DataType], path: str, base: pl.Expr | None = None) -> pl.Expr:
+    """The expression at a column or dotted path, or at a field of the struct ``base``; null where there is none."""
+    found = _struct_expr(schema, path, base)
     return pl.lit(None) if found is None else found
 
 

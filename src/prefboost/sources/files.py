@@ -215,7 +215,7 @@ class Readers:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        first = 0
+        first, columns = 0, columns if self._are_alike() else None
         values: Sequence[str | None] = column_values(self.splits) or [None] * len(self.members)
         for member, value in zip(self.members, values, strict=True):
             read = 0
@@ -224,6 +224,17 @@ class Readers:
                 frames = tuple(_with_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
                 yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
             first += read
+
+    def _are_alike(self) -> bool:
+        """Whether all files are known to have the same columns: in others, columns of other names may play a part."""
+        try:
+            names = [
+                sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
+                for each in self.members
+            ]
+        except DAMAGE:
+            return False  # the file is named when its rows are read
+        return all(each == names[0] for each in names)
 
 
 def _with_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:

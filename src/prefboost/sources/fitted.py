@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,9 +16,25 @@ from prefboost.sources.raw import ROW, RawBatch, Reader
 from prefboost.sources.unmapped import is_given, question_like
 from prefboost.tables import REJECTS
 
-__all__ = ["FittedReader", "columns_seen", "fields_of", "with_later_parts"]
+__all__ = [
+    "LATER_LAYOUTS",
+    "FittedReader",
+    "columns_seen",
+    "count_layouts",
+    "fields_of",
+    "with_later_parts",
+    "with_layouts",
+]
 
 KEY = "__given__"
+
+READ_AS = "__read_as__"
+"""Column of raw frames: what was renamed in records that have another layout than the first ones, as part=column."""
+
+OWN = (ROW, READ_AS)
+
+LATER_LAYOUTS = "layouts of later records"
+"""Note of the step ``read``: part=column ... -> in how many records, and the first of them."""
 
 LATER = ("system", "history", "tools")
 """Parts of the question that a record may have although the first records have none."""
@@ -54,6 +70,61 @@ def fields_of(frame: pl.DataFrame, name: str | None) -> frozenset[str]:
     dtype: Any = frame.schema.get(name or "")
     structs = isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
     return frozenset(item.name for item in dtype.inner.fields) if structs else frozenset()
+
+
+def count_layouts(frame: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Count the records of a raw frame whose layout is not that of the first ones, by what was renamed in them."""
+    if READ_AS not in frame.columns:
+        return {}
+    counted = frame.drop_nulls(READ_AS).group_by(READ_AS, maintain_order=True).agg(pl.len(), pl.col(ROW).min())
+    return {words: {"records": count, "first": first} for words, count, first in counted.iter_rows()}
+
+
+def with_layouts(guess: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The guess as it is printed, with what later records were read as (`LATER_LAYOUTS`)."""
+    later = [f"{words} ({each['records']:,} from row {each['first']:,} on)" for words, each in counts.items()]
+    return {**guess, **({"later records": later} if later else {})}
+
+
+def _noted(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
+    """The records with what was renamed in them in `READ_AS`, behind what stands there already."""
+    if not words:
+        return frame
+    text = pl.lit(" ".join(f"{part}={path}" for part, path in words.items()))
+    before = [pl.col(READ_AS)] if READ_AS in frame.columns else []
+    return frame.with_columns(pl.concat_str(*before, text, separator=" ", ignore_nulls=True).alias(READ_AS))
+
+
+def _given_fields(frame: pl.DataFrame, name: str) -> dict[str, pl.Expr]:
+    """Field -> whether any of a record's completions holds something in it."""
+    dtype: Any = frame.schema[name]
+    element = pl.element().struct
+    return {
+        item.name: pl.col(name).list.eval(is_given(element.field(item.name), item.dtype)).list.any()
+        for item in dtype.inner.fields
+    }
+
+
+def _parts_by(frame: pl.DataFrame, given: Mapping[str, pl.Expr]) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """The records that hold something in the same columns or fields, and which these are."""
+    marks = pl.concat_str(pl.when(mark).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in given.values())
+    for (key,), part in frame.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
+        yield part.drop(KEY), [name for name, mark in zip(given, str(key), strict=True) if mark == "1"]
+
+
+def _pruned(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The records without the fields of completions that only others of them hold."""
+    name = next((each for each in names if plain_name(each) in NAMES["completions"] and fields_of(frame, each)), None)
+    if name is None:
+        yield frame
+        return
+    for part, held in _parts_by(frame, _given_fields(frame, name)):
+        yield part.with_columns(_with_only(name, held)) if held else part
+
+
+def _with_only(name: str, fields: Sequence[str]) -> pl.Expr:
+    """A column of lists of structs with some of their fields."""
+    return pl.col(name).list.eval(pl.struct(pl.element().struct.field(*fields)))
 
 
 def _matters(name: str) -> bool:
@@ -106,44 +177,65 @@ class FittedReader:
     def _fit(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
         """The parts of a frame, each with what is wrong with its records."""
         for part, fault in self._of_new_fields(frame):
-            yield part, fault
-            frame = frame.filter(~pl.col(ROW).is_in(part[ROW].implode()))
-        new = [name for name in frame.columns if name not in self.known and name != ROW and self._may_play(name)]
+            if fault is None:
+                yield from self._of_new_columns(part)
+            else:
+                yield part, fault
+
+    def _of_new_columns(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
+        """`_fit` for records whose completions have the fields of the first ones."""
+        new = [name for name in frame.columns if name not in self.known and name not in OWN and self._may_play(name)]
         if not new:
             yield frame, None
             return
-        given = {name: is_given(pl.col(name), dtype) for name, dtype in frame.schema.items() if name != ROW}
+        given = {name: is_given(pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in OWN}
         odd = frame.select(pl.any_horizontal(given[name] for name in new)).to_series()
         if not odd.all():
             yield frame.filter(~odd).drop(new), None
         if odd.any():
             later = frame.filter(odd)
-            marks = pl.concat_str(pl.when(mark).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in given.values())
-            for (key,), part in later.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
-                present = [name for name, mark in zip(given, str(key), strict=True) if mark == "1"]
-                yield self._renamed(part, present, [name for name in given if name in self.known or name in present])
+            for part, present in _parts_by(later, given):
+                others = [name for name in given if name in self.known or name in present]
+                for piece in _pruned(part, [name for name in present if name in new]):
+                    yield self._renamed(piece, present, others)
 
-    def _of_new_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str]]:
-        """Records whose completions hold fields that those of the first records lack, and that would mean something."""
+    def _of_new_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
+        """The parts of a frame by the fields of their completions, new ones renamed to those of the layout."""
         name = self.layout.parts.get("completions", "")
-        new = sorted(fields_of(frame, name) - self.fields) if self.fields else []
+        new = fields_of(frame, name) - self.fields if self.fields else frozenset()
         if not new:
+            yield frame, None
             return
-        dtype: Any = frame.schema[name]
-        types = {item.name: item.dtype for item in dtype.inner.fields}
-        given = [
-            pl.col(name).list.eval(is_given(pl.element().struct.field(each), types[each])).list.any() for each in new
-        ]
-        marks = pl.concat_str(pl.when(mark.fill_null(False)).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in given)
-        for (key,), part in frame.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
-            held = [each for each, mark in zip(new, str(key), strict=True) if mark == "1"]
-            kept = [each for each in types if each in self.fields or each in held]
-            if not held:
-                continue
-            slim = pl.col(name).list.eval(pl.struct(pl.element().struct.field(*kept)))
-            plan = self._plan(part.drop(KEY).with_columns(slim))
-            if isinstance(plan, str):
-                yield part.drop(KEY), plan
+        given = _given_fields(frame, name)
+        odd = frame.select(pl.any_horizontal(given[each] for each in new).fill_null(False)).to_series()
+        first = [each for each in given if each in self.fields]
+        if not odd.all():
+            yield frame.filter(~odd).with_columns(_with_only(name, first)), None
+        for part, held in _parts_by(frame.filter(odd), given):
+            # Fields that only other records hold are dropped, since the guess goes by names and types alone.
+            slim = part.with_columns(_with_only(name, [each for each in given if each in first or each in held]))
+            plans = [self._plan(each) for each in (slim.with_columns(_with_only(name, held)), slim)]
+            plan = next((plan for plan in plans if not isinstance(plan, str)), plans[-1])
+            yield (slim, plan) if isinstance(plan, str) else (self._with_fields(slim, plan), None)
+
+    def _with_fields(self, frame: pl.DataFrame, plan: Layout) -> pl.DataFrame:
+        """The records with the fields of their completions renamed to those of the layout."""
+        name = plan.parts.get("completions", "")
+        dtype: Any = frame.schema.get(name)
+        if plan.shape != "nested" or not fields_of(frame, name):
+            return frame
+        both = [part for part in INSIDE if part in plan.parts and part in self.layout.parts]
+        moved = {self.layout.parts[part]: plan.parts[part] for part in both}
+        moved |= {self.layout.aspects[aspect]: path for aspect, path in plan.aspects.items()}
+        moved = {to: path for to, path in moved.items() if to != path}
+        if not moved:
+            return frame
+        schema = {item.name: item.dtype for item in dtype.inner.fields}
+        kept = [pl.element().struct.field(each) for each in schema if each not in (*moved, *moved.values())]
+        fields = [expr_at(schema, path, pl.element()).alias(to) for to, path in moved.items()]
+        words = {part: plan.parts[part] for part in both if self.layout.parts[part] in moved}
+        words |= {aspect: path for aspect, path in plan.aspects.items() if self.layout.aspects[aspect] in moved}
+        return _noted(frame.with_columns(pl.col(name).list.eval(pl.struct(*kept, *fields))), words)
 
     def _may_play(self, name: str) -> bool:
         if name in self.columns.ignore:
@@ -162,18 +254,22 @@ class FittedReader:
         plans = [self._plan(frame.select(ROW, *names)) for names in choices]
         plan = next((plan for plan in plans if not isinstance(plan, str)), plans[0])
         if isinstance(plan, str):
-            return frame.drop(KEY), plan
-        moved = {self.layout.parts[part]: path for part, path in plan.parts.items() if part in self.layout.parts}
-        moved.pop(self.layout.parts.get("reads", ""), None)
-        if plan.shape == "nested":
-            moved = {to: path for to, path in moved.items() if to not in [plan.parts.get(part) for part in INSIDE]}
+            return frame, plan
+        frame = self._with_fields(frame, plan)
+        inside = INSIDE if plan.shape == "nested" else ()
+        parts = {part: at for part, at in plan.parts.items() if part in self.layout.parts and part not in inside}
+        parts.pop("reads", None)
+        moved = {self.layout.parts[part]: path for part, path in parts.items()}
         moved |= dict(zip(self.layout.further, plan.further, strict=False))
         if plan.shape != "nested":
             moved |= {self.layout.aspects[name]: path for name, path in plan.aspects.items()}
         moved |= {self.layout.aspects_rejected[name]: path for name, path in plan.aspects_rejected.items()}
         moved = {to: path for to, path in moved.items() if to != path}
-        kept = [name for name in frame.columns if name not in (KEY, *moved, *moved.values())]
-        return frame.select(*kept, *(expr_at(frame.schema, path).alias(to) for to, path in moved.items())), None
+        kept = [name for name in frame.columns if name not in (*moved, *moved.values())]
+        words = {part: path for part, path in parts.items() if self.layout.parts[part] in moved}
+        words |= {"prompt": "+".join([plan.parts["prompt"], *plan.further])} if plan.further else {}
+        new = frame.select(*kept, *(expr_at(frame.schema, path).alias(to) for to, path in moved.items()))
+        return _noted(new, words), None
 
     def _plan(self, frame: pl.DataFrame) -> Layout | str:
         """The layout of records with these columns, or why they do not fit; it depends on names and types alone."""
@@ -193,12 +289,8 @@ class FittedReader:
         lacking += ["prompt"] if len(own.further) > len(self.layout.further) else []
         if lacking:
             return f"the record has a part that the first ones lack: {lacking[0]}"
-        inside = [part for part in ("reads", *INSIDE) if own.shape == "nested" or part == "reads"]
-        changed = [part for part in inside if part in own.parts and own.parts[part] != self.layout.parts.get(part)]
-        if own.shape == "nested":
-            changed += [name for name, path in own.aspects.items() if path != self.layout.aspects[name]]
-        if changed:
-            return f"the record's completions hold the {changed[0]} elsewhere than those of the first ones"
+        if own.parts.get("reads") != self.layout.parts.get("reads"):
+            return "the record says which completion is better in another way than the first ones"
         return own
 
     def _rejects(self, frame: pl.DataFrame, fault: str) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.encoded import ENCODED
+from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.identifiers import REPEATED
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.scores import TEN_FOR_ONE
@@ -66,7 +67,7 @@ def read_batches(
 
 
 def _joined(tables: Sequence[Table]) -> Table:
-    if len(tables) == 1:
+    if len(tables) == 1 and LATER_LAYOUTS not in tables[0].steps[0].notes:
         return tables[0]
     frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
     rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
@@ -84,6 +85,8 @@ def _summed(steps: Sequence[Step]) -> Step:
         notes |= {name: total} if total or name in notes else {}
     unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)
     notes |= {UNMAPPED: unmapped} if unmapped else {}
+    layouts = sum_unmapped(step.notes.get(LATER_LAYOUTS, {}) for step in steps)
+    notes |= {LATER_LAYOUTS: layouts, "guess": with_layouts(notes["guess"], layouts)} if layouts else {}
     return replace(
         steps[0],
         rows_in=sum(step.rows_in for step in steps),

@@ -21,8 +21,10 @@ from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
 from prefboost.sources.encoded import ENCODED
 from prefboost.sources.exports import Export, export_named
+from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.prompt_identity import PARTED, SHARED
 from prefboost.sources.scores import TEN_FOR_ONE
+from prefboost.sources.unmapped import sum_unmapped
 from prefboost.tables import Table
 
 __all__ = ["About", "Made", "Said", "card_text", "source_settings", "describe", "summed"]
@@ -135,7 +137,7 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
         scale=_scale_sentence(said.scale),
         place=said.say.place,
         place_because=said.because,
-        guess=read["notes"].get("guess", {}),
+        guess=with_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
         rejects_path=rejects_path if rejects else None,
         command=_command(about),
         findings=_findings(read["notes"]),
@@ -256,6 +258,9 @@ def summed(parts: Sequence[Made]) -> list[dict[str, Any]]:
             known["rows_out"] += step["rows_out"]
             known["rejected"] = dict(sorted((Counter(known["rejected"]) + Counter(step["rejected"])).items()))
             for name, value in step["notes"].items():
+                if name == LATER_LAYOUTS:
+                    known["notes"][name] = sum_unmapped([known["notes"].get(name, {}), value])
+                    continue
                 counts = isinstance(value, int) and not isinstance(value, bool)
                 known["notes"][name] = known["notes"].get(name, 0) + value if counts else value
     return list(total.values())
