@@ -62,7 +62,7 @@ from prefboost.synthesis.labels import judged, sides_table, with_criteria
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 from prefboost.synthesis.west_of_n import WestOfN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,7 +140,7 @@ class Plan:
             "rlcd_rescore": (2, RLCD(**usual, rescore=self.judge)),
             "west_of_n": (4, WestOfN(**usual, scorer=scorer, n=4, margin_quantile=0.25)),
             "clair": (2, Clair(**usual)),
-            "ultrafeedback": (4, UltraFeedback(**members, scorer=rater)),
+            "ultrafeedback": (4, UltraFeedbackPairs(**members, scorer=rater)),
         }
 
     @property

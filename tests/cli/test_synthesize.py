@@ -15,7 +15,7 @@ from prefboost.errors import SettingsError
 from prefboost.scoring.llm_judge import LlmJudge
 from prefboost.synthesis.edits import RMBoost
 from prefboost.synthesis.rlaif import RLAIF
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 
 WRITER = "generator={kind: 'made_writer:Writer'}"
 
@@ -72,7 +72,7 @@ def test_models_are_written_as_for_generate() -> None:
     assert isinstance(judged.method, RLAIF) and judged.budget.tokens == 9
     assert judged.method.judge == LlmJudge(engine=Local(model="B"), read="logprobs")
     pool = settings_from("ultrafeedback", ["pool=[A, B]", "n=2", "scorer.kind=rater", "scorer.engine=C"]).method
-    assert isinstance(pool, UltraFeedback) and pool.pool == (Local(model="A"), Local(model="B"))
+    assert isinstance(pool, UltraFeedbackPairs) and pool.pool == (Local(model="A"), Local(model="B"))
 
 
 @pytest.mark.parametrize(

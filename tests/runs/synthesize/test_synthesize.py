@@ -32,7 +32,7 @@ from prefboost.synthesis.filters import Filters
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
-from prefboost.synthesis.ultrafeedback import UltraFeedback
+from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
 from prefboost.synthesis.west_of_n import WestOfN
 from prefboost.tables import Table
 
@@ -64,7 +64,7 @@ def methods(**changes: Any) -> dict[str, Method]:
             generator=Writer.by(lambda p, s: by_hash(p, s) + " more" * (s % 3), **changes),
             scorer=LengthScorer(), n=3, sampling=SAMPLING,
         ),
-        "ultrafeedback": UltraFeedback(
+        "ultrafeedback": UltraFeedbackPairs(
             pool=(writer, Writer.by(lambda p, s: f"{by_hash(p, 7)} too", model="b", **changes)),
             scorer=LengthScorer(), n=2, sampling=SAMPLING,
         ),
