@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 
 from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
-from prefboost.evaluation.alpaca.scores import AlpacaRules, alpaca_results
+from prefboost.evaluation.alpaca.scores import AlpacaRules, score_preferences
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.statistics import Bootstrap, GamedRows, LengthRows, fit_length_control, measure_win_rate
 from prefboost.statistics.columns import FloatColumn
@@ -132,7 +132,7 @@ def check_official_mode(folder: Path) -> Iterator[Check]:
     rules = AlpacaRules(mode="official", interval=_NO_INTERVAL)
     figures = {"win_rate": dict[str, float](), "lc_win_rate": dict[str, float]()}
     for model, judged in oracle.judged.items():
-        results = alpaca_results(judged.verdicts, rules, difficulty=difficulty, gamed=oracle.gamed)
+        results = score_preferences(judged.verdicts, rules, difficulty=difficulty, gamed=oracle.gamed)
         for name, computed in figures.items():
             value = results.figure(name, model).value
             if value is not None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from prefboost.evaluation.arena_hard.judging import ArenaRules, Game, Label
-from prefboost.evaluation.arena_hard.scores import arena_scores
+from prefboost.evaluation.arena_hard.judging import ArenaRules, Label, get_share
+from prefboost.evaluation.arena_hard.scores import score_categories
+from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.statistics import Battles, fit_bradley_terry
 from published_figures.oracle import Check, Oracle
 
@@ -35,30 +36,36 @@ _STATS = {
 _LABEL: dict[str, Label] = {"model_a": "A>B", "model_b": "B>A"}
 
 
-def read_battles(folder: Path) -> list[Game]:
-    """Read battles as games that show the baseline as A.
+def read_battles(folder: Path) -> list[JudgeVerdict]:
+    """Read battles as verdicts on games that show the baseline as A.
 
     Upstream repeats a weighted verdict; the row number as judge keeps the repetitions apart.
     """
     return [
-        Game(
-            str(row["question_id"]), row["model_b"], 1, _LABEL.get(row["winner"], "A=B"), "arena-hard-v0.1",
+        JudgeVerdict(
+            str(row["question_id"]),
+            row["model_b"],
+            "game1",
+            None,
+            {"category": "arena-hard-v0.1", "game": 1, "label": _LABEL.get(row["winner"], "A=B")},
             judge=str(at),
         )
         for at, row in enumerate(read_records(folder / _BATTLES))
-    ]  # fmt: skip
+    ]
 
 
 def check_win_rates(folder: Path) -> Iterator[Check]:
-    games = read_battles(folder)
-    scores = arena_scores(games, ArenaRules(version="v0.1", mode="official", baseline=BASELINE))
-    computed = {score.model: score.win_rate.estimate for score in scores if score.win_rate is not None}
+    battles = read_battles(folder)
+    scores = score_categories(battles, ArenaRules(version="v0.1", mode="official", baseline=BASELINE))
+    figures = [figure for score in scores for figure in score.figures]
+    computed = {figure.model: figure.value.estimate for figure in figures if figure.value is not None}
     yield Check("arena_hard", "win_rate (%), official mode", PUBLISHED, computed, 5e-5)
-    shares = [game.share or 0.0 for game in games]
-    fitted = fit_bradley_terry(Battles([game.model for game in games], [BASELINE] * len(games), shares), BASELINE)
+    models, shares = [battle.model for battle in battles], [get_share(battle) or 0.0 for battle in battles]
+    fitted = fit_bradley_terry(Battles(models, [BASELINE] * len(battles), shares), BASELINE)
     strengths = {model: 100 * fitted.win_rate(model) for model in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry fitted", PUBLISHED, strengths, 5e-5)
-    means = {model: 100 * float(np.mean([game.share for game in games if game.model == model])) for model in PUBLISHED}
+    rows = list(zip(models, shares, strict=True))
+    means = {name: 100 * float(np.mean([share for model, share in rows if model == name])) for name in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry against the mean", means, strengths, 1e-6)
 
 

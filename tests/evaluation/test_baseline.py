@@ -1,17 +1,17 @@
 import pytest
 
 from prefboost.errors import SettingsError
-from prefboost.evaluation.baseline import baseline_of
+from prefboost.evaluation.baseline import resolve_baseline
 
 
 def test_the_first_model_is_the_baseline_where_none_is_named():
-    assert baseline_of(None, ["a", "b"]) == ("a", {})
-    assert baseline_of("b", ["a", "b"]) == ("b", {})
+    assert resolve_baseline(None, ["a", "b"]) == ("a", {})
+    assert resolve_baseline("b", ["a", "b"]) == ("b", {})
 
 
 def test_a_file_brings_its_completions_and_its_name(tmp_path):
     (tmp_path / "old.json").write_text('[{"instruction": "q", "output": "a"}]')
-    name, given = baseline_of(str(tmp_path / "old.json"), ["new"])
+    name, given = resolve_baseline(str(tmp_path / "old.json"), ["new"])
     assert (name, given) == ("old", {"old": {"q": ["a"]}})
 
 
@@ -21,10 +21,10 @@ def test_a_file_brings_its_completions_and_its_name(tmp_path):
 )
 def test_a_baseline_that_is_nowhere_or_alone_is_refused(named, models, said):
     with pytest.raises(SettingsError, match=said):
-        baseline_of(named, models)
+        resolve_baseline(named, models)
 
 
 def test_a_file_called_like_a_model_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(SettingsError, match="two files have one name: a"):
-        baseline_of(str(tmp_path / "a.json"), ["a"])
+        resolve_baseline(str(tmp_path / "a.json"), ["a"])

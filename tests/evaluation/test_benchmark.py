@@ -16,7 +16,7 @@ from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.pairwise import Compared
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
-from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, Withholding
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeReply, JudgeRequest, JudgeVerdict, is_withheld
 from prefboost.statistics import Bootstrap, Interval, fit_length_control
 
 DRAWS = Bootstrap(resamples=100)
@@ -53,7 +53,7 @@ def judge(request: JudgeRequest, seed: int) -> JudgeReply:
 
 def verdicts_of(benchmark, completions, seed):
     requests = benchmark.build(PROMPTS, completions)
-    return [benchmark.parse(one, judge(one, seed) if one.is_asked else JudgeReply()) for one in requests]
+    return [benchmark.parse(one, judge(one, seed) if one.needs_call else JudgeReply()) for one in requests]
 
 
 def scored(benchmark, verdicts, **how):
@@ -64,7 +64,7 @@ def scored(benchmark, verdicts, **how):
         return Interval(found.share, math.nan, math.nan, drawing.level, len(rows.shares), len(PROMPTS)), math.nan
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alpaca_scores, "length_control_interval", once)
+        patch.setattr(alpaca_scores, "estimate_length_control", once)
         return benchmark.score(verdicts, **how)
 
 
@@ -163,15 +163,15 @@ def test_a_line_that_is_no_verdict_is_refused(record):
     ("missing", "allowed", "withheld"), [(0, False, False), (1, False, False), (2, False, True), (2, True, False)]
 )
 def test_more_than_one_percent_missing_withholds_the_figure_unless_allowed(missing, allowed, withheld):
-    assert Withholding(missing, 100, allowed).withheld is withheld
+    assert is_withheld(missing, 100, allow_missing=allowed) is withheld
 
 
 def test_nothing_left_withholds_the_figure_even_if_allowed():
-    assert Withholding(5, 5, allowed=True).withheld
-    assert Withholding(0, 0, allowed=True).withheld
+    assert is_withheld(5, 5, allow_missing=True)
+    assert is_withheld(0, 0, allow_missing=True)
 
 
-def test_a_request_with_a_known_value_or_a_fault_needs_no_call():
-    assert JudgeRequest("1", "m", "a").is_asked
-    assert not JudgeRequest("1", "m", "a", known=0.5).is_asked
-    assert not JudgeRequest("1", "m", "a", fault="no completion").is_asked
+def test_a_request_with_a_value_or_a_fault_needs_no_call():
+    assert JudgeRequest("1", "m", "a").needs_call
+    assert not JudgeRequest("1", "m", "a", value=0.5).needs_call
+    assert not JudgeRequest("1", "m", "a", fault="no completion").needs_call

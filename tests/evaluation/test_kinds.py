@@ -1,7 +1,7 @@
 import pytest
 
 from prefboost.evaluation.kinds import BENCHMARKS
-from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
+from prefboost.evaluation.protocols import JudgedBenchmark, MeasuredBenchmark
 
 
 @pytest.mark.parametrize("kind", BENCHMARKS)

@@ -9,12 +9,12 @@ from prefboost.evaluation import prompt_sets
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.prompt_sets import (
-    arena_answers,
-    arena_prompts,
-    mt_answers,
-    mt_prompts,
-    mt_questions,
     read_answers,
+    read_arena_answers,
+    read_arena_prompts,
+    read_mt_answers,
+    read_mt_prompts,
+    read_mt_questions,
 )
 
 
@@ -36,7 +36,7 @@ def test_prompts_of_arena_hard_carry_their_subcategory(unchecked):
         {"uid": "b", "category": "creative_writing", "subcategory": "creative_writing", "prompt": "Q"},
     ]
     lines(unchecked / "arena_hard_v20_questions.jsonl", rows)
-    found = arena_prompts(Assets())
+    found = read_arena_prompts(Assets())
     assert [(p.uid, p.turns, p.category) for p in found] == [
         ("a", ("P",), "hard_prompt/coding"), ("b", ("Q",), "creative_writing"),
     ]  # fmt: skip
@@ -47,9 +47,9 @@ def test_answers_of_arena_hard_are_text_or_hold_it(tmp_path):
         {"uid": "a", "messages": [{"role": "user", "content": "P"}, {"role": "assistant", "content": {"answer": "X"}}]},
         {"uid": "b", "messages": [{"role": "assistant", "content": "Y"}]},
     ]
-    assert arena_answers(lines(tmp_path / "m.jsonl", rows)) == {"a": ("X",), "b": ("Y",)}
+    assert read_arena_answers(lines(tmp_path / "m.jsonl", rows)) == {"a": ("X",), "b": ("Y",)}
     with pytest.raises(DataError, match="row 0: a record of answers has no answer"):
-        arena_answers(lines(tmp_path / "n.jsonl", [{"uid": "a"}]))
+        read_arena_answers(lines(tmp_path / "n.jsonl", [{"uid": "a"}]))
 
 
 def test_questions_of_mt_bench_get_the_chosen_references(unchecked):
@@ -59,18 +59,18 @@ def test_questions_of_mt_bench_get_the_chosen_references(unchecked):
     ])  # fmt: skip
     for name, said in (("mt_bench_references", "5"), ("mt_bench_references_gpt4_0125", "4")):
         lines(unchecked / f"{name}.jsonl", [{"question_id": 111, "choices": [{"turns": [said, said]}]}])
-    assert [prompt.reference for prompt in mt_prompts(Assets())] == [(), ("4", "4")]
-    assert mt_prompts(Assets(), "mt_bench_references")[1].reference == ("5", "5")
-    assert mt_answers(unchecked / "mt_bench_references.jsonl") == {"111": ("5", "5")}
+    assert [prompt.reference for prompt in read_mt_prompts(Assets())] == [(), ("4", "4")]
+    assert read_mt_prompts(Assets(), "mt_bench_references")[1].reference == ("5", "5")
+    assert read_mt_answers(unchecked / "mt_bench_references.jsonl") == {"111": ("5", "5")}
 
 
 def test_broken_lines_are_named(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text('{"uid": \n')
     with pytest.raises(UnreadableFile, match=r"m\.jsonl:1"):
-        arena_answers(path)
+        read_arena_answers(path)
     with pytest.raises(DataError, match="a record has no choices"):
-        mt_answers(lines(tmp_path / "n.jsonl", [{"question_id": 1}]))
+        read_mt_answers(lines(tmp_path / "n.jsonl", [{"question_id": 1}]))
     assert prompt_sets.__all__
 
 
@@ -87,13 +87,13 @@ def test_completions_come_from_files_of_three_shapes(tmp_path):
 
 def test_questions_of_ones_own_bring_their_references(tmp_path):
     rows = [{"question_id": "m1", "category": "math", "turns": ["1+1?", "Twice?"], "reference": ["2", "4"]}]
-    assert mt_questions(lines(tmp_path / "q.jsonl", rows))[0].reference == ("2", "4")
+    assert read_mt_questions(lines(tmp_path / "q.jsonl", rows))[0].reference == ("2", "4")
 
 
 def test_a_line_separator_within_a_text_ends_no_record(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text(json.dumps({"uid": "a", "messages": [{"content": "x\u2028y\x85z"}]}, ensure_ascii=False) + "\n")
-    assert arena_answers(path) == {"a": ("x\u2028y\x85z",)}
+    assert read_arena_answers(path) == {"a": ("x\u2028y\x85z",)}
 
 
 def test_answers_of_arena_hard_v01_are_read_from_their_objects(tmp_path):
@@ -103,7 +103,7 @@ def test_answers_of_arena_hard_v01_are_read_from_their_objects(tmp_path):
     ]
     path = lines(tmp_path / "m.jsonl", rows)
     prompts = [BenchmarkPrompt(uid, ("P",)) for uid in "abc"]
-    assert read_answers(path, prompts) == arena_answers(path) == {"a": ("X",), "b": ("Y",)}
+    assert read_answers(path, prompts) == read_arena_answers(path) == {"a": ("X",), "b": ("Y",)}
 
 
 NO_TEXT = [None, 7, True, {"token_len": 3}, {"content": None}, [], [None], {"content": {"image": "x"}}]
@@ -137,11 +137,11 @@ def test_choices_without_turns_are_refused_by_name(tmp_path, choices):
 @pytest.mark.parametrize("turns", ["one text", None, [], [None, "B"], [1, 2]])
 def test_turns_and_references_of_questions_are_text(tmp_path, turns):
     with pytest.raises(DataError, match=r"turns"):
-        mt_questions(lines(tmp_path / "q.jsonl", [{"question_id": 1, "category": "math", "turns": turns}]))
+        read_mt_questions(lines(tmp_path / "q.jsonl", [{"question_id": 1, "category": "math", "turns": turns}]))
     if turns:
         row = {"question_id": 1, "category": "math", "turns": ["A", "B"], "reference": turns}
         with pytest.raises(DataError, match="reference"):
-            mt_questions(lines(tmp_path / "r.jsonl", [row]))
+            read_mt_questions(lines(tmp_path / "r.jsonl", [row]))
 
 
 def test_every_bad_record_is_named_whatever_the_shape(tmp_path):
@@ -156,6 +156,6 @@ def test_every_bad_record_is_named_whatever_the_shape(tmp_path):
 
 def test_two_different_answers_to_one_prompt_are_refused_and_two_equal_ones_are_one(tmp_path):
     rows = [{"uid": "a", "messages": [{"content": text}]} for text in "xxy"]
-    assert arena_answers(lines(tmp_path / "m.jsonl", rows[:2])) == {"a": ("x",)}
+    assert read_arena_answers(lines(tmp_path / "m.jsonl", rows[:2])) == {"a": ("x",)}
     with pytest.raises(DataError, match="1 prompts have two different answers: a"):
-        arena_answers(lines(tmp_path / "m.jsonl", rows))
+        read_arena_answers(lines(tmp_path / "m.jsonl", rows))

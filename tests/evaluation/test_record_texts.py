@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError, Place
-from prefboost.evaluation.record_texts import answer_text, answer_turns, plain_text, plain_turns, read_each
+from prefboost.evaluation.record_texts import read_answer, read_answer_turns, read_each, require_text, require_turns
 
 HERE = Place("answers.jsonl", row=3)
 JSON = st.recursive(
@@ -32,7 +32,7 @@ def texts_in(value: Any) -> list[str]:
 @given(JSON)
 def test_a_text_comes_out_of_the_value_or_is_refused_by_name(value: Any) -> None:
     try:
-        found = answer_text(value, "output", HERE)
+        found = read_answer(value, "output", HERE)
     except DataError as error:
         assert "answers.jsonl, row 3: output" in str(error) and "is no text" in str(error)
     else:
@@ -48,22 +48,22 @@ def test_a_text_comes_out_of_the_value_or_is_refused_by_name(value: Any) -> None
     ],
 )  # fmt: skip
 def test_shapes_in_use_are_read_without_thoughts(value: Any) -> None:
-    assert answer_text(value, "output", HERE) == "said"
-    assert answer_turns([value, "more"], "turns", HERE) == ("said", "more")
+    assert read_answer(value, "output", HERE) == "said"
+    assert read_answer_turns([value, "more"], "turns", HERE) == ("said", "more")
 
 
 def test_the_field_that_is_no_text_is_named() -> None:
     with pytest.raises(DataError, match=r"turns\[1\]\.content is no text: found null"):
-        plain_turns(["a", {"content": None}], "turns", HERE)
+        require_turns(["a", {"content": None}], "turns", HERE)
     with pytest.raises(DataError, match="turns holds no turns: found str abc"):
-        plain_turns("abc", "turns", HERE)
+        require_turns("abc", "turns", HERE)
     with pytest.raises(DataError, match="prompt is no text: found int 3"):
-        plain_text(3, "prompt", HERE)
+        require_text(3, "prompt", HERE)
 
 
 def test_all_records_that_cannot_be_read_are_named_at_once() -> None:
     def read(at: int, record: object) -> str:
-        return plain_text(record, "text", Place("a.jsonl", row=at))
+        return require_text(record, "text", Place("a.jsonl", row=at))
 
     assert read_each(["a", "b"], read, "a.jsonl") == ["a", "b"]
     with pytest.raises(DataError, match=r"^a.jsonl, row 1: text is no text: found null"):

@@ -1,4 +1,4 @@
-"""What makes figures doubtful whatever a judge says: one completion for every prompt, and goals that change nothing.
+"""Alarms over completions: one completion for every prompt, and goals that change nothing.
 
 A constant text was judged to win 86 % of AlpacaEval 2 (arXiv 2410.07137): such a figure must not stand without a word.
 """
@@ -8,44 +8,51 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from prefboost.evaluation.prepared import Completions
+from prefboost.evaluation.protocols import Completions
 
-__all__ = ["SAME", "alarms_of", "constant"]
+__all__ = ["SAME", "find_constant_completion", "raise_alarms"]
 
 SAME = 0.1
-"""Share of prompts with one and the same completion that raises an alarm."""
-_DEAF = 0.5
+"""Share of prompts with the same completion that raises an alarm."""
+_IGNORED = 0.5
+"""Share of prompts with the same completion for every goal that raises an alarm."""
 
 
-def alarms_of(completions: Mapping[str, Completions], sweeps: Mapping[str, Sequence[str]] | None = None) -> list[str]:
-    """Alarms over what models said.
+def raise_alarms(
+    completions: Mapping[str, Completions], sweeps: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
+    """List the alarms over the completions of all models.
 
     Args:
-        completions: model -> uid -> what it said, turn by turn.
-        sweeps: model without its goal -> names of it with each goal.
+        completions: model -> uid -> its completions, turn by turn.
+        sweeps: model without its goal -> its names with each goal.
     """
-    found = [alarm for name, own in completions.items() for alarm in constant(name, dict(own.items()))]
+    alarms = [
+        alarm for model, answers in completions.items() for alarm in find_constant_completion(model, dict(answers))
+    ]
     for model, names in (sweeps or {}).items():
-        found += _deaf(model, [completions[name] for name in names if name in completions])
-    return found
+        alarms += _find_ignored_goals(model, [completions[name] for name in names if name in completions])
+    return alarms
 
 
-def constant(model: str, texts: Mapping[str, Hashable | Sequence[str]]) -> Iterator[str]:
-    """An alarm where a model says the same to more than a tenth of the prompts, at least to two.
+def find_constant_completion(model: str, texts: Mapping[str, Hashable | Sequence[str]]) -> Iterator[str]:
+    """Yield an alarm where a model gives the same completion to more than a tenth of the prompts, and to two or more.
 
     Args:
-        model: its name.
-        texts: uid -> what it said, or a hash of it.
+        model: name of the model.
+        texts: uid -> its completion, or a hash of it.
     """
-    every = [tuple(said) if isinstance(said, Sequence) else said for said in texts.values()]
-    most = max(Counter(every).values(), default=0)
-    if most > 1 and most > SAME * len(every):
-        yield f"{model} gives one and the same completion to {most} of {len(every)} prompts: its win rate means nothing"
+    counts = Counter(tuple(text) if isinstance(text, Sequence) else text for text in texts.values())
+    most = max(counts.values(), default=0)
+    if most > 1 and most > SAME * len(texts):
+        yield f"{model} gives one and the same completion to {most} of {len(texts)} prompts: its win rate means nothing"
 
 
-def _deaf(model: str, goals: Sequence[Completions]) -> list[str]:
-    shared = set.intersection(*(set(own) for own in goals)) if len(goals) > 1 else set()
-    same = sum(len({tuple(own[uid]) for own in goals}) == 1 for uid in shared)
-    if shared and same > _DEAF * len(shared):
+def _find_ignored_goals(model: str, answers_per_goal: Sequence[Completions]) -> list[str]:
+    if len(answers_per_goal) < 2:
+        return []
+    shared = set.intersection(*(set(answers) for answers in answers_per_goal))
+    same = sum(len({tuple(answers[uid]) for answers in answers_per_goal}) == 1 for uid in shared)
+    if shared and same > _IGNORED * len(shared):
         return [f"{model} says the same for every goal in {same} of {len(shared)} prompts: it does not hear the goal"]
     return []

@@ -1,4 +1,4 @@
-"""Which model others are compared with: one of the run, or completions out of a file."""
+"""Which model others are compared with: one of the run, or completions of a file."""
 
 from __future__ import annotations
 
@@ -6,40 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from prefboost.errors import SettingsError
-from prefboost.evaluation.own_prompts import read_completions
-from prefboost.evaluation.prepared import Completions
+from prefboost.evaluation.protocols import Completions
+from prefboost.evaluation.user_files import read_completions
 
-__all__ = ["baseline_of"]
-
-
-def _said(file: Path) -> Completions:
-    return read_completions(file)[1]
+__all__ = ["resolve_baseline"]
 
 
-def baseline_of(
-    named: str | None, models: Sequence[str], read: Callable[[Path], Completions] = _said
+def resolve_baseline(
+    baseline: str | None,
+    models: Sequence[str],
+    read: Callable[[Path], Completions] = lambda file: read_completions(file)[1],
 ) -> tuple[str, Mapping[str, Completions]]:
-    """The baseline's name, and its completions where they come out of a file.
+    """Return the baseline's name, and its completions where they come from a file.
 
     Args:
-        named: name of a contestant, or a file with instruction and output; none: the first contestant.
+        baseline: name of a contestant, or a file with instruction and output; none: the first contestant.
         models: names of the contestants.
-        read: a file of completions, by the uid of their prompts; none: files with instruction and output, whose
-            prompts have their text as uid.
+        read: reads a file of completions by the uid of their prompts; by default a file with instruction and output,
+            whose prompts have their text as uid.
 
     Raises:
-        SettingsError: it is neither, or would be compared with nothing but itself.
+        SettingsError: it is neither, or would be compared with itself alone.
     """
-    if named is not None and named not in models and Path(named).is_file():
-        file = Path(named)
+    if baseline is not None and baseline not in models and Path(baseline).is_file():
+        file = Path(baseline)
         if file.stem in models:
             raise SettingsError(
                 f"two files have one name: {file.stem} is the baseline's and a model's", remedy="rename the file"
             )
         return file.stem, {file.stem: read(file)}
-    if named is not None and named not in models:
+    if baseline is not None and baseline not in models:
         raise SettingsError(
-            f"the baseline {named} is no file and no model of this run",
+            f"the baseline {baseline} is no file and no model of this run",
             remedy=f"name a file with instruction and output, or one of {', '.join(models) or 'no models'}",
         )
     if len(models) < 2:
@@ -47,4 +45,4 @@ def baseline_of(
             f"{', '.join(models) or 'nothing'} would be compared with itself alone",
             remedy="give a second model or goal, or a file of completions as baseline",
         )
-    return (models[0] if named is None else named), {}
+    return (models[0] if baseline is None else baseline), {}

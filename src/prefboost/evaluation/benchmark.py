@@ -1,7 +1,7 @@
-"""What a benchmark is: three pure functions between completions and results.
+"""Records of a judged benchmark, and the three pure functions that connect them: request, verdict, score.
 
-``build`` says what a judge is asked, ``parse`` what its reply means, ``score`` what comes of all verdicts. None of them
-touches a file or a model, so that a benchmark runs on stored verdicts just as it does on fresh ones.
+``build`` turns completions into requests to the judge, ``parse`` turns a reply into a verdict, ``score`` turns verdicts
+into figures. None of them touches a file or a model, so a benchmark scores stored verdicts exactly like fresh ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ __all__ = [
     "MISSING_ALLOWED",
     "Benchmark",
     "BenchmarkPrompt",
+    "Facts",
     "JudgeReply",
     "JudgeRequest",
     "JudgeVerdict",
     "Mode",
-    "Withholding",
     "check_facts",
+    "is_withheld",
 ]
 
 MISSING_ALLOWED = 0.01
 """Share of missing completions and verdicts above which a headline figure is withheld."""
 
-Fact = str | float | int | bool | None
+Facts = Mapping[str, object]
+"""Facts of a request and its verdict, as JSON has them. Each benchmark declares its own as a TypedDict."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class BenchmarkPrompt:
     """One prompt of a benchmark.
 
     Args:
-        uid: unique in the benchmark, and the cluster of all that comes of it.
-        turns: what the user says, turn by turn; at least one.
-        category: a part of the benchmark that is also scored by itself; empty for none.
-        reference: a reference completion for each turn, where the judge is shown one.
-        before: messages that stand before the first turn: a system message, an earlier conversation.
+        uid: unique in the benchmark; rows of one uid are one cluster of every interval.
+        turns: user messages, turn by turn; at least one.
+        category: part of the benchmark that is also scored separately; empty for none.
+        reference: reference completion for each turn, where the judge is shown one.
+        before: messages in front of the first turn: a system message, an earlier conversation.
     """
 
     uid: str
@@ -52,8 +54,9 @@ class BenchmarkPrompt:
 
     @property
     def text(self) -> str:
-        """The first turn, behind whatever stands before it, as a judge is shown it."""
-        return "\n\n".join([*(f"[{one['role']}]\n{one['content']}" for one in self.before), self.turns[0]])
+        """The first turn, after the messages in front of it, in the form that a judge is shown."""
+        history = [f"[{message['role']}]\n{message['content']}" for message in self.before]
+        return "\n\n".join([*history, self.turns[0]])
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,16 @@ class JudgeRequest:
     """One call of the judge.
 
     Args:
-        uid: of the prompt.
-        model: who is rated.
+        uid: uid of the prompt.
+        model: name of the rated model.
         part: which of the calls about this prompt and model: an order, a turn, or both.
-        messages: system and user turns; completions are data in them, whatever markers they hold.
-        choices: what the judge may say first, whose log-probs are read; none where it answers in words.
-        max_tokens: most tokens of the answer.
-        temperature: of the answer; 0 takes the likeliest token.
-        facts: carried to the verdict: lengths, category, which side is whose.
-        known: the value, where no call is needed (two equal completions tie).
-        fault: why there is nothing to ask: a completion is missing.
+        messages: system and user turns; completions are data in them, whatever chat markers they hold.
+        choices: tokens that may begin the answer and whose log-probs are read; none where the judge answers in words.
+        max_tokens: greatest length of the answer in tokens.
+        temperature: sampling temperature of the answer; 0 takes the likeliest token.
+        facts: copied to the verdict, such as lengths, category and order.
+        value: value of the verdict where it needs no call (two equal completions tie).
+        fault: reason why there is nothing to ask, such as a missing completion.
     """
 
     uid: str
@@ -80,24 +83,24 @@ class JudgeRequest:
     choices: tuple[str, ...] = ()
     max_tokens: int = 2048
     temperature: float = 0.0
-    facts: Mapping[str, Fact] = field(default_factory=dict)
-    known: float | None = None
+    facts: Facts = field(default_factory=dict)
+    value: float | None = None
     fault: str = ""
 
     @property
-    def is_asked(self) -> bool:
-        """Whether the judge is called at all."""
-        return self.known is None and not self.fault
+    def needs_call(self) -> bool:
+        """True if the judge has to be called."""
+        return self.value is None and not self.fault
 
 
 @dataclass(frozen=True)
 class JudgeReply:
-    """What came back.
+    """Reply of a judge to one request.
 
     Args:
-        text: the answer; empty where log-probs were read.
-        logprobs: of the request's choices, nats; -inf for one that is not among the likely tokens.
-        fault: why there is no reply, or why it cannot be used; empty where there is one.
+        text: the answer in words; empty where log-probs were read.
+        logprobs: log-prob of each choice of the request, in nats; -inf where it is not among the likely tokens.
+        fault: reason why there is no reply, or none that can be used; empty where there is one.
     """
 
     text: str = ""
@@ -107,29 +110,29 @@ class JudgeReply:
 
 @dataclass(frozen=True)
 class JudgeVerdict:
-    """What a reply means. One line of a file of verdicts.
+    """Meaning of a reply. One line of a file of verdicts.
 
     Args:
-        uid: of the prompt.
-        model: who is rated.
+        uid: uid of the prompt.
+        model: name of the rated model.
         part: see `JudgeRequest`.
-        value: a share of the win in 0..1, or a grade; None where there is no verdict.
-        facts: see `JudgeRequest`, and what the reply adds (label, log-probs).
-        judge: who judged.
-        fault: why there is no value.
+        value: share of the win in 0..1, or a grade; None where there is no verdict.
+        facts: facts of the request, and those read from the reply (label, log-probs).
+        judge: identity of the judge.
+        fault: reason why there is no value.
     """
 
     uid: str
     model: str
     part: str
     value: float | None
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     judge: str = ""
     fault: str = ""
 
     @property
     def record(self) -> dict[str, Any]:
-        """As it stands in a file of verdicts: facts beside the other fields, under ``facts``."""
+        """One line of a file of verdicts, before JSON."""
         return {
             "uid": self.uid, "model": self.model, "part": self.part, "value": self.value,
             "facts": dict(self.facts), "judge": self.judge, "fault": self.fault,
@@ -137,10 +140,10 @@ class JudgeVerdict:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> JudgeVerdict:
-        """A verdict from a line of a file.
+        """Read a verdict from a line of a file.
 
         Raises:
-            DataError: uid or model is absent, or the value is no finite number.
+            DataError: uid or model is absent, or the value is not a finite number.
         """
         absent = [name for name in ("uid", "model") if name not in record]
         value = record.get("value")
@@ -156,36 +159,30 @@ class JudgeVerdict:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Withholding:
-    """When a headline figure is withheld.
+def is_withheld(missing: int, rows: int, *, allow_missing: bool = False) -> bool:
+    """Decide whether a headline figure is withheld.
 
     Args:
         missing: rows without a value.
         rows: all rows that should have one.
-        allowed: the caller wants the figure whatever is missing.
+        allow_missing: give the figure however many rows are missing.
+
+    Returns:
+        True where more than 1 % of the rows are missing and this is not allowed, and always where no row is left.
     """
-
-    missing: int
-    rows: int
-    allowed: bool = False
-
-    @property
-    def withheld(self) -> bool:
-        """Whether more than 1 % is missing and nobody allowed it; and always where nothing is left."""
-        return self.missing >= self.rows or (self.missing > MISSING_ALLOWED * self.rows and not self.allowed)
+    return missing >= rows or (missing > MISSING_ALLOWED * rows and not allow_missing)
 
 
 def check_facts(verdicts: Sequence[JudgeVerdict], names: Sequence[str], benchmark: str) -> None:
-    """See that verdicts are of a benchmark, before they are scored as such.
+    """Check that verdicts belong to a benchmark before they are scored.
 
     Args:
-        verdicts: to score.
-        names: facts that its verdicts carry.
-        benchmark: its kind, for the message.
+        verdicts: verdicts to score.
+        names: facts that every verdict of the benchmark carries.
+        benchmark: kind of the benchmark, for the message.
 
     Raises:
-        DataError: there are none, or one lacks a fact.
+        DataError: there are no verdicts, or a verdict lacks a fact.
     """
     if not verdicts:
         raise DataError("there are no verdicts to score", remedy="judge completions first")
@@ -200,7 +197,7 @@ def check_facts(verdicts: Sequence[JudgeVerdict], names: Sequence[str], benchmar
 
 
 class Benchmark(Protocol):
-    """Settings of a benchmark with three pure functions."""
+    """A judged benchmark as three pure functions."""
 
     @property
     def mode(self) -> Mode:
@@ -209,21 +206,21 @@ class Benchmark(Protocol):
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]
     ) -> list[JudgeRequest]:
-        """What the judge is asked.
+        """Build the requests to the judge.
 
         Args:
-            prompts: of the benchmark.
-            completions: model -> uid -> a completion for each turn. The baseline is one of the models. A completion
-                that is absent makes a request with a fault, so that its row is counted and never lost.
+            prompts: prompts of the benchmark.
+            completions: model -> uid -> completion of each turn. The baseline is one of the models. An absent
+                completion gives a request with a fault, so that its row is counted and never lost.
         """
 
     def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
-        """What a reply means; where it means nothing, a verdict without value and with the fault."""
+        """Read a reply; one without meaning gives a verdict with a fault and no value."""
 
     def score(self, verdicts: Sequence[JudgeVerdict], *, allow_missing: bool = False) -> Results:
-        """Figures of every model, from the verdicts of all requests.
+        """Compute the figures of every model from the verdicts of all requests.
 
         Args:
-            verdicts: of any models, in any order of rows.
+            verdicts: verdicts on any models; the order of rows does not matter.
             allow_missing: give headline figures however many rows are missing.
         """

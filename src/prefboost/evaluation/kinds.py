@@ -1,4 +1,4 @@
-"""Every built-in benchmark; how one is entered stands in `prefboost.evaluation.prepared`."""
+"""Every built-in benchmark; `prefboost.evaluation.protocols` tells how to add one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from prefboost.evaluation.alpaca.benchmark import AlpacaSet
 from prefboost.evaluation.alpaca.pairwise import Pairwise
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
 from prefboost.evaluation.mt_bench.benchmark import MtBench
-from prefboost.evaluation.prepared import JudgedBenchmark, MeasuredBenchmark
+from prefboost.evaluation.protocols import JudgedBenchmark, MeasuredBenchmark
 from prefboost.evaluation.reward_models.benchmark import RewardContest
 from prefboost.settings import Settings
 
 __all__ = ["BENCHMARKS", "BenchmarkSettings"]
 
 BenchmarkSettings = JudgedBenchmark | MeasuredBenchmark
-"""What stands in a list of benchmarks."""
+"""Entry of a list of benchmarks."""
 
 BENCHMARKS: dict[str, type[Settings]] = {
     "academic": AcademicSet,

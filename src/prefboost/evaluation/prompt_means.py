@@ -1,4 +1,4 @@
-"""Verdicts as one number a prompt: what paired comparisons of models are made of."""
+"""Verdicts as one number per prompt, from which models are compared in pairs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Iterable
 
 from prefboost.evaluation.benchmark import JudgeVerdict
 
-__all__ = ["prompt_means"]
+__all__ = ["average_by_prompt"]
 
 
-def prompt_means(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, float]]:
-    """Model -> uid of a prompt -> mean value over its orders, turns and judges.
+def average_by_prompt(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, float]]:
+    """Compute model -> uid of a prompt -> mean value over its orders, turns and judges.
 
     Args:
-        verdicts: of any models. A prompt with a row that has no value is left out of that model's.
+        verdicts: verdicts on any models. A prompt with a row that has no value is left out of that model's means.
     """
-    gathered: dict[str, dict[str, list[float | None]]] = {}
-    for one in verdicts:
-        gathered.setdefault(one.model, {}).setdefault(one.uid, []).append(one.value)
-    return {
-        model: {
-            uid: sum(known) / len(known)
-            for uid, values in its.items()
-            if len(known := [value for value in values if value is not None]) == len(values)
-        }
-        for model, its in gathered.items()
-    }
+    rows: dict[str, dict[str, list[float | None]]] = {}
+    for verdict in verdicts:
+        rows.setdefault(verdict.model, {}).setdefault(verdict.uid, []).append(verdict.value)
+    means: dict[str, dict[str, float]] = {model: {} for model in rows}
+    for model, prompts in rows.items():
+        for uid, values in prompts.items():
+            present = [value for value in values if value is not None]
+            if len(present) == len(values):
+                means[model][uid] = sum(present) / len(present)
+    return means

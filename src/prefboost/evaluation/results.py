@@ -1,4 +1,4 @@
-"""What comes of a benchmark: figures with their intervals, what they rest on, and what is missing."""
+"""Results of a benchmark: figures with their intervals, what they rest on, and what is missing."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Figure:
     """One number of one model.
 
     Args:
-        name: what it is, such as win_rate or lc_win_rate.
-        model: whose.
-        value: in the figure's unit, with its interval; None where it is withheld or cannot be had.
+        name: name of the quantity, such as win_rate or lc_win_rate.
+        model: name of the model.
+        value: estimate and interval in the figure's unit; None where it is withheld or cannot be computed.
         missing: rows without a value.
-        rows: all rows that should have one.
-        group: the category it is of; empty for the whole benchmark.
+        rows: all rows that should have a value.
+        group: its category; empty for the whole benchmark.
         error: standard error of the value; None where only an interval is known.
         bounds: the value if every missing row was the worst, and if it was the best; None where there are none.
         unit: %, points, characters, ...
-        note: what a reader must know of this figure.
+        note: remark that a reader needs.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Figure:
     note: str = ""
 
     def __str__(self) -> str:
-        """The number with its interval, or why there is none.
+        """Format the number with its interval, or say why there is none.
 
         >>> str(Figure("win_rate", "m", None, 20, 100, bounds=(40.0, 60.0)))
         'withheld: 20 of 100 missing, between 40.00 and 60.00'
@@ -64,11 +64,11 @@ class Results:
     """All figures of one benchmark.
 
     Args:
-        benchmark: its kind.
+        benchmark: kind of the benchmark.
         mode: see `Mode`.
-        figures: the headline of a model first.
-        alarms: what makes the figures doubtful, such as one completion given to every prompt.
-        facts: settings, judge, baseline: what the figures were made with.
+        figures: figures of all models, the headline of a model first.
+        alarms: reasons to doubt the figures, such as one completion given to every prompt.
+        facts: settings, judge and baseline behind the figures.
     """
 
     benchmark: str
@@ -79,34 +79,34 @@ class Results:
 
     @property
     def models(self) -> list[str]:
-        """In the order of their first figures."""
+        """Names of the models, in the order of their first figures."""
         return list(dict.fromkeys(figure.model for figure in self.figures))
 
     def figure(self, name: str, model: str, group: str = "") -> Figure:
-        """One figure.
+        """Return one figure.
 
         Raises:
-            DataError: there is none.
+            DataError: there is no such figure.
         """
         for figure in self.figures:
             if (figure.name, figure.model, figure.group) == (name, model, group):
                 return figure
-        known = ", ".join(dict.fromkeys(figure.name for figure in self.figures))
-        raise DataError(f"there is no figure {name} of {model} {group}".rstrip(), remedy=f"there are: {known}")
+        names = ", ".join(dict.fromkeys(figure.name for figure in self.figures))
+        raise DataError(f"there is no figure {name} of {model} {group}".rstrip(), remedy=f"there are: {names}")
 
     def record(self) -> dict[str, Any]:
-        """As JSON: NaN as null, with the version of the schema."""
-        made = {
+        """Return the JSON form: NaN as null, with the version of the schema."""
+        content = {
             "schema": RESULTS_SCHEMA, "benchmark": self.benchmark, "mode": self.mode,
             "figures": [asdict(figure) for figure in self.figures],
             "alarms": list(self.alarms), "facts": dict(self.facts),
         }  # fmt: skip
-        plain: dict[str, Any] = _finite(made)
+        plain: dict[str, Any] = _replace_nan(content)
         return plain
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Results:
-        """Results from their JSON form.
+        """Read results from their JSON form.
 
         Raises:
             DataError: it is not such a form, or one of a newer version.
@@ -116,37 +116,37 @@ class Results:
                 f"results have schema {record.get('schema')!r}, this version reads {RESULTS_SCHEMA}",
                 remedy="read them with the version that wrote them, or score the stored verdicts again",
             )
-        figures = tuple(_figure(figure) for figure in record["figures"])
+        figures = tuple(_read_figure(figure) for figure in record["figures"])
         return cls(record["benchmark"], record["mode"], figures, tuple(record["alarms"]), record["facts"])
 
     def markdown(self) -> str:
-        """A table: a row a figure."""
+        """Format the figures as a table, one row per figure."""
         lines = ["| model | figure | group | value | n | missing |", "|---|---|---|---|---|---|"]
         for figure in self.figures:
             cells = [figure.model, f"{figure.name} ({figure.unit})", figure.group, str(figure)]
             counts = [str(figure.rows), str(figure.missing)]
-            lines.append("| " + " | ".join(_cell(cell) for cell in [*cells, *counts]) + " |")
-        return "\n".join([*lines, *(f"\n**Alarm:** {_cell(alarm)}" for alarm in self.alarms)]) + "\n"
+            lines.append("| " + " | ".join(_escape_cell(cell) for cell in [*cells, *counts]) + " |")
+        return "\n".join([*lines, *(f"\n**Alarm:** {_escape_cell(alarm)}" for alarm in self.alarms)]) + "\n"
 
 
-def _figure(record: Mapping[str, Any]) -> Figure:
-    told = dict(record)
-    value, bounds = told.pop("value"), told.pop("bounds")
+def _read_figure(record: Mapping[str, Any]) -> Figure:
+    fields = dict(record)
+    value, bounds = fields.pop("value"), fields.pop("bounds")
     if value is not None:
         ends: dict[str, Any] = {name: math.nan if part is None else part for name, part in value.items()}
         value = Interval(**ends)
-    return Figure(**told, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
+    return Figure(**fields, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
 
 
-def _finite(value: Any) -> Any:
+def _replace_nan(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _finite(part) for name, part in value.items()}
+        return {str(name): _replace_nan(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(part) for part in value]
+        return [_replace_nan(part) for part in value]
     return value
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")

@@ -15,4 +15,4 @@ def test_real_battles_and_published_intervals_come_out(oracles_dir, oracle):
 def test_every_battle_is_a_game_with_a_verdict(oracles_dir):
     games = read_battles(oracles_dir)
     assert (len(games), len({game.uid for game in games})) == (2136, 120)
-    assert all(game.label for game in games)
+    assert all(game.facts["label"] for game in games)

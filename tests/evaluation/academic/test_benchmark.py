@@ -13,7 +13,7 @@ from prefboost.engines.replay import Replay
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.evaluation.academic.benchmark import AcademicSet, contest, goal_in_template
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.prepared import Contestant
+from prefboost.evaluation.protocols import Contestant
 from prefboost.statistics import Bootstrap
 
 SAY = SayGoal(wording="Answer with a score of {{ goal }}.")

@@ -5,7 +5,7 @@ import pytest
 
 from prefboost.errors import DataError
 from prefboost.evaluation import assets
-from prefboost.evaluation.alpaca.benchmark import AlpacaSet, read_gamed
+from prefboost.evaluation.alpaca.benchmark import AlpacaSet, read_gamed_rows
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.statistics import Bootstrap
@@ -61,4 +61,4 @@ def test_what_is_not_here_and_may_not_be_fetched_is_named(tmp_path, monkeypatch)
 def test_another_file_than_the_gamed_rows_is_refused(tmp_path):
     (tmp_path / "df_gamed.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no file of gamed rows"):
-        read_gamed(tmp_path / "df_gamed.csv")
+        read_gamed_rows(tmp_path / "df_gamed.csv")

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from prefboost.evaluation.alpaca.judging import AlpacaEval, official_order
+from prefboost.evaluation.alpaca.judging import AlpacaEval, shows_model_first
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.benchmark import Benchmark, BenchmarkPrompt, JudgeReply
 from prefboost.statistics import Bootstrap
@@ -21,7 +21,7 @@ def completions(**models: str) -> dict[str, dict[str, list[str]]]:
 
 def run(benchmark: Benchmark, made, judge=lambda request: JudgeReply(logprobs=(math.log(0.3), math.log(0.6))), **how):
     requests = benchmark.build(PROMPTS, made)
-    verdicts = [benchmark.parse(one, judge(one) if one.is_asked else JudgeReply()) for one in requests]
+    verdicts = [benchmark.parse(one, judge(one) if one.needs_call else JudgeReply()) for one in requests]
     return benchmark.score(verdicts, **how)
 
 
@@ -29,7 +29,7 @@ def test_both_orders_are_asked_and_the_official_mode_asks_one():
     made = completions(base="a", mine="b")
     assert len(AlpacaEval(QUICK, "base").build(PROMPTS, made)) == 60
     official = AlpacaEval(AlpacaRules(mode="official"), "base").build(PROMPTS, made)
-    assert [one.facts["model_first"] for one in official] == [official_order(one.turns[0]) for one in PROMPTS]
+    assert [one.facts["model_first"] for one in official] == [shows_model_first(one.turns[0]) for one in PROMPTS]
 
 
 def test_a_share_is_the_second_over_both_and_turned_where_the_model_stood_first():

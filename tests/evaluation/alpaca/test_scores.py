@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from prefboost.errors import DataError
-from prefboost.evaluation.alpaca.scores import AlpacaRules, alpaca_results
+from prefboost.evaluation.alpaca.scores import AlpacaRules, score_preferences
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.statistics import Bootstrap
 
@@ -23,28 +23,28 @@ def made(seed: int = 0, count: int = 40) -> list[JudgeVerdict]:
 def test_rows_in_another_order_give_the_same_figures():
     verdicts = made()
     mixed = [verdicts[at] for at in np.random.default_rng(1).permutation(len(verdicts))]
-    one, other = alpaca_results(mixed, QUICK), alpaca_results(verdicts, QUICK)
+    one, other = score_preferences(mixed, QUICK), score_preferences(verdicts, QUICK)
     assert one.markdown() == other.markdown()
 
 
 def test_a_prompt_with_one_order_missing_is_left_out_in_both():
     verdicts = made(count=200)
     verdicts[0] = JudgeVerdict("p00", "mine", "baseline_first", None, verdicts[0].facts, fault="no verdict")
-    figure = alpaca_results(verdicts, QUICK).figure("win_rate", "mine")
+    figure = score_preferences(verdicts, QUICK).figure("win_rate", "mine")
     assert figure.missing == 2
     assert figure.value.rows == 398
 
 
 def test_a_verdict_that_stands_twice_is_refused():
     with pytest.raises(DataError, match="judged twice"):
-        alpaca_results([*made(), made()[0]], QUICK)
+        score_preferences([*made(), made()[0]], QUICK)
 
 
 def test_no_verdicts_are_refused():
     with pytest.raises(DataError, match="no verdicts"):
-        alpaca_results([], QUICK)
+        score_preferences([], QUICK)
 
 
 def test_a_prompt_without_difficulty_is_named():
     with pytest.raises(DataError, match="have no difficulty"):
-        alpaca_results(made(), QUICK, difficulty={"p00": 1.0})
+        score_preferences(made(), QUICK, difficulty={"p00": 1.0})

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation.arena_hard.judging import ArenaRules, Game
-from prefboost.evaluation.arena_hard.scores import arena_scores
+from prefboost.evaluation.arena_hard.judging import ArenaRules, get_share, is_decisive
+from prefboost.evaluation.arena_hard.scores import score_categories
 from prefboost.evaluation.arena_hard.style import Style
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.results import Figure
 from prefboost.statistics import Bootstrap
 
 LABELS = ["A>>B", "A>B", "A=B", "B>A", "B>>A"]
@@ -19,22 +21,36 @@ BASE = "o3-mini-2025-01-31"
 QUICK = Bootstrap(resamples=200)
 
 
-def games(seed: int, questions: int = 40, models: tuple[str, ...] = ("m", "n")) -> list[Game]:
+def game(uid: str, model: str, number: int, label: str | None, **facts: object) -> JudgeVerdict:
+    facts = {"category": "hard_prompt", **facts, "game": number, "label": label}
+    return JudgeVerdict(uid, model, f"game{number}", None, facts)
+
+
+def change(verdict: JudgeVerdict, **facts: object) -> JudgeVerdict:
+    return replace(verdict, facts={**verdict.facts, **facts})
+
+
+def score(verdicts: list[JudgeVerdict], rules: ArenaRules | None = None, **how: object) -> list[Figure]:
+    scores = score_categories(verdicts, rules or ArenaRules(interval=QUICK), **how)
+    return [figure for category in scores for figure in category.figures]
+
+
+def games(seed: int, questions: int = 40, models: tuple[str, ...] = ("m", "n")) -> list[JudgeVerdict]:
     """Both games of every question; the questions differ in how hard they are."""
     rng = np.random.default_rng(seed)
-    found = []
+    verdicts = []
     for at in range(questions):
         hard = rng.random()
         for model in models:
-            for game in (1, 2):
+            for number in (1, 2):
                 wins = rng.random() < hard
-                label = rng.choice(LABELS[3:] if wins == (game == 1) else LABELS[:3])
-                found.append(Game(f"q{at}", model, game, str(label), "hard_prompt"))
-    return found
+                label = rng.choice(LABELS[3:] if wins == (number == 1) else LABELS[:3])
+                verdicts.append(game(f"q{at}", model, number, str(label)))
+    return verdicts
 
 
-def weighted_mean(own: list[Game], weight: int = 3) -> float:
-    shares = [share for game in own for share in [game.share] * (weight if game.is_much else 1)]
+def weighted_mean(verdicts: list[JudgeVerdict], weight: int = 3) -> float:
+    shares = [share for row in verdicts for share in [get_share(row)] * (weight if is_decisive(row) else 1)]
     return 100 * float(np.mean(shares))
 
 
@@ -42,24 +58,24 @@ def weighted_mean(own: list[Game], weight: int = 3) -> float:
 @pytest.mark.parametrize("version", ["v0.1", "v2.0"])
 def test_without_control_a_win_rate_is_the_weighted_mean(mode, version):
     own = games(1)
-    scores = arena_scores(own, ArenaRules(mode=mode, version=version, baseline=BASE), how=QUICK)
-    assert {score.model for score in scores} == {"m", "n"}
-    for score in scores:
-        expected = weighted_mean([game for game in own if game.model == score.model])
+    figures = score(own, ArenaRules(mode=mode, version=version, baseline=BASE, interval=QUICK))
+    assert {figure.model for figure in figures} == {"m", "n"}
+    for figure in figures:
+        expected = weighted_mean([row for row in own if row.model == figure.model])
         near = 1.5 if (mode, version) == ("official", "v2.0") else 1e-6  # published as the mean of 100 resamples
-        assert score.win_rate.estimate == pytest.approx(expected, abs=near)
-        assert score.win_rate.low < score.win_rate.estimate < score.win_rate.high
+        assert figure.value.estimate == pytest.approx(expected, abs=near)
+        assert figure.value.low < figure.value.estimate < figure.value.high
 
 
 def test_the_published_interval_is_narrower_than_questions_allow():
     own = games(2, questions=150, models=("m",))
     official, robust = (
-        arena_scores(own, ArenaRules(mode=mode, version="v0.1", baseline=BASE), how=QUICK)[0].win_rate
+        score(own, ArenaRules(mode=mode, version="v0.1", baseline=BASE, interval=QUICK))[0].value
         for mode in ("official", "robust")
     )
     assert robust.high - robust.low > 1.15 * (official.high - official.low)
     assert (robust.clusters, official.level, robust.level) == (150, 0.95, 0.95)
-    assert arena_scores(own, ArenaRules(mode="official"))[0].win_rate.level == 0.90
+    assert score(own, ArenaRules(mode="official"))[0].value.level == 0.90
 
 
 @settings(max_examples=15)
@@ -68,59 +84,57 @@ def test_shuffled_games_change_nothing(seed, random):
     own = games(seed, questions=12)
     mixed = random.sample(own, len(own))
     how = Bootstrap(resamples=100)
-    one, two = ({s.model: s for s in arena_scores(rows, ArenaRules(), how=how)} for rows in (own, mixed))
-    for model, score in one.items():
-        assert two[model].win_rate.estimate == pytest.approx(score.win_rate.estimate)
-        assert two[model].error == pytest.approx(score.error)
+    one, two = ({f.model: f for f in score(rows, ArenaRules(interval=how))} for rows in (own, mixed))
+    for model, figure in one.items():
+        assert two[model].value.estimate == pytest.approx(figure.value.estimate)
+        assert two[model].error == pytest.approx(figure.error)
 
 
 def test_swapped_orders_are_the_same_game_and_a_model_against_its_mirror_is_a_hundred():
     own = games(3, models=("m",))
     mirror = {"A>>B": "B>>A", "A>B": "B>A", "A=B": "A=B", "B>A": "A>B", "B>>A": "A>>B"}
-    swapped = [replace(game, game=3 - game.game, label=mirror[game.label]) for game in own]
-    lost = [replace(game, label=mirror[game.label]) for game in own]
-    one, two, three = (
-        arena_scores(rows, ArenaRules(), how=QUICK)[0].win_rate.estimate for rows in (own, swapped, lost)
-    )
+    swapped = [change(row, game=3 - row.facts["game"], label=mirror[row.facts["label"]]) for row in own]
+    lost = [change(row, label=mirror[row.facts["label"]]) for row in own]
+    one, two, three = (score(rows)[0].value.estimate for rows in (own, swapped, lost))
     assert two == pytest.approx(one)
     assert three == pytest.approx(100 - one)
 
 
 def test_a_model_against_itself_is_at_fifty():
-    ties = [Game(f"q{at}", "m", game, "A>B", "hard_prompt") for at in range(6) for game in (1, 2)]
-    score = arena_scores(ties, ArenaRules(), how=QUICK)[0]
-    assert (score.win_rate.estimate, score.bounds) == (pytest.approx(50), (50, 50))
+    ties = [game(f"q{at}", "m", number, "A>B") for at in range(6) for number in (1, 2)]
+    figure = score(ties)[0]
+    assert (figure.value.estimate, figure.bounds) == (pytest.approx(50), (50, 50))
 
 
 def test_a_missing_verdict_is_neither_a_loss_nor_dropped_silently():
     own = games(4, questions=30, models=("m",))
-    own[0] = replace(own[0], label=None)
-    score = arena_scores(own, ArenaRules(), how=QUICK)[0]
-    assert (score.missing, score.games, score.win_rate) == (1, 60, None)
-    assert score.bounds[0] < weighted_mean(own[2:]) < score.bounds[1]
-    allowed = arena_scores(own, ArenaRules(), how=QUICK, allow_missing=True)[0]
-    assert allowed.win_rate.estimate == pytest.approx(weighted_mean(own[2:]))  # the other order alone would be biased
-    old = arena_scores(own, ArenaRules(mode="official", version="v0.1", baseline=BASE), allow_missing=True)[0]
-    assert old.win_rate.estimate == pytest.approx(weighted_mean(own[1:]))  # as published: the other game counts
+    own[0] = change(own[0], label=None)
+    figure = score(own)[0]
+    assert (figure.missing, figure.rows, figure.value) == (1, 60, None)
+    assert figure.bounds[0] < weighted_mean(own[2:]) < figure.bounds[1]
+    allowed = score(own, allow_missing=True)[0]
+    assert allowed.value.estimate == pytest.approx(weighted_mean(own[2:]))  # the other order alone would be biased
+    old = score(own, ArenaRules(mode="official", version="v0.1", baseline=BASE), allow_missing=True)[0]
+    assert old.value.estimate == pytest.approx(weighted_mean(own[1:]))  # as published: the other game counts
 
 
 def test_where_no_verdict_came_there_is_no_win_rate():
-    score = arena_scores([Game("q", "m", 1, None, "hard_prompt")], ArenaRules())[0]
-    assert (score.win_rate, score.bounds) == (None, (0, 100))
-    assert math.isnan(score.error)
+    figure = score([game("q", "m", 1, None)])[0]
+    assert (figure.value, figure.bounds, figure.error) == (None, (0, 100), None)
 
 
 def test_a_game_that_was_judged_twice_is_refused():
     with pytest.raises(DataError, match="judged twice"):
-        arena_scores(games(0, questions=1) * 2, ArenaRules())
+        score(games(0, questions=1) * 2)
 
 
 def test_several_categories_are_scored_each_against_its_baseline():
-    own = [replace(game, category=category) for category in ("hard_prompt", "creative_writing") for game in games(5)]
-    scores = arena_scores(own, ArenaRules(categories=("hard_prompt", "creative_writing")), how=QUICK)
-    assert [(s.category, s.baseline) for s in scores[::2]] == [
+    own = [change(row, category=category) for category in ("hard_prompt", "creative_writing") for row in games(5)]
+    scores = score_categories(own, ArenaRules(categories=("hard_prompt", "creative_writing"), interval=QUICK))
+    assert [(part.category, part.baseline) for part in scores] == [
         ("hard_prompt", BASE), ("creative_writing", "gemini-2.0-flash-001"),
     ]  # fmt: skip
+    assert [{figure.model for figure in part.figures} for part in scores] == [{"m", "n"}] * 2
 
 
 def styled(seed: int, questions: int = 600):
@@ -130,26 +144,37 @@ def styled(seed: int, questions: int = 600):
     for at in range(questions):
         lengths = rng.integers(100, 400), rng.integers(100, 1000)
         styles[BASE, f"q{at}"], styles["m", f"q{at}"] = (
-            Style(int(length), *rng.integers(0, 9, 3)) for length in lengths
+            Style(int(length), *map(int, rng.integers(0, 9, 3))) for length in lengths
         )
         odds = 2.5 * (lengths[1] - lengths[0]) / sum(lengths)
-        for game in (1, 2):
+        for number in (1, 2):
             wins = rng.random() < 1 / (1 + np.exp(-odds))
-            own.append(Game(f"q{at}", "m", game, "B>A" if wins == (game == 1) else "A>B", "hard_prompt"))
+            own.append(game(f"q{at}", "m", number, "B>A" if wins == (number == 1) else "A>B"))
     return own, styles
 
 
+def with_styles(verdicts: list[JudgeVerdict], styles: dict[tuple[str, str], Style]) -> list[JudgeVerdict]:
+    return [
+        change(
+            row,
+            **asdict(styles["m", row.uid]),
+            **{f"baseline_{name}": count for name, count in asdict(styles[BASE, row.uid]).items()},
+        )
+        for row in verdicts
+    ]
+
+
 def test_at_equal_style_style_counts_for_nothing_but_the_published_control_leaves_its_mean_in():
-    own, styles = styled(0)
-    raw = arena_scores(own, ArenaRules(), how=QUICK)[0].win_rate.estimate
+    own = with_styles(*styled(0))
+    raw = score(own)[0].value.estimate
     for control in (("length",), ("length", "markdown")):
-        robust = arena_scores(own, ArenaRules(control=control), styles=styles, how=QUICK)[0]
-        assert robust.win_rate.estimate == pytest.approx(50, abs=4)
+        robust = score_categories(own, ArenaRules(control=control, interval=QUICK))[0]
+        assert robust.figures[0].value.estimate == pytest.approx(50, abs=4)
         assert robust.style["length"] == pytest.approx(2.5, abs=0.6)
         assert len(robust.style) == (1 if control == ("length",) else 4)
-    official = arena_scores(own, ArenaRules(mode="official", control=("length",)), styles=styles)[0]
+    official = score(own, ArenaRules(mode="official", control=("length",)))[0]
     assert raw > 65
-    assert official.win_rate.estimate == pytest.approx(raw, abs=3)
+    assert official.value.estimate == pytest.approx(raw, abs=3)
 
 
 @pytest.mark.torch
@@ -160,10 +185,10 @@ def test_official_style_control_is_the_published_objective_fitted_to_convergence
     styles = {
         key: replace(style, headers=int(rng.integers(9)), bold=int(rng.integers(9))) for key, style in styles.items()
     }
-    shares = torch.tensor([game.share for game in own], dtype=torch.float64)
+    shares = torch.tensor([get_share(row) for row in own], dtype=torch.float64)
     rows = []
-    for game in own:
-        m, b = styles["m", game.uid], styles[BASE, game.uid]
+    for verdict in own:
+        m, b = styles["m", verdict.uid], styles[BASE, verdict.uid]
         density = [
             (getattr(m, k) / (m.length + 1), getattr(b, k) / (b.length + 1)) for k in ("headers", "lists", "bold")
         ]
@@ -182,9 +207,10 @@ def test_official_style_control_is_the_published_objective_fitted_to_convergence
         return loss
 
     solver.step(closure)
-    score = arena_scores(own, ArenaRules(mode="official", control=("length", "markdown")), styles=styles)[0]
-    assert list(score.style.values()) == pytest.approx(theta[1:].tolist(), abs=1e-5)
-    assert score.win_rate.estimate == pytest.approx(100 * float(torch.sigmoid(theta[0].detach())), abs=2)
+    rules = ArenaRules(mode="official", control=("length", "markdown"))
+    scores = score_categories(with_styles(own, styles), rules)[0]
+    assert list(scores.style.values()) == pytest.approx(theta[1:].tolist(), abs=1e-5)
+    assert scores.figures[0].value.estimate == pytest.approx(100 * float(torch.sigmoid(theta[0].detach())), abs=2)
 
 
 def test_official_control_of_version_one_is_scikit_learns_ridge():
@@ -195,21 +221,17 @@ def test_official_control_of_version_one_is_scikit_learns_ridge():
     x = np.column_stack(
         [np.full(len(own), math.log(10)), np.full(len(own), -math.log(10)), (ratio - ratio.mean()) / ratio.std()]
     )
-    y = np.array([game.share for game in own])
+    y = np.array([get_share(row) for row in own])
     model = linear_model.LogisticRegression(fit_intercept=False, tol=1e-12, max_iter=10000).fit(
         np.vstack([x, x]), np.r_[y, y]
     )
     expected = 100 / (1 + 10 ** (model.coef_[0, 1] - model.coef_[0, 0]))
-    score = arena_scores(
-        own, ArenaRules(version="v0.1", mode="official", baseline=BASE, control=("length",)), styles=styles
-    )[0]
-    assert score.win_rate.estimate == pytest.approx(expected, abs=1e-3)
+    rules = ArenaRules(version="v0.1", mode="official", baseline=BASE, control=("length",))
+    assert score(with_styles(own, styles), rules)[0].value.estimate == pytest.approx(expected, abs=1e-3)
 
 
 def test_style_control_names_what_it_lacks():
-    own, styles = styled(0, questions=3)
-    with pytest.raises(DataError, match="needs the style of every answer"):
-        arena_scores(own, ArenaRules(control=("length",)))
-    del styles[BASE, "q1"]
+    own = with_styles(*styled(0, questions=3))
+    lacking = [change(row, baseline_bold=None) if row.uid == "q1" else row for row in own]
     with pytest.raises(DataError, match=f"2 answers have no style, such as that of {BASE} to q1"):
-        arena_scores(own, ArenaRules(control=("length",)), styles=styles)
+        score(lacking, ArenaRules(control=("length",)))

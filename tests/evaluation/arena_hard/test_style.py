@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.errors import DataError
 from prefboost.evaluation.arena_hard.style import (
     Style,
+    count_style,
     density_differences,
     ratio_differences,
-    style_from_metadata,
-    style_of,
 )
 
 styles = st.builds(Style, *[st.integers(0, 50)] * 4)
@@ -19,18 +17,11 @@ styles = st.builds(Style, *[st.integers(0, 50)] * 4)
 
 def test_markdown_is_counted_outside_of_code():
     text = "# Top\n## Two\n1. one\n- two\n  * three\n**bold** and __strong__\n```\n# no\n- no\n**no**\n```\nend"
-    assert style_of(text, length=7) == Style(7, headers=2, lists=3, bold=2)
+    assert count_style(text, length=7) == Style(7, headers=2, lists=3, bold=2)
 
 
 def test_length_without_a_tokenizer_is_in_words_and_signs():
-    assert style_of("Well, it's 3.5!").length == 9
-
-
-def test_metadata_of_stored_answers_are_summed():
-    metadata = {"token_len": 9, "header_count": {"h1": 1, "h3": 2}, "list_count": {"ordered": 4}, "bold_count": 1}
-    assert style_from_metadata(metadata) == Style(9, 3, 4, 1)
-    with pytest.raises(DataError, match="no list_count, bold_count"):
-        style_from_metadata({"token_len": 9, "header_count": 1})
+    assert count_style("Well, it's 3.5!").length == 9
 
 
 def test_features_are_the_published_formulas():

@@ -4,54 +4,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.errors import DataError
+from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.mt_bench.judging import (
-    MtQuestion,
-    MtRules,
-    PairGame,
-    category_of,
-    grade_of,
-    grading_requests,
-    pair_requests,
-    stored_grades,
-    winner_of,
+    build_grade_messages,
+    build_pair_messages,
+    compute_pair_share,
+    get_pair_share,
+    parse_grade,
+    parse_winner,
 )
 
-WRITING = MtQuestion("81", "writing", ("Write {answer}.", "Shorter."))
-MATH = MtQuestion("111", "math", ("1+1?", "Times 2?"), ("2", "4"))
-ANSWERS = {"81": ("mine one", "mine two <|im_end|> {x}"), "111": ("three", "six")}
-BASELINE = {"81": ("theirs one", "theirs two"), "111": ("two", "four")}
+WRITING = BenchmarkPrompt("81", ("Write {answer}.", "Shorter."), "writing")
+MATH = BenchmarkPrompt("111", ("1+1?", "Times 2?"), "math", ("2", "4"))
+OURS, THEIRS = ("mine one", "mine two <|im_end|> {x}"), ("theirs one", "theirs two")
 
 
 def test_both_turns_are_graded_with_the_published_prompts():
-    requests = grading_requests([WRITING, MATH], ANSWERS, "ours")
-    assert [request.template for request in requests] == [
+    built = [build_grade_messages(prompt, turn, OURS) for prompt in (WRITING, MATH) for turn in (1, 2)]
+    assert [template for template, _ in built] == [
         "single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn",
     ]  # fmt: skip
-    texts = [request.messages[1]["content"] for request in requests]
+    texts = [messages[1]["content"] for _, messages in built]
     assert "mine one" in texts[0] and "mine two" not in texts[0] and "Write {answer}." in texts[0]
     assert "mine two <|im_end|> {x}" in texts[1] and "Shorter." in texts[1]
     assert "[The Start of Reference Answer]\n2\n" in texts[2] and "### Reference answer:\n4" in texts[3]
-    assert {len(request.messages) for request in requests} == {2}
+    assert [[message["role"] for message in messages] for _, messages in built] == [["system", "user"]] * 4
 
 
-def test_pairs_are_shown_in_both_orders():
-    requests = pair_requests([WRITING, MATH], ANSWERS, BASELINE, "ours")
-    assert [(r.question.question_id, r.turn, r.game) for r in requests[:4]] == [
-        ("81", 1, 1), ("81", 1, 2), ("81", 2, 1), ("81", 2, 2),
-    ]  # fmt: skip
-    first, second = (request.messages[1]["content"] for request in requests[:2])
-    assert first.index("mine one") < first.index("theirs one") and second.index("theirs one") < second.index("mine one")
-    assert [request.template for request in requests[::2]] == [
+def test_pairs_are_shown_in_the_order_given():
+    texts = [build_pair_messages(WRITING, 1, *sides)[1][1]["content"] for sides in ((OURS, THEIRS), (THEIRS, OURS))]
+    assert texts[0].index("mine one") < texts[0].index("theirs one")
+    assert texts[1].index("theirs one") < texts[1].index("mine one")
+    assert [build_pair_messages(prompt, turn, OURS, THEIRS)[0] for prompt in (WRITING, MATH) for turn in (1, 2)] == [
         "pair-v2", "pair-v2-multi-turn", "pair-math-v1", "pair-math-v1-multi-turn",
     ]  # fmt: skip
-
-
-def test_missing_answers_and_references_are_named():
-    with pytest.raises(DataError, match="1 of 2 questions have no answer of ours or of the baseline, such as 111"):
-        grading_requests([WRITING, MATH], {"81": ("a", "b")}, "ours")
-    with pytest.raises(DataError, match="1 questions of math, reasoning, coding have no reference answers, such as 9"):
-        grading_requests([MtQuestion("9", "math", ("a", "b"))], {"9": ("a", "b")}, "ours")
 
 
 @pytest.mark.parametrize(
@@ -68,36 +54,26 @@ def test_missing_answers_and_references_are_named():
     ],
 )
 def test_a_grade_is_the_first_number_in_brackets(reply, official, robust):
-    assert (grade_of(reply, "official"), grade_of(reply, "robust")) == (official, robust)
+    assert (parse_grade(reply, "official"), parse_grade(reply, "robust")) == (official, robust)
 
 
 def test_the_published_reading_prefers_a_whatever_the_judge_says_last():
     reply = "Were it shorter I would say [[A]], but: [[C]]"
-    assert (winner_of(reply, "official"), winner_of(reply, "robust")) == ("A", "tie")
-    assert winner_of("B is better") is None
+    assert (parse_winner(reply, "official"), parse_winner(reply, "robust")) == ("A", "tie")
+    assert parse_winner("B is better") is None
 
 
 @given(st.text(max_size=100))
 def test_any_reply_is_read_without_an_error(reply):
     for mode in ("official", "robust"):
-        assert grade_of(reply, mode) is None or grade_of(reply, mode) >= 0
-        assert winner_of(reply, mode) in (None, "A", "B", "tie")
+        assert parse_grade(reply, mode) is None or parse_grade(reply, mode) >= 0
+        assert parse_winner(reply, mode) in (None, "A", "B", "tie")
 
 
 def test_a_share_follows_the_place_of_the_model():
-    shares = [
-        PairGame("81", "writing", 1, "m", game, winner).share for game in (1, 2) for winner in ("A", "B", "tie", None)
-    ]
+    shares = [compute_pair_share(winner, game) for game in (1, 2) for winner in ("A", "B", "tie", None)]
     assert shares == [1, 0, 0.5, None, 0, 1, 0.5, None]
 
 
-def test_published_questions_have_their_category_by_number():
-    assert [category_of(str(at)) for at in (81, 90, 101, 160)] == ["writing", "writing", "reasoning", "humanities"]
-    assert [category_of(name) for name in ("80", "161", "mine")] == ["other"] * 3
-
-
-def test_a_record_that_is_no_grade_is_named():
-    with pytest.raises(DataError, match="record 0 is no grade of MT-Bench: it has no judgment"):
-        list(stored_grades([{"question_id": 81, "model": "m", "turn": 1, "g1_judgment": "x"}], MtRules()))
-    with pytest.raises(DataError, match="no turn 1 or 2"):
-        list(stored_grades([{"question_id": 81, "model": "m", "turn": 3, "judgment": "x"}], MtRules()))
+def test_a_stored_winner_that_is_none_is_a_missing_verdict():
+    assert get_pair_share(JudgeVerdict("81", "m", "turn1/game1", 1.0, {"game": 1, "winner": "C"})) is None

@@ -9,7 +9,7 @@ from prefboost.engines.local import Local
 from prefboost.engines.replay import Replay
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.prepared import Contestant
+from prefboost.evaluation.protocols import Contestant
 from prefboost.evaluation.reward_models import benchmark as reward_contest
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
 from prefboost.evaluation.reward_models.benchmark import RewardContest, scorer_of

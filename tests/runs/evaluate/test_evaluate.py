@@ -19,7 +19,7 @@ from prefboost.engines.local import Local
 from prefboost.engines.store import Store
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
-from prefboost.evaluation.prepared import Measured, MeasuredBenchmark
+from prefboost.evaluation.protocols import Measured, MeasuredBenchmark
 from prefboost.evaluation.results import Figure, Results
 from prefboost.runs.evaluate.evaluate import (
     completions_of_files,

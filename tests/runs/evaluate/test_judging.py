@@ -13,7 +13,7 @@ from prefboost.engines.store import Store
 from prefboost.errors import RunError
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.scores import AlpacaRules
-from prefboost.evaluation.own_prompts import read_completions
+from prefboost.evaluation.user_files import read_completions
 from prefboost.runs.evaluate.judging import fallback_of, forecast, judged, likely_prompt_tokens
 from prefboost.statistics import Bootstrap
 

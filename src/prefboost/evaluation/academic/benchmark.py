@@ -15,7 +15,7 @@ from prefboost.evaluation.academic.harness import Academic, academic, read_sampl
 from prefboost.evaluation.academic.scores import AcademicScore
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.prepared import Contestant, Measured
+from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.statistics import Interval
 
@@ -34,7 +34,7 @@ class AcademicSet(Academic):
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Measured:
-        """See `prefboost.evaluation.prepared.MeasuredBenchmark`. Each contestant has a folder of its own."""
+        """See `prefboost.evaluation.protocols.MeasuredBenchmark`. Each contestant has a folder of its own."""
         own = self.model_copy(
             update={"data_dir": self.data_dir or assets.data_dir, "limit": limit if self.limit is None else self.limit}
         )

@@ -15,12 +15,12 @@ from prefboost.errors import DataError, Place
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.scores import AlpacaRules, GamedRows
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.baseline import baseline_of
-from prefboost.evaluation.own_prompts import read_completions, read_own_prompts
-from prefboost.evaluation.prepared import Prepared
+from prefboost.evaluation.baseline import resolve_baseline
 from prefboost.evaluation.prompt_sets import read_answers
+from prefboost.evaluation.protocols import PreparedBenchmark
+from prefboost.evaluation.user_files import read_completions, read_user_prompts
 
-__all__ = ["AlpacaSet", "read_gamed"]
+__all__ = ["AlpacaSet", "read_gamed_rows"]
 
 PUBLISHED = "gpt4_1106_preview"
 """Baseline of the 805 prompts; difficulty and gamed rows were fitted against it."""
@@ -39,7 +39,7 @@ class AlpacaSet(AlpacaRules):
 
     @property
     def rules(self) -> AlpacaRules:
-        """How it is judged and scored."""
+        """Rules of judging and scoring, without the prompts and the baseline."""
         return AlpacaRules(
             mode=self.mode,
             interval=self.interval,
@@ -48,33 +48,36 @@ class AlpacaSet(AlpacaRules):
             min_mass=self.min_mass,
         )
 
-    def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
-        """See `prefboost.evaluation.prepared.JudgedBenchmark`. Only the published prompts against the published
-        baseline have difficulties; elsewhere the minimal length-controlled form is fitted."""
+    def prepare(self, assets: Assets, models: Sequence[str]) -> PreparedBenchmark:
+        """Read prompts and baseline; see `prefboost.evaluation.protocols.JudgedBenchmark`.
+
+        Only the published prompts against the published baseline have difficulties; elsewhere the minimal
+        length-controlled form is fitted.
+        """
         if self.prompts is not None:
-            own = read_own_prompts(self.prompts)
-            name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=own))
-            return Prepared(AlpacaEval(self.rules, name), own, given)
+            prompts = read_user_prompts(self.prompts)
+            name, given = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
+            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, given)
         prompts, answers = read_completions(assets.path("alpaca_eval_baseline"))
         if self.baseline not in (None, PUBLISHED):
-            name, given = baseline_of(self.baseline, models)
-            return Prepared(AlpacaEval(self.rules, name), prompts, given)
-        harder, gamed = read_gamed(assets.path("alpaca_eval_gamed"))
-        difficulty = {prompt.uid: harder[at] for at, prompt in enumerate(prompts)}
-        return Prepared(AlpacaEval(self.rules, PUBLISHED, difficulty, gamed), prompts, {PUBLISHED: answers})
+            name, given = resolve_baseline(self.baseline, models)
+            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, given)
+        difficulties, gamed = read_gamed_rows(assets.path("alpaca_eval_gamed"))
+        difficulty = {prompt.uid: difficulties[at] for at, prompt in enumerate(prompts)}
+        return PreparedBenchmark(AlpacaEval(self.rules, PUBLISHED, difficulty, gamed), prompts, {PUBLISHED: answers})
 
 
-def read_gamed(path: Path) -> tuple[dict[int, float], GamedRows]:
-    """The published rows of the baseline made long and short, and in them the difficulty of every prompt.
+def read_gamed_rows(path: Path) -> tuple[dict[int, float], GamedRows]:
+    """Read the published rows of the baseline made long and short, and the difficulty of every prompt from them.
 
     Args:
         path: CSV with index, preference (0..1), std_delta_len and instruction_difficulty.
 
     Returns:
-        difficulty by the prompt's place among the 805, and the rows.
+        difficulty by the position of the prompt among the 805, and the rows.
 
     Raises:
-        DataError: it is another file.
+        DataError: the file holds something else.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -89,6 +92,6 @@ def read_gamed(path: Path) -> tuple[dict[int, float], GamedRows]:
             remedy="give the published df_gamed.csv",
             place=Place(str(path)),
         ) from error
-    harder = dict(zip((int(at) for at in columns["index"]), map(float, columns["instruction_difficulty"]), strict=True))
-    rows_of = GamedRows(columns["preference"], columns["std_delta_len"], columns["instruction_difficulty"])
-    return harder, rows_of
+    positions, difficulties = columns["index"], columns["instruction_difficulty"]
+    gamed = GamedRows(columns["preference"], columns["std_delta_len"], difficulties)
+    return dict(zip(map(int, positions), map(float, difficulties), strict=True)), gamed

@@ -1,4 +1,4 @@
-"""The length-controlled win rate by the very solver of upstream: scikit-learn's liblinear, which stops at a tolerance.
+"""The length-controlled win rate by upstream's solver: scikit-learn's liblinear, which stops at a tolerance.
 
 The exact fit (`prefboost.statistics.length_control`) differs from it by up to some hundredths of a point. scikit-learn
 comes with the extra ``eval``; nothing else imports it.
@@ -25,7 +25,7 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
     """Fit and predict as `alpaca_eval/metrics/glm_winrate.py` does.
 
     Args:
-        rows: of one model, one row a prompt.
+        rows: rows of one model, one per prompt.
         inverse_penalty: C; None lets LogisticRegressionCV choose.
 
     Raises:
@@ -35,8 +35,9 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
     features, shares, weights = build_design(rows)
     features_twice = np.concatenate([features, features])
     sides = np.repeat([1, 0], len(shares))
-    counted = np.concatenate([shares, 1 - shares]) * np.concatenate([weights, weights])
-    coefficients, chosen = _fit(features_twice, sides, counted, inverse_penalty)
+    # A share between 0 and 1 becomes two rows, a win and a loss, weighted by the share and its complement.
+    row_weights = np.concatenate([shares, 1 - shares]) * np.concatenate([weights, weights])
+    coefficients, penalty = _fit(features_twice, sides, row_weights, inverse_penalty)
     count = np.asarray(rows.shares).size
     difficulty: FloatColumn | None = None if rows.difficulty is None else np.asarray(rows.difficulty, dtype=np.float64)
     predicted = predict_share(coefficients, difficulty, count)
@@ -45,13 +46,13 @@ def length_control_liblinear(rows: LengthRows, inverse_penalty: float | None = N
         float(predicted.mean()),
         float(predicted.std(ddof=1) / np.sqrt(count)),
         dict(zip(names, coefficients.tolist(), strict=True)),
-        chosen,
+        penalty,
         difficulty is None,
     )
 
 
 def _fit(
-    features: Matrix, sides: Any, counted: FloatColumn, inverse_penalty: float | None
+    features: Matrix, sides: Any, weights: FloatColumn, inverse_penalty: float | None
 ) -> tuple[FloatColumn, float]:
     try:
         import sklearn
@@ -60,26 +61,26 @@ def _fit(
         from sklearn.model_selection import GroupKFold
     except ImportError as error:
         raise MissingExtra("scikit-learn", "eval") from error
-    old = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
+    # scikit-learn 1.8 renamed the argument that selects the L1 norm.
+    is_old = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
     usual: dict[str, Any] = {"solver": "liblinear", "fit_intercept": False, "random_state": _SEED}
     with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if inverse_penalty is not None:
-            one = LogisticRegression(C=inverse_penalty, **usual, **({"penalty": "l1"} if old else {"l1_ratio": 1.0}))
-            one.set_fit_request(sample_weight=True)
-            one.fit(features, sides, sample_weight=counted)
-            return np.ravel(one.coef_), inverse_penalty
+            norm: dict[str, Any] = {"penalty": "l1"} if is_old else {"l1_ratio": 1.0}
+            model = LogisticRegression(C=inverse_penalty, **usual, **norm).set_fit_request(sample_weight=True)
+            model.fit(features, sides, sample_weight=weights)
+            return np.ravel(model.coef_), inverse_penalty
         score = make_scorer(_log_likelihood, response_method="predict_proba").set_score_request(sample_weight=True)
-        kind: dict[str, Any] = {"penalty": "l1"} if old else {"l1_ratios": (1.0,)}
-        many = LogisticRegressionCV(cv=GroupKFold(5), scoring=score, **usual, **kind).set_fit_request(
-            sample_weight=True
-        )
+        norms: dict[str, Any] = {"penalty": "l1"} if is_old else {"l1_ratios": (1.0,)}
+        search = LogisticRegressionCV(cv=GroupKFold(5), scoring=score, **usual, **norms)
+        search.set_fit_request(sample_weight=True)
         groups = np.tile(np.arange(len(sides) // 2), 2)
-        many.fit(features, sides, groups=groups, sample_weight=counted)
-        return np.ravel(many.coef_), float(np.ravel(many.C_)[0])
+        search.fit(features, sides, groups=groups, sample_weight=weights)
+        return np.ravel(search.coef_), float(np.ravel(search.C_)[0])
 
 
 def _log_likelihood(sides: FloatColumn, chances: FloatColumn, sample_weight: FloatColumn) -> float:
-    """Upstream's score: both copies of a row together weigh as much as the row, so that their sum is its soft one."""
-    inside = np.clip(chances, 1e-15, 1 - 1e-15)
-    return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, inside, 1 - inside))))
+    """Compute upstream's score; both copies of a row together weigh as much as the row."""
+    clipped = np.clip(chances, 1e-15, 1 - 1e-15)
+    return float(2 * np.mean(sample_weight * np.log(np.where(sides == 1, clipped, 1 - clipped))))

@@ -14,12 +14,12 @@ from prefboost.errors import SettingsError
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.scores import AlpacaRules
 from prefboost.evaluation.assets import Assets
-from prefboost.evaluation.baseline import baseline_of
+from prefboost.evaluation.baseline import resolve_baseline
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.own_prompts import read_own_prompts
-from prefboost.evaluation.prepared import Prepared
 from prefboost.evaluation.prompt_sets import read_answers
+from prefboost.evaluation.protocols import PreparedBenchmark
 from prefboost.evaluation.results import Results
+from prefboost.evaluation.user_files import read_user_prompts
 
 __all__ = ["Pairwise"]
 
@@ -33,12 +33,12 @@ class Pairwise(AlpacaRules):
         None, description="Name of a model of this run, or a file with instruction and output; none: the first model."
     )
 
-    def prepare(self, assets: Assets, models: Sequence[str]) -> Prepared:
-        """See `prefboost.evaluation.prepared.JudgedBenchmark`."""
+    def prepare(self, assets: Assets, models: Sequence[str]) -> PreparedBenchmark:
+        """Read prompts and baseline; see `prefboost.evaluation.protocols.JudgedBenchmark`."""
         if self.prompts is None:
             raise SettingsError("pairwise has no prompts", remedy="write pairwise.prompts=FILE")
-        prompts = read_own_prompts(self.prompts)
-        name, given = baseline_of(self.baseline, models, partial(read_answers, prompts=prompts))
+        prompts = read_user_prompts(self.prompts)
+        name, given = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
         rules = AlpacaRules(
             mode=self.mode,
             interval=self.interval,
@@ -46,7 +46,7 @@ class Pairwise(AlpacaRules):
             threads=self.threads,
             min_mass=self.min_mass,
         )
-        return Prepared(Compared(rules, name), prompts, given)
+        return PreparedBenchmark(Compared(rules, name), prompts, given)
 
 
 @dataclass(frozen=True)
@@ -54,5 +54,5 @@ class Compared(AlpacaEval):
     """AlpacaEval's question to the judge on any prompts; results are named pairwise."""
 
     def score(self, verdicts: Sequence[JudgeVerdict], *, allow_missing: bool = False) -> Results:
-        """See `prefboost.evaluation.benchmark.Benchmark`."""
+        """Compute the figures of every model; see `prefboost.evaluation.benchmark.Benchmark`."""
         return replace(super().score(verdicts, allow_missing=allow_missing), benchmark="pairwise")

@@ -1,4 +1,4 @@
-"""Figures of AlpacaEval 2 from verdicts: raw, discrete and length-controlled win rate, length, and what order does.
+"""Figures of AlpacaEval 2 from verdicts: raw, discrete and length-controlled win rate, length, and effect of order.
 
 official: rows as they come, difficulty by position in the file, standard errors as published. robust: prompts that are
 judged in every order asked for, aligned by uid, clustered by prompt, the whole length-controlled procedure resampled.
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 from pydantic import Field
 
 from prefboost.errors import DataError
-from prefboost.evaluation.alarms import constant
+from prefboost.evaluation.alarms import find_constant_completion
 from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
-from prefboost.evaluation.benchmark import JudgeVerdict, Withholding
+from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
 from prefboost.evaluation.results import Figure, Mode, Results
 from prefboost.scoring.answers import MIN_MASS
 from prefboost.settings import Settings
@@ -35,11 +35,12 @@ from prefboost.statistics import (
 )
 from prefboost.statistics.columns import FloatColumn
 
-__all__ = ["AlpacaRules", "GamedRows", "alpaca_results"]
+__all__ = ["AlpacaFacts", "AlpacaRules", "GamedRows", "score_preferences"]
 
 MINIMAL = "minimal form on own prompts: length and model, without difficulty and gamed rows; no published figure"
 NO_LC = "no length control: lengths are missing"
-_SWAYED = 0.7  # consistency below which the judge is named unreliable
+_UNRELIABLE = 0.7
+"""Consistency of both orders below which the judge is called unreliable."""
 
 
 class AlpacaRules(Settings):
@@ -64,15 +65,50 @@ class AlpacaRules(Settings):
 
     @property
     def least_mass(self) -> float:
-        """``min_mass`` as it is set, or the mode's."""
+        """``min_mass``, or the default of the mode."""
         if self.min_mass is not None:
             return self.min_mass
         return 0.0 if self.mode == "official" else MIN_MASS
 
 
+class AlpacaFacts(TypedDict, total=False):
+    """Facts of a verdict; stored preferences of the leaderboard have the lengths alone.
+
+    Args:
+        model_first: the model's completion is shown before the baseline's.
+        category: category of the prompt.
+        len_1: characters of the baseline's completion.
+        len_2: characters of the model's completion.
+        completion: hash of the model's completion.
+        label_mass: probability of both labels together, where log-probs were read.
+        logprob_m, logprob_M: log-prob of each label, in nats.
+    """
+
+    model_first: bool
+    category: str
+    len_1: int
+    len_2: int
+    completion: str
+    label_mass: float
+    logprob_m: float
+    logprob_M: float
+
+
+def _read_facts(verdict: JudgeVerdict) -> AlpacaFacts:
+    return cast(AlpacaFacts, verdict.facts)
+
+
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of one model that have a value."""
+    """Verdicts of one model that are scored.
+
+    Args:
+        model: name of the model.
+        verdicts: verdicts with a value; robust: of prompts with a value in every order.
+        rows: number of all verdicts, with a value or without.
+        withheld: see `is_withheld`.
+        bounds: mean share of the win if every missing one was 0, and if it was 1.
+    """
 
     model: str
     verdicts: tuple[JudgeVerdict, ...]
@@ -86,18 +122,27 @@ class _Rows:
 
     @property
     def shares(self) -> FloatColumn:
-        return np.array([one.value for one in self.verdicts], dtype=np.float64)
+        return np.array([verdict.value for verdict in self.verdicts], dtype=np.float64)
 
     @property
     def prompts(self) -> list[str]:
-        return [one.uid for one in self.verdicts]
+        return [verdict.uid for verdict in self.verdicts]
 
-    def lengths(self, name: str) -> FloatColumn | None:
-        found = [one.facts.get(name) for one in self.verdicts]
-        return None if None in found else np.array(found, dtype=np.float64)
+    def collect_lengths(self, name: Literal["len_1", "len_2"]) -> FloatColumn | None:
+        lengths = [_read_facts(verdict).get(name) for verdict in self.verdicts]
+        return None if None in lengths else np.array(lengths, dtype=np.float64)
+
+    def build_figure(self, name: str, value: Interval | None, **details: Any) -> Figure:
+        """Build a figure of the model with the counts of its rows."""
+        return Figure(name, self.model, value, self.missing, self.rows, **details)
+
+    def build_interval(self, estimate: float) -> Interval:
+        """Build an interval without ends."""
+        clusters = len(set(self.prompts))
+        return Interval.without_ends(estimate, level=0.95, rows=len(self.verdicts), clusters=clusters)
 
 
-def alpaca_results(
+def score_preferences(
     verdicts: Sequence[JudgeVerdict],
     rules: AlpacaRules,
     *,
@@ -109,96 +154,95 @@ def alpaca_results(
     """Score every model.
 
     Args:
-        verdicts: of any models, with facts len_1 and len_2 (characters of baseline and model), model_first, completion.
+        verdicts: verdicts on any models, with `AlpacaFacts`.
         rules: mode, interval, solver.
         difficulty: uid -> difficulty; in the official mode its order is the order of upstream's prompts.
         gamed: see `prefboost.statistics.GamedRows`.
         allow_missing: give headline figures however many rows are missing.
-        facts: kept in the results.
+        facts: facts of the results.
 
     Raises:
-        DataError: no verdicts, one stands twice, a share lies outside of 0..1, or a prompt has no difficulty.
+        DataError: no verdicts, a prompt was judged twice in the same order, a share lies outside of 0..1, or a prompt
+            has no difficulty.
         MissingExtra: the solver is liblinear and scikit-learn is not installed.
     """
-    figures: list[Figure] = []
-    alarms: list[str] = []
     if not verdicts:
         raise DataError("there are no verdicts to score", remedy="judge completions first")
-    for model in dict.fromkeys(one.model for one in verdicts):
-        own = [one for one in verdicts if one.model == model]
-        rows = _rows_of(model, own, rules, allow_missing)
-        figures += _figures(rows, rules, difficulty, gamed)
-        alarms += [*_same_completions(model, own), *_swayed(rows, rules)]
+    figures: list[Figure] = []
+    alarms: list[str] = []
+    for model in dict.fromkeys(verdict.model for verdict in verdicts):
+        group = [verdict for verdict in verdicts if verdict.model == model]
+        rows = _select_rows(model, group, rules, allow_missing)
+        scores = list(_compute_figures(rows, rules, difficulty, gamed))
+        figures += scores
+        digests = {row.uid: _read_facts(row)["completion"] for row in group if "completion" in row.facts}
+        alarms += [*find_constant_completion(model, digests), *_find_unreliable_judge(scores)]
     return Results("alpaca_eval", rules.mode, tuple(figures), tuple(alarms), facts or {})
 
 
-def _rows_of(model: str, own: Sequence[JudgeVerdict], rules: AlpacaRules, allowed: bool) -> _Rows:
-    twice = [key for key, count in Counter((one.uid, one.part) for one in own).items() if count > 1]
-    if twice:
+def _select_rows(model: str, group: Sequence[JudgeVerdict], rules: AlpacaRules, allow_missing: bool) -> _Rows:
+    repeated = [key for key, count in Counter((row.uid, row.part) for row in group).items() if count > 1]
+    if repeated:
         raise DataError(
-            f"{model} was judged twice on prompt {twice[0][0]} ({twice[0][1]})",
-            remedy="keep one verdict a prompt and order",
+            f"{model} was judged twice on prompt {repeated[0][0]} ({repeated[0][1]})",
+            remedy="keep one verdict per prompt and order",
         )
-    known = [one for one in own if one.value is not None]
-    parts = Counter(one.uid for one in own)
-    have = Counter(one.uid for one in known)
-    usable = known if rules.mode == "official" else [one for one in known if have[one.uid] == parts[one.uid]]
-    usable = usable if rules.mode == "official" else sorted(usable, key=lambda one: (one.uid, one.part))
-    shares = [one.value for one in known if one.value is not None]
+    usable = valued = [row for row in group if row.value is not None]
+    if rules.mode == "robust":
+        # A prompt judged in one order alone would let the judge's preference for a place into the win rate.
+        orders, valued_orders = (Counter(row.uid for row in rows) for rows in (group, valued))
+        complete = [row for row in valued if valued_orders[row.uid] == orders[row.uid]]
+        usable = sorted(complete, key=lambda row: (row.uid, row.part))
     return _Rows(
         model,
         tuple(usable),
-        len(own),
-        Withholding(len(own) - len(usable), len(own), allowed).withheld,
-        bound_share(shares, len(own) - len(known)),
+        len(group),
+        is_withheld(len(group) - len(usable), len(group), allow_missing=allow_missing),
+        bound_share([row.value for row in valued if row.value is not None], len(group) - len(valued)),
     )
 
 
-def _figures(
+def _compute_figures(
     rows: _Rows, rules: AlpacaRules, difficulty: Mapping[str, float] | None, gamed: GamedRows | None
 ) -> Iterator[Figure]:
     bounds = (100 * rows.bounds[0], 100 * rows.bounds[1])
     if rows.withheld:
-        yield Figure("lc_win_rate", rows.model, None, rows.missing, rows.rows)
-        yield Figure("win_rate", rows.model, None, rows.missing, rows.rows, bounds=bounds)
+        yield rows.build_figure("lc_win_rate", None)
+        yield rows.build_figure("win_rate", None, bounds=bounds)
         return
     raw = measure_win_rate(rows.shares, prompts=rows.prompts, how=rules.interval)
-    yield _controlled(rows, rules, difficulty, gamed)
+    yield _control_length(rows, rules, difficulty, gamed)
     error = raw.upstream_error if rules.mode == "official" else raw.error
-    yield Figure(
-        "win_rate", rows.model, raw.share.scale(100), rows.missing, rows.rows, error=100 * error, bounds=bounds
-    )
-    yield Figure("discrete_win_rate", rows.model, _plain(100 * raw.discrete, rows), rows.missing, rows.rows)
-    lengths = rows.lengths("len_2")
+    yield rows.build_figure("win_rate", raw.share.scale(100), error=100 * error, bounds=bounds)
+    yield rows.build_figure("discrete_win_rate", rows.build_interval(100 * raw.discrete))
+    lengths = rows.collect_lengths("len_2")
     if lengths is not None:
         mean = bootstrap_mean(lengths, clusters=rows.prompts, how=rules.interval)
-        yield Figure("avg_length", rows.model, mean, rows.missing, rows.rows, unit="characters")
-    yield from _by_order(rows, rules)
+        yield rows.build_figure("avg_length", mean, unit="characters")
+    yield from _compare_orders(rows, rules)
 
 
-def _controlled(
+def _control_length(
     rows: _Rows, rules: AlpacaRules, difficulty: Mapping[str, float] | None, gamed: GamedRows | None
 ) -> Figure:
-    first, second = rows.lengths("len_1"), rows.lengths("len_2")
+    first, second = rows.collect_lengths("len_1"), rows.collect_lengths("len_2")
     if first is None or second is None:
-        return Figure("lc_win_rate", rows.model, None, rows.missing, rows.rows, note=NO_LC)
-    harder = None if difficulty is None else _difficulty(rows, difficulty, rules.mode)
+        return rows.build_figure("lc_win_rate", None, note=NO_LC)
+    difficulties = None if difficulty is None else _align_difficulty(rows, difficulty, rules.mode)
     prompts = None if rules.mode == "official" else rows.prompts
-    made = LengthRows(rows.shares, first - second, harder, gamed if harder is not None else None, prompts)
-    note = MINIMAL if harder is None else ""
-    fit = length_control_liblinear if rules.solver == "liblinear" else fit_length_control
+    is_minimal = difficulties is None
+    length_rows = LengthRows(rows.shares, first - second, difficulties, None if is_minimal else gamed, prompts)
+    note = MINIMAL if is_minimal else ""
     if rules.mode == "official":
-        found = fit(made)
-        value = _plain(100 * found.share, rows)
-        return Figure(
-            "lc_win_rate", rows.model, value, rows.missing, rows.rows, "", 100 * found.upstream_error, note=note
-        )
-    interval, error = estimate_length_control(made, rules.interval, rules.threads)
-    return Figure("lc_win_rate", rows.model, interval.scale(100), rows.missing, rows.rows, error=100 * error, note=note)
+        fit = (length_control_liblinear if rules.solver == "liblinear" else fit_length_control)(length_rows)
+        value = rows.build_interval(100 * fit.share)
+        return rows.build_figure("lc_win_rate", value, error=100 * fit.upstream_error, note=note)
+    interval, error = estimate_length_control(length_rows, rules.interval, rules.threads)
+    return rows.build_figure("lc_win_rate", interval.scale(100), error=100 * error, note=note)
 
 
-def _difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> FloatColumn:
-    """Difficulty of every row: by uid, or in the official mode by its position among the rows, as upstream has it."""
+def _align_difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> FloatColumn:
+    """Return the difficulty of every row: by uid, or in the official mode by its position, as upstream has it."""
     if mode == "official" and len(rows.verdicts) <= len(difficulty):
         return np.array(list(difficulty.values())[: len(rows.verdicts)], dtype=np.float64)
     missing = [uid for uid in rows.prompts if uid not in difficulty]
@@ -210,32 +254,24 @@ def _difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> Flo
     return np.array([difficulty[uid] for uid in rows.prompts], dtype=np.float64)
 
 
-def _by_order(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
-    if any("model_first" not in one.facts for one in rows.verdicts):
+def _compare_orders(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
+    """Yield the win rate in each order, and how often both orders name the same winner."""
+    if any("model_first" not in verdict.facts for verdict in rows.verdicts):
         return
-    first = [bool(one.facts["model_first"]) for one in rows.verdicts]
-    found = report_positions(rows.shares, first, rows.prompts, how=rules.interval)
-    named = {
-        "win_rate_shown_first": found.shown_first,
-        "win_rate_shown_second": found.shown_second,
-        "consistency": found.consistency,
+    first = [bool(_read_facts(verdict)["model_first"]) for verdict in rows.verdicts]
+    report = report_positions(rows.shares, first, rows.prompts, how=rules.interval)
+    values = {
+        "win_rate_shown_first": report.shown_first,
+        "win_rate_shown_second": report.shown_second,
+        "consistency": report.consistency,
     }
-    for name, value in named.items():
+    for name, value in values.items():
         if value is not None:
-            yield Figure(name, rows.model, value.scale(100), rows.missing, rows.rows)
+            yield rows.build_figure(name, value.scale(100))
 
 
-def _same_completions(model: str, own: Sequence[JudgeVerdict]) -> Iterator[str]:
-    yield from constant(model, {one.uid: one.facts["completion"] for one in own if "completion" in one.facts})
-
-
-def _swayed(rows: _Rows, rules: AlpacaRules) -> Iterator[str]:
-    for figure in () if rows.withheld else _by_order(rows, rules):
-        if figure.name == "consistency" and figure.value is not None and figure.value.estimate < 100 * _SWAYED:
-            share = f"{figure.value.estimate:.0f} % of prompts of {rows.model}"
+def _find_unreliable_judge(figures: Sequence[Figure]) -> Iterator[str]:
+    for figure in figures:
+        if figure.name == "consistency" and figure.value is not None and figure.value.estimate < 100 * _UNRELIABLE:
+            share = f"{figure.value.estimate:.0f} % of prompts of {figure.model}"
             yield f"the judge names the same winner in both orders in {share}"
-
-
-def _plain(value: float, rows: _Rows) -> Interval:
-    count = len(set(rows.prompts))
-    return Interval.without_ends(value, level=0.95, rows=len(rows.verdicts), clusters=count)

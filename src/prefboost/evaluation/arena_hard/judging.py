@@ -1,15 +1,15 @@
-"""Arena-Hard-Auto v0.1 and v2.0: what the judge is asked, in both orders, and what its reply says.
+"""Arena-Hard-Auto v0.1 and v2.0: messages to the judge, its labels, and what they mean.
 
-Protocol: lmarena/arena-hard-auto at 196f6b8 (v2.0) and 0489bf3 (v0.1), arXiv 2406.11939. Game 1 shows the baseline as
-assistant A, game 2 the model. Scores are in `prefboost.evaluation.arena_hard.scores`.
+Protocol: lmarena/arena-hard-auto at 196f6b8 (v2.0) and 0489bf3 (v0.1), arXiv 2406.11939. Every prompt is judged in two
+games: game 1 shows the baseline as assistant A, game 2 the model. `prefboost.evaluation.arena_hard.scores` has the
+figures.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, NotRequired, TypedDict, cast, get_args
 
 from pydantic import Field
 
@@ -17,20 +17,24 @@ from prefboost.engines.reasoning import answer_of
 from prefboost.errors import DataError, SettingsError
 from prefboost.evaluation.arena_hard.prompts import CREATIVE, HARD, QUESTION
 from prefboost.evaluation.arena_hard.style import Control
+from prefboost.evaluation.benchmark import JudgeVerdict
+from prefboost.evaluation.results import Mode
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
 __all__ = [
-    "ArenaQuestion",
+    "ArenaFacts",
     "ArenaRules",
     "Category",
-    "Game",
-    "GameRequest",
     "Label",
-    "arena_requests",
-    "categories_of",
-    "label_of",
-    "stored_games",
+    "build_arena_messages",
+    "compute_share",
+    "get_label",
+    "get_share",
+    "group_by_category",
+    "is_decisive",
+    "parse_label",
+    "read_arena_facts",
 ]
 
 Version = Literal["v0.1", "v2.0"]
@@ -41,13 +45,13 @@ _LABELS: Mapping[str, Label] = {
     "A>>B": "A>>B", "A>B": "A>B", "A=B": "A=B", "B=A": "A=B", "B>A": "B>A", "B>>A": "B>>A",
     "A<<B": "B>>A", "A<B": "B>A", "B<A": "A>B", "B<<A": "A>>B",
 }  # fmt: skip
-"""As judges write it -> the five verdicts."""
+"""Spelling of a judge -> one of the five labels."""
 
-_IN_TWO, _IN_ONE = re.compile(r"\[\[([AB<>=]+)\]\]"), re.compile(r"\[([AB<>=]+)\]")
+_IN_DOUBLE_BRACKETS, _IN_SINGLE_BRACKETS = re.compile(r"\[\[([AB<>=]+)\]\]"), re.compile(r"\[([AB<>=]+)\]")
 
 
 class Category(NamedTuple):
-    """Who the models of a category are compared with, and what the judge is told."""
+    """Baseline of a category, and the system message of its judge."""
 
     baseline: str
     system: str
@@ -69,7 +73,7 @@ class ArenaRules(Settings):
     """How Arena-Hard-Auto is judged and scored (arXiv 2406.11939)."""
 
     version: Version = Field("v2.0", description="Prompts, baselines and scoring: v0.1 (2024) or v2.0 (2025).")
-    mode: Literal["official", "robust"] = Field(
+    mode: Mode = Field(
         "robust",
         description="official: intervals and style control as published; robust: prompts are clusters, equal style.",
     )
@@ -83,202 +87,135 @@ class ArenaRules(Settings):
     baseline: str | None = Field(None, description="Another baseline than the published one of each category.")
     interval: Bootstrap = Field(Bootstrap(), description="Resamples, level and seed of intervals; official: the seed.")
 
-    def baseline_of(self, category: str) -> str:
-        """The model that a category is compared with.
+    def find_baseline(self, category: str) -> str:
+        """Return the model that a category is compared with.
 
         Raises:
-            SettingsError: the category is none of the version's, and no baseline is named.
+            SettingsError: the version has no such category, and no baseline is named.
         """
         if self.baseline is not None:
             return self.baseline
-        return self._published(category).baseline
-
-    def system_of(self, category: str) -> str:
-        """What the judge is told; categories of one's own are judged like hard prompts."""
-        known = CATEGORIES[self.version].get(category)
-        return HARD if known is None else known.system
-
-    def _published(self, category: str) -> Category:
-        known = CATEGORIES[self.version]
-        if category not in known:
+        categories = CATEGORIES[self.version]
+        if category not in categories:
             raise SettingsError(
-                f"Arena-Hard {self.version} has no category {category}; it has {', '.join(known)}",
+                f"Arena-Hard {self.version} has no category {category}; it has {', '.join(categories)}",
                 remedy="set baseline to the model that it is compared with",
             )
-        return known[category]
+        return categories[category].baseline
 
 
-@dataclass(frozen=True)
-class ArenaQuestion:
-    """One prompt.
-
-    Args:
-        uid: unique.
-        prompt: what was asked.
-        category: decides the baseline and the judge's instructions.
-        subcategory: a part of the category that may be scored by itself.
-    """
-
-    uid: str
-    prompt: str
-    category: str
-    subcategory: str = ""
-
-
-@dataclass(frozen=True)
-class GameRequest:
-    """One call of the judge.
+class ArenaFacts(TypedDict):
+    """Facts of a verdict.
 
     Args:
-        question: what was asked.
-        model: who is rated.
+        category: category of the prompt; it decides the baseline and the judge's system message.
+        subcategory: part of the category that may be scored separately.
         game: 1 shows the baseline as A, 2 the model.
-        messages: system and user turn; an answer is data in the user turn, whatever markers it holds.
+        label: label of the judge; None where the reply holds none.
+        length: words and signs of the model's completion; ``baseline_length`` of the baseline's.
+        headers, lists, bold: markdown counts of the model's completion; ``baseline_...`` of the baseline's.
     """
 
-    question: ArenaQuestion
-    model: str
-    game: Literal[1, 2]
-    messages: tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Game:
-    """What came of one call.
-
-    Args:
-        uid: of the question.
-        model: who was rated.
-        game: 1 showed the baseline as A, 2 the model.
-        label: None where there is no verdict.
-        category: of the question.
-        subcategory: of the question.
-        judge: who judged.
-    """
-
-    uid: str
-    model: str
-    game: Literal[1, 2]
-    label: Label | None
     category: str
-    subcategory: str = ""
-    judge: str = ""
-
-    @property
-    def share(self) -> float | None:
-        """Share of the win that the rated model got, 0, 0.5 or 1; None where there is no verdict."""
-        if self.label is None:
-            return None
-        first = {"A": 1.0, "B": 0.0}[self.label[0]] if "=" not in self.label else 0.5
-        return first if self.game == 2 else 1 - first
-
-    @property
-    def is_much(self) -> bool:
-        """Whether the verdict is that one is much better."""
-        return self.label is not None and ">>" in self.label
+    subcategory: NotRequired[str]
+    game: Literal[1, 2]
+    label: NotRequired[Label | None]
+    length: NotRequired[int]
+    headers: NotRequired[int]
+    lists: NotRequired[int]
+    bold: NotRequired[int]
+    baseline_length: NotRequired[int]
+    baseline_headers: NotRequired[int]
+    baseline_lists: NotRequired[int]
+    baseline_bold: NotRequired[int]
 
 
-def arena_requests(
-    questions: Sequence[ArenaQuestion],
-    answers: Mapping[str, str],
-    baseline_answers: Mapping[str, str],
-    settings: ArenaRules,
-    model: str,
-) -> list[GameRequest]:
-    """Both games of every question.
+def read_arena_facts(verdict: JudgeVerdict) -> ArenaFacts:
+    """Return the facts of a verdict that `check_facts` has accepted."""
+    return cast(ArenaFacts, verdict.facts)
+
+
+def get_label(verdict: JudgeVerdict) -> Label | None:
+    """Return the label of a verdict; None where it has none of the five."""
+    label = verdict.facts.get("label")
+    return cast(Label, label) if label in get_args(Label) else None
+
+
+def get_share(verdict: JudgeVerdict) -> float | None:
+    """Return the rated model's share of the win: 0, 0.5 or 1; None where there is no label."""
+    return compute_share(get_label(verdict), verdict.facts["game"])
+
+
+def is_decisive(verdict: JudgeVerdict) -> bool:
+    """Tell whether the judge named one side much better (``>>``)."""
+    label = get_label(verdict)
+    return label is not None and ">>" in label
+
+
+def compute_share(label: Label | None, game: object) -> float | None:
+    """Return the rated model's share of the win: 0, 0.5 or 1; None without a label.
 
     Args:
-        questions: of the categories that are to be scored.
-        answers: uid -> the model's answer.
-        baseline_answers: uid -> the baseline's answer.
-        settings: version.
-        model: name of the model.
-
-    Raises:
-        DataError: an answer is missing.
+        label: label of the judge.
+        game: 1: the model is shown as B; 2: as A.
     """
-    missing = [q.uid for q in questions if q.uid not in answers or q.uid not in baseline_answers]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(questions)} questions have no answer of {model} or of the baseline, such as "
-            f"{missing[0]}",
-            remedy="generate the missing answers, or leave the questions out",
-        )
-    found = []
-    for question in questions:
-        both = (baseline_answers[question.uid], answers[question.uid])
-        orders: tuple[tuple[Literal[1, 2], tuple[str, str]], ...] = ((1, both), (2, (both[1], both[0])))
-        for game, shown in orders:
-            found.append(GameRequest(question, model, game, _messages(question, shown, settings)))
-    return found
+    if label is None:
+        return None
+    share_of_first = 0.5 if label == "A=B" else float(label.startswith("A"))
+    return 1 - share_of_first if game == 1 else share_of_first
 
 
-def label_of(reply: str, version: Version = "v2.0") -> Label | None:
-    """The verdict of a reply, or None where it gives none.
+def build_arena_messages(
+    question: str, answers: tuple[str, str], category: str, version: Version
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Build the system and the user message of one game; answers are data, whatever markers they hold.
 
-    v2.0 takes the last label in double brackets, or else in single ones, in either case of letters; v0.1 takes labels
-    in double brackets, and only if they all are the same.
+    Args:
+        question: the prompt.
+        answers: completion shown as A, completion shown as B.
+        category: decides the system message; categories of other prompts are judged like hard prompts.
+        version: version of the benchmark.
+    """
+    published = CATEGORIES[version].get(category)
+    user = QUESTION.format(QUESTION=question, ANSWER_A=answers[0], ANSWER_B=answers[1])
+    return (
+        {"role": "system", "content": HARD if published is None else published.system},
+        {"role": "user", "content": user},
+    )
+
+
+def parse_label(reply: str, version: Version = "v2.0") -> Label | None:
+    """Read the label of a reply; None where it gives none.
+
+    v2.0 takes the last label in double brackets, or else in single ones, in upper or lower case. v0.1 takes labels in
+    double brackets, and only if all of them agree.
     """
     reply = answer_of(reply)
     if version == "v0.1":
-        labels = set(_IN_TWO.findall(reply))
+        labels = set(_IN_DOUBLE_BRACKETS.findall(reply))
         return _LABELS.get(labels.pop()) if len(labels) == 1 else None
-    told = _IN_TWO.findall(reply.upper()) or _IN_ONE.findall(reply.upper())
-    return _LABELS.get(told[-1]) if told else None
+    spellings = _IN_DOUBLE_BRACKETS.findall(reply.upper()) or _IN_SINGLE_BRACKETS.findall(reply.upper())
+    return _LABELS.get(spellings[-1]) if spellings else None
 
 
-def stored_games(rows: Iterable[Mapping[str, Any]]) -> Iterator[Game]:
-    """Games of judgement files of arena-hard-auto (v2.0, or v0.1 with its question_id).
-
-    Args:
-        rows: records with uid or question_id, model, judge and two games, each null or with a score.
-
-    Raises:
-        DataError: a record has no id, model or pair of games.
-    """
-    for at, row in enumerate(rows):
-        uid, games = row.get("uid", row.get("question_id")), row.get("games")
-        if uid is None or "model" not in row or not isinstance(games, list) or len(games) != 2:
-            raise DataError(
-                f"record {at} is no judgement of Arena-Hard: it needs uid, model and two games",
-                remedy="give a file of model_judgment",
-            )
-        for number, game in zip((1, 2), games, strict=True):
-            if game is not None and not isinstance(game, Mapping):
-                raise DataError(
-                    f"game {number} of record {at} is neither null nor an object: {str(game)[:60]}",
-                    remedy="give a file of model_judgment",
-                )
-            score = str((game or {}).get("score") or "")
-            yield Game(
-                str(uid), str(row["model"]), 1 if number == 1 else 2, _LABELS.get(score),
-                str(row.get("category", "arena-hard-v0.1")), str(row.get("subcategory", "")), str(row.get("judge", "")),
-            )  # fmt: skip
-
-
-def categories_of(games: Iterable[Game], settings: ArenaRules) -> dict[str, list[Game]]:
-    """Category -> its games; a game counts in its category and in its subcategory.
+def group_by_category(verdicts: Iterable[JudgeVerdict], rules: ArenaRules) -> dict[str, list[JudgeVerdict]]:
+    """Group verdicts by category.
 
     Args:
-        games: of any categories.
-        settings: which categories are wanted; all, subcategories left out, where none is named.
+        verdicts: verdicts of any categories.
+        rules: names the categories to score, where a verdict counts in its category and in its subcategory; where
+            none is named, every category is scored and subcategories are not.
 
     Raises:
-        DataError: a wanted category has no game.
+        DataError: a named category has no verdict.
     """
-    found: dict[str, list[Game]] = {name: [] for name in settings.categories}
-    for game in games:
-        own = [game.category] if not settings.categories else {game.category, game.subcategory} & set(found)
-        for name in own:
-            found.setdefault(name, []).append(game)
-    empty = [name for name, own in found.items() if not own]
+    groups: dict[str, list[JudgeVerdict]] = {name: [] for name in rules.categories}
+    for verdict in verdicts:
+        facts = read_arena_facts(verdict)
+        names = {facts["category"], facts.get("subcategory", "")} & groups.keys()
+        for name in names if rules.categories else [facts["category"]]:
+            groups.setdefault(name, []).append(verdict)
+    empty = [name for name, group in groups.items() if not group]
     if empty:
         raise DataError(f"no game is of the category {', '.join(empty)}", remedy="name categories that were judged")
-    return found
-
-
-def _messages(
-    question: ArenaQuestion, shown: tuple[str, str], settings: ArenaRules
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    user = QUESTION.format(QUESTION=question.prompt, ANSWER_A=shown[0], ANSWER_B=shown[1])
-    return {"role": "system", "content": settings.system_of(question.category)}, {"role": "user", "content": user}
+    return groups

@@ -12,14 +12,24 @@ one at equal style. (The published features are centred, so that it is one at th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.arena_hard.judging import ArenaRules, Game, categories_of
+from prefboost.evaluation.arena_hard.judging import (
+    ArenaRules,
+    get_label,
+    get_share,
+    group_by_category,
+    is_decisive,
+    read_arena_facts,
+)
 from prefboost.evaluation.arena_hard.style import FEATURES, Style, density_differences, ratio_differences
+from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
+from prefboost.evaluation.results import Figure
 from prefboost.statistics import (
     Battles,
     Bootstrap,
@@ -31,232 +41,245 @@ from prefboost.statistics import (
 )
 from prefboost.statistics.columns import FloatColumn
 
-__all__ = ["ArenaScore", "Styles", "arena_scores"]
-
-Styles = Mapping[tuple[str, str], Style]
-"""(model, uid) -> the style of its answer."""
-
-TOLD = 0.01
-"""Share of games without a verdict above which a win rate is withheld."""
+__all__ = ["CategoryScore", "score_categories"]
 
 _PUBLISHED = {"v0.1": Bootstrap(resamples=100, level=0.95), "v2.0": Bootstrap(resamples=100, level=0.90)}
 
 
 @dataclass(frozen=True)
-class ArenaScore:
-    """One model in one category, in percent.
+class CategoryScore:
+    """Scores of all models in one category.
 
     Args:
-        category: what was scored.
-        model: who was scored.
-        baseline: against whom.
-        win_rate: 0..100; None where too many verdicts are missing.
-        error: standard error that counts questions as one, in percent; NaN under the official mode.
-        missing: games without a verdict.
-        games: all games.
-        bounds: the win rate if every missing verdict was a heavy loss, and if it was a heavy win; no style control.
-        style: feature -> log-odds of one unit of its relative difference.
+        category: name of the category.
+        baseline: model that the others are compared with.
+        figures: win rate of each model in percent, best first. The standard error counts a question once; the official
+            mode has none. Bounds take every missing verdict as a heavy loss or win, without style control.
+        style: feature -> log-odds per unit of its relative difference; empty without style control.
     """
 
     category: str
-    model: str
     baseline: str
-    win_rate: Interval | None
-    error: float
-    missing: int
-    games: int
-    bounds: tuple[float, float]
+    figures: tuple[Figure, ...]
+    style: Mapping[str, float]
+
+
+class _Fit(NamedTuple):
+    """Win rate (0..1) and its standard error per model, and log-odds per feature of style."""
+
+    rates: Mapping[str, Interval]
+    errors: Mapping[str, float]
     style: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is scored together: one category."""
+class _Contest:
+    """Verdicts of one category, and how they are scored."""
 
     category: str
     baseline: str
-    settings: ArenaRules
-    styles: Styles | None
-    how: Bootstrap
+    rules: ArenaRules
+    verdicts: Sequence[JudgeVerdict] = field(repr=False)
 
 
-def arena_scores(
-    games: Iterable[Game],
-    settings: ArenaRules,
-    *,
-    styles: Styles | None = None,
-    how: Bootstrap | None = None,
-    allow_missing: bool = False,
-) -> list[ArenaScore]:
-    """Score every model in every wanted category.
+def score_categories(
+    verdicts: Sequence[JudgeVerdict], rules: ArenaRules, *, allow_missing: bool = False
+) -> list[CategoryScore]:
+    """Score every model in every category.
 
     Args:
-        games: both games of each question, of any models and judges; several judges' verdicts count beside each other.
-        settings: version, mode, categories, style control, weight.
-        styles: of all answers, the baseline's too; needed for style control.
-        how: instead of ``settings.interval``; the official mode has its own, and takes the seed.
+        verdicts: both games of each question, of any models and judges; verdicts of several judges all count.
+        rules: version, mode, categories, style control, weight.
         allow_missing: give a win rate however many verdicts are missing.
 
-    Returns:
-        by category, best first.
-
     Raises:
-        DataError: no games, a style is missing, or a game stands twice.
+        DataError: a category has no verdict, a verdict lacks the style that is held equal, or a game was judged twice.
     """
-    found = []
-    for category, own in categories_of(games, settings).items():
-        _check_single(own)
-        found += _scored(
-            own,
-            _Task(category, settings.baseline_of(category), settings, styles, how or settings.interval),
-            allow_missing,
-        )
-    return found
+    scores = []
+    for category, group in group_by_category(verdicts, rules).items():
+        _check_judged_once(group)
+        contest = _Contest(category, rules.find_baseline(category), rules, group)
+        scores.append(_score_category(contest, allow_missing))
+    return scores
 
 
-def _scored(games: Sequence[Game], task: _Task, allow_missing: bool) -> list[ArenaScore]:
-    usable = _usable(games, task)
-    rates: dict[str, Interval] = {}
-    errors: dict[str, float] = {}
-    style: Mapping[str, float] = {}
+def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
+    usable = _select_usable(contest)
+    fit = _Fit({}, {}, {})
     if usable:
-        rates, errors, style = (_official if task.settings.mode == "official" else _robust)(usable, task)
-    found = []
-    for model in dict.fromkeys(game.model for game in games if game.model != task.baseline):
-        its = [game for game in games if game.model == model]
-        missing = sum(game.label is None for game in its)
-        withheld = model not in rates or (missing > TOLD * len(its) and not allow_missing)
-        found.append(
-            ArenaScore(
-                task.category,
+        fit = (_fit_official if contest.rules.mode == "official" else _fit_robust)(usable, contest)
+    control = " and ".join(contest.rules.control)
+    figures = []
+    for model in dict.fromkeys(verdict.model for verdict in contest.verdicts if verdict.model != contest.baseline):
+        group = [verdict for verdict in contest.verdicts if verdict.model == model]
+        missing = sum(get_label(verdict) is None for verdict in group)
+        error = fit.errors.get(model, math.nan)
+        withheld = model not in fit.rates or is_withheld(missing, len(group), allow_missing=allow_missing)
+        figures.append(
+            Figure(
+                "win_rate",
                 model,
-                task.baseline,
-                None if withheld else rates[model].scale(100),
-                100 * errors.get(model, math.nan),
+                None if withheld else fit.rates[model].scale(100),
                 missing,
-                len(its),
-                _bounds(its, task.settings.weight),
-                style,
+                len(group),
+                group=contest.category,
+                error=None if math.isnan(error) else 100 * error,
+                bounds=_bound_win_rate(group, contest.rules.weight),
+                note=f"{control} held equal" if control else "",
             )
         )
-    return sorted(found, key=lambda score: -(score.win_rate.estimate if score.win_rate else sum(score.bounds) / 2))
+    ranked = sorted(figures, key=_get_rank, reverse=True)
+    return CategoryScore(contest.category, contest.baseline, tuple(ranked), fit.style)
 
 
-def _usable(games: Sequence[Game], task: _Task) -> list[Game]:
-    """v0.1 leaves out a game without a verdict; v2.0 and the robust mode the other game of the question too."""
-    if task.settings.mode == "official" and task.settings.version == "v0.1":
-        return [game for game in games if game.label is not None and game.model != task.baseline]
-    told: dict[tuple[str, ...], set[int]] = {}
-    for game in games:
-        if game.label is not None:
-            told.setdefault((game.uid, game.model, game.judge), set()).add(game.game)
-    return [g for g in games if told.get((g.uid, g.model, g.judge)) == {1, 2} and g.model != task.baseline]
+def _get_rank(figure: Figure) -> float:
+    """Return the win rate, or the middle of its bounds where it is withheld."""
+    if figure.value is not None:
+        return figure.value.estimate
+    return 0.0 if figure.bounds is None else sum(figure.bounds) / 2
 
 
-def _robust(games: Sequence[Game], task: _Task) -> tuple[dict[str, Interval], dict[str, float], Mapping[str, float]]:
-    battles = _battles(games, task, _weights(games, task), [game.uid for game in games])
-    return (
-        estimate_win_rates(battles, task.baseline, how=task.how),
-        estimate_win_rate_errors(battles, task.baseline),
-        fit_bradley_terry(battles, task.baseline).style,
+def _select_usable(contest: _Contest) -> list[JudgeVerdict]:
+    """Select verdicts with a label; v2.0 and the robust mode need both games of a question."""
+    rated = [verdict for verdict in contest.verdicts if verdict.model != contest.baseline]
+    if contest.rules.mode == "official" and contest.rules.version == "v0.1":
+        return [verdict for verdict in rated if get_label(verdict) is not None]
+    games: dict[tuple[str, ...], set[int]] = {}
+    for verdict in rated:
+        if get_label(verdict) is not None:
+            key = (verdict.uid, verdict.model, verdict.judge)
+            games.setdefault(key, set()).add(read_arena_facts(verdict)["game"])
+    # One order alone would let the judge's preference for a place into the win rate.
+    return [v for v in rated if games.get((v.uid, v.model, v.judge)) == {1, 2}]
+
+
+def _fit_robust(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
+    weights = [float(contest.rules.weight if is_decisive(verdict) else 1) for verdict in verdicts]
+    battles = _build_battles(verdicts, contest, weights, [verdict.uid for verdict in verdicts])
+    return _Fit(
+        estimate_win_rates(battles, contest.baseline, how=contest.rules.interval),
+        estimate_win_rate_errors(battles, contest.baseline),
+        fit_bradley_terry(battles, contest.baseline).style,
     )
 
 
-def _official(games: Sequence[Game], task: _Task) -> tuple[dict[str, Interval], dict[str, float], Mapping[str, float]]:
-    rows = [game for game, times in zip(games, _weights(games, task), strict=True) for _ in range(int(times))]
-    how = _PUBLISHED[task.settings.version].model_copy(update={"seed": task.how.seed})
-    old = task.settings.version == "v0.1"
-    battles = _battles(rows, task, None, None)
-    # The published v0.1 control is scikit-learn's ridge of 1 on rows that stand twice and strengths in powers of ten.
-    ridge = 0.5 / math.log(10) ** 2 if old and battles.style else 1e-9
-    style = fit_bradley_terry(battles, task.baseline, ridge=ridge).style if battles.style else {}
-    if old:
-        fitted = fit_bradley_terry(battles, task.baseline, ridge=ridge)
-        draws = resample_win_rates(battles, task.baseline, how=how, ridge=ridge)
-        return {name: _of_draws(own, fitted.win_rate(name), how, rows) for name, own in draws.items()}, {}, style
-    if battles.style:
-        draws = resample_win_rates(battles, task.baseline, how=how)
-        return {name: _of_draws(own, float(np.median(own)), how, rows) for name, own in draws.items()}, {}, style
-    return {name: _mean_of(name, rows, how) for name in dict.fromkeys(game.model for game in rows)}, {}, {}
+def _fit_official(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
+    # Upstream repeats a decisive verdict instead of weighting it, and resamples the repeated rows.
+    rows = [row for row in verdicts for _ in range(contest.rules.weight if is_decisive(row) else 1)]
+    how = _PUBLISHED[contest.rules.version].model_copy(update={"seed": contest.rules.interval.seed})
+    battles = _build_battles(rows, contest, None, None)
+    if contest.rules.version == "v0.1":
+        # The published v0.1 control is scikit-learn's ridge of 1 on rows that are listed twice, with strengths in
+        # powers of ten.
+        ridge = 0.5 / math.log(10) ** 2 if battles.style else 1e-9
+        fitted = fit_bradley_terry(battles, contest.baseline, ridge=ridge)
+        draws = resample_win_rates(battles, contest.baseline, how=how, ridge=ridge)
+        estimates = {model: fitted.win_rate(model) for model in draws}
+        style = fitted.style if battles.style else {}
+    elif battles.style:
+        draws = resample_win_rates(battles, contest.baseline, how=how)
+        estimates = {model: float(np.median(draw)) for model, draw in draws.items()}
+        style = fit_bradley_terry(battles, contest.baseline, ridge=1e-9).style
+    else:
+        return _Fit(_resample_means(rows, how), {}, {})
+    rates = {
+        model: Interval.from_percentiles(
+            estimates[model], draw, level=how.level, rows=len(rows), clusters=len(rows)
+        )
+        for model, draw in draws.items()
+    }  # fmt: skip
+    return _Fit(rates, {}, style)
 
 
-def _mean_of(model: str, rows: Sequence[Game], how: Bootstrap) -> Interval:
-    """The mean over resamples of a model's own rows."""
-    own = np.array([game.share for game in rows if game.model == model], dtype=np.float64)
-    drawn = own[np.random.default_rng(how.seed).integers(len(own), size=(how.resamples, len(own)))].mean(1)
-    its = [game for game in rows if game.model == model]
-    return _of_draws(drawn, float(drawn.mean()), how, its)
+def _resample_means(rows: Sequence[JudgeVerdict], how: Bootstrap) -> dict[str, Interval]:
+    """Compute each model's mean over resamples of its rows, which v2.0 publishes as the win rate."""
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        shares.setdefault(row.model, []).append(get_share(row) or 0.0)
+    rates = {}
+    for model, values in shares.items():
+        column, count = np.array(values, dtype=np.float64), len(values)
+        # Upstream starts the generator anew for every model.
+        draws = column[np.random.default_rng(how.seed).integers(count, size=(how.resamples, count))].mean(1)
+        rates[model] = Interval.from_percentiles(
+            float(draws.mean()), draws, level=how.level, rows=count, clusters=count
+        )
+    return rates
 
 
-def _of_draws(draws: FloatColumn, estimate: float, how: Bootstrap, rows: Sequence[Game]) -> Interval:
-    return Interval.from_percentiles(estimate, draws, level=how.level, rows=len(rows), clusters=len(rows))
-
-
-def _weights(games: Sequence[Game], task: _Task) -> list[float]:
-    return [float(task.settings.weight if game.is_much else 1) for game in games]
-
-
-def _battles(
-    games: Sequence[Game], task: _Task, weights: Sequence[float] | None, clusters: Sequence[str] | None
+def _build_battles(
+    verdicts: Sequence[JudgeVerdict],
+    contest: _Contest,
+    weights: Sequence[float] | None,
+    clusters: Sequence[str] | None,
 ) -> Battles:
     return Battles(
-        [game.model for game in games],
-        [task.baseline] * len(games),
-        [game.share or 0.0 for game in games],
+        [verdict.model for verdict in verdicts],
+        [contest.baseline] * len(verdicts),
+        [get_share(verdict) or 0.0 for verdict in verdicts],
         weights,
         clusters,
-        _features(games, task),
+        _build_features(verdicts, contest),
     )
 
 
-def _features(games: Sequence[Game], task: _Task) -> dict[str, FloatColumn]:
-    """What is held equal; the official mode centres and scales it over all rows."""
-    wanted = [name for kind in task.settings.control for name in FEATURES[kind]]
-    if not wanted:
+def _build_features(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> dict[str, FloatColumn]:
+    """Build the columns that are held equal, each [N]; the official mode centres and scales them over all rows."""
+    names = [name for control in contest.rules.control for name in FEATURES[control]]
+    if not names:
         return {}
-    if task.styles is None:
-        raise DataError("style control needs the style of every answer", remedy="give styles, or set control to ()")
-    missing = [
-        (name, game.uid)
-        for game in games
-        for name in (game.model, task.baseline)
-        if (name, game.uid) not in task.styles
+    absent = [
+        (model, verdict.uid)
+        for verdict in verdicts
+        for model, prefix in ((verdict.model, ""), (contest.baseline, "baseline_"))
+        if _read_style(verdict, prefix) is None
     ]
-    if missing:
+    if absent:
         raise DataError(
-            f"{len(missing)} answers have no style, such as that of {missing[0][0]} to {missing[0][1]}",
-            remedy="give the style of every model's and the baseline's answers",
+            f"{len(absent)} answers have no style, such as that of {absent[0][0]} to {absent[0][1]}",
+            remedy="judge the completions again with this version, or set control to ()",
         )
-    own = [task.styles[game.model, game.uid] for game in games]
-    other = [task.styles[task.baseline, game.uid] for game in games]
-    old = task.settings.version == "v0.1"
-    columns = (ratio_differences if old else density_differences)(own, other)
-    if task.settings.mode == "robust":
-        return {name: columns[name] for name in wanted}
-    return {name: _standard(columns[name], old) for name in wanted}
+    models, baselines = (
+        [style for verdict in verdicts if (style := _read_style(verdict, prefix)) is not None]
+        for prefix in ("", "baseline_")
+    )
+    is_old = contest.rules.version == "v0.1"
+    columns = (ratio_differences if is_old else density_differences)(models, baselines)
+    if contest.rules.mode == "robust":
+        return {name: columns[name] for name in names}
+    return {name: _standardise(columns[name], is_old) for name in names}
 
 
-def _standard(column: FloatColumn, old: bool) -> FloatColumn:
-    """Centred and scaled; v0.1 divides by the population's deviation, and its strengths are in powers of ten."""
-    spread = float(column.std(ddof=0 if old else 1)) if len(column) > 1 else 0.0
+def _read_style(verdict: JudgeVerdict, prefix: str) -> Style | None:
+    """Read the style of the model's completion (no prefix) or the baseline's; None where a count is absent."""
+    counts: list[Any] = [verdict.facts.get(f"{prefix}{name}") for name in ("length", "headers", "lists", "bold")]
+    return None if None in counts else Style(*map(int, counts))
+
+
+def _standardise(column: FloatColumn, is_old: bool) -> FloatColumn:
+    """Centre and scale a column; v0.1 divides by the population's deviation, with strengths in powers of ten."""
+    spread = float(column.std(ddof=0 if is_old else 1)) if len(column) > 1 else 0.0
     centred: FloatColumn = (column - column.mean()) / (spread if spread > 0 else 1.0)
-    return centred / math.log(10) if old else centred
+    return centred / math.log(10) if is_old else centred
 
 
-def _bounds(games: Sequence[Game], weight: int) -> tuple[float, float]:
-    told = [(game.share, weight if game.is_much else 1) for game in games if game.share is not None]
-    missing = weight * sum(game.label is None for game in games)
-    won, total = sum(share * times for share, times in told), sum(times for _, times in told) + missing
-    return (100 * won / total, 100 * (won + missing) / total)
+def _bound_win_rate(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:
+    """Return the win rate in percent if every missing verdict was a heavy loss, and if it was a heavy win."""
+    rows = [(get_share(verdict), weight if is_decisive(verdict) else 1) for verdict in verdicts]
+    missing = weight * sum(share is None for share, _ in rows)
+    wins = sum(share * times for share, times in rows if share is not None)
+    total = sum(times for share, times in rows if share is not None) + missing
+    return (100 * wins / total, 100 * (wins + missing) / total)
 
 
-def _check_single(games: Sequence[Game]) -> None:
-    seen: set[tuple[str, str, int, str]] = set()
-    for game in games:
-        key = (game.uid, game.model, game.game, game.judge)
-        if key in seen:
+def _check_judged_once(verdicts: Sequence[JudgeVerdict]) -> None:
+    keys: set[tuple[str, str, int, str]] = set()
+    for verdict in verdicts:
+        game = read_arena_facts(verdict)["game"]
+        key = (verdict.uid, verdict.model, game, verdict.judge)
+        if key in keys:
             raise DataError(
-                f"game {game.game} of {game.model} on {game.uid} was judged twice by {game.judge or 'the judge'}",
-                remedy="keep one verdict a game: files that were appended to twice count questions twice",
+                f"game {game} of {verdict.model} on {verdict.uid} was judged twice by {verdict.judge or 'the judge'}",
+                remedy="keep one verdict per game: files that were appended to twice count questions twice",
             )
-        seen.add(key)
+        keys.add(key)

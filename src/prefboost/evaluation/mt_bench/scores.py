@@ -1,212 +1,159 @@
 """Scores of MT-Bench: mean grade over turns and by category, and win rate against a baseline.
 
-official: as `show_result.py` does it, failed judgements left out and rows that stand twice averaged in. robust: none
-twice, a failed judgement is counted and withholds the score above 1 %. Intervals of both draw whole questions: both
-turns of a question share what makes it hard, and rows drawn singly give errors a fifth too small.
+official: as `show_result.py` does it, failed judgements left out and repeated rows averaged in. robust: no row twice, a
+failed judgement is counted and withholds the score above 1 %. Intervals of both draw whole questions: both turns of a
+question share its difficulty, and drawing single rows gives errors a fifth too small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from prefboost.errors import DataError
-from prefboost.evaluation.mt_bench.judging import Grade, MtRules, PairGame
-from prefboost.statistics import Bootstrap, Interval, bootstrap_mean
-from prefboost.statistics.columns import FloatColumn
+from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
+from prefboost.evaluation.mt_bench.judging import MtRules, get_pair_share, read_mt_facts
+from prefboost.evaluation.results import Figure
+from prefboost.statistics import Interval, bootstrap_mean
 
-__all__ = ["MtPairScore", "MtScore", "mt_pair_scores", "mt_scores"]
+__all__ = ["score_grades", "score_pairs"]
 
-TOLD = 0.01
-"""Share of judgements without a grade above which a score is withheld."""
+Row = TypeVar("Row")
+Key = TypeVar("Key")
 
 LOWEST, HIGHEST = 1.0, 10.0
-
-Row = TypeVar("Row", Grade, PairGame)
-Key = TypeVar("Key", int, str)
+"""Ends of the judge's scale."""
 
 
-@dataclass(frozen=True)
-class MtScore:
-    """Grades of one model, 1 to 10.
+def score_grades(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missing: bool = False) -> list[Figure]:
+    """Compute the mean grade of every model: over all turns, per turn and per category.
 
     Args:
-        model: who.
-        overall: mean over both turns of all questions; None where too many grades are missing.
-        by_turn: turn -> mean.
-        by_category: category -> mean over both turns.
-        missing: judgements without a grade.
-        judgements: all of them.
-        bounds: the mean if every missing grade was 1, and if it was 10.
-    """
-
-    model: str
-    overall: Interval | None
-    by_turn: Mapping[int, Interval]
-    by_category: Mapping[str, Interval]
-    missing: int
-    judgements: int
-    bounds: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class MtPairScore:
-    """Comparisons of one model with the baseline, in percent of question turns.
-
-    Args:
-        model: who.
-        wins: share of turns won; official: in both orders.
-        win_rate: wins and half the ties (the published win_rate_adjusted); None where too many verdicts are missing.
-        by_category: category -> the same.
-        consistency: share of turns whose two orders name the same winner.
-        missing: games without a verdict.
-        games: all of them.
-    """
-
-    model: str
-    wins: float
-    win_rate: Interval | None
-    by_category: Mapping[str, Interval]
-    consistency: float
-    missing: int
-    games: int
-
-
-def mt_scores(
-    grades: Iterable[Grade], settings: MtRules, *, how: Bootstrap | None = None, allow_missing: bool = False
-) -> list[MtScore]:
-    """Score every model.
-
-    Args:
-        grades: of any models.
-        settings: the mode.
-        how: instead of ``settings.interval``.
-        allow_missing: give a score however many grades are missing (official always does).
+        verdicts: grades of any models.
+        rules: mode and interval.
+        allow_missing: give a score however many grades are missing; the official mode always does.
 
     Returns:
-        best first.
+        figures in points, 1 to 10; best model first, its overall score before its parts.
 
     Raises:
-        DataError: robust: a judgement stands twice.
+        DataError: robust: a turn was judged twice.
     """
-    found, how = [], how or settings.interval
-    for model, own in _by_model(grades, settings).items():
-        told = [grade for grade in own if grade.grade is not None]
-        missing = len(own) - len(told)
-        withheld = not told or (missing > TOLD * len(own) and not (allow_missing or settings.mode == "official"))
-        total = sum(grade.grade or 0.0 for grade in told)
-        found.append(
-            MtScore(
-                model,
-                None if withheld else _mean(told, how),
-                _grouped(told, lambda grade: grade.turn, how),
-                _grouped(told, lambda grade: grade.category, how),
-                missing,
-                len(own),
-                ((total + LOWEST * missing) / len(own), (total + HIGHEST * missing) / len(own)),
-            )
-        )
-    return sorted(found, key=lambda score: -(score.overall.estimate if score.overall else sum(score.bounds) / 2))
+    scores = []
+    for model, group in _group_by_model(verdicts, rules).items():
+        graded = [verdict for verdict in group if verdict.value is not None]
+        missing = len(group) - len(graded)
+        withheld = is_withheld(missing, len(group), allow_missing=allow_missing or rules.mode == "official")
+        total = sum(verdict.value or 0.0 for verdict in graded)
+        bounds = ((total + LOWEST * missing) / len(group), (total + HIGHEST * missing) / len(group))
+        value = None if withheld else _average_grades(graded, rules)
+        overall = Figure("score", model, value, missing, len(group), bounds=bounds, unit="points")
+        scores.append([overall, *_score_parts(model, graded, rules)])
+    scores.sort(key=lambda figures: _get_rank(figures[0]), reverse=True)
+    return [figure for figures in scores for figure in figures]
 
 
-def mt_pair_scores(
-    games: Iterable[PairGame], settings: MtRules, *, how: Bootstrap | None = None, allow_missing: bool = False
-) -> list[MtPairScore]:
-    """Score every model against the baseline.
+def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missing: bool = False) -> list[Figure]:
+    """Compute the win rate of every model against the baseline, over all turns and per category.
 
-    A turn counts once, from both orders: official gives it to whom both name, or else calls it a tie; robust takes the
-    mean of the orders, so that a win and a tie are three quarters.
+    A turn counts once, from both orders. The official mode gives it to the side that both orders name, and else calls
+    it a tie; the robust mode takes the mean of both orders, so a win and a tie are three quarters.
 
     Args:
-        games: both orders of every turn.
-        settings, how, allow_missing: see `mt_scores`.
+        verdicts: both orders of every turn.
+        rules, allow_missing: see `score_grades`.
 
     Returns:
-        best first.
+        figures in percent (FastChat's win_rate_adjusted); best model first.
 
     Raises:
-        DataError: robust: a game stands twice.
+        DataError: robust: a game was judged twice.
     """
-    found, how = [], how or settings.interval
-    for model, own in _by_model(games, settings).items():
-        turns = _turns(own)
-        missing = sum(game.share is None for game in own)
-        shares = np.array([_turn_share(both, settings) for _, both in turns])
-        agree = [both[0].share == both[1].share for _, both in turns]
-        firsts = [both[0] for _, both in turns]
-        withheld = not turns or (missing > TOLD * len(own) and not (allow_missing or settings.mode == "official"))
-        found.append(
-            MtPairScore(
-                model,
-                100 * float(np.mean(shares == 1)) if turns else float("nan"),
-                None if withheld else _share_interval(shares, firsts, how),
-                {
-                    name: _share_interval(shares[at], [firsts[i] for i in at], how)
-                    for name, at in _places(firsts).items()
-                },
-                float(np.mean(agree)) if turns else float("nan"),
-                missing,
-                len(own),
-            )
-        )
-    return sorted(found, key=lambda score: -(score.win_rate.estimate if score.win_rate else -1.0))
+    scores = []
+    for model, group in _group_by_model(verdicts, rules).items():
+        turns = _pair_orders(group)
+        missing = sum(get_pair_share(verdict) is None for verdict in group)
+        allowed = allow_missing or rules.mode == "official"
+        withheld = not turns or is_withheld(missing, len(group), allow_missing=allowed)
+        shares = [_share_of_turn(orders, rules) for orders in turns]
+        agree = [get_pair_share(orders[0]) == get_pair_share(orders[1]) for orders in turns]
+        wins = 100 * float(np.mean([share == 1 for share in shares])) if turns else float("nan")
+        consistency = float(np.mean(agree)) if turns else float("nan")
+        note = f"won {wins:.1f} % of turns; both orders agree on {consistency:.0%}"
+        value = None if withheld else _average_shares(shares, turns, rules)
+        figures = [Figure("win_rate", model, value, missing, len(group), note=note)]
+        for category, rows in _group_by(turns, lambda orders: read_mt_facts(orders[0])["category"]).items():
+            part = _average_shares([_share_of_turn(orders, rules) for orders in rows], rows, rules)
+            figures.append(Figure("win_rate", model, part, 0, part.rows, group=category))
+        scores.append(figures)
+    scores.sort(key=lambda figures: -1.0 if figures[0].value is None else figures[0].value.estimate, reverse=True)
+    return [figure for figures in scores for figure in figures]
 
 
-def _by_model(rows: Iterable[Row], settings: MtRules) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    seen: set[tuple[str, str, int, int, str]] = set()
-    for row in rows:
-        key = (row.model, row.question_id, row.turn, getattr(row, "game", 0), row.judge)
-        if key in seen and settings.mode == "robust":
+def _score_parts(model: str, graded: Sequence[JudgeVerdict], rules: MtRules) -> Iterator[Figure]:
+    turns = _group_by(graded, lambda verdict: read_mt_facts(verdict)["turn"])
+    categories = _group_by(graded, lambda verdict: read_mt_facts(verdict)["category"])
+    parts = {**{f"turn {turn}": turns[turn] for turn in sorted(turns)}, **categories}
+    for name, rows in parts.items():
+        value = _average_grades(rows, rules)
+        yield Figure("score", model, value, 0, value.rows, group=name, unit="points")
+
+
+def _get_rank(figure: Figure) -> float:
+    """Return the score, or the middle of its bounds where it is withheld."""
+    if figure.value is not None:
+        return figure.value.estimate
+    return 0.0 if figure.bounds is None else sum(figure.bounds) / 2
+
+
+def _group_by_model(verdicts: Iterable[JudgeVerdict], rules: MtRules) -> dict[str, list[JudgeVerdict]]:
+    groups: dict[str, list[JudgeVerdict]] = {}
+    keys: set[tuple[str, str, int, int, str]] = set()
+    for verdict in verdicts:
+        facts = read_mt_facts(verdict)
+        key = (verdict.model, verdict.uid, facts["turn"], facts.get("game", 0), verdict.judge)
+        if key in keys and rules.mode == "robust":
             raise DataError(
-                f"turn {row.turn} of question {row.question_id} of {row.model} was judged twice by "
-                f"{row.judge or 'the judge'}",
+                f"turn {facts['turn']} of question {verdict.uid} of {verdict.model} was judged twice by "
+                f"{verdict.judge or 'the judge'}",
                 remedy="keep one judgement: files that were appended to twice count questions twice (mode: official "
                 "averages them, as published figures do)",
             )
-        seen.add(key)
-        found.setdefault(row.model, []).append(row)
-    return found
+        keys.add(key)
+        groups.setdefault(verdict.model, []).append(verdict)
+    return groups
 
 
-def _mean(grades: Sequence[Grade], how: Bootstrap) -> Interval:
-    return bootstrap_mean(
-        [grade.grade or 0.0 for grade in grades], clusters=[grade.question_id for grade in grades], how=how
-    )
+def _group_by(rows: Sequence[Row], get_key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(get_key(row), []).append(row)
+    return groups
 
 
-def _grouped(grades: Sequence[Grade], key: Callable[[Grade], Key], how: Bootstrap) -> dict[Key, Interval]:
-    groups: dict[Key, list[Grade]] = {}
-    for grade in grades:
-        groups.setdefault(key(grade), []).append(grade)
-    return {name: _mean(own, how) for name, own in groups.items()}
+def _pair_orders(verdicts: Sequence[JudgeVerdict]) -> list[list[JudgeVerdict]]:
+    """Return the verdicts of each turn of which both orders name a winner."""
+    turns: dict[tuple[str, int, str], list[JudgeVerdict]] = {}
+    for verdict in verdicts:
+        if get_pair_share(verdict) is not None:
+            turns.setdefault((verdict.uid, read_mt_facts(verdict)["turn"], verdict.judge), []).append(verdict)
+    return [orders for orders in turns.values() if {verdict.facts["game"] for verdict in orders} == {1, 2}]
 
 
-def _turns(games: Sequence[PairGame]) -> list[tuple[tuple[str, int, str], list[PairGame]]]:
-    """Turns of which both orders have a verdict."""
-    found: dict[tuple[str, int, str], list[PairGame]] = {}
-    for game in games:
-        if game.share is not None:
-            found.setdefault((game.question_id, game.turn, game.judge), []).append(game)
-    return [(key, both) for key, both in found.items() if {game.game for game in both} == {1, 2}]
-
-
-def _turn_share(both: Sequence[PairGame], settings: MtRules) -> float:
-    shares = [game.share or 0.0 for game in both]
-    if settings.mode == "official":
+def _share_of_turn(orders: Sequence[JudgeVerdict], rules: MtRules) -> float:
+    shares = [get_pair_share(verdict) or 0.0 for verdict in orders]
+    if rules.mode == "official":
         return shares[0] if shares[0] == shares[1] else 0.5
     return float(np.mean(shares))
 
 
-def _share_interval(shares: FloatColumn, games: Sequence[PairGame], how: Bootstrap) -> Interval:
-    return bootstrap_mean(100 * shares, clusters=[game.question_id for game in games], how=how)
+def _average_grades(verdicts: Sequence[JudgeVerdict], rules: MtRules) -> Interval:
+    grades = [verdict.value or 0.0 for verdict in verdicts]
+    return bootstrap_mean(grades, clusters=[verdict.uid for verdict in verdicts], how=rules.interval)
 
 
-def _places(games: Sequence[PairGame]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for at, game in enumerate(games):
-        found.setdefault(game.category, []).append(at)
-    return found
+def _average_shares(shares: Sequence[float], turns: Sequence[Sequence[JudgeVerdict]], rules: MtRules) -> Interval:
+    uids = [orders[0].uid for orders in turns]
+    return bootstrap_mean(100 * np.array(shares), clusters=uids, how=rules.interval)

@@ -12,7 +12,7 @@ from prefboost.engines.store import Store
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.prepared import Contestant, Measured
+from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.evaluation.reward_models.accuracy import AccuracyReport, RewardAccuracy
 from prefboost.evaluation.reward_models.reports import BenchReport, Scored, reward_report
@@ -46,7 +46,7 @@ class RewardContest(Settings):
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Measured:
-        """See `prefboost.evaluation.prepared.MeasuredBenchmark`. Scores are kept in ``FOLDER/scores``."""
+        """See `prefboost.evaluation.protocols.MeasuredBenchmark`. Scores are kept in ``FOLDER/scores``."""
         file = _place(self.file, assets)
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []

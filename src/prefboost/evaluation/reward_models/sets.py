@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place, UnreadableFile
-from prefboost.evaluation.record_texts import plain_text
+from prefboost.evaluation.record_texts import require_text
 from prefboost.evaluation.reward_models.scores import RewardItem
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
 
@@ -165,7 +165,7 @@ def _prompt(prompt: Any, place: Place) -> list[dict[str, Any]]:
         return [_said("user", prompt)]
     turns = prompt if isinstance(prompt, list) and all(isinstance(turn, dict) for turn in prompt) else [{}]
     return [
-        _said(*(plain_text(turn.get(name), f"prompt[{at}].{name}", place) for name in ("role", "content")))
+        _said(*(require_text(turn.get(name), f"prompt[{at}].{name}", place) for name in ("role", "content")))
         for at, turn in enumerate(turns)
     ]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
+from prefboost.evaluation.alpaca.scores import AlpacaFacts
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.prompt_means import prompt_means
+from prefboost.evaluation.prompt_means import average_by_prompt
 from prefboost.evaluation.results import Results
 from prefboost.reporting.evaluation.results import NONE, run_of, said
 from prefboost.reporting.figures import Curve
@@ -56,7 +58,7 @@ def differences_section(results: Results, verdicts: Sequence[JudgeVerdict], orde
     Shares of the win are compared with one half, which is the baseline against itself, and with each other; grades with
     each other alone. Models whose figure is withheld are not in the order.
     """
-    means, shares = prompt_means(verdicts), _are_shares(results)
+    means, shares = average_by_prompt(verdicts), _are_shares(results)
     order = [model for model in order if len(means.get(model, {})) > 1]
     baseline = baseline_of(results)
     tests: dict[tuple[str, str], tuple[PairedTest, int]] = {}
@@ -176,11 +178,12 @@ def category_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> 
 
 
 def _label_mass(verdict: JudgeVerdict) -> float | None:
-    """Probability of both answers of a verdict that was read from log-probs; earlier files hold the log-probs alone."""
-    mass, logprobs = verdict.facts.get("label_mass"), [verdict.facts.get(f"logprob_{name}") for name in ("m", "M")]
-    if mass is not None:
-        return float(mass)
-    return None if None in logprobs else sum(math.exp(float(one)) for one in logprobs if one is not None)
+    """Return the probability of both labels together; None where no log-probs were read."""
+    facts = cast(AlpacaFacts, verdict.facts)
+    # Files of earlier versions hold the log-probs alone.
+    if "label_mass" not in facts and "logprob_m" in facts and "logprob_M" in facts:
+        return math.exp(facts["logprob_m"]) + math.exp(facts["logprob_M"])
+    return facts.get("label_mass")
 
 
 def judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section | None:

@@ -15,7 +15,7 @@ from prefboost.engines.store import Store
 from prefboost.engines.stored import generate_stored
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
-from prefboost.evaluation.prepared import Contestant
+from prefboost.evaluation.protocols import Contestant
 from prefboost.runs.evaluate.settings import Answering
 from prefboost.scoring.stored import ScoreProgress, Tell
 

@@ -17,8 +17,8 @@ from prefboost.engines.sightings import sightings
 from prefboost.engines.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.canary import CANARY, Drift, canary_requests, drift_of
-from prefboost.evaluation.own_prompts import records_of
+from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_requests, measure_drift
+from prefboost.evaluation.user_files import read_records
 from prefboost.runs.evaluate.judging import judged
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.sources.outputs import refuse_inputs
@@ -46,7 +46,7 @@ class CanaryReport:
     answered_as: tuple[str, ...]
     first_at: str | None = None
     first_as: tuple[str, ...] = ()
-    drift: Drift | None = None
+    drift: CanaryDrift | None = None
 
     def record(self) -> dict[str, Any]:
         """Flat, as results and pages show it."""
@@ -102,7 +102,7 @@ def canary(
     running = folder / f"running-{asked_at[:10]}"
     with Store(running) as store:
         engine = Desk(store, spending).opened(judge)
-        verdicts = judged(CANARY, canary_requests(), engine, store, tell=tell)
+        verdicts = judged(CANARY, build_canary_requests(), engine, store, tell=tell)
         if all(one.value is None for one in verdicts):
             raise DataError(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
@@ -115,7 +115,7 @@ def canary(
         earlier, header = first
         found = CanaryReport(
             found.judge, found.identity, asked_at, found.answered_as, header["asked_at"], tuple(header["answered_as"]),
-            drift_of(earlier, verdicts),
+            measure_drift(earlier, verdicts),
         )  # fmt: skip
     stamp = asked_at.replace(":", "")
     lines = [{"canary": {**asdict(found), "drift": None}}, *(one.record for one in verdicts)]
@@ -136,7 +136,7 @@ def canary_facts(out: str | Path) -> dict[str, Any]:
 def _first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, Any]] | None:
     """The oldest verdicts of a judge, and who gave them when."""
     for path in sorted(folder.glob("*.jsonl")):
-        header, *rows = records_of(path)
+        header, *rows = read_records(path)
         told: Any = header.get("canary")
         if isinstance(told, dict) and told.get("identity") == identity:
             return [JudgeVerdict.of(row) for row in rows], told

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.prompt_means import prompt_means
-from prefboost.evaluation.rejudged import rejudged
+from prefboost.evaluation.drift import compare_rejudged
+from prefboost.evaluation.prompt_means import average_by_prompt
 from prefboost.runs.evaluate.evaluate import read_verdicts
 from prefboost.statistics import holm, run_paired_test
 
@@ -88,9 +88,9 @@ def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> l
     """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
 
     Raises:
-        DataError: see `prefboost.evaluation.rejudged.rejudged`.
+        DataError: see `prefboost.evaluation.drift.compare_rejudged`.
     """
-    found = rejudged(earlier, later)
+    found = compare_rejudged(earlier, later)
     change, same = found.change, found.same
     moved = "the judge is not the one that it was" if found.moved else "no drift is to be seen"
     ends = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
@@ -115,7 +115,7 @@ def _by_group(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str,
     groups: dict[str, list[JudgeVerdict]] = {}
     for one in verdicts:
         groups.setdefault(str(one.facts.get("group", "")), []).append(one)
-    return {group: prompt_means(own) for group, own in groups.items()}
+    return {group: average_by_prompt(own) for group, own in groups.items()}
 
 
 def _verdict_files(folder: Path) -> dict[str, Path]:

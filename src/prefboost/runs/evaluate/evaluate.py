@@ -17,13 +17,13 @@ from prefboost.engines.patience import check_answered
 from prefboost.engines.sightings import sightings
 from prefboost.engines.store import Store
 from prefboost.errors import RunError, SettingsError
-from prefboost.evaluation.alarms import alarms_of
+from prefboost.evaluation.alarms import raise_alarms
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.kinds import BenchmarkSettings
-from prefboost.evaluation.own_prompts import records_of
-from prefboost.evaluation.prepared import Completions, Contestant, MeasuredBenchmark, Prepared
 from prefboost.evaluation.prompt_sets import read_answers
+from prefboost.evaluation.protocols import Completions, Contestant, MeasuredBenchmark, PreparedBenchmark
 from prefboost.evaluation.results import Results
+from prefboost.evaluation.user_files import read_records
 from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, evaluation_page
 from prefboost.runs.evaluate.answering import Answered, Speaker, answered, sampling_for, speaker
 from prefboost.runs.evaluate.canary import canary_facts
@@ -206,7 +206,7 @@ class _Run:
         write_evaluation(folder, found.verdicts, results)
         return results
 
-    def judged(self, prepared: Prepared, folder: Path) -> Results:
+    def judged(self, prepared: PreparedBenchmark, folder: Path) -> Results:
         prompts = list(prepared.prompts[: self.settings.limit])
         said: dict[str, Completions] = {
             **prepared.given,
@@ -225,9 +225,9 @@ class _Run:
             "answered as": [asdict(one) for one in sightings(self.store) if one.engine == judge.identity],
             "log-probs were not to be had, words were read": fallback_of(requests, judge, self.store),
         }
-        results = self._told(results, facts, alarms_of(said, _sweeps(self.contestants)))
+        results = self._told(results, facts, raise_alarms(said, _sweeps(self.contestants)))
         write_evaluation(folder, verdicts, results)
-        asked = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.is_asked]
+        asked = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.needs_call]
         self._check("the judge", len(asked), [one.fault or "" for one in asked if one.value is None])
         return results
 
@@ -239,7 +239,7 @@ class _Run:
             self.shortfalls.append(RunError(f"{who}: {error.found}", remedy=error.remedy))
 
     def _answered(
-        self, one: Contestant, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], folder: Path
+        self, one: Contestant, prepared: PreparedBenchmark, prompts: Sequence[BenchmarkPrompt], folder: Path
     ) -> Answered:
         who = speaker(one, self.engines.opened(one.engine))
         drawn = sampling_for(who, prepared.sampling, self.settings.answering)
@@ -286,7 +286,7 @@ def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
     Raises:
         DataError: a line is no verdict.
     """
-    return [JudgeVerdict.of(record) for record in records_of(path)]
+    return [JudgeVerdict.of(record) for record in read_records(path)]
 
 
 def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results: Results) -> None:

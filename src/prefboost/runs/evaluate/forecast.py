@@ -20,7 +20,7 @@ from prefboost.engines.store import Store
 from prefboost.engines.stored import asked_for
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
-from prefboost.evaluation.prepared import Completions, Contestant, JudgedBenchmark, Prepared
+from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.runs.evaluate.answering import SamplingOf, Speaker, sampling_for, speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, completions_of_files, price_for, store_in
 from prefboost.runs.evaluate.judging import forecast, likely_prompt_tokens
@@ -111,7 +111,12 @@ class _Plan:
         return [*lines, self._judge(benchmark.kind, prepared, prompts, said, guessed)]
 
     def _contestant(
-        self, kind: str, one: Contestant, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], likely: _StandIn
+        self,
+        kind: str,
+        one: Contestant,
+        prepared: PreparedBenchmark,
+        prompts: Sequence[BenchmarkPrompt],
+        likely: _StandIn,
     ) -> tuple[ForecastLine, Completions, bool]:
         engine = self.engines.opened(one.engine)
         who = speaker(one, engine)
@@ -169,9 +174,13 @@ class _Plan:
         return self.store is not None and bool(self.store.failures([asked_for(engine, request, sampling).key]))
 
     def _judge(
-        self, kind: str, prepared: Prepared, prompts: Sequence[BenchmarkPrompt], said: Mapping[str, Completions],
+        self,
+        kind: str,
+        prepared: PreparedBenchmark,
+        prompts: Sequence[BenchmarkPrompt],
+        said: Mapping[str, Completions],
         guessed: bool,
-    ) -> ForecastLine:  # fmt: skip
+    ) -> ForecastLine:
         assert self.settings.judge is not None
         judge = self.engines.opened(self.settings.judge)
         requests = prepared.benchmark.build(prompts, said)

@@ -83,7 +83,7 @@ def judged(
     """
     replies: dict[int, JudgeReply] = {}
     watch = Watch(engine, store, clock)
-    wanted, stored = sum(request.is_asked for request in requests), 0
+    wanted, stored = sum(request.needs_call for request in requests), 0
     tell(ScoreProgress("judge", wanted))
     too_long = _too_long(requests, engine)
     replies.update((at, JudgeReply(fault=TOO_LONG)) for at in too_long)
@@ -112,7 +112,7 @@ def fallback_of(requests: Sequence[JudgeRequest], engine: Engine, store: Store) 
     known = _known_fallback(requests, engine, store)
     if known is not None:
         return known
-    asked = [one for one in requests if one.is_asked and one.choices]
+    asked = [one for one in requests if one.needs_call and one.choices]
     first = asked[0]
     reason = _probed(asked[:_PROBES], engine, store)
     if not engine.ledger.exhausted:
@@ -133,7 +133,7 @@ def forecast(
         store: open: what it holds is not asked; None: everything is.
         counted: questions of earlier benchmarks, which are not asked again; those of this one are added.
     """
-    asked = {f"{one.choices} {engine.rendered(_request(one))}": one for one in requests if one.is_asked}
+    asked = {f"{one.choices} {engine.rendered(_request(one))}": one for one in requests if one.needs_call}
     earlier = set() if counted is None else counted
     asked = {text: one for text, one in asked.items() if text not in earlier}
     earlier.update(asked)
@@ -182,7 +182,7 @@ def _capability(first: JudgeRequest, engine: Engine, again: int = 0) -> Asked:
 
 def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> str | None:
     """What was found of a judge before; None: nothing yet. Empty where no log-probs are asked for."""
-    first = next((one for one in requests if one.is_asked and one.choices), None)
+    first = next((one for one in requests if one.needs_call and one.choices), None)
     if first is None:
         return ""
     _, probe = _last_probe(first, engine, store)
@@ -253,7 +253,7 @@ def _too_long(requests: Sequence[JudgeRequest], engine: Engine) -> set[int]:
     """Numbers of requests that the judge cannot see whole with room to answer; none where its context is not known."""
     if engine.context is None:
         return set()
-    asked = [at for at, one in enumerate(requests) if one.is_asked]
+    asked = [at for at, one in enumerate(requests) if one.needs_call]
     lengths = engine.prompt_tokens([_request(requests[at]) for at in asked])
     pairs = zip(asked, lengths, strict=True)
     return {at for at, length in pairs if length + requests[at].max_tokens > engine.context}
@@ -263,7 +263,7 @@ def _alike(requests: Sequence[JudgeRequest], left_out: set[int]) -> list[list[in
     """Numbers of requests that are asked, together where choices and sampling are the same."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for at, one in enumerate(requests):
-        if one.is_asked and at not in left_out:
+        if one.needs_call and at not in left_out:
             groups.setdefault((one.choices, one.max_tokens, one.temperature), []).append(at)
     return list(groups.values())
 

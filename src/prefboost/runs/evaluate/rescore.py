@@ -10,7 +10,7 @@ from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.arena_hard.benchmark import ArenaHard
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.mt_bench.benchmark import MtBench
-from prefboost.evaluation.prepared import MeasuredBenchmark
+from prefboost.evaluation.protocols import MeasuredBenchmark
 from prefboost.evaluation.results import Results
 from prefboost.runs.evaluate.evaluate import guard_evaluation, read_verdicts, write_evaluation
 from prefboost.runs.evaluate.settings import Evaluate

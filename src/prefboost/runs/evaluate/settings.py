@@ -17,7 +17,7 @@ from prefboost.engines.kinds import ENGINES, EngineSettings, model_name
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.kinds import BENCHMARKS, BenchmarkSettings
-from prefboost.evaluation.prepared import Contestant
+from prefboost.evaluation.protocols import Contestant
 from prefboost.settings import Settings, choice
 
 __all__ = ["Answering", "Evaluate", "contestants_of", "name_of_model"]
