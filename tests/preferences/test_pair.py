@@ -20,6 +20,7 @@ from prefboost.preferences import (
     pair,
     relabel,
 )
+from prefboost.tables import MESSAGES
 
 STRATEGIES = st.sampled_from(
     [
@@ -163,3 +164,12 @@ def test_a_margin_is_asked_of_data_that_are_pairs_already() -> None:
 def test_unscored_completions_with_scored_aspects_are_refused_with_the_aspects() -> None:
     with pytest.raises(MissingScores, match=r"data\.score=help\b"):
         pair(scored_table([("a", [None, None])], {"help": [1.0, 2.0], "style": [1.0, 2.0]}))
+
+
+def test_answers_to_different_questions_are_not_compared_because_a_table_in_memory_gives_them_one_id() -> None:
+    table = scored_table([("a", [7.0, 3.0]), ("b", [8.0, 2.0])])
+    prompts = [[{"role": "user", "content": text, "extra": None}] for text in ("one?", "one?", "two?", "two?")]
+    frame = table.frame.with_columns(prompt=pl.Series(prompts, dtype=MESSAGES))
+    assert len(pair(replace(table, frame=frame))) == 2
+    with pytest.raises(DataError, match="different prompts have the prompt_id 'same'"):
+        pair(replace(table, frame=frame.with_columns(prompt_id=pl.lit("same"))))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from prefboost.diagnosis import inspect
 from prefboost.preferences import AllPairs, pair
 from prefboost.preferences.select import Select, select
 from prefboost.runs.augment.augment import augment
-from prefboost.sources import File, read, read_batches
-from prefboost.sources.prompt_identity import PARTED, SHARED
+from prefboost.sources import Columns, File, read, read_batches
+from prefboost.sources.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
 from prefboost.tables import Table
 
 rows_of = st.lists(st.tuples(st.sampled_from(["a", "b", 7, None]), st.integers(0, 3)), min_size=1, max_size=9)
@@ -131,3 +133,38 @@ def test_only_the_split_that_is_read_can_dispute_an_id(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", records)
     assert read(File(path=str(path), split="train")).frame["prompt_id"].to_list() == ["0", "1"]
     assert not set(read(path).frame["prompt_id"]) & {"0", "1"}
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_ids_of_a_source_that_plugs_in_are_believed_only_where_the_prompts_bear_them_out(
+    tmp_path: Path, batches: int
+) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(nested(None, question, question)) + "\n" for question in range(4)))
+    plain = read(path)
+    # The ids restart in the second half, as those of a second file do, and one prompt bears two ids.
+    given_ids = pl.Series("prompt_id", ["0", "0", "1", "1", "0", "0", "last", "another"])
+    table = replace(plain, frame=plain.frame.with_columns(given_ids))
+
+    class Plugged:
+        kind = "plugged"
+
+        def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
+            size = len(table) // batches
+            for begin in range(0, len(table), size):
+                yield replace(table, frame=table.frame.slice(begin, size))
+
+    made = read(Plugged())
+    ids = made.frame["prompt_id"].to_list()
+    assert [ids[at : at + 2] for at in (2,)] == [["1", "1"]]
+    assert ids[:2] + ids[4:] == plain.frame["prompt_id"].to_list()[:2] + plain.frame["prompt_id"].to_list()[4:]
+    assert made.frame["given_prompt_id"].to_list() == given_ids.to_list()
+    assert (made.steps[0].notes[SHARED], made.steps[0].notes[PARTED]) == (4, 2)
+    assert len(pair(made)) == 4
+
+
+def test_ids_of_a_source_that_plugs_in_stay_where_they_agree(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(nested(str(number), number, number)) + "\n" for number in range(4)))
+    plain = read(path)
+    assert settle_ids(plain, find_disputes([plain])) is plain

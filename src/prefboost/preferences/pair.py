@@ -14,7 +14,7 @@ from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
-from prefboost.tables.groups import group_numbers
+from prefboost.tables.groups import group_numbers, same_prompts
 from prefboost.tables.message_lists import same_messages, take_rows
 
 __all__ = [
@@ -172,7 +172,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
 
     Raises:
         MissingScores: no completion has a score.
-        DataError: the table is of another kind.
+        DataError: the table is of another kind, or different prompts have one ``prompt_id``.
     """
     strategy = strategy if strategy is not None else BestVsRandom()
     if table.spec is PREFERENCE_PAIRS:
@@ -191,6 +191,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
             remedy=_remedy(aspects_of(table.frame.schema, "score")),
             place=Place(path=table.path, column="score"),
         )
+    _refuse_shared_ids(table)
     frame, rejects = _usable(table)
     ranked = _ranked(frame)
     edges = strategy.edges(ranked)
@@ -215,6 +216,21 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
         notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
     )
     return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+
+
+def _refuse_shared_ids(table: Table) -> None:
+    """Refuse tables in which answers to different questions would be compared, as their ``prompt_id`` is one.
+
+    What `read` gives has passed; tables made in memory have not.
+    """
+    if not same_prompts(table.frame):
+        other = pl.col("prompt").hash(0) != pl.col("prompt").hash(0).first().over("prompt_id")
+        first = table.frame.filter(other).row(0, named=True)
+        raise DataError(
+            f"different prompts have the prompt_id {first['prompt_id']!r}",
+            remedy="give equal prompts alone equal ids, e.g. a hash of their messages",
+            place=Place(path=table.path, row=first["row"], column="prompt_id"),
+        )
 
 
 def _remedy(aspects: Sequence[str]) -> str:

@@ -7,8 +7,8 @@ content stand for each other alone, in the whole source, and the content's hash 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +18,9 @@ from prefboost.sources.faults import FAULT
 from prefboost.sources.layouts import Layout
 from prefboost.sources.parts import column, holds_messages, label, prompt_rows
 from prefboost.sources.raw import Reader
+from prefboost.tables import Step, Table, conform
 
-__all__ = ["PARTED", "SHARED", "Disputed", "agreed", "disputed_ids"]
+__all__ = ["PARTED", "SHARED", "Disputed", "agreed", "disputed_ids", "find_disputes", "settle_ids"]
 
 SHARED = "rows whose prompt id other prompts have too"
 PARTED = "rows whose prompt has other ids too"
@@ -87,6 +88,29 @@ def disputed_ids(
             frame = raw if split is None else raw.filter(label(column(raw, split[0])) == split[1])
             made = prompt_rows(frame, layout) if _stands_alone(frame, layout) else convert(frame, layout)
             seen = pl.concat([seen, _hashes(made.filter(pl.col(FAULT).is_null()))]).unique()
+    return _collect_disputes(seen)
+
+
+def find_disputes(tables: Iterable[Table]) -> Disputed:
+    """Find the ids of a source that plugs in that disagree with its prompts."""
+    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
+    for table in tables:
+        seen = pl.concat([seen, _hashes(table.frame)]).unique()
+    return _collect_disputes(seen)
+
+
+def settle_ids(table: Table, disputed: Disputed) -> Table:
+    """Give a table of a source that plugs in ids that are equal for equal prompts alone, and note what changed."""
+    if not disputed:
+        return table
+    frame, counts = agreed(table.frame, disputed)
+    first = table.steps[0] if table.steps else Step("read", {}, frame.height, frame.height)
+    steps = (replace(first, notes={**first.notes, **counts}), *table.steps[1:])
+    return replace(table, frame=conform(frame, table.spec, path=table.path), steps=steps)
+
+
+def _collect_disputes(seen: pl.DataFrame) -> Disputed:
+    """Collect what disagrees among the different pairs of an id's hash and a prompt's."""
     return Disputed(
         seen.filter(pl.col("id").is_duplicated())["id"].unique(),
         seen.filter(pl.col("content").is_duplicated())["content"].unique(),

@@ -10,12 +10,12 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
-from prefboost.sources.collection import File, Source
+from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
 from prefboost.sources.encoded import ENCODED
 from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.identifiers import REPEATED
-from prefboost.sources.prompt_identity import PARTED, SHARED
+from prefboost.sources.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
 from prefboost.sources.scores import TEN_FOR_ONE
 from prefboost.sources.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
 from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
@@ -63,7 +63,14 @@ def read_batches(
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if isinstance(found, File) and holds_verdicts(found.path):
         return iter([pairs_of_verdicts(read_verdicts(found.path))])
-    return found.batches(columns, rows)
+    return found.batches(columns, rows) if isinstance(found, Collection) else _read_plugged_in(found, columns, rows)
+
+
+def _read_plugged_in(source: Source, columns: Columns, rows: int | None) -> Iterator[Table]:
+    """Tables of someone else's source; it is read twice, since ids are believed only where prompts bear them out."""
+    disputed = find_disputes(source.batches(columns, rows))
+    for table in source.batches(columns, rows):
+        yield settle_ids(table, disputed)
 
 
 def _joined(tables: Sequence[Table]) -> Table:
