@@ -23,5 +23,6 @@ def same_prompts(frame: pl.DataFrame) -> bool:
     again = frame["prompt_id"] == frame["prompt_id"].shift(1)
     if (again & (content != content.shift(1))).any():
         return False
+    # Rows of a prompt nearly always stand together, so that few are left to be compared by their names.
     firsts = pl.DataFrame({"id": frame["prompt_id"], "content": content}).filter(~again.fill_null(value=False))
     return firsts["id"].n_unique() == firsts.height or firsts.n_unique() == firsts["id"].n_unique()
