@@ -47,3 +47,34 @@ def test_a_call_that_fails_gives_its_connection_back() -> None:
 
     with FaultyServer(script=lambda body, call: "reset" if call <= 6 else None) as server:
         assert asyncio.run(main(server.base_url)) == 200
+
+
+def test_a_call_is_the_one_that_httpx_makes_by_itself() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "ä 😀"}], "seed": 3}
+
+    async def main(url: str) -> None:
+        clients = Clients(url, KEY, Limits())
+        await clients.post("/chat/completions", json=body)
+        await clients.aclose()
+        async with client_for(url, KEY, Limits()) as client:
+            await client.post("/chat/completions", json=body)
+
+    with FaultyServer() as server:
+        asyncio.run(main(server.base_url))
+    assert server.bodies == [body, body]
+    assert server.headers[0] == server.headers[1]
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_half_a_character_stops_no_call_and_a_query_stays_behind_the_path() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "cut \ud83d"}]}
+
+    async def main(url: str) -> tuple[int, str]:
+        clients = Clients(f"{url}?api-version=7", None, Limits())
+        reply = await clients.post("/chat/completions", json=body)
+        await clients.aclose()
+        return reply.status_code, str(reply.request.url)
+
+    with FaultyServer(answer=lambda prompt, seed, place: "fine") as server:
+        assert asyncio.run(main(server.base_url)) == (200, f"{server.base_url}/chat/completions?api-version=7")
+        assert server.bodies == [body]

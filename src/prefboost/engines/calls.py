@@ -382,7 +382,7 @@ class Caller:
 
 def _offer(question: Question) -> frozenset[str]:
     """What a question asks for beyond a text."""
-    return frozenset(question.body) & _OFFERS
+    return frozenset(name for name in _OFFERS if name in question.body)
 
 
 def redactor(key: str | None) -> Callable[[str], str]:

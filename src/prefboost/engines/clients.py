@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,16 @@ class Clients:
 
     def __init__(self, base_url: str, key: str | None, limits: Limits) -> None:
         context = _ssl_context(base_url)
+        import httpx
+
         sizes = [min(_CONNECTIONS, limits.concurrency - start) for start in range(0, limits.concurrency, _CONNECTIONS)]
         self._clients = [client_for(base_url, key, limits, size, context) for size in sizes]
         # The connection that was free last is taken first, so that few calls at once keep few connections warm.
+        first, self._address = self._clients[0], httpx.URL(base_url)
+        self._headers = first.headers.copy()
+        self._headers["Content-Type"] = "application/json"
+        self._timeouts = first.timeout.as_dict()
+        self._urls: dict[str, httpx.URL] = {}
         self._free = [client for client, size in zip(self._clients, sizes, strict=True) for _ in range(size)][::-1]
 
     @property
@@ -48,9 +56,19 @@ class Clients:
 
     async def post(self, path: str, *, json: Any) -> httpx.Response:
         """Send a body as JSON to a path below the address."""
+        import httpx
+
         client = self._free.pop() if self._free else None
+        url = self._urls.get(path)
+        if url is None:
+            # A query of the address, as Azure has it, stays behind the path.
+            url = self._urls[path] = self._address.copy_with(path=self._address.path.rstrip("/") + path)
+        # The same as client.post(), which would put address, headers and time-outs together anew for every call.
+        request = httpx.Request(
+            "POST", url, headers=self._headers, content=_encoded(json), extensions={"timeout": self._timeouts}
+        )
         try:
-            return await (client or self._clients[0]).post(path, json=json)
+            return await (client or self._clients[0]).send(request)
         finally:
             if client is not None:
                 self._free.append(client)
@@ -59,6 +77,14 @@ class Clients:
         """Close all connections."""
         for client in self._clients:
             await client.aclose()
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        # Half of a character, as texts hold it that were cut, is written as an escape: a row is no reason to stop.
+        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
 def client_for(

@@ -140,8 +140,8 @@ def usage_of(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tupl
     """Tokens read and written, as the server counts them under any of the names in use; estimates where it does not."""
     usage = reply.get("usage") if isinstance(reply, Mapping) else None
     usage = usage if isinstance(usage, Mapping) else {}
-    read, written, both = (_counted(usage, names) for names in (_READ, _WRITTEN, _BOTH))
-    if written is None and both is not None and read is not None:
+    read, written = _counted(usage, _READ), _counted(usage, _WRITTEN)
+    if written is None and read is not None and (both := _counted(usage, _BOTH)) is not None:
         written = max(both - read, 0)
     return prompt_estimate if read is None else read, sum(estimates) if written is None else written
 
@@ -383,13 +383,16 @@ def _named_token(entry: Mapping[str, Any]) -> str:
 
 
 def _counted(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
-    return next((count for name in names if (count := _whole(usage.get(name))) is not None), None)
+    for name in names:
+        if name in usage and (count := _whole(usage[name])) is not None:
+            return count
+    return None
 
 
 def _whole(value: Any) -> int | None:
     """A count, also as ``5.0`` or ``"5"``, as some servers write it."""
+    if type(value) is int:  # no bool
+        return value if value >= 0 else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
-    if isinstance(value, float) and 0 <= value < 1e15 and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return int(value) if isinstance(value, float) and 0 <= value < 1e15 and value.is_integer() else None

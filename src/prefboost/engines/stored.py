@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -353,4 +353,5 @@ def _result_of(answer: Mapping[str, Any]) -> Result:
 def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
     if isinstance(outcome, Failure):
         return outcome
-    return asdict(outcome) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}
+    # asdict() would copy every field in depth, for a quarter of what keeping an answer takes.
+    return dict(vars(outcome)) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}
