@@ -16,4 +16,4 @@ from prefboost.packing.attention_kind import AttentionKind
     ],
 )
 def test_only_capping_and_sinks_change_the_scores(kind: AttentionKind, plain: bool) -> None:
-    assert kind.plain_scores is plain
+    assert kind.has_plain_scores is plain

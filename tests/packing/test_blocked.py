@@ -84,20 +84,20 @@ def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.M
     draw = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, h, packed.tokens, 8, generator=draw).requires_grad_() for h in (4, 2, 2)]
     kept = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
-    monkeypatch.setattr("prefboost.packing.blocked.KEPT_BYTES", 300_000)
+    monkeypatch.setattr("prefboost.packing.blocked.SAVED_BYTES", 300_000)
     again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
     for one, other in zip(kept, again, strict=True):
         assert torch.equal(one, other)
 
 
 def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prefboost.packing.blocked.KEPT_IN_ALL_BYTES", 500_000)
+    monkeypatch.setattr("prefboost.packing.blocked.SAVED_BYTES_OF_LAYERS", 500_000)
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
     tensors = [torch.randn(1, h, packed.tokens, 8).requires_grad_() for h in (4, 2, 2)]
     layers = [BACKENDS["blocked"](*tensors, packed, AttentionKind()) for _ in range(3)]
     (layout,) = packed.cache.values()
-    assert 0 < layout.kept.bytes <= 500_000
+    assert 0 < layout.saved.count <= 500_000
     one, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)
     for other in others:
         assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
-    assert layout.kept.bytes == 0
+    assert layout.saved.count == 0

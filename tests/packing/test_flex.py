@@ -7,7 +7,7 @@ import torch
 
 from prefboost.packing import pack
 from prefboost.packing.attention import BACKENDS, AttentionKind
-from prefboost.packing.flex import BLOCK
+from prefboost.packing.flex import MASK_BLOCK as BLOCK
 
 COMMON = list(range(90))
 LAYERS = [

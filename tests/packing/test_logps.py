@@ -131,11 +131,11 @@ def _flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([gradients[name].flatten() for name in sorted(gradients)])
 
 
-@pytest.mark.parametrize("kept_in_all", [1 << 30, 9_000])
+@pytest.mark.parametrize("saved_bytes", [1 << 30, 9_000])
 @pytest.mark.parametrize("how", ["transformers", "wrapped"])
-def test_recomputed_layers_have_the_same_gradients(how: str, kept_in_all: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recomputed_layers_have_the_same_gradients(how: str, saved_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Where the allowance ends within the layers, a layer has to keep the same when it is computed again.
-    monkeypatch.setattr("prefboost.packing.blocked.KEPT_IN_ALL_BYTES", kept_in_all)
+    monkeypatch.setattr("prefboost.packing.blocked.SAVED_BYTES_OF_LAYERS", saved_bytes)
     model = tiny_model("llama")
     enable_packing(model)
     packed = pack(*_texts(), min_shared=1)

@@ -1,4 +1,4 @@
-"""What a layer wants of its attention."""
+"""The kind of attention that a layer computes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["AttentionKind"]
 
 @dataclass(frozen=True)
 class AttentionKind:
-    """What a layer wants of its attention beyond plain causal attention.
+    """What a layer adds to plain causal attention.
 
     Args:
-        scale: of the scores; None is 1 / sqrt(D).
-        window: tokens seen, the own one included; None sees all.
-        chunk: tokens of a chunk, beyond whose beginning nothing is seen; None has no chunks.
-        softcap: scores become ``softcap * tanh(score / softcap)``.
-        sinks: [H], a score a head that takes attention away from all tokens.
+        scale: factor of the scores; None is 1 / sqrt(D).
+        window: tokens that a query sees, itself included; None sees all.
+        chunk: tokens per chunk: a query sees its own chunk only (Llama 4); None has no chunks.
+        softcap: scores become ``softcap * tanh(score / softcap)`` (Gemma 2).
+        sinks: [H], one learned score per head that takes attention away from all tokens (GPT-OSS).
     """
 
     scale: float | None = None
@@ -28,6 +28,6 @@ class AttentionKind:
     sinks: Tensor | None = None
 
     @property
-    def plain_scores(self) -> bool:
-        """Whether scores go into the softmax as they are."""
+    def has_plain_scores(self) -> bool:
+        """Return whether scores go into the softmax unchanged."""
         return self.softcap is None and self.sinks is None

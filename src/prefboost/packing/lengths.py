@@ -1,4 +1,4 @@
-"""Streams for models whose rotary frequencies depend on a sequence's length: sequences of other frequencies apart."""
+"""Streams for models whose rotary frequencies depend on length: only sequences of equal frequencies share tokens."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prefboost.packing.trie import TokenIds
 __all__ = ["part_by_length"]
 
 _PARTED = "parted by length"
-"""Name, in ``Packed.cache``, of the stream that is computed in another's stead, and its groups."""
+"""Key of ``Packed.cache``: the stream that is computed instead of this one, and its groups."""
 
 
 def part_by_length(model: Any, packed: Packed) -> tuple[Packed, list[RopeGroup]]:
-    """Return a stream in which no token has two sets of rotary frequencies, and which set each token has.
+    """Build a stream in which no token has two sets of rotary frequencies, and say which set each token has.
 
     Keys are rotated by their own sequence's frequencies, so a beginning can be shared only by sequences of one set.
 
@@ -35,38 +35,43 @@ def part_by_length(model: Any, packed: Packed) -> tuple[Packed, list[RopeGroup]]
     numbers = group_by_frequencies(model, packed.lengths)
     if numbers is None:
         return packed, []
+    # One set of frequencies for all: the stream stays as it is, and its tokens all belong to one group.
     if len(set(numbers)) == 1:
         return packed, [(numbers[0], None)]
     if _PARTED not in packed.cache:
-        packed.cache[_PARTED] = _parted(packed, numbers)
-    found: tuple[Packed, list[RopeGroup]] = packed.cache[_PARTED]
-    return found
+        packed.cache[_PARTED] = _part(packed, numbers)
+    parted: tuple[Packed, list[RopeGroup]] = packed.cache[_PARTED]
+    return parted
 
 
-def _parted(packed: Packed, numbers: list[int]) -> tuple[Packed, list[RopeGroup]]:
-    rows = _rows(packed)
+def _part(packed: Packed, numbers: list[int]) -> tuple[Packed, list[RopeGroup]]:
+    """Recover prompts and completions from the stream, and pack them so that only equal ``numbers`` share."""
+    rows = _find_rows(packed)
     tokens = packed.input_ids.cpu().numpy()
     targets = packed.targets.cpu()[packed.item.cpu()].numpy()
     bounds = np.bincount(packed.owner.cpu().numpy(), minlength=packed.sequences).cumsum()
     completions: list[Any] = np.split(targets, bounds[:-1])
+    # A stream holds prompt + completion without its last token, which predicts nothing.
     prompts: list[Any] = [
-        tokens[own][: len(own) - max(0, len(completion) - 1)] for own, completion in zip(rows, completions, strict=True)
+        tokens[at][: len(at) - max(0, len(completion) - 1)] for at, completion in zip(rows, completions, strict=True)
     ]
-    parted = pack(prompts, completions, apart=numbers)
+    parted = pack(prompts, completions, groups=numbers)
+    # Every token of the new stream belongs to sequences of one group, so that marking it twice writes the same number.
     marks = torch.zeros(parted.tokens, dtype=torch.long)
-    for own, number in zip(_rows(parted), numbers, strict=True):
-        marks[torch.from_numpy(own)] = number
+    for at, number in zip(_find_rows(parted), numbers, strict=True):
+        marks[torch.from_numpy(at)] = number
     device = packed.input_ids.device
-    calls = {name: packed.cache[name] for name in ("calls",) if name in packed.cache}  # who probes counts them
+    # `probe_support` counts calls in the cache of the stream that it handed over.
+    calls = {name: packed.cache[name] for name in ("calls",) if name in packed.cache}
     return replace(parted.to(device), cache=calls), mask_groups(marks.to(device)[None])
 
 
-def _rows(packed: Packed) -> list[TokenIds]:
-    """Rows of the stream of each sequence, found from its last one."""
+def _find_rows(packed: Packed) -> list[TokenIds]:
+    """Find the rows of the stream that hold each sequence: its last row's node, back to the root."""
     starts = [node.start for node in packed.nodes]
-    found = []
+    rows = []
     for end in packed.ends.tolist():
         node = packed.nodes[bisect_right(starts, end) - 1]
         before = [np.arange(packed.nodes[at].start, packed.nodes[at].end) for at in node.ancestors]
-        found.append(np.concatenate([*before, np.arange(node.start, end + 1)]))
-    return found
+        rows.append(np.concatenate([*before, np.arange(node.start, end + 1)]))
+    return rows

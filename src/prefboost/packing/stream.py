@@ -1,4 +1,4 @@
-"""`Packed`: sequences as one flat stream of tensors, with what attention and the head have to know about it."""
+"""`Packed`: sequences as one flat stream of tensors, with what attention and the head need of it."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Packed:
 
     @property
     def tokens(self) -> int:
-        """T, the tokens that are computed."""
+        """Count the tokens that are computed, T."""
         return int(self.input_ids.shape[0])
 
     def to(self, device: torch.device | str) -> Packed:
-        """The same stream on a device."""
+        """Move the stream to a device; its cache stays behind, since it holds tensors of the other one."""
         tensors = ("input_ids", "position_ids", "source", "targets", "item", "owner", "ends", "uses")
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in tensors}
         return replace(self, cache={}, **moved)
@@ -71,7 +71,7 @@ def pack(
     *,
     min_shared: int = MIN_SHARED,
     share: bool = True,
-    apart: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Packed:
     """Put S sequences into one stream without padding; what they share at their beginning is fed once.
 
@@ -81,19 +81,21 @@ def pack(
         prompts: token ids; not empty.
         completions: token ids; an empty completion has log-prob 0, and its whole prompt is fed.
         min_shared: fewer common tokens are not shared (>= 1).
-        share: False feeds every sequence apart (for comparison).
-        apart: a number for each sequence; those of different numbers share nothing. None: all may share.
+        share: False feeds every sequence by itself (for comparison).
+        groups: [S], one number per sequence; sequences of different numbers share nothing. None: all may share.
 
     Raises:
         ValueError: a prompt is empty.
     """
-    trie = build_trie(_fed(prompts, completions), min_shared=min_shared, share=share, apart=apart)
+    trie = build_trie(_list_sequences(prompts, completions), min_shared=min_shared, share=share, groups=groups)
     sources, targets, owners = [], [], []
     for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        # The token at position p is predicted by the hidden state at p - 1, so the prompt's last row is the first.
         sources.append(trie.rows[number][len(prompt) - 1 :] if len(completion) else np.zeros(0, np.int64))
         targets.append(np.asarray(completion, dtype=np.int64))
         owners.append(np.full(len(completion), number))
     source, target = np.concatenate(sources), np.concatenate(targets)
+    # Completions that share a beginning share its predictions: the head scores each (row, target) once.
     pairs, item = np.unique(np.stack([source, target]), axis=1, return_inverse=True)
     lengths = [len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True)]
     return Packed(
@@ -104,6 +106,7 @@ def pack(
         item=torch.from_numpy(item.reshape(-1).copy()),
         owner=torch.from_numpy(np.concatenate(owners)),
         ends=torch.tensor([int(rows[-1]) for rows in trie.rows]),
+        # How many sequences go through a row: what a mixture's balance weights it by.
         uses=torch.from_numpy(np.bincount(np.concatenate(trie.rows), minlength=len(trie.tokens))),
         sequences=len(prompts),
         nodes=trie.nodes,
@@ -117,11 +120,12 @@ def pack(
 def measure_stream(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], *, min_shared: int = MIN_SHARED
 ) -> int:
-    """Tokens that `pack` would feed."""
-    return len(build_trie(_fed(prompts, completions), min_shared=min_shared).tokens)
+    """Count the tokens that `pack` would feed."""
+    return len(build_trie(_list_sequences(prompts, completions), min_shared=min_shared).tokens)
 
 
-def _fed(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[TokenIds]:
+def _list_sequences(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[TokenIds]:
+    """Join prompt and completion without its last token, which predicts nothing."""
     return [
         np.concatenate([np.asarray(prompt, dtype=np.int64), np.asarray(completion[:-1], dtype=np.int64)])
         for prompt, completion in zip(prompts, completions, strict=True)

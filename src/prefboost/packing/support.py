@@ -1,4 +1,4 @@
-"""Whether a model can be run over packed streams: tried on a small example, not guessed from its name."""
+"""Probe whether a model can be run over packed streams: on a small example, not by its name."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ __all__ = ["Support", "measure_difference", "probe_support"]
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
 
-
 _SWITCH = 13
-"""Length at which LongRoPE switches its frequencies while the example is run: two of its sequences are longer."""
+"""Length at which LongRoPE switches its frequencies while the example is run: two of the sequences are longer."""
 
 
 @dataclass(frozen=True)
 class Support:
-    """Whether and how a model runs over packed streams.
+    """Outcome of the probe.
 
     Args:
-        ok: whether it does.
-        backend: how its attention is computed; empty where it does not.
-        reason: why it does not, in a sentence; empty where it does.
+        ok: whether the model runs over packed streams.
+        backend: how its attention is computed; empty where no layer came through the interface.
+        reason: why it does not run, in a sentence; empty where it does.
     """
 
     ok: bool
@@ -41,82 +40,89 @@ class Support:
 
 
 def probe_support(model: Any) -> Support:
-    """Run a small example packed and padded; enables packing on the model, and leaves it enabled where it works.
+    """Run a small example packed and padded; enable packing on the model, and leave it enabled where it works.
 
-    Every layer must have asked the packed attention once (layers that mix tokens in another way, such as state-space
-    layers, convolutions or linear attention, do not), and the log-probs must be those of the padded forward (of each
-    sequence alone, and on both sides of the switch, where rotary frequencies depend on its length).
+    Every layer must call the packed attention once (layers that mix tokens in another way, such as state-space layers,
+    convolutions or linear attention, do not), and the log-probs must be those of the padded forward. Where rotary
+    frequencies depend on length, they must be those of each sequence alone, on both sides of the switch.
 
     Args:
-        model: a causal language model of transformers, not wrapped, on the device on which it will run: attention is
-            computed in another way on another device.
+        model: a causal language model of transformers, not wrapped, on the device on which it will run: the backend
+            of attention depends on the device.
     """
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     before = model.config._attn_implementation
+    # The question that transformers itself asks before it lets a class change its implementation.
     adapts = getattr(model, "_can_set_attn_implementation", bool)()
-    found = _tried(model, layers, dense=not adapts)
-    if found.ok or not adapts:
-        return found
+    support = _try_packing(model, layers, dense=not adapts)
+    if support.ok or not adapts:
+        return support
     model.set_attn_implementation(before)
-    older = _tried(model, layers, dense=True) if not found.backend else found
-    return older if older.ok else Support(False, reason=found.reason)
+    # No layer came through the interface: the model is of an older kind, which may take a dense mask. Where some came,
+    # the others mix tokens in another way, and a mask would not reach them.
+    dense = _try_packing(model, layers, dense=True) if not support.backend else support
+    return dense if dense.ok else Support(False, reason=support.reason)
 
 
-def _tried(model: Any, layers: int | None, *, dense: bool) -> Support:
-    """The outcome of one way; where it fails, ``backend`` says whether any layer asked the packed attention."""
+def _try_packing(model: Any, layers: int | None, *, dense: bool) -> Support:
+    """Try one way; where it fails, ``backend`` says whether any layer called the packed attention."""
     name = type(model).__name__
     try:
         enable_packing(model, dense=dense)
-        calls, backend, difference = _try(model)
+        calls, backend, difference = _run_example(model)
     except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, LookupError) as error:
-        return Support(False, reason=f"{name} cannot be run over a packed stream: {_first_line(error)}")
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return Support(False, reason=f"{name} cannot be run over a packed stream: {first_line}")
+    # One call per layer: fewer mean that some layers mix tokens in another way and would see across sequences.
     if not dense and calls != layers:
         reason = f"{name} attends in {calls} of {layers} layers through transformers' attention interface"
         return Support(False, backend, reason)
-    if not difference < 1.0:
+    if not difference < 1.0:  # NaN counts as a difference
         reason = f"{name} gives other log-probs over a packed stream than over padded sequences"
         return Support(False, backend, reason)
     return Support(True, "dense" if dense else backend)
 
 
-def measure_difference(called: Any, vocabulary: int, device: torch.device, dtype: torch.dtype) -> float:
-    """How far log-probs over a stream are from those of padded sequences, in units of what is tolerated (below 1).
+def measure_difference(model: Any, vocabulary: int, device: torch.device, dtype: torch.dtype) -> float:
+    """Measure how far log-probs over a stream are from those of padded sequences.
 
     For a model inside its wrappers, e.g. once several devices hold parts of its weights.
 
     Args:
-        called: takes ``packed`` (`enable_packing`) and padded sequences with ``completion_mask``.
-        vocabulary: of the model.
+        model: takes ``packed`` (`enable_packing`) and padded sequences with ``completion_mask``.
+        vocabulary: tokens that the model knows.
         device: on which it runs.
         dtype: in which it computes.
+
+    Returns:
+        in units of the tolerance of ``dtype``: below 1 the two agree.
     """
-    packed, padded = _inputs(vocabulary, device)
-    with _evaluating(called), torch.no_grad():
-        return _distance(called(packed=packed), called(**padded), dtype)
+    packed, padded = _build_inputs(vocabulary, device)
+    with _evaluation_mode(model), torch.no_grad():
+        return _measure_distance(model(packed=packed), model(**padded), dtype)
 
 
-def _try(model: Any) -> tuple[int, str, float]:
-    """Calls of the packed attention, its backend, and the difference in units of what is tolerated."""
+def _run_example(model: Any) -> tuple[int, str, float]:
+    """Return calls of the packed attention, its backends, and the difference in units of the tolerance."""
     parameter = next(model.parameters())
-    packed, padded = _inputs(int(model.config.get_text_config().vocab_size), parameter.device)
+    packed, padded = _build_inputs(int(model.config.get_text_config().vocab_size), parameter.device)
     packed = replace(packed, cache={"calls": []})
     switches = find_lowest_switch(model) is not None
-    with _evaluating(model), torch.no_grad(), lower_switch(model, _SWITCH):  # the example stands on both sides of it
-        expected = (
-            _alone(model, parameter.device)
-            if switches
-            else compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
-        )
-        worst = _distance(compute_packed_logps(model, packed), expected, parameter.dtype)
+    with _evaluation_mode(model), torch.no_grad(), lower_switch(model, _SWITCH):
+        if switches:
+            # Sequences of the example are shorter and longer than the switch, and padding would mix their frequencies.
+            expected = _compute_separately(model, parameter.device)
+        else:
+            expected = compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
+        difference = _measure_distance(compute_packed_logps(model, packed), expected, parameter.dtype)
     calls = packed.cache["calls"]
-    backends = {str(call) for call in calls}
-    return len(calls), "+".join(sorted(backends)), worst
+    return len(calls), "+".join(sorted({str(call) for call in calls})), difference
 
 
-def _alone(model: Any, device: torch.device) -> Tensor:
-    """Log-probs [S] of the example, each sequence in a forward of its own: frequencies are those of its own length."""
+def _compute_separately(model: Any, device: torch.device) -> Tensor:
+    """Compute log-probs [S] of the example with one forward per sequence: frequencies are those of its length."""
     logps = []
-    for prompt, completion in zip(*_example(int(model.config.get_text_config().vocab_size)), strict=True):
+    for prompt, completion in zip(*_draw_example(int(model.config.get_text_config().vocab_size)), strict=True):
         whole = torch.tensor([prompt + completion], device=device)
         logits = model(input_ids=whole, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
         logps.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
@@ -124,7 +130,7 @@ def _alone(model: Any, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def _evaluation_mode(model: Any) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
@@ -133,30 +139,27 @@ def _evaluating(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def _distance(found: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
-    found, expected = found.double(), expected.double()
+def _measure_distance(logps: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
+    logps, expected = logps.double(), expected.double()
     tolerance = _TOLERANCE.get(dtype, 0.05)
-    return float(((found - expected).abs() / (tolerance * (1 + expected.abs()))).max())
+    return float(((logps - expected).abs() / (tolerance * (1 + expected.abs()))).max())
 
 
-def _inputs(vocabulary: int, device: torch.device) -> tuple[Packed, dict[str, Tensor]]:
-    """The example, packed and padded."""
-    prompts, completions = _example(vocabulary)
+def _build_inputs(vocabulary: int, device: torch.device) -> tuple[Packed, dict[str, Tensor]]:
+    """Build the example, packed and padded."""
+    prompts, completions = _draw_example(vocabulary)
     padded = {name: tensor.to(device) for name, tensor in pad_sequences(prompts, completions, 0).items()}
     return pack(prompts, completions, min_shared=1).to(device), padded
 
 
-def _example(vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Two prompts with a common beginning, two completions each."""
-    draw = torch.Generator().manual_seed(0)
+def _draw_example(vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Draw two prompts with a common beginning and two completions of each; the seed is fixed."""
+    generator = torch.Generator().manual_seed(0)
 
-    def tokens(count: int) -> list[int]:
-        return [int(token) for token in torch.randint(1, vocabulary, (count,), generator=draw)]
+    def draw(count: int) -> list[int]:
+        return [int(token) for token in torch.randint(1, vocabulary, (count,), generator=generator)]
 
-    common = tokens(5)
-    prompts = [common + tokens(3), common + tokens(6)]
-    return [prompt for prompt in prompts for _ in range(2)], [tokens(count) for count in (7, 4, 1, 9)]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    # What can go wrong is covered: a shared beginning, a completion of one token, positions that restart at a branch.
+    common = draw(5)
+    prompts = [common + draw(3), common + draw(6)]
+    return [prompt for prompt in prompts for _ in range(2)], [draw(count) for count in (7, 4, 1, 9)]

@@ -21,10 +21,10 @@ class Node:
     """A run of the stream that all sequences through it share.
 
     Args:
-        start: first row of the stream.
+        start: its first row of the stream.
         end: one after its last row.
         depth: position of its first token in the sequences through it.
-        ancestors: nodes before it on the way from the root, the root first.
+        ancestors: nodes on the way from the root to it, the root first.
     """
 
     start: int
@@ -42,7 +42,7 @@ class Trie:
         positions: [T], position of each token in its sequences.
         nodes: in the order of the stream.
         subtree_ends: [N], one after the last row of each node's subtree.
-        rows: for each sequence, the rows [its length] of the stream that hold it.
+        rows: per sequence, the rows [its length] of the stream that hold it.
     """
 
     tokens: TokenIds
@@ -66,7 +66,7 @@ def build_trie(
     *,
     min_shared: int = MIN_SHARED,
     share: bool = True,
-    apart: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Trie:
     """Put sequences into one stream.
 
@@ -74,18 +74,19 @@ def build_trie(
         sequences: S sequences of token ids, none of them empty.
         min_shared: a beginning shared by two sequences is stored once if it has at least so many tokens (>= 1), or if
             it is all that is left of one of them.
-        share: False gives every sequence a run of its own.
-        apart: a number for each sequence; those of different numbers share nothing.
+        share: False gives every sequence a separate run.
+        groups: [S], one number per sequence; sequences of different numbers share nothing.
 
     Raises:
         ValueError: a sequence is empty.
     """
+    # One root per group, so that sequences of different groups never meet; the roots are joined at the end.
     roots: dict[int, _Branch] = {}
     arrays = [np.ascontiguousarray(sequence, dtype=np.int64) for sequence in sequences]
     for member, tokens in enumerate(arrays):
         if not len(tokens):
             raise ValueError(f"sequence {member} is empty; each needs at least one token")
-        root = roots.setdefault(apart[member] if apart is not None else 0, _Branch(np.zeros(0, np.int64)))
+        root = roots.setdefault(groups[member] if groups is not None else 0, _Branch(np.zeros(0, np.int64)))
         if share:
             _insert(root, tokens, member, min_shared)
         else:
@@ -95,9 +96,11 @@ def build_trie(
 
 
 def _insert(root: _Branch, tokens: TokenIds, member: int, min_shared: int) -> None:
+    """Add a sequence below the root: follow the children that begin like it, and branch off where none does."""
     branch, rest = root, tokens
     while True:
-        child, common = _closest(branch.children, rest)
+        child, common = _find_closest(branch.children, rest)
+        # A short beginning is shared all the same where it is all of one of them: then no node is added.
         if child is None or common < min(min_shared, len(rest), len(child.tokens)):
             branch.children.append(_Branch(rest, members=[member]))
             return
@@ -109,37 +112,41 @@ def _insert(root: _Branch, tokens: TokenIds, member: int, min_shared: int) -> No
         branch, rest = child, rest[common:]
 
 
-def _closest(children: Sequence[_Branch], tokens: TokenIds) -> tuple[_Branch | None, int]:
-    """The child with the longest common beginning, and its length."""
+def _find_closest(children: Sequence[_Branch], tokens: TokenIds) -> tuple[_Branch | None, int]:
+    """Find the child with the longest common beginning, and the length of that."""
     best: _Branch | None = None
     longest = 0
     for child in children:
         if child.tokens[0] == tokens[0]:
-            common = _shared_length(child.tokens, tokens)
+            common = _count_shared(child.tokens, tokens)
             if common > longest:
                 best, longest = child, common
     return best, longest
 
 
-def _shared_length(first: TokenIds, second: TokenIds) -> int:
+def _count_shared(first: TokenIds, second: TokenIds) -> int:
     length = min(len(first), len(second))
-    different = first[:length] != second[:length]
-    found = int(different.argmax())
-    return found if different[found] else length
+    differs = first[:length] != second[:length]
+    at = int(differs.argmax())  # 0 where nothing differs, hence the second look
+    return at if differs[at] else length
 
 
 def _split(branch: _Branch, at: int) -> None:
-    """Cut a branch in two: what follows ``at`` becomes its only child. Members stay at the end that holds them."""
+    """Cut a branch in two: its tokens from ``at`` on become its only child, which takes its members along."""
+    # Members may end in the middle of the child. `_flatten` cuts a member's rows by its length, so this does no harm.
     tail = _Branch(branch.tokens[at:], branch.children, branch.members)
     branch.tokens, branch.children, branch.members = branch.tokens[:at], [tail], []
 
 
 def _flatten(root: _Branch, arrays: Sequence[TokenIds]) -> Trie:
+    """Write the trie out in depth-first order, with a stack: a path may be deeper than Python's recursion."""
     nodes: list[Node] = []
     parts: list[TokenIds] = []
     ends: list[int] = []
     rows: list[TokenIds] = [np.zeros(0, np.int64)] * len(arrays)
     length = 0
+    # Entries: branch, numbers of its ancestors, position of its first token, and whether this is the second visit,
+    # after all descendants; on that one the third field is the number of the branch's node.
     stack: list[tuple[_Branch, tuple[int, ...], int, bool]] = [(child, (), 0, False) for child in root.children[::-1]]
     while stack:
         branch, ancestors, at, leaving = stack.pop()
@@ -152,12 +159,14 @@ def _flatten(root: _Branch, arrays: Sequence[TokenIds]) -> Trie:
         parts.append(branch.tokens)
         ends.append(0)
         length = node.end
+        # Sequences that end in this node, or at its end, stand on its path; a prefix of it is enough for the former.
         path = np.concatenate([np.arange(nodes[i].start, nodes[i].end) for i in (*ancestors, number)])
         for member in branch.members:
             rows[member] = path[: len(arrays[member])]
         stack.append((branch, (), number, True))
-        deeper = at + len(branch.tokens)
-        stack += [(child, (*ancestors, number), deeper, False) for child in branch.children[::-1]]
+        # Children are pushed in reverse, so that they are written in order of arrival.
+        depth = at + len(branch.tokens)
+        stack += [(child, (*ancestors, number), depth, False) for child in branch.children[::-1]]
     return Trie(
         tokens=np.concatenate(parts) if parts else np.zeros(0, np.int64),
         positions=np.concatenate([node.depth + np.arange(node.end - node.start) for node in nodes])
