@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from prefboost.errors import DataError
+from prefboost.sources import read
 from prefboost.sources.columns import Columns
 from prefboost.sources.layouts import guess
 
@@ -93,3 +96,14 @@ def test_what_the_user_names_steers_the_shape(named: dict[str, str], shape: str)
 def test_a_name_that_no_shape_has_a_use_for_is_refused() -> None:
     with pytest.raises(DataError, match=r"the shape pairs .* has no use for columns.score"):
         guess(pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "s": 1}]), Columns(score="s"), "f")
+
+
+def test_a_list_under_the_name_of_one_completion_is_a_list_of_them(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "response": [f"a{n}", f"b{n}"], "score": [n, 3]} for n in range(3)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    table = read(path)
+    assert table.frame["score"].to_list() == [0, 3, 1, 3, 2, 3] and table.rejects.is_empty()
+    talk = [{"role": "assistant", "content": "a"}]
+    sample = pl.DataFrame({"prompt": ["q"], "response": [talk], "score": [1]})
+    assert guess(sample, Columns(), "f").shape == "flat"

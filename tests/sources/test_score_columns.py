@@ -21,6 +21,8 @@ from prefboost.sources.score_columns import number_columns
         ({"helpful_votes": ["4", "5.5"], "note": ["4", "x"]}, ["helpful_votes"]),
         ({"uid": [1, 2], "n_tokens": [3, 4], "created": [5, 6], "turn": [0, 1], "seed": [1, 1]}, []),
         ({"empty": [None, None], "flag": [True, False]}, []),
+        ({"label": [True, False]}, ["label"]),
+        ({"judged": [{"grade": 4, "seed": 1}, {"grade": 5, "seed": 2}]}, ["judged.grade"]),
     ],
 )
 def test_numbers_that_tell_how_good_are_listed(columns: dict[str, list[Any]], numbers: list[str]) -> None:

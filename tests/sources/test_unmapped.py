@@ -109,3 +109,13 @@ def test_counts_of_parts_add_up_and_name_the_first_row() -> None:
 def test_the_remedy_names_columns_that_can_be_joined_but_no_images() -> None:
     assert "columns.prompt=[q,doc]" in remedy_for("doc", {"prompt": "q"})
     assert remedy_for("images", {"prompt": "q"}) == "leave it out on purpose: columns.ignore=[images]"
+
+
+def test_records_that_are_rejected_anyway_refuse_nothing(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": f"a{n}", "score": n, "image": None} for n in range(3)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*rows, {**rows[0], "prompt": None, "image": "x.png"}])))
+    assert read(path).rejects["row"].to_list() == [3]
+    path.write_text("\n".join(map(json.dumps, [*rows, {**rows[0], "image": "x.png"}])))
+    with pytest.raises(DataError, match="the column 'image' may belong to the question"):
+        read(path)

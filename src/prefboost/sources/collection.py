@@ -18,7 +18,7 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.comparison_rows import preference_rows
 from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
 from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
-from prefboost.sources.encoded import ENCODED, likely_encoded
+from prefboost.sources.encoded import count_encoded
 from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
 from prefboost.sources.files import FORMATS, find_files
 from prefboost.sources.fitted import (
@@ -37,7 +37,7 @@ from prefboost.sources.pair_rows import pair_rows
 from prefboost.sources.parts import column, label, prompt_rows
 from prefboost.sources.prompt_identity import Disputed, agreed, disputed_ids
 from prefboost.sources.ranks import rank_ends
-from prefboost.sources.raw import RawBatch, Reader
+from prefboost.sources.raw import ROW, RawBatch, Reader
 from prefboost.sources.said_goals import refuse_said_goals
 from prefboost.sources.sample import sample_records
 from prefboost.sources.score_columns import number_columns, refuse_score_fields
@@ -53,6 +53,7 @@ from prefboost.sources.scores import (
     ten_for_one,
 )
 from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
+from prefboost.sources.whole_conversations import SplitReader, find_whole
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
@@ -148,6 +149,9 @@ class Collection(Settings):
         if type(self).arrange is not Collection.arrange:
             reader = _Arranged(reader, self.arrange)
         if encoded or isinstance(reader, _Arranged):
+            sample = sample_records(reader)
+        if (whole := find_whole(sample, named)) is not None:
+            reader = SplitReader(reader, whole)
             sample = sample_records(reader)
         layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
@@ -259,8 +263,8 @@ def _check_score(score: str, layout: Layout, path: str) -> None:
 
 def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
     """The column by which the records of one split are found, None where all are read."""
-    while isinstance(reader, _Arranged | StoredReader | DecodedReader | FittedReader):
-        reader = reader.reader
+    while (inner := getattr(reader, "reader", None)) is not None:
+        reader = inner
     if source.split is None or isinstance(reader, HubReader | SavedReader) or getattr(reader, "is_one_split", False):
         return None
     if "split" not in layout.parts:
@@ -297,12 +301,13 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
         other += raw.height - wanted.height
         if wanted.height == 0:
             continue
-        unmapped.append(count_unmapped(wanted, layout))
         rows = _judged(source, shape.rows(wanted, layout), layout)
         rows_in += rows.height
         kept, aside = set_aside(rows, source.path, _shown(rows))
         frames.append(kept.select(*_declared(kept, spec), *([INDEX] if INDEX in kept.columns else [])))
         rejects.append(aside)
+        stay = wanted.filter(pl.col(ROW).is_in(kept["row"].implode())) if aside.height else wanted
+        unmapped.append(count_unmapped(stay, layout))
     frame, disagreeing = agreed(_together(frames, layout, spec), known.disputed)
     frame, distinguished = identified(frame, known.repeated)
     aside = pl.concat(rejects)
@@ -325,7 +330,7 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **disagreeing,
             **_contradicted(frame),
-            **_encoded(frame),
+            **count_encoded(frame),
             **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },
@@ -340,14 +345,6 @@ def _contradicted(frame: pl.DataFrame) -> dict[str, int]:
     ]
     count = sum(int(each or 0) for each in doubted)
     return {TEN_FOR_ONE: count} if count else {}
-
-
-def _encoded(frame: pl.DataFrame) -> dict[str, int]:
-    """The note `ENCODED`, where any of the rows that stay holds such a text."""
-    texts = [name for name in ("prompt", "completion", "chosen", "rejected") if name in frame.columns]
-    odd = pl.DataFrame({name: likely_encoded(frame[name]) for name in texts})
-    count = int(odd.select(pl.any_horizontal(pl.all()).sum()).item() or 0)
-    return {ENCODED: count} if count else {}
 
 
 def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:

@@ -17,7 +17,16 @@ from prefboost.sources.conversations import ROLE_KEYS, TEXT_KEYS
 from prefboost.sources.message_keys import ROLE_NAMES
 from prefboost.sources.rendered import BEGINNINGS, LIKELY, MARKS, looks_rendered, parse_rendered
 
-__all__ = ["BEGINS", "ENCODED", "decode_list", "decode_text", "likely_encoded", "looks_encoded", "parse_literal"]
+__all__ = [
+    "BEGINS",
+    "ENCODED",
+    "count_encoded",
+    "decode_list",
+    "decode_text",
+    "likely_encoded",
+    "looks_encoded",
+    "parse_literal",
+]
 
 KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
 WRAPPERS = ("messages", "conversations", "conversation")
@@ -48,6 +57,14 @@ def likely_encoded(messages: pl.Series) -> pl.Series:
     text = pl.element().struct.field("content")
     found = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
     return messages.to_frame("m").select(found).to_series()
+
+
+def count_encoded(rows: pl.DataFrame) -> dict[str, int]:
+    """The note `ENCODED` of converted rows; empty where no row holds such a text."""
+    texts = [name for name in ("prompt", "completion", "chosen", "rejected") if name in rows.columns]
+    odd = pl.DataFrame({name: likely_encoded(rows[name]) for name in texts})
+    count = int(odd.select(pl.any_horizontal(pl.all()).sum()).item() or 0)
+    return {ENCODED: count} if count else {}
 
 
 def decode_text(text: str) -> list[dict[str, Any]] | None:

@@ -261,7 +261,7 @@ def _preference(part_of: PartLookup) -> Layout | None:
 
 
 def _nested(part_of: PartLookup) -> Layout | None:
-    completions, prompt = part_of("completions"), part_of("prompt")
+    completions, prompt = part_of("completions") or _listed(part_of), part_of("prompt")
     dtype = None if completions is None else dtype_at(part_of.schema, completions)
     if completions is None or prompt is None or not isinstance(dtype, pl.List | pl.Array):
         return None
@@ -291,6 +291,16 @@ def _nested(part_of: PartLookup) -> Layout | None:
     if "score" in parts:
         parts.pop("rank", None)
     return _completion_layout(shape, parts, aspects, part_of)
+
+
+def _listed(part_of: PartLookup) -> str | None:
+    """A column named as for one completion that holds a list of them: ``response: [a, b], score: [7, 3]``."""
+    name = part_of("completion")
+    dtype: Any = None if name is None else dtype_at(part_of.schema, name)
+    if not isinstance(dtype, pl.List | pl.Array):
+        return None
+    fields = {item.name for item in dtype.inner.fields} if isinstance(dtype.inner, pl.Struct) else set()
+    return name if dtype.inner == pl.String or (fields and not fields & {"role", "from", "speaker"}) else None
 
 
 def _completion_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:

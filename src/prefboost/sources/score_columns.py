@@ -21,6 +21,9 @@ _NO_SCORE = re.compile(
 )
 """Names of numbers that tell which, when or how long, not how good."""
 
+_VERDICT = re.compile(r"(?i)(is_)?(labels?|liked|preferred|accepted|correct|good|thumbs_up|upvoted|desirable)")
+"""Names of truth values that say how good a completion is: ``label`` in the unpaired data of KTO's trainers."""
+
 
 def number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[str]:
     """List columns of numbers that the layout reads nothing from, fields of completions under their own names.
@@ -74,7 +77,11 @@ def _numbers(frame: pl.DataFrame) -> Iterator[str]:
             numbers = values.cast(pl.Float64, strict=False)
             if numbers.null_count() > values.null_count():
                 continue
-        elif values.dtype.is_numeric():
+        elif isinstance(values.dtype, pl.Struct):
+            fields = values.struct.unnest()
+            yield from (f"{values.name}.{name}" for name in _numbers(fields))
+            continue
+        elif values.dtype.is_numeric() or (values.dtype == pl.Boolean and _VERDICT.fullmatch(values.name)):
             numbers = values
         else:
             continue
