@@ -16,7 +16,7 @@ from prefboost.chat import to_record
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.sources import read
 from prefboost.sources.exports import has_extra
-from prefboost.sources.message_keys import bare_messages, fold_keys, has_further_keys, says_more
+from prefboost.sources.message_keys import bare_messages, drop_filled_nulls, fold_keys, has_further_keys, says_more
 from prefboost.tables import MESSAGES
 
 WHOLE = "{% for m in messages %}{{ m | tojson }}\n{% endfor %}"
@@ -157,3 +157,12 @@ def test_notes_refuse_no_row_and_part_no_prompts(tmp_path: Path, note: dict[str,
     flat = [{"prompt": [said("user", "q", at)], "completion": f"c{at}", "score": at} for at in range(3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in flat))
     assert read(path).frame["prompt_id"].n_unique() == 1
+
+
+@pytest.mark.skipif(not hasattr(pl, "Map"), reason="this release of Polars reads maps as lists")
+def test_nulls_of_structs_may_be_filled_in_and_those_of_maps_are_the_sources_own() -> None:
+    inner = pl.Struct({"a": pl.Int64, "b": pl.List(pl.Map(pl.String, pl.Struct({"c": pl.Int64, "d": pl.Int64})))})
+    value = {"a": None, "b": [{"x": None, "y": {"c": None, "d": 1}}]}
+    assert drop_filled_nulls(value, inner) == {"b": [{"x": None, "y": {"d": 1}}]}
+    assert drop_filled_nulls(value, None) == {"b": [{"y": {"d": 1}}]}
+    assert drop_filled_nulls([1, None], pl.List(pl.Int64)) == [1, None]

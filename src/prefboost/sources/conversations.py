@@ -13,7 +13,7 @@ import polars as pl
 
 from prefboost.chat import ROLES, Message
 from prefboost.sources.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
-from prefboost.sources.message_keys import ROLE_NAMES, bare_messages, is_read
+from prefboost.sources.message_keys import ROLE_NAMES, bare_messages, drop_filled_nulls, is_read
 from prefboost.tables import MESSAGES
 
 __all__ = [
@@ -127,7 +127,7 @@ def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.S
         other = pl.col("m").list.eval(not_text(given, dtype)).list.any()
         wrong = values.to_frame("m").select(pl.when(other).then(pl.lit(NOT_TEXT_PART)).alias("w")).to_series()
         faults = wrong.fill_null(faults)
-    return (_tidy_extra(lists) if others and others != ["extra"] else lists), faults
+    return (_tidy_extra(lists, struct) if others and others != ["extra"] else lists), faults
 
 
 def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
@@ -141,31 +141,25 @@ def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
     return pl.when(given).then(whole).otherwise(pl.lit(None, dtype=pl.String))
 
 
-def _tidy_extra(lists: pl.Series) -> pl.Series:
+def _tidy_extra(lists: pl.Series, struct: pl.Struct) -> pl.Series:
     """The same messages with nulls dropped from ``extra``: a frame fills absent keys with them, in every message."""
     extra = pl.element().struct.field("extra").is_not_null()
     some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
     if not some.any():
         return lists
-    tidied = [[_tidy(message) for message in row] for row in lists.filter(some).to_list()]
+    tidied = [[_tidy(message, struct) for message in row] for row in lists.filter(some).to_list()]
     chosen = pl.Series("m", tidied, dtype=MESSAGES)
     index = some.cast(pl.Int64).cum_sum() - 1
     frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
     return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
 
 
-def _tidy(message: Message) -> Message:
+def _tidy(message: Message, struct: pl.Struct) -> Message:
     if message["extra"] is None:
         return message
-    kept = _without_nulls(json.loads(message["extra"]))
+    kept = drop_filled_nulls(json.loads(message["extra"]), struct)
     extra = json.dumps(kept, ensure_ascii=False) if kept else None
     return {**message, "extra": extra}
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def text_faults(lists: pl.Series) -> pl.Series:

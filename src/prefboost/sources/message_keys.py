@@ -24,6 +24,7 @@ __all__ = [
     "fold_keys",
     "has_further_keys",
     "is_read",
+    "drop_filled_nulls",
     "says_more",
 ]
 
@@ -73,6 +74,27 @@ def bare_messages(lists: pl.Series) -> pl.Series:
     extra = pl.when(is_read(element.field("extra"))).then(element.field("extra")).alias("extra")
     bare = pl.struct(element.field("role"), element.field("content"), extra)
     return lists.to_frame("m").select(pl.col("m").list.eval(bare)).to_series()
+
+
+def drop_filled_nulls(value: Any, dtype: Any) -> Any:
+    """Return a value without the nulls that a frame may have filled in.
+
+    A column has one type, so that every struct has the fields of all of them. Entries of a map are each row's own, and
+    a null among them is what the source has.
+
+    Args:
+        value: as Python or JSON has it.
+        dtype: of the column that it comes from; None where it is not known: all nulls in objects are left out.
+    """
+    if isinstance(value, list):
+        return [drop_filled_nulls(item, getattr(dtype, "inner", None)) for item in value]
+    if not isinstance(value, dict):
+        return value
+    map_type = getattr(pl, "Map", None)  # older releases of Polars read maps as lists
+    if map_type is not None and isinstance(dtype, map_type):
+        return {key: drop_filled_nulls(item, dtype.value) for key, item in value.items()}
+    fields = {item.name: item.dtype for item in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+    return {key: drop_filled_nulls(item, fields.get(key)) for key, item in value.items() if item is not None}
 
 
 def fold_keys(record: Mapping[str, Any]) -> dict[str, Any]:

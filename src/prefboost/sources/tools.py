@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat.messages import with_tools
+from prefboost.sources.message_keys import drop_filled_nulls
 from prefboost.tables import MESSAGES
 
 __all__ = ["offer_tools"]
@@ -29,7 +30,7 @@ def offer_tools(prompts: pl.Series, tools: pl.Series) -> tuple[pl.Series, pl.Ser
     faults: list[str | None] = []
     offered: list[Any] = []
     for value in tools.to_list():
-        found = _tools_of(value)
+        found = _tools_of(value, tools.dtype)
         faults.append(NO_TOOLS if found is None else None)
         offered.append(found or None)
     fault = pl.Series("f", faults, dtype=pl.String)
@@ -44,7 +45,7 @@ def offer_tools(prompts: pl.Series, tools: pl.Series) -> tuple[pl.Series, pl.Ser
     return whole.sort("at").select(pl.coalesce("new", "m").alias("m")).to_series(), fault
 
 
-def _tools_of(value: Any) -> list[Any] | None:
+def _tools_of(value: Any, dtype: Any = None) -> list[Any] | None:
     """The tools that a value holds, an empty list for none; None where it is something else."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return []
@@ -58,12 +59,9 @@ def _tools_of(value: Any) -> list[Any] | None:
         return value if isinstance(value, list) and all(isinstance(tool, dict) for tool in value) else None
     if not isinstance(value, list):
         return None
-    texts = [_tools_of(f"[{tool}]") if isinstance(tool, str) else [_without_nulls(tool)] for tool in value]
+    texts = [
+        _tools_of(f"[{tool}]") if isinstance(tool, str) else [drop_filled_nulls(tool, getattr(dtype, "inner", None))]
+        for tool in value
+    ]
     whole = [tool for tools in texts for tool in tools or [None]]
     return whole if all(isinstance(tool, dict) for tool in whole) else None
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
