@@ -123,3 +123,24 @@ def test_the_share_is_that_of_the_changed_weights(moved: list[float]) -> None:
     changed = [move for move in moved if move]
     found = rounding.share_lost({"weight": before + torch.tensor(moved), "other": before})
     assert found == (None if not changed else pytest.approx(sum(move < 0.1 for move in changed) / len(changed)))
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+def test_adapters_saved_alone_keep_the_type_of_their_training_unless_asked(
+    kind: str, asked: str, expected: torch.dtype, pairs: pa.Table, tmp_path: Path
+) -> None:
+    folder = model_of(tmp_path / "model", "bfloat16")
+    shared: dict[str, Any] = {
+        "max_steps": 1,
+        "precision": "fp32",
+        "save_type": asked,
+        "lora": Lora(rank=2, merge=False),
+    }
+    if kind == "policy":
+        report = train(pairs, settings_of(folder, **shared), tmp_path / "run", say=SAY)
+    else:
+        report = train_reward(pairs, TrainReward(model=str(folder), **shared), tmp_path / "run")
+    weights = load_file(Path(report.model) / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {expected}
+    assert not any(line.startswith("saved as") for line in report.messages)

@@ -38,7 +38,8 @@ MISTRAL = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system messages') }}{% endif %}"
     "{% for m in messages %}{% if m['role'] == 'user' %}{% if tools and loop.first %}"
     "[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}[INST] {{ m['content'] }}[/INST]"
-    "{% elif m['role'] == 'tool' %}[TOOL_RESULTS] {\"id\": \"{{ m['tool_call_id'] }}\", \"content\": {{ m['content'] }}}"
+    "{% elif m['role'] == 'tool' %}[TOOL_RESULTS] "
+    '{"id": "{{ m[\'tool_call_id\'] }}", "content": {{ m[\'content\'] }}}'
     "[/TOOL_RESULTS]{% elif m['tool_calls'] %}[TOOL_CALLS] {{ m['tool_calls'] | tojson }}<|im_end|>"
     "{% else %} {{ m['content'] }}<|im_end|>{% endif %}{% endfor %}"
 )
@@ -118,7 +119,8 @@ def write_json(rows: list[dict[str, Any]], path: Path) -> Path:
 
 def check_tokens(source: Path, rows: list[dict[str, Any]], model: Path, place: str) -> int:
     """Compare the token ids of `prefboost train` with the template's own text of the source's records; count sides."""
-    text = f"name: t\ndata: {json.dumps(str(source))}\ncondition: {{place: {place}}}\ntrain: {{model: {json.dumps(str(model))}}}"
+    paths = json.dumps(str(source)), json.dumps(str(model))
+    text = f"name: t\ndata: {paths[0]}\ncondition: {{place: {place}}}\ntrain: {{model: {paths[1]}}}"
     recipe: Any = of_kind(parse(text))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(
         update={"max_length": None, "max_prompt_length": None})})  # fmt: skip
@@ -174,8 +176,10 @@ JSON_VALUES = st.recursive(
 )
 
 
-@given(every=st.lists(st.tuples(*[st.dictionaries(st.text("abz", min_size=1, max_size=3), JSON_VALUES, max_size=3)] * 2),
-                      min_size=1, max_size=4))  # fmt: skip
+CALLS = st.dictionaries(st.text("abz", min_size=1, max_size=3), JSON_VALUES, max_size=3)
+
+
+@given(every=st.lists(st.tuples(CALLS, CALLS), min_size=1, max_size=4))
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_arguments_calls_have_they_are_trained_as_they_are(
     every: list[tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory

@@ -178,7 +178,11 @@ def save_reward_model(
 def _save_weights(model: Any, folder: Path, how: Saving) -> None:
     weights = how.weights
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(folder / "adapter" if how.merge else folder, state_dict=weights)
+        if how.merge:
+            model.save_pretrained(folder / "adapter", state_dict=weights)
+        else:
+            alone = None if how.saved_type is None else round_weights(model, weights, how.saved_type)
+            model.save_pretrained(folder, state_dict=alone or weights)
         model = model.merge_and_unload() if how.merge else None
     if model is None:
         return

@@ -36,6 +36,8 @@ _SAMPLED = 1024
 def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dtype:
     """The type to save in: ``settings.save_type``, or for ``auto`` that of the base, but none wider than was trained.
 
+    Adapters that are saved alone (``lora.merge: false``) keep the type in which they were trained: they are small.
+
     Args:
         settings: of the training.
         trained: type of the weights in memory.
@@ -46,6 +48,8 @@ def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dty
     if settings.save_type != "auto":
         asked: torch.dtype = getattr(torch, settings.save_type)
         return asked
+    if settings.lora is not None and not settings.lora.merge:
+        return trained
     base = base_type(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
     return trained if base is None or base.itemsize >= trained.itemsize else base
 
