@@ -129,3 +129,12 @@ def test_real_scored_answers_are_measured_as_their_documentation_says(shared_dir
     assert found.distinct == pytest.approx(0.997, abs=0.0005)
     assert found.lengths["completion"].most == 24456
     assert pl.Series(found.scores["score"].histogram.counts).sum() == 14324
+
+
+def test_columns_that_may_be_the_score_are_named_where_none_was_found(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n // 2}", "response": f"a{n}", "gpt4_grade": n} for n in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    remedy = next(finding.remedy for finding in inspect(tmp_path / "a.jsonl").findings if finding.name == "no_scores")
+    assert remedy.startswith(
+        "if the column gpt4_grade holds the score, name it: columns.score=gpt4_grade; or score the"
+    )

@@ -26,6 +26,8 @@ TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"
         (INDEXED, "one object of columns (prompt, completion, score), not rows"),
         ({"columns": list(LISTS), "index": [0], "data": [["q", "a", 1.0]]}, "one object of columns (prompt, comp"),
         ({"version": "1", "data": ROWS}, "the rows stand in the list 'data' of one object"),
+        ({"train": ROWS, "test": ROWS}, "several splits (train, test) in one object"),
+        ({f"id-{n}": row for n, row in enumerate(ROWS)}, "one object of rows by name (id-0, id-1"),
         ({"train": ROWS, "info": {"n": 6}}, "jq -c '.train[]' FILE > FILE.jsonl"),
     ],
 )

@@ -94,3 +94,9 @@ def test_a_broken_header_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('prompt,"comp"letion\na,b\n')
     with pytest.raises(UnreadableFile, match=r"in\.csv:1: not readable as CSV"):
         list(csv_rows(tmp_path / "in.csv", ",", recover=True))
+
+
+def test_lines_that_end_in_cr_alone_are_named(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"prompt,score\rq,1\r")
+    with pytest.raises(UnreadableFile, match=r"tr '\\r' '\\n' < FILE"):
+        list(csv_rows(tmp_path / "in.csv", ","))

@@ -108,7 +108,9 @@ def test_counts_of_parts_add_up_and_name_the_first_row() -> None:
 
 def test_the_remedy_names_columns_that_can_be_joined_but_no_images() -> None:
     assert "columns.prompt=[q,doc]" in remedy_for("doc", {"prompt": "q"})
-    assert remedy_for("images", {"prompt": "q"}) == "leave it out on purpose: columns.ignore=[images]"
+    assert remedy_for("images", {"prompt": "q"}) == (
+        "it is read by no model of text; leave it out on purpose: columns.ignore=[images]"
+    )
 
 
 def test_records_that_are_rejected_anyway_refuse_nothing(tmp_path: Path) -> None:
@@ -118,4 +120,13 @@ def test_records_that_are_rejected_anyway_refuse_nothing(tmp_path: Path) -> None
     assert read(path).rejects["row"].to_list() == [3]
     path.write_text("\n".join(map(json.dumps, [*rows, {**rows[0], "image": "x.png"}])))
     with pytest.raises(DataError, match="the column 'image' may belong to the question"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["title", "body", "abstract", "transcript", "headline"])
+def test_texts_that_a_question_is_about_belong_to_it(name: str, tmp_path: Path) -> None:
+    rows = [{name: f"text {n}", "question": "What is meant?", "completion": f"a{n}", "score": n} for n in range(3)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=rf"columns\.prompt=\[question,{name}\]"):
         read(path)

@@ -20,6 +20,7 @@ from prefboost.diagnosis.slim import SIDES, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
 from prefboost.preferences.missing_marks import describe_marks, find_marks
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
+from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
 from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
@@ -98,6 +99,7 @@ def inspect(
     kept = list(_slimmed(stream(), known, gathered))
     frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
+    findings = [_with_hint(finding, gathered.hint) for finding in findings]
     findings = [*_unmapped(gathered), *findings, *_disputed(gathered.disputed, frame.height)]
     findings += [*_repeated(gathered.repeated, frame.height), *_undeclared(frame, gathered.declared)]
     texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
@@ -127,6 +129,7 @@ class _Gathered:
     table: str = "nothing"
     records: int = 0
     repeated: int = 0
+    hint: str = ""
     disputed: Counter[str] = dataclasses.field(default_factory=Counter)
     declared: bool = False
     unmapped: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
@@ -137,6 +140,7 @@ class _Gathered:
 
     def add(self, table: Table) -> None:
         self.table = table.spec.name
+        self.hint = self.hint or score_hint(table)
         for step in table.steps:
             if step.verb == "read":
                 self.records += int(step.notes.get("records", step.rows_in))
@@ -153,6 +157,14 @@ class _Gathered:
             seen = self.examples.setdefault(reason, [])
             more = [Example(row["row"], row["found"] or "", row["path"] or "") for row in rows]
             seen += more[: EXAMPLES - len(seen)]
+
+
+def _with_hint(finding: Finding, hint: str) -> Finding:
+    """The finding, with the columns of numbers that may be the score where none was found."""
+    if finding.name != "no_scores" or not hint:
+        return finding
+    _, first, rest = finding.remedy.partition("score the completions first")
+    return dataclasses.replace(finding, remedy=f"{hint}{first}{rest}")
 
 
 def _repeated(count: int, rows: int) -> list[Finding]:

@@ -59,6 +59,17 @@ def _columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return f"the file holds one object of columns ({_names(value['columns'])}) and their data, not rows", _AS_LINES
     columns = list(value.values())
+    splits = [name for name in value if name in ("train", "validation", "valid", "dev", "test")]
+    if len(splits) > 1 and all(isinstance(value[name], list) for name in splits):
+        one = f"write each into a file of its own, e.g. jq -c '.{splits[0]}[]' FILE > {splits[0]}.jsonl"
+        return f"the file holds the rows of several splits ({_names(splits)}) in one object", one
+    named = {key for column in columns if isinstance(column, dict) for key in column}
+    if (
+        len(columns) > 1
+        and all(isinstance(column, dict) and named == set(column) for column in columns)
+        and not _numbered(dict.fromkeys(named))
+    ):
+        return f"the file holds one object of rows by name ({_names(value)})", "jq -c '.[]' FILE > FILE.jsonl"
     lists = all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1
     indexed = all(isinstance(column, dict) and _numbered(column) for column in columns)
     if len(columns) < 2 or not (indexed or (lists and columns[0] and not any(map(_is_conversation, columns)))):

@@ -155,9 +155,9 @@ def csv_rows(path: Path, delimiter: str, *, recover: bool = False) -> Iterator[t
         except csv.Error as error:
             place = Place(str(path), line=lines.number)
             if not (recover and recovery.width):
-                raise UnreadableFile(
-                    f"not readable as CSV: {error}", remedy="quote cells as RFC 4180 says", place=place
-                ) from error
+                bare = "new-line character" in str(error)  # lines that end in CR alone, as old Macs wrote them
+                remedy = "tr '\\r' '\\n' < FILE > FILE.csv" if bare else "quote cells as RFC 4180 says"
+                raise UnreadableFile(f"not readable as CSV: {error}", remedy=remedy, place=place) from error
             # Read on behind the first line of the row, since a quote that nobody closed takes many rows for one cell.
             yield lines.rewind(), BrokenRow(lines.taken[0], STRAY_QUOTE, str(error))
             reader = csv.reader(lines, delimiter=delimiter, strict=True)

@@ -32,7 +32,7 @@ PROMPT_WORDS = (
 )
 CONTEXT_WORDS = (
     "context|history|system|persona|profile|scenario|situation|background|knowledge|evidence|fact|passage|document|doc"
-    "|article|paragraph|story|storie|excerpt|premise|hypothesi|snippet|table|post|selftext|tool|function|tool_schema"
+    "|article|title|headline|body|abstract|transcript|paragraph|story|storie|excerpt|premise|hypothesi|snippet|table|post|selftext|tool|function|tool_schema"
     "|image|img|picture|photo|pixel_value|video|audio|speech|media|attachment|choice|option|example|demonstration"
     "|few_shot|fewshot|shot|constraint|requirement|hint|memory|memorie|search_result|retrieved|reference_text|source_text"
 )
@@ -176,5 +176,6 @@ def remedy_for(name: str, guess: Mapping[str, Any], unmapped: tuple[str, ...] = 
     prompt = guess.get("prompt")
     prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
     follows = f"columns.prompt=[{','.join([*prompts, name])}] for text that follows the prompt"
-    named = "" if MEDIA_LIKE.fullmatch(plain_name(name)) else f"name it ({follows}, or columns.system={name}), or "
+    media = MEDIA_LIKE.fullmatch(plain_name(name)) is not None
+    named = "it is read by no model of text; " if media else f"name it ({follows}, or columns.system={name}), or "
     return f"{named}leave it out on purpose: columns.ignore=[{','.join(unmapped or (name,))}]"
