@@ -18,13 +18,16 @@ from prefboost.errors import RunError
 from prefboost.training.claim import (
     BEGUN,
     LOG,
+    MANIFEST,
     MODEL,
     REPORT,
+    TRAINING,
     alone_in,
     begin,
     check_installed,
     last_metrics,
     leads,
+    read_claim,
     run_day,
 )
 
@@ -44,9 +47,33 @@ def test_a_run_keeps_the_day_on_which_it_began(tmp_path: Path) -> None:
     assert run_day(tmp_path) is None
     begin(tmp_path, identity)
     assert run_day(tmp_path) == date.today().isoformat()
-    begun = json.loads((tmp_path / BEGUN).read_text())
-    (tmp_path / BEGUN).write_text(json.dumps({**begun, "day": "2001-02-03"}))
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    manifest[TRAINING]["day"] = "2001-02-03"
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert begin(tmp_path, identity) is None and run_day(tmp_path) == "2001-02-03"
+
+
+def test_a_folder_that_an_earlier_version_began_is_taken_up_and_belongs_to_its_run(tmp_path: Path) -> None:
+    identity = {"train": {"seed": 1}, "data": "a", "say": {"place": "system", "low": 1.0}}
+    earlier = {**identity, "say": {"place": "auto", "low": 1.0}, "day": "2001-02-03"}
+    (tmp_path / BEGUN).write_text(json.dumps(earlier))
+    (tmp_path / MODEL).mkdir()
+    assert begin(tmp_path, identity) is None and run_day(tmp_path) == "2001-02-03"
+    assert read_claim(tmp_path) == {**identity, "day": "2001-02-03"}
+    with pytest.raises(RunError, match="other say"):
+        begin(tmp_path, {**identity, "say": {"place": "system", "low": 0.0}})
+
+
+def test_a_claim_leaves_the_other_lines_of_a_manifest_and_later_processes_write_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / MANIFEST).write_text(json.dumps({"name": "x", "stages": {"pairs": {}}}))
+    with monkeypatch.context() as patched:
+        patched.setenv("RANK", "1")
+        assert begin(tmp_path, {"train": {}, "data": "a"}) is None and read_claim(tmp_path) == {}
+    begin(tmp_path, {"train": {}, "data": "a"})
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    assert (manifest["name"], manifest["stages"], manifest[TRAINING]["data"]) == ("x", {"pairs": {}}, "a")
 
 
 def test_a_finished_run_gives_its_report_back(tmp_path: Path) -> None:
@@ -141,4 +168,4 @@ def test_a_model_that_no_training_of_the_folder_wrote_is_never_replaced(tmp_path
     model.mkdir() if kind == "folder" else model.symlink_to(tmp_path / "nowhere")
     with pytest.raises(RunError, match="no training in this folder wrote it"):
         begin(tmp_path, {"train": {}, "data": "a"})
-    assert not (tmp_path / BEGUN).exists()
+    assert read_claim(tmp_path) == {}

@@ -18,13 +18,16 @@ from typing import Any
 from prefboost.atomic import write_atomically
 from prefboost.errors import MissingExtra, Place, RunError
 from prefboost.locks import LockHeldError, hold_lock
+from prefboost.settings.secrets import without_secrets
 
 __all__ = [
     "BEGUN",
     "LOCK",
     "LOG",
+    "MANIFEST",
     "MODEL",
     "REPORT",
+    "TRAINING",
     "TRAINING_LOCK",
     "alone_in",
     "begin",
@@ -32,14 +35,21 @@ __all__ = [
     "last_metrics",
     "leads",
     "part_in_order",
+    "read_claim",
     "run_day",
 ]
 
 _FREED_S = 0.5
 """Seconds in which gloo's threads free the tensors of the last exchange; it takes them milliseconds."""
 
-MODEL, LOG, REPORT, BEGUN = "model", "train_log.jsonl", "train_report.json", "begun.json"
-"""Names in a run folder: the trained model, a line a step, what was done, what was asked for."""
+MODEL, LOG, REPORT, MANIFEST = "model", "train_log.jsonl", "train_report.json", "manifest.json"
+"""Names in a run folder: the trained model, one line per step, the report, and the file that describes the run."""
+
+TRAINING = "training"
+"""The section of the manifest that claims the folder for one training: its settings, data and first day."""
+
+BEGUN = "begun.json"
+"""The file in which earlier versions noted that claim."""
 
 
 def check_installed() -> None:
@@ -99,26 +109,31 @@ def leads(environment: Mapping[str, str]) -> bool:
 
 
 def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Claim the folder for this run; returns the report if it has been finished before.
+    """Claim the folder for one training, in the section `TRAINING` of its manifest.
+
+    A folder that an earlier version claimed in `BEGUN` is taken up.
 
     Args:
         out: the folder; made where it is missing.
         identity: settings (under ``train``) and fingerprints of the data, as JSON values.
 
+    Returns:
+        The report of a training that was finished before, else None.
+
     Raises:
         RunError: the folder belongs to a run with other settings or data, or a model lies where this one would be
             saved and no training of this folder wrote it.
     """
-    begun = out / BEGUN
-    if not begun.exists() and os.path.lexists(out / MODEL):
+    identity = json.loads(without_secrets(json.dumps(identity), os.environ))
+    earlier = read_claim(out)
+    if not earlier and os.path.lexists(out / MODEL):
         raise RunError(
             "a model, or something of that name, is there, and would be replaced: no training in this folder wrote it",
             remedy="choose another folder, or move it away",
             place=Place(str(out / MODEL)),
         )
-    if begun.exists():
-        earlier = json.loads(begun.read_text(encoding="utf-8"))
-        changed = [key for key in identity if earlier.get(key) != identity[key]]
+    if earlier:
+        changed = [key for key in identity if _without_place(earlier.get(key)) != _without_place(identity[key])]
         if changed:
             raise RunError(
                 f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
@@ -127,9 +142,17 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
-    day = run_day(out) or date.today().isoformat()
-    write_atomically(begun, json.dumps({**identity, "day": day}, indent=2) + "\n")
+    if leads(os.environ):  # the first process also writes the rest of the manifest: two writers would lose lines
+        claim = {**identity, "day": earlier.get("day") or date.today().isoformat()}
+        text = json.dumps({**_read_json(out / MANIFEST), TRAINING: claim}, indent=2, ensure_ascii=False)
+        write_atomically(out / MANIFEST, text + "\n")
     return None
+
+
+def read_claim(out: Path) -> dict[str, Any]:
+    """Return what claimed a folder for a training; empty where nothing did."""
+    claim: dict[str, Any] = _read_json(out / MANIFEST).get(TRAINING) or _read_json(out / BEGUN)
+    return claim
 
 
 def run_day(out: Path) -> str | None:
@@ -137,11 +160,17 @@ def run_day(out: Path) -> str | None:
 
     Chat templates may print the date: a run that is taken up on another day has to see the tokens it began with.
     """
-    begun = out / BEGUN
-    if not begun.exists():
-        return None
-    day: str | None = json.loads(begun.read_text(encoding="utf-8")).get("day")
-    return day
+    return read_claim(out).get("day")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return record
+
+
+def _without_place(value: Any) -> Any:
+    """Leave out where a goal stands: earlier versions noted it as it was set (auto), and the data show it anyway."""
+    return {name: each for name, each in value.items() if name != "place"} if isinstance(value, Mapping) else value
 
 
 def last_metrics(out: Path) -> dict[str, float]:

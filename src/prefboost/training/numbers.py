@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prefboost.devices import NumberSetting, announce, choose_numbers, limit_threads
-from prefboost.training.claim import BEGUN
+from prefboost.training.claim import read_claim
 from prefboost.training.optimisation import Optimisation
 
 __all__ = ["budget_of", "resolve_precision"]
@@ -62,7 +62,5 @@ def budget_of(settings: Optimisation, device: str) -> int:
 
 def _begun_precision(out: Path | None) -> str | None:
     """The precision that a run folder was begun with; None where nothing was begun there."""
-    if out is None or not (out / BEGUN).exists():
-        return None
-    precision = json.loads((out / BEGUN).read_text(encoding="utf-8")).get("train", {}).get("precision")
+    precision = None if out is None else read_claim(out).get("train", {}).get("precision")
     return precision if precision in _NUMBERS else None

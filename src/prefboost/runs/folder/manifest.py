@@ -26,7 +26,7 @@ from prefboost.atomic import write_atomically
 from prefboost.errors import Place, RunError
 from prefboost.runs.folder.staging import remove
 from prefboost.settings.secrets import without_secrets
-from prefboost.training.claim import LOCK, TRAINING_LOCK
+from prefboost.training.claim import LOCK, MANIFEST, TRAINING, TRAINING_LOCK
 
 __all__ = [
     "MANIFEST",
@@ -37,9 +37,6 @@ __all__ = [
     "holds_something_else",
     "open_run",
 ]
-
-MANIFEST = "manifest.json"
-"""The name of the file that describes a run."""
 
 _CLEARING = "what an earlier attempt left is being deleted"
 
@@ -93,7 +90,10 @@ class Run:
             self.manifest["begun"][stage] = _CLEARING
             self.save()
             for name in scraps:
-                remove(self.path / name)
+                if name == MANIFEST:  # of a training in the run folder itself: the claim goes, the run's own lines stay
+                    self.manifest.pop(TRAINING, None)
+                else:
+                    remove(self.path / name)
         self.manifest["begun"][stage] = key
         self.save()
 
@@ -253,7 +253,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             place=Place(str(folder / MANIFEST)),
         ) from None
     if not isinstance(manifest, dict) or "settings" not in manifest:
-        raise RunError("this is not the manifest of a run", place=Place(str(folder / MANIFEST)))
+        raise RunError(
+            "this is not the manifest of a run", remedy="give another folder", place=Place(str(folder / MANIFEST))
+        )
     return manifest
 
 
@@ -280,7 +282,7 @@ def _revised(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> R
     if changed:
         line = {"at": fresh["started"], "changed": changed}
         known["revisions"] = [*known.get("revisions", []), line]
-    kept = {name: known[name] for name in ("started", "stages", "begun", "revisions") if name in known}
+    kept = {name: known[name] for name in ("started", "stages", "begun", "revisions", TRAINING) if name in known}
     run = Run(folder, dict(fresh) | kept)
     run.save()
     return run

@@ -30,7 +30,7 @@ from prefboost.sources import read
 from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import EVALUATION_SPLITS, Step, Table
 from prefboost.training import Train, TrainReport, train
-from prefboost.training.claim import BEGUN, LOG, MODEL, REPORT, alone_in
+from prefboost.training.claim import BEGUN, LOG, MANIFEST, MODEL, REPORT, alone_in
 from prefboost.training.text_loss import REJECTED_FILE
 from prefboost.training.trackers import TRACKING
 
@@ -73,7 +73,7 @@ PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
 TRAINED = (MODEL, REPORT)
 """What a finished training leaves in its folder."""
 
-TRAINING = (BEGUN, LOG, REJECTED_FILE, "checkpoints", TRACKING, f"{MODEL}.unfinished")
+TRAINING = (MANIFEST, BEGUN, LOG, REJECTED_FILE, "checkpoints", TRACKING, f"{MODEL}.unfinished")
 """What else a training writes."""
 
 Scales = Mapping[str, FittedScale]
