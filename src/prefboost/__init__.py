@@ -63,10 +63,10 @@ if TYPE_CHECKING:
     from prefboost.runs.augment.augment import augment as augment
     from prefboost.runs.generate.generate import Generate as Generate
     from prefboost.runs.generate.generate import generate as generate
-    from prefboost.runs.pipelines.offline import run_recipe as run_recipe
-    from prefboost.runs.pipelines.offline import train_on
     from prefboost.runs.pipelines.run import run as run
+    from prefboost.runs.pipelines.run import run_recipe as run_recipe
     from prefboost.runs.pipelines.train_reward import train_reward_on
+    from prefboost.runs.pipelines.training import train_on
     from prefboost.runs.score.judge import judge as judge
     from prefboost.runs.score.reward_accuracy import reward_accuracy as reward_accuracy
     from prefboost.runs.score.score import score as score

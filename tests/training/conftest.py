@@ -10,8 +10,10 @@ import pyarrow as pa
 import pytest
 
 from prefboost.chat import SayGoal, goal_text, place_goal
+from prefboost.preferences.stated_goals import StatedGoals
 
 SAY = SayGoal(place="system", wording="Score{% if goal is not none %} {{ goal }}{% endif %}.", low=1, high=10)
+GOALS = StatedGoals(SAY)
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from tests.training.conftest import CHATML, SAY, build_folder, build_model, build_tokenizer
+from tests.training.conftest import CHATML, GOALS, SAY, build_folder, build_model, build_tokenizer
 from tests.training.test_train import settings_of
 
 from prefboost.errors import ModelError, SettingsError
@@ -52,7 +52,7 @@ def test_training_goes_on_from_an_adapter_merged_into_its_base(tiny: Path, pairs
     loaded = load_model(settings_of(tmp_path / "adapter"), str(tmp_path / "adapter"))
     assert torch.allclose(loaded(ids).logits, start(ids).logits, atol=1e-5)
     assert all(parameter.requires_grad for parameter in loaded.parameters())
-    report = train(pairs, settings_of(tmp_path / "adapter", max_steps=2), tmp_path / "run", say=SAY)
+    report = train(pairs, settings_of(tmp_path / "adapter", max_steps=2), tmp_path / "run", goals=GOALS)
     trained = AutoModelForCausalLM.from_pretrained(report.model)
     assert not torch.equal(trained(ids).logits, start(ids).logits)
     assert (trained(ids).logits - start(ids).logits).abs().max() < 1.0
@@ -62,7 +62,7 @@ def test_new_adapters_on_a_merged_one_name_it_as_their_base(tiny: Path, pairs: p
     adapted(tiny).save_pretrained(tmp_path / "first")
     build_tokenizer().save_pretrained(tmp_path / "first")
     settings = settings_of(tmp_path / "first", max_steps=1, lora=Lora(rank=2, merge=False))
-    report = train(pairs, settings, tmp_path / "run", say=SAY)
+    report = train(pairs, settings, tmp_path / "run", goals=GOALS)
     assert adapter_base(report.model) == str(tmp_path / "first")
     ids = torch.tensor([[5, 6, 7, 8]])
     again = load_policy(settings_of(Path(report.model))).model(ids).logits
@@ -145,7 +145,7 @@ def test_layers_that_take_no_adapters_are_a_fault_of_the_setting(tmp_path: Path,
     folder = build_folder(tmp_path / "model")
     settings = settings_of(folder, max_steps=1, lora=Lora(targets=("input_layernorm",)))
     with pytest.raises(SettingsError, match=r"lora\.targets .*RMSNorm"):
-        train(pairs, settings, tmp_path / "run", say=SAY)
+        train(pairs, settings, tmp_path / "run", goals=GOALS)
 
 
 _HUB_SCRIPT = """
@@ -227,7 +227,7 @@ def test_encoder_decoders_are_refused_by_name_before_anything_is_loaded(
     build_tokenizer().save_pretrained(tmp_path / "model")
     policy, reward = settings_of(tmp_path / "model"), TrainReward(model=str(tmp_path / "model"), precision="fp32")
     calls: list[Callable[[], object]] = [
-        lambda: train(pairs, policy, tmp_path / "policy", say=SAY),
+        lambda: train(pairs, policy, tmp_path / "policy", goals=GOALS),
         lambda: train_reward(pairs, reward, tmp_path / "reward"),
         lambda: forecast(pairs, policy, say=SAY),
         lambda: forecast_reward(pairs, reward),
@@ -244,7 +244,7 @@ def test_encoders_are_refused_as_policies_and_taken_as_reward_models(pairs: pa.T
     BertForMaskedLM(BertConfig(vocab_size=259, **sizes)).save_pretrained(tmp_path / "model")
     build_tokenizer().save_pretrained(tmp_path / "model")
     for call in (lambda: forecast(pairs, settings_of(tmp_path / "model"), say=SAY),
-                 lambda: train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", say=SAY)):  # fmt: skip
+                 lambda: train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", goals=GOALS)):  # fmt: skip
         with pytest.raises(ModelError, match=r"is an encoder \(bert\)(.|\n)*decoder-only"):
             call()
     reward = TrainReward(model=str(tmp_path / "model"), precision="fp32", batch_size=4)

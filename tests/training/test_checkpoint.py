@@ -8,13 +8,13 @@ import pyarrow as pa
 from tests.training.conftest import CHATML, build_model, build_tokenizer
 
 from prefboost.chat import SayGoal
+from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.training.checkpoint import Provenance, fingerprint, last_complete, mark_complete, save_policy, speak_goal
 
 PROVENANCE = Provenance(
     settings={"model": "org/base", "loss": {"kind": "dpo", "beta": 0.1}},
     data={"fingerprint": "abc", "rows": 5, "pairs": 4, "units": 2, "dropped": {"too long": 1}, "shortened": {}},
-    say=SayGoal(place="user"),
-    place="user",
+    goals=StatedGoals(SayGoal(place="user")),
     top=10.0,
     top_aspects={"style": 9.0},
 )

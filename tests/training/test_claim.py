@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY
+from tests.training.conftest import GOALS
 from tests.training.test_train import settings_of
 
 from prefboost.errors import RunError
@@ -62,6 +62,12 @@ def test_a_folder_that_an_earlier_version_began_is_taken_up_and_belongs_to_its_r
     assert read_claim(tmp_path) == {**identity, "day": "2001-02-03"}
     with pytest.raises(RunError, match="other say"):
         begin(tmp_path, {**identity, "say": {"place": "system", "low": 0.0}})
+
+
+def test_a_folder_that_an_earlier_version_began_with_other_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / BEGUN).write_text(json.dumps({"train": {"seed": 1}, "data": "a", "day": "2001-02-03"}))
+    with pytest.raises(RunError, match="other data"):
+        begin(tmp_path, {"train": {"seed": 1}, "data": "b"})
 
 
 def test_a_claim_leaves_the_other_lines_of_a_manifest_and_later_processes_write_none(
@@ -144,7 +150,7 @@ def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
 
     def work() -> Any:
         if what == "policy":
-            return train(pairs, settings_of(tiny, max_steps=3), tmp_path, say=SAY)
+            return train(pairs, settings_of(tiny, max_steps=3), tmp_path, goals=GOALS)
         return train_reward(pairs, TrainReward(model=str(tiny), precision="fp32", max_steps=3), tmp_path)
 
     refused: list[str] = []

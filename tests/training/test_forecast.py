@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY, build_folder
+from tests.training.conftest import GOALS, SAY, build_folder
 
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training import Lora, Train, train
@@ -21,7 +21,7 @@ def settings_of(folder: Path, **changes: Any) -> Train:
 
 def test_steps_and_tokens_are_those_of_the_training(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     said = forecast(pairs, settings_of(tiny), say=SAY)
-    report = train(pairs, settings_of(tiny), tmp_path, say=SAY)
+    report = train(pairs, settings_of(tiny), tmp_path, goals=GOALS)
     assert (said.steps, said.units, said.pairs) == (report.steps, report.units, report.pairs)
     assert said.tokens["packed"] == report.speed["computed"]
     assert said.tokens["real"] == report.speed["real"] and said.tokens["padded"] == report.speed["padded"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY, build_folder, build_model
+from tests.training.conftest import GOALS, build_folder, build_model
 from tests.training.test_train import settings_of
 
 from prefboost.training import train
@@ -30,7 +30,7 @@ def test_a_model_with_any_generation_settings_trains_and_keeps_them(
     folder = build_folder(tmp_path / "model")
     (folder / "generation_config.json").write_text(json.dumps(shipped | {"eos_token_id": [257, 258]}))
     settings = settings_of(folder, max_steps=4, save_every=2)
-    report = train(pairs, settings, tmp_path / "run", say=SAY)
+    report = train(pairs, settings, tmp_path / "run", goals=GOALS)
     saved = json.loads((Path(report.model) / "generation_config.json").read_text())
     assert {name: saved.get(name) for name in shipped} == shipped
     assert 257 in saved["eos_token_id"] and 258 in saved["eos_token_id"]

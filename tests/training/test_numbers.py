@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 from tests.scoring.conftest import completions_table, pairs_table
-from tests.training.conftest import SAY, build_folder, build_model, build_tokenizer
+from tests.training.conftest import GOALS, SAY, build_folder, build_model, build_tokenizer
 from tests.training.test_reward_trainer import preference_pairs
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -90,8 +90,8 @@ def everything(halved: Path, folder: Path, pairs: pa.Table) -> dict[str, Callabl
     twin = str(build_folder(folder / "twin", seed=1))
     return {
         "generate": lambda: generate_some(halved),
-        "train": lambda: train(pairs, small(halved), folder / "policy", say=SAY),
-        "train, padded": lambda: train(pairs, small(halved, engine="trl"), folder / "padded", say=SAY),
+        "train": lambda: train(pairs, small(halved), folder / "policy", goals=GOALS),
+        "train, padded": lambda: train(pairs, small(halved, engine="trl"), folder / "padded", goals=GOALS),
         "train-reward": lambda: train_reward(preference_pairs(8), reward, folder / "reward"),
         "forecast": lambda: forecast(pairs, small(halved), say=SAY),
         "implicit": lambda: ImplicitReward(policy=twin, reference=str(halved), device="cpu").score(
@@ -136,7 +136,7 @@ def test_the_resolved_type_is_what_reports_cards_and_caches_record(
     for choice, precision in ((SLOW, "fp32"), (FAST, "bf16")):
         machine(choice)
         out = tmp_path / precision
-        report = train(pairs, small(halved, reference_cache=str(tmp_path / "cache")), out, say=SAY)
+        report = train(pairs, small(halved, reference_cache=str(tmp_path / "cache")), out, goals=GOALS)
         assert report.precision == precision
         facts = json.loads((Path(report.model) / "prefboost.json").read_text())
         assert facts["train"]["precision"] == precision
@@ -153,7 +153,7 @@ def test_a_resumed_run_keeps_the_numerics_that_it_began_with_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     machine(FAST)
-    train(pairs, small(halved), tmp_path, say=SAY)
+    train(pairs, small(halved), tmp_path, goals=GOALS)
     machine(SLOW)
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="prefboost"):
@@ -164,9 +164,9 @@ def test_a_resumed_run_keeps_the_numerics_that_it_began_with_and_says_so(
         "numbers: bf16, with which this run began "
         "(here it would be float32 (this CPU has no bf16 units; bf16 would be 12x slower))"
     ]
-    assert train(pairs, small(halved), tmp_path, say=SAY).precision == "bf16"
+    assert train(pairs, small(halved), tmp_path, goals=GOALS).precision == "bf16"
     with pytest.raises(RunError, match="precision: bf16 -> fp32"):
-        train(pairs, small(halved, precision="fp32"), tmp_path, say=SAY)
+        train(pairs, small(halved, precision="fp32"), tmp_path, goals=GOALS)
     assert resolve_precision(small(halved), tmp_path / "new").precision == "fp32"
 
 
@@ -188,7 +188,7 @@ def test_bf16_on_a_cpu_without_units_works_and_warns_once(
     machine(SLOW)
     with caplog.at_level(logging.INFO, logger="prefboost"):
         for name in ("one", "two"):
-            assert train(pairs, small(halved, precision="bf16"), tmp_path / name, say=SAY).precision == "bf16"
+            assert train(pairs, small(halved, precision="bf16"), tmp_path / name, goals=GOALS).precision == "bf16"
     warnings = [record.getMessage() for record in caplog.records if "numbers:" in record.getMessage()]
     assert warnings == ["numbers: bfloat16 (as asked; this CPU has no bf16 units; bf16 is 12x slower)"]
 

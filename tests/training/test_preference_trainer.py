@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import trl
-from tests.training.conftest import SAY, build_model, build_pairs, build_tokenizer
+from tests.training.conftest import GOALS, build_model, build_pairs, build_tokenizer
 
 from prefboost.training import Lora, Train, train
 from prefboost.training.callbacks import read_log
@@ -109,7 +109,7 @@ def orpo_losses(folder: Path, pairs: pa.Table, out: Path) -> list[float]:
 def our_losses(folder: Path, pairs: pa.Table, out: Path, loss: dict[str, Any], **changes: Any) -> list[float]:
     fields: dict[str, Any] = {"learning_rate": RATE, "batch_size": 8, "max_steps": STEPS, "token_budget": 400}
     fields |= {"warmup_ratio": 0.0, "precision": "fp32"}
-    train(pairs, Train(model=str(folder), loss=loss, **(fields | changes)), out, say=SAY)
+    train(pairs, Train(model=str(folder), loss=loss, **(fields | changes)), out, goals=GOALS)
     return [line["loss"] for line in read_log(out / "train_log.jsonl") if "loss" in line]
 
 
@@ -217,7 +217,7 @@ def test_all_views_of_a_pair_are_in_one_micro_batch(
     monkeypatch.setattr(PreferenceTrainer, "logps_of", watch)
     pairs = build_pairs(7).take([13, 2, 5, 0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12])
     settings = Train(model=str(tiny), precision="fp32", batch_size=6, micro_batch=2, epochs=2, engine=engine)
-    train(pairs, settings, tmp_path, say=SAY)
+    train(pairs, settings, tmp_path, goals=GOALS)
     assert all(batch.count(unit) == 2 for batch in seen for unit in batch)
     units = [unit for batch in seen for unit in dict.fromkeys(batch)]
     assert sorted(units[:7]) == sorted(units[7:]) == [f"p{i}" for i in range(7)]
@@ -226,7 +226,7 @@ def test_all_views_of_a_pair_are_in_one_micro_batch(
 
 def test_shuffled_views_may_part(tiny: Path, tmp_path: Path) -> None:
     settings = Train(model=str(tiny), precision="fp32", batch_size=4, max_steps=1, order="shuffled")
-    assert train(build_pairs(4), settings, tmp_path, say=SAY).units == 8
+    assert train(build_pairs(4), settings, tmp_path, goals=GOALS).units == 8
 
 
 def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monk
 
     monkeypatch.setattr(PreferenceTrainer, "loss_of_batch", watch)
     settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=1, loss="aot", engine="trl")
-    train(build_pairs(4), settings, tmp_path, say=SAY)
+    train(build_pairs(4), settings, tmp_path, goals=GOALS)
     assert sizes == [8]
 
 
@@ -272,7 +272,7 @@ def test_the_reference_is_computed_once_for_all_runs(tiny: Path, tmp_path: Path,
         "longer than any": {"max_length": 400, "max_prompt_length": 300},
     }
     for name, change in changes.items():
-        train(build_pairs(4), Train(**(basis | change)), tmp_path / name, say=SAY)
+        train(build_pairs(4), Train(**(basis | change)), tmp_path / name, goals=GOALS)
         assert sum(computed) == 16, name
 
 
@@ -291,7 +291,7 @@ def test_whatever_changes_the_log_probs_misses_the_cache(tiny: Path, tmp_path: P
     }
     for count, (name, change) in enumerate(changes.items(), start=1):
         before = sum(computed)
-        train(build_pairs(4), Train(**(basis | change)), tmp_path / name, say=SAY)
+        train(build_pairs(4), Train(**(basis | change)), tmp_path / name, goals=GOALS)
         assert sum(computed) > before, (count, name)
 
 
@@ -301,7 +301,7 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_budget(
     from prefboost.training.preference_trainer import PreferenceTrainer
 
     settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=3, token_budget=4096)
-    whole = train(build_pairs(8), settings, tmp_path / "whole", say=SAY)
+    whole = train(build_pairs(8), settings, tmp_path / "whole", goals=GOALS)
     original = PreferenceTrainer.logps_of
 
     def short(self: Any, model: Any, batch: dict[str, Any]) -> Any:
@@ -311,7 +311,7 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_budget(
         return found
 
     monkeypatch.setattr(PreferenceTrainer, "logps_of", short)
-    report = train(build_pairs(8), settings, tmp_path / "short", say=SAY)
+    report = train(build_pairs(8), settings, tmp_path / "short", goals=GOALS)
     assert report.messages and report.messages[0].startswith("memory ran short in step 1: token_budget 4,096 -> 2,048")
     logs = [read_log(tmp_path / name / "train_log.jsonl") for name in ("whole", "short")]
     for one, other in zip(*logs, strict=True):
@@ -344,10 +344,10 @@ def test_a_resumed_run_goes_on_with_the_budget_that_was_lowered(
 
         patched.setattr(JsonLog, "on_log", on_log)
         with pytest.raises(KeyboardInterrupt):
-            train(build_pairs(8), settings, tmp_path, say=SAY)
+            train(build_pairs(8), settings, tmp_path, goals=GOALS)
     assert attempts[:3] == [(1, 4096), (1, 2048), (2, 2048)]
     attempts.clear()
-    report = train(build_pairs(8), settings, tmp_path, say=SAY)
+    report = train(build_pairs(8), settings, tmp_path, goals=GOALS)
     assert report.resumed_from and {tokens for _, tokens in attempts} == {2048}
     assert report.messages == ["memory ran short in step 1: token_budget 4,096 -> 2,048"]
 
@@ -360,13 +360,13 @@ def test_a_model_that_cannot_be_packed_is_trained_by_the_slow_engine_and_says_so
     refused = prefboost.packing.Support(False, reason="TinyMamba mixes tokens in another way")
     monkeypatch.setattr(prefboost.packing, "probe_support", lambda model: refused)
     settings = Train(model=str(tiny), precision="fp32", batch_size=4, max_steps=1)
-    report = train(build_pairs(4), settings, tmp_path, say=SAY)
+    report = train(build_pairs(4), settings, tmp_path, goals=GOALS)
     assert report.engine == "trl"
     assert report.messages == ["train.engine: trl is used, since TinyMamba mixes tokens in another way"]
 
 
 def test_the_log_says_how_fast_it_goes(tiny: Path, tmp_path: Path) -> None:
-    report = train(build_pairs(6), Train(model=str(tiny), batch_size=4, epochs=1), tmp_path, say=SAY)
+    report = train(build_pairs(6), Train(model=str(tiny), batch_size=4, epochs=1), tmp_path, goals=GOALS)
     line = read_log(tmp_path / "train_log.jsonl")[0]
     for name in ("speed/tokens_per_s", "speed/padding_saved", "speed/prefix_saved", "memory/peak_gib", "time/left"):
         assert line[name] > 0, name
@@ -379,6 +379,6 @@ def test_evaluation_in_parts_is_that_of_the_slow_engine(tiny: Path, tmp_path: Pa
     for engine in ("packed", "trl"):
         basis: dict[str, Any] = {"precision": "fp32", "batch_size": 8, "micro_batch": 4, "learning_rate": 1e-3}
         settings = Train(model=str(tiny), engine=engine, token_budget=200, max_steps=2, eval_fraction=0.5, **basis)
-        found.append(train(build_pairs(16), settings, tmp_path / engine, say=SAY).metrics)
+        found.append(train(build_pairs(16), settings, tmp_path / engine, goals=GOALS).metrics)
     for name in ("eval_loss", "eval_rewards/margins", "eval_accuracy/goal_low"):
         assert found[0][name] == pytest.approx(found[1][name], abs=1e-5), name

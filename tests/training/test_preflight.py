@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.training.conftest import SAY, build_folder, build_model, build_tokenizer
+from tests.training.conftest import GOALS, build_folder, build_model, build_tokenizer
 from tests.training.test_train import settings_of
 from tiny_models import tiny_model
 
@@ -39,7 +39,7 @@ def test_typos_and_libraries_that_are_missing_claim_no_folder(
     changes: dict[str, Any], said: str, tiny: Path, pairs: pa.Table, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=said):
-        train(pairs, settings_of(tiny, **changes), tmp_path / "policy", say=SAY)
+        train(pairs, settings_of(tiny, **changes), tmp_path / "policy", goals=GOALS)
     with pytest.raises(SettingsError, match=said):
         train_reward(pairs, reward_settings(tiny, **changes), tmp_path / "reward")
     assert not (tmp_path / "policy" / BEGUN).exists() and not (tmp_path / "reward" / BEGUN).exists()
@@ -61,7 +61,7 @@ def test_weights_that_are_not_finite_are_named_before_anything_else(
     build_tokenizer().save_pretrained(tmp_path / "model")
     said = r"1 of 21 weight tensors of .*: model\.layers\.1\.mlp\.up_proj\.weight(.|\n)*damaged"
     with pytest.raises(ModelError, match=said):
-        train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", say=SAY)
+        train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", goals=GOALS)
     with pytest.raises(ModelError, match=said):
         train_reward(pairs, reward_settings(tmp_path / "model"), tmp_path / "reward")
     check_weights(build_model(), "whole")
@@ -72,7 +72,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_by_token(pai
     build_tokenizer().save_pretrained(tmp_path / "model")
     said = r"token 257 \('<\|im_end\|>'\), and the embedding of .* has 200 rows(.|\n)*resize_token_embeddings\(259\)"
     with pytest.raises(ModelError, match=said):
-        train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", say=SAY)
+        train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", goals=GOALS)
     with pytest.raises(ModelError, match=said):
         train_reward(pairs, reward_settings(tmp_path / "model"), tmp_path / "reward")
 
@@ -82,7 +82,7 @@ def test_tokens_that_no_row_of_the_data_has_do_no_harm(pairs: pa.Table, tmp_path
     tokenizer = build_tokenizer()
     tokenizer.add_tokens(["<|never|>"])
     tokenizer.save_pretrained(tmp_path / "model")
-    assert train(pairs, settings_of(tmp_path / "model", max_steps=1), tmp_path / "run", say=SAY).steps == 1
+    assert train(pairs, settings_of(tmp_path / "model", max_steps=1), tmp_path / "run", goals=GOALS).steps == 1
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "opt", "gptj"])
@@ -100,9 +100,9 @@ def test_rows_beyond_a_table_of_positions_are_counted_and_refused(kind: str, pai
     build_tokenizer().save_pretrained(tmp_path / "model")
     said = r"\d+ of 24 sequences are longer than the 64 positions of \w+; the longest has \d+(.|\n)*max_length: 64"
     with pytest.raises(DataError, match=said):
-        train(pairs, settings_of(tmp_path / "model", max_loss_share=1.0), tmp_path / "run", say=SAY)
+        train(pairs, settings_of(tmp_path / "model", max_loss_share=1.0), tmp_path / "run", goals=GOALS)
     fits = settings_of(tmp_path / "model", max_length=64, max_prompt_length=60, max_loss_share=1.0, max_steps=1)
-    assert train(pairs, fits, tmp_path / "cut", say=SAY).steps == 1
+    assert train(pairs, fits, tmp_path / "cut", goals=GOALS).steps == 1
 
 
 @given(highest=st.integers(0, 400), lengths=st.lists(st.integers(1, 200), min_size=1, max_size=9))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY, build_model
+from tests.training.conftest import GOALS, build_model
 from tests.training.test_train import losses, settings_of
 
 from prefboost.errors import ModelError, RunError
@@ -28,7 +28,7 @@ def run_both(pairs: pa.Table, tiny: Path, out: Path, said: str, kind: type[Excep
         folder = out / name
         with pytest.raises(kind, match=said):
             if name == "policy":
-                train(pairs, settings_of(tiny, **common), folder, say=SAY)
+                train(pairs, settings_of(tiny, **common), folder, goals=GOALS)
             else:
                 train_reward(pairs, TrainReward(model=str(tiny), precision="fp32", **common), folder)
         assert not (folder / LOG).exists()
@@ -69,7 +69,7 @@ def test_room_that_checkpoints_will_need_is_asked_for(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed // 3))
     run_both(pairs, tiny, tmp_path, r"training will write .* MiB \(checkpoints and the model\)", RunError, save_every=2)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed))
-    assert train(pairs, settings_of(tiny, max_steps=3, save_every=2), tmp_path / "enough", say=SAY).steps == 3
+    assert train(pairs, settings_of(tiny, max_steps=3, save_every=2), tmp_path / "enough", goals=GOALS).steps == 3
 
 
 def test_checkpoints_are_counted_where_there_will_be_any(tiny: Path) -> None:
@@ -114,11 +114,11 @@ def test_a_template_that_would_mean_something_else_is_refused(
 
     monkeypatch.setattr(checkpoint, "rewrite_template", lambda text, *args: text.replace("<|im_start|>", "<start>"))
     with pytest.raises(ModelError, match="would be saved with another meaning: by itself it renders '<start>"):
-        train(pairs, settings_of(tiny, max_steps=3), tmp_path, say=SAY)
+        train(pairs, settings_of(tiny, max_steps=3), tmp_path, goals=GOALS)
     assert losses(tmp_path) == []
 
 
 def test_the_rehearsal_leaves_nothing_and_changes_nothing(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+    report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, goals=GOALS)
     assert report.steps == 1
     assert not list(tmp_path.glob("rehearsal*"))

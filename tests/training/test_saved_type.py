@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.training.conftest import SAY, build_model, build_tokenizer
+from tests.training.conftest import GOALS, build_model, build_tokenizer
 from tests.training.test_train import settings_of
 
 from prefboost.training import Lora, train
@@ -53,7 +53,7 @@ def test_a_policy_is_saved_in_the_type_of_its_base_unless_asked(
 ) -> None:
     folder = model_of(tmp_path / "model", base)
     settings = settings_of(folder, max_steps=1, precision=precision, save_type=asked)
-    report = train(pairs, settings, tmp_path / "run", say=SAY)
+    report = train(pairs, settings, tmp_path / "run", goals=GOALS)
     assert saved(Path(report.model)) == ({TYPES[expected]}, expected)
     rounded = [line for line in report.messages if line.startswith(f"saved as {expected}")]
     assert len(rounded) == (asked == "auto" and precision == "fp32" and base != "float32")
@@ -81,7 +81,7 @@ def test_tied_weights_are_written_once_and_loaded_tied(pairs: pa.Table, tmp_path
     from transformers import AutoModelForCausalLM
 
     folder = model_of(tmp_path / "model", "bfloat16", tie_word_embeddings=True)
-    report = train(pairs, settings_of(folder, max_steps=1), tmp_path / "run", say=SAY)
+    report = train(pairs, settings_of(folder, max_steps=1), tmp_path / "run", goals=GOALS)
     assert load_file(Path(report.model) / "model.safetensors").keys() == load_file(folder / "model.safetensors").keys()
     loaded = AutoModelForCausalLM.from_pretrained(report.model)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
@@ -112,7 +112,7 @@ def test_updates_that_the_saved_type_cannot_hold_are_counted(
     learning_rate: float, lost: str, pairs: pa.Table, tmp_path: Path
 ) -> None:
     folder = model_of(tmp_path / "model", "bfloat16")
-    report = train(pairs, settings_of(folder, max_steps=2, learning_rate=learning_rate), tmp_path / "run", say=SAY)
+    report = train(pairs, settings_of(folder, max_steps=2, learning_rate=learning_rate), tmp_path / "run", goals=GOALS)
     assert re.search(rf"{lost} of the weights that training changed are rounded back", report.messages[-1])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.training.conftest import SAY
+from tests.training.conftest import GOALS
 from tests.training.test_train import settings_of
 
 from prefboost.errors import SettingsError
@@ -44,7 +44,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("board")
 def test_tensorboards_files_survive_in_the_run_folder(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    train(pairs, settings_of(tiny, max_steps=2, report_to=("tensorboard",)), tmp_path / "policy", say=SAY)
+    train(pairs, settings_of(tiny, max_steps=2, report_to=("tensorboard",)), tmp_path / "policy", goals=GOALS)
     settings = TrainReward(model=str(tiny), precision="fp32", max_steps=2, report_to=("tensorboard",))
     train_reward(pairs, settings, tmp_path / "reward")
     for run in ("policy", "reward"):
@@ -58,7 +58,7 @@ def test_a_place_that_the_user_named_is_kept(
     tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
-    train(pairs, settings_of(tiny, max_steps=1, report_to=("tensorboard",)), tmp_path / "run", say=SAY)
+    train(pairs, settings_of(tiny, max_steps=1, report_to=("tensorboard",)), tmp_path / "run", goals=GOALS)
     assert (tmp_path / "mine" / "events.out").exists() and not (tmp_path / "run" / TRACKING).exists()
 
 

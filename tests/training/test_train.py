@@ -7,18 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.training.conftest import SAY, build_pairs
+from tests.training.conftest import GOALS, SAY, build_pairs
 from waiting import PATIENCE_S
 
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, MissingScores, ModelError, RunError
 from prefboost.losses import LOSSES
+from prefboost.preferences import FittedScale
+from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.training import Lora, Train, train
 from prefboost.training.callbacks import read_log
 
@@ -50,7 +53,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 def test_the_trajectory_of_a_tiny_model_is_the_golden_one(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    report = train(pairs, settings_of(tiny), tmp_path, say=SAY)
+    report = train(pairs, settings_of(tiny), tmp_path, goals=GOALS)
     assert losses(tmp_path) == pytest.approx(GOLDEN, abs=1e-4)
     assert (report.steps, report.units, report.pairs, report.resumed_from) == (6, 12, 24, 0)
     line = read_log(tmp_path / "train_log.jsonl")[-2]
@@ -61,7 +64,8 @@ def test_the_trajectory_of_a_tiny_model_is_the_golden_one(tiny: Path, pairs: pa.
 def test_the_saved_model_loads_and_asks_for_the_top_score(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY, scales={"": {"low": 1, "high": 10}})
+    scale = FittedScale(kind="min_max", knots=(0, 1), values=(1, 10))
+    report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, goals=replace(GOALS, scales={"": scale}))
     tokenizer = AutoTokenizer.from_pretrained(report.model)
     prompt = [{"role": "user", "content": "hi"}]
     assert "system\nScore 10.<|im_end|>" in tokenizer.apply_chat_template(prompt, tokenize=False)
@@ -69,7 +73,7 @@ def test_the_saved_model_loads_and_asks_for_the_top_score(tiny: Path, pairs: pa.
     assert "Score" not in tokenizer.apply_chat_template(prompt, tokenize=False, goal=False)
     AutoModelForCausalLM.from_pretrained(report.model)
     facts = json.loads((Path(report.model) / "prefboost.json").read_text())
-    assert facts["scales"] == {"": {"low": 1, "high": 10}} and facts["place"] == "system" and facts["top"] == 10
+    assert facts["scales"] == {"": scale.model_dump(mode="json")} and facts["place"] == "system" and facts["top"] == 10
     card = (Path(report.model) / "README.md").read_text()
     assert facts["data"]["fingerprint"] in card and '"learning_rate": 0.001' in card and "goal=False" in card
 
@@ -91,17 +95,17 @@ def test_the_engine_is_tried_on_the_device_that_trains(
     monkeypatch.setattr("prefboost.packing.probe_support", tried)
     monkeypatch.setattr("prefboost.training.policy.training_device", lambda environment: torch.device("meta"))
     with pytest.raises(Enough):
-        train(pairs, settings_of(tiny), tmp_path / "one", say=SAY)
+        train(pairs, settings_of(tiny), tmp_path / "one", goals=GOALS)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # the whole model may not fit there
     with pytest.raises(Enough):
-        train(pairs, settings_of(tiny), tmp_path / "parted", say=SAY)
+        train(pairs, settings_of(tiny), tmp_path / "parted", goals=GOALS)
     assert seen == ["meta", "cpu"]
 
 
 def test_a_model_trained_without_goals_keeps_its_template(tiny: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    report = train(build_pairs(4, goals=False), settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+    report = train(build_pairs(4, goals=False), settings_of(tiny, max_steps=1), tmp_path, goals=GOALS)
     kept, own = (AutoTokenizer.from_pretrained(folder).chat_template for folder in (report.model, tiny))
     assert kept == own
 
@@ -109,21 +113,21 @@ def test_a_model_trained_without_goals_keeps_its_template(tiny: Path, tmp_path: 
 def test_a_finished_run_is_not_run_again_and_another_run_is_refused(
     tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+    first = train(pairs, settings_of(tiny, max_steps=1), tmp_path, goals=GOALS)
     with monkeypatch.context() as patched:
         patched.setattr("prefboost.training.policy.load_policy", None)  # to call it would fail
-        assert train(pairs, settings_of(tiny, max_steps=1), tmp_path, say=SAY) == first
+        assert train(pairs, settings_of(tiny, max_steps=1), tmp_path, goals=GOALS) == first
     with pytest.raises(RunError, match=r"learning_rate: 0\.001 -> 0\.1"):
-        train(pairs, settings_of(tiny, max_steps=1, learning_rate=0.1), tmp_path, say=SAY)
+        train(pairs, settings_of(tiny, max_steps=1, learning_rate=0.1), tmp_path, goals=GOALS)
     with pytest.raises(RunError, match="other data"):
-        train(build_pairs(3), settings_of(tiny, max_steps=1), tmp_path, say=SAY)
+        train(build_pairs(3), settings_of(tiny, max_steps=1), tmp_path, goals=GOALS)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
 def test_half_precision_starts_where_full_precision_starts(
     tiny: Path, pairs: pa.Table, tmp_path: Path, precision: str
 ) -> None:
-    train(pairs, settings_of(tiny, max_steps=2, precision=precision), tmp_path, say=SAY)
+    train(pairs, settings_of(tiny, max_steps=2, precision=precision), tmp_path, goals=GOALS)
     assert losses(tmp_path)[0] == pytest.approx(0.6931, abs=0.03)
 
 
@@ -131,7 +135,7 @@ def test_micro_batches_and_checkpointing_of_activations_change_memory_not_values
     tiny: Path, pairs: pa.Table, tmp_path: Path
 ) -> None:
     for name, changes in {"two": {}, "four": {"micro_batch": 4}, "again": {"gradient_checkpointing": True}}.items():
-        train(pairs, settings_of(tiny, max_steps=3, **changes), tmp_path / name, say=SAY)
+        train(pairs, settings_of(tiny, max_steps=3, **changes), tmp_path / name, goals=GOALS)
     assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
     assert losses(tmp_path / "again") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
 
@@ -143,7 +147,7 @@ def test_adapters_start_at_the_reference_and_are_saved_merged_and_alone(
     from transformers import AutoModelForCausalLM
 
     settings = settings_of(tiny, max_steps=3, lora=Lora(rank=4), learning_rate=1e-2)
-    report = train(pairs, settings, tmp_path, say=SAY)
+    report = train(pairs, settings, tmp_path, goals=GOALS)
     assert losses(tmp_path)[0] == pytest.approx(0.6931, abs=1e-4) and losses(tmp_path)[1] != losses(tmp_path)[0]
     merged = AutoModelForCausalLM.from_pretrained(report.model)
     alone = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), Path(report.model) / "adapter")
@@ -153,7 +157,7 @@ def test_adapters_start_at_the_reference_and_are_saved_merged_and_alone(
 
 def test_evaluation_prompts_are_set_aside_and_evaluated(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     settings = settings_of(tiny, max_steps=3, eval_fraction=0.3, eval_every=2)
-    report = train(pairs, settings, tmp_path, say=SAY)
+    report = train(pairs, settings, tmp_path, goals=GOALS)
     assert report.units < 12
     counts = json.loads((Path(report.model) / "prefboost.json").read_text())["data"]
     assert (counts["units"], counts["pairs"], counts["held_out"]) == (report.units, report.pairs, 24 - report.pairs)
@@ -173,12 +177,12 @@ NEEDED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", sorted(LOSSES))
 def test_every_loss_trains(kind: str, tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     loss = {"kind": kind, **NEEDED.get(kind, {})}
-    report = train(pairs, settings_of(tiny, max_steps=1, loss=loss), tmp_path, say=SAY)
+    report = train(pairs, settings_of(tiny, max_steps=1, loss=loss), tmp_path, goals=GOALS)
     assert report.steps == 1
 
 
 def test_without_a_reference_none_is_computed(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
-    train(pairs, settings_of(tiny, max_steps=1, loss="simpo", reference="none"), tmp_path, say=SAY)
+    train(pairs, settings_of(tiny, max_steps=1, loss="simpo", reference="none"), tmp_path, goals=GOALS)
     assert not Path(os.environ["PREFBOOST_CACHE"]).exists()
 
 
@@ -186,29 +190,34 @@ def test_another_model_can_be_the_reference(tiny: Path, pairs: pa.Table, tmp_pat
     from tests.training.conftest import build_folder
 
     other = build_folder(tmp_path / "other", seed=1)
-    train(pairs, settings_of(tiny, max_steps=1, reference=str(other)), tmp_path / "run", say=SAY)
+    train(pairs, settings_of(tiny, max_steps=1, reference=str(other)), tmp_path / "run", goals=GOALS)
     assert losses(tmp_path / "run")[0] != pytest.approx(0.6931, abs=0.01)
 
 
 def test_faults_of_the_user_are_named(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no folder"):
-        train(pairs, settings_of(tmp_path / "absent"), tmp_path / "a", say=SAY)
+        train(pairs, settings_of(tmp_path / "absent"), tmp_path / "a", goals=GOALS)
     with pytest.raises(DataError, match="no pair to train on: of 0 rows"):
-        train(pairs.slice(0, 0), settings_of(tiny), tmp_path / "b", say=SAY)
+        train(pairs.slice(0, 0), settings_of(tiny), tmp_path / "b", goals=GOALS)
     with pytest.raises(DataError, match="needs a column 'chosen'"):
-        train(pairs.drop_columns(["chosen"]), settings_of(tiny), tmp_path / "c", say=SAY)
+        train(pairs.drop_columns(["chosen"]), settings_of(tiny), tmp_path / "c", goals=GOALS)
     with pytest.raises(ModelError, match="not in the prompt of pair"):
-        train(pairs, settings_of(tiny), tmp_path / "d", say=SAY.model_copy(update={"wording": "Aim {{ goal }}"}))
+        train(
+            pairs,
+            settings_of(tiny),
+            tmp_path / "d",
+            goals=StatedGoals(SAY.model_copy(update={"wording": "Aim {{ goal }}"})),
+        )
     bare = pairs.set_column(
         pairs.column_names.index("score_chosen"), "score_chosen", pa.nulls(len(pairs), pa.float64())
     )
     with pytest.raises(MissingScores, match="'rpo' uses scores"):
-        train(bare, settings_of(tiny, loss="rpo"), tmp_path / "e", say=SAY)
+        train(bare, settings_of(tiny, loss="rpo"), tmp_path / "e", goals=GOALS)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_ids_of_its_pairs(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the loss is nan at step \d for the pair\(s\) p\d+"):
-        train(pairs, settings_of(tiny, learning_rate=1e30), tmp_path, say=SAY)
+        train(pairs, settings_of(tiny, learning_rate=1e30), tmp_path, goals=GOALS)
 
 
 KILLED = """
@@ -216,12 +225,12 @@ import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from prefboost.training import Train, train
-from tests.training.conftest import SAY
+from tests.training.conftest import GOALS
 import dying
 if __name__ == "__main__":
     if len(sys.argv) > 4:
         dying.at_step(int(sys.argv[4]), dying.die)
-    train(pq.read_table(sys.argv[1]), Train.model_validate_json(sys.argv[2]), Path(sys.argv[3]), say=SAY)
+    train(pq.read_table(sys.argv[1]), Train.model_validate_json(sys.argv[2]), Path(sys.argv[3]), goals=GOALS)
 """
 
 
@@ -250,9 +259,9 @@ def test_a_killed_run_goes_on_at_its_last_checkpoint_to_the_same_weights(
     assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
     (checkpoints / "checkpoint-59").mkdir()  # half written: must be ignored
     reached = max(int(each.parent.name.split("-")[1]) for each in checkpoints.glob("*/complete.json"))
-    report = train(pairs, settings, tmp_path / "killed", say=SAY)
+    report = train(pairs, settings, tmp_path / "killed", goals=GOALS)
     assert 20 <= reached == report.resumed_from < 27
-    train(pairs, settings, tmp_path / "whole", say=SAY)
+    train(pairs, settings, tmp_path / "whole", goals=GOALS)
     one, other = weights(tmp_path / "killed" / "model"), weights(tmp_path / "whole" / "model")
     assert all((one[name] == other[name]).all() for name in other)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
@@ -273,10 +282,10 @@ def test_a_run_shorter_than_save_every_is_resumed_too(
 
         patched.setattr(JsonLog, "on_log", on_log)
         with pytest.raises(KeyboardInterrupt):
-            train(pairs, settings, tmp_path / "cut", say=SAY)
-    report = train(pairs, settings, tmp_path / "cut", say=SAY)
+            train(pairs, settings, tmp_path / "cut", goals=GOALS)
+    report = train(pairs, settings, tmp_path / "cut", goals=GOALS)
     assert 1 <= report.resumed_from < 5
-    train(pairs, settings, tmp_path / "whole", say=SAY)
+    train(pairs, settings, tmp_path / "whole", goals=GOALS)
     one, other = weights(tmp_path / "cut" / "model"), weights(tmp_path / "whole" / "model")
     assert all((one[name] == other[name]).all() for name in other)
 
@@ -292,7 +301,7 @@ def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table,
     )
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors.decode()[-2000:]
-    train(pairs, settings, tmp_path / "one", say=SAY)
+    train(pairs, settings, tmp_path / "one", goals=GOALS)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
     both, alone = (read_log(tmp_path / name / "train_log.jsonl")[0] for name in ("two", "one"))
     assert both["rewards/margins"] == pytest.approx(alone["rewards/margins"], abs=1e-5)
@@ -316,7 +325,7 @@ def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(
     monkeypatch.setattr(PreferenceTrainer, "__init__", stop)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train(build_pairs(2), settings, tmp_path, say=SAY)
+            train(build_pairs(2), settings, tmp_path, goals=GOALS)
         begun = json.loads((tmp_path / BEGUN).read_text())
         (tmp_path / BEGUN).write_text(json.dumps({**begun, "day": "2001-02-03"}))
     assert not prompts[0].startswith("2001-02-03") and prompts[1].startswith("2001-02-03")
@@ -327,8 +336,8 @@ def test_a_template_that_ends_no_turn_is_an_error_unless_it_is_allowed(tiny: Pat
 
     endless = {"chat_template": CHATML.replace("<|im_end|>\n", "\n"), "max_steps": 1}
     with pytest.raises(DataError, match="no token that ends a completion"):
-        train(build_pairs(2), settings_of(tiny, **endless), tmp_path / "refused", say=SAY)
-    report = train(build_pairs(2), settings_of(tiny, **endless, max_loss_share=1.0), tmp_path / "run", say=SAY)
+        train(build_pairs(2), settings_of(tiny, **endless), tmp_path / "refused", goals=GOALS)
+    report = train(build_pairs(2), settings_of(tiny, **endless, max_loss_share=1.0), tmp_path / "run", goals=GOALS)
     [sentence] = report.losses
     assert sentence.startswith("4 of 4 rows: the chat template writes no token")
     assert sentence in (tmp_path / "run" / "model" / "README.md").read_text()
@@ -342,7 +351,7 @@ def test_rows_that_the_template_refuses_are_set_aside_in_the_run_folder(tiny: Pa
     refusing = "{% if 'cat' in messages[-1]['content'] %}{{ raise_exception('no cats') }}{% endif %}" + CHATML
     pairs = build_pairs(12)
     settings = settings_of(tiny, chat_template=refusing, max_steps=1, max_loss_share=1.0)
-    report = train(pairs, settings, tmp_path, say=SAY)
+    report = train(pairs, settings, tmp_path, goals=GOALS)
     rejected = pq.read_table(tmp_path / REJECTED_FILE).to_pylist()
     assert 0 < report.dropped["the chat template refuses the conversation"] == 24 - report.pairs
     assert rejected and all("no cats" in row["found"] for row in rejected)
@@ -362,7 +371,7 @@ def test_the_saved_template_merges_system_messages_as_training_did(goals: bool, 
     if not goals:
         rows = [{**row, "prompt": [system, *row["prompt"]]} for row in pairs.to_pylist()]
         pairs = pa.Table.from_pylist(rows, schema=pairs.schema)
-    train(pairs, settings, tmp_path, say=SAY)
+    train(pairs, settings, tmp_path, goals=GOALS)
     saved = AutoTokenizer.from_pretrained(tmp_path / "model")
     ours = ChatEncoder(load_tokenizer(settings), merge_system=True)
     for row in pairs.to_pylist():

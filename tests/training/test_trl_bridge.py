@@ -64,7 +64,7 @@ def test_trl_still_averages_what_is_watched_under_the_names_train_and_eval() -> 
 
 
 def test_trl_never_runs_its_own_reference_or_loss(tiny: Any, pairs: pa.Table, tmp_path: Any, monkeypatch: Any) -> None:
-    from tests.training.conftest import SAY
+    from tests.training.conftest import GOALS
 
     from prefboost.training import Train, train
 
@@ -74,7 +74,7 @@ def test_trl_never_runs_its_own_reference_or_loss(tiny: Any, pairs: pa.Table, tm
     for name in ("compute_ref_log_probs", "_compute_loss"):
         monkeypatch.setattr(trl.DPOTrainer, name, never)
     settings = Train(model=str(tiny), precision="fp32", max_steps=1, batch_size=4)
-    assert train(pairs, settings, tmp_path, say=SAY).steps == 1
+    assert train(pairs, settings, tmp_path, goals=GOALS).steps == 1
 
 
 def test_trl_still_hashes_the_weights_by_the_name_that_is_replaced() -> None:

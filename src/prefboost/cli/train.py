@@ -14,7 +14,8 @@ import typer
 from prefboost.cli.options import Quiet
 
 if TYPE_CHECKING:
-    from prefboost.runs.pipelines.offline import Prepared
+    from prefboost.runs.folder.schedule import Did
+    from prefboost.runs.pipelines.goal_pairs import PairCounts
     from prefboost.training import TrainReport
     from prefboost.training.forecast import Forecast
 
@@ -33,18 +34,20 @@ def train_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Train a policy by a recipe: read, pair, relabel, condition, train.
+    """Train a policy by a recipe: read, pair, relabel, condition, train. This is `prefboost run` of an offline recipe.
 
-    The same command after an interruption goes on where it stopped. On several devices:
+    The same command after an interruption resumes; after a change of settings it repeats what depends on them, in the
+    same run folder, and says why: give another name to keep both. On several devices:
     accelerate launch -m prefboost.cli.main train RECIPE
     """
     from prefboost.recipes.load import load
     from prefboost.runs.folder.executor import executor_for
-    from prefboost.runs.pipelines import offline as stages
+    from prefboost.runs.pipelines.offline import forecast_recipe
+    from prefboost.runs.pipelines.run import run_recipe
 
     loaded = load(recipe, overrides or [])
     if dry_run:
-        prepared, forecast = stages.predict(loaded, None if as_json else _print_steps)
+        prepared, forecast = forecast_recipe(loaded, None if as_json else _print_steps)
         if as_json:
             _print_json({**asdict(prepared), "training": asdict(forecast)})
         else:
@@ -53,7 +56,10 @@ def train_command(
     executor = executor_for(os.environ)
     progress = None if quiet or not executor.leads else _progress()
     try:
-        report = stages.run_recipe(loaded, runs_dir / loaded.name, executor=executor, progress=progress)
+        report = run_recipe(
+            loaded, runs_dir / loaded.name, executor=executor, progress=progress,
+            tell=_print_change if executor.leads and not as_json else lambda _: None,
+        )  # fmt: skip
     finally:
         if progress is not None:
             progress.close()
@@ -67,11 +73,17 @@ def _progress() -> Any:
     return RichProgress()
 
 
+def _print_change(outcome: Did) -> None:
+    """Print why a stage was done again; that it was not done yet goes without saying."""
+    if outcome.why not in (None, "not done yet", "begun and not finished"):
+        print(f"{outcome.stage} done again: {outcome.why}", flush=True)
+
+
 def _print_json(shown: Mapping[str, Any]) -> None:
     print(json.dumps(shown, indent=2, default=str))
 
 
-def _print_steps(prepared: Prepared) -> None:
+def _print_steps(prepared: PairCounts) -> None:
     for step in prepared.steps:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         _print_counts(step["rejected"])

@@ -10,16 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from prefboost.chat import Place, SayGoal
 from prefboost.training.chat_template import rewrite_template
 from prefboost.training.generation_settings import write_generation
 from prefboost.training.saved_type import round_weights, state_type
+
+if TYPE_CHECKING:
+    from prefboost.chat import SayGoal
+    from prefboost.preferences.stated_goals import StatedGoals
 
 __all__ = [
     "Provenance",
@@ -67,8 +70,7 @@ class Provenance:
     Args:
         settings: of the training, as they stand in a recipe.
         data: fingerprint, counts of pairs, units, dropped and shortened rows.
-        say: how goals were said; None where none was.
-        place: where; system, user or after.
+        goals: how, where and on which scales goals are said; None where nobody told.
         top: the score asked for when no goal is given; None where no goal is said.
         top_aspects: aspect -> score asked for by itself.
         scales: aspect -> fitted score scale ("" is the overall score).
@@ -76,22 +78,26 @@ class Provenance:
 
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
-    say: SayGoal | None = None
-    place: Place | None = None
+    goals: StatedGoals | None = None
     top: float | None = None
     top_aspects: Mapping[str, float] | None = None
-    scales: Mapping[str, Any] | None = None
+
+    @property
+    def say(self) -> SayGoal | None:
+        """Return how and where goals were said in the data; None where none was."""
+        return None if self.goals is None or (self.top is None and not self.top_aspects) else self.goals.say
 
     def as_json(self) -> dict[str, Any]:
-        """What is stored as prefboost.json."""
+        """Return what is stored as prefboost.json."""
+        say = self.say
         return {
             "train": dict(self.settings),
             "data": dict(self.data),
-            "say": None if self.say is None else self.say.model_dump(),
-            "place": self.place,
+            "say": None if say is None else say.model_dump(),
+            "place": None if say is None else say.place,
             "top": self.top,
             "top_aspects": dict(self.top_aspects or {}),
-            "scales": {name: _plain(scale) for name, scale in (self.scales or {}).items()},
+            "scales": {} if self.goals is None else self.goals.record()["scales"],
             "versions": {name: _version(name) for name in _LIBRARIES},
         }
 
@@ -116,12 +122,13 @@ _AS_IT_IS = Saving()
 
 def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
     """Rewrite the tokenizer's chat template so that the model asks for the top score by itself (in place)."""
-    if provenance.say is None or provenance.place is None:
+    say = provenance.say
+    if say is None:
         return
     own = tokenizer.chat_template
     templates = own if isinstance(own, dict) else {"default": own}
     rewritten = {
-        name: rewrite_template(text, provenance.say, provenance.top, provenance.top_aspects, provenance.place)
+        name: rewrite_template(text, say, provenance.top, provenance.top_aspects, say.place)
         for name, text in templates.items()
     }
     tokenizer.chat_template = rewritten if isinstance(own, dict) else rewritten["default"]
@@ -215,10 +222,6 @@ def _card(name: str, facts: Mapping[str, Any]) -> str:
         loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return pages.get_template(name).render(**facts)
-
-
-def _plain(scale: Any) -> Any:
-    return scale.model_dump() if hasattr(scale, "model_dump") else scale
 
 
 def _version(name: str) -> str | None:

@@ -133,7 +133,9 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             place=Place(str(out / MODEL)),
         )
     if earlier:
-        changed = [key for key in identity if _without_place(earlier.get(key)) != _without_place(identity[key])]
+        # An earlier version noted the wording before its place and decimals were settled; the data show what was said.
+        loose = {"say"} if TRAINING not in _read_json(out / MANIFEST) else set[str]()
+        changed = [key for key in identity if key not in loose and earlier.get(key) != identity[key]]
         if changed:
             raise RunError(
                 f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
@@ -166,11 +168,6 @@ def run_day(out: Path) -> str | None:
 def _read_json(path: Path) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return record
-
-
-def _without_place(value: Any) -> Any:
-    """Leave out where a goal stands: earlier versions noted it as it was set (auto), and the data show it anyway."""
-    return {name: each for name, each in value.items() if name != "place"} if isinstance(value, Mapping) else value
 
 
 def last_metrics(out: Path) -> dict[str, float]:

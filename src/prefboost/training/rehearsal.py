@@ -150,9 +150,9 @@ def _ask(folder: Path, plan: Rehearsal) -> None:
         saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
     facts = plan.provenance
     messages: Sequence[Any] = _QUESTION
-    if facts is not None and facts.say is not None and facts.place is not None:
+    if facts is not None and facts.say is not None:
         text = goal_text(facts.say, facts.top, dict(facts.top_aspects or {}))
-        messages = place_goal(_QUESTION, text, facts.place)
+        messages = place_goal(_QUESTION, text, facts.say.place)
     expected, rendered = _render(plan.tokenizer, messages, goal=False), _render(saved, _QUESTION)
     if rendered != expected:
         raise ModelError(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefboost.atomic import write_atomically
-from prefboost.chat import Place, SayGoal, goal_text
+from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import ModelError
 from prefboost.progress import phase
 from prefboost.training.claim import (
@@ -39,6 +39,7 @@ from prefboost.training.trackers import clear_checkpoints, logs_in
 from prefboost.training.train_settings import Train
 
 if TYPE_CHECKING:
+    from prefboost.preferences.stated_goals import StatedGoals
     from prefboost.progress import Progress
     from prefboost.training.checkpoint import Provenance
     from prefboost.training.ending import End
@@ -92,14 +93,13 @@ class TrainReport:
     speed: Mapping[str, float] = field(default_factory=dict)
 
 
-def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
+def train(
     pairs: pa.Table,
     settings: Train,
     out: Path,
     *,
     eval_pairs: pa.Table | None = None,
-    say: SayGoal | None = None,
-    scales: Mapping[str, Any] | None = None,
+    goals: StatedGoals | None = None,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train a policy on goal pairs. The same call after a kill takes up the work at the last whole checkpoint.
@@ -110,27 +110,26 @@ def train(  # noqa: PLR0913 - the goal's wording and scale travel with the pairs
         out: run folder; gets model/, train_log.jsonl, train_report.json, train_rejects.parquet (rows that the chat
             template cannot render), and checkpoints while training.
         eval_pairs: pairs to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
-        say: how goals are said in ``pairs``; the saved model then asks for the top score by itself.
-        scales: fitted score scales of the data, stored with the model.
+        goals: how and where goals stand in the prompts of ``pairs``, stored with the model, which then asks for the top
+            score by itself.
         progress: is told how far it has come.
 
     Raises:
         RunError: ``out`` holds another run, or a loss is not finite.
-        ModelError: the model or its chat template cannot be used.
+        ModelError: the model or its chat template cannot be used, or the goals do not stand in the prompts.
         DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
     """
     check_installed()
-    say = say if say is None or _says_goals(pairs) else None
     alone = alone_in(out, TRAINING_LOCK) if leads(os.environ) else nullcontext()
     with alone, explain_disk(out), logs_in(out, settings.report_to):
-        return _train((pairs, eval_pairs), settings, out, (say, scales), progress)
+        return _train((pairs, eval_pairs), settings, out, goals, progress)
 
 
 def _train(
     tables: tuple[pa.Table, pa.Table | None],
     settings: Train,
     out: Path,
-    goals: tuple[SayGoal | None, Mapping[str, Any] | None],
+    goals: StatedGoals | None,
     progress: Progress | None,
 ) -> TrainReport:
     """`train`, alone in its folder."""
@@ -146,7 +145,8 @@ def _train(
     from prefboost.training.saved_type import Rounding, choose_saved_type
 
     started = time.monotonic()
-    (pairs, eval_pairs), (say, scales) = tables, goals
+    pairs, eval_pairs = tables
+    say = goals.say if goals is not None and _says_goals(pairs) else None
     check_request(settings)
     settings = resolve_precision(settings, out)
     identity = _identity(pairs, eval_pairs, settings, say)
@@ -167,10 +167,10 @@ def _train(
         settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
         let_template_merge(encoder)
-    place = None if say is None else _place_in(pairs, say)
+    _check_stated(pairs, say)
     before = _made_of(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
-    provenance = _provenance(identity, tokenised, before, (say, place, scales), pairs)
+    provenance = _provenance(identity, tokenised, before, goals, pairs)
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
         end.check(data, plan, out)
@@ -219,42 +219,35 @@ def _says_goals(pairs: pa.Table) -> bool:
     return any(pairs[name].null_count < pairs.num_rows for name in _goal_columns(pairs))
 
 
-def _place_in(pairs: pa.Table, say: SayGoal) -> Place:
-    """Where the goal stands in the prompts (``auto`` has been resolved when they were conditioned).
+def _check_stated(pairs: pa.Table, say: SayGoal | None) -> None:
+    """Refuse pairs whose first prompt with a goal does not read as ``say`` says: the model would answer to other words.
 
     Raises:
-        ModelError: the goal's text is in no message of the first prompt with a goal.
+        ModelError: the goal's text is not in the message where it is to stand.
     """
     for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
         aspects = {name.removeprefix("goal."): row[name] for name in _goal_columns(pairs) if name != "goal"}
-        if row.get("goal") is None and not any(value is not None for value in aspects.values()):
+        if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
             continue
-        text = goal_text(say, row.get("goal"), aspects)
-        roles = {"system": "system", "user": "user"}
-        for message in row["prompt"]:
-            own = message["content"]
-            if message["role"] in roles and text in own:
-                in_front = own.startswith(text)
-                return "system" if message["role"] == "system" else "user" if in_front else "after"
-        raise ModelError(
-            f"the goal's text is not in the prompt of pair {row['pair_id']!r}: {text[:80]!r}",
-            remedy="give the SayGoal with which the pairs were conditioned",
-        )
-    return "system"
+        text, role = goal_text(say, row.get("goal"), aspects), "system" if say.place == "system" else "user"
+        if not any(text in message["content"] for message in row["prompt"] if message["role"] == role):
+            raise ModelError(
+                f"the goal's text is not in the prompt of pair {row['pair_id']!r}: {text[:80]!r}",
+                remedy="give the SayGoal with which the pairs were conditioned",
+            )
+        return
 
 
 def _provenance(
     identity: Mapping[str, Any],
     tokenised: Tokenised,
     report: TrainReport,
-    goals: tuple[SayGoal | None, Place | None, Mapping[str, Any] | None],
+    goals: StatedGoals | None,
     pairs: pa.Table,
 ) -> Provenance:
     from prefboost.training.checkpoint import Provenance
 
-    say, place, scales = goals
     asked = [name for name in _goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
-    high = None if say is None else say.high
     return Provenance(
         settings=identity["train"],
         data={
@@ -268,20 +261,17 @@ def _provenance(
             "losses": tokenised.loss.sentences,
             "day": identity["day"],
         },
-        say=say,
-        place=place,
-        top=high if "goal" in asked else None,
-        top_aspects=_tops([name.removeprefix("goal.") for name in asked if name != "goal"], high, scales),
-        scales=scales,
+        goals=goals,
+        top=goals.say.high if goals is not None and "goal" in asked else None,
+        top_aspects=_tops([name.removeprefix("goal.") for name in asked if name != "goal"], goals),
     )
 
 
-def _tops(aspects: Sequence[str], high: float | None, scales: Mapping[str, Any] | None) -> dict[str, float]:
-    """The highest score of each aspect's own scale; that of the wording where it has none."""
-    if high is None:
+def _tops(aspects: Sequence[str], goals: StatedGoals | None) -> dict[str, float]:
+    """Return the highest score of each aspect's own scale; that of the wording where it has none."""
+    if goals is None:
         return {}
-    values = {name: scale["values"] for name, scale in (scales or {}).items() if "values" in scale}
-    return {name: values[name][-1] if name in values else high for name in aspects}
+    return {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in aspects}
 
 
 def _trainer(

@@ -13,9 +13,10 @@ import pytest
 from prefboost.chat import SayGoal
 from prefboost.errors import DataError, RunError
 from prefboost.preferences import AllPairs, BestVsWorst, RewardAugmented
+from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.validate import override
 from prefboost.runs.augment.augment import Augment, augment
-from prefboost.runs.augment.report import About, Made, Said, describe, source_settings, summed
+from prefboost.runs.augment.report import About, Made, describe, source_settings, summed
 from prefboost.sources import File, UltraFeedback
 
 
@@ -58,7 +59,7 @@ def test_batches_add_up_whatever_their_number() -> None:
         ("pair", 6, {}),
     ]
     about = About("in.jsonl", "abc", "out", single=False, settings=Augment(pair=BestVsWorst(cap=2)))
-    report = describe(parts, about, Said(SayGoal(place="user"), "as set", {}), out="out", rejects_path="r")
+    report = describe(parts, about, StatedGoals(SayGoal(place="user"), because="as set"), out="out", rejects_path="r")
     assert (report.records, report.pairs, report.goal_pairs, report.splits) == (9, 3, 6, {"train": 6})
     assert report.scale == "scores are kept as the source has them"
     pair = '{"kind": "best_vs_worst", "cap": 2, "ties": "drop"}'
@@ -96,6 +97,6 @@ def test_any_wording_stands_in_the_command_so_that_it_is_read_back(wording: str)
     about = About("in.jsonl", "abc", "out", single=False, settings=settings)
     step = {"verb": "pair", "settings": {}, "rows_in": 2, "rows_out": 1, "rejected": {}, "notes": {}}
     made = Made(2, {"train": 2}, [step], [])
-    report = describe([made], about, Said(settings.condition, "as set", {}), out="out", rejects_path="r")
+    report = describe([made], about, StatedGoals(settings.condition, because="as set"), out="out", rejects_path="r")
     written = shlex.split(report.command)[5:]
     assert override(Augment(), written) == settings

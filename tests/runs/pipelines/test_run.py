@@ -19,7 +19,9 @@ from prefboost.errors import RunError
 from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
+from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder.manifest import MANIFEST, Run
+from prefboost.runs.folder.schedule import Did
 from prefboost.runs.pipelines import run as recipe_run
 from prefboost.training.claim import alone_in
 
@@ -54,14 +56,44 @@ def test_a_recipe_with_data_is_run_skipped_and_repeated_where_it_changed(tiny_mo
 
 
 @pytest.mark.torch
-def test_a_folder_of_train_is_taken_up_by_run(tiny_model: Path, tmp_path: Path) -> None:
-    from prefboost.recipes.recipe import Recipe
-    from prefboost.runs.pipelines.offline import run_recipe
-
+def test_train_and_run_of_an_offline_recipe_are_the_same_stages(tiny_model: Path, tmp_path: Path) -> None:
     wanted = offline(tiny_model)
     assert isinstance(wanted, Recipe)
-    run_recipe(wanted, tmp_path / "mine")
+    recipe_run.run_recipe(wanted, tmp_path / "mine")
     assert all(each.why is None for each in recipe_run.run(wanted, tmp_path).stages)
+
+
+@pytest.mark.torch
+def test_a_folder_that_train_of_an_earlier_version_began_is_taken_up_at_its_checkpoint(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefboost.training.callbacks import JsonLog
+
+    wanted = offline(tiny_model, "train.save_every=1", "train.max_steps=4")
+    assert isinstance(wanted, Recipe)
+    write = JsonLog.on_log
+
+    def stop(self: Any, args: Any, state: Any, *more: Any, **named: Any) -> None:
+        if state.global_step == 3:
+            raise InterruptedError
+        write(self, args, state, *more, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(JsonLog, "on_log", stop)
+        recipe_run.run_recipe(wanted, tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    claim = manifest.pop("training")
+    claim["say"] |= {"place": "auto", "decimals": None}
+    notes = manifest["stages"]["pairs"]["notes"]
+    manifest["stages"]["pairs"]["notes"] = {name: notes[name] for name in ("goal_pairs", "steps", "rejected", "scales")}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "begun.json").write_text(json.dumps(claim))
+    outcomes: list[Did] = []
+    report = recipe_run.run_recipe(wanted, tmp_path, tell=outcomes.append)
+    assert [each.why for each in outcomes] == [None, "begun and not finished"]
+    assert (report.resumed_from, report.steps) == (2, 4)
+    facts = json.loads((Path(report.model) / "prefboost.json").read_text())
+    assert (facts["place"], facts["data"]["day"]) == ("system", claim["day"])
 
 
 def test_a_plan_writes_nothing(tiny_model: Path, tmp_path: Path) -> None:

@@ -20,25 +20,25 @@ import polars as pl
 from prefboost.chat import SayGoal, to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
-from prefboost.preferences import FittedScale, apply_scale, condition, fit_scales, pair, relabel, resolve_place
-from prefboost.preferences.accept import accept
-from prefboost.preferences.condition import said_on
+from prefboost.preferences import fit_scales
 from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
 from prefboost.preferences.kept_scale import KeptScores
+from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.runs.augment.output import Output, named
-from prefboost.runs.augment.report import About, Made, Said, describe, source_settings
+from prefboost.runs.augment.report import About, Made, describe, source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport, Watch
 from prefboost.runs.folder.staging import Staging, open_staging, staging_folder
+from prefboost.runs.preparation import build_renderer, make_goal_pairs, requested_aspects
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
 from prefboost.sources.file_types import FILE_TYPES
 from prefboost.sources.unmapped import refuse_unmapped
 from prefboost.sources.write import push, refuse_repository, shape
-from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
+from prefboost.tables import Table
 
 if TYPE_CHECKING:
-    from prefboost.chat.template import Render
+    pass
 
 __all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
 
@@ -108,19 +108,19 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     """
     export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
     first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
-    said = _settle(settings, [first], declared_by(first))
-    table = _goal_pairs(Selection(settings).apply(first), settings, said)
+    goals = _settle_goals(settings, [first], declared_by(first))
+    table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
     export = export_named(settings.format)
     about = About(named(source), "", "OUT", single=False, settings=settings, data=source_settings(source))
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
     made = Made.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
     try:
-        report = describe([made], about, said, out="OUT", rejects_path="")
+        report = describe([made], about, goals, out="OUT", rejects_path="")
     except DataError as error:
         raise _with_range(error, source, settings) from None
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
-    return Preview(report, [_readable(row, said.say) for row in shown.iter_rows(named=True)])
+    return Preview(report, [_readable(row, goals.say) for row in shown.iter_rows(named=True)])
 
 
 def _made(
@@ -129,18 +129,18 @@ def _made(
     output.refuse_existing(overwrite)
     try:
         with open_staging(output.path, output.key) as staging:
-            said = _settled(source, settings, staging)
-            _make_parts(source, said, output, staging, progress)
+            goals = _load_goals(source, settings, staging)
+            _make_parts(source, goals, output, staging, progress)
             parts = [Made(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
-                report = describe(parts, output.about, said, out=str(output.path), rejects_path=output.rejects_path)
+                report = describe(parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path)
             except DataError as error:
                 raise _with_range(error, source, settings) from None
             if progress is not None:
                 progress(
                     AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
                 )
-            output.publish(staging, report, parts, said)
+            output.publish(staging, report, parts, goals)
             found, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explained(error, output) from error
@@ -152,25 +152,28 @@ def _made(
     return replace(report, parts=len(parts), parts_found=found, messages=tuple(messages))
 
 
-def _settled(source: str | Path | Source, settings: Augment, staging: Staging) -> Said:
-    """How the goal is said and the scale, from the staging folder where an earlier call has already settled them."""
-    known = staging.noted("said")
-    if known is not None:
-        scales = {name: FittedScale(**scale) for name, scale in known["scales"].items()}
-        return Said(SayGoal(**known["say"]), known["because"], scales)
-    said = _settle(settings, _scored(source, settings), _own_range(source, settings))
-    dumped = {name: scale.model_dump(mode="json") for name, scale in said.scales.items()}
-    staging.note("said", {"scales": dumped, "say": said.say.model_dump(mode="json"), "because": said.because})
-    return said
+def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
+    """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
+    record = staging.noted("said")
+    if record is not None:
+        return StatedGoals.from_record(record)
+    goals = _settle_goals(settings, _scored(source, settings), _own_range(source, settings))
+    staging.note("said", goals.record())
+    return goals
 
 
-def _settle(settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None) -> Said:
-    aspects = tuple(getattr(settings.relabel, "aspects", ()))
+def _settle_goals(
+    settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None
+) -> StatedGoals:
+    aspects = requested_aspects(settings)
     scale = KeptScores(ends=own) if settings.scale is None else settings.scale
     scales = fit_scales(scale, tables, aspects=aspects, own=own)
-    say = said_on(settings.condition, scales, aspects)
-    place, because = resolve_place(say, _render(settings.tokenizer))
-    return Said(say.model_copy(update={"place": place}), because, scales)
+    render = None
+    if settings.tokenizer is not None:  # transformers is loaded only where a tokenizer is named
+        from prefboost.engines.weights import load_tokenizer
+
+        render = build_renderer(load_tokenizer(settings.tokenizer))
+    return StatedGoals.settle(settings.condition, scales, aspects, render)
 
 
 def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
@@ -212,30 +215,6 @@ def _scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     return _batches(source, settings)
 
 
-def _render(tokenizer: str | None) -> Render | None:
-    """The chat template of the model to train; loads transformers only where a tokenizer is named."""
-    if tokenizer is None:
-        return None
-    from prefboost.engines.weights import load_tokenizer
-
-    loaded = load_tokenizer(tokenizer)
-
-    def render(messages: Any) -> str:
-        text: str = loaded.apply_chat_template([to_record(each) for each in messages], tokenize=False, goal=False)
-        return text
-
-    return render
-
-
-def _goal_pairs(table: Table, settings: Augment, said: Said) -> Table:
-    """One batch, from what was read to conditioned goal pairs. Scores are set right before completions are compared."""
-    if said.scales and table.spec in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
-        table = apply_scale(table, said.scales)
-    if settings.keep is not None:
-        table = accept(table, settings.keep)
-    return condition(relabel(pair(table, settings.pair), settings.relabel, say=said.say), said.say)
-
-
 def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     """Pairs of one prompt need not come together unless they are counted."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
@@ -254,7 +233,7 @@ def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
 
 
 def _make_parts(
-    source: str | Path | Source, said: Said, output: Output, staging: Staging, progress: Watch | None
+    source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Watch | None
 ) -> None:
     """Compute the next part while the last one is written; parts that are already there are only read past."""
     settings, total = output.about.settings, output.records_total()
@@ -266,7 +245,7 @@ def _make_parts(
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
             kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:
-                table = _goal_pairs(kept, settings, said)
+                table = make_goal_pairs(kept, settings, goals.scales, goals.say)
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(_write_part, number, table, output, staging)

@@ -14,7 +14,8 @@ import polars as pl
 
 from prefboost import __version__
 from prefboost.errors import Place, RunError, SettingsError
-from prefboost.runs.augment.report import ALL, About, Made, Said, card_text, source_settings, summed
+from prefboost.preferences.stated_goals import StatedGoals
+from prefboost.runs.augment.report import ALL, About, Made, card_text, source_settings, summed
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.runs.folder.manifest import fingerprint, fingerprint_of
 from prefboost.runs.folder.staging import (
@@ -172,7 +173,7 @@ class Output:
         for name in found:
             yield name or "train", frame if len(found) == 1 else frame.filter(names == name)
 
-    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[Made], said: Said) -> None:
+    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[Made], goals: StatedGoals) -> None:
         """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
         final = staging.path / "final"
         remove(final)
@@ -181,9 +182,9 @@ class Output:
         rejects = staging.files("rejects")
         if rejects or not self.single:
             _join_rejects(rejects, final / self._beside("rejects.parquet"))
-        card = card_text(self.about, report, parts, said.say, patterns)
+        card = card_text(self.about, report, parts, goals.say, patterns)
         (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
-        manifest = self._manifest(final, report, parts, said)
+        manifest = self._manifest(final, report, parts, goals)
         (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if not self.single:
             if self.path.is_dir():
@@ -236,7 +237,9 @@ class Output:
             return {}
         return manifest if isinstance(manifest, dict) and "report" in manifest else {}
 
-    def _manifest(self, final: Path, report: AugmentReport, parts: Sequence[Made], said: Said) -> dict[str, Any]:
+    def _manifest(
+        self, final: Path, report: AugmentReport, parts: Sequence[Made], goals: StatedGoals
+    ) -> dict[str, Any]:
         files = sorted(path for path in final.rglob("*") if path.is_file())
         runtime = ("seconds", "parts", "parts_found", "skipped", "messages", "address")
         return {
@@ -247,8 +250,8 @@ class Output:
             "data": dict(self.about.data),
             "input_fingerprint": self.about.fingerprint,
             "settings": self.about.settings.model_dump(mode="json"),
-            "condition": said.say.model_dump(mode="json"),
-            "scales": {name: scale.model_dump(mode="json") for name, scale in said.scales.items()},
+            "condition": goals.say.model_dump(mode="json"),
+            "scales": goals.record()["scales"],
             "guess": report.guess,
             "steps": summed(parts),
             "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},

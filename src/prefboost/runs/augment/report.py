@@ -14,6 +14,7 @@ from prefboost import __version__
 from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale
+from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.documents import given_value
 from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
@@ -27,7 +28,7 @@ from prefboost.sources.scores import TEN_FOR_ONE
 from prefboost.sources.unmapped import sum_unmapped
 from prefboost.tables import Table
 
-__all__ = ["About", "Made", "Said", "card_text", "source_settings", "describe", "summed"]
+__all__ = ["About", "Made", "card_text", "source_settings", "describe", "summed"]
 
 ALL = "all"
 """The only split of a single file."""
@@ -66,20 +67,6 @@ def source_settings(source: str | Path | Source) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is settled once for all batches: how the goal is said, why there, and the fitted scales by aspect."""
-
-    say: SayGoal
-    because: str
-    scales: Mapping[str, FittedScale]
-
-    @property
-    def scale(self) -> FittedScale | None:
-        """Of the overall score."""
-        return self.scales.get("")
-
-
-@dataclass(frozen=True)
 class Made:
     """What became of one batch."""
 
@@ -97,7 +84,7 @@ class Made:
         return cls(goal_pairs, splits or {}, json.loads(json.dumps(steps, default=str)), counted.rows(), trimmed)
 
 
-def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejects_path: str) -> AugmentReport:
+def describe(parts: Sequence[Made], about: About, goals: StatedGoals, *, out: str, rejects_path: str) -> AugmentReport:
     """Add up what became of all batches.
 
     Raises:
@@ -134,9 +121,9 @@ def describe(parts: Sequence[Made], about: About, said: Said, *, out: str, rejec
         splits=dict(sorted(splits.items())),
         rejects=tuple(rejects),
         left_out=_left_out(steps),
-        scale=_scale_sentence(said.scale),
-        place=said.say.place,
-        place_because=said.because,
+        scale=_scale_sentence(goals.scales.get("")),
+        place=goals.say.place,
+        place_because=goals.because,
         guess=with_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
         rejects_path=rejects_path if rejects else None,
         command=_command(about),

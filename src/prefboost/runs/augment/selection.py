@@ -8,8 +8,7 @@ import polars as pl
 from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.select import asked_text, decontaminate, given_id, select
 from prefboost.runs.augment.settings import Augment
-from prefboost.runs.generate.prompt_files import benchmark_prompts
-from prefboost.runs.pipelines.token_counts import token_counter
+from prefboost.runs.preparation import load_token_counter, read_benchmark_texts
 from prefboost.tables import Step, Table, reject_where
 
 __all__ = ["Selection"]
@@ -30,8 +29,8 @@ class Selection:
         self.settings = settings
         self.seen = np.empty(0, dtype=np.uint64)
         self.owners = pl.DataFrame(schema={"_prompt": pl.UInt64, "_owner": pl.UInt64})
-        self.count_tokens = token_counter(settings.select, settings.tokenizer)
-        self.texts = [text for path in settings.decontaminate for text in benchmark_prompts(path)]
+        self.count_tokens = load_token_counter(settings.select, settings.tokenizer)
+        self.texts = read_benchmark_texts(settings)
 
     @property
     def remembers(self) -> bool:

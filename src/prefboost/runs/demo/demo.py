@@ -28,7 +28,7 @@ from prefboost.runs.demo.measure import Following, Unlearning, following, unlear
 from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
 from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, demo_prompts
 from prefboost.runs.demo.size import Pace, Size, fit_size, keep_size, kept_size
-from prefboost.runs.pipelines.offline import train_on
+from prefboost.runs.pipelines.training import train_on
 from prefboost.scoring import RulesScorer
 from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 from prefboost.training import Train, TrainReport

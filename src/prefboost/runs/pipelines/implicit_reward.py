@@ -11,21 +11,23 @@ from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.runs.folder.manifest import Run, fingerprint
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines.bars import scoring
-from prefboost.runs.pipelines.offline import (
+from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
     REJECTS,
-    chosen_rows,
-    goal_pairs,
-    inputs_of,
-    inside,
-    model_inputs,
-    render_of,
-    token_settings,
-    train_from,
-    training_stage,
-    write_pairs,
+    choose_recipe_rows,
+    list_input_paths,
+    load_renderer,
+    make_recipe_pairs,
+    write_goal_pairs,
 )
 from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.runs.pipelines.training import (
+    build_training_stage,
+    fingerprint_models,
+    join_folder,
+    pick_token_settings,
+    train_on_stage,
+)
 from prefboost.scoring import ImplicitReward
 from prefboost.sources import read
 from prefboost.tables import PREFERENCE_PAIRS
@@ -63,33 +65,37 @@ class _Stages:
     def pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
             return keep(
-                pair(chosen_rows(self.recipe, read(self.recipe.data)), self.recipe.pair), self.run.path / PREFERENCES
+                pair(choose_recipe_rows(self.recipe, read(self.recipe.data)), self.recipe.pair),
+                self.run.path / PREFERENCES,
             )
 
         return Stage(
             "pairs",
-            self._settings("data", "select", "decontaminate", "pair") | {"train": token_settings(self.recipe.train)},
+            self._settings("data", "select", "decontaminate", "pair")
+            | {"train": pick_token_settings(self.recipe.train)},
             kept_files(PREFERENCES),
             work,
-            inputs={path: fingerprint(path) for path in inputs_of(self.recipe)},
+            inputs={path: fingerprint(path) for path in list_input_paths(self.recipe)},
         )
 
     def plain_pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
             table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
-            return write_pairs(condition(relabel(table, Plain(contradictions="keep"))), self.run.path / FIRST)
+            return write_goal_pairs(condition(relabel(table, Plain(contradictions="keep"))), self.run.path / FIRST)
 
-        return Stage(f"{FIRST}/pairs", {}, inside(FIRST, PAIRS, REJECTS), work, after=("pairs",))
+        return Stage(f"{FIRST}/pairs", {}, join_folder(FIRST, PAIRS, REJECTS), work, after=("pairs",))
 
     def train(self, folder: str, settings: Train) -> Stage:
         before = f"{folder}/pairs"
-        return training_stage(
+        return build_training_stage(
             f"{folder}/train",
             folder,
             {"train": settings.model_dump(mode="json")},
-            lambda: asdict(train_from(self.recipe, settings, self.run, before, folder=folder, progress=self.progress)),
+            lambda: asdict(
+                train_on_stage(self.recipe, settings, self.run, before, folder=folder, progress=self.progress)
+            ),
             after=(before,),
-            inputs=model_inputs(settings.model, settings.reference),
+            inputs=fingerprint_models(settings.model, settings.reference),
         )
 
     def score(self) -> Stage:
@@ -119,12 +125,14 @@ class _Stages:
     def goal_pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
             table = kept(self.run.path / SCORED, PREFERENCE_PAIRS)
-            return write_pairs(goal_pairs(self.recipe, table, render_of(self.recipe)), self.run.path / AUGMENTED)
+            return write_goal_pairs(
+                make_recipe_pairs(self.recipe, table, load_renderer(self.recipe)), self.run.path / AUGMENTED
+            )
 
         settings = self._settings("scale", "pair", "relabel", "condition") | {
-            "train": token_settings(self.recipe.train)
+            "train": pick_token_settings(self.recipe.train)
         }
-        return Stage(f"{AUGMENTED}/pairs", settings, inside(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
+        return Stage(f"{AUGMENTED}/pairs", settings, join_folder(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
 
     def _settings(self, *names: str) -> dict[str, Any]:
         return self.recipe.model_dump(mode="json", include=set(names))

@@ -16,23 +16,25 @@ from prefboost.runs.folder.manifest import Run, fingerprint
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines import rounds
 from prefboost.runs.pipelines.bars import scoring
-from prefboost.runs.pipelines.offline import (
+from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
     REJECTS,
-    Scales,
-    chosen_rows,
-    goal_pairs,
-    inputs_of,
-    inside,
-    model_inputs,
-    render_of,
-    token_settings,
-    train_from,
-    training_stage,
-    write_pairs,
+    choose_recipe_rows,
+    list_input_paths,
+    load_renderer,
+    make_recipe_pairs,
+    write_goal_pairs,
 )
 from prefboost.runs.pipelines.rounds import Policy
 from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.runs.pipelines.training import (
+    build_training_stage,
+    fingerprint_models,
+    join_folder,
+    pick_token_settings,
+    train_on_stage,
+)
+from prefboost.runs.preparation import Scales
 from prefboost.tables import COMPLETIONS, PROMPTS, SCORED_COMPLETIONS, Table
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class _Stages:
 
     def prompts(self) -> Stage:
         kept_settings = self._settings("prompts", "seed") | {"evaluate.share": self._evaluated("share")}
-        paths = [path for path in inputs_of(self.recipe) if path not in self.recipe.decontaminate]
+        paths = [path for path in list_input_paths(self.recipe) if path not in self.recipe.decontaminate]
         return Stage(
             "prompts",
             kept_settings,
@@ -137,13 +139,15 @@ class _Stages:
         def work() -> Mapping[str, Any]:
             scored = kept(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
             fitted = self._scales(1) if first else None
-            rows = chosen_rows(self.recipe, scored)
-            return write_pairs(goal_pairs(self.recipe, rows, render_of(self.recipe), fitted), self.run.path / folder)
+            rows = choose_recipe_rows(self.recipe, scored)
+            return write_goal_pairs(
+                make_recipe_pairs(self.recipe, rows, load_renderer(self.recipe), fitted), self.run.path / folder
+            )
 
         return Stage(
             _named(number, "pairs"),
-            settings | {"train": token_settings(self.recipe.train)},
-            inside(folder, PAIRS, REJECTS),
+            settings | {"train": pick_token_settings(self.recipe.train)},
+            join_folder(folder, PAIRS, REJECTS),
             work,
             after=(_named(number, "score"), *([_named(1, "pairs")] if first else [])),
             inputs={path: fingerprint(path) for path in self.recipe.decontaminate},
@@ -154,17 +158,17 @@ class _Stages:
         after = [_named(number, "pairs")]
         if number > 1:
             after.append(_named(number - 1, "train"))
-        return training_stage(
+        return build_training_stage(
             _named(number, "train"),
             folder,
             self._settings("train", "begin", "reference"),
             lambda: asdict(
-                train_from(
+                train_on_stage(
                     self.recipe, self.training(number), self.run, after[0], folder=folder, progress=self.progress
                 )
             ),
             after=tuple(after),
-            inputs=model_inputs(self.recipe.train.model),
+            inputs=fingerprint_models(self.recipe.train.model),
         )
 
     def training(self, number: int) -> Train:
@@ -248,7 +252,7 @@ class _Stages:
         if number:
             return {"after": ("prompts", _named(number, "train")), "inputs": {}}
         pinned = {f"revision of {model}": str(self.recipe.train.revision)} if self.recipe.train.revision else {}
-        return {"after": ("prompts",), "inputs": {**(model_inputs(model) or {model: "by name"}), **pinned}}
+        return {"after": ("prompts",), "inputs": {**(fingerprint_models(model) or {model: "by name"}), **pinned}}
 
     def _prompts(self) -> Table:
         return kept(self.run.path / PROMPTS_FILE, PROMPTS)
@@ -260,7 +264,7 @@ class _Stages:
 
     def _scorer_inputs(self) -> dict[str, str]:
         named = (getattr(self.recipe.scorer, each, None) for each in ("model", "policy", "reference"))
-        return model_inputs(*(each for each in named if each))
+        return fingerprint_models(*(each for each in named if each))
 
 
 def _text_of(chat_template: str | None) -> str | None:

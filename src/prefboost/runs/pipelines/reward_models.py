@@ -17,9 +17,9 @@ from prefboost.recipes.reward import RewardModels
 from prefboost.runs.folder.manifest import Run, fingerprint
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines.bars import scoring
-from prefboost.runs.pipelines.offline import inside, model_inputs, training_stage
 from prefboost.runs.pipelines.stage_tables import keep, kept, kept_files
 from prefboost.runs.pipelines.train_reward import train_reward_on
+from prefboost.runs.pipelines.training import build_training_stage, fingerprint_models, join_folder
 from prefboost.runs.score.reward_accuracy import reward_accuracy
 from prefboost.scoring import RewardModelScorer
 from prefboost.sources import read
@@ -90,7 +90,7 @@ class _Stages:
             return {**keep(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
 
         settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
-        return Stage(f"{model}/pairs", settings, inside(model, *kept_files(MIXED)), work, after=(DATA,))
+        return Stage(f"{model}/pairs", settings, join_folder(model, *kept_files(MIXED)), work, after=(DATA,))
 
     def train(self, model: str) -> Stage:
         """One reward model."""
@@ -101,13 +101,13 @@ class _Stages:
             report = train_reward_on(table, settings, folder, strategy=self.recipe.pair, progress=self.progress)
             return {**asdict(report), "what": "pairs"}
 
-        return training_stage(
+        return build_training_stage(
             f"{model}/train",
             model,
             {"train": settings.model_dump(mode="json")},
             work,
             after=(f"{model}/pairs",),
-            inputs=model_inputs(settings.model),
+            inputs=fingerprint_models(settings.model),
         )
 
     def accuracy(self, model: str) -> Stage:
@@ -124,10 +124,10 @@ class _Stages:
         return Stage(
             f"{model}/accuracy",
             self._settings("accuracy"),
-            inside(model, ACCURACY),
+            join_folder(model, ACCURACY),
             work,
             after=(DATA, f"{model}/train"),
-            scraps=inside(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
+            scraps=join_folder(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
         )
 
     def _pairs(self, path: str) -> Table:

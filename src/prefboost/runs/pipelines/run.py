@@ -13,21 +13,25 @@ from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import load_any
 from prefboost.recipes.on_policy import OnPolicy
+from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.reward import RewardModels
 from prefboost.runs.folder.executor import Executor, Local
 from prefboost.runs.folder.manifest import Run, holds_something_else, open_run
 from prefboost.runs.folder.schedule import Did, Stage, Standing, carry_out, standings
+from prefboost.runs.pipelines.goal_pairs import list_input_paths
 from prefboost.runs.pipelines.implicit_reward import implicit_reward_stages
-from prefboost.runs.pipelines.offline import inputs_of, offline_stages
+from prefboost.runs.pipelines.offline import build_offline_stages
 from prefboost.runs.pipelines.on_policy import on_policy_stages
 from prefboost.runs.pipelines.reward_models import reward_files, reward_stages
+from prefboost.runs.pipelines.training import read_train_report
 from prefboost.sources.outputs import refuse_inputs
+from prefboost.training import TrainReport
 from prefboost.training.claim import alone_in
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["RunReport", "plan", "run", "stages_of"]
+__all__ = ["RunReport", "plan", "run", "run_recipe", "stages_of"]
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,60 @@ def run(
         SettingsError, DataError, ModelError: see the stages.
     """
     loaded = load_any(recipe) if isinstance(recipe, str | Path) else recipe
-    executor = executor or Local()
     folder = Path(runs_dir) / loaded.name
-    refuse_inputs([folder], _inputs(loaded), [loaded])
+    outcomes = _run_in(folder, loaded, until=until, executor=executor, progress=progress, tell=tell)
+    measured = {each.stage: each.notes for each in outcomes if each.stage.endswith(("/evaluate", "/accuracy"))}
+    models = [each.notes["model"] for each in outcomes if each.notes.get("model")]
+    return RunReport(str(folder), tuple(outcomes), measured, models[-1] if models else None)
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[Did], None] = lambda _: None,
+) -> TrainReport:
+    """Prepare the data of an offline recipe and train: `run` of it, in a folder of any name.
+
+    Args:
+        recipe: what to do.
+        out: run folder: manifest.json, pairs.parquet, rejects.parquet, and what `prefboost.training.train` writes.
+        executor: who prepares the data; default: this process.
+        progress: receives how far training has come.
+        tell: receives every stage once it is done or skipped.
+
+    Raises:
+        RunError: ``out`` holds another run, or lies around an input, or another process is at work in it.
+        DataError, ModelError: see the stages.
+    """
+    _run_in(Path(out), recipe, executor=executor, progress=progress, tell=tell)
+    return read_train_report(Path(out))
+
+
+def _run_in(
+    folder: Path,
+    recipe: AnyRecipe,
+    *,
+    until: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[Did], None],
+) -> list[Did]:
+    """Carry out the stages of a recipe, alone in its folder."""
+    executor = executor or Local()
+    if isinstance(recipe, Recipe):
+        from prefboost.training.preflight import check_request
+
+        check_request(recipe.train)  # before the folder is claimed for these settings
+    refuse_inputs([folder], _inputs(recipe), [recipe])
     guarded = executor.leads and not holds_something_else(folder)
     with alone_in(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
         if executor.leads:
-            opened = open_run(folder, loaded.name, loaded.model_dump(mode="json"), _inputs(loaded), revise=True)
-        did = carry_out(opened, stages_of(loaded, opened, progress), executor, until=until, tell=tell)
-    measured = {each.stage: each.notes for each in did if each.stage.endswith(("/evaluate", "/accuracy"))}
-    trained = [each.notes["model"] for each in did if each.notes.get("model")]
-    return RunReport(str(folder), tuple(did), measured, trained[-1] if trained else None)
+            opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), _inputs(recipe), revise=True)
+        return carry_out(opened, stages_of(recipe, opened, progress), executor, until=until, tell=tell)
 
 
 def plan(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[Standing]:
@@ -103,9 +149,9 @@ def stages_of(recipe: AnyRecipe, opened: Run, progress: Progress | None = None) 
         return on_policy_stages(recipe, opened, progress)
     if isinstance(recipe, ImplicitRewards):
         return implicit_reward_stages(recipe, opened, progress)
-    return offline_stages(recipe, opened, progress)
+    return build_offline_stages(recipe, opened, progress)
 
 
 def _inputs(recipe: AnyRecipe) -> list[str]:
     """Files and folders that a recipe of any kind reads."""
-    return reward_files(recipe) if isinstance(recipe, RewardModels) else inputs_of(recipe)
+    return reward_files(recipe) if isinstance(recipe, RewardModels) else list_input_paths(recipe)

@@ -19,7 +19,7 @@ from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import executor_for
 from prefboost.runs.generate.generate import write_rejects
-from prefboost.runs.pipelines.offline import REJECTS, split_rows
+from prefboost.runs.pipelines.goal_pairs import REJECTS, split_rows
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns, read
 from prefboost.sources.outputs import refuse_inputs

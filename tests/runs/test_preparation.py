@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefboost.preferences.select import Select
-from prefboost.runs.pipelines.token_counts import counter_of, token_counter
+from prefboost.runs.preparation import count_tokens_by, load_token_counter
 
 
 class Letters:
@@ -16,10 +16,10 @@ class Letters:
 
 
 def test_tokens_are_counted_without_the_marks_around_a_text() -> None:
-    assert counter_of(Letters())(("abc", "")) == [3, 0]
+    assert count_tokens_by(Letters())(("abc", "")) == [3, 0]
 
 
 def test_no_tokenizer_is_loaded_where_no_limit_is_in_tokens() -> None:
-    assert token_counter(None, "no/such-model") is None
-    assert token_counter(Select(max_prompt_words=3), "no/such-model") is None
-    assert token_counter(Select(max_prompt_tokens=3), None) is None
+    assert load_token_counter(None, "no/such-model") is None
+    assert load_token_counter(Select(max_prompt_words=3), "no/such-model") is None
+    assert load_token_counter(Select(max_prompt_tokens=3), None) is None

@@ -1,0 +1,162 @@
+"""Goal pairs of a recipe: made of a table, counted, written into a run folder, and split for training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefboost.atomic import replacing
+from prefboost.errors import DataError, Place
+from prefboost.preferences import fit_scales
+from prefboost.preferences.goals import declared_by
+from prefboost.preferences.stated_goals import StatedGoals
+from prefboost.recipes.kinds import PolicyRecipe
+from prefboost.recipes.on_policy import OnPolicy
+from prefboost.runs.preparation import (
+    Scales,
+    build_renderer,
+    choose_rows,
+    count_tokens_by,
+    make_goal_pairs,
+    requested_aspects,
+)
+from prefboost.tables import EVALUATION_SPLITS, Table
+
+if TYPE_CHECKING:
+    from prefboost.chat.template import Render
+
+__all__ = [
+    "PAIRS",
+    "REJECTS",
+    "PairCounts",
+    "choose_recipe_rows",
+    "count_pairs",
+    "list_input_paths",
+    "load_renderer",
+    "make_recipe_pairs",
+    "read_stated_goals",
+    "split_rows",
+    "write_goal_pairs",
+]
+
+PAIRS, REJECTS = "pairs.parquet", "rejects.parquet"
+"""Names of the goal pairs and of the rejected rows, in a run folder."""
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Counts of a recipe's data: one step per stage, and all rejected rows by reason."""
+
+    goal_pairs: int
+    steps: tuple[Mapping[str, Any], ...]
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+def choose_recipe_rows(recipe: PolicyRecipe, table: Table) -> Table:
+    """Keep the rows that the recipe selects; the tokenizer of its model is loaded only where a limit is in tokens."""
+    count_tokens = None
+    if recipe.select is not None and recipe.select.counts_tokens:
+        from prefboost.training.policy import load_tokenizer
+
+        count_tokens = count_tokens_by(load_tokenizer(recipe.train))
+    return choose_rows(table, recipe, count_tokens)
+
+
+def make_recipe_pairs(recipe: PolicyRecipe, table: Table, render: Render | None, fitted: Scales | None = None) -> Table:
+    """Make GoalPairs of scored rows, on scales that are fitted to them.
+
+    Args:
+        recipe: scale, keep, pair, relabel, condition.
+        table: ScoredCompletions or PreferencePairs.
+        render: the chat template of the model to train.
+        fitted: the scales where they were fitted before; None fits them to this table.
+    """
+    if fitted is None and recipe.scale is not None:
+        fitted = fit_scales(recipe.scale, [table], aspects=requested_aspects(recipe), own=declared_by(table))
+    return make_goal_pairs(table, recipe, fitted or {}, recipe.condition, render)
+
+
+def load_renderer(recipe: PolicyRecipe) -> Render:
+    """Return the chat template of the model to train, as a function.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded.
+    """
+    from prefboost.training.policy import load_tokenizer
+
+    return build_renderer(load_tokenizer(recipe.train))
+
+
+def list_input_paths(recipe: PolicyRecipe) -> list[str]:
+    """List files and folders that the recipe reads; data sets on the hub are pinned by their revision instead."""
+    source = recipe.prompts if isinstance(recipe, OnPolicy) else recipe.data
+    paths = [getattr(source, "path", None), *recipe.decontaminate]
+    return [str(path) for path in paths if path and Path(path).exists()]
+
+
+def count_pairs(table: Table) -> PairCounts:
+    """Count goal pairs, the rows of every step, and rejects by reason."""
+    steps = tuple(
+        {"verb": step.verb, "rows_in": step.rows_in, "rows_out": step.rows_out, "rejected": dict(step.rejected)}
+        for step in table.steps
+    )
+    return PairCounts(len(table), steps, dict(Counter(table.rejects["reason"].to_list())))
+
+
+def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
+    """Write goal pairs and rejects into a folder.
+
+    Returns:
+        Counts, steps, and how the goals stand in the prompts (`StatedGoals.record`), as JSON values.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    import pyarrow.parquet as pq
+
+    counts = count_pairs(table)
+    if not len(table):
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts.rejected.items())
+        raise DataError(
+            f"no goal pair is left to train on; rows set aside: {reasons or 'none, the input is empty'}",
+            remedy="`prefboost inspect` shows what is in the data",
+            place=Place(table.path),
+        )
+    for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects)):
+        with replacing(folder / name) as waiting:
+            pq.write_table(frame.to_arrow(), waiting)
+    goals = StatedGoals.of_table(table)
+    return {
+        "goal_pairs": counts.goal_pairs,
+        "steps": list(counts.steps),
+        "rejected": counts.rejected,
+        **({} if goals is None else goals.record()),
+    }
+
+
+def read_stated_goals(recipe: PolicyRecipe, notes: Mapping[str, Any]) -> StatedGoals:
+    """Return how goals stand in the pairs that a stage wrote.
+
+    Args:
+        recipe: settles it anew where an earlier version wrote the pairs, which noted the scales alone.
+        notes: of that stage.
+    """
+    if "say" in notes:
+        return StatedGoals.from_record(notes)
+    scales = StatedGoals.from_record({"say": {}, "because": "", **notes}).scales
+    return StatedGoals.settle(recipe.condition, scales, requested_aspects(recipe), load_renderer(recipe))
+
+
+def split_rows(pairs: Any) -> tuple[Any, Any]:
+    """Split an Arrow table into rows to train on, and those whose ``split`` is for evaluation (None without any)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "split" not in pairs.column_names:
+        return pairs, None
+    held_out = pc.fill_null(pc.is_in(pairs["split"], value_set=pa.array(EVALUATION_SPLITS)), False)
+    evaluation = pairs.filter(held_out)
+    return pairs.filter(pc.invert(held_out)), evaluation if len(evaluation) else None
