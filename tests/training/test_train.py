@@ -312,7 +312,7 @@ def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(
 ) -> None:
     from tests.training.conftest import CHATML
 
-    from prefboost.training.claim import BEGUN
+    from prefboost.training.claim import MANIFEST, TRAINING
     from prefboost.training.preference_trainer import PreferenceTrainer
 
     prompts: list[str] = []
@@ -326,8 +326,9 @@ def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(build_pairs(2), settings, tmp_path, goals=GOALS)
-        begun = json.loads((tmp_path / BEGUN).read_text())
-        (tmp_path / BEGUN).write_text(json.dumps({**begun, "day": "2001-02-03"}))
+        manifest = json.loads((tmp_path / MANIFEST).read_text())
+        manifest[TRAINING]["day"] = "2001-02-03"
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert not prompts[0].startswith("2001-02-03") and prompts[1].startswith("2001-02-03")
 
 
