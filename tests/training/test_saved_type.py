@@ -138,7 +138,7 @@ def test_adapters_saved_alone_keep_the_type_of_their_training_unless_asked(
         "lora": Lora(rank=2, merge=False),
     }
     if kind == "policy":
-        report = train(pairs, settings_of(folder, **shared), tmp_path / "run", say=SAY)
+        report = train(pairs, settings_of(folder, **shared), tmp_path / "run", goals=GOALS)
     else:
         report = train_reward(pairs, TrainReward(model=str(folder), **shared), tmp_path / "run")
     weights = load_file(Path(report.model) / "adapter_model.safetensors")
