@@ -127,6 +127,7 @@ class Rater(Settings):
             "questions": len(requests),
             **more,
             **_fenced(items),
+            **({} if self.scale is not None else {"score range": list(self.declared_range())}),
         }
         if self.together > 1:
             places = {item.row: place for group in groups for place, item in enumerate(group)}
@@ -136,6 +137,11 @@ class Rater(Settings):
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
         return _with_ranges(scored, rubric)
+
+    def declared_range(self) -> tuple[float, float]:
+        """Return the lowest and highest rating that the rubric allows."""
+        rubric = load_rubric(self.rubric)
+        return float(rubric.low), float(rubric.high)
 
     def questions(self, table: Table) -> list[Request]:
         """What the model is asked, completion by completion: every sample, or every aspect."""

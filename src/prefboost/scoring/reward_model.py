@@ -110,16 +110,22 @@ class RewardModelScorer(Settings):
             else:
                 scores.values[item.row, item.side] = self._with_overall(own, found.heads)
         notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
-        notes |= self._declared_range(found.heads)
+        declared = self.declared_range(found.heads[0]) if len(found.heads) == 1 else None
+        notes |= {} if declared is None else {"score range": list(declared)}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
-    def _declared_range(self, heads: Sequence[str]) -> dict[str, Any]:
-        """The scores that a model of ours was trained to give, where it has one head and they stay as they are."""
+    def declared_range(self, head: str | None = None) -> tuple[float, float] | None:
+        """Return the lowest and highest score that a model of ours was trained to give; None where it records none.
+
+        Args:
+            head: the one that gives the scores; None: before the model is loaded, the only one that is recorded.
+        """
         facts = Path(model_folder(self.model)) / "prefboost.json"
-        if self.scale is not None or len(heads) != 1 or not facts.is_file():
-            return {}
-        found = json.loads(facts.read_text(encoding="utf-8")).get("score_range", {}).get(heads[0])
-        return {"score range": found} if found else {}
+        if self.scale is not None or not facts.is_file():
+            return None
+        ranges = json.loads(facts.read_text(encoding="utf-8")).get("score_range", {})
+        ends = ranges.get(head) if head is not None else next(iter(ranges.values())) if len(ranges) == 1 else None
+        return None if ends is None else (float(ends[0]), float(ends[1]))
 
     def _opened(self) -> tuple[RewardModel, Any, str]:
         from dataclasses import replace

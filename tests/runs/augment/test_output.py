@@ -207,7 +207,7 @@ def test_the_command_of_the_card_loads_the_rows_to_train_on(
         assert len(datasets.load_dataset(**arguments, cache_dir=str(cache))) == wanted
     elif name == "verl":
         pattern = re.search(r"data.train_files=([^ ']+)", usage)
-        assert pattern is not None
+        assert pattern is not None and pattern[1].endswith(".parquet")  # its loader goes by the ending, of patterns too
         assert sum(len(polars.read_parquet(path)) for path in tmp_path.glob(pattern[1])) == wanted
     elif name == "axolotl":
         (entry,) = yaml.safe_load(usage)["datasets"]

@@ -71,6 +71,26 @@ def test_the_highest_score_is_that_of_the_scale() -> None:
     assert rounds.wording_of(recipe(relabel="plain"), None) is None
 
 
+def test_before_any_score_was_seen_the_highest_one_is_the_scorers(tmp_path: Path) -> None:
+    rater = {"kind": "rater", "rubric": "additive", "engine": {"kind": "replay", "path": "none.jsonl"}}
+    (tmp_path / "prefboost.json").write_text(json.dumps({"score_range": {"overall": [-2, 3.5]}}))
+    ours = {"kind": "reward_model", "model": str(tmp_path)}
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "prefboost.json").write_text(json.dumps({"score_range": {"a": [0, 1], "b": [0, 2]}}))
+    two = {"kind": "reward_model", "model": str(tmp_path / "two")}
+    for scorer, scale, ends in (
+        (rater, {"kind": "declared"}, (0, 5)),
+        (rater, None, (0, 5)),
+        (rater, {"kind": "min_max"}, (1, 10)),
+        (ours, {"kind": "declared"}, (-2, 3.5)),
+        (two, {"kind": "declared"}, (1, 10)),
+        ("rules", {"kind": "declared"}, (1, 10)),
+    ):
+        wording = rounds.wording_of(recipe(scorer=scorer, scale=scale), None)
+        assert wording is not None
+        assert (wording.say.low, wording.goal) == ends
+
+
 def test_several_aspects_are_asked_for_in_one_text() -> None:
     wording = rounds.wording_of(recipe(relabel={"kind": "reward_augmented", "aspects": ["style", "depth"]}), None)
     assert wording is not None

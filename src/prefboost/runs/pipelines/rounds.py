@@ -149,10 +149,14 @@ def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wo
 
 
 def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
-    """The scale's ends before any score was seen."""
+    """Foresee the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
-    if scale is None or isinstance(scale, DeclaredRange):
-        return {} if scale is None else {"": scale.fit(np.empty(0))}
+    declared = getattr(recipe.scorer, "declared_range", None)
+    own = None if declared is None else declared()
+    if scale is None:
+        return {} if own is None else {"": FittedScale(kind="foreseen", knots=own, values=own)}
+    if isinstance(scale, DeclaredRange):
+        return {"": (scale if own is None else scale.within(own)).fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
 
