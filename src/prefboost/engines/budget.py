@@ -99,7 +99,12 @@ class Spend:
         return Spend(-self.requests, -self.prompt_tokens, -self.tokens, -self.dollars)
 
     def __sub__(self, other: Spend) -> Spend:
-        return self + -other
+        return Spend(
+            self.requests - other.requests,
+            self.prompt_tokens - other.prompt_tokens,
+            self.tokens - other.tokens,
+            self.dollars - other.dollars,
+        )
 
 
 class Book(Protocol):
@@ -150,6 +155,7 @@ class Ledger:
         self.in_flight = 0
         self.exhausted = False
         self._lock = threading.Lock()
+        self._is_limited = self.budget != _NO_BUDGET  # comparing settings anew for every call costs more than the rest
         self._measured = False
         self._read_beyond = 0
         self._written_times = 1.0
@@ -199,7 +205,7 @@ class Ledger:
         killed process leaves some calls too many in the book, never too few.
         """
         with self._lock:
-            if self.budget != _NO_BUDGET:
+            if self._is_limited:
                 if not self.book.add(most, self.budget):
                     return False
             else:
@@ -214,12 +220,13 @@ class Ledger:
 
     def settle(self, most: Spend, actual: Spend) -> None:
         """Put what a call has cost in the place of what was set aside for it."""
+        beyond = actual - most
         with self._lock:
-            if self.budget != _NO_BUDGET:
-                self.book.add(actual - most, _NO_BUDGET)
+            if self._is_limited:
+                self.book.add(beyond, _NO_BUDGET)
             else:
-                self._ahead += most - actual
-            self.spent += actual - most
+                self._ahead -= beyond
+            self.spent += beyond
             self.in_flight -= 1
 
     def close(self) -> None:

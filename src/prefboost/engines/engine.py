@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -73,6 +74,11 @@ class Request:
 
     def as_json(self) -> str:
         """Write the messages as JSON, and the tools behind them where there are any."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        # Written once: a server's row needs it for its key, its seed, its estimate and its call.
         asked = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
         return json.dumps(asked, ensure_ascii=False, sort_keys=True)
 

@@ -99,10 +99,10 @@ def results_of(reply: Any, rendered: str, max_tokens: int | None = None, *, open
         raise next(each for each in read if isinstance(each, Exception))
     estimates = [estimated_tokens(each.text + (each.reasoning or "")) for each in spoken]
     prompt_tokens, written = usage_of(reply, estimated_tokens(rendered), estimates)
-    counted = usage_of(reply, 0, [0])[1]
     share, rest = divmod(written, len(spoken))
     # A server that gives no reason for the end has cut the completion if it wrote all tokens that it might.
-    cut = max_tokens is not None and counted >= max_tokens * len(choices)
+    is_unsaid = max_tokens is not None and any(each.end is None for each in spoken)
+    cut = is_unsaid and usage_of(reply, 0, [0])[1] >= (max_tokens or 0) * len(choices)
     return [
         Result.spoken(
             each.text,
@@ -274,7 +274,7 @@ def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
         raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
     text, beside = _joined_parts(content)
-    thoughts = [join_reasoning(*_joined_parts(message.get(name))) for name in _THOUGHTS]
+    thoughts = [join_reasoning(*_joined_parts(message[name])) for name in _THOUGHTS if message.get(name)]
     fields = [value for value in thoughts if value]
     # Servers send the same thoughts under two names; one of them is enough.
     reasoning = join_reasoning(*fields[:1], beside)
