@@ -197,7 +197,9 @@ class Caller:
             return self._failed(trouble, attempt)
         wait = self._wait_s(attempt, trouble)
         if wait is not None:
-            return wait
+            is_starting = trouble.may_reload and not self.replied and self._missing_since is not None
+            left = (self._missing_since or 0.0) + _RELOAD_S - time.monotonic()
+            return min(wait, max(left, 0.0)) if is_starting else wait
         trouble.reason += f"; it asks to wait {trouble.wait_s:.0f} s"
         if trouble.status == 429:  # a limit that lasts is the account's
             trouble.kind = "account"
