@@ -80,3 +80,19 @@ def test_a_projection_still_finds_the_answers(tmp_path: Path) -> None:
     frame = next(SplitReader(JsonReader(str(path)), "messages").batches(["completion"], None)).frames[0]
     assert [row[0]["content"] for row in frame["completion"].to_list()] == ["a0", "a1", "a2"]
     assert [len(row) for row in frame["messages"].to_list()] == [1, 1, 1]
+
+
+def test_calls_of_tools_belong_to_the_answer(tmp_path: Path) -> None:
+    def row(n: int, last: str) -> dict[str, Any]:
+        call = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "f", "arguments": {"x": n}}}],
+        }
+        turns = [{"role": "user", "content": "q"}, call, {"role": "tool", "content": str(n)}]
+        return {"messages": [*turns, *([{"role": "assistant", "content": last}] if last else [])], "score": n}
+
+    table = read(write(tmp_path / "a.jsonl", [row(n, f"a{n}") for n in range(3)] + [row(3, "")]))
+    assert table.frame["prompt_id"].n_unique() == 1 and table.rejects["row"].to_list() == [3]
+    roles = [[message["role"] for message in completion] for completion in table.frame["completion"].to_list()]
+    assert roles == [["assistant", "tool", "assistant"]] * 3

@@ -22,7 +22,7 @@ COMPLETION = "completion"
 
 @dataclass(frozen=True)
 class SplitReader:
-    """A reader whose conversations lose their last answer, which becomes a column of its own.
+    """A reader whose conversations lose the answer to their last question, which becomes a column of its own.
 
     Args:
         reader: of records as they stand.
@@ -76,13 +76,20 @@ def _role_key(schema: Mapping[str, pl.DataType], name: str) -> str | None:
 
 
 def _split(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The records with the assistant's last turns in `COMPLETION`, where the column holds conversations."""
+    """The records with what follows the last question in `COMPLETION`; nothing does where no answer ends them."""
     role = _role_key(frame.schema, name)
     if role is None or COMPLETION in frame.columns:
         return frame
-    asks = pl.element().struct.field(role).replace(ROLE_NAMES).eq_missing("assistant").not_().cast(pl.Int8)
-    turns = pl.col(name).list.eval(asks).list.reverse()
-    answers = pl.when(turns.list.sum() > 0).then(turns.list.arg_max()).otherwise(pl.col(name).list.len())
+    speaker = pl.element().struct.field(role).replace(ROLE_NAMES).fill_null("")
+    # Calls of tools and their results belong to the answer: answers to one question may differ in them.
+    turns = pl.col(name).list.eval(speaker.is_in(["assistant", "tool"]).not_().cast(pl.Int8)).list.reverse()
+    answers = (
+        pl.when(pl.col(name).list.eval(speaker).list.last().ne_missing("assistant"))
+        .then(0)
+        .when(turns.list.sum() > 0)
+        .then(turns.list.arg_max())
+        .otherwise(pl.col(name).list.len())
+    )
     asked = pl.col(name).list.len().cast(pl.Int64) - answers.cast(pl.Int64)
     return frame.with_columns(
         pl.col(name).list.slice(0, asked).alias(name), pl.col(name).list.slice(asked).alias(COMPLETION)
