@@ -31,7 +31,7 @@ def naive(rows: LengthRows, resamples: int) -> None:
     count = len(np.asarray(rows.shares))
     for _ in range(resamples):
         at = rng.integers(count, size=count)
-        shares, longer, harder = (np.asarray(one)[at] for one in (rows.shares, rows.longer, rows.difficulty))
+        shares, longer, harder = (np.asarray(one)[at] for one in (rows.shares, rows.length_deltas, rows.difficulty))
         length_control_liblinear(LengthRows(shares, longer, harder, rows.gamed))
 
 

@@ -23,7 +23,7 @@ def rows_of(seed: int, count: int = 80, pull: float = 1.0) -> LengthRows:
 @given(seed=st.integers(0, 1000))
 def test_a_model_that_is_swapped_with_the_baseline_has_the_rest_of_the_share(seed):
     rows = rows_of(seed)
-    other = LengthRows(1 - np.asarray(rows.shares), -np.asarray(rows.longer))
+    other = LengthRows(1 - np.asarray(rows.shares), -np.asarray(rows.length_deltas))
     penalty = float(GRID[5])
     assert fit_length_control(rows, penalty).share == pytest.approx(
         1 - fit_length_control(other, penalty).share, abs=1e-7
@@ -38,7 +38,7 @@ def test_a_model_against_itself_has_one_half():
 @given(seed=st.integers(0, 1000))
 def test_rows_in_another_order_give_the_same_fit(seed):
     rows, mixed = rows_of(seed), np.random.default_rng(seed).permutation(80)
-    again = LengthRows(np.asarray(rows.shares)[mixed], np.asarray(rows.longer)[mixed])
+    again = LengthRows(np.asarray(rows.shares)[mixed], np.asarray(rows.length_deltas)[mixed])
     assert fit_length_control(again, 10.0).share == pytest.approx(fit_length_control(rows, 10.0).share, abs=1e-9)
 
 
@@ -61,7 +61,9 @@ def test_a_model_that_is_always_longer_is_fitted_and_resampled():
 def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
     rows = rows_of(1, 40)
     twice = LengthRows(
-        np.repeat(rows.shares, 2), np.repeat(rows.longer, 2), prompts=np.repeat([f"{n:02d}" for n in range(40)], 2)
+        np.repeat(rows.shares, 2),
+        np.repeat(rows.length_deltas, 2),
+        prompts=np.repeat([f"{n:02d}" for n in range(40)], 2),
     )
     how = Bootstrap(resamples=100)
     once, doubled = resample_length_control(rows, how), resample_length_control(twice, how)
@@ -89,7 +91,7 @@ def test_draws_are_the_same_for_any_number_of_threads_and_are_the_whole_procedur
     assert np.array_equal(draws, resample_length_control(rows, how, threads=2))
     counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=100)[7]
     chosen = np.repeat(np.arange(40), counts)
-    naive = LengthRows(np.asarray(rows.shares)[chosen], np.asarray(rows.longer)[chosen])
+    naive = LengthRows(np.asarray(rows.shares)[chosen], np.asarray(rows.length_deltas)[chosen])
     shares = [fit_length_control(naive, float(penalty)).share for penalty in GRID]
     assert min(abs(share - draws[7]) for share in shares) < 1e-7
 

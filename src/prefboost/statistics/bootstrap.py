@@ -29,7 +29,8 @@ __all__ = [
     "student_quantile",
 ]
 
-_BLOCK = 4_000_000  # draws held at a time: 32 MB
+# Draws that are in memory at a time: 32 MB of int64. All at once, 2000 resamples of a million rows would be 16 GB.
+_BLOCK = 4_000_000
 
 
 class Bootstrap(Settings):
@@ -50,24 +51,26 @@ def bootstrap(
     clusters: ArrayLike | None = None,
     how: Bootstrap = USUAL,
 ) -> Interval:
-    """The interval of any statistic of columns.
+    """Estimate any statistic of columns with its interval.
 
     Args:
-        statistic: is called with the columns, one-dimensional float arrays, and returns a number.
-        columns: one or more columns of N finite numbers.
-        clusters: N labels; rows of one label are drawn together. None: every row is its own.
+        statistic: takes the columns, one-dimensional float arrays, and returns a number.
+        columns: at least one column of N finite numbers.
+        clusters: N labels; rows of one label are drawn together. None: every row is a cluster.
         how: resamples, level, seed.
 
     Raises:
         DataError: columns are empty, of different lengths, or hold NaN or an infinity.
     """
-    made = check_columns(**{f"{position}": column for position, column in enumerate(columns)})
-    numbers, count = number_labels(clusters, len(made[0]))
+    checked = check_columns(**{f"{position}": column for position, column in enumerate(columns)})
+    numbers, count = number_labels(clusters, len(checked[0]))
+    # Rows of each cluster, in their order; a stable sort keeps the result independent of how labels are spelt.
     rows_of = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     rng = np.random.default_rng(how.seed)
-    drawn = (np.concatenate([rows_of[one] for one in rng.integers(count, size=count)]) for _ in range(how.resamples))
-    replicates = np.array([statistic(*(column[rows] for column in made)) for rows in drawn] if count > 1 else [])
-    return _interval(statistic(*made), replicates, len(made[0]), count, how)
+    # A resample has K clusters, and so in general another number of rows than the data.
+    drawn = (np.concatenate([rows_of[at] for at in rng.integers(count, size=count)]) for _ in range(how.resamples))
+    replicates = np.array([statistic(*(column[rows] for column in checked)) for rows in drawn] if count > 1 else [])
+    return _build_interval(statistic(*checked), replicates, len(checked[0]), count, how)
 
 
 def bootstrap_mean(
@@ -76,11 +79,11 @@ def bootstrap_mean(
     clusters: ArrayLike | None = None,
     how: Bootstrap = USUAL,
 ) -> Interval:
-    """The interval of a mean over rows; the same draws as ``bootstrap(np.mean, ...)``, many times faster.
+    """Estimate a mean over rows with its interval; the same draws as ``bootstrap(np.mean, ...)``, many times faster.
 
     Args:
         values: N finite numbers.
-        clusters: N labels; rows of one label are drawn together. None: every row is its own.
+        clusters: N labels; rows of one label are drawn together. None: every row is a cluster.
         how: resamples, level, seed.
 
     Raises:
@@ -88,14 +91,17 @@ def bootstrap_mean(
     """
     (column,) = check_columns(values=values)
     numbers, count = number_labels(clusters, len(column))
+    # The mean of a resample needs no rows, only the sums and sizes of the clusters that are drawn.
     totals, sizes = np.bincount(numbers, weights=column), np.bincount(numbers)
     rng = np.random.default_rng(how.seed)
     block = max(1, _BLOCK // count)
     parts: list[FloatColumn] = []
+    # A generator fills arrays row by row, so that draws in blocks are those of one resample after the other: the size
+    # of a block changes memory and no result.
     for start in range(0, how.resamples if count > 1 else 0, block):
         drawn = rng.integers(count, size=(min(block, how.resamples - start), count))
         parts.append(totals[drawn].sum(1) / sizes[drawn].sum(1))
-    return _interval(float(column.mean()), np.concatenate(parts or [np.empty(0)]), len(column), count, how)
+    return _build_interval(float(column.mean()), np.concatenate(parts or [np.empty(0)]), len(column), count, how)
 
 
 def bootstrap_mean_by(
@@ -105,7 +111,7 @@ def bootstrap_mean_by(
     clusters: ArrayLike | None = None,
     how: Bootstrap = USUAL,
 ) -> dict[float, Interval]:
-    """The interval of the mean of every group, such as the achieved score for every goal asked for.
+    """Estimate the mean of every group with its interval, such as the achieved score per requested goal.
 
     Args:
         values: N finite numbers.
@@ -118,31 +124,34 @@ def bootstrap_mean_by(
     """
     column, group = check_columns(values=values, groups=groups)
     numbers, _ = number_labels(clusters, len(column))
-    inside = {float(one): group == one for one in np.unique(group)}
-    return {one: bootstrap_mean(column[rows], clusters=numbers[rows], how=how) for one, rows in inside.items()}
+    # Every group begins with the same seed, so that adding a group changes no interval of the others.
+    rows_of = {float(name): group == name for name in np.unique(group)}
+    return {name: bootstrap_mean(column[rows], clusters=numbers[rows], how=how) for name, rows in rows_of.items()}
 
 
 def expand_percentiles(replicates: FloatColumn, clusters: int, level: float) -> tuple[float, float]:
-    """Both ends of the expanded percentile interval: for a mean as wide as Student's, and as skew as the replicates.
+    """Compute both ends of the expanded percentile interval: as wide as Student's, as skew as the replicates.
 
     Args:
-        replicates: the statistic in every resample; NaN where a resample says nothing.
+        replicates: [B], the statistic in every resample; NaN where a resample says nothing.
         clusters: K that were drawn.
         level: share of intervals that should hold the true value.
 
     Returns:
         NaN, NaN where there are no replicates or fewer than two clusters.
     """
-    known = replicates[~np.isnan(replicates)]
-    if not known.size or clusters < 2:
+    defined = replicates[~np.isnan(replicates)]
+    if not defined.size or clusters < 2:
         return float("nan"), float("nan")
+    # Replicates of a mean spread as if K - 1 were K, and as a normal and not as Student's distribution. The tail is
+    # that of a normal at the point where an interval of Student's would end (Hesterberg 2015, section 5.2).
     tail = NormalDist().cdf(-np.sqrt(clusters / (clusters - 1)) * student_quantile((1 + level) / 2, clusters - 1))
-    low, high = np.quantile(known, [tail, 1 - tail], method="weibull")  # a tail of B draws is (B + 1) times its share
+    low, high = np.quantile(defined, [tail, 1 - tail], method="weibull")  # a tail of B draws is (B + 1) times its share
     return float(low), float(high)
 
 
 def student_quantile(share: float, freedom: int) -> float:
-    """The quantile of Student's distribution, to 1e-3 from five degrees of freedom on (Fisher and Cornish 1960).
+    """Compute a quantile of Student's distribution, to 1e-3 from five degrees of freedom on (Fisher and Cornish 1960).
 
     Args:
         share: 0..1.
@@ -152,6 +161,7 @@ def student_quantile(share: float, freedom: int) -> float:
     2.262
     """
     z = NormalDist().inv_cdf(share)
+    # An expansion in 1 / freedom: the base install has no SciPy.
     terms = (
         z,
         (z**3 + z) / 4,
@@ -162,6 +172,6 @@ def student_quantile(share: float, freedom: int) -> float:
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
-def _interval(estimate: float, replicates: FloatColumn, rows: int, clusters: int, how: Bootstrap) -> Interval:
+def _build_interval(estimate: float, replicates: FloatColumn, rows: int, clusters: int, how: Bootstrap) -> Interval:
     low, high = expand_percentiles(replicates, clusters, how.level)
     return Interval(float(estimate), low, high, how.level, rows=rows, clusters=clusters)

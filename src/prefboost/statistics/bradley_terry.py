@@ -30,6 +30,8 @@ __all__ = [
 SLIGHT = 1e-9
 """Ridge that keeps a strength finite where a model has won, or lost, every battle; elsewhere it changes nothing."""
 
+# Newton's method ends after a step of at most _CLOSE times the parameters, or at a gradient of at most _FLAT times the
+# weights. Both are near the rounding of float64, so that a fit does not depend on where it began.
 _STEPS, _CLOSE, _FLAT = 200, 1e-10, 1e-13
 
 
@@ -59,9 +61,9 @@ class BradleyTerryFit:
     """Fitted strengths.
 
     Args:
-        strengths: model -> log-odds against the baseline at equal style; the baseline's own is 0.
-        style: feature -> log-odds for one unit of it.
-        baseline: against whom win rates are given.
+        strengths: model -> log-odds against the baseline at equal style; 0 for the baseline.
+        style: feature -> log-odds per unit.
+        baseline: the model that win rates are against.
     """
 
     strengths: Mapping[str, float]
@@ -69,21 +71,25 @@ class BradleyTerryFit:
     baseline: str
 
     def win_rate(self, model: str, against: str | None = None) -> float:
-        """Probability, 0..1, that a model beats another (default: the baseline), both answers of equal style."""
+        """Compute the probability, 0..1, that a model beats another (default: the baseline) at equal style."""
         other = self.strengths[self.baseline if against is None else against]
         return float(_sigmoid(np.array(self.strengths[model] - other)))
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows sorted by pair of models, equal ones of a cluster added up.
+    """Battles sorted by pair of models, in which equal ones of a cluster are merged.
+
+    Sorting makes sums over the rows of a pair one ``reduceat``, so that a pass costs N and not N times M.
 
     Args:
         names: M models.
-        design: +1 and -1 of every pair of models [K, M].
-        starts: where the rows of each pair begin [K].
-        pair: of every row, 0..K-1 [N].
-        won, weights, cluster: [N].
+        design: [K, M], +1 and -1 of every pair of models.
+        starts: [K], where the rows of each pair begin.
+        pair: [N], of every row, 0..K-1.
+        won: [N], share of the win of the pair's first model.
+        weights: [N].
+        cluster: [N], 0..clusters-1.
         style: [N, F].
         clusters: how many there are.
     """
@@ -100,116 +106,117 @@ class _Rows:
 
 
 def fit_bradley_terry(battles: Battles, baseline: str, *, ridge: float = SLIGHT) -> BradleyTerryFit:
-    """The strengths of maximum likelihood, by Newton's method to convergence.
+    """Fit the strengths of maximum likelihood, by Newton's method to convergence.
 
     Args:
-        battles: comparisons; models that no chain of battles ties to the baseline cannot be rated.
+        battles: comparisons; models that no chain of battles connects to the baseline cannot be rated.
         baseline: the model whose strength is 0.
         ridge: penalty ridge/2 (|s|^2 + |beta|^2), strengths summing to 0; the default is as good as none.
 
     Raises:
-        DataError: columns of different lengths, numbers out of range, or a model that is not tied to the baseline.
+        DataError: columns of different lengths, numbers out of range, or a model that no battles connect to the
+            baseline.
     """
-    rows = _rows_of(battles, baseline)
-    solved = _fitted(rows, rows.weights, ridge, np.zeros(len(rows.names) + rows.style.shape[1]))
+    rows = _sort_rows(battles, baseline)
+    parameters = _fit(rows, rows.weights, ridge, np.zeros(len(rows.names) + rows.style.shape[1]))
     count = len(rows.names)
-    zero = solved[rows.names.index(baseline)]
+    zero = parameters[rows.names.index(baseline)]
     return BradleyTerryFit(
-        {name: float(solved[at] - zero) for at, name in enumerate(rows.names)},
-        dict(zip(battles.style, map(float, solved[count:]), strict=True)),
+        {name: float(parameters[at] - zero) for at, name in enumerate(rows.names)},
+        dict(zip(battles.style, map(float, parameters[count:]), strict=True)),
         baseline,
     )
 
 
 def estimate_win_rate_errors(battles: Battles, baseline: str) -> dict[str, float]:
-    """Model -> standard error of its win rate against the baseline, clusters independent (Liang and Zeger 1986).
+    """Estimate standard errors of win rates against the baseline, clusters independent (Liang and Zeger 1986).
 
     Returns:
-        in 0..1; 0 for the baseline; NaN where there are fewer than two clusters.
+        model -> error in 0..1; 0 for the baseline; NaN where there are fewer than two clusters.
 
     Raises:
         DataError: see `fit_bradley_terry`.
     """
-    rows = _rows_of(battles, baseline)
+    rows = _sort_rows(battles, baseline)
     count = len(rows.names)
     if rows.clusters < 2:
         return dict.fromkeys(rows.names, float("nan"))
-    solved = _fitted(rows, rows.weights, SLIGHT, np.zeros(count + rows.style.shape[1]))
-    share = _sigmoid(_margins(rows, solved))
+    parameters = _fit(rows, rows.weights, SLIGHT, np.zeros(count + rows.style.shape[1]))
+    share = _sigmoid(_compute_margins(rows, parameters))
+    # The sandwich: B M B K / (K - 1), with B the inverse of the curvature and M the sum over the K clusters of the
+    # outer products of their gradients. Rows of a cluster may depend on each other in any way.
     residual = rows.weights * (rows.won - share)
     by_row = np.hstack([rows.design[rows.pair] * residual[:, None], rows.style * residual[:, None]])
     scores = np.zeros((rows.clusters, by_row.shape[1]))
     np.add.at(scores, rows.cluster, by_row)
-    bread = np.linalg.inv(_curvature(rows, rows.weights * share * (1 - share), SLIGHT))
+    bread = np.linalg.inv(_compute_curvature(rows, rows.weights * share * (1 - share), SLIGHT))
     covariance = bread @ (scores.T @ scores) @ bread * rows.clusters / (rows.clusters - 1)
     zero = rows.names.index(baseline)
-    found = {}
+    errors = {}
     for at, name in enumerate(rows.names):
+        # The delta method: a win rate w is a sigmoid of the difference of two strengths, whose slope is w (1 - w).
         variance = covariance[at, at] + covariance[zero, zero] - 2 * covariance[at, zero]
-        rate = float(_sigmoid(np.array(solved[at] - solved[zero])))
-        found[name] = rate * (1 - rate) * float(np.sqrt(max(0.0, variance)))
-    return found
+        rate = float(_sigmoid(np.array(parameters[at] - parameters[zero])))
+        errors[name] = rate * (1 - rate) * float(np.sqrt(max(0.0, variance)))
+    return errors
 
 
 def resample_win_rates(
     battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
 ) -> dict[str, FloatColumn]:
-    """Model -> its win rate against the baseline in every resample of whole clusters, the whole fit done again.
+    """Fit again on resamples of whole clusters.
 
     Returns:
-        in 0..1 [how.resamples], empty where there are fewer than two clusters; NaN where a resample holds no battle of
-        the model, and so says nothing of it.
+        model -> its win rate against the baseline in every resample, 0..1 [how.resamples]; empty where there are fewer
+        than two clusters; NaN where a resample holds no battle of the model, and so says nothing of it.
 
     Raises:
         DataError: see `fit_bradley_terry`.
     """
-    rows = _rows_of(battles, baseline)
+    rows = _sort_rows(battles, baseline)
     count = len(rows.names)
     zero = rows.names.index(baseline)
-    whole = _fitted(rows, rows.weights, ridge, np.zeros(count + rows.style.shape[1]))
+    whole = _fit(rows, rows.weights, ridge, np.zeros(count + rows.style.shape[1]))
     rng = np.random.default_rng(how.seed)
-    drawn = np.full((how.resamples if rows.clusters > 1 else 0, count), np.nan)
-    fought = np.abs(rows.design)
-    for replicate in drawn:
+    replicates = np.full((how.resamples if rows.clusters > 1 else 0, count), np.nan)
+    takes_part = np.abs(rows.design)
+    for replicate in replicates:
+        # A cluster that is drawn twice counts twice: only weights change, so that rows are sorted once for all.
         times = np.bincount(rng.integers(rows.clusters, size=rows.clusters), minlength=rows.clusters)
         weights = rows.weights * times[rows.cluster]
-        solved = _fitted(rows, weights, ridge, whole)
-        seen = fought.T @ np.add.reduceat(weights, rows.starts) > 0
-        replicate[seen] = _sigmoid(solved[:count] - solved[zero])[seen]
-    return {name: drawn[:, at] for at, name in enumerate(rows.names)}
+        parameters = _fit(rows, weights, ridge, whole)
+        is_drawn = takes_part.T @ np.add.reduceat(weights, rows.starts) > 0
+        replicate[is_drawn] = _sigmoid(parameters[:count] - parameters[zero])[is_drawn]
+    return {name: replicates[:, at] for at, name in enumerate(rows.names)}
 
 
 def estimate_win_rates(
     battles: Battles, baseline: str, *, how: Bootstrap = USUAL, ridge: float = SLIGHT
 ) -> dict[str, Interval]:
-    """Model -> its win rate against the baseline with the percentile interval of `resample_win_rates`.
+    """Estimate win rates against the baseline with the percentile intervals of `resample_win_rates`.
 
     Returns:
-        in 0..1, in the order in which the models appear; the baseline against itself is 0.5.
+        model -> win rate in 0..1, in the order in which the models appear; the baseline against itself is 0.5.
 
     Raises:
         DataError: see `fit_bradley_terry`.
     """
     fitted = fit_bradley_terry(battles, baseline, ridge=ridge)
-    tallies = _tallies(_rows_of(battles, baseline))
-    found = {}
-    for name, draws in resample_win_rates(battles, baseline, how=how, ridge=ridge).items():
-        rows, clusters = tallies[name]
-        low, high = expand_percentiles(draws, clusters, how.level)
-        found[name] = Interval(fitted.win_rate(name), low, high, how.level, rows=rows, clusters=clusters)
-    return found
-
-
-def _tallies(rows: _Rows) -> dict[str, tuple[int, int]]:
-    """Model -> rows and clusters of it."""
-    found = {}
+    rows = _sort_rows(battles, baseline)
+    draws = resample_win_rates(battles, baseline, how=how, ridge=ridge)
+    intervals = {}
     for at, name in enumerate(rows.names):
-        its = (rows.design[rows.pair, at] != 0) & (rows.weights > 0)
-        found[name] = (int(its.sum()), len(np.unique(rows.cluster[its])))
-    return found
+        # The interval of a model rests on the clusters in which it fought, not on all.
+        fought = (rows.design[rows.pair, at] != 0) & (rows.weights > 0)
+        count, clusters = int(fought.sum()), len(np.unique(rows.cluster[fought]))
+        low, high = expand_percentiles(draws[name], clusters, how.level)
+        intervals[name] = Interval(fitted.win_rate(name), low, high, how.level, rows=count, clusters=clusters)
+    return intervals
 
 
-def _rows_of(battles: Battles, baseline: str) -> _Rows:
+def _sort_rows(battles: Battles, baseline: str) -> _Rows:
+    """Check battles, and turn them into the rows that are fitted."""
+    # One check for all columns, so that a fault names the column, and a feature by its name.
     won, weights, *style = check_columns(
         won=battles.won,
         weights=np.ones(len(battles.first)) if battles.weights is None else battles.weights,
@@ -225,112 +232,118 @@ def _rows_of(battles: Battles, baseline: str) -> _Rows:
             f"outcomes lie in {won.min():g}..{won.max():g}, weights in {weights.min():g}..{weights.max():g}",
             remedy="write 1, 0.5 for a tie, and 0; weights are at least 0, and not all of them",
         )
+    # In order of appearance, so that renaming models changes no figure.
     names = list(dict.fromkeys([*battles.first, *battles.second]))
-    _check_tied(battles, weights, baseline, names)
-    place = {name: at for at, name in enumerate(names)}
-    one, other = (np.array([place[name] for name in column]) for column in (battles.first, battles.second))
+    _check_connected(battles, weights, baseline, names)
+    number = {name: at for at, name in enumerate(names)}
+    first, second = (np.array([number[name] for name in column]) for column in (battles.first, battles.second))
     cluster, clusters = number_labels(battles.clusters, len(won))
     features = np.column_stack(style) if style else np.empty((len(won), 0))
     # The first of a pair is the model that appeared first, so that swapped rows are one pair.
-    swapped = one > other
-    one, other = np.where(swapped, other, one), np.where(swapped, one, other)
-    won, features = np.where(swapped, 1 - won, won), np.where(swapped[:, None], -features, features)
-    return _collected(names, one * len(names) + other, (won, weights, features), (cluster, clusters))
-
-
-def _collected(
-    names: list[str],
-    pairs: NDArray[np.intp],
-    numbers: tuple[FloatColumn, FloatColumn, FloatColumn],
-    labels: tuple[NDArray[np.intp], int],
-) -> _Rows:
-    """Sorted by pair; rows of one pair, cluster and style are one row of their summed weight."""
-    (won, weights, style), (cluster, clusters) = numbers, labels
-    keys = np.column_stack([pairs, cluster, style])
+    is_swapped = first > second
+    first, second = np.where(is_swapped, second, first), np.where(is_swapped, first, second)
+    won, features = np.where(is_swapped, 1 - won, won), np.where(is_swapped[:, None], -features, features)
+    # Rows of one pair, cluster and style become one row of their summed weight: the likelihood is linear in the share.
+    # The pair is the first key, so that np.unique sorts by it.
+    keys = np.column_stack([first * len(names) + second, cluster, features])
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)
     total = np.asarray(np.bincount(inverse, weights=weights), dtype=np.float64)
-    gained = np.asarray(np.bincount(inverse, weights=weights * won), dtype=np.float64)
-    kinds, starts, pair = np.unique(unique[:, 0].astype(np.intp), return_index=True, return_inverse=True)
-    design = np.zeros((len(kinds), len(names)))
-    rows = np.arange(len(kinds))
-    np.add.at(design, (rows, kinds // len(names)), 1.0)
-    np.add.at(design, (rows, kinds % len(names)), -1.0)
-    shares: FloatColumn = np.divide(gained, total, out=np.full(len(total), 0.5), where=total > 0)
-    its_cluster = unique[:, 1].astype(np.intp)
-    return _Rows(names, design, starts, pair.reshape(-1), shares, total, its_cluster, unique[:, 2:], clusters)
+    wins = np.asarray(np.bincount(inverse, weights=weights * won), dtype=np.float64)
+    shares: FloatColumn = np.divide(wins, total, out=np.full(len(total), 0.5), where=total > 0)
+    pairs, starts, pair = np.unique(unique[:, 0].astype(np.intp), return_index=True, return_inverse=True)
+    design = np.zeros((len(pairs), len(names)))
+    # Adding instead of writing leaves a row of zeros where a model fights itself, which says nothing of strengths.
+    np.add.at(design, (np.arange(len(pairs)), pairs // len(names)), 1.0)
+    np.add.at(design, (np.arange(len(pairs)), pairs % len(names)), -1.0)
+    cluster_of_row = unique[:, 1].astype(np.intp)
+    return _Rows(names, design, starts, pair.reshape(-1), shares, total, cluster_of_row, unique[:, 2:], clusters)
 
 
-def _check_tied(battles: Battles, weights: FloatColumn, baseline: str, names: Sequence[str]) -> None:
-    """Every model reaches the baseline over battles that count."""
-    met: dict[str, set[str]] = {name: set() for name in names}
-    for one, other, weight in zip(battles.first, battles.second, weights, strict=True):
+def _check_connected(battles: Battles, weights: FloatColumn, baseline: str, names: Sequence[str]) -> None:
+    """Raise where a model does not reach the baseline over battles that count: its strength could be anything."""
+    opponents: dict[str, set[str]] = {name: set() for name in names}
+    for first, second, weight in zip(battles.first, battles.second, weights, strict=True):
         if weight > 0:
-            met[one].add(other)
-            met[other].add(one)
+            opponents[first].add(second)
+            opponents[second].add(first)
     reached, edge = {baseline}, [baseline]
     while edge:
-        fresh = met.get(edge.pop(), set()) - reached
+        fresh = opponents.get(edge.pop(), set()) - reached
         reached |= fresh
         edge += fresh
-    apart = [name for name in names if name not in reached]
-    if apart or baseline not in met:
-        found = f"{', '.join(apart[:3])} and {baseline} never met" if apart else f"{baseline} has no battle"
+    unreached = [name for name in names if name not in reached]
+    if unreached or baseline not in opponents:
+        fault = f"{', '.join(unreached[:3])} and {baseline} never met" if unreached else f"{baseline} has no battle"
         raise DataError(
-            f"{found}, not even by way of others", remedy=f"name a baseline that has battles: {', '.join(names[:5])}"
+            f"{fault}, not even by way of others", remedy=f"name a baseline that has battles: {', '.join(names[:5])}"
         )
 
 
-def _margins(rows: _Rows, solved: FloatColumn) -> FloatColumn:
+def _compute_margins(rows: _Rows, parameters: FloatColumn) -> FloatColumn:
+    """Compute the log-odds of every row, s_a - s_b + x beta, [N]."""
     count = len(rows.names)
-    margins: FloatColumn = (rows.design @ solved[:count])[rows.pair] + rows.style @ solved[count:]
+    margins: FloatColumn = (rows.design @ parameters[:count])[rows.pair] + rows.style @ parameters[count:]
     return margins
 
 
-def _curvature(rows: _Rows, variance: FloatColumn, ridge: float) -> FloatColumn:
-    """Minus the second derivatives; the sum of the strengths, which no battle tells, is pinned to 0."""
+def _compute_curvature(rows: _Rows, variance: FloatColumn, ridge: float) -> FloatColumn:
+    """Compute minus the second derivatives of the penalised log-likelihood, [M + F, M + F].
+
+    Args:
+        rows: sorted.
+        variance: [N], weight times share times (1 - share) of every row.
+        ridge: added to the diagonal.
+    """
+    # Style enters row by row; models enter pair by pair, since all rows of a pair have the same design.
     by_pair = np.add.reduceat(variance, rows.starts)
     weighted = rows.style * variance[:, None]
     crossed = rows.design.T @ np.add.reduceat(weighted, rows.starts, axis=0)
+    # Battles determine differences of strengths only. Adding 1 to every entry is the curvature of (sum s)^2 / 2, which
+    # `_compute_likelihood` subtracts: it pins the sum to 0 and makes the matrix regular.
     models = rows.design.T @ (rows.design * by_pair[:, None]) + 1.0
     return np.block([[models, crossed], [crossed.T, rows.style.T @ weighted]]) + ridge * np.eye(
         len(models) + rows.style.shape[1]
     )
 
 
-def _fitted(rows: _Rows, weights: FloatColumn, ridge: float, start: FloatColumn) -> FloatColumn:
-    """Newton's method, halving steps that go too far: strengths summing to 0 and style coefficients [M + F]."""
+def _fit(rows: _Rows, weights: FloatColumn, ridge: float, start: FloatColumn) -> FloatColumn:
+    """Fit strengths summing to 0 and style coefficients [M + F] by Newton's method, halving steps that go too far."""
     count = len(rows.names)
-    solved = start.copy()
-    value, total = _likelihood(rows, weights, ridge, solved), float(weights.sum())
+    # In a bootstrap every fit begins at the fit to all data, which is near; the optimum is the same from anywhere.
+    parameters = start.copy()
+    value, total = _compute_likelihood(rows, weights, ridge, parameters), float(weights.sum())
     for _ in range(_STEPS):
-        share = _sigmoid(_margins(rows, solved))
+        share = _sigmoid(_compute_margins(rows, parameters))
         residual = weights * (rows.won - share)
-        slope = np.concatenate([rows.design.T @ np.add.reduceat(residual, rows.starts), rows.style.T @ residual])
-        slope -= ridge * solved
-        slope[:count] -= solved[:count].sum()
-        if np.abs(slope).max() <= _FLAT * total:  # also where a model has won everything, and steps stay large
-            return solved
-        step = np.linalg.solve(_curvature(rows, weights * share * (1 - share), ridge), slope)
+        gradient = np.concatenate([rows.design.T @ np.add.reduceat(residual, rows.starts), rows.style.T @ residual])
+        gradient -= ridge * parameters
+        gradient[:count] -= parameters[:count].sum()
+        if np.abs(gradient).max() <= _FLAT * total:  # also where a model has won everything, and steps stay large
+            return parameters
+        step = np.linalg.solve(_compute_curvature(rows, weights * share * (1 - share), ridge), gradient)
+        # The likelihood is concave, so that some part of the step raises it; 1e-14 forgives rounding.
         length = 1.0
-        while (ahead := _likelihood(rows, weights, ridge, solved + length * step)) < value - 1e-14 * total:
+        while (ahead := _compute_likelihood(rows, weights, ridge, parameters + length * step)) < value - 1e-14 * total:
             length /= 2
-        solved, value = solved + length * step, ahead
-        if np.abs(step).max() <= _CLOSE * (1 + np.abs(solved).max()):
-            return solved
+        parameters, value = parameters + length * step, ahead
+        if np.abs(step).max() <= _CLOSE * (1 + np.abs(parameters).max()):
+            return parameters
     raise DataError(
         f"strengths did not settle in {_STEPS} steps",
-        remedy="leave out style features that tell the winner by themselves",
+        remedy="leave out style features that predict the winner by themselves",
     )
 
 
-def _likelihood(rows: _Rows, weights: FloatColumn, ridge: float, solved: FloatColumn) -> float:
-    margins = _margins(rows, solved)
-    told = weights @ (rows.won * margins - np.logaddexp(0.0, margins))
-    pinned = float(solved[: len(rows.names)].sum()) ** 2
-    return float(told) - 0.5 * (ridge * float(solved @ solved) + pinned)
+def _compute_likelihood(rows: _Rows, weights: FloatColumn, ridge: float, parameters: FloatColumn) -> float:
+    """Compute sum_i w_i (p_i m_i - log(1 + e^m_i)) - (ridge |parameters|^2 + (sum s)^2) / 2, nats."""
+    margins = _compute_margins(rows, parameters)
+    likelihood = weights @ (rows.won * margins - np.logaddexp(0.0, margins))
+    square_of_sum = float(parameters[: len(rows.names)].sum()) ** 2
+    return float(likelihood) - 0.5 * (ridge * float(parameters @ parameters) + square_of_sum)
 
 
 def _sigmoid(margins: FloatColumn) -> FloatColumn:
+    # The same as 1 / (1 + e^-m), without an exponential that overflows.
     shares: FloatColumn = 0.5 * (1 + np.tanh(0.5 * margins))
     return shares

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability curve, expected calibration error, Brier score."""
+"""Calibration of probabilities: reliability curve, expected calibration error, Brier score."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ __all__ = ["Calibration", "ReliabilityBin", "measure_calibration"]
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Forecasts of one range.
+    """Forecasts of one range of probabilities.
 
     Args:
-        low, high: the range, 0..1; low belongs to it.
+        low: lower end, 0..1; it belongs to the range.
+        high: upper end.
         forecast: mean probability.
-        share: how often it came true.
+        share: mean outcome.
         rows: how many there are.
     """
 
@@ -36,7 +37,7 @@ class Calibration:
     """How far forecasts are off.
 
     Args:
-        bins: ranges that hold any forecast.
+        bins: ranges that hold at least one forecast.
         error: mean over rows of |forecast - share| of their range, 0..1 (ECE; arXiv 1706.04599, equation 3).
         brier: mean of (probability - outcome)^2 (Brier 1950), 0..1.
     """
@@ -47,7 +48,7 @@ class Calibration:
 
 
 def measure_calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: int = 10) -> Calibration:
-    """Hold probabilities against outcomes.
+    """Compare probabilities with outcomes.
 
     Args:
         probabilities: N numbers, 0..1.
@@ -57,14 +58,18 @@ def measure_calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: 
     Raises:
         DataError: there are none, or a number outside of 0..1.
     """
-    forecast, true = check_columns(probabilities=probabilities, outcomes=outcomes)
-    if min(forecast.min(), true.min()) < 0 or max(forecast.max(), true.max()) > 1:
+    forecast, outcome = check_columns(probabilities=probabilities, outcomes=outcomes)
+    if min(forecast.min(), outcome.min()) < 0 or max(forecast.max(), outcome.max()) > 1:
         raise DataError("a probability or outcome lies outside of 0..1", remedy="give probabilities, and 1 or 0")
+    # A forecast of exactly 1 belongs to the last range, not to one of its own.
     at = np.minimum((forecast * bins).astype(int), bins - 1)
-    found = tuple(
-        ReliabilityBin(one / bins, (one + 1) / bins, float(forecast[at == one].mean()), float(true[at == one].mean()),
-                       int((at == one).sum()))
-        for one in np.unique(at)
-    )  # fmt: skip
-    error = sum(one.rows * abs(one.forecast - one.share) for one in found) / len(forecast)
-    return Calibration(found, float(error), float(np.mean((forecast - true) ** 2)))
+    ranges = []
+    for number in np.unique(at):
+        inside = at == number
+        ends = (number / bins, (number + 1) / bins)
+        ranges.append(
+            ReliabilityBin(*ends, float(forecast[inside].mean()), float(outcome[inside].mean()), int(inside.sum()))
+        )
+    # ECE weights ranges by their rows, so that empty ranges play no part and need no value.
+    error = sum(part.rows * abs(part.forecast - part.share) for part in ranges) / len(forecast)
+    return Calibration(tuple(ranges), float(error), float(np.mean((forecast - outcome) ** 2)))

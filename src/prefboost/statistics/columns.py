@@ -1,4 +1,4 @@
-"""Columns of numbers, checked before anything is computed from them: a missing number never passes as a measurement."""
+"""Columns of numbers, checked before use: a missing number never passes as a measurement."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ FloatColumn = NDArray[np.float64]
 
 
 def check_columns(**columns: ArrayLike) -> list[FloatColumn]:
-    """The columns as one-dimensional float arrays of one length, at least one row, all finite.
+    """Convert columns to one-dimensional float arrays of one length, with at least one row, all finite.
 
     Raises:
         DataError: a column is empty, has another length than the first, or holds NaN or an infinity.
     """
-    made = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
-    rows = next(iter(made.values())).shape
-    for name, column in made.items():
-        if column.ndim != 1 or column.shape != rows or not column.size:
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    shape = next(iter(arrays.values())).shape
+    for name, column in arrays.items():
+        # Shapes are compared, not lengths: NumPy would broadcast [N, 1] against [N] to N times N without a word.
+        if column.ndim != 1 or column.shape != shape or not column.size:
             raise DataError(
-                f"column {name} has shape {column.shape}, the first has {rows}",
+                f"column {name} has shape {column.shape}, the first has {shape}",
                 remedy="give one-dimensional columns of one length, with at least one row",
             )
+        # One NaN would make a mean NaN, and a sort would put it last as if it were the best: such data are refused.
         wrong = np.flatnonzero(~np.isfinite(column))
         if wrong.size:
             raise DataError(
@@ -33,19 +35,27 @@ def check_columns(**columns: ArrayLike) -> list[FloatColumn]:
                 remedy="drop such rows, and report how many they are",
                 place=Place(row=int(wrong[0]), column=name),
             )
-    return list(made.values())
+    return list(arrays.values())
 
 
 def number_labels(labels: ArrayLike | None, rows: int) -> tuple[NDArray[np.intp], int]:
-    """Labels (strings, numbers) of the rows as numbers 0..K-1 in order of the sorted labels, and K. None: each its own.
+    """Number the labels of N rows.
+
+    Args:
+        labels: [N] strings or numbers; None: every row has a label of its own.
+        rows: N.
+
+    Returns:
+        numbers 0..K-1 [N] in order of the sorted labels, and K.
 
     Raises:
-        DataError: there is not one label a row.
+        DataError: there is not one label per row.
     """
     if labels is None:
         return np.arange(rows), rows
     names = np.asarray(labels)
     if names.shape != (rows,):
-        raise DataError(f"labels have shape {names.shape} for {rows} rows", remedy="give one label a row")
+        raise DataError(f"labels have shape {names.shape} for {rows} rows", remedy="give one label per row")
+    # Sorted labels: which rows a seed draws then depends on the labels and not on the order of the rows.
     unique, numbers = np.unique(names, return_inverse=True)
     return numbers.reshape(-1), len(unique)

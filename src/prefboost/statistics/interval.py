@@ -51,6 +51,7 @@ class Interval:
             rows: rows that the estimate rests on.
             clusters: independent clusters among them.
         """
+        # Published figures take NumPy's linear interpolation; `expand_percentiles` takes Weibull's, on purpose.
         tail = (1 - level) / 2
         low, high = np.nanquantile(replicates, [tail, 1 - tail])
         return cls(estimate, float(low), float(high), level, rows, clusters)
@@ -61,6 +62,7 @@ class Interval:
 
     def excludes(self, value: float) -> bool:
         """Return whether a value lies outside; False where the ends are unknown."""
+        # Comparisons with NaN are false: unknown ends exclude nothing.
         return value < self.low or value > self.high
 
     def format(self, decimals: int = 2, *, end_decimals: int | None = None, signed: bool = False) -> str:

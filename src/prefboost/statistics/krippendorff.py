@@ -1,4 +1,8 @@
-"""Krippendorff's alpha: agreement of any number of judges, beyond chance, where some verdicts are missing."""
+"""Krippendorff's alpha: agreement of any number of judges, beyond chance, where some verdicts are missing.
+
+The package of the same name computes it too and is what the tests compare with. It is not a dependency: its licence
+(GPL-3) would bind whoever distributes an Apache-2.0 package with it.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,22 @@ import numpy as np
 from prefboost.errors import DataError
 from prefboost.statistics.columns import FloatColumn
 
-__all__ = ["Level", "krippendorff_alpha"]
+__all__ = ["MeasurementLevel", "krippendorff_alpha"]
 
-Level = Literal["nominal", "ordinal", "interval"]
+MeasurementLevel = Literal["nominal", "ordinal", "interval"]
 """What values are: names, ranks, or numbers whose distances count."""
 
 
-def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: Level = "nominal") -> float:
-    """1 - observed over expected disagreement (Krippendorff, Content Analysis, 2004, section 11.3).
+def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: MeasurementLevel = "nominal") -> float:
+    """Compute 1 - observed / expected disagreement (Krippendorff, Content Analysis, 2004, section 11.3).
 
     Args:
-        ratings: J judges, each with N values, one an item in one order; None is missing. Values are strings or
-            anything else that has equals for nominal data, numbers otherwise.
-        level: how far two values are apart.
+        ratings: [J][N], one value per judge and item, items in one order; None is missing. Values are strings or other
+            hashable objects for nominal data, numbers otherwise.
+        level: how the distance of two values is measured.
 
     Returns:
-        at most 1; 0 is what chance gives; NaN where no item has two values, or all values are one and the same.
+        at most 1; 0 is what chance gives; NaN where no item has two values, or all values are the same.
 
     Raises:
         DataError: judges have values of different numbers of items, or none.
@@ -33,46 +37,52 @@ def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: L
     items = {len(row) for row in ratings}
     if len(items) != 1 or items == {0}:
         raise DataError(
-            f"judges have {sorted(items) or 'no'} values", remedy="give every judge a value an item, None where missing"
+            f"judges have {sorted(items) or 'no'} values",
+            remedy="give every judge a value per item, None where missing",
         )
-    known = list(dict.fromkeys(value for row in ratings for value in row if value is not None))
-    known = known if level == "nominal" else sorted(known)  # type: ignore[type-var]
-    place = {value: at for at, value in enumerate(known)}
-    counts = np.zeros((items.pop(), len(known)))
+    values = list(dict.fromkeys(value for row in ratings for value in row if value is not None))
+    values = values if level == "nominal" else sorted(values)  # type: ignore[type-var]
+    number = {value: at for at, value in enumerate(values)}
+    counts = np.zeros((items.pop(), len(values)))
     for row in ratings:
         for item, value in enumerate(row):
             if value is not None:
-                counts[item, place[value]] += 1
+                counts[item, number[value]] += 1
+    # Items with one value say nothing of agreement. In the others each of m values is paired with m - 1, and every pair
+    # counts 1 / (m - 1), so that an item counts as often as it has values.
     counts = counts[counts.sum(1) > 1]
-    many = counts.sum(1, keepdims=True)
-    crossed = (counts / np.maximum(many - 1, 1)).T @ counts - np.diag((counts / np.maximum(many - 1, 1)).sum(0))
-    totals = crossed.sum(0)
-    apart = _DISTANCES[level](known, totals)
-    expected = float((np.outer(totals, totals) * apart).sum())
+    shares = counts / np.maximum(counts.sum(1, keepdims=True) - 1, 1)
+    coincidences = shares.T @ counts - np.diag(shares.sum(0))
+    totals = coincidences.sum(0)
+    distances = _DISTANCES[level](values, totals)
+    expected = float((np.outer(totals, totals) * distances).sum())
+    # No pairs, or one value only: 0 / 0.
     if expected <= 0:
         return float("nan")
-    return 1 - (float(totals.sum()) - 1) * float((crossed * apart).sum()) / expected
+    return 1 - (float(totals.sum()) - 1) * float((coincidences * distances).sum()) / expected
 
 
-def _nominal(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    return 1 - np.eye(len(known))
+def _measure_nominal(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
+    """Return 1 where two values differ."""
+    return 1 - np.eye(len(values))
 
 
-def _interval(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    values = np.array(known, dtype=np.float64)
-    apart: FloatColumn = (values[:, None] - values) ** 2
-    return apart
-
-
-def _ordinal(known: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    """(sum of what lies between, both ends counted half)^2."""
+def _measure_ordinal(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
+    """Return the square of how many values lie between two, both ends counted half."""
     middle = np.cumsum(totals) - totals / 2
-    apart: FloatColumn = (middle[:, None] - middle) ** 2
-    return apart
+    distances: FloatColumn = (middle[:, None] - middle) ** 2
+    return distances
 
 
-_DISTANCES: dict[Level, Callable[[Sequence[Hashable], FloatColumn], FloatColumn]] = {
-    "nominal": _nominal,
-    "ordinal": _ordinal,
-    "interval": _interval,
+def _measure_interval(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
+    """Return the square of the difference of two numbers."""
+    numbers = np.array(values, dtype=np.float64)
+    distances: FloatColumn = (numbers[:, None] - numbers) ** 2
+    return distances
+
+
+_DISTANCES: dict[MeasurementLevel, Callable[[Sequence[Hashable], FloatColumn], FloatColumn]] = {
+    "nominal": _measure_nominal,
+    "ordinal": _measure_ordinal,
+    "interval": _measure_interval,
 }

@@ -1,14 +1,24 @@
 """The length-controlled win rate of AlpacaEval 2 (arXiv 2404.04475), with a bootstrap of the whole procedure.
 
-A logistic regression of the share of each win on the difference in length, the prompt's difficulty and the model, with
-an L1 penalty that cross-validation chooses; then the mean prediction at equal length. Upstream:
-`alpaca_eval/metrics/glm_winrate.py` at cd543a1, ``length_controlled_v1``.
+Judges like long completions. To take that away, the share p_i of the win that the model gets on prompt i is explained
+by a logistic regression (section 3 of the paper):
+
+    logit p_i = phi * tanh(d_i / sd(d)) + psi * gamma_i + theta
+
+with d_i the difference in length, gamma_i the difficulty of the prompt (fitted once by upstream, over all models) and
+theta the model. At equal length the first term is 0, so that the length-controlled win rate is the mean over prompts of
+sigmoid(psi * gamma_i + theta). An L1 penalty, whose strength C five-fold cross-validation chooses, keeps the three
+coefficients small; rows of baselines that were made long or short on purpose hold phi in place.
+
+Upstream: `alpaca_eval/metrics/glm_winrate.py` at cd543a1, ``length_controlled_v1``. The text below follows the
+procedure: rows, features, fit, choice of C, prediction; then all of it again on resampled prompts. A bootstrap is B
+fits to the same rows with other weights, so that arrays are [B, N] throughout, and a single fit is B = 1.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,16 +34,16 @@ __all__ = [
     "GamedRows",
     "LengthControl",
     "LengthRows",
-    "build_design",
     "assign_folds",
-    "fit_length_control",
-    "resample_length_control",
+    "build_design",
     "estimate_length_control",
+    "fit_length_control",
     "predict_share",
+    "resample_length_control",
 ]
 
 GRID: FloatColumn = np.logspace(-4, 4, 10)
-"""C of cross-validation (scikit-learn's default ten)."""
+"""Values of C that cross-validation compares (scikit-learn's default ten)."""
 
 _FOLDS = 5
 _BLOCK = 8000  # rows, and 8 to 16 resamples, that are fitted together: they stay in the cache
@@ -41,7 +51,7 @@ _BLOCK = 8000  # rows, and 8 to 16 resamples, that are fitted together: they sta
 
 @dataclass(frozen=True)
 class GamedRows:
-    """Rows of a baseline that was made long or short, which hold the coefficient of length in place.
+    """G rows of a baseline that was made long or short, which hold the coefficient of length in place.
 
     Args:
         shares: [G], the share of the win of the gamed baseline, 0..1.
@@ -58,18 +68,18 @@ class GamedRows:
 
 @dataclass(frozen=True)
 class LengthRows:
-    """Judged rows of one model.
+    """N judged rows of one model.
 
     Args:
         shares: [N], share of the win, 0..1.
-        longer: [N], length of the baseline's completion less that of the model's.
+        length_deltas: [N], length of the baseline's completion less that of the model's.
         difficulty: [N]; None where prompts have none, which leaves the minimal form: length and model.
         gamed: see `GamedRows`; only with difficulty.
-        prompts: [N] labels: rows of one prompt share a fold and are drawn together; None: each row is its own.
+        prompts: [N] labels: rows of one prompt share a fold and are drawn together; None: each row is a prompt.
     """
 
     shares: ArrayLike
-    longer: ArrayLike
+    length_deltas: ArrayLike
     difficulty: ArrayLike | None = None
     gamed: GamedRows | None = None
     prompts: ArrayLike | None = None
@@ -81,8 +91,8 @@ class LengthControl:
 
     Args:
         share: 0..1 at equal length.
-        upstream_error: upstream's standard error, of the predictions alone: too small, since the fit is taken as known.
-        coefficients: of tanh(length), difficulty (absent in the minimal form) and the model.
+        upstream_error: upstream's standard error, of the predictions alone: too small, since it takes the fit as exact.
+        coefficients: of length (phi), difficulty (psi; absent in the minimal form) and model (theta).
         inverse_penalty: C that cross-validation chose.
         minimal: whether the form without difficulty and gamed rows was fitted.
     """
@@ -94,34 +104,8 @@ class LengthControl:
     minimal: bool
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Columns as arrays: gamed rows first, then the model's. ``fold`` and ``prompt`` are numbers.
-
-    Rows of a prompt that have the same features (both orders) are one row of their mean share, which stands ``often``:
-    the loss is linear in the share, so that the fit is the same and takes half the time.
-    """
-
-    shares: FloatColumn
-    longer: FloatColumn
-    difficulty: FloatColumn | None
-    gamed: GamedRows | None
-    prompt: NDArray[np.intp]
-    prompts: int
-    fold: NDArray[np.intp]
-    often: FloatColumn
-
-    @property
-    def count(self) -> int:
-        return int(self.often.sum())
-
-    @property
-    def before(self) -> int:
-        return 0 if self.gamed is None else len(self.gamed.shares)
-
-
 def fit_length_control(rows: LengthRows, inverse_penalty: float | None = None) -> LengthControl:
-    """Fit and predict.
+    """Fit the regression and predict the share of the win at equal length.
 
     Args:
         rows: of one model.
@@ -130,38 +114,40 @@ def fit_length_control(rows: LengthRows, inverse_penalty: float | None = None) -
     Raises:
         DataError: columns differ in length or hold NaN, shares lie outside of 0..1, or gamed rows have no difficulty.
     """
-    made = _checked(rows)
-    counts = np.ones((1, made.prompts))
-    chosen = None if inverse_penalty is None else np.array([inverse_penalty])
-    coefficients, chosen = _fitted(made, counts, chosen)
-    predicted = predict_share(coefficients[0], made.difficulty, len(made.shares)).repeat(made.often.astype(int))
-    names = ["length", *([] if made.difficulty is None else ["difficulty"]), "model"]
-    count = len(predicted)
+    merged = _merge_rows(rows)
+    counts = np.ones((1, merged.prompts))
+    penalty = None if inverse_penalty is None else np.array([inverse_penalty])
+    coefficients, penalty = _fit(merged, counts, penalty)
+    predictions = predict_share(coefficients[0], merged.difficulty, len(merged.shares))
+    by_row = predictions.repeat(merged.times.astype(int))  # upstream averages over rows, not over merged ones
+    names = ["length", *([] if merged.difficulty is None else ["difficulty"]), "model"]
+    count = len(by_row)
     return LengthControl(
-        float(predicted.mean()),
-        float(predicted.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        float(by_row.mean()),
+        float(by_row.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
         dict(zip(names, coefficients[0].tolist(), strict=True)),
-        float(chosen[0]),
-        made.difficulty is None,
+        float(penalty[0]),
+        merged.difficulty is None,
     )
 
 
 def predict_share(coefficients: ArrayLike, difficulty: FloatColumn | None, rows: int) -> FloatColumn:
-    """The share of every win at equal length, [N].
+    """Predict the share of every win at equal length: sigmoid(psi * gamma + theta), [N].
 
     Args:
-        coefficients: of length, difficulty (where there is one) and the model.
+        coefficients: phi, psi (where there is a difficulty) and theta.
         difficulty: [N], or None.
         rows: N.
     """
-    told = np.asarray(coefficients, dtype=np.float64)
-    odds = np.full(rows, told[-1]) if difficulty is None else told[1] * difficulty + told[-1]
-    share: FloatColumn = 1 / (1 + np.exp(-odds))
+    phi_psi_theta = np.asarray(coefficients, dtype=np.float64)
+    theta = phi_psi_theta[-1]
+    log_odds = np.full(rows, theta) if difficulty is None else phi_psi_theta[1] * difficulty + theta
+    share: FloatColumn = 1 / (1 + np.exp(-log_odds))
     return share
 
 
 def resample_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> FloatColumn:
-    """The whole procedure on resampled prompts: scaling of lengths, choice of C, fit, prediction.
+    """Repeat the whole procedure on resampled prompts: scaling of lengths, choice of C, fit, prediction.
 
     Args:
         rows: of one model; the gamed rows are part of the procedure and are not drawn.
@@ -171,53 +157,99 @@ def resample_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: i
     Returns:
         shares [resamples].
     """
-    made = _checked(rows)
-    starts = _path(made)
+    merged = _merge_rows(rows)
+    starts = _fit_path(merged)
     rng = np.random.default_rng(how.seed)
-    drawn = rng.multinomial(made.prompts, np.full(made.prompts, 1 / made.prompts), size=how.resamples)
-    size = min(16, max(8, _BLOCK // (made.before + len(made.shares))))
+    # How often each prompt stands in each resample: [B, prompts], with rows that add up to the number of prompts.
+    drawn = rng.multinomial(merged.prompts, np.full(merged.prompts, 1 / merged.prompts), size=how.resamples)
+    # Blocks are fitted together; the draws are made before, so that neither blocks nor threads change a result.
+    size = min(16, max(8, _BLOCK // (merged.gamed_count + len(merged.shares))))
     blocks = [drawn[at : at + size].astype(np.float64) for at in range(0, how.resamples, size)]
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(lambda counts: _drawn(made, counts, starts), blocks)))
+        return np.concatenate(list(pool.map(lambda counts: _fit_resamples(merged, counts, starts), blocks)))
 
 
 def estimate_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: int = 1) -> tuple[Interval, float]:
-    """The length-controlled share with its percentile interval, and the standard error, of the whole procedure.
+    """Estimate the length-controlled share with its percentile interval and its standard error, both by bootstrap.
 
     Args:
         rows: of one model.
         how: resamples, level, seed.
         threads: that fit at a time.
+
+    Returns:
+        the interval (without ends) and the error (NaN) are unknown for fewer prompts than folds.
     """
-    made, fitted = _checked(rows), fit_length_control(rows)
-    if made.prompts < _FOLDS:
-        return Interval(fitted.share, np.nan, np.nan, how.level, rows=made.count, clusters=made.prompts), np.nan
+    merged, fitted = _merge_rows(rows), fit_length_control(rows)
+    unknown = Interval.without_ends(fitted.share, level=how.level, rows=merged.count, clusters=merged.prompts)
+    # A fold without a row has no loss, and C could not be chosen.
+    if merged.prompts < _FOLDS:
+        return unknown, np.nan
     draws = resample_length_control(rows, how, threads)
-    low, high = expand_percentiles(draws, made.prompts, how.level)
-    interval = Interval(fitted.share, low, high, how.level, rows=made.count, clusters=made.prompts)
-    return interval, float(draws.std(ddof=1))
+    low, high = expand_percentiles(draws, merged.prompts, how.level)
+    return replace(unknown, low=low, high=high), float(draws.std(ddof=1))
 
 
 def build_design(rows: LengthRows) -> tuple[Matrix, FloatColumn, FloatColumn]:
-    """Features [N, K], shares [N] and weights [N] as they are fitted, gamed rows first (for another solver).
+    """Build features [N, K], shares [N] and weights [N] as they are fitted, gamed rows first, for another solver.
 
     Rows of one prompt with the same features are one row.
     """
-    made = _checked(rows)
-    data, weights, _ = _design(made, np.ones((1, made.prompts)))
-    return np.column_stack([np.atleast_2d(one)[0] for one in data.columns]), data.shares, weights[0]
+    merged = _merge_rows(rows)
+    data, weights, _ = _build_features(merged, np.ones((1, merged.prompts)))
+    return np.column_stack([np.atleast_2d(column)[0] for column in data.columns]), data.shares, weights[0]
 
 
 def assign_folds(groups: int) -> NDArray[np.intp]:
-    """The fold of each of G equally large groups, as scikit-learn's GroupKFold(5) deals them."""
+    """Assign each of G equally large groups to a fold 0..4 [G], as scikit-learn's GroupKFold(5) does."""
+    # GroupKFold gives the largest group to the emptiest fold; with equal sizes that is round robin from the last group,
+    # in the order of NumPy's (unstable) sort, which is repeated here to the letter.
     order = np.argsort(np.full(groups, 2))[::-1]
     folds = np.empty(groups, dtype=np.intp)
     folds[order] = np.arange(groups) % _FOLDS
     return folds
 
 
-def _checked(rows: LengthRows) -> _Rows:
-    shares, longer = check_columns(shares=rows.shares, longer=rows.longer)
+@dataclass(frozen=True)
+class _MergedRows:
+    """Rows as arrays, in which rows of a prompt that have the same features (both orders) are merged into one.
+
+    The loss is linear in the share, so that the fit to the mean share with weight ``times`` is the same, in half the
+    time.
+
+    Args:
+        shares: [N], mean share of the win.
+        length_deltas: [N].
+        difficulty: [N] or None.
+        gamed: rows that stand before these in the fit, or None.
+        prompt: [N], number of the prompt, 0..prompts-1.
+        prompts: how many there are.
+        fold: [G + N], the fold of each gamed row and of each row.
+        times: [N], rows that each stands for.
+    """
+
+    shares: FloatColumn
+    length_deltas: FloatColumn
+    difficulty: FloatColumn | None
+    gamed: GamedRows | None
+    prompt: NDArray[np.intp]
+    prompts: int
+    fold: NDArray[np.intp]
+    times: FloatColumn
+
+    @property
+    def count(self) -> int:
+        """Count the rows before they were merged."""
+        return int(self.times.sum())
+
+    @property
+    def gamed_count(self) -> int:
+        """Count the gamed rows, G."""
+        return 0 if self.gamed is None else len(self.gamed.shares)
+
+
+def _merge_rows(rows: LengthRows) -> _MergedRows:
+    shares, deltas = check_columns(shares=rows.shares, length_deltas=rows.length_deltas)
     if shares.min() < 0 or shares.max() > 1:
         raise DataError(
             f"shares of a win lie in 0..1, found {shares.min():g} to {shares.max():g}",
@@ -226,72 +258,100 @@ def _checked(rows: LengthRows) -> _Rows:
     difficulty = None if rows.difficulty is None else check_columns(shares=shares, difficulty=rows.difficulty)[1]
     if rows.gamed is not None and difficulty is None:
         raise DataError(
-            "gamed rows need the prompts' difficulty", remedy="leave them out: own prompts have the minimal form"
+            "gamed rows need the prompts' difficulty",
+            remedy="leave them out: prompts without difficulty have the minimal form",
         )
-    prompt, count = number_labels(rows.prompts, len(shares))
-    prompt, shares, longer, difficulty, often = _together(prompt, shares, longer, difficulty)
-    before = 0 if rows.gamed is None else len(rows.gamed.shares)
-    dealt = assign_folds(before + count)
-    fold = np.concatenate([dealt[:before], dealt[before:][prompt]])
-    return _Rows(shares, longer, difficulty, rows.gamed, prompt, count, fold, often)
-
-
-def _together(
-    prompt: NDArray[np.intp], shares: FloatColumn, longer: FloatColumn, difficulty: FloatColumn | None
-) -> tuple[NDArray[np.intp], FloatColumn, FloatColumn, FloatColumn | None, FloatColumn]:
-    """Rows of a prompt with the same features as one, in the order of the first of each, and how often each stood."""
-    keys = np.column_stack([prompt, longer, *([] if difficulty is None else [difficulty])])
-    _, first, place, often = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    means = np.bincount(place.reshape(-1), weights=shares) / often
+    prompt, prompts = number_labels(rows.prompts, len(shares))
+    # Both orders of a prompt have the same lengths and difficulty, and differ in the share alone.
+    keys = np.column_stack([prompt, deltas, *([] if difficulty is None else [difficulty])])
+    _, first, place, times = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    means = np.bincount(place.reshape(-1), weights=shares) / times
+    # np.unique sorts; the rows go back into the order in which the first of each stood.
     order = np.argsort(first)
     at = first[order]
-    harder = None if difficulty is None else difficulty[at]
-    return prompt[at], means[order], longer[at], harder, often[order].astype(np.float64)
+    # Upstream deals folds over gamed rows and prompts together, gamed rows first.
+    gamed_count = 0 if rows.gamed is None else len(rows.gamed.shares)
+    folds = assign_folds(gamed_count + prompts)
+    return _MergedRows(
+        shares=means[order],
+        length_deltas=deltas[at],
+        difficulty=None if difficulty is None else difficulty[at],
+        gamed=rows.gamed,
+        prompt=prompt[at],
+        prompts=prompts,
+        fold=np.concatenate([folds[:gamed_count], folds[gamed_count:][prompt[at]]]),
+        times=times[order].astype(np.float64),
+    )
 
 
-def _design(rows: _Rows, counts: Matrix) -> tuple[SoftLabels, Matrix, Matrix]:
-    """Features, weights and how many times each row stands, for every resample."""
-    times = counts[:, rows.prompt] * rows.often
+def _build_features(rows: _MergedRows, counts: Matrix) -> tuple[SoftLabels, Matrix, Matrix]:
+    """Build features, weights [B, G + N] and multiplicities [B, G + N] for B resamples.
+
+    Args:
+        rows: merged.
+        counts: [B, prompts], how often each prompt stands in each resample.
+    """
+    times = counts[:, rows.prompt] * rows.times
+    # First feature: tanh(d / sd(d)), with the deviation of this resample; that is why it is [B, N] and others are [N].
     total = times.sum(1, keepdims=True)
-    mean = (times @ rows.longer)[:, None] / total
-    spread = np.sqrt((times * (rows.longer - mean) ** 2).sum(1, keepdims=True) / np.maximum(total - 1, 1))
-    lengths: Matrix = np.tanh(rows.longer / np.where(spread > 0, spread, 1.0))
+    mean = (times @ rows.length_deltas)[:, None] / total
+    spread = np.sqrt((times * (rows.length_deltas - mean) ** 2).sum(1, keepdims=True) / np.maximum(total - 1, 1))
+    lengths: Matrix = np.tanh(rows.length_deltas / np.where(spread > 0, spread, 1.0))
+    # Last feature: 1 for the model's rows, whose coefficient is theta.
     model = np.ones(len(rows.shares))
     if rows.gamed is None:
         columns = (lengths, *(() if rows.difficulty is None else (rows.difficulty,)), model)
         return SoftLabels(columns, rows.shares), times, times
-    game = rows.gamed
-    beside = np.broadcast_to(np.tanh(game.lengths), (len(counts), rows.before))
-    ones = np.ones((len(counts), rows.before))
-    harder = np.concatenate([game.difficulty, rows.difficulty if rows.difficulty is not None else []])
-    columns = (np.hstack([beside, lengths]), harder, np.concatenate([np.zeros(rows.before), model]))
-    data = SoftLabels(columns, np.concatenate([game.shares, rows.shares]))
-    return data, np.hstack([game.weight * ones, times]), np.hstack([ones, times])
+    # Gamed rows are those of another model, so that theta plays no part in them: only phi and psi do.
+    gamed = rows.gamed
+    gamed_lengths = np.broadcast_to(np.tanh(gamed.lengths), (len(counts), rows.gamed_count))
+    gamed_times = np.ones((len(counts), rows.gamed_count))
+    difficulty = np.concatenate([gamed.difficulty, rows.difficulty if rows.difficulty is not None else []])
+    columns = (
+        np.hstack([gamed_lengths, lengths]),
+        difficulty,
+        np.concatenate([np.zeros(rows.gamed_count), model]),
+    )
+    data = SoftLabels(columns, np.concatenate([gamed.shares, rows.shares]))
+    return data, np.hstack([gamed.weight * gamed_times, times]), np.hstack([gamed_times, times])
 
 
-def _path(rows: _Rows) -> Matrix:
-    """The fit to all rows for every C, [10, K]: where the fits to resamples begin."""
-    data, weights, _ = _design(rows, np.ones((1, rows.prompts)))
-    found: list[Matrix] = []
-    for penalty in GRID:
-        found.append(fit_sparse(data, weights, np.array([penalty]), found[-1] if found else None))
-    return np.concatenate(found)
-
-
-def _fitted(
-    rows: _Rows, counts: Matrix, chosen: FloatColumn | None, starts: Matrix | None = None
+def _fit(
+    rows: _MergedRows, counts: Matrix, penalty: FloatColumn | None, starts: Matrix | None = None
 ) -> tuple[Matrix, FloatColumn]:
-    data, weights, times = _design(rows, counts)
+    """Fit coefficients [B, K] and choose C [B], where it is not given.
+
+    Args:
+        rows: merged.
+        counts: [B, prompts], how often each prompt stands in each resample.
+        penalty: C [B], or None.
+        starts: [10, K] to begin from, one row per C of `GRID`.
+    """
+    data, weights, times = _build_features(rows, counts)
     if starts is None:
-        starts = _path(rows)
-    if chosen is None:
-        chosen = _cross_validated(_Folded(data, weights, times, rows.fold), starts)
-    return fit_sparse(data, weights, chosen, starts[np.abs(GRID[:, None] - chosen).argmin(0)]), chosen
+        starts = _fit_path(rows)
+    if penalty is None:
+        penalty = _cross_validate(_FoldedRows(data, weights, times, rows.fold), starts)
+    # Each fit begins at the fit to all rows with its C: a resample moves coefficients little.
+    nearest = np.abs(GRID[:, None] - penalty).argmin(0)
+    return fit_sparse(data, weights, penalty, starts[nearest]), penalty
+
+
+def _fit_path(rows: _MergedRows) -> Matrix:
+    """Fit all rows for every C of `GRID`, [10, K]; the fits to resamples and folds begin there.
+
+    From small C, where all coefficients are 0, to large C, each fit begins where the last one ended.
+    """
+    data, weights, _ = _build_features(rows, np.ones((1, rows.prompts)))
+    path: list[Matrix] = []
+    for penalty in GRID:
+        path.append(fit_sparse(data, weights, np.array([penalty]), path[-1] if path else None))
+    return np.concatenate(path)
 
 
 @dataclass(frozen=True)
-class _Folded:
-    """What cross-validation needs: rows, weights and times of every resample [B, N], and the fold of each row [N]."""
+class _FoldedRows:
+    """What cross-validation needs: rows, weights and multiplicities of every resample [B, N], and folds [N]."""
 
     data: SoftLabels
     weights: Matrix
@@ -299,27 +359,34 @@ class _Folded:
     fold: NDArray[np.intp]
 
 
-def _cross_validated(folded: _Folded, starts: Matrix) -> FloatColumn:
-    """C with the best mean over folds of the mean weighted loss; the smallest of equals."""
-    within = np.repeat(np.arange(len(folded.weights)), _FOLDS)
-    held = np.tile(folded.fold == np.arange(_FOLDS)[:, None], (len(folded.weights), 1))
-    spread = folded.data.of(within)
-    weight = folded.weights[within]
-    trained = np.where(held, 0.0, weight)
-    kept = np.where(held, weight, 0.0) / np.maximum(np.where(held, folded.times[within], 0).sum(1, keepdims=True), 1)
+def _cross_validate(folded: _FoldedRows, starts: Matrix) -> FloatColumn:
+    """Choose C [B] with the best mean over folds of the mean weighted loss; the smallest of equals."""
+    # All folds of all resamples are fitted at once: fit number 5 b + f leaves out fold f of resample b.
+    resample = np.repeat(np.arange(len(folded.weights)), _FOLDS)
+    is_held_out = np.tile(folded.fold == np.arange(_FOLDS)[:, None], (len(folded.weights), 1))
+    data = folded.data.select_fits(resample)
+    weights = folded.weights[resample]
+    train_weights = np.where(is_held_out, 0.0, weights)
+    # The loss of a fold is divided by its rows and not by their weights.
+    held_out_rows = np.maximum(np.where(is_held_out, folded.times[resample], 0).sum(1, keepdims=True), 1)
+    test_weights = np.where(is_held_out, weights, 0.0) / held_out_rows
     losses = []
     for penalty, start in zip(GRID, starts, strict=True):
-        begin = np.tile(start, (len(within), 1))
-        coefficients = fit_sparse(spread, trained, np.full(len(within), penalty), begin)
-        lost = (kept * cross_entropy(spread.shares, compute_log_odds(spread, coefficients))).sum(1)
-        losses.append(lost.reshape(-1, _FOLDS).mean(1))
+        # [10, K] starts are those of all rows; one fold less is near enough to begin there.
+        begin = np.tile(start, (len(resample), 1))
+        coefficients = fit_sparse(data, train_weights, np.full(len(resample), penalty), begin)
+        loss = (test_weights * cross_entropy(data.shares, compute_log_odds(data, coefficients))).sum(1)
+        losses.append(loss.reshape(-1, _FOLDS).mean(1))
+    # argmin takes the first of equals, which is the smallest C: the strongest penalty.
     best: FloatColumn = GRID[np.argmin(np.array(losses), axis=0)]
     return best
 
 
-def _drawn(rows: _Rows, counts: Matrix, starts: Matrix) -> FloatColumn:
-    coefficients, _ = _fitted(rows, counts, None, starts)
-    odds = coefficients[:, -1:] + (0 if rows.difficulty is None else coefficients[:, 1:2] * rows.difficulty)
-    times = counts[:, rows.prompt] * rows.often
-    shares: FloatColumn = (times / (1 + np.exp(-odds))).sum(1) / times.sum(1)
+def _fit_resamples(rows: _MergedRows, counts: Matrix, starts: Matrix) -> FloatColumn:
+    """Run the procedure on B resamples and predict the share [B] of each at equal length."""
+    # C is chosen again in every resample, since its choice is part of the procedure and of its uncertainty.
+    coefficients, _ = _fit(rows, counts, None, starts)
+    log_odds = coefficients[:, -1:] + (0 if rows.difficulty is None else coefficients[:, 1:2] * rows.difficulty)
+    times = counts[:, rows.prompt] * rows.times
+    shares: FloatColumn = (times / (1 + np.exp(-log_odds))).sum(1) / times.sum(1)
     return shares

@@ -1,4 +1,4 @@
-"""Two policies on the same prompts: the mean difference, which is sharper than the difference of two means."""
+"""Two policies on the same prompts: the mean difference, which varies less than the difference of two means."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
 from prefboost.statistics.columns import FloatColumn, check_columns
 from prefboost.statistics.interval import Interval
 
-Key = TypeVar("Key", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 __all__ = ["match_means", "bootstrap_difference"]
 
@@ -25,25 +25,25 @@ def bootstrap_difference(
     clusters: ArrayLike | None = None,
     how: Bootstrap = USUAL,
 ) -> Interval:
-    """The interval of mean(first - second), row against row.
+    """Estimate mean(first - second), row against row, with its interval.
 
     Args:
         first: N finite numbers of one policy.
         second: N finite numbers of the other, of the same prompts (and goals) in the same order.
-        clusters: N labels (prompts); rows of one label are drawn together. None: every row is its own.
+        clusters: N labels (prompts); rows of one label are drawn together. None: every row is a cluster.
         how: resamples, level, seed.
 
     Raises:
         DataError: the columns differ in length, are empty, or hold NaN or an infinity.
     """
-    one, other = check_columns(first=first, second=second)
-    return bootstrap_mean(one - other, clusters=clusters, how=how)
+    minuend, subtrahend = check_columns(first=first, second=second)
+    return bootstrap_mean(minuend - subtrahend, clusters=clusters, how=how)
 
 
 def match_means(
-    first: tuple[Sequence[Key], ArrayLike], second: tuple[Sequence[Key], ArrayLike]
-) -> tuple[list[Key], FloatColumn, FloatColumn]:
-    """Rows of two policies brought into one order: per key (a prompt, or a prompt and a goal) the mean of its rows.
+    first: tuple[Sequence[_Key], ArrayLike], second: tuple[Sequence[_Key], ArrayLike]
+) -> tuple[list[_Key], FloatColumn, FloatColumn]:
+    """Average the rows of two policies per key (a prompt, or a prompt and a goal), both in one order.
 
     Args:
         first: N keys and N finite numbers of one policy.
@@ -53,25 +53,26 @@ def match_means(
         the K keys in the order of ``first``, and both policies' means [K].
 
     Raises:
-        DataError: a key is only on one side, so that the two do not compare.
+        DataError: a key is on one side only, so that the two cannot be compared.
     """
-    means = [_means(keys, values) for keys, values in (first, second)]
-    alone = means[0].keys() ^ means[1].keys()
-    if alone:
-        example = min(alone, key=repr)
+    # The mean per key first: a policy with more samples of a prompt would otherwise weigh that prompt more.
+    means = [_average_by_key(keys, values) for keys, values in (first, second)]
+    unmatched = means[0].keys() ^ means[1].keys()
+    if unmatched:
+        example, count = min(unmatched, key=repr), len(means[0].keys() | means[1].keys())
         raise DataError(
-            f"{len(alone)} of {len(means[0].keys() | means[1].keys())} keys are on one side only, such as {example!r}",
+            f"{len(unmatched)} of {count} keys are on one side only, such as {example!r}",
             remedy="give both policies the same prompts and goals, or drop these from both and report how many",
         )
     keys = list(means[0])
     return keys, np.array([means[0][key] for key in keys]), np.array([means[1][key] for key in keys])
 
 
-def _means(keys: Sequence[Key], values: ArrayLike) -> dict[Key, float]:
+def _average_by_key(keys: Sequence[_Key], values: ArrayLike) -> dict[_Key, float]:
     (column,) = check_columns(values=values)
     if len(keys) != len(column):
-        raise DataError(f"{len(keys)} keys for {len(column)} numbers", remedy="give one key a number")
-    gathered: dict[Key, list[float]] = {}
+        raise DataError(f"{len(keys)} keys for {len(column)} numbers", remedy="give one key per number")
+    by_key: dict[_Key, list[float]] = {}
     for key, value in zip(keys, column, strict=True):
-        gathered.setdefault(key, []).append(float(value))
-    return {key: float(np.mean(found)) for key, found in gathered.items()}
+        by_key.setdefault(key, []).append(float(value))
+    return {key: float(np.mean(numbers)) for key, numbers in by_key.items()}

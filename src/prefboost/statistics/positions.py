@@ -1,4 +1,4 @@
-"""What the order of showing does to verdicts: how often both orders agree, and what each place is worth."""
+"""Effects of the order in which answers are shown: how often both orders agree, and what each place is worth."""
 
 from __future__ import annotations
 
@@ -38,36 +38,39 @@ class PositionReport:
 def report_positions(
     shares: ArrayLike, first: Sequence[bool], prompts: Sequence[str], *, how: Bootstrap = USUAL
 ) -> PositionReport:
-    """Figures on order.
+    """Measure how verdicts depend on the order.
 
     Args:
         shares: N shares of the win of one model, 0..1.
-        first: N times whether the model was shown first.
-        prompts: N labels; at most one row a prompt and order.
+        first: [N], whether the model was shown first.
+        prompts: N labels; at most one row per prompt and order.
         how: resamples, level, seed.
 
     Raises:
         DataError: there are no rows, columns differ in length, or a prompt stands twice in one order.
     """
     (column,) = check_columns(shares=shares)
-    ahead = np.asarray(first, dtype=bool)
-    rows = {(prompt, bool(place)): share for prompt, place, share in zip(prompts, ahead, column, strict=True)}
+    is_first = np.asarray(first, dtype=bool)
+    # A second row of a prompt in the same order would overwrite the first; the count shows that.
+    rows = {(prompt, bool(place)): share for prompt, place, share in zip(prompts, is_first, column, strict=True)}
     if len(rows) != len(column):
         raise DataError(
-            f"{len(column) - len(rows)} rows repeat a prompt in the same order", remedy="keep one verdict an order"
+            f"{len(column) - len(rows)} rows repeat a prompt in the same order", remedy="keep one verdict per order"
         )
+    # Swing and consistency compare a prompt with itself, so that prompts judged in one order say nothing of them.
     labels = np.asarray(prompts)
     both = [prompt for prompt in dict.fromkeys(prompts) if (prompt, True) in rows and (prompt, False) in rows]
+    # The same winner is meant, not the same share: 0.9 and 0.6 agree, and a tie agrees with a tie only.
     same = [np.sign(rows[prompt, True] - 0.5) == np.sign(rows[prompt, False] - 0.5) for prompt in both]
     swing = [rows[prompt, False] - rows[prompt, True] for prompt in both]
 
-    def of_place(place: bool) -> Interval | None:
-        here = ahead == place
+    def measure_place(place: bool) -> Interval | None:
+        here = is_first == place
         return bootstrap_mean(column[here], clusters=labels[here], how=how) if here.any() else None
 
     return PositionReport(
-        of_place(True),
-        of_place(False),
+        measure_place(True),
+        measure_place(False),
         bootstrap_mean(same, how=how) if both else None,
         float((column == 0.5).mean()),
         bootstrap_mean(swing, how=how) if both else None,

@@ -1,4 +1,4 @@
-"""The slope of achieved scores on asked-for scores: 1 is a policy that follows the goal, 0 one that does not listen."""
+"""The slope of achieved scores on requested ones: 1 is a policy that follows the goal, 0 one that ignores it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from prefboost.statistics.interval import Interval
 __all__ = ["fit_slope", "bootstrap_slope"]
 
 
-def fit_slope(asked: ArrayLike, achieved: ArrayLike) -> float:
-    """Least-squares slope of achieved on asked, score a score; NaN where only one score is asked for.
+def fit_slope(requested: ArrayLike, achieved: ArrayLike) -> float:
+    """Fit the least-squares slope, in achieved points per requested point; NaN where the goal is constant.
 
     Args:
-        asked: N finite numbers, the goals.
+        requested: N finite numbers, the goals.
         achieved: N finite numbers, the scores reached.
     """
-    return _slope(*check_columns(asked=asked, achieved=achieved))
+    return _fit_slope(*check_columns(requested=requested, achieved=achieved))
 
 
 def bootstrap_slope(
-    asked: ArrayLike,
+    requested: ArrayLike,
     achieved: ArrayLike,
     *,
     clusters: ArrayLike | None = None,
     how: Bootstrap = USUAL,
 ) -> Interval:
-    """The slope with its bootstrap interval; clusters (prompts) are drawn whole.
+    """Estimate the slope with its bootstrap interval; clusters (prompts) are drawn whole.
 
     Raises:
         DataError: the columns differ in length, are empty, or hold NaN or an infinity.
     """
-    return bootstrap(_slope, asked, achieved, clusters=clusters, how=how)
+    return bootstrap(_fit_slope, requested, achieved, clusters=clusters, how=how)
 
 
-def _slope(asked: FloatColumn, achieved: FloatColumn) -> float:
-    centred = asked - asked.mean()
+def _fit_slope(requested: FloatColumn, achieved: FloatColumn) -> float:
+    # Columns are checked once, not in each of thousands of resamples.
+    centred = requested - requested.mean()
     spread = float(centred @ centred)
     return float(centred @ (achieved - achieved.mean())) / spread if spread > 0 else float("nan")

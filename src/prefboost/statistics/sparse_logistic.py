@@ -22,15 +22,15 @@ __all__ = ["Matrix", "SoftLabels", "cross_entropy", "fit_sparse", "compute_log_o
 Matrix = NDArray[np.float64]
 
 _STEPS = 200
-_ENOUGH = 1e-5  # the last step; Newton's next would be its square
-_PLAIN = 25  # steps without a line search, which nearly every fit needs no more of
-_NOTHING = 1e-13  # nats a row that a step still gains
-_LONGEST = 3.0  # of a step's coefficient: beyond it the quadratic model says little
+_ENOUGH = 1e-5  # largest move of the last step, relative to the coefficients; Newton's next would be its square
+_PLAIN = 25  # steps without a line search; nearly every fit needs fewer
+_NO_GAIN = 1e-13  # nats per row that a step still gains
+_LONGEST = 3.0  # move of a coefficient per step: beyond it the quadratic model says little
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """Rows that are fitted together.
+    """N rows that are fitted together.
 
     Args:
         columns: K features, each [N], or [B, N] where it differs between fits.
@@ -40,23 +40,24 @@ class SoftLabels:
     columns: tuple[Matrix, ...]
     shares: FloatColumn
 
-    def of(self, fits: NDArray[np.intp]) -> SoftLabels:
-        """The same for some of the fits."""
-        return SoftLabels(tuple(one if one.ndim == 1 else one[fits] for one in self.columns), self.shares)
+    def select_fits(self, fits: NDArray[np.intp]) -> SoftLabels:
+        """Return the rows of some of the fits (indices, repeats allowed)."""
+        return SoftLabels(tuple(column if column.ndim == 1 else column[fits] for column in self.columns), self.shares)
 
 
 def compute_log_odds(data: SoftLabels, coefficients: Matrix) -> Matrix:
-    """Log-odds of every row under every fit, [B, N]."""
-    made = coefficients[:, :1] * data.columns[0]
+    """Compute the log-odds x_i w of every row under every fit, [B, N]."""
+    odds = coefficients[:, :1] * data.columns[0]
     for number, column in enumerate(data.columns[1:], 1):
-        made += coefficients[:, number : number + 1] * column
-    return made
+        odds += coefficients[:, number : number + 1] * column
+    return odds
 
 
 def cross_entropy(shares: Matrix, odds: Matrix) -> Matrix:
-    """Nats of every row: log(1 + e^z) - p z, for any size of z."""
-    lost: Matrix = np.maximum(odds, 0) + np.log1p(np.exp(-np.abs(odds))) - shares * odds
-    return lost
+    """Compute the loss of every row in nats: log(1 + e^z) - p z, for any size of the log-odds z."""
+    # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), whose exponential never overflows.
+    loss: Matrix = np.maximum(odds, 0) + np.log1p(np.exp(-np.abs(odds))) - shares * odds
+    return loss
 
 
 def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: FloatColumn, start: Matrix | None = None) -> Matrix:
@@ -74,119 +75,139 @@ def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: FloatColumn, 
     Raises:
         DataError: a fit does not settle within 200 steps (numbers that are not finite, or columns of wild scale).
     """
-    found = np.zeros((len(weights), len(data.columns))) if start is None else start.copy()
+    coefficients = np.zeros((len(weights), len(data.columns))) if start is None else start.copy()
     penalty = 1 / np.asarray(inverse_penalty, dtype=np.float64)
-    open_ = np.arange(len(weights))
+    # Fits that have settled drop out, so that the last slow ones do not cost a pass over all rows of all fits.
+    active = np.arange(len(weights))
     for step in range(_STEPS):
-        gradient, curvature = _derivatives(data.of(open_), weights[open_], found[open_])
+        gradient, curvature = _derive(data.select_fits(active), weights[active], coefficients[active])
+        # NaN would never settle and never fail a comparison: stop here and say so.
         if not np.isfinite(gradient).all():
             break
-        move = _proximal_step(gradient, curvature, found[open_], penalty[open_])
+        move = _find_proximal_step(gradient, curvature, coefficients[active], penalty[active])
         size = np.abs(move).max(1)
         if step < _PLAIN:
+            # Far from the optimum the curvature may be nearly 0 and a step huge; near it the step is taken whole.
             shrink = np.minimum(1.0, _LONGEST / np.maximum(size, 1e-300))
-            settled = size < _ENOUGH * np.maximum(1.0, np.abs(found[open_]).max(1))
-        else:  # odds may be flat along a line, where only the penalty says how far to go
-            gain = _modelled(gradient, curvature, found[open_], penalty[open_], move) - penalty[open_] * np.abs(
-                found[open_]
-            ).sum(1)
-            shrink = _searched(data.of(open_), weights[open_], found[open_], penalty[open_], move)
-            settled = (gain > -_NOTHING * np.maximum(1.0, weights[open_].sum(1))) | (shrink == 0)
-        found[open_] += shrink[:, None] * move
-        open_ = open_[~settled]
-        if not open_.size:
-            return found
+            settled = size < _ENOUGH * np.maximum(1.0, np.abs(coefficients[active]).max(1))
+        else:
+            # Odds may be flat along a line, where only the penalty says how far to go: plain steps would go to and fro.
+            gain = _model_objective(gradient, curvature, coefficients[active], penalty[active], move) - penalty[
+                active
+            ] * np.abs(coefficients[active]).sum(1)
+            shrink = _search_line(
+                data.select_fits(active), weights[active], coefficients[active], penalty[active], move
+            )
+            settled = (gain > -_NO_GAIN * np.maximum(1.0, weights[active].sum(1))) | (shrink == 0)
+        coefficients[active] += shrink[:, None] * move
+        active = active[~settled]
+        if not active.size:
+            return coefficients
     raise DataError(
-        f"{open_.size} of {len(weights)} regressions do not settle in {_STEPS} steps",
+        f"{active.size} of {len(weights)} regressions do not settle in {_STEPS} steps",
         remedy="look for numbers that are not finite or lengths of wild scale",
     )
 
 
-def _searched(data: SoftLabels, weights: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> FloatColumn:
-    """The part of each move, 1 or a power of one half, that lowers the objective; 0 where none does."""
+def _search_line(data: SoftLabels, weights: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> FloatColumn:
+    """Find the part of each move, 1 or a power of one half, that does not raise the objective; 0 where none does."""
 
-    def objective(where: Matrix) -> FloatColumn:
-        lost = (weights * cross_entropy(data.shares, compute_log_odds(data, where))).sum(1)
-        whole: FloatColumn = lost + penalty * np.abs(where).sum(1)
-        return whole
+    def compute_objective(coefficients: Matrix) -> FloatColumn:
+        loss = (weights * cross_entropy(data.shares, compute_log_odds(data, coefficients))).sum(1)
+        objective: FloatColumn = loss + penalty * np.abs(coefficients).sum(1)
+        return objective
 
-    before, part = objective(at), np.ones(len(at))
+    before, part = compute_objective(at), np.ones(len(at))
     for _ in range(40):
-        worse = ~(objective(at + part[:, None] * move) <= before)
-        if not worse.any():
+        is_worse = ~(compute_objective(at + part[:, None] * move) <= before)  # NaN counts as worse
+        if not is_worse.any():
             return part
-        part = np.where(worse, part / 2, part)
-    none: FloatColumn = np.where(worse, 0.0, part)
-    return none
+        part = np.where(is_worse, part / 2, part)
+    improving: FloatColumn = np.where(is_worse, 0.0, part)
+    return improving
 
 
-def _derivatives(data: SoftLabels, weights: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix]:
-    """Gradient [B, K] and Hessian [B, K, K] of the weighted loss."""
+def _derive(data: SoftLabels, weights: Matrix, coefficients: Matrix) -> tuple[Matrix, Matrix]:
+    """Compute gradient [B, K] and Hessian [B, K, K] of the weighted loss.
+
+    With q_i = s(x_i w): gradient sum_i v_i (q_i - p_i) x_i, Hessian sum_i v_i q_i (1 - q_i) x_i x_i'.
+    """
+    # q = 1 / (1 + e^-z), in place: [B, N] arrays of a bootstrap fill the cache, and fresh ones would fall out of it.
     odds = compute_log_odds(data, coefficients)
     np.negative(odds, out=odds)
-    np.clip(odds, -700, 700, out=odds)
+    np.clip(odds, -700, 700, out=odds)  # e^710 overflows
     np.exp(odds, out=odds)
     odds += 1
     chance = np.reciprocal(odds, out=odds)
-    bend = weights * chance
-    slope = bend - weights * data.shares
-    bend -= bend * chance
+    curve = weights * chance
+    slope = curve - weights * data.shares  # v (q - p)
+    curve -= curve * chance  # v q (1 - q)
     count = len(data.columns)
     gradient, curvature = np.empty((len(weights), count)), np.empty((len(weights), count, count))
-    for one, column in enumerate(data.columns):
-        gradient[:, one] = _summed(slope, column)
-        bent = bend * column
-        for other in range(one, count):
-            curvature[:, one, other] = curvature[:, other, one] = _summed(bent, data.columns[other])
+    for first, column in enumerate(data.columns):
+        gradient[:, first] = _sum_rows(slope, column)
+        curved = curve * column
+        for second in range(first, count):
+            curvature[:, first, second] = curvature[:, second, first] = _sum_rows(curved, data.columns[second])
     return gradient, curvature
 
 
-def _summed(rows: Matrix, column: Matrix) -> FloatColumn:
-    made: FloatColumn = rows @ column if column.ndim == 1 else np.einsum("bn,bn->b", rows, column)
-    return made
+def _sum_rows(rows: Matrix, column: Matrix) -> FloatColumn:
+    """Compute sum_n rows[b, n] column[n] (or column[b, n]), [B]."""
+    sums: FloatColumn = rows @ column if column.ndim == 1 else np.einsum("bn,bn->b", rows, column)
+    return sums
 
 
-def _proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn) -> Matrix:
-    """The move that minimises the quadratic model plus the penalty, by cyclic coordinate descent."""
+def _find_proximal_step(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn) -> Matrix:
+    """Find the move that minimises the quadratic model plus the penalty, by cyclic coordinate descent."""
     move = np.zeros_like(at)
-    own = np.maximum(np.einsum("bkk->bk", curvature), 1e-10)
+    # A column of zeros has no curvature; the floor makes its aim finite, and the penalty puts it to 0.
+    diagonal = np.maximum(np.einsum("bkk->bk", curvature), 1e-10)
     columns: Sequence[int] = range(at.shape[1])
     for _ in range(60):
         change = 0.0
-        for one in columns:
-            here = at[:, one] + move[:, one]
-            pull = gradient[:, one] + np.einsum("bk,bk->b", curvature[:, one], move)
-            aim = here - pull / own[:, one]
-            target = np.sign(aim) * np.maximum(np.abs(aim) - penalty / own[:, one], 0)
+        for column in columns:
+            # Along one coordinate the model is a parabola plus |w| / C, whose minimum is the soft threshold of its aim.
+            here = at[:, column] + move[:, column]
+            pull = gradient[:, column] + np.einsum("bk,bk->b", curvature[:, column], move)
+            aim = here - pull / diagonal[:, column]
+            target = np.sign(aim) * np.maximum(np.abs(aim) - penalty / diagonal[:, column], 0)
             change = max(change, float(np.abs(target - here).max()))
-            move[:, one] += target - here
+            move[:, column] += target - here
         if change < 1e-11:
             return move
-    return _polished(gradient, curvature, at, penalty, move)
+    return _search_signs(gradient, curvature, at, penalty, move)
 
 
-def _polished(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> Matrix:
-    """The exact minimum, which has some pattern of signs: the best of all of them (columns may nearly agree)."""
-    best, least = move, _modelled(gradient, curvature, at, penalty, move)
+def _search_signs(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> Matrix:
+    """Find the exact minimum, which has some pattern of signs: the best of all 3^K of them.
+
+    Coordinate descent is slow where columns nearly agree. Once the signs of the coefficients are fixed, the penalty is
+    linear and the minimum a system of K equations.
+    """
+    best, least = move, _model_objective(gradient, curvature, at, penalty, move)
     for pattern in itertools.product((-1.0, 0.0, 1.0), repeat=at.shape[1]):
         signs = np.array(pattern)
         free = np.flatnonzero(signs)
-        tried = -at
+        tried = -at  # coefficients of sign 0 go to 0
         if free.size:
             pull = (
                 gradient + penalty[:, None] * signs + np.einsum("bkl,bl->bk", curvature, np.where(signs == 0, -at, 0))
             )
+            # Columns that agree make the system singular: pinv takes the shortest solution, the ridge keeps it stable.
             ridge = 1e-12 * np.einsum("bkk->b", curvature)[:, None, None] * np.eye(free.size) + 1e-300
             system = curvature[:, free[:, None], free] + ridge
             tried[:, free] = -(np.linalg.pinv(system, hermitian=True) @ pull[:, free, None])[:, :, 0]
-        value = _modelled(gradient, curvature, at, penalty, tried)
-        better = value < least
-        best, least = np.where(better[:, None], tried, best), np.where(better, value, least)
+        value = _model_objective(gradient, curvature, at, penalty, tried)
+        is_better = value < least
+        best, least = np.where(is_better[:, None], tried, best), np.where(is_better, value, least)
     return best
 
 
-def _modelled(gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix) -> FloatColumn:
-    """The quadratic model plus the penalty."""
+def _model_objective(
+    gradient: Matrix, curvature: Matrix, at: Matrix, penalty: FloatColumn, move: Matrix
+) -> FloatColumn:
+    """Compute the quadratic model of a move plus the penalty, [B]: g m + m' H m / 2 + |w + m|_1 / C."""
     bent = np.einsum("bk,bkl,bl->b", move, curvature, move)
     value: FloatColumn = np.einsum("bk,bk->b", gradient, move) + bent / 2 + penalty * np.abs(at + move).sum(1)
     return value

@@ -23,7 +23,7 @@ class WinRate:
     Args:
         share: mean share of the win, with an interval that draws prompts whole.
         discrete: wins and half the ties, every share rounded to a win, a tie (exactly one half) or a loss.
-        error: standard error clustered by prompt; equal to ``upstream_error`` with one row a prompt.
+        error: standard error clustered by prompt; equal to ``upstream_error`` with one row per prompt.
         upstream_error: s / sqrt(N), as if rows were independent.
     """
 
@@ -34,17 +34,18 @@ class WinRate:
 
 
 def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how: Bootstrap = USUAL) -> WinRate:
-    """The win rate of a model.
+    """Measure the win rate of a model.
 
     Args:
         shares: N shares of the win, 0..1.
-        prompts: N labels; None: every row is its own.
+        prompts: N labels; None: every row is a prompt.
         how: resamples, level, seed.
 
     Raises:
         DataError: there are no rows, a share is NaN or outside of 0..1.
     """
     (column,) = check_columns(shares=shares)
+    # Upstream writes preferences as 1..2; taken for shares they would give rates above 100 %.
     if column.min() < 0 or column.max() > 1:
         raise DataError(
             f"shares of a win lie in 0..1, found {column.min():g} to {column.max():g}",
@@ -52,6 +53,7 @@ def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how
         )
     return WinRate(
         bootstrap_mean(column, clusters=prompts, how=how),
+        # A win counts 1, a tie (exactly one half) 1/2, a loss 0.
         float(((np.sign(column - 0.5) + 1) / 2).mean()),
         cluster_standard_error(column, prompts),
         cluster_standard_error(column),
@@ -59,12 +61,12 @@ def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how
 
 
 def bound_share(shares: ArrayLike, missing: int) -> tuple[float, float]:
-    """The mean share if every missing row was lost, and if every one was won.
+    """Bound the mean share: if every missing row was lost, and if every missing row was won.
 
     Args:
-        shares: those that are known, 0..1; may be empty.
-        missing: how many are not.
+        shares: of the rows that have a verdict, 0..1; may be empty.
+        missing: rows that have none.
     """
-    known = np.asarray(shares, dtype=np.float64)
-    rows = known.size + missing
-    return (0.0, 1.0) if not rows else (float(known.sum() / rows), float((known.sum() + missing) / rows))
+    column = np.asarray(shares, dtype=np.float64)
+    rows = column.size + missing
+    return (0.0, 1.0) if not rows else (float(column.sum() / rows), float((column.sum() + missing) / rows))
