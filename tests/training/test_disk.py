@@ -9,7 +9,7 @@ import pytest
 from safetensors import SafetensorError
 
 from prefboost.errors import DataError, RunError
-from prefboost.training.disk import check_space, explain_disk, is_disk_fault, size_of
+from prefboost.training.disk import check_space, explain_disk, free_memory, is_disk_fault, size_of
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,16 @@ def test_a_folders_size_is_that_of_all_its_files(tmp_path: Path) -> None:
     (tmp_path / "a" / "one").write_bytes(b"12345")
     (tmp_path / "a" / "b" / "two").write_bytes(b"123")
     assert size_of(tmp_path / "a") == 8
+
+
+def test_free_memory_is_what_the_system_says_or_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = free_memory()
+    assert free is None or 1 << 20 < free < 1 << 50
+    monkeypatch.setattr(Path, "read_text", lambda *args, **options: "MemTotal: 9 kB\nMemAvailable: 7 kB\n")
+    assert free_memory() == 7 * 1024
+
+    def fail(*args: object, **options: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert free_memory() is None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 from tests.training.conftest import GOALS, build_model
 from tests.training.test_train import losses, settings_of
 
 from prefboost.errors import ModelError, RunError
-from prefboost.training import Lora, train
-from prefboost.training.claim import BEGUN, LOG
+from prefboost.training import Lora, rehearsal, train
+from prefboost.training.adapters import trial_adapters
+from prefboost.training.claim import LOG, MANIFEST
 from prefboost.training.rehearsal import checkpoint_bytes
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.train_reward import train_reward
@@ -32,7 +35,7 @@ def run_both(pairs: pa.Table, tiny: Path, out: Path, said: str, kind: type[Excep
             else:
                 train_reward(pairs, TrainReward(model=str(tiny), precision="fp32", **common), folder)
         assert not (folder / LOG).exists()
-        assert {path.name for path in folder.iterdir()} <= {BEGUN, ".training.lock"}
+        assert {path.name for path in folder.iterdir()} <= {MANIFEST, ".training.lock"}
 
 
 def fails(error: Exception) -> Any:
@@ -122,3 +125,47 @@ def test_the_rehearsal_leaves_nothing_and_changes_nothing(tiny: Path, pairs: pa.
     report = train(pairs, settings_of(tiny, max_steps=1), tmp_path, goals=GOALS)
     assert report.steps == 1
     assert not list(tmp_path.glob("rehearsal*"))
+
+
+@pytest.mark.parametrize("task", ["CAUSAL_LM", "SEQ_CLS"])
+def test_trial_adapters_leave_the_model_and_random_numbers_as_they_were(task: str) -> None:
+    from transformers import LlamaForSequenceClassification
+
+    model = build_model() if task == "CAUSAL_LM" else LlamaForSequenceClassification(build_model().config)
+    before = {name: (weight.clone(), weight.requires_grad) for name, weight in model.named_parameters()}
+    drawn = torch.random.get_rng_state()
+    with trial_adapters(model, settings_of(Path("m"), lora=Lora(rank=2)), task=task) as adapted:
+        assert any("lora_A" in name for name, _ in adapted.named_parameters())
+    after = dict(model.named_parameters())
+    assert list(after) == list(before) and getattr(model, "peft_config", None) is None
+    assert all(
+        torch.equal(weight, after[name]) and asks == after[name].requires_grad
+        for name, (weight, asks) in before.items()
+    )
+    assert torch.equal(drawn, torch.random.get_rng_state())
+
+
+def test_saving_an_adapter_alone_is_rehearsed(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"lora": Lora(rank=2, merge=False)}
+    monkeypatch.setattr("peft.PeftModel.save_pretrained", fails(ValueError("no adapters here")))
+    run_both(pairs, tiny, tmp_path, "could not be saved: ValueError: no adapters here", ModelError, **alone)
+
+
+def test_large_weights_are_read_back_where_memory_and_time_allow_it_and_else_it_is_said(
+    tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "_LOADED", 1)
+    for name, free, patience, expected in (
+        ("room", 1 << 40, 60.0, None),
+        ("short", 1000, 60.0, "a second copy would need .* GiB of memory is free"),
+        ("unknown", None, 60.0, "nobody knows how much memory is free"),
+        ("slow", 1 << 40, -1.0, "writing them took 0 s already"),
+    ):
+        monkeypatch.setattr(rehearsal, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(rehearsal, "_PATIENCE_S", patience)
+        report = train(pairs, settings_of(tiny, max_steps=1), tmp_path / name, goals=GOALS)
+        lines = [line for line in report.messages if line.startswith("rehearsal:")]
+        assert len(lines) == (expected is not None)
+        assert expected is None or re.search(expected, lines[0])

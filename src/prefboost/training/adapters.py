@@ -25,6 +25,7 @@ __all__ = [
     "explain_targets",
     "merge_adapter",
     "tokenizer_home",
+    "trial_adapters",
 ]
 
 _CONFIG = "adapter_config.json"
@@ -201,6 +202,34 @@ def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
     if settings.gradient_checkpointing:
         adapted.enable_input_require_grads()
     return adapted
+
+
+@contextmanager
+def trial_adapters(model: Any, settings: Optimisation, *, task: str) -> Iterator[Any]:
+    """Put new adapters on a model while the block runs; afterwards it is as before, and no random number was drawn.
+
+    Args:
+        model: of transformers.
+        settings: of the training; ``lora`` must be given.
+        task: see `adapters_of`.
+
+    Raises:
+        SettingsError: peft refuses ``lora.targets``.
+    """
+    import torch
+    from peft import get_peft_model
+
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    with torch.random.fork_rng(), explain_targets(settings.lora):
+        adapted = get_peft_model(model, adapters_of(settings, task=task))
+    try:
+        yield adapted
+    finally:
+        adapted.unload()
+        if getattr(model, "peft_config", None) is not None:
+            del model.peft_config
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trained[name])
 
 
 @contextmanager

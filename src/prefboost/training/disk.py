@@ -1,4 +1,4 @@
-"""The disk of a run folder: whether there is room, and what it means when writing fails."""
+"""The disk of a run folder, and memory: whether there is room, and what it means when writing fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefboost.errors import Place, PrefboostError, RunError
 
-__all__ = ["check_space", "explain_disk", "is_disk_fault", "size_of"]
+__all__ = ["check_space", "explain_disk", "free_memory", "is_disk_fault", "size_of"]
 
 _CODES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 """Codes of what writing fails with when the program is not to blame."""
@@ -24,6 +24,16 @@ _TEXTS = ("no space left on device", "disk quota exceeded", "read-only file syst
 def size_of(folder: Path) -> int:
     """Bytes of all files in a folder; 0 where there is none."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that new work can use without swapping; None where the system does not say so."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kibibytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return None if kibibytes is None else int(kibibytes) * 1024
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from prefboost.training.adapters import trial_adapters
 from prefboost.training.checkpoint import Provenance, Saving, save_policy
 from prefboost.training.claim import leads
 from prefboost.training.policy import Policy
@@ -49,13 +50,22 @@ class End:
         how = Saving(merge=merge, weights=weights, saved_type=self.saved_type)
         save_policy(model, self.policy.tokenizer, self.provenance, folder, how)
 
-    def check(self, data: Data, plan: Plan, out: Path) -> None:
+    def _save_as_at_the_end(self, folder: Path) -> None:
+        if self.merges:
+            return self.save(self.policy.model, folder, merge=False)
+        with trial_adapters(self.policy.model, self.settings, task="CAUSAL_LM") as adapted:
+            return self.save(adapted, folder, merge=False)
+
+    def check(self, data: Data, plan: Plan, out: Path) -> list[str]:
         """Prove that the data fit the model, and that saving into the run folder will work.
 
         Args:
             data: units to train and evaluate on.
             plan: how steps are laid out.
             out: run folder.
+
+        Returns:
+            what could not be proved, in sentences.
 
         Raises:
             ModelError, DataError, RunError: they do not, or it will not.
@@ -65,9 +75,9 @@ class End:
             if units is not None:
                 check_fit(policy.model, policy.tokenizer, range_of_units(units.data.table))
         if not leads(os.environ):
-            return
-        rehearse(
-            lambda folder: self.save(policy.model if self.merges else None, folder, merge=False),
+            return []
+        return rehearse(
+            self._save_as_at_the_end,
             out,
             Rehearsal(
                 policy.tokenizer,

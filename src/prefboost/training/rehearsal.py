@@ -7,6 +7,7 @@ it will be saved, with all its weights, into the run folder; read back; its chat
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from prefboost.chat import goal_text, place_goal
 from prefboost.engines.loading_faults import explain_loading
 from prefboost.errors import ModelError, Place, PrefboostError
 from prefboost.training.checkpoint import Provenance
-from prefboost.training.disk import check_space, is_disk_fault, size_of
+from prefboost.training.disk import check_space, free_memory, is_disk_fault, size_of
 from prefboost.training.optimisation import STATE_BYTES, Optimisation
 
 __all__ = ["Rehearsal", "checkpoint_bytes", "rehearse"]
@@ -25,7 +26,13 @@ FOLDER = "rehearsal"
 """The name, in a run folder, under which the end is rehearsed."""
 
 _LOADED = 2 << 30
-"""Most bytes of weights that are read back whole; of larger files the headers are, which a full disk cuts as well."""
+"""Bytes of weights that are always read back whole."""
+
+_PATIENCE_S = 60.0
+"""Most seconds that writing may have taken for larger weights to be read back whole: reading takes about as long."""
+
+_COPIES = 1.5
+"""Free memory that reading back asks for, in sizes of the weights."""
 
 _QUESTION = [{"role": "user", "content": "Hello"}]
 
@@ -69,13 +76,16 @@ def checkpoint_bytes(model: Any, settings: Optimisation, steps: int) -> int:
     return (settings.keep_checkpoints + 1) * (weights + (2 * weights if states is None else states * count))
 
 
-def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> None:
+def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> list[str]:
     """Save, load, ask the template, and remove what was saved.
 
     Args:
         save: writes the model folder that it is given, as the end will.
         out: run folder.
         plan: what the end will be like.
+
+    Returns:
+        what was not rehearsed, in sentences.
 
     Raises:
         ModelError: model, tokenizer or template cannot be saved, or not loaded again, or mean something else then.
@@ -84,9 +94,11 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> None
     folder = out / FOLDER
     template = plan.tokenizer.chat_template
     try:
+        began = time.monotonic()
         _save(save, folder)
+        seconds = time.monotonic() - began
         plan.tokenizer.chat_template = template  # saving lets it say goals
-        _load(folder, plan)
+        skipped = _load(folder, plan, seconds)
         _ask(folder, plan)
         size = size_of(folder)
     finally:
@@ -94,6 +106,7 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> None
         for left in (folder, folder.with_name(f"{FOLDER}.unfinished")):
             shutil.rmtree(left, ignore_errors=True)
     check_space(out, size + max(0, plan.checkpoint_bytes - size_of(out / "checkpoints")))
+    return skipped
 
 
 def _save(save: Callable[[Path], object], folder: Path) -> None:
@@ -110,24 +123,42 @@ def _save(save: Callable[[Path], object], folder: Path) -> None:
         ) from error
 
 
-def _load(folder: Path, plan: Rehearsal) -> None:
+def _load(folder: Path, plan: Rehearsal, seconds: float) -> list[str]:
     """Read configuration and weights back, as whoever uses the model will.
+
+    Args:
+        folder: where they are.
+        plan: what the end will be like.
+        seconds: that writing took.
+
+    Returns:
+        why weights were not read whole, in a sentence.
 
     Raises:
         ModelError: they cannot be read, or weights are missing.
     """
+    from peft import PeftConfig
     from safetensors import safe_open
     from transformers import AutoConfig
 
     with explain_loading(str(folder), what="model as it would be saved"):
         files = sorted(folder.glob("*.safetensors"))
-        if files:
+        alone = (folder / "adapter_config.json").is_file()
+        if alone:
+            PeftConfig.from_pretrained(folder)
+        elif files:
             AutoConfig.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
         for file in files:
             with safe_open(file, framework="pt"):
                 pass
-        if not files or sum(file.stat().st_size for file in files) > _LOADED:
-            return  # an adapter is saved alone, or it would take too long
+        if alone or not files:
+            return []  # an adapter is whole where its header is: it is small
+        size = sum(file.stat().st_size for file in files)
+        reason = _reason_against_loading(size, seconds)
+        if reason:
+            return [
+                f"rehearsal: of the {size / 2**30:.1f} GiB of weights only the headers were read back, since {reason}"
+            ]
         _, report = plan.auto.from_pretrained(
             folder, output_loading_info=True, dtype="auto", trust_remote_code=plan.trust_remote_code
         )
@@ -136,6 +167,18 @@ def _load(folder: Path, plan: Rehearsal) -> None:
             f"the saved model would lack weights: {', '.join(sorted(report['missing_keys'])[:3])}",
             remedy="take a checkpoint of an architecture that transformers itself can save and load",
         )
+    return []
+
+
+def _reason_against_loading(size: int, seconds: float) -> str:
+    """Say why weights of ``size`` bytes, whose writing took so long, are not read back; nothing where they can be."""
+    if size <= _LOADED:
+        return ""
+    free = free_memory()
+    if free is None or free < _COPIES * size:
+        known = "nobody knows how much" if free is None else f"{free / 2**30:.1f} GiB of"
+        return f"a second copy would need {_COPIES * size / 2**30:.1f} GiB, and {known} memory is free"
+    return f"writing them took {seconds:.0f} s already" if seconds > _PATIENCE_S else ""
 
 
 def _ask(folder: Path, plan: Rehearsal) -> None:

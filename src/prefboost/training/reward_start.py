@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 
 from prefboost.engines.reward_model import RewardModel, enable_packed_rewards, load_reward_model
 from prefboost.engines.weights import load_tokenizer
-from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home
+from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home, trial_adapters
 from prefboost.training.checkpoint import Saving, save_reward_model
 from prefboost.training.claim import leads
 from prefboost.training.policy import shares_weights, template_text, training_device
@@ -84,7 +84,7 @@ def _with_adapter(found: RewardModel, settings: TrainReward, adapter: str) -> Re
 
 def check_start(
     found: RewardModel, data: tuple[Dataset, Dataset | None], settings: TrainReward, end: RewardEnd, out: Path
-) -> None:
+) -> list[str]:
     """Prove before the first step that the data fit the model, and that saving into the run folder will work.
 
     Args:
@@ -94,6 +94,9 @@ def check_start(
         end: how the training will end.
         out: run folder.
 
+    Returns:
+        what could not be proved, in sentences.
+
     Raises:
         ModelError, DataError, RunError: they do not, or it will not.
     """
@@ -101,10 +104,18 @@ def check_start(
         if units is not None:
             check_fit(found.model, found.tokenizer, range_of_texts(units.data.table))
     if not leads(os.environ):
-        return
-    model = found.model if end.saving.merge else None
-    rehearse(
-        lambda folder: save_reward_model(model, found.tokenizer, {**end.facts, "score_range": {}}, folder, end.saving),
+        return []
+    facts = {**end.facts, "score_range": {}}
+
+    def save(folder: Path) -> None:
+        if end.saving.merge:
+            save_reward_model(found.model, found.tokenizer, facts, folder, end.saving)
+            return
+        with trial_adapters(found.model, settings, task="SEQ_CLS") as adapted:
+            save_reward_model(adapted, found.tokenizer, facts, folder, end.saving)
+
+    return rehearse(
+        save,
         out,
         Rehearsal(
             found.tokenizer,

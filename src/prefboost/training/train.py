@@ -173,7 +173,7 @@ def _train(
     provenance = _provenance(identity, tokenised, before, goals, pairs)
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
-        end.check(data, plan, out)
+        more += end.check(data, plan, out)
     rounding = Rounding.before(policy.model, settings, end.saved_type)
     trainer = _trainer(policy, data, settings, plan, out, progress)
     resumed_from = _run(trainer, out)

@@ -142,7 +142,7 @@ def _train(
     saving = Saving(settings.lora is None or settings.lora.merge, saved_type=saved_type)
     with phase(progress, "rehearsing how the model will be saved"):
         facts = _facts(found, TrainReport("", 0, len(data[0]), sum(data[0]["items"]), 0, 0.0), identity)
-        check_start(found, data, settings, RewardEnd(saving, facts, settings.max_steps or plan.steps), out)
+        remarks += check_start(found, data, settings, RewardEnd(saving, facts, settings.max_steps or plan.steps), out)
     remarks += [] if found.packs else [f"texts are padded, since {found.unpacked}"]
     rounding = Rounding.before(found.model, settings, saved_type)
     trainer = _trainer(found, data, settings, plan, out, progress)
