@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from prefboost.evaluation.reward_models.scores import RewardItem, best_of, rm_bench, section_shares, ties_score
+from prefboost.evaluation.reward_models.scores import (
+    RewardItem,
+    average_sections,
+    score_best_of,
+    score_rm_bench,
+    score_ties,
+)
 from published_figures.oracle import Check, Oracle
 
 _FILE = "rewardbench_golden.json"
@@ -36,7 +42,7 @@ def compare(benchmark: str, what: str, pairs: Sequence[tuple[float, float]], all
 def pair_sections(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     pairs = []
     for case in cases:
-        computed, published = section_shares(case["metrics"]), case["sections"]
+        computed, published = average_sections(case["metrics"]), case["sections"]
         pairs += [(published[name], computed[name]) for name in published]
         pairs.append((float(np.mean(list(published.values()))), float(np.mean(list(computed.values())))))
     return pairs
@@ -44,7 +50,7 @@ def pair_sections(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float
 
 def pair_best_of_four(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     return [
-        (published, best_of(build_item("0", "Math", scores, 1)))
+        (published, score_best_of(build_item("0", "Math", scores, 1)))
         for case in cases
         for scores, published in zip(case["scores"], case["results"], strict=True)
     ]
@@ -54,7 +60,7 @@ def pair_ties(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     return [
         (
             case["overall"],
-            ties_score(
+            score_ties(
                 [
                     build_item(sample["id"], "Ties", sample["scores"], sample["num_correct"])
                     for sample in case["samples"]
@@ -68,7 +74,7 @@ def pair_ties(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
 def pair_styles(cases: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     pairs = []
     for case in cases:
-        computed = rm_bench(
+        computed = score_rm_bench(
             [
                 RewardItem(str(at), row["domain"], tuple(row["score_chosen"]), tuple(row["score_rejected"]))
                 for at, row in enumerate(case["results"])

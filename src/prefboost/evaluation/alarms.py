@@ -42,6 +42,7 @@ def find_constant_completion(model: str, texts: Mapping[str, Hashable | Sequence
         model: name of the model.
         texts: uid -> its completion, or a hash of it.
     """
+    # Verdict files hold a digest of the completion instead of its turns.
     counts = Counter(tuple(text) if isinstance(text, Sequence) else text for text in texts.values())
     most = max(counts.values(), default=0)
     if most > 1 and most > SAME * len(texts):

@@ -1,7 +1,7 @@
-"""Data that benchmarks need and that are not shipped: where each is, what it must be, under which licence.
+"""Data of benchmarks, which are not shipped: location, checksum and licence of each file.
 
-An asset is fetched when it is first asked for and downloading is allowed, checked against its sha256, and kept in the
-cache. ``data_dir`` holds files by asset name for machines without a network; they are checked like fetched ones.
+An asset is fetched on first use where downloading is allowed, checked against its sha256, and stored in the cache.
+ ``data_dir`` holds files by asset name for machines without a network; they are checked like fetched ones.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Asset(NamedTuple):
     """One file.
 
     Args:
-        url: of the named revision.
+        url: address in the named revision.
         revision: commit or tag.
-        sha256: of its bytes.
+        sha256: checksum of its bytes.
         licence: SPDX name.
-        is_for: what it is used for.
-        git_blob: its id in git, which holds it where no sha256 is known.
+        is_for: purpose, for messages.
+        git_blob: its id in git, which checks it where no sha256 is known.
     """
 
     url: str
@@ -44,7 +44,7 @@ class Asset(NamedTuple):
 
     @property
     def filename(self) -> str:
-        """What it is called at its source."""
+        """Name of the file at its source."""
         return self.url.rpartition("/")[2]
 
 
@@ -137,7 +137,7 @@ ASSETS: Mapping[str, Asset] = {
 
 
 class Assets(Settings):
-    """Where benchmarks take their data from."""
+    """Locations of benchmarks' data."""
 
     data_dir: Path | None = Field(
         None, description="Folder with files NAME.json, NAME.jsonl or NAME.csv, or under their published names."
@@ -146,23 +146,24 @@ class Assets(Settings):
     offline: bool = Field(False, description="Never use the network, whatever download says.")
     timeout_s: float = Field(60.0, gt=0, description="Seconds to wait for a server.")
 
-    def path(self, name: str, known: Mapping[str, Asset] = ASSETS) -> Path:
-        """The file of an asset, fetched first where that is allowed.
+    def path(self, name: str, assets: Mapping[str, Asset] = ASSETS) -> Path:
+        """Return the file of an asset, after fetching it where that is allowed.
 
         Args:
-            name: of `ASSETS`.
-            known: assets by name.
+            name: name in `ASSETS`.
+            assets: assets by name.
 
         Raises:
-            DataError: no such asset; it is not here and may not be fetched; the server does not give it; or its bytes
-                are not those of the named revision.
+            DataError: no such asset; it is absent and may not be fetched; the server does not give it; or its bytes
+                differ from those of the named revision.
         """
-        if name not in known:
-            raise DataError(f"there is no asset {name}", remedy=f"the assets are {', '.join(known)}")
-        asset = known[name]
-        for path in self._places(name, asset):
+        if name not in assets:
+            raise DataError(f"there is no asset {name}", remedy=f"the assets are {', '.join(assets)}")
+        asset = assets[name]
+        # A file of the user is checked too: figures on another revision would not be comparable.
+        for path in self._list_places(name, asset):
             if path.is_file():
-                _check(path.read_bytes(), asset, path)
+                _check_content(path.read_bytes(), asset, path)
                 return path
         if self.offline or not self.download:
             # Not the published name: several files are called question.jsonl there.
@@ -171,45 +172,45 @@ class Assets(Settings):
                 f"{name} ({asset.is_for}; {asset.licence}) is not on this machine",
                 remedy=by_hand if self.offline else f"set download to fetch it, or {by_hand}",
             )
-        return _fetched(name, asset, self.timeout_s)
+        return _fetch(name, asset, self.timeout_s)
 
-    def _places(self, name: str, asset: Asset) -> list[Path]:
-        """Where it may be: by its own name, by the asset's name, in a folder of that name, in the cache."""
-        cached = [_cached(name, asset)]
+    def _list_places(self, name: str, asset: Asset) -> list[Path]:
+        """List its possible places: under the asset's name, in a folder so named, under its own name, in the cache."""
+        cached = [_locate_in_cache(name, asset)]
         if self.data_dir is None:
             return cached
         ending = Path(asset.filename).suffix
-        own = self.data_dir / name
-        return [own.with_name(f"{name}{ending}"), own / asset.filename, self.data_dir / asset.filename, *cached]
+        folder = self.data_dir / name
+        return [folder.with_name(f"{name}{ending}"), folder / asset.filename, self.data_dir / asset.filename, *cached]
 
 
-def _cached(name: str, asset: Asset) -> Path:
+def _locate_in_cache(name: str, asset: Asset) -> Path:
     return cache_folder() / "assets" / name / asset.revision[:12] / asset.filename
 
 
-def _fetched(name: str, asset: Asset, timeout_s: float) -> Path:
+def _fetch(name: str, asset: Asset, timeout_s: float) -> Path:
     try:
         with urllib.request.urlopen(asset.url, timeout=timeout_s) as reply:
-            found = reply.read()
+            content = reply.read()
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"{name} could not be fetched from {asset.url}: {error}",
             remedy=f"try again, or put it into data_dir as {asset.filename}",
         ) from error
-    path = _cached(name, asset)
-    _check(found, asset, path)
-    write_atomically(path, found)
+    path = _locate_in_cache(name, asset)
+    _check_content(content, asset, path)
+    write_atomically(path, content)
     return path
 
 
-def _check(found: bytes, asset: Asset, path: Path) -> None:
-    kind, wanted = ("sha256", asset.sha256) if asset.sha256 else ("git id", asset.git_blob)
+def _check_content(content: bytes, asset: Asset, path: Path) -> None:
+    kind, expected = ("sha256", asset.sha256) if asset.sha256 else ("git id", asset.git_blob)
     # A blob's id in git is the SHA-1 of its size and its bytes.
-    named = b"blob %d\0" % len(found) + found
-    digest = hashlib.sha256(found).hexdigest() if asset.sha256 else hashlib.sha1(named).hexdigest()
-    if digest != wanted:
+    blob = b"blob %d\0" % len(content) + content
+    digest = hashlib.sha256(content).hexdigest() if asset.sha256 else hashlib.sha1(blob).hexdigest()
+    if digest != expected:
         raise DataError(
-            f"{asset.filename} has {kind} {digest[:12]}..., revision {asset.revision[:12]} has {wanted[:12]}...",
+            f"{asset.filename} has {kind} {digest[:12]}..., revision {asset.revision[:12]} has {expected[:12]}...",
             remedy=f"delete it and fetch {asset.url} again",
             place=Place(str(path)),
         )

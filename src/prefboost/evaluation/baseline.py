@@ -1,4 +1,4 @@
-"""Which model others are compared with: one of the run, or completions of a file."""
+"""Baseline of a comparison: a model of the run, or completions of a file."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def resolve_baseline(
             f"the baseline {baseline} is no file and no model of this run",
             remedy=f"name a file with instruction and output, or one of {', '.join(models) or 'no models'}",
         )
+    # The baseline itself is not rated, so a single model would leave nothing to score.
     if len(models) < 2:
         raise SettingsError(
             f"{', '.join(models) or 'nothing'} would be compared with itself alone",

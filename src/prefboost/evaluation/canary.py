@@ -115,6 +115,7 @@ def measure_drift(
         DataError: they are on different questions, or no question has a verdict at both times.
     """
     before, after = ({(row.uid, row.part): row for row in verdicts} for verdicts in (earlier, later))
+    # Part of a changed set would compare other questions under the same names.
     if before.keys() != after.keys():
         unmatched = before.keys() ^ after.keys()
         raise DataError(

@@ -51,6 +51,7 @@ def compare_rejudged(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdi
         DataError: no row has the same completion and a value in both files.
     """
     before = {(verdict.uid, verdict.model, verdict.part): verdict for verdict in earlier}
+    # The later file may judge a sample of the completions only.
     pairs = [(before[key], new) for new in later if (key := (new.uid, new.model, new.part)) in before]
     comparable = [(old, new) for old, new in pairs if old.facts.get("completion") == new.facts.get("completion")]
     rows = [

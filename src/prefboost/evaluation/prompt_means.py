@@ -22,6 +22,7 @@ def average_by_prompt(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, f
     for model, prompts in rows.items():
         for uid, values in prompts.items():
             present = [value for value in values if value is not None]
+            # The mean of the remaining order alone would be biased by its place.
             if len(present) == len(values):
                 means[model][uid] = sum(present) / len(present)
     return means

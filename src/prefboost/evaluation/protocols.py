@@ -1,4 +1,4 @@
-"""What a benchmark provides to `prefboost evaluate`: settings with a ``kind``, listed in `prefboost.evaluation.kinds`.
+"""Interface of a benchmark to `prefboost evaluate`: settings with a ``kind``, listed in `prefboost.evaluation.kinds`.
 
 There are two sorts of benchmarks, told apart by the one method that their settings have:
 

@@ -64,9 +64,9 @@ def require_text(value: Any, name: str, place: Place) -> str:
     """
     if isinstance(value, str):
         return value
-    shown = "null" if value is None else f"{type(value).__name__} {str(value)[:60]}"
+    description = "null" if value is None else f"{type(value).__name__} {str(value)[:60]}"
     raise DataError(
-        f"{name} is no text: found {shown}",
+        f"{name} is no text: found {description}",
         remedy="write the text there, or take the record out of the file: what is missing is counted as missing",
         place=place,
     )
@@ -93,9 +93,9 @@ def require_turns(value: Any, name: str, place: Place) -> tuple[str, ...]:
         DataError: it is no list, is empty, or a turn is no text.
     """
     if not isinstance(value, list) or not value:
-        shown = "nothing" if value in (None, []) else f"{type(value).__name__} {str(value)[:60]}"
+        description = "nothing" if value in (None, []) else f"{type(value).__name__} {str(value)[:60]}"
         raise DataError(
-            f"{name} holds no turns: found {shown}", remedy="give a list with one text for each turn", place=place
+            f"{name} holds no turns: found {description}", remedy="give a list with one text for each turn", place=place
         )
     return tuple(_read_inner_text(turn, f"{name}[{at}]", place) for at, turn in enumerate(value))
 

@@ -36,6 +36,7 @@ def read_user_prompts(path: str | Path) -> list[BenchmarkPrompt]:
         prompts = _read_table(file)
     if not prompts:
         raise DataError("the file holds no prompt", remedy="give one prompt per row", place=Place(str(file)))
+    # A prompt that is listed twice would count twice and cost two judgements.
     return list({prompt.uid: prompt for prompt in prompts}.values())
 
 

@@ -11,7 +11,7 @@ from prefboost.engines.local import Local
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.engines.replay import Replay
 from prefboost.errors import DataError, ModelError, SettingsError
-from prefboost.evaluation.academic.benchmark import AcademicSet, contest, goal_in_template
+from prefboost.evaluation.academic.benchmark import AcademicSet, configure_contest, find_goal_text
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.protocols import Contestant
 from prefboost.statistics import Bootstrap
@@ -98,26 +98,28 @@ def test_what_is_not_here_is_named_before_anything_is_computed(harness, tmp_path
 def test_a_template_that_says_goals_by_itself_gets_the_number(tmp_path):
     (tmp_path / "m").mkdir()
     one = Contestant("m@7", Weights(model=str(tmp_path / "m"), says=True), 7.0)
-    _, settings = contest(AcademicSet(), one)
+    _, settings = configure_contest(AcademicSet(), one)
     assert (settings.template_options, settings.system) == ({"goal": 7.0}, None)
     assert "Score: 7." in settings.must_contain
-    assert goal_in_template(Echo(True), 3.0) in Echo(True).rendered(Request([{"role": "user", "content": "x"}], 0, 3.0))
+    assert find_goal_text(Echo(True), 3.0) in Echo(True).rendered(Request([{"role": "user", "content": "x"}], 0, 3.0))
 
 
 def test_models_are_reached_as_lm_eval_reaches_them(tmp_path):
     (tmp_path / "m").mkdir()
     local = Contestant("m", Local(model=str(tmp_path / "m"), dtype="float32", device="cpu"))
-    model, settings = contest(AcademicSet(model_args={"parallelize": True}), local)
+    model, settings = configure_contest(AcademicSet(model_args={"parallelize": True}), local)
     assert (model, settings.backend) == (str(tmp_path / "m"), "hf")
     assert settings.model_args == {
         "dtype": "float32", "trust_remote_code": False, "device": "cpu", "parallelize": True,
     }  # fmt: skip
     served = OpenAICompatible(model="m", base_url="http://h/v1", tokenizer="t")
-    assert contest(AcademicSet(), Contestant("m", served))[1].model_args["base_url"] == "http://h/v1/completions"
+    assert (
+        configure_contest(AcademicSet(), Contestant("m", served))[1].model_args["base_url"] == "http://h/v1/completions"
+    )
     with pytest.raises(SettingsError, match="its tokenizer is not named"):
-        contest(AcademicSet(), Contestant("m", OpenAICompatible(model="m")))
+        configure_contest(AcademicSet(), Contestant("m", OpenAICompatible(model="m")))
     with pytest.raises(SettingsError, match="m runs in replay"):
-        contest(AcademicSet(), Contestant("m", Replay(path="r.jsonl")))
+        configure_contest(AcademicSet(), Contestant("m", Replay(path="r.jsonl")))
 
 
 def test_settings_load_from_their_dump():

@@ -9,7 +9,7 @@ from stand_in_harness import SAYS, Template
 
 from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic.harness import ACADEMIC, Academic, academic, read_samples
-from prefboost.evaluation.academic.scores import paired_scores
+from prefboost.evaluation.academic.scores import compare_samples
 from prefboost.statistics import Bootstrap
 
 QUICK = Bootstrap(resamples=100)
@@ -82,7 +82,7 @@ def test_finished_benchmarks_are_not_run_again_and_logs_are_kept(harness, tmp_pa
     assert [call["tasks"] for call in harness.asked] == [["arc_challenge"], ["leaderboard_bbh"]]
     assert both[0] == first[0]
     log = read_samples(tmp_path / "out" / "samples" / "arc.jsonl")
-    assert paired_scores(log, log, how=QUICK)["none"].estimate == 0
+    assert compare_samples(log, log, how=QUICK)["none"].estimate == 0
     academic(Template(), one.model_copy(update={"limit": 1}), tmp_path / "out")
     assert len(harness.asked) == 3  # other settings are another measurement
     assert json.loads((tmp_path / "out" / "academic.json").read_text())["scores"][0]["settings"]["lm_eval"] == "0.fake"

@@ -9,10 +9,10 @@ import pytest
 from prefboost.errors import DataError
 from prefboost.evaluation.academic.scores import (
     Sample,
-    academic_score,
-    academic_score_from,
-    paired_scores,
-    samples_of,
+    compare_samples,
+    parse_samples,
+    read_academic_score,
+    score_samples,
 )
 from prefboost.statistics import Bootstrap
 
@@ -27,18 +27,18 @@ def samples(seed: int, task: str = "t", count: int = 40, choices: int = 4) -> li
 def test_subtasks_weigh_by_their_size_and_are_rescaled_by_their_chance():
     small = [Sample("small", f"q{at}", "none", 1.0, choices=2) for at in range(10)]
     large = [Sample("large", f"q{at}", "none", 0.0, choices=4) for at in range(30)]
-    score = academic_score("b", [*small, *large], how=QUICK)
+    score = score_samples("b", [*small, *large], how=QUICK)
     assert score.readings["none"].estimate == 25
     assert {name: one.estimate for name, one in score.tasks.items()} == {"small": 100, "large": 0}
     assert score.rescaled == 50  # worse than chance is 0, not less
     mixed = [replace(one, value=0.75) for one in small]
-    assert academic_score("b", mixed, how=QUICK).rescaled == 50
+    assert score_samples("b", mixed, how=QUICK).rescaled == 50
 
 
 def test_every_way_of_reading_an_answer_has_its_own_share():
     free = [Sample("gsm8k", f"q{at}", reading, float(reading == "flexible-extract" or at == 0))
             for at in range(5) for reading in ("strict-match", "flexible-extract")]  # fmt: skip
-    score = academic_score("gsm8k", free, how=QUICK)
+    score = score_samples("gsm8k", free, how=QUICK)
     assert {name: one.estimate for name, one in score.readings.items()} == {"strict-match": 20, "flexible-extract": 100}
     assert score.rescaled is None
     assert "strict-match 20.00" in score.line()
@@ -47,11 +47,11 @@ def test_every_way_of_reading_an_answer_has_its_own_share():
 def test_models_are_compared_question_by_question():
     one = samples(1)
     other = [replace(sample, value=sample.value if at % 4 else 0.0) for at, sample in enumerate(one)]
-    found = paired_scores(one, other[::-1], how=QUICK)["none"]
+    found = compare_samples(one, other[::-1], how=QUICK)["none"]
     assert found.estimate == pytest.approx(100 * np.mean([a.value - b.value for a, b in zip(one, other, strict=True)]))
-    assert paired_scores(one, one, how=QUICK)["none"].estimate == 0
+    assert compare_samples(one, one, how=QUICK)["none"].estimate == 0
     with pytest.raises(DataError, match="one side only"):
-        paired_scores(one, other[:-1], how=QUICK)
+        compare_samples(one, other[:-1], how=QUICK)
 
 
 def test_logs_are_read_with_the_number_of_choices():
@@ -62,16 +62,16 @@ def test_logs_are_read_with_the_number_of_choices():
         "prompt_hash": "p",
         "arguments": [("a", "b"), ("a", "c")],
     }
-    assert samples_of({"t": [record]}, "acc_norm") == [Sample("t", "h", "none", 1.0, "p", 2)]
+    assert parse_samples({"t": [record]}, "acc_norm") == [Sample("t", "h", "none", 1.0, "p", 2)]
     with pytest.raises(DataError, match="a record of t has no acc"):
-        samples_of({"t": [{"doc_hash": "h", "filter": "none"}]}, "acc")
+        parse_samples({"t": [{"doc_hash": "h", "filter": "none"}]}, "acc")
 
 
 def test_a_score_comes_back_from_its_record():
-    score = academic_score("b", samples(2), how=QUICK, settings={"limit": 3})
-    assert academic_score_from(json.loads(json.dumps(score.record()))) == score
+    score = score_samples("b", samples(2), how=QUICK, settings={"limit": 3})
+    assert read_academic_score(json.loads(json.dumps(score.record()))) == score
 
 
 def test_no_samples_are_no_score():
     with pytest.raises(DataError, match="no question of bbh was answered"):
-        academic_score("bbh", [])
+        score_samples("bbh", [])

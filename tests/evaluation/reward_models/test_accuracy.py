@@ -9,7 +9,12 @@ from length_scorer import LengthScorer
 from tables_of import said
 
 from prefboost.errors import DataError
-from prefboost.evaluation.reward_models.accuracy import RewardAccuracy, accuracy_report, batch_difference, bucket_names
+from prefboost.evaluation.reward_models.accuracy import (
+    RewardAccuracy,
+    measure_batch_change,
+    name_slices,
+    report_accuracy,
+)
 from prefboost.statistics import Bootstrap
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
 
@@ -38,7 +43,7 @@ def pairs(lengths, given=None, sources=None, aspects=None) -> Table:
 
 
 def report(table, scorer=None, settings=QUICK, **more):
-    return accuracy_report(table, (scorer or LengthScorer()).score(table), settings, **more)
+    return report_accuracy(table, (scorer or LengthScorer()).score(table), settings, **more)
 
 
 lengths = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=2, max_size=12)
@@ -75,7 +80,7 @@ def test_slices_hold_every_pair_once_and_are_named_by_their_ends():
     }  # fmt: skip
     for name in ("source", "length", "margin"):
         assert sum(one.rows for one in found[name].values()) == 4
-    assert bucket_names((0.0, 0.5)) == ["below +0%", "+0% to +50%", "above +50%"]
+    assert name_slices((0.0, 0.5)) == ["below +0%", "+0% to +50%", "above +50%"]
 
 
 def test_an_aspect_is_held_against_its_own_better_side():
@@ -117,9 +122,9 @@ def test_scores_that_say_how_sure_they_are_are_calibrated():
 def test_scores_that_depend_on_the_batch_are_noticed():
     table = pairs([(9, 1), (3, 2), (5, 4), (7, 1)])
     steady, drifting = LengthScorer(), LengthScorer(drift=1.0)
-    assert batch_difference(table, steady.score(table), steady, 4) == 0
-    assert batch_difference(table, drifting.score(table), drifting, 4) > 0.1
-    assert batch_difference(table, steady.score(table), steady, 1) is None
+    assert measure_batch_change(table, steady.score(table), steady, 4) == 0
+    assert measure_batch_change(table, drifting.score(table), drifting, 4) > 0.1
+    assert measure_batch_change(table, steady.score(table), steady, 1) is None
     assert "scores depend on the batch" in "\n".join(report(table, batch_change=0.5).lines())
 
 
@@ -132,4 +137,4 @@ def test_the_report_is_json_with_null_for_what_is_not_known():
 def test_tables_that_hold_no_pairs_are_refused(goal_table):
     goals = goal_table(2)
     with pytest.raises(DataError, match="accuracy is that of PreferencePairs, found GoalPairs"):
-        accuracy_report(goals, goals, QUICK)
+        report_accuracy(goals, goals, QUICK)

@@ -12,7 +12,7 @@ from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.protocols import Contestant
 from prefboost.evaluation.reward_models import benchmark as reward_contest
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
-from prefboost.evaluation.reward_models.benchmark import RewardContest, scorer_of
+from prefboost.evaluation.reward_models.benchmark import RewardContest, build_reward_scorer
 from prefboost.statistics import Bootstrap
 
 QUICK = RewardAccuracy(interval=Bootstrap(resamples=100), batch_check=2)
@@ -29,7 +29,9 @@ class Kept(LengthScorer):
 def lengths(monkeypatch):
     """Models that score by length; the one called odd prefers short completions."""
     monkeypatch.setattr(
-        reward_contest, "scorer_of", lambda one, options: Kept(sign=-1.0 if one.name == "odd" else 1.0, **options)
+        reward_contest,
+        "build_reward_scorer",
+        lambda one, options: Kept(sign=-1.0 if one.name == "odd" else 1.0, **options),
     )
 
 
@@ -73,15 +75,15 @@ def test_completions_without_a_score_withhold_the_figure_and_raise_an_alarm(tmp_
 
 
 def test_a_reward_model_is_a_local_model_that_is_asked_for_no_goal(tmp_path):
-    made = scorer_of(Contestant("m", Local(model="m", device="cpu")), {"max_length": 4096})
+    made = build_reward_scorer(Contestant("m", Local(model="m", device="cpu")), {"max_length": 4096})
     assert (made.model, made.device, made.dtype, made.max_length) == ("m", "cpu", "auto", 4096)
-    assert scorer_of(Contestant("m", Local(model="m", dtype="float32")), {}).dtype == "float32"
+    assert build_reward_scorer(Contestant("m", Local(model="m", dtype="float32")), {}).dtype == "float32"
     with pytest.raises(SettingsError, match="m is no model on this machine"):
-        scorer_of(Contestant("m", Replay(path="r.jsonl")), {})
+        build_reward_scorer(Contestant("m", Replay(path="r.jsonl")), {})
     with pytest.raises(SettingsError, match="asked for no goal"):
-        scorer_of(Contestant("m@10", Local(model="m"), 10.0), {})
+        build_reward_scorer(Contestant("m@10", Local(model="m"), 10.0), {})
     with pytest.raises(SettingsError, match="max_tokens is no setting of a reward model"):
-        scorer_of(Contestant("m", Local(model="m")), {"max_tokens": 1})
+        build_reward_scorer(Contestant("m", Local(model="m")), {"max_tokens": 1})
     with pytest.raises(SettingsError, match="reward_bench has no file"):
         RewardContest().measure([], Assets(), folder=tmp_path)
 

@@ -7,7 +7,7 @@ from length_scorer import LengthScorer
 
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
-from prefboost.evaluation.reward_models.reports import BenchReport, reward_report
+from prefboost.evaluation.reward_models.reports import BenchReport, report_rewards
 from prefboost.statistics import Bootstrap
 
 QUICK = RewardAccuracy(interval=Bootstrap(resamples=100))
@@ -35,7 +35,7 @@ def bench(tmp_path, count=6):
 
 
 def test_every_prompt_of_a_benchmark_has_its_share_and_unscored_ones_are_named(tmp_path):
-    found = reward_report(bench(tmp_path), LengthScorer(limit=11), LengthScorer(limit=11).score, QUICK)
+    found = report_rewards(bench(tmp_path), LengthScorer(limit=11), LengthScorer(limit=11).score, QUICK)
     assert found.shares == {"hep-go/1": 1, "hep-go/2": 1, "hep-go/3": 0, "hep-go/4": 0, "hep-go/5": 0}
     assert found.unscored == ("hep-go/6",)
     assert isinstance(found.report, BenchReport)
@@ -44,18 +44,18 @@ def test_every_prompt_of_a_benchmark_has_its_share_and_unscored_ones_are_named(t
 
 
 def test_a_limit_takes_the_first_prompts_of_a_benchmark_and_the_first_pairs(tmp_path):
-    found = reward_report(bench(tmp_path), LengthScorer(), LengthScorer().score, QUICK, limit=2)
+    found = report_rewards(bench(tmp_path), LengthScorer(), LengthScorer().score, QUICK, limit=2)
     assert (found.report.prompts, found.report.figures["overall"].estimate) == (2, 1)
     path = tmp_path / "pairs.jsonl"
     rows = [{"prompt": f"Q{at}", "chosen": "a" * (2 * at + 1), "rejected": "bbb"} for at in range(5)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    pairs = reward_report(path, LengthScorer(), LengthScorer().score, QUICK, limit=3)
+    pairs = report_rewards(path, LengthScorer(), LengthScorer().score, QUICK, limit=3)
     assert sorted(pairs.shares.values()) == [0, 0.5, 1]
 
 
 def test_scores_that_move_with_the_batch_are_noticed_on_a_benchmark_too(tmp_path):
-    steady = reward_report(bench(tmp_path), LengthScorer(), LengthScorer().score, QUICK).report
-    moving = reward_report(bench(tmp_path), Drifting(), Drifting().score, QUICK).report
+    steady = report_rewards(bench(tmp_path), LengthScorer(), LengthScorer().score, QUICK).report
+    moving = report_rewards(bench(tmp_path), Drifting(), Drifting().score, QUICK).report
     assert steady.batch_change is None  # it has no batches
     assert moving.batch_change > 1
     assert "scores depend on the batch" in "\n".join(moving.lines())
@@ -65,4 +65,4 @@ def test_what_holds_no_pairs_is_refused(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text(json.dumps({"prompt": "Q"}))
     with pytest.raises(DataError, match="found Prompts"):
-        reward_report(path, LengthScorer(), LengthScorer().score, QUICK)
+        report_rewards(path, LengthScorer(), LengthScorer().score, QUICK)

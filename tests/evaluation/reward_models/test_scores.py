@@ -6,11 +6,11 @@ import pytest
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_models.scores import (
     RewardItem,
-    bench_figures,
-    best_of,
-    item_share,
-    rewardbench,
-    rm_bench,
+    estimate_bench_figures,
+    score_best_of,
+    score_item,
+    score_rewardbench,
+    score_rm_bench,
 )
 from prefboost.statistics import Bootstrap
 
@@ -22,8 +22,8 @@ def item(scores, right=1, item_id="1", subset="Math"):
 
 
 def test_equal_scores_are_wrong_in_rewardbench_and_shared_in_best_of_four():
-    assert rewardbench([RewardItem("1", "hep-go", (1.0,), (1.0,))])["hep-go"] == 0
-    assert best_of(item([1, 1, 0, 0])) == 0.5
+    assert score_rewardbench([RewardItem("1", "hep-go", (1.0,), (1.0,))])["hep-go"] == 0
+    assert score_best_of(item([1, 1, 0, 0])) == 0.5
 
 
 def test_intervals_hold_the_estimate_and_narrow_with_items():
@@ -35,7 +35,7 @@ def test_intervals_hold_the_estimate_and_narrow_with_items():
             for s in ("Math", "Focus")
             for at in range(count)
         ]
-        found = bench_figures("rewardbench2", items, how=QUICK)["overall"]
+        found = estimate_bench_figures("rewardbench2", items, how=QUICK)["overall"]
         assert found.low <= found.estimate <= found.high
         return found.high - found.low
 
@@ -48,21 +48,21 @@ def test_a_prompt_of_the_ties_subset_is_drawn_with_its_reference():
         item(rng.normal(size=5) + [2, 2, 0, 0, 0][: 5], 2 if form == "tied" else 1, f"{form}:{at}", "Ties")
         for at in range(12) for form in ("tied", "ref")
     ]  # fmt: skip
-    found = bench_figures("rewardbench2", items, how=QUICK)["Ties"]
+    found = estimate_bench_figures("rewardbench2", items, how=QUICK)["Ties"]
     assert found.low <= found.estimate <= found.high
     assert (found.rows, found.clusters) == (24, 12)
 
 
 def test_items_of_another_benchmark_are_refused():
     with pytest.raises(DataError, match="RewardBench has no subset Math"):
-        rewardbench([item([1, 0])])
+        score_rewardbench([item([1, 0])])
     with pytest.raises(DataError, match="1 right and 1 wrong answers"):
-        rm_bench([item([1, 0], subset="chat")])
+        score_rm_bench([item([1, 0], subset="chat")])
     with pytest.raises(DataError, match="no item of rm_bench"):
-        bench_figures("rm_bench", [])
+        estimate_bench_figures("rm_bench", [])
 
 
 def test_a_prompt_counts_what_its_benchmark_counts_it():
-    assert item_share("rewardbench", RewardItem("1", "hep-go", (1.0,), (1.0,))) == 0
-    assert item_share("rewardbench2", item([1, 1, 0, 0])) == 0.5
-    assert item_share("rm_bench", RewardItem("1", "chat", (1.0, 2.0, 3.0), (0.0, 1.5, 2.5))) == pytest.approx(6 / 9)
+    assert score_item("rewardbench", RewardItem("1", "hep-go", (1.0,), (1.0,))) == 0
+    assert score_item("rewardbench2", item([1, 1, 0, 0])) == 0.5
+    assert score_item("rm_bench", RewardItem("1", "chat", (1.0, 2.0, 3.0), (0.0, 1.5, 2.5))) == pytest.approx(6 / 9)

@@ -7,8 +7,8 @@ import pytest
 from length_scorer import LengthScorer
 
 from prefboost.errors import DataError, UnreadableFile
-from prefboost.evaluation.reward_models.scores import rewardbench, rewardbench2, rm_bench
-from prefboost.evaluation.reward_models.sets import read_reward_set, reward_set, scored_items
+from prefboost.evaluation.reward_models.scores import score_rewardbench, score_rewardbench2, score_rm_bench
+from prefboost.evaluation.reward_models.sets import build_reward_set, collect_items, read_reward_set
 
 ONE = [{"id": 7, "prompt": "Q", "chosen": "long one", "rejected": "short", "subset": "hep-go"}]
 TWO = [
@@ -49,37 +49,37 @@ def test_a_file_of_plain_pairs_is_none_of_them(tmp_path):
 
 
 def test_scores_come_back_to_their_items():
-    found = reward_set(TWO, "rewardbench2")
-    items, missing = scored_items(found, LengthScorer().score(found.table))
+    found = build_reward_set(TWO, "rewardbench2")
+    items, missing = collect_items(found, LengthScorer().score(found.table))
     assert missing == {}
     assert [(item.chosen, item.rejected) for item in items] == [((14,), (1, 2, 3)), ((3, 3), (1,)), ((3,), (1,))]
-    figures = rewardbench2(items)
+    figures = score_rewardbench2(items)
     assert figures["Math"] == 1
     assert figures["Ties"] == pytest.approx(0.3 + 0.3 + 0.2 + 0.2 + 0.01)  # no spread, a clear gap
-    one = reward_set(ONE, "rewardbench")
-    assert rewardbench(scored_items(one, LengthScorer().score(one.table))[0])["Reasoning"] == 1
-    three = reward_set(STYLES, "rm_bench")
-    assert rm_bench(scored_items(three, LengthScorer().score(three.table))[0]) == {
+    one = build_reward_set(ONE, "rewardbench")
+    assert score_rewardbench(collect_items(one, LengthScorer().score(one.table))[0])["Reasoning"] == 1
+    three = build_reward_set(STYLES, "rm_bench")
+    assert score_rm_bench(collect_items(three, LengthScorer().score(three.table))[0]) == {
         "chat": pytest.approx(2 / 3), "hard": 0, "normal": 1, "easy": 1, "overall": pytest.approx(2 / 3),
     }  # fmt: skip
 
 
 def test_a_prompt_of_which_one_completion_has_no_score_is_missing_with_its_reason():
-    found = reward_set(TWO, "rewardbench2")
-    items, missing = scored_items(found, LengthScorer(limit=10).score(found.table))
+    found = build_reward_set(TWO, "rewardbench2")
+    items, missing = collect_items(found, LengthScorer(limit=10).score(found.table))
     assert [item.item_id for item in items] == ["tied:1", "ref:1"]
     assert missing == {"the conversation is longer than the model can see": 1}
 
 
 def test_prompts_may_be_conversations():
     turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}, {"role": "user", "content": "C"}]
-    found = reward_set([{**ONE[0], "prompt": turns}], "rewardbench")
+    found = build_reward_set([{**ONE[0], "prompt": turns}], "rewardbench")
     assert [turn["content"] for turn in found.table.frame["prompt"][0]] == ["A", "B", "C"]
 
 
 def test_broken_files_and_records_are_named(tmp_path):
     with pytest.raises(DataError, match="row 0: a record needs a prompt"):
-        reward_set([{**ONE[0], "rejected": ""}], "rewardbench")
+        build_reward_set([{**ONE[0], "rejected": ""}], "rewardbench")
     path = tmp_path / "bench.jsonl"
     path.write_text('{"prompt": ')
     with pytest.raises(UnreadableFile, match=r"bench\.jsonl: JSONDecodeError"):

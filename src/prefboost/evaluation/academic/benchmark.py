@@ -1,4 +1,4 @@
-"""The academic six as `prefboost evaluate` runs them: goals as system messages, data from a folder or the hub."""
+"""The academic six under `prefboost evaluate`: goals as system messages, data from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefboost.devices import choose_numbers
 from prefboost.engines.engine import Engine, Request
 from prefboost.engines.packaged import model_folder
 from prefboost.errors import DataError, SettingsError
-from prefboost.evaluation.academic.harness import Academic, academic, read_samples, without_data
+from prefboost.evaluation.academic.harness import Academic, academic, find_missing_data, read_samples
 from prefboost.evaluation.academic.scores import AcademicScore
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict
@@ -19,7 +19,7 @@ from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.statistics import Interval
 
-__all__ = ["AcademicSet", "contest", "goal_in_template"]
+__all__ = ["AcademicSet", "configure_contest", "find_goal_text"]
 
 
 class AcademicSet(Academic):
@@ -34,40 +34,40 @@ class AcademicSet(Academic):
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Measured:
-        """See `prefboost.evaluation.protocols.MeasuredBenchmark`. Each contestant has a folder of its own."""
-        own = self.model_copy(
+        """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`."""
+        settings = self.model_copy(
             update={"data_dir": self.data_dir or assets.data_dir, "limit": limit if self.limit is None else self.limit}
         )
-        _check_data(own, assets)
+        _check_data(settings, assets)
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []
         runs = dict[str, Any]()
-        for one in contestants:
-            model, settings = contest(own, one)
-            place = folder / one.name.replace("/", "_")
-            scores = academic(model, settings, place, tell=lambda words, name=one.name: tell(f"{name}, {words}"))  # type: ignore[misc]
+        for contestant in contestants:
+            name, (model, run) = contestant.name, configure_contest(settings, contestant)
+            place = folder / name.replace("/", "_")
+            scores = academic(model, run, place, tell=lambda words, name=name: tell(f"{name}, {words}"))  # type: ignore[misc]
             for score in scores:
-                figures += _figures(one.name, score)
-                verdicts += _verdicts(one.name, score.benchmark, place / "samples" / f"{score.benchmark}.jsonl")
-            runs[one.name] = {
-                "settings": settings.model_dump(mode="json"),
+                figures += _build_figures(name, score)
+                verdicts += _build_verdicts(name, score.benchmark, place / "samples" / f"{score.benchmark}.jsonl")
+            runs[name] = {
+                "settings": run.model_dump(mode="json"),
                 "benchmarks": {score.benchmark: dict(score.settings) for score in scores},
             }
-        return Measured(Results("academic", "robust", tuple(figures), _alarms(runs), runs), verdicts)
+        return Measured(Results("academic", "robust", tuple(figures), _find_alarms(runs), runs), verdicts)
 
 
-def contest(settings: Academic, contestant: Contestant) -> tuple[str, Academic]:
-    """What is run for a contestant: its weights' name, and settings that say its goal.
+def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, Academic]:
+    """Return the name of a contestant's weights, and settings that say its goal.
 
-    A goal is said as the system message, the only place that lm-eval has for it; a chat template that says goals by
-    itself is given the number. Whether it was said is looked at in every rendered prompt (`academic`).
+    A goal is said as the system message, the only place that lm-eval has for it; a chat template that says goals
+    itself is given the number. `academic` checks every rendered prompt for it.
 
     Args:
-        settings: of the benchmark.
+        settings: settings of the benchmark.
         contestant: model and goal.
 
     Raises:
-        SettingsError: lm-eval has no way to the model.
+        SettingsError: lm-eval cannot run the model.
         ModelError: the model cannot be loaded.
     """
     kind = str(getattr(contestant.engine, "kind", type(contestant.engine).__name__))
@@ -76,40 +76,39 @@ def contest(settings: Academic, contestant: Contestant) -> tuple[str, Academic]:
             f"{contestant.name} runs in {kind}, which lm-evaluation-harness cannot ask for the log-probs of prompts",
             remedy=f"give the model as {', '.join(_BACKENDS)}",
         )
-    model, found = _BACKENDS[kind](contestant.engine)
-    own = settings.model_args if "model_args" in settings.model_fields_set else {}
-    changed: dict[str, Any] = {"model_args": {**found.pop("model_args"), **own}, **found}
-    return model, settings.model_copy(update={**changed, **_said(settings, contestant)})
+    model, backend = _BACKENDS[kind](contestant.engine)
+    arguments = settings.model_args if "model_args" in settings.model_fields_set else {}
+    backend["model_args"] = {**backend["model_args"], **arguments}
+    return model, settings.model_copy(update={**backend, **_say_goal(settings, contestant)})
 
 
-def goal_in_template(engine: Engine, goal: float) -> str:
-    """The text that a chat template which says goals by itself adds for one.
+def find_goal_text(engine: Engine, goal: float) -> str:
+    """Return the text that a chat template which says goals itself adds for a goal.
 
     Args:
-        engine: of a checkpoint that says goals by itself.
-        goal: the score asked for.
+        engine: engine of a checkpoint that says goals itself.
+        goal: requested score.
     """
     prompt = [{"role": "user", "content": "?"}]
-    told, silent = (engine.rendered(Request(prompt, goal=asked)) for asked in (goal, False))
-    before = _shared(told, silent)
-    after = _shared(told[before:][::-1], silent[before:][::-1])
-    return told[before : len(told) - after]
+    with_goal, without = (engine.rendered(Request(prompt, goal=value)) for value in (goal, False))
+    before = _count_shared_prefix(with_goal, without)
+    after = _count_shared_prefix(with_goal[before:][::-1], without[before:][::-1])
+    return with_goal[before : len(with_goal) - after]
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+def _count_shared_prefix(first: str, second: str) -> int:
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def _said(settings: Academic, contestant: Contestant) -> dict[str, Any]:
+def _say_goal(settings: Academic, contestant: Contestant) -> dict[str, Any]:
     goal = contestant.goal
     if goal is None:
         return {}
     engine = contestant.engine.open()
     if engine.says_goals:
         options = {**settings.template_options, "goal": goal}
-        return {"template_options": options, "must_contain": goal_in_template(engine, goal)}
+        return {"template_options": options, "must_contain": find_goal_text(engine, goal)}
     text = goal_text(contestant.say, goal)
     whole = text if settings.system is None else f"{text}\n\n{settings.system}"
     return {"system": whole, "must_contain": text.strip()}
@@ -120,14 +119,14 @@ def _numbers_of(engine: Any) -> str:
     return choose_numbers(engine.dtype, getattr(engine, "device", "auto")).name
 
 
-def _local(engine: Any) -> tuple[str, dict[str, Any]]:
+def _configure_local(engine: Any) -> tuple[str, dict[str, Any]]:
     arguments: dict[str, Any] = {"dtype": _numbers_of(engine), "trust_remote_code": engine.trust_remote_code}
     arguments |= {"revision": engine.revision} if engine.revision else {}
     arguments |= {"device": engine.device} if engine.device != "auto" else {}
     return str(model_folder(engine.model)), {"backend": "hf", "model_args": arguments}
 
 
-def _vllm(engine: Any) -> tuple[str, dict[str, Any]]:
+def _configure_vllm(engine: Any) -> tuple[str, dict[str, Any]]:
     arguments: dict[str, Any] = {
         "dtype": _numbers_of(engine),
         "tensor_parallel_size": engine.tensor_parallel,
@@ -140,7 +139,7 @@ def _vllm(engine: Any) -> tuple[str, dict[str, Any]]:
     return str(engine.model), {"backend": "vllm", "model_args": arguments}
 
 
-def _served(engine: Any) -> tuple[str, dict[str, Any]]:
+def _configure_server(engine: Any) -> tuple[str, dict[str, Any]]:
     if engine.tokenizer is None:
         raise SettingsError(
             f"lm-evaluation-harness renders prompts for {engine.model} here, and its tokenizer is not named",
@@ -155,21 +154,21 @@ def _served(engine: Any) -> tuple[str, dict[str, Any]]:
 
 
 _BACKENDS: Mapping[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
-    "local": _local,
-    "vllm": _vllm,
-    "openai_compatible": _served,
+    "local": _configure_local,
+    "vllm": _configure_vllm,
+    "openai_compatible": _configure_server,
 }
-"""Kind of engine -> the model's name for lm-eval, and settings that reach it."""
+"""Kind of engine -> function to the model's name in lm-eval and the settings of its backend."""
 
 
 def _check_data(settings: Academic, assets: Assets) -> None:
-    """See that data are here, or may be fetched.
+    """Check that data are present or may be fetched.
 
     Raises:
         DataError: neither; benchmarks without data are named.
     """
     if settings.data_dir is not None:
-        missing = without_data(settings)
+        missing = find_missing_data(settings)
         if missing:
             present = [name for name in settings.benchmarks if name not in missing]
             raise DataError(
@@ -185,31 +184,33 @@ def _check_data(settings: Academic, assets: Assets) -> None:
         )
 
 
-def _figures(model: str, score: AcademicScore) -> Iterator[Figure]:
-    """The benchmark's own first, then the rescaled one, then subtasks."""
+def _build_figures(model: str, score: AcademicScore) -> Iterator[Figure]:
+    """Yield the figures of the benchmark, then the rescaled one, then subtasks."""
     name = score.benchmark
     for reading, share in score.readings.items():
-        yield _figure("accuracy" if reading == "none" else f"accuracy_{reading.replace('-', '_')}", model, share, name)
+        yield _build_figure(
+            "accuracy" if reading == "none" else f"accuracy_{reading.replace('-', '_')}", model, share, name
+        )
     if score.rescaled is not None:
         whole = next(iter(score.readings.values()))
         plain = Interval.without_ends(score.rescaled, level=whole.level, rows=whole.rows, clusters=whole.clusters)
-        yield _figure("rescaled", model, plain, name, note="(share - chance) / (1 - chance), mean over subtasks")
+        yield _build_figure("rescaled", model, plain, name, note="(share - chance) / (1 - chance), mean over subtasks")
     for task, share in score.tasks.items() if len(score.tasks) > 1 else ():
-        yield _figure("accuracy", model, share, f"{name}/{task}")
+        yield _build_figure("accuracy", model, share, f"{name}/{task}")
 
 
-def _figure(name: str, model: str, value: Interval, group: str, note: str = "") -> Figure:
+def _build_figure(name: str, model: str, value: Interval, group: str, note: str = "") -> Figure:
     return Figure(name, model, value, 0, value.rows, group=group, note=note)
 
 
-def _verdicts(model: str, benchmark: str, log: Path) -> Iterator[JudgeVerdict]:
-    """Questions as rows that `compare` takes; each way of reading is compared by itself."""
-    for one in read_samples(log):
-        group = benchmark if one.reading == "none" else f"{benchmark}, {one.reading}"
-        yield JudgeVerdict(f"{one.task}/{one.question}", model, one.reading, one.value, {"group": group})
+def _build_verdicts(model: str, benchmark: str, log: Path) -> Iterator[JudgeVerdict]:
+    """Yield questions as rows that `compare` takes; each way of reading is compared separately."""
+    for sample in read_samples(log):
+        group = benchmark if sample.reading == "none" else f"{benchmark}, {sample.reading}"
+        yield JudgeVerdict(f"{sample.task}/{sample.question}", model, sample.reading, sample.value, {"group": group})
 
 
-def _alarms(runs: Mapping[str, Any]) -> tuple[str, ...]:
+def _find_alarms(runs: Mapping[str, Any]) -> tuple[str, ...]:
     left = {
         name: notes["left out for want of data"]
         for run in runs.values() for name, notes in run["benchmarks"].items()

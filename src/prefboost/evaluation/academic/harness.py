@@ -2,7 +2,7 @@
 
 Settings are those of the Open LLM Leaderboards: the first (ARC, TruthfulQA, GSM8K) and the second (GPQA, MuSR, BBH).
 lm-eval drops a system message that the chat template refuses, and warns in its log alone: a goal said that way would
-be gone. Here the rendered prompts are looked at, the first before anything is computed, every one afterwards.
+be gone. Here the rendered prompts are checked, the first before anything is computed, every one afterwards.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from prefboost.errors import DataError, MissingExtra, ModelError
 from prefboost.evaluation.academic.scores import (
     AcademicScore,
     Sample,
-    academic_score,
-    academic_score_from,
-    samples_of,
+    parse_samples,
+    read_academic_score,
+    score_samples,
 )
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap
 
-__all__ = ["ACADEMIC", "Academic", "Benchmark", "academic", "read_samples", "without_data"]
+__all__ = ["ACADEMIC", "Academic", "AcademicTask", "academic", "read_samples", "find_missing_data"]
 
 Name = Literal["gsm8k", "gpqa", "musr", "truthfulqa", "bbh", "arc"]
 
 
-class Benchmark(NamedTuple):
-    """How a benchmark is run.
+class AcademicTask(NamedTuple):
+    """Settings with which lm-evaluation-harness runs a benchmark.
 
     Args:
-        tasks: lm-eval's names, with a star for all that begin so.
-        files: their YAML files among lm-eval's tasks, likewise.
+        tasks: name in lm-eval.
+        files: pattern of its YAML files among lm-eval's tasks.
         examples: solved examples before the question.
-        metric: what counts.
-        leaderboard: whose settings these are.
+        metric: name of the metric that counts.
+        leaderboard: Open LLM Leaderboard that these settings belong to.
     """
 
     tasks: str
@@ -55,15 +55,15 @@ class Benchmark(NamedTuple):
     leaderboard: Literal["v1", "v2"]
 
 
-ACADEMIC: Mapping[Name, Benchmark] = {
-    "gsm8k": Benchmark("gsm8k", "gsm8k/gsm8k.yaml", 5, "exact_match", "v1"),
-    "gpqa": Benchmark("leaderboard_gpqa", "leaderboard/gpqa/gpqa_*.yaml", 0, "acc_norm", "v2"),
-    "musr": Benchmark("leaderboard_musr", "leaderboard/musr/musr_*.yaml", 0, "acc_norm", "v2"),
-    "truthfulqa": Benchmark("truthfulqa_mc2", "truthfulqa/truthfulqa_mc2.yaml", 0, "acc", "v1"),
-    "bbh": Benchmark("leaderboard_bbh", "leaderboard/bbh_mc/[!_]*.yaml", 3, "acc_norm", "v2"),
-    "arc": Benchmark("arc_challenge", "arc/arc_challenge.yaml", 25, "acc_norm", "v1"),
+ACADEMIC: Mapping[Name, AcademicTask] = {
+    "gsm8k": AcademicTask("gsm8k", "gsm8k/gsm8k.yaml", 5, "exact_match", "v1"),
+    "gpqa": AcademicTask("leaderboard_gpqa", "leaderboard/gpqa/gpqa_*.yaml", 0, "acc_norm", "v2"),
+    "musr": AcademicTask("leaderboard_musr", "leaderboard/musr/musr_*.yaml", 0, "acc_norm", "v2"),
+    "truthfulqa": AcademicTask("truthfulqa_mc2", "truthfulqa/truthfulqa_mc2.yaml", 0, "acc", "v1"),
+    "bbh": AcademicTask("leaderboard_bbh", "leaderboard/bbh_mc/[!_]*.yaml", 3, "acc_norm", "v2"),
+    "arc": AcademicTask("arc_challenge", "arc/arc_challenge.yaml", 25, "acc_norm", "v1"),
 }
-"""Name -> how it is run."""
+"""Name of a benchmark -> its settings."""
 
 _ENDINGS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
@@ -97,8 +97,8 @@ class Academic(Settings):
     interval: Bootstrap = Field(Bootstrap(), description="How intervals are drawn.")
 
     @property
-    def said(self) -> str | None:
-        """What every rendered prompt has to contain."""
+    def required_text(self) -> str | None:
+        """Text that every rendered prompt has to contain; None for none."""
         return self.must_contain if self.must_contain is not None else self.system
 
 
@@ -111,74 +111,77 @@ def academic(
         model: a folder or hub id, or a model object of lm-eval.
         settings: which, and how.
         out: folder for ``academic.json``, the log of every question (``samples/NAME.jsonl``) and lm-eval's cache; the
-            same call after an interruption goes on from there.
-        tell: is told which benchmark begins or was finished before.
+            same call after an interruption resumes there.
+        tell: is called when a benchmark begins or was finished before.
 
     Returns:
-        in the order of ``settings.benchmarks``.
+        scores in the order of ``settings.benchmarks``.
 
     Raises:
         MissingExtra: lm-eval is not installed.
-        ModelError: what has to be said does not stand in a rendered prompt.
-        DataError: data of no task are there, or of a file that is no data.
+        ModelError: a rendered prompt lacks the text that it has to contain.
+        DataError: no task has data, or a file holds no data.
     """
-    lm_eval = _library()
+    lm_eval = _import_library()
     folder = None if out is None else Path(out)
-    known = _known(folder, settings, model)
+    finished = _read_finished(folder, settings, model)
     scores, language_model = [], None
     for name in settings.benchmarks:
-        if name in known:
+        if name in finished:
             tell(f"{name}: finished before")
-            scores.append(known[name])
+            scores.append(finished[name])
             continue
         if language_model is None:
-            language_model = _language_model(model, settings)
+            language_model = _load_model(model, settings)
             _check_template(language_model, settings)
         tell(f"{name}: begins")
         samples, notes = _run(lm_eval, language_model, name, settings, folder)
-        score = academic_score(name, samples, how=settings.interval, settings=notes)
+        score = score_samples(name, samples, how=settings.interval, settings=notes)
         scores.append(score)
         if folder is not None:
             write_atomically(
-                folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(one)) + "\n" for one in samples)
+                folder / "samples" / f"{name}.jsonl", "".join(json.dumps(asdict(sample)) + "\n" for sample in samples)
             )
-            known[name] = score
-            _write_scores(folder, settings, model, known)
+            finished[name] = score
+            _write_scores(folder, settings, model, finished)
     return scores
 
 
 def read_samples(path: str | Path) -> list[Sample]:
-    """The log of a benchmark that `academic` wrote, for `paired_scores`."""
+    """Read the log of a benchmark that `academic` wrote, for `compare_samples`."""
     lines = Path(path).read_text(encoding="utf-8").split("\n")
     return [Sample(**json.loads(line)) for line in lines if line]
 
 
-def without_data(settings: Academic) -> list[Name]:
-    """Benchmarks of which ``settings.data_dir`` holds data of no task; none where it is not set.
+def find_missing_data(settings: Academic) -> list[Name]:
+    """List benchmarks of which ``settings.data_dir`` holds data of no task; none where it is not set.
 
     Raises:
         MissingExtra: lm-eval is not installed.
     """
-    folder, lm_eval = settings.data_dir, _library()
+    folder, lm_eval = settings.data_dir, _import_library()
     if folder is None:
         return []
-    tasks = {name: [_task_name(path) for path in _task_files(lm_eval, ACADEMIC[name])] for name in settings.benchmarks}
-    return [name for name, own in tasks.items() if not any(_files(folder / task) for task in own)]
+    tasks = {
+        name: [_read_task_name(path) for path in _list_task_files(lm_eval, ACADEMIC[name])]
+        for name in settings.benchmarks
+    }
+    return [name for name, names in tasks.items() if not any(_list_files(folder / task) for task in names)]
 
 
-def _task_files(lm_eval: Any, benchmark: Benchmark) -> list[Path]:
+def _list_task_files(lm_eval: Any, benchmark: AcademicTask) -> list[Path]:
     return sorted((Path(lm_eval.__file__).parent / "tasks").glob(benchmark.files))
 
 
-def _library() -> Any:
+def _import_library() -> Any:
     try:
         return importlib.import_module("lm_eval")
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "lm_eval", "eval") from error
 
 
-def _language_model(model: Any, settings: Academic) -> Any:
-    """lm-eval's model object; of a name, it is loaded once for all benchmarks."""
+def _load_model(model: Any, settings: Academic) -> Any:
+    """Return lm-eval's model object; a model given by name is loaded once for all benchmarks."""
     if not isinstance(model, str | Path):
         return model
     registry = importlib.import_module("lm_eval.api.registry")
@@ -190,21 +193,22 @@ def _language_model(model: Any, settings: Academic) -> Any:
 
 
 def _check_template(language_model: Any, settings: Academic) -> None:
-    """Render a question before anything is computed."""
-    if settings.said is None or not settings.chat:
+    """Render a question before anything is computed, and check that it contains the required text."""
+    # A run takes hours: what the template drops must be noticed in its first second.
+    if settings.required_text is None or not settings.chat:
         return
     turns = [{"role": "user", "content": "?"}]
     if settings.system is not None:
         turns = [{"role": "system", "content": settings.system}, *turns]
-    _check_said([str(language_model.apply_chat_template(turns))], settings)
+    _check_prompts([str(language_model.apply_chat_template(turns))], settings)
 
 
-def _check_said(prompts: Sequence[str], settings: Academic) -> None:
-    said = settings.said
-    without = [prompt for prompt in prompts if said is not None and said not in prompt]
+def _check_prompts(prompts: Sequence[str], settings: Academic) -> None:
+    text = settings.required_text
+    without = [prompt for prompt in prompts if text is not None and text not in prompt]
     if without:
         raise ModelError(
-            f"{len(without)} of {len(prompts)} rendered prompts do not contain {str(said)[:80]!r}; the first begins "
+            f"{len(without)} of {len(prompts)} rendered prompts do not contain {str(text)[:80]!r}; the first begins "
             f"{without[0][:120]!r}",
             remedy="the chat template drops system messages: use one that takes them, or a checkpoint that says goals "
             "by itself with template_options",
@@ -215,7 +219,7 @@ def _run(
     lm_eval: Any, language_model: Any, name: Name, settings: Academic, folder: Path | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     benchmark = ACADEMIC[name]
-    with _tasks(lm_eval, benchmark, settings) as (tasks, manager, left_out):
+    with _open_tasks(lm_eval, benchmark, settings) as (tasks, manager, left_out):
         results = lm_eval.simple_evaluate(
             model=language_model,
             tasks=tasks,
@@ -228,64 +232,69 @@ def _run(
             bootstrap_iters=0,
             task_manager=manager,
             random_seed=settings.seed,
-            use_cache=None if folder is None else str(_made(folder) / f"cache-{_key(settings, language_model)[:16]}"),
+            use_cache=None
+            if folder is None
+            else str(_make_folder(folder) / f"cache-{_hash_settings(settings, language_model)[:16]}"),
         )
     log = results["samples"]
-    _check_said([str(record["arguments"][at][0]) for own in log.values() for record in own for at in
-                 _places(record["arguments"])], settings)  # fmt: skip
+    _check_prompts([str(record["arguments"][at][0]) for records in log.values() for record in records for at in
+                 _list_prompts(record["arguments"])], settings)  # fmt: skip
     notes = {
         "examples": benchmark.examples, "metric": benchmark.metric, "leaderboard": benchmark.leaderboard,
         "limit": settings.limit, "chat": settings.chat, "left out for want of data": left_out,
         "lm_eval": getattr(lm_eval, "__version__", "unknown"),
     }  # fmt: skip
-    samples = samples_of(log, benchmark.metric)
+    samples = parse_samples(log, benchmark.metric)
     # The first leaderboard showed shares as they are.
-    return samples if benchmark.leaderboard == "v2" else [replace(one, choices=0) for one in samples], notes
+    return samples if benchmark.leaderboard == "v2" else [replace(sample, choices=0) for sample in samples], notes
 
 
-def _places(arguments: Any) -> Sequence[Any]:
-    """Where the prompts of a record are: a list of calls, or a mapping of them."""
+def _list_prompts(arguments: Any) -> Sequence[Any]:
+    """Return the indices of the prompts of a record: a list of calls, or a mapping of them."""
     return list(arguments) if isinstance(arguments, Mapping) else range(len(arguments))
 
 
 @contextmanager
-def _tasks(lm_eval: Any, benchmark: Benchmark, settings: Academic) -> Iterator[tuple[list[str], Any, list[str]]]:
-    """Names of tasks, who finds them, and tasks without local data."""
+def _open_tasks(
+    lm_eval: Any, benchmark: AcademicTask, settings: Academic
+) -> Iterator[tuple[list[str], Any, list[str]]]:
+    """Yield names of tasks, their task manager, and tasks without local data."""
     managers = importlib.import_module("lm_eval.tasks")
     if settings.data_dir is None:
         yield [benchmark.tasks], managers.TaskManager(), []
         return
-    with tempfile.TemporaryDirectory() as made:
-        found, left_out = [], []
-        for path in _task_files(lm_eval, benchmark):
-            task = _task_name(path)
-            files = _files(settings.data_dir / task)
+    with tempfile.TemporaryDirectory() as folder:
+        names, left_out = [], []
+        for path in _list_task_files(lm_eval, benchmark):
+            task = _read_task_name(path)
+            files = _list_files(settings.data_dir / task)
             if not files:
                 left_out.append(task)
                 continue
-            (Path(made) / f"{task}.yaml").write_text(_local_task(path, task, files), encoding="utf-8")
-            found.append(f"{task}_local")
-        if not found:
+            (Path(folder) / f"{task}.yaml").write_text(_write_local_task(path, task, files), encoding="utf-8")
+            names.append(f"{task}_local")
+        if not names:
             raise DataError(
                 f"{settings.data_dir} holds data of none of {', '.join(left_out) or benchmark.tasks}",
                 remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl",
             )
-        yield found, managers.TaskManager(include_path=made, include_defaults=False), left_out
+        yield names, managers.TaskManager(include_path=folder, include_defaults=False), left_out
 
 
-def _task_name(path: Path) -> str:
-    """The name in a task's YAML; its own tags for Python functions are skipped over."""
+def _read_task_name(path: Path) -> str:
+    """Read the name in a task's YAML."""
+    # Not parsed as YAML: its tags for Python functions would have to be resolved.
     lines = path.read_text(encoding="utf-8").splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith("task:"))
 
 
-def _files(folder: Path) -> dict[str, str]:
-    """Split -> file."""
-    return {one.stem: str(one.resolve()) for one in sorted(folder.glob("*")) if one.suffix in _ENDINGS}
+def _list_files(folder: Path) -> dict[str, str]:
+    """Return split -> file."""
+    return {path.stem: str(path.resolve()) for path in sorted(folder.glob("*")) if path.suffix in _ENDINGS}
 
 
-def _local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
-    """YAML of the same task on local files."""
+def _write_local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
+    """Write the YAML of the same task on local files."""
     kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
     if len(kinds) > 1:
         raise DataError(
@@ -303,32 +312,32 @@ def _local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
     )
 
 
-def _key(settings: Academic, model: Any) -> str:
-    """Of what may be taken from an earlier call: the model and all settings but which benchmarks are run."""
+def _hash_settings(settings: Academic, model: Any) -> str:
+    """Hash what a finished score depends on: the model and all settings but the list of benchmarks."""
     who = str(model) if isinstance(model, str | Path) else getattr(model, "pretrained", type(model).__name__)
     text = json.dumps([str(who), settings.model_dump(mode="json", exclude={"benchmarks"})], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _known(folder: Path | None, settings: Academic, model: Any) -> dict[str, AcademicScore]:
+def _read_finished(folder: Path | None, settings: Academic, model: Any) -> dict[str, AcademicScore]:
     path = None if folder is None else folder / "academic.json"
     if path is None or not path.exists():
         return {}
     stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored.get("key") != _key(settings, model):
+    if stored.get("key") != _hash_settings(settings, model):
         return {}
-    return {record["benchmark"]: academic_score_from(record) for record in stored["scores"]}
+    return {record["benchmark"]: read_academic_score(record) for record in stored["scores"]}
 
 
 def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[str, AcademicScore]) -> None:
     record = {
-        "key": _key(settings, model),
+        "key": _hash_settings(settings, model),
         "settings": settings.model_dump(mode="json"),
         "scores": [score.record() for score in scores.values()],
     }
     write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -12,20 +12,20 @@ from prefboost.errors import DataError
 from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, bootstrap_mean, match_means
 from prefboost.statistics.bootstrap import USUAL
 
-__all__ = ["AcademicScore", "Sample", "academic_score", "academic_score_from", "paired_scores", "samples_of"]
+__all__ = ["AcademicScore", "Sample", "score_samples", "read_academic_score", "compare_samples", "parse_samples"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question as it was answered, once a way of reading the answer.
+    """One answered question, once per way of reading the answer.
 
     Args:
         task: subtask of the benchmark.
         question: hash of the question: the same for every model and goal.
-        reading: how the answer was read: none for multiple choice; strict-match, flexible-extract.
-        value: what it counts, 0..1.
+        reading: way of reading the answer: none for multiple choice; strict-match, flexible-extract.
+        value: credit for the answer, 0..1.
         prompt: hash of the rendered prompt.
-        choices: how many answers there were to choose from; 0: it was written freely.
+        choices: number of answers to choose from; 0: the answer was written freely.
     """
 
     task: str
@@ -42,11 +42,11 @@ class AcademicScore:
 
     Args:
         benchmark: name.
-        readings: way of reading the answers -> share that is right; subtasks weigh by their size.
+        readings: way of reading the answers -> share of right answers; subtasks weigh by their size.
         tasks: subtask -> the same by the first reading.
         rescaled: mean over subtasks of (share - chance) / (1 - chance), at least 0, as the second Open LLM Leaderboard
             shows; None where answers are written freely.
-        settings: how it was run: examples, limit, what was left out.
+        settings: settings of the run: examples, limit, tasks left out.
     """
 
     benchmark: str
@@ -56,26 +56,28 @@ class AcademicScore:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return the JSON form."""
         return asdict(self)
 
     def line(self) -> str:
-        """As it is printed."""
-        shown = "; ".join(f"{name} {one}" if name != "none" else str(one) for name, one in self.readings.items())
-        return f"{self.benchmark:<12} {shown}" + ("" if self.rescaled is None else f"; rescaled {self.rescaled:.2f}")
+        """Return the printed line."""
+        parts = [f"{name} {share}" if name != "none" else str(share) for name, share in self.readings.items()]
+        return f"{self.benchmark:<12} {'; '.join(parts)}" + (
+            "" if self.rescaled is None else f"; rescaled {self.rescaled:.2f}"
+        )
 
 
-def samples_of(log: Mapping[str, Iterable[Mapping[str, Any]]], metric: str) -> list[Sample]:
-    """Samples of lm-evaluation-harness (``results["samples"]``).
+def parse_samples(log: Mapping[str, Iterable[Mapping[str, Any]]], metric: str) -> list[Sample]:
+    """Read the samples of lm-evaluation-harness (``results["samples"]``).
 
     Args:
         log: subtask -> records.
-        metric: which of a record's metrics counts.
+        metric: name of the metric that counts.
 
     Raises:
         DataError: a record lacks the metric.
     """
-    found = []
+    samples = []
     for task, records in log.items():
         for record in records:
             if metric not in record:
@@ -84,24 +86,24 @@ def samples_of(log: Mapping[str, Iterable[Mapping[str, Any]]], metric: str) -> l
                     remedy="run it with the version of lm-eval that the extra names",
                 )
             reading = str(record.get("filter", "none"))
-            several = len(record.get("arguments") or ())
-            found.append(
+            choices = len(record.get("arguments") or ())
+            samples.append(
                 Sample(
                     task, str(record["doc_hash"]), reading, float(record[metric]), str(record.get("prompt_hash", "")),
-                    several if reading == "none" and several > 1 else 0,
+                    choices if reading == "none" and choices > 1 else 0,
                 )
             )  # fmt: skip
-    return found
+    return samples
 
 
-def academic_score(
+def score_samples(
     benchmark: str,
     samples: Sequence[Sample],
     *,
     how: Bootstrap = USUAL,
     settings: Mapping[str, Any] | None = None,
 ) -> AcademicScore:
-    """The figures of a benchmark.
+    """Compute the figures of a benchmark.
 
     Raises:
         DataError: there are no samples.
@@ -116,48 +118,53 @@ def academic_score(
         by_task.setdefault(sample.task, []).append(sample)
     return AcademicScore(
         benchmark,
-        {name: _share(own, how) for name, own in by_reading.items()},
-        {name: _share(own, how) for name, own in by_task.items()},
-        _rescaled(by_task),
+        {name: _average(rows, how) for name, rows in by_reading.items()},
+        {name: _average(rows, how) for name, rows in by_task.items()},
+        _rescale(by_task),
         dict(settings or {}),
     )
 
 
-def academic_score_from(record: Mapping[str, Any]) -> AcademicScore:
-    """The score whose `AcademicScore.record` this is."""
-    intervals = {name: {one: Interval(**own) for one, own in record[name].items()} for name in ("readings", "tasks")}
+def read_academic_score(record: Mapping[str, Any]) -> AcademicScore:
+    """Read a score from its JSON form (`AcademicScore.record`)."""
+    intervals = {
+        name: {part: Interval(**fields) for part, fields in record[name].items()} for name in ("readings", "tasks")
+    }
     return AcademicScore(record["benchmark"], **intervals, rescaled=record["rescaled"], settings=record["settings"])
 
 
-def paired_scores(first: Sequence[Sample], second: Sequence[Sample], *, how: Bootstrap = USUAL) -> dict[str, Interval]:
-    """Reading -> first less second in percentage points, question by question.
+def compare_samples(
+    first: Sequence[Sample], second: Sequence[Sample], *, how: Bootstrap = USUAL
+) -> dict[str, Interval]:
+    """Compute reading -> first minus second in percentage points, question by question.
 
     Raises:
         DataError: a question was answered by one of them alone.
     """
-    found = {}
+    differences = {}
     for reading in dict.fromkeys(sample.reading for sample in first):
-        sides = [[sample for sample in own if sample.reading == reading] for own in (first, second)]
-        one, other = (
-            ([(sample.task, sample.question) for sample in own], [100 * sample.value for sample in own])
-            for own in sides
-        )
-        _, ahead, behind = match_means(one, other)
-        found[reading] = bootstrap_difference(ahead, behind, how=how)
-    return found
+        sides = [[sample for sample in samples if sample.reading == reading] for samples in (first, second)]
+        columns = [
+            ([(sample.task, sample.question) for sample in samples], [100 * sample.value for sample in samples])
+            for samples in sides
+        ]
+        _, first_values, second_values = match_means(*columns)
+        differences[reading] = bootstrap_difference(first_values, second_values, how=how)
+    return differences
 
 
-def _share(samples: Sequence[Sample], how: Bootstrap) -> Interval:
+def _average(samples: Sequence[Sample], how: Bootstrap) -> Interval:
     return bootstrap_mean(
         [100 * sample.value for sample in samples], clusters=[sample.question for sample in samples], how=how
     )
 
 
-def _rescaled(by_task: Mapping[str, Sequence[Sample]]) -> float | None:
+def _rescale(by_task: Mapping[str, Sequence[Sample]]) -> float | None:
     shares = []
     for samples in by_task.values():
         if not all(sample.choices for sample in samples):
             return None
+        # Guessing among n choices earns 1 / n; the rescaled share is 0 there and 100 where all is right.
         chance = float(np.mean([1 / sample.choices for sample in samples]))
         share = float(np.mean([sample.value for sample in samples]))
         shares.append(max(0.0, 100 * (share - chance) / (1 - chance)))

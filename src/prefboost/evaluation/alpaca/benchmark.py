@@ -56,12 +56,12 @@ class AlpacaSet(AlpacaRules):
         """
         if self.prompts is not None:
             prompts = read_user_prompts(self.prompts)
-            name, given = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
-            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, given)
+            name, completions = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
+            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, completions)
         prompts, answers = read_completions(assets.path("alpaca_eval_baseline"))
         if self.baseline not in (None, PUBLISHED):
-            name, given = resolve_baseline(self.baseline, models)
-            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, given)
+            name, completions = resolve_baseline(self.baseline, models)
+            return PreparedBenchmark(AlpacaEval(self.rules, name), prompts, completions)
         difficulties, gamed = read_gamed_rows(assets.path("alpaca_eval_gamed"))
         difficulty = {prompt.uid: difficulties[at] for at, prompt in enumerate(prompts)}
         return PreparedBenchmark(AlpacaEval(self.rules, PUBLISHED, difficulty, gamed), prompts, {PUBLISHED: answers})

@@ -97,20 +97,23 @@ class AlpacaEval:
         if not sides[0] or not sides[1]:
             return JudgeRequest(prompt.uid, model, part, facts=facts, fault=MISSING)
         baseline, completion = sides[0][0], sides[1][0]
+        # The digest shows later whether a verdict is on the same completion; the text itself would fill the file.
         digest = hashlib.sha256(completion.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         facts |= {"len_1": len(baseline), "len_2": len(completion), "completion": digest}
+        # A call would only measure the preference of the judge for a place, and would cost money.
         if baseline == completion:
             return JudgeRequest(prompt.uid, model, part, facts=facts, value=0.5)
-        shown = (completion, baseline) if model_first else (baseline, completion)
+        sides = (completion, baseline) if model_first else (baseline, completion)
         messages = (
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": USER % (prompt.text, *shown)},
+            {"role": "user", "content": USER % (prompt.text, *sides)},
         )
         return JudgeRequest(prompt.uid, model, part, messages, CHOICES, max_tokens=1, temperature=1.0, facts=facts)
 
 
 def shows_model_first(instruction: str) -> bool:
     """Tell whether upstream shows the model first: a coin seeded by the prompt's text."""
+    # The string and the trailing 0 are upstream's: another seed gives other orders than the published verdicts have.
     return random.Random(f"is_switched_outputs{instruction}0").choices([False, True])[0]
 
 
@@ -126,6 +129,7 @@ def _read_second_share(reply: JudgeReply, min_mass: float) -> tuple[float | None
         return None, "neither m nor M is among the judge's likely answers"
     if first + second < min_mass:
         return None, f"the judge would say something else than m or M: their probability is below {min_mass:g}"
+    # The rest of the probability is on answers that are neither label, so that the two shares are scaled up to 1.
     return second / (first + second), ""
 
 

@@ -1,4 +1,4 @@
-"""Two or more models or goals on any prompts: whom a judge prefers, with length held equal and as it is."""
+"""Two or more models or goals on any prompts: a judge's preference, raw and at equal length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Pairwise"]
 
 
 class Pairwise(AlpacaRules):
-    """Whom a judge prefers on any prompts, in both orders: models, goals, or both."""
+    """A judge's preference between models, goals, or both, on any prompts and in both orders."""
 
     kind: Literal["pairwise"] = Field("pairwise", description="Models or goals against one of them, on any prompts.")
     prompts: Path | None = Field(None, description="The file of prompts.")
@@ -38,7 +38,7 @@ class Pairwise(AlpacaRules):
         if self.prompts is None:
             raise SettingsError("pairwise has no prompts", remedy="write pairwise.prompts=FILE")
         prompts = read_user_prompts(self.prompts)
-        name, given = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
+        name, completions = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
         rules = AlpacaRules(
             mode=self.mode,
             interval=self.interval,
@@ -46,7 +46,7 @@ class Pairwise(AlpacaRules):
             threads=self.threads,
             min_mass=self.min_mass,
         )
-        return PreparedBenchmark(Compared(rules, name), prompts, given)
+        return PreparedBenchmark(Compared(rules, name), prompts, completions)
 
 
 @dataclass(frozen=True)

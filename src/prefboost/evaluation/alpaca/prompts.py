@@ -1,4 +1,4 @@
-"""What an AlpacaEval 2 judge is told.
+"""Messages to the judge of AlpacaEval 2.
 
 Wording: tatsu-lab/alpaca_eval at cd543a1, `src/alpaca_eval/evaluators_configs/alpaca_eval_clf_gpt4_turbo/
 alpaca_eval_clf.txt`, which the configuration `weighted_alpaca_eval_gpt4_turbo` names. Licensed under Apache-2.0 by its

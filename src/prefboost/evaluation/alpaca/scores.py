@@ -44,7 +44,7 @@ _UNRELIABLE = 0.7
 
 
 class AlpacaRules(Settings):
-    """How AlpacaEval 2 is judged and scored (arXiv 2404.04475)."""
+    """Rules of judging and scoring AlpacaEval 2 (arXiv 2404.04475)."""
 
     mode: Mode = Field(
         "robust", description="official: one order, errors and alignment as upstream; robust: both orders, clustered."
@@ -229,7 +229,9 @@ def _control_length(
     if first is None or second is None:
         return rows.build_figure("lc_win_rate", None, note=NO_LC)
     difficulties = None if difficulty is None else _align_difficulty(rows, difficulty, rules.mode)
+    # Without prompts each row is a cluster of its own, as upstream has it.
     prompts = None if rules.mode == "official" else rows.prompts
+    # Gamed rows were fitted with difficulties, so they are of no use without.
     is_minimal = difficulties is None
     length_rows = LengthRows(rows.shares, first - second, difficulties, None if is_minimal else gamed, prompts)
     note = MINIMAL if is_minimal else ""

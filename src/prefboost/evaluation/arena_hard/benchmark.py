@@ -53,10 +53,10 @@ class ArenaHard(ArenaRules):
         prompts = self._read_published_prompts(assets) if self.prompts is None else read_user_prompts(self.prompts)
         if self.prompts is None and self.baseline is None:
             baselines = {self.find_baseline(_split_category(prompt)[0]) for prompt in prompts} - {*models}
-            given = {name: read_arena_answers(assets.path(_BASELINES[name])) for name in sorted(baselines)}
-            return PreparedBenchmark(self, prompts, given, _choose_sampling)
-        name, given_file = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
-        return PreparedBenchmark(self.model_copy(update={"baseline": name}), prompts, given_file, _choose_sampling)
+            answers = {name: read_arena_answers(assets.path(_BASELINES[name])) for name in sorted(baselines)}
+            return PreparedBenchmark(self, prompts, answers, _choose_sampling)
+        name, completions = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
+        return PreparedBenchmark(self.model_copy(update={"baseline": name}), prompts, completions, _choose_sampling)
 
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]

@@ -70,7 +70,7 @@ CATEGORIES: Mapping[Version, Mapping[str, Category]] = {
 
 
 class ArenaRules(Settings):
-    """How Arena-Hard-Auto is judged and scored (arXiv 2406.11939)."""
+    """Rules of judging and scoring Arena-Hard-Auto (arXiv 2406.11939)."""
 
     version: Version = Field("v2.0", description="Prompts, baselines and scoring: v0.1 (2024) or v2.0 (2025).")
     mode: Mode = Field(
@@ -161,6 +161,7 @@ def compute_share(label: Label | None, game: object) -> float | None:
     """
     if label is None:
         return None
+    # A label speaks of places; which place the model has depends on the game.
     share_of_first = 0.5 if label == "A=B" else float(label.startswith("A"))
     return 1 - share_of_first if game == 1 else share_of_first
 
@@ -190,6 +191,7 @@ def parse_label(reply: str, version: Version = "v2.0") -> Label | None:
     v2.0 takes the last label in double brackets, or else in single ones, in upper or lower case. v0.1 takes labels in
     double brackets, and only if all of them agree.
     """
+    # A reasoning judge weighs both labels in its thoughts: only the answer after them counts.
     reply = answer_of(reply)
     if version == "v0.1":
         labels = set(_IN_DOUBLE_BRACKETS.findall(reply))

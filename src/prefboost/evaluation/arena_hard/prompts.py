@@ -1,4 +1,4 @@
-"""What an Arena-Hard-Auto judge is told.
+"""Messages to the judge of Arena-Hard-Auto.
 
 Wording: lmarena/arena-hard-auto at 196f6b8: system messages in `utils/judge_utils.py`, the user message in
 `config/arena-hard-v0.1.yaml` and `config/arena-hard-v2.0.yaml`; v0.1 of 2024 (`config/judge_config.yaml` at 0489bf3)

@@ -124,7 +124,7 @@ def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
                 len(group),
                 group=contest.category,
                 error=None if math.isnan(error) else 100 * error,
-                bounds=_bound_win_rate(group, contest.rules.weight),
+                bounds=_compute_bounds(group, contest.rules.weight),
                 note=f"{control} held equal" if control else "",
             )
         )
@@ -154,6 +154,7 @@ def _select_usable(contest: _Contest) -> list[JudgeVerdict]:
 
 
 def _fit_robust(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
+    # Clusters are questions: both games and all judges of a question share its difficulty.
     weights = [float(contest.rules.weight if is_decisive(verdict) else 1) for verdict in verdicts]
     battles = _build_battles(verdicts, contest, weights, [verdict.uid for verdict in verdicts])
     return _Fit(
@@ -263,8 +264,9 @@ def _standardise(column: FloatColumn, is_old: bool) -> FloatColumn:
     return centred / math.log(10) if is_old else centred
 
 
-def _bound_win_rate(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:
+def _compute_bounds(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:
     """Return the win rate in percent if every missing verdict was a heavy loss, and if it was a heavy win."""
+    # A missing verdict may have been a decisive one, so it counts with the full weight.
     rows = [(get_share(verdict), weight if is_decisive(verdict) else 1) for verdict in verdicts]
     missing = weight * sum(share is None for share, _ in rows)
     wins = sum(share * times for share, times in rows if share is not None)

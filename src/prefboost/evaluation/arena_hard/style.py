@@ -1,4 +1,4 @@
-"""How an answer looks: its length, and headers, lists and bold text, for rating what it says apart from that.
+"""Style of an answer: its length, headers, lists and bold text, so that content can be rated at equal style.
 
 Features as in lmarena/arena-hard-auto (`utils/add_markdown_info.py`, `show_result.py`; v0.1: `utils_math.py`): relative
 differences of two answers, so that a long pair weighs no more than a short one.

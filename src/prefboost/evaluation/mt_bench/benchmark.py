@@ -50,8 +50,8 @@ class MtBench(MtRules):
         prompts = read_mt_prompts(assets, self.references) if self.prompts is None else read_mt_questions(self.prompts)
         if self.grading == "single":
             return PreparedBenchmark(self, prompts, sampling=_choose_sampling)
-        name, given = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
-        return PreparedBenchmark(self.model_copy(update={"baseline": name}), prompts, given, _choose_sampling)
+        name, completions = resolve_baseline(self.baseline, models, partial(read_answers, prompts=prompts))
+        return PreparedBenchmark(self.model_copy(update={"baseline": name}), prompts, completions, _choose_sampling)
 
     def build(
         self, prompts: Sequence[BenchmarkPrompt], completions: Mapping[str, Mapping[str, Sequence[str]]]

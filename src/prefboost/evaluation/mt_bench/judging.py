@@ -55,7 +55,7 @@ _LETTER = re.compile(r"\[\[([ABC])\]\]")
 
 
 class MtRules(Settings):
-    """How MT-Bench is judged and scored (arXiv 2306.05685)."""
+    """Rules of judging and scoring MT-Bench (arXiv 2306.05685)."""
 
     grading: Literal["single", "pairwise"] = Field(
         "single", description="single: a grade for each answer; pairwise: against the answers of a baseline."

@@ -1,4 +1,4 @@
-"""What an MT-Bench judge is told.
+"""Messages to the judge of MT-Bench.
 
 Wording: lm-sys/FastChat at 0e6d3e4, `fastchat/llm_judge/data/judge_prompts.jsonl`. Licensed under Apache-2.0 by its
 authors; unchanged.

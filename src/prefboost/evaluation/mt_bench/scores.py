@@ -76,6 +76,7 @@ def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missi
         turns = _pair_orders(group)
         missing = sum(get_pair_share(verdict) is None for verdict in group)
         allowed = allow_missing or rules.mode == "official"
+        # Single verdicts may remain although no turn has both orders.
         withheld = not turns or is_withheld(missing, len(group), allow_missing=allowed)
         shares = [_share_of_turn(orders, rules) for orders in turns]
         agree = [get_pair_share(orders[0]) == get_pair_share(orders[1]) for orders in turns]
@@ -139,6 +140,7 @@ def _pair_orders(verdicts: Sequence[JudgeVerdict]) -> list[list[JudgeVerdict]]:
     for verdict in verdicts:
         if get_pair_share(verdict) is not None:
             turns.setdefault((verdict.uid, read_mt_facts(verdict)["turn"], verdict.judge), []).append(verdict)
+    # A single order would let the preference of the judge for a place into the win rate.
     return [orders for orders in turns.values() if {verdict.facts["game"] for verdict in orders} == {1, 2}]
 
 

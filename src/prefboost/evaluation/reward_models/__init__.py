@@ -1,1 +1,1 @@
-"""How often a reward model agrees with people, and RewardBench 1 and 2 and RM-Bench."""
+"""Reward models against human preferences: pairs, RewardBench 1 and 2, RM-Bench."""

@@ -15,18 +15,19 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.protocols import Contestant, Measured
 from prefboost.evaluation.results import Figure, Results
 from prefboost.evaluation.reward_models.accuracy import AccuracyReport, RewardAccuracy
-from prefboost.evaluation.reward_models.reports import BenchReport, Scored, reward_report
+from prefboost.evaluation.reward_models.reports import BenchReport, RewardOutcome, report_rewards
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 
-__all__ = ["RewardContest", "scorer_of"]
+__all__ = ["RewardContest", "build_reward_scorer"]
 
-_MOVED = 0.01  # deviations by which scores may move with the batch before it is an alarm
+_MOVED = 0.01
+"""Change of a score with its batch, in standard deviations, above which there is an alarm."""
 
 
 class RewardContest(Settings):
-    """How often reward models prefer what was preferred: RewardBench 1 and 2, RM-Bench, or any file of pairs."""
+    """Reward models on human preferences: RewardBench 1 and 2, RM-Bench, or any file of pairs."""
 
     kind: Literal["reward_bench"] = Field("reward_bench", description="Reward models on pairs or published benchmarks.")
     file: Path | None = Field(
@@ -46,36 +47,40 @@ class RewardContest(Settings):
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Measured:
-        """See `prefboost.evaluation.protocols.MeasuredBenchmark`. Scores are kept in ``FOLDER/scores``."""
-        file = _place(self.file, assets)
+        """Measure every reward model; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
+
+        Scores are stored in ``FOLDER/scores``.
+        """
+        file = _locate_file(self.file, assets)
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []
         alarms: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         with Store(folder / "scores") as store:
-            for one in contestants:
-                tell(f"{one.name} scores {file.name}")
-                scorer, desk = scorer_of(one, self.scorer), Desk(store)
-                scored = reward_report(
+            for contestant in contestants:
+                name = contestant.name
+                tell(f"{name} scores {file.name}")
+                scorer, desk = build_reward_scorer(contestant, self.scorer), Desk(store)
+                outcome = report_rewards(
                     file, scorer, lambda table, by=scorer, at=desk: by.score_stored(table, at), self.report,  # type: ignore[misc]
                     limit=limit,
                 )  # fmt: skip
-                figures += _figures(one.name, scored)
-                alarms += _alarms(one.name, scored.report)
-                verdicts += _verdicts(one.name, scored)
+                figures += _build_figures(name, outcome)
+                alarms += _find_alarms(name, outcome.report)
+                verdicts += _build_verdicts(name, outcome)
         facts = {"settings": self.model_dump(mode="json"), "limit": limit}
         return Measured(Results("reward_bench", "robust", tuple(figures), tuple(alarms), facts), verdicts)
 
 
-def scorer_of(contestant: Contestant, options: Mapping[str, Any]) -> RewardModelScorer:
-    """The scorer of a contestant's weights.
+def build_reward_scorer(contestant: Contestant, options: Mapping[str, Any]) -> RewardModelScorer:
+    """Build the scorer of a contestant's weights.
 
     Args:
-        contestant: a local model, asked for no goal.
+        contestant: a local model without a goal.
         options: further settings of the scorer.
 
     Raises:
-        SettingsError: it is no local model, a goal is asked for, or an option is none of the scorer's.
+        SettingsError: it is no local model, has a goal, or the scorer has no such option.
     """
     engine: Any = contestant.engine
     if getattr(engine, "kind", "") != "local":
@@ -90,24 +95,24 @@ def scorer_of(contestant: Contestant, options: Mapping[str, Any]) -> RewardModel
             f"{unknown[0]} is no setting of a reward model",
             remedy=f"its settings are {', '.join(RewardModelScorer.model_fields)}",
         )
-    own = {name: getattr(engine, name) for name in ("model", "revision", "device", "trust_remote_code")}
+    options_of_engine = {name: getattr(engine, name) for name in ("model", "revision", "device", "trust_remote_code")}
     # An engine's number type is a choice for generating; a reward model keeps its checkpoint's unless one was chosen.
-    own |= {"dtype": engine.dtype} if "dtype" in engine.model_fields_set else {}
-    return RewardModelScorer(**{**own, **options})
+    options_of_engine |= {"dtype": engine.dtype} if "dtype" in engine.model_fields_set else {}
+    return RewardModelScorer(**{**options_of_engine, **options})
 
 
-def _place(file: Path | None, assets: Assets) -> Path:
-    """The file as it is named, or in the folder of benchmarks' data."""
+def _locate_file(file: Path | None, assets: Assets) -> Path:
+    """Return the named file, or that of the same name in the folder of benchmarks' data."""
     if file is None:
         raise SettingsError("reward_bench has no file", remedy="write reward_bench.file=FILE")
     inside = None if assets.data_dir is None else assets.data_dir / file
     return inside if inside is not None and inside.is_file() and not file.is_file() else file
 
 
-def _figures(model: str, scored: Scored) -> Iterator[Figure]:
-    report = scored.report
+def _build_figures(model: str, outcome: RewardOutcome) -> Iterator[Figure]:
+    report = outcome.report
     if isinstance(report, BenchReport):
-        yield from _bench_figures(model, report)
+        yield from _build_bench_figures(model, report)
         return
     missing, rows = sum(report.missing.values()), report.pairs
     bounds = (100 * report.bounds[0], 100 * report.bounds[1])
@@ -120,11 +125,11 @@ def _figures(model: str, scored: Scored) -> Iterator[Figure]:
         "over_length", model, report.over_length.scale(100), missing, rows, note="accuracy less the longer one's"
     )
     for name, slices in report.slices.items():
-        for one, interval in slices.items():
-            yield Figure("accuracy", model, interval.scale(100), 0, interval.rows, group=f"{name}: {one}")
+        for part, interval in slices.items():
+            yield Figure("accuracy", model, interval.scale(100), 0, interval.rows, group=f"{name}: {part}")
 
 
-def _bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
+def _build_bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
     missing = sum(report.missing.values())
     if report.figures is None:
         yield Figure("accuracy", model, None, missing, report.prompts)
@@ -135,15 +140,15 @@ def _bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
         yield Figure("accuracy", model, interval.scale(100), missing if not group else 0, interval.rows, group=group)
 
 
-def _alarms(model: str, report: AccuracyReport | BenchReport) -> Iterator[str]:
+def _find_alarms(model: str, report: AccuracyReport | BenchReport) -> Iterator[str]:
     for reason, count in report.missing.items():
         yield f"{model} gave no score to {count:,}: {reason}"
     if report.batch_change is not None and report.batch_change > _MOVED:
         yield f"scores of {model} depend on the batch: they move by {report.batch_change:.3f} deviations"
 
 
-def _verdicts(model: str, scored: Scored) -> Iterator[JudgeVerdict]:
-    for name, share in scored.shares.items():
+def _build_verdicts(model: str, outcome: RewardOutcome) -> Iterator[JudgeVerdict]:
+    for name, share in outcome.shares.items():
         yield JudgeVerdict(name, model, "scores", share)
-    for name in scored.unscored:
+    for name in outcome.unscored:
         yield JudgeVerdict(name, model, "scores", None, fault="no score")

@@ -1,4 +1,4 @@
-"""From a file of pairs or of a reward-model benchmark and anything that scores it to a report and rows to compare."""
+"""Report of a scorer on a file of pairs or a reward-model benchmark, and rows to compare scorers by."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 
 from prefboost.chat import join_text
 from prefboost.errors import DataError
+from prefboost.evaluation.benchmark import MISSING_ALLOWED, is_withheld
 from prefboost.evaluation.reward_models.accuracy import (
-    TOLD,
     AccuracyReport,
     RewardAccuracy,
-    accuracy_report,
-    batch_difference,
-    rights_of,
+    mark_right_pairs,
+    measure_batch_change,
+    report_accuracy,
 )
-from prefboost.evaluation.reward_models.scores import bench_figures, item_share
-from prefboost.evaluation.reward_models.sets import RewardSet, read_records, read_reward_set, scored_items
+from prefboost.evaluation.reward_models.scores import estimate_bench_figures, score_item
+from prefboost.evaluation.reward_models.sets import RewardSet, collect_items, read_bench_rows, read_reward_set
 from prefboost.scoring.scorer import Scorer
 from prefboost.settings import Settings
 from prefboost.sources import Columns, read
 from prefboost.statistics import Interval
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["BenchReport", "RewardReport", "Scored", "reward_report"]
+__all__ = ["BenchReport", "RewardReport", "RewardOutcome", "report_rewards"]
 
 ScoreTable = Callable[[Table], Table]
-"""Scores a table; where and whether finished scores are kept is its affair."""
+"""Scores a table; it decides whether and where finished scores are stored."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class BenchReport:
     Args:
         bench: rewardbench, rewardbench2 or rm_bench.
         figures: subset, section, domain, overall -> share, 0..1; None where too many prompts have no scores.
-        prompts: all of them.
+        prompts: number of all prompts.
         missing: reason -> prompts of which a completion has no score.
-        batch_change: greatest change of a score in other batches, in deviations of the scores; None: not looked at.
+        batch_change: greatest change of a score in other batches, in standard deviations of the scores; None: unknown.
     """
 
     bench: str
@@ -52,18 +52,19 @@ class BenchReport:
     batch_change: float | None = None
 
     def record(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return the JSON form."""
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """As it is printed."""
+        """Yield the printed report, line by line."""
         yield f"{self.bench}: {self.prompts - sum(self.missing.values()):,} of {self.prompts:,} prompts scored"
         for name, interval in (self.figures or {}).items():
             yield f"  {name:<24} {interval}"
         for reason, count in self.missing.items():
             yield f"{count:,} without scores: {reason}"
         if self.figures is None:
-            yield f"note: more than {TOLD:.0%} of the prompts have no scores: figures are withheld (allow_missing)"
+            share = f"more than {MISSING_ALLOWED:.0%} of the prompts"
+            yield f"note: {share} have no scores: figures are withheld (allow_missing)"
         if self.batch_change is not None and self.batch_change > 0.01:
             yield f"note: scores depend on the batch: they move by {self.batch_change:.3f} deviations of the scores"
 
@@ -72,12 +73,12 @@ RewardReport = AccuracyReport | BenchReport
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What came of a file.
+class RewardOutcome:
+    """Report on a file, and its rows.
 
     Args:
         report: figures.
-        shares: pair or prompt -> share of it that was put right, 0..1; those without scores are not in it.
+        shares: pair or prompt -> its share of right comparisons, 0..1; those without scores are absent.
         unscored: pairs or prompts without scores.
     """
 
@@ -86,7 +87,7 @@ class Scored:
     unscored: tuple[str, ...]
 
 
-def reward_report(
+def report_rewards(
     source: str | Path | Table,
     scorer: Scorer,
     score: ScoreTable,
@@ -94,15 +95,15 @@ def reward_report(
     *,
     columns: Columns | None = None,
     limit: int | None = None,
-) -> Scored:
-    """Score pairs, or a benchmark's completions, and say how often the preferred one scores higher.
+) -> RewardOutcome:
+    """Score pairs, or a benchmark's completions, and report how often the preferred completion scores higher.
 
     Args:
         source: PreferencePairs or anything that `read` takes; files shaped like RewardBench 1 and 2 and RM-Bench give
             the published figures.
-        scorer: who scores; asked once more for the check of batches.
-        score: scores the whole.
-        settings: ties, slices, intervals, how many are scored once more.
+        scorer: the scorer; it scores some rows again for the check of batches.
+        score: scores the whole table.
+        settings: ties, slices, intervals, number of rows that are scored again.
         columns: columns of the file, where they are not guessed right.
         limit: take the first pairs or prompts only.
 
@@ -112,18 +113,18 @@ def reward_report(
     """
     bench = None if isinstance(source, Table) else read_reward_set(source)
     if bench is not None:
-        return _on_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
-    pairs = _pairs(source, columns)
-    first = None if isinstance(source, Table) else _chosen_first(source, pairs)
+        return _report_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
+    pairs = _read_pairs(source, columns)
+    first = None if isinstance(source, Table) else _find_chosen_first(source, pairs)
     pairs = pairs if limit is None else replace(pairs, frame=pairs.frame.head(limit))
     scored = score(pairs)
-    change = batch_difference(pairs, scored, scorer, settings.batch_check) if settings.batch_check else None
-    report = accuracy_report(pairs, scored, settings, chosen_first=first, batch_change=change)
-    shares = rights_of(pairs, scored, settings)
-    return Scored(report, shares, tuple(name for name in pairs.frame["pair_id"] if name not in shares))
+    change = measure_batch_change(pairs, scored, scorer, settings.batch_check) if settings.batch_check else None
+    report = report_accuracy(pairs, scored, settings, chosen_first=first, batch_change=change)
+    shares = mark_right_pairs(pairs, scored, settings)
+    return RewardOutcome(report, shares, tuple(name for name in pairs.frame["pair_id"] if name not in shares))
 
 
-def _pairs(source: str | Path | Table, columns: Columns | None) -> Table:
+def _read_pairs(source: str | Path | Table, columns: Columns | None) -> Table:
     table = source if isinstance(source, Table) else read(source, columns=columns or Columns())
     if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
@@ -133,32 +134,32 @@ def _pairs(source: str | Path | Table, columns: Columns | None) -> Table:
     return table
 
 
-def _chosen_first(source: str | Path, pairs: Table) -> dict[str, bool] | None:
-    """pair_id -> whether the chosen completion stands first, where a file holds two side by side and a label."""
+def _find_chosen_first(source: str | Path, pairs: Table) -> dict[str, bool] | None:
+    """Return pair_id -> True if the chosen completion is listed first, where a file has two columns and a label."""
     guess = pairs.steps[0].notes.get("guess", {}) if pairs.steps else {}
-    records = read_records(source) if guess.get("shape") == "preference" else []
+    records = read_bench_rows(source) if guess.get("shape") == "preference" else []
     if not records:
         return None
-    stood = pairs.frame.select("pair_id", "row", "chosen").iter_rows()
-    return {name: join_text(chosen) == str(records[row].get(guess["first"])) for name, row, chosen in stood}
+    rows = pairs.frame.select("pair_id", "row", "chosen").iter_rows()
+    return {name: join_text(chosen) == str(records[row].get(guess["first"])) for name, row, chosen in rows}
 
 
-def _on_bench(bench: RewardSet, scorer: Scorer, score: ScoreTable, settings: RewardAccuracy) -> Scored:
+def _report_bench(bench: RewardSet, scorer: Scorer, score: ScoreTable, settings: RewardAccuracy) -> RewardOutcome:
     scored = score(bench.table)
-    items, missing = scored_items(bench, scored)
-    withheld = sum(missing.values()) > TOLD * len(bench.items) and not settings.allow_missing
-    figures = None if withheld else bench_figures(bench.bench, items, how=settings.interval)
-    change = _completions_alone(bench.table, scored, scorer, settings.batch_check)
+    items, missing = collect_items(bench, scored)
+    withheld = is_withheld(sum(missing.values()), len(bench.items), allow_missing=settings.allow_missing)
+    figures = None if withheld else estimate_bench_figures(bench.bench, items, how=settings.interval)
+    change = _score_alone(bench.table, scored, scorer, settings.batch_check)
     report = BenchReport(bench.bench, figures, len(bench.items), missing, change)
-    shares = {f"{item.subset}/{item.item_id}": item_share(bench.bench, item) for item in items}
+    shares = {f"{item.subset}/{item.item_id}": score_item(bench.bench, item) for item in items}
     names = [f"{subset}/{item_id}" for item_id, subset, *_ in bench.items]
-    return Scored(report, shares, tuple(name for name in names if name not in shares))
+    return RewardOutcome(report, shares, tuple(name for name in names if name not in shares))
 
 
-def _completions_alone(table: Table, scored: Table, scorer: Scorer, count: int) -> float | None:
-    """Greatest change of a score in deviations of the scores, where completions of some prompts are scored each alone.
+def _score_alone(table: Table, scored: Table, scorer: Scorer, count: int) -> float | None:
+    """Return the greatest change of a score, in standard deviations, where some completions are scored alone.
 
-    A scorer without batches of its own gives the same score by its nature, and is not asked again.
+    A scorer without batches cannot depend on them, and is not called again.
     """
     if not count or not (hasattr(scorer, "batch_tokens") and isinstance(scorer, Settings)):
         return None

@@ -20,14 +20,14 @@ __all__ = [
     "BENCHES",
     "SECTIONS",
     "RewardItem",
-    "best_of",
-    "item_share",
-    "bench_figures",
-    "rewardbench",
-    "rewardbench2",
-    "rm_bench",
-    "section_shares",
-    "ties_score",
+    "estimate_bench_figures",
+    "score_rewardbench",
+    "score_rewardbench2",
+    "score_rm_bench",
+    "average_sections",
+    "score_best_of",
+    "score_item",
+    "score_ties",
 ]
 
 _COUNTS = {
@@ -61,7 +61,7 @@ class RewardItem:
     """One prompt with scored completions.
 
     Args:
-        item_id: as the data name it; of the Ties subset ``tied:N`` or ``ref:N``.
+        item_id: name in the data; in the Ties subset ``tied:N`` or ``ref:N``.
         subset: subset (RewardBench) or domain (RM-Bench).
         chosen: scores of the right completions; RM-Bench: concise, detailed, detailed with markdown.
         rejected: scores of the others.
@@ -73,29 +73,29 @@ class RewardItem:
     rejected: tuple[float, ...]
 
 
-def best_of(item: RewardItem) -> float:
-    """1 if the first right completion scores highest, shared where several score the same; else 0."""
+def score_best_of(item: RewardItem) -> float:
+    """Return 1 if the first right completion scores highest, a part of it if several score the same, else 0."""
     highest = max(*item.chosen, *item.rejected)
     if item.chosen[0] < highest:
         return 0.0
     return 1 / sum(score == highest for score in (*item.chosen, *item.rejected))
 
 
-def item_share(bench: str, item: RewardItem) -> float:
-    """What one prompt counts, 0..1, for comparisons prompt by prompt.
+def score_item(bench: str, item: RewardItem) -> float:
+    """Score one prompt, 0..1, for comparisons prompt by prompt.
 
     Args:
-        bench: of `BENCHES`; RM-Bench: share of its nine comparisons, RewardBench 2: best of four (Ties too, which its
-            own formula scores over all prompts).
-        item: scored.
+        bench: name in `BENCHES`; RM-Bench: share of its nine comparisons, RewardBench 2: best of four (Ties too, whose
+            own formula scores all prompts together).
+        item: scored prompt.
     """
     if bench == "rewardbench2":
-        return best_of(item)
+        return score_best_of(item)
     return float(np.mean(np.array(item.chosen)[:, None] > np.array(item.rejected)[None, :]))
 
 
-def rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:
-    """RewardBench 1: share of pairs whose chosen completion scores higher; equal scores are wrong.
+def score_rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:
+    """Score RewardBench 1: share of pairs whose chosen completion scores higher; equal scores are wrong.
 
     Returns:
         subset, section and ``overall`` (mean of the sections) -> 0..1.
@@ -104,13 +104,13 @@ def rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:
         DataError: a subset is none of RewardBench's.
     """
     _check_subsets(items, set(_COUNTS), "RewardBench")
-    found = _means(items, lambda item: float(item.chosen[0] > item.rejected[0]))
-    sections = section_shares(found)
-    return {**found, **sections, "overall": float(np.mean(list(sections.values())))}
+    shares = _average_by_subset(items, lambda item: float(item.chosen[0] > item.rejected[0]))
+    sections = average_sections(shares)
+    return {**shares, **sections, "overall": float(np.mean(list(sections.values())))}
 
 
-def section_shares(subsets: Mapping[str, float]) -> dict[str, float]:
-    """Sections of RewardBench 1 from its subsets; a section weighs those that are there by their published counts.
+def average_sections(subsets: Mapping[str, float]) -> dict[str, float]:
+    """Average the subsets of RewardBench 1 into its sections, weighting present subsets by their published counts.
 
     Args:
         subsets: subset -> share, 0..1.
@@ -124,38 +124,41 @@ def section_shares(subsets: Mapping[str, float]) -> dict[str, float]:
     return sections
 
 
-def rewardbench2(items: Sequence[RewardItem]) -> dict[str, float]:
-    """RewardBench 2: best of four, and the Ties subset by its own formula.
+def score_rewardbench2(items: Sequence[RewardItem]) -> dict[str, float]:
+    """Score RewardBench 2: best of four, and the Ties subset by its own formula.
 
     Returns:
         subset and ``overall`` (mean of the subsets) -> 0..1 (Ties: up to 1.01).
     """
     ties = [item for item in items if item.subset.lower() == "ties"]
-    found = _means([item for item in items if item.subset.lower() != "ties"], best_of)
+    shares = _average_by_subset([item for item in items if item.subset.lower() != "ties"], score_best_of)
     if ties:
-        found["Ties"] = ties_score(ties)
-    return {**found, "overall": float(np.mean(list(found.values())))}
+        shares["Ties"] = score_ties(ties)
+    return {**shares, "overall": float(np.mean(list(shares.values())))}
 
 
-def ties_score(items: Sequence[RewardItem]) -> float:
-    """The Ties subset: right answers should score alike, and clearly above wrong ones.
+def score_ties(items: Sequence[RewardItem]) -> float:
+    """Score the Ties subset: right answers should score alike, and clearly above wrong ones.
 
     0.3 accuracy of tied prompts + 0.3 of their references + 0.2 P(gap > spread) + 0.2 P(least gap of both > spread)
-    + 0.01 mean tanh(least gap / spread - 1), over prompts that stand in both forms.
+    + 0.01 mean tanh(least gap / spread - 1), over prompts that are present in both forms.
     """
     by_form: dict[str, dict[str, RewardItem]] = {"ref": {}, "tied": {}}
     for item in items:
         form, _, number = item.item_id.partition(":")
         by_form["ref" if form == "ref" else "tied"][number] = item
     gaps = {
-        form: {number: min(item.chosen) - max(item.rejected) for number, item in own.items()}
-        for form, own in by_form.items()
+        form: {number: min(item.chosen) - max(item.rejected) for number, item in forms.items()}
+        for form, forms in by_form.items()
     }
-    right = {form: float(np.mean([gap > 0 for gap in own.values()])) if own else 0.0 for form, own in gaps.items()}
+    right = {
+        form: float(np.mean([gap > 0 for gap in values.values()])) if values else 0.0 for form, values in gaps.items()
+    }
     both = [number for number in gaps["tied"] if number in gaps["ref"]]
     spread = np.array([max(by_form["tied"][n].chosen) - min(by_form["tied"][n].chosen) for n in both])
     gap = np.array([gaps["tied"][number] for number in both])
     least = np.minimum(gap, [gaps["ref"][number] for number in both])
+    # A spread of 0 (equal scores of all right answers) gives an infinite ratio, whose tanh is 1; 0 / 0 counts as 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         clear = np.nan_to_num(np.tanh(least / spread - 1), nan=0.0)
     margins = (float(np.mean(part)) if both else 0.0 for part in (gap > spread, least > spread, clear))
@@ -163,12 +166,12 @@ def ties_score(items: Sequence[RewardItem]) -> float:
     return 0.3 * right["tied"] + 0.3 * right["ref"] + 0.2 * preferred + 0.2 * hard + 0.01 * clearly
 
 
-def rm_bench(items: Sequence[RewardItem]) -> dict[str, float]:
-    """RM-Bench: each right answer in three styles against each wrong one in three.
+def score_rm_bench(items: Sequence[RewardItem]) -> dict[str, float]:
+    """Score RM-Bench: each right answer in three styles against each wrong one in three.
 
     Returns:
         domain (chat, math, code, safety), ``easy`` (right answer in the fancier style), ``normal``, ``hard`` and
-        ``overall`` -> 0..1, each the mean over the domains that are there.
+        ``overall`` -> 0..1, each the mean over the domains present.
 
     Raises:
         DataError: an item has not three styles of both, or is of no known domain.
@@ -185,34 +188,35 @@ def rm_bench(items: Sequence[RewardItem]) -> dict[str, float]:
         won = np.array(item.chosen)[:, None] > np.array(item.rejected)[None, :]
         domains.setdefault(name, []).append(won.astype(np.float64))
     matrices = {name: np.mean(domains[name], axis=0) for name in _DOMAINS if name in domains}
+    # Row: style of the right answer, column: style of the wrong one, both from plain to fancy.
     upper, lower = np.triu_indices(_STYLES, 1), np.tril_indices(_STYLES, -1)
     levels = {
         name: {"hard": won[upper].mean(), "normal": np.diag(won).mean(), "easy": won[lower].mean()}
         for name, won in matrices.items()
     }
-    found = {name: float(np.mean(list(own.values()))) for name, own in levels.items()}
-    overall = float(np.mean(list(found.values())))
+    figures = {name: float(np.mean(list(values.values()))) for name, values in levels.items()}
+    overall = float(np.mean(list(figures.values())))
     for level in ("hard", "normal", "easy"):
-        found[level] = float(np.mean([own[level] for own in levels.values()]))
-    return {**found, "overall": overall}
+        figures[level] = float(np.mean([values[level] for values in levels.values()]))
+    return {**figures, "overall": overall}
 
 
 BENCHES: Mapping[str, Callable[[Sequence[RewardItem]], dict[str, float]]] = {
-    "rewardbench": rewardbench,
-    "rewardbench2": rewardbench2,
-    "rm_bench": rm_bench,
+    "rewardbench": score_rewardbench,
+    "rewardbench2": score_rewardbench2,
+    "rm_bench": score_rm_bench,
 }
-"""Name -> from items to figures."""
+"""Name -> function from items to figures."""
 
 
-def bench_figures(bench: str, items: Sequence[RewardItem], *, how: Bootstrap = USUAL) -> dict[str, Interval]:
-    """The figures of a benchmark with intervals: items are drawn within their subset.
+def estimate_bench_figures(bench: str, items: Sequence[RewardItem], *, how: Bootstrap = USUAL) -> dict[str, Interval]:
+    """Compute the figures of a benchmark with intervals; items are drawn within their subset.
 
     The Ties subset draws prompts, both forms together.
 
     Args:
-        bench: of `BENCHES`.
-        items: scored.
+        bench: name in `BENCHES`.
+        items: scored prompts.
         how: resamples, level, seed.
 
     Raises:
@@ -225,12 +229,13 @@ def bench_figures(bench: str, items: Sequence[RewardItem], *, how: Bootstrap = U
     for item in items:
         prompt = item.item_id.partition(":")[2] if item.subset.lower() == "ties" else item.item_id
         clusters.setdefault(item.subset, {}).setdefault(prompt, []).append(item)
-    pools = [list(own.values()) for own in clusters.values()]
+    pools = [list(prompts.values()) for prompts in clusters.values()]
     rng = np.random.default_rng(how.seed)
     drawn: dict[str, list[float]] = {name: [] for name in figures}
     for _ in range(how.resamples):
+        # Drawing within subsets keeps their weights, and the whole formula is computed again for each resample.
         chosen = [
-            _renamed(pool[at], copy)
+            _number_copy(pool[at], copy)
             for pool in pools
             for copy, at in enumerate(rng.integers(len(pool), size=len(pool)))
         ]
@@ -243,25 +248,25 @@ def bench_figures(bench: str, items: Sequence[RewardItem], *, how: Bootstrap = U
     }
 
 
-def _renamed(items: Sequence[RewardItem], copy: int) -> list[RewardItem]:
-    """A drawn prompt under a number of its own, so that one drawn twice counts twice."""
+def _number_copy(items: Sequence[RewardItem], copy: int) -> list[RewardItem]:
+    """Number a drawn prompt, so that a prompt drawn twice counts twice."""
     return [
         RewardItem(f"{item.item_id.partition(':')[0]}:{copy}", item.subset, item.chosen, item.rejected)
         for item in items
     ]
 
 
-def _means(items: Sequence[RewardItem], value: Callable[[RewardItem], float]) -> dict[str, float]:
+def _average_by_subset(items: Sequence[RewardItem], value: Callable[[RewardItem], float]) -> dict[str, float]:
     by_subset: dict[str, list[float]] = {}
     for item in items:
         by_subset.setdefault(item.subset, []).append(value(item))
     return {name: float(np.mean(values)) for name, values in by_subset.items()}
 
 
-def _check_subsets(items: Sequence[RewardItem], known: set[str], bench: str) -> None:
-    unknown = sorted({item.subset for item in items} - known)
+def _check_subsets(items: Sequence[RewardItem], subsets: set[str], bench: str) -> None:
+    unknown = sorted({item.subset for item in items} - subsets)
     if unknown:
         raise DataError(
             f"{bench} has no subset {', '.join(unknown[:3])}",
-            remedy=f"its subsets are {', '.join(sorted(known)[:6])} ...",
+            remedy=f"its subsets are {', '.join(sorted(subsets)[:6])} ...",
         )

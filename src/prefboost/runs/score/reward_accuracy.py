@@ -11,7 +11,7 @@ from pydantic import Field
 from prefboost.atomic import write_atomically
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
-from prefboost.evaluation.reward_models.reports import RewardReport, reward_report
+from prefboost.evaluation.reward_models.reports import RewardReport, report_rewards
 from prefboost.runs.score.score import score
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.scoring.stored import Tell
@@ -68,7 +68,7 @@ def reward_accuracy(
         guard_file(scores, "score", [source], [scorer])
         refuse_inputs([target], [source], [scorer])
         refuse_foreign([target], companions(scores or target, ".store"), "reward-accuracy")
-    report = reward_report(
+    report = report_rewards(
         source, scorer, lambda table: score(table, scorer, scores, progress=progress), settings,
         columns=columns,
     ).report  # fmt: skip
