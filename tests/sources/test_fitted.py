@@ -198,3 +198,12 @@ def test_scores_of_later_files_under_other_names_count_for_the_scale(tmp_path: P
     report = augment(tmp_path / "in", tmp_path / "out.jsonl", Augment(scale=MinMax()))
     assert "fitted as min_max to source scores 0 to 70" in report.scale
     assert report.records == len(FIRST) + 4
+
+
+def test_a_batch_whose_completions_hold_nothing_known_is_rejected_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    odd = {"prompt": "x", "completions": [{"response": None, "rating": None}]}
+    path.write_text("\n".join(map(json.dumps, [*NESTED, odd])), encoding="utf-8")
+    for tables in ([read(path)], list(read_batches(path, rows=667))):
+        rejects = pl.concat([table.rejects for table in tables])
+        assert rejects["row"].to_list() == [len(NESTED)]

@@ -123,8 +123,8 @@ def _pruned(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[pl.DataFrame]
 
 
 def _with_only(name: str, fields: Sequence[str]) -> pl.Expr:
-    """A column of lists of structs with some of their fields."""
-    return pl.col(name).list.eval(pl.struct(pl.element().struct.field(*fields)))
+    """A column of lists of structs with some of their fields; as it is where none are named."""
+    return pl.col(name).list.eval(pl.struct(pl.element().struct.field(*fields))) if fields else pl.col(name)
 
 
 def _matters(name: str) -> bool:
