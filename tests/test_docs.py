@@ -52,6 +52,8 @@ def test_blocks_share_a_folder_with_the_examples_and_their_faults_are_named(chec
         "```python\nraise SystemExit('not run')\n```\n"
     )
     assert list(check.faults_of_blocks(page(tmp_path, text))) == []
+    text = "```python run own.py\nx = 1\n```\n```python run\nfrom own import x\n```\n"
+    assert list(check.faults_of_blocks(page(tmp_path, text))) == [], "a block with a name is a file for those below"
     text = "```console run\n$ echo 12 pairs, 3 s; echo two\n12 pairs, ...\n...\n$ true\n...\n```\n"
     assert list(check.faults_of_blocks(page(tmp_path, text))) == []
     text = "```python run\n1 / 0\n```\n```console run\n$ echo one\ntwo\n$ exit 3\n```\n"

@@ -4,7 +4,7 @@ python tools/docs_check.py [PAGE.md ...]
 
 - links between pages and to files of the project lead somewhere;
 - every `path/to/file.py` and `path/to/file.py::name` in backticks exists;
-- blocks marked ```python run are executed, ```console run are typed into a shell: a command must succeed (`# exits 2`
+- blocks marked ```python run are executed (with a name behind it, as a file of that name), ```console run are typed into a shell: a command must succeed (`# exits 2`
   behind it says otherwise) and every line of output that is shown must be printed ("..." stands for any lines, and at
   the end of a line for its rest);
 - the generated reference pages are current.
@@ -27,17 +27,18 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`((?:src|tests|tools|examples|benchmarks)/[\w./-]+?\.\w+)(?:::(\w+))?`")
-BLOCK = re.compile(r"^```(python|console|bash) run[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|console|bash) run ?([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r"\s*# exits (\d+)$")
 LIMIT_S = 300
 
 
 class Block(NamedTuple):
-    """A runnable block and the line where it begins."""
+    """A runnable block, the line where it begins, and the file that it is; empty for none."""
 
     language: str
     text: str
     line: int
+    file: str
 
 
 def pages() -> list[Path]:
@@ -86,7 +87,7 @@ def names_that_do_not_exist(page: Path) -> Iterator[str]:
 def blocks(page: Path) -> list[Block]:
     """The runnable blocks of a page."""
     text = page.read_text(encoding="utf-8")
-    return [Block(m[1], m[2], text[: m.start()].count("\n") + 1) for m in BLOCK.finditer(text)]
+    return [Block(m[1], m[3], text[: m.start()].count("\n") + 1, m[2]) for m in BLOCK.finditer(text)]
 
 
 def faults_of_blocks(page: Path) -> Iterator[str]:
@@ -99,6 +100,8 @@ def faults_of_blocks(page: Path) -> Iterator[str]:
             if file.is_file():
                 shutil.copy(file, folder)
         for block in blocks(page):
+            if block.file:
+                (folder / block.file).write_text(block.text, encoding="utf-8")
             run = faults_of_python if block.language == "python" else faults_of_transcript
             yield from (f"line {block.line}: {fault}" for fault in run(block.text, folder))
 

@@ -1,0 +1,84 @@
+"""The lists of CONTRIBUTING.md hold: a copy of the package that is changed by them to the letter has the new kind."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import docs_check
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
+THINGS = ("judge", "source", "loss")
+
+
+class Item(NamedTuple):
+    """One file of a list, and the block of code below it."""
+
+    file: str
+    exists: bool
+    code: str
+
+
+def read_section(thing: str) -> str:
+    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    [section] = [section for section in sections if section.startswith(f"How to add a {thing}\n")]
+    return section
+
+
+def read_items(section: str) -> list[Item]:
+    """Read files with code: new ones are in italics, those that are changed in backticks."""
+    found = re.findall(r"^\d\. ([*`])([\w/.]+\.py)[*`],.*?^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return [Item(file, mark == "`", code) for mark, file, code in found]
+
+
+def follow(item: Item, root: Path) -> None:
+    """Write a new file; or enter the lines ``from ... import ...`` and ``KINDS = {..., "kind": Class}``."""
+    path = root / item.file
+    assert path.exists() == item.exists, item.file
+    if not item.exists:
+        path.write_text(item.code)
+        return
+    line, entry = item.code.strip().splitlines()
+    name, new = re.fullmatch(r"(\w+) = \{\.\.\., (.*)\}", entry).groups()  # type: ignore[union-attr]
+    text = path.read_text()
+    imports = re.search(r"^from prefboost", text, re.MULTILINE)
+    assert imports is not None
+    text = f"{text[: imports.start()]}{line}\n{text[imports.start() :]}"
+    changed, count = re.subn(rf"^({name}\b[^=\n]*= \{{)", rf"\1{new}, ", text, flags=re.MULTILINE)
+    assert count == 1, f"{item.file} has no dict {name}"
+    path.write_text(changed)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("thing", THINGS)
+def test_a_list_that_is_followed_gives_a_kind_that_works(
+    thing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, folder = tmp_path / "checkout", tmp_path / "work"
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "examples", folder)
+    section = read_section(thing)
+    items = read_items(section)
+    for item in items:
+        (root / item.file).parent.mkdir(parents=True, exist_ok=True)
+        follow(item, root)
+    assert [item.file.startswith("src/") for item in items] == [True, True, False], "a class, its kind, its test"
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(root / items[-1].file)]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    transcript = re.search(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert transcript is not None
+    assert list(docs_check.faults_of_transcript(transcript[1], folder)) == []
+
+
+def test_files_of_a_list_that_are_to_be_changed_exist_and_new_ones_do_not() -> None:
+    items = [item for thing in THINGS for item in read_items(read_section(thing))]
+    assert [(item.file, (ROOT / item.file).exists()) for item in items] == [(item.file, item.exists) for item in items]
