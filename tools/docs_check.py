@@ -4,9 +4,9 @@ python tools/docs_check.py [PAGE.md ...]
 
 - links between pages and to files of the project lead somewhere;
 - every `path/to/file.py` and `path/to/file.py::name` in backticks exists;
-- blocks marked ```python run are executed (with a name behind it, as a file of that name), ```console run are typed into a shell: a command must succeed (`# exits 2`
-  behind it says otherwise) and every line of output that is shown must be printed ("..." stands for any lines, and at
-  the end of a line for its rest);
+- blocks marked ```python run are executed, with a name behind it as a file of that name; ```console run are typed into
+  a shell: a command must succeed (`# exits 2` behind it says otherwise) and every line of output that is shown must be
+  printed ("..." stands for any lines, and at the end of a line for its rest);
 - the generated reference pages are current.
 
 Blocks run in an empty folder that holds copies of the files in examples/; the blocks of one page share it.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.cli.audit import split_overrides
+from prefboost.cli.audit import read_audit
 from prefboost.cli.main import main
 from prefboost.engines.local import Local
 from prefboost.errors import SettingsError
@@ -39,7 +39,7 @@ def test_one_file_is_inspected_and_audited(files: list[Path], capsys: pytest.Cap
         "order changes verdict",
         "100.0%",
         "chosen is the second",
-        "calls a kept pair",
+        "calls per kept pair",
     ):
         assert line in shown
 
@@ -61,9 +61,9 @@ def test_json_holds_the_same(files: list[Path], capsys: pytest.CaptureFixture[st
 
 
 def test_what_is_asked_is_told_apart_from_columns_and_files() -> None:
-    own, more, asked = split_overrides(["columns.score=x", "b.parquet", "judge.engine=DIR", "pairs=7"])
+    own, more, asked = read_audit(["columns.score=x", "b.parquet", "judge.engine=DIR", "pairs=7"])
     assert own == ["columns.score=x"] and more == ["b.parquet"] and asked is not None
     assert asked.judge == LlmJudge(engine=Local(model="DIR")) and asked.pairs == 7
-    assert split_overrides(["columns.score=x"]) == (["columns.score=x"], [], None)
+    assert read_audit(["columns.score=x"]) == (["columns.score=x"], [], None)
     with pytest.raises(SettingsError, match="pairs"):
-        split_overrides(["pairs=0"])
+        read_audit(["pairs=0"])

@@ -38,7 +38,7 @@ def test_the_summary_tells_counts_reasons_scale_and_where_the_rejects_are(
     assert f"rejects        {tmp_path}/out/rejects.parquet" in shown
     assert "1 (lowest) to 10 (highest)" in shown
     assert main(["augment", str(source), "-o", str(tmp_path / "out")]) == 0
-    assert "already there" in capsys.readouterr().out
+    assert "exists already, written by the same command" in capsys.readouterr().out
 
 
 def test_json_holds_the_same(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.cli.evaluate_arguments import settings_of
+from prefboost.cli.evaluate_arguments import read_evaluate
 from prefboost.engines.local import Local
 from prefboost.engines.openai_compatible import OpenAICompatible
 from prefboost.errors import SettingsError
 
 
 def parsed(*arguments, baseline=None, **options):
-    return settings_of(arguments, baseline, options)
+    return read_evaluate(arguments, baseline, options)
 
 
 def test_models_files_benchmarks_goals_and_judge_are_told_apart():

@@ -17,7 +17,7 @@ import pytest
 from faulty_server import FaultyServer
 from waiting import PATIENCE_S, wait_until
 
-from prefboost.cli.generate import settings_from
+from prefboost.cli.generate import read_generate
 from prefboost.cli.main import main
 from prefboost.engines.local import Local
 from prefboost.errors import SettingsError
@@ -58,7 +58,7 @@ def test_completions_are_written_by_the_ending_of_the_name(
     shown = capsys.readouterr()
     assert shown.out == (
         f"8 completions of 2 prompts, 28 tokens: {out}\n4 were cut at max_tokens\n"
-        f"1 set aside: the prompt stands further up too\nwhat was set aside: {out}.rejects.parquet\n"
+        f"1 rejected: the prompt stands further up too\nrejects: {out}.rejects.parquet\n"
     )
     assert "8/8" in shown.err
     aside = pl.read_parquet(f"{out}.rejects.parquet").row(0, named=True)
@@ -79,7 +79,7 @@ def test_a_dry_run_counts_and_writes_nothing(recorded: Path, capsys: pytest.Capt
     )
     assert capsys.readouterr().out == (
         "8 completions of 2 prompts\n12 tokens to read, at most 400 to write\n"
-        "1 set aside: the prompt stands further up too\n"
+        "1 rejected: the prompt stands further up too\n"
     )
     assert not (recorded.parent / "o.jsonl").exists()
     assert call(recorded, "-o", str(recorded.parent / "o.jsonl"), "--dry-run", "--json") == 0
@@ -120,12 +120,12 @@ def test_mistakes_are_one_message_and_exit_code_2(
 
 
 def test_settings_of_sampling_and_engine_stand_alone() -> None:
-    settings = settings_from("some/model", ["goals=[1,7.5]", "seed=3", "batch_rows=8", "condition.place=user"])
+    settings = read_generate("some/model", ["goals=[1,7.5]", "seed=3", "batch_rows=8", "condition.place=user"])
     assert isinstance(settings.engine, Local)
     assert (settings.engine.model, settings.engine.batch_rows) == ("some/model", 8)
     assert (settings.sampling.seed, settings.goals, settings.condition.place) == (3, (1, 7.5), "user")
     with pytest.raises(SettingsError, match="batch_rows is not a setting here"):
-        settings_from("replay:a.jsonl", ["batch_rows=8"])
+        read_generate("replay:a.jsonl", ["batch_rows=8"])
 
 
 def on_server(server: FaultyServer, tmp_path: Path, out: str, *more: str) -> list[str]:
@@ -209,7 +209,7 @@ def test_too_few_answers_are_written_and_the_command_fails_until_the_cause_is_me
     with FaultyServer(script=reload) as server:
         command = [*served, f"base_url={server.base_url}"]
         assert main(command) == 0, "23 of 30 rows are more than half"
-        assert "7 set aside: the engine gave no completion" in capsys.readouterr().out
+        assert "7 rejected: the engine gave no completion" in capsys.readouterr().out
         assert main([*command, "least_answered=0.9"]) == 2
         assert "23 of 30 rows were answered, less than least_answered (0.9); 7 times" in capsys.readouterr().err
         assert main([*command, "--dry-run"]) == 0

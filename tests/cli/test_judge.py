@@ -44,7 +44,7 @@ def test_figures_are_printed_and_verdicts_written(
     printed = capsys.readouterr().out
     assert "pairs judged           3 in both orders" in printed
     assert "agreement of orders    1.00" in printed and "agrees with labels     1.00" in printed
-    assert "1 set aside: the answer holds no verdict" in printed
+    assert "1 rejected: the answer holds no verdict" in printed
     assert {json.loads(line)["rationale"] for line in out.read_text().splitlines()} == {"it is good"}
     assert main([*arguments, "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["pairs"] == 3

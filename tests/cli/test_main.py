@@ -89,7 +89,7 @@ def test_ctrl_c_says_that_nothing_finished_is_lost(
 
     verb(interrupted)
     assert frame.main(["probe"]) == 130
-    assert "nothing finished is lost; run the same command again to go on" in capsys.readouterr().err
+    assert "finished work is kept; run the same command again to resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "traced"), [(["probe"], False), (["probe", "--debug"], True)])

@@ -12,7 +12,7 @@ import pytest
 from tests.training.conftest import build_folder
 
 from prefboost import progress
-from prefboost.cli.evaluate import _bars
+from prefboost.cli.evaluate import show_benchmarks
 from prefboost.cli.main import main
 from prefboost.devices import announce
 from prefboost.engines.replay import Replay
@@ -107,7 +107,7 @@ def test_training_names_its_parts(tiny: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_judging_a_benchmark_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     tells: list[Callable[[ScoreProgress], None]] = []
-    with _bars(hidden=False) as of:
-        tells.append(of("alpaca_eval"))
+    with show_benchmarks(hidden=False) as name_stages:
+        tells.append(name_stages("alpaca_eval"))
         tells[0](ScoreProgress("judge", 4, 4))
     assert "alpaca_eval: judge: 4/4" in capsys.readouterr().err

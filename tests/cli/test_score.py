@@ -9,7 +9,7 @@ import pytest
 from tests.scoring.conftest import policies  # noqa: F401 - a fixture
 
 from prefboost.cli.main import main
-from prefboost.cli.score import settings_from
+from prefboost.cli.score import read_score
 from prefboost.errors import SettingsError
 from prefboost.scoring import ImplicitReward
 
@@ -25,7 +25,7 @@ def pairs_file(tmp_path: Path) -> Path:
 
 
 def test_settings_of_the_scorer_stand_alone() -> None:
-    settings = settings_from(["kind=implicit", "policy=a", "reference=b", "scale=percentile", "columns.prompt=q"])
+    settings = read_score(["kind=implicit", "policy=a", "reference=b", "scale=percentile", "columns.prompt=q"])
     assert isinstance(settings.scorer, ImplicitReward)
     assert settings.scorer.scale is not None and settings.columns.prompt == "q"
 
@@ -42,7 +42,7 @@ def test_settings_of_the_scorer_stand_alone() -> None:
 )
 def test_faults_are_named(overrides: list[str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        settings_from(overrides)
+        read_score(overrides)
 
 
 def test_binary_pairs_get_scores_that_augment_takes(
@@ -71,7 +71,7 @@ def test_counts_are_shown_to_people(
     asked = ["kind=implicit", f"policy={policies[0]}", f"reference={policies[1]}", "max_length=40"]
     assert main(["score", str(pairs_file), *asked, "-o", str(tmp_path / "s.parquet"), "--quiet"]) == 0
     shown = capsys.readouterr().out
-    assert "rows scored" in shown and "set aside: the conversation is longer" in shown
+    assert "rows scored" in shown and "rejected: the conversation is longer" in shown
 
 
 def test_a_missing_model_is_one_message(pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.cli.main import main
-from prefboost.cli.select import settings_from
+from prefboost.cli.select import read_select
 from prefboost.preferences.accept import RejectionSampling
 
 
@@ -46,7 +46,7 @@ def test_counts_are_printed_as_json_also_where_nothing_is_kept(
 
 
 def test_settings_of_the_strategy_stand_alone() -> None:
-    found = settings_from(
+    found = read_select(
         ["kind=rejection_sampling", "beta=2", "count=3", "select.max_completion_words=9", "format=prefboost"]
     )
     assert found.strategy == RejectionSampling(beta=2, count=3) and found.format == "prefboost"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from prefboost.cli.main import main
-from prefboost.cli.synthesize import settings_from
+from prefboost.cli.synthesize import read_synthesize
 from prefboost.engines.local import Local
 from prefboost.errors import SettingsError
 from prefboost.scoring.llm_judge import LlmJudge
@@ -44,8 +44,8 @@ def test_rejects_are_shown_with_an_example(prompts: Path, capsys: pytest.Capture
     out = prompts.parent / "pairs.jsonl"
     assert call(prompts, "filters.patterns=['.']", "-o", str(out), "--quiet") == 0
     told = capsys.readouterr().out
-    assert "3 (100.0%) set aside: a completion matches a pattern of filters.patterns\n    e.g. first: …" in told
-    assert f"what was set aside: {out}.rejects.parquet" in told
+    assert "3 (100.0%) rejected: a completion matches a pattern of filters.patterns\n    e.g. first: …" in told
+    assert f"rejects: {out}.rejects.parquet" in told
 
 
 def test_a_dry_run_shows_calls_and_writes_nothing(prompts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,13 +65,13 @@ def test_counts_as_json(prompts: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_models_are_written_as_for_generate() -> None:
-    method = settings_from("rmboost", ["generator=package:some", "generator.dtype=float32", "editor=DIR"]).method
+    method = read_synthesize("rmboost", ["generator=package:some", "generator.dtype=float32", "editor=DIR"]).method
     assert isinstance(method, RMBoost)
     assert method.generator == Local(model="package:some", dtype="float32") and method.editor == Local(model="DIR")
-    judged = settings_from("rlaif", ["generator=A", "judge.engine=B", "judge.read=logprobs", "budget.tokens=9"])
+    judged = read_synthesize("rlaif", ["generator=A", "judge.engine=B", "judge.read=logprobs", "budget.tokens=9"])
     assert isinstance(judged.method, RLAIF) and judged.budget.tokens == 9
     assert judged.method.judge == LlmJudge(engine=Local(model="B"), read="logprobs")
-    pool = settings_from("ultrafeedback", ["pool=[A, B]", "n=2", "scorer.kind=rater", "scorer.engine=C"]).method
+    pool = read_synthesize("ultrafeedback", ["pool=[A, B]", "n=2", "scorer.kind=rater", "scorer.engine=C"]).method
     assert isinstance(pool, UltraFeedbackPairs) and pool.pool == (Local(model="A"), Local(model="B"))
 
 
@@ -87,16 +87,16 @@ def test_models_are_written_as_for_generate() -> None:
 )
 def test_what_is_wrong_is_said(method: str, override: list[str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        settings_from(method, override)
+        read_synthesize(method, override)
 
 
 def test_a_method_of_anyones_own_is_named_by_its_class() -> None:
-    settings = settings_from("prefboost.synthesis.rlcd:RLCD", ["generator=A", "phrases=harmless"])
+    settings = read_synthesize("prefboost.synthesis.rlcd:RLCD", ["generator=A", "phrases=harmless"])
     assert type(settings.method).__name__ == "RLCD" and settings.method.generator == Local(model="A")  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match="nowhere"):
-        settings_from("nowhere:Class", [])
+        read_synthesize("nowhere:Class", [])
 
 
 def test_languages_are_left_alone_by_a_word_that_yaml_takes_for_no_truth_value() -> None:
-    method = settings_from("rlcd", ["generator=A", "filters.language=any"]).method
+    method = read_synthesize("rlcd", ["generator=A", "filters.language=any"]).method
     assert method.filters.language == "any"  # type: ignore[attr-defined]

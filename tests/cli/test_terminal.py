@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.cli.main import main
-from prefboost.cli.terminal import escape_unprintable, usable_paths
+from prefboost.cli.terminal import escape_unprintable, expand_paths
 from prefboost.errors import SettingsError
 
 
@@ -63,6 +63,6 @@ def test_standard_output_is_refused_by_name(verb: str, scored: Path, capsys: pyt
 
 def test_other_options_stay_as_they_are() -> None:
     given_options = {"out": Path("./-/x"), "n": 3, "text": "~/x", "store": None, "of": Path("~nobody-here/x")}
-    assert usable_paths(given_options) == given_options
+    assert expand_paths(given_options) == given_options
     with pytest.raises(SettingsError):
-        usable_paths({"out": Path("./-")} | {"out": Path("-")})
+        expand_paths({"out": Path("./-")} | {"out": Path("-")})

@@ -9,7 +9,7 @@ import pytest
 from tests.training.conftest import build_folder
 
 from prefboost.cli.main import main
-from prefboost.cli.train_reward import settings_from
+from prefboost.cli.train_reward import read_train_reward
 from prefboost.errors import SettingsError
 from prefboost.preferences import BestVsWorst
 
@@ -22,7 +22,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_settings_stand_alone_and_faults_are_named() -> None:
-    settings = settings_from(["model=m", "pair=best_vs_worst", "loss.gap=margin", "lora.rank=4"])
+    settings = read_train_reward(["model=m", "pair=best_vs_worst", "loss.gap=margin", "lora.rank=4"])
     assert settings.pair == BestVsWorst() and settings.train.loss.needs_gap
     assert settings.train.lora is not None and settings.train.lora.rank == 4
     for overrides, said in (
@@ -31,7 +31,7 @@ def test_settings_stand_alone_and_faults_are_named() -> None:
         (["model=m", "loss=dpo"], "'dpo' is not a kind here"),
     ):
         with pytest.raises(SettingsError, match=said):
-            settings_from(overrides)
+            read_train_reward(overrides)
 
 
 def test_a_reward_model_is_trained_and_scores(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a rendered text still says what its messages say: templates drop calls, thoughts and whole messages."""
+"""Find what a chat template leaves out of a rendered text: some drop calls, thoughts or whole messages."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import Any
 __all__ = ["find_lost_part"]
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-"""Keys under which messages carry what was thought before their content."""
+"""Keys of a message that hold the thoughts before its content."""
 
 _SHOWN = 60
 
 
 def find_lost_part(text: str, messages: Sequence[Mapping[str, Any]], roles: Iterable[str] | None = None) -> str | None:
-    """Name the first part of the messages that a rendered text does not hold.
+    """Name the first part of the messages that a rendered text lacks.
 
-    A part is a message's content, a tool call's name and arguments, and what the last message was thought to be
-    (``reasoning_content``). White space plays no part, since templates trim; text may stand escaped, as in JSON.
+    Parts are a message's content, the name and arguments of a tool call, and the thoughts of the last message
+    (``reasoning_content``). White space is ignored, since templates trim; text may be escaped, as in JSON.
 
     Args:
         text: the rendering.
         messages: as a table holds them.
-        roles: of the messages that count; None: all.
+        roles: of the messages that are checked; None: all.
 
     Returns:
         e.g. ``the call of get_weather``; None where nothing is lost.
     """
     squeezed = _squeeze(text)
-    wanted = None if roles is None else set(roles)
+    counted = None if roles is None else set(roles)
     for number, message in enumerate(messages):
-        if wanted is not None and message["role"] not in wanted:
+        if counted is not None and message["role"] not in counted:
             continue
         extra = json.loads(message["extra"]) if message.get("extra") else {}
         if not _holds(squeezed, message["content"]):
             return f"the content of {message['role']} message {number}: {message['content'].strip()[:_SHOWN]!r}"
-        for name, arguments in _calls(extra):
+        for name, arguments in _list_calls(extra):
             if not _holds(squeezed, name) or not _holds_arguments(squeezed, arguments):
                 return f"the call of {name}({json.dumps(arguments, ensure_ascii=False)[:_SHOWN]})"
         thought = next((extra[key] for key in _THOUGHTS if isinstance(extra.get(key), str)), "")
         if message is messages[-1] and not _holds(squeezed, thought):
-            return f"what the last message was thought to be: {thought.strip()[:_SHOWN]!r}"
+            return f"the thoughts of the last message: {thought.strip()[:_SHOWN]!r}"
     return None
 
 
-def _calls(extra: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and arguments of the calls of a message, in OpenAI's form, a flat one, or the older single one."""
-    listed = extra.get("tool_calls")
-    calls = listed if isinstance(listed, list) else []
+def _list_calls(extra: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield name and arguments of every call of a message, in OpenAI's form, a flat one, or the older single one."""
+    value = extra.get("tool_calls")
+    calls = value if isinstance(value, list) else []
     older = extra.get("function_call")
     for call in [*calls, *([older] if isinstance(older, Mapping) else [])]:
         function = call.get("function", call) if isinstance(call, Mapping) else None
@@ -57,7 +57,8 @@ def _calls(extra: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _holds_arguments(squeezed: str, arguments: Any) -> bool:
-    """Arguments may be JSON in a string; templates print them whole, or each value in a form of its own."""
+    """Tell whether a text holds the arguments of a call, whole or value by value."""
+    # Arguments may be JSON in a string; templates print that string, or parse it and print each value their way.
     if arguments is None or (isinstance(arguments, str) and _holds(squeezed, arguments)):
         return True
     if isinstance(arguments, str):
@@ -65,17 +66,17 @@ def _holds_arguments(squeezed: str, arguments: Any) -> bool:
             arguments = json.loads(arguments)
         except ValueError:
             return False
-    return all(_holds_value(squeezed, leaf) for leaf in _leaves(arguments))
+    return all(_holds_value(squeezed, leaf) for leaf in _walk_leaves(arguments))
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _walk_leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield str(key)
-            yield from _leaves(item)
+            yield from _walk_leaves(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item)
+            yield from _walk_leaves(item)
     else:
         yield value
 
@@ -91,7 +92,7 @@ def _holds(squeezed: str, text: str) -> bool:
         return True
     if any(_squeeze(json.dumps(text, ensure_ascii=ascii_only)[1:-1]) in squeezed for ascii_only in (False, True)):
         return True
-    # Templates that know thoughts write their marks anew (Qwen 3): what stands between them has to be there.
+    # Templates that know thoughts write the marks again (Qwen 3), so only the text between them can be compared.
     return "<think>" in plain and all(
         part in squeezed for part in plain.replace("</think>", "<think>").split("<think>")
     )

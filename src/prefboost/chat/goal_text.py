@@ -1,7 +1,7 @@
-"""How a goal is said: the one place that turns numbers into the text a policy is conditioned on.
+"""Goals as text: the only code that turns numbers into the text that a policy is conditioned on.
 
-Used when data are conditioned, when a saved checkpoint's chat template is rewritten, and when a prompt is sent to any
-engine, so that all three say exactly the same. Wording and number format: arXiv 2410.08067, released code.
+Conditioning of data, the chat template of a saved checkpoint, and requests to engines all use it, so that training and
+inference see the same text. Wording and number format: arXiv 2410.08067, released code.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ PAPER_WORDING = (
 """The published wording; aspects are further lines of the same form."""
 
 SAID_GOAL = r"target scores? \(on a scale of [^)]*\):\s+Overall score: (-?\d+(?:\.\d+)?)\."
-"""What finds the overall score in a text that `PAPER_WORDING` was put into."""
+"""Pattern of the overall score in a text with `PAPER_WORDING`."""
 
 Place = Literal["system", "user", "after", "auto"]
-"""Where the goal stands: system message, before the first user turn's text, after the last user turn's text."""
+"""Place of the goal: system message, before the text of the first user turn, after the text of the last one."""
 
 
 class SayGoal(Settings):
-    """How and where a goal is said (arXiv 2410.08067, released code)."""
+    """Wording and place of a goal (arXiv 2410.08067, released code)."""
 
     place: Place = Field(
         "auto", description="system, user, after, or auto: system unless the chat template has no true system role."
@@ -74,27 +74,27 @@ class SayGoal(Settings):
 
     @property
     def digits(self) -> int:
-        """How many decimals goals print: ``decimals``, or what the scale's width asks for."""
+        """Decimals of a goal: ``decimals``, or as many as the scale's width needs."""
         return decimals_for(self.high - self.low) if self.decimals is None else self.decimals
 
     @field_validator("wording")
     @classmethod
     def _compiles(cls, wording: str) -> str:
         try:
-            _compiled(wording).render(goal="7", aspects={"a": "1"}, low="1", high="10")
+            _compile_wording(wording).render(goal="7", aspects={"a": "1"}, low="1", high="10")
         except TemplateError as error:
             raise ValueError(f"the wording is not a usable Jinja template: {error}") from error
         return wording
 
 
 FEWEST_STEPS = 400
-"""Goals that can be told apart on a scale at least: as many as 1 to 5 has at two decimals."""
+"""Fewest goals that a scale must distinguish: as many as 1 to 5 does at two decimals."""
 
 MOST_DECIMALS = 6
 
 
 def decimals_for(width: float) -> int:
-    """The decimals that tell `FEWEST_STEPS` goals apart on a scale of this width: 2, as published, to 6.
+    """Return the decimals that distinguish `FEWEST_STEPS` goals on a scale of this width: 2, as published, to 6.
 
     >>> decimals_for(9), decimals_for(1), decimals_for(0.05)
     (2, 3, 4)
@@ -104,21 +104,21 @@ def decimals_for(width: float) -> int:
 
 
 @lru_cache(maxsize=64)
-def _compiled(wording: str) -> Template:
+def _compile_wording(wording: str) -> Template:
     return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(wording)
 
 
 def format_number(value: float, decimals: int = 2) -> str:
-    """A score as the paper prints it: integers without ``.0``, others rounded, no trailing zeros.
+    """Write a score as the paper does: integers without ``.0``, other numbers rounded, no trailing zeros.
 
-    Rounded is floor(|x| 10^d + 1/2), so that a chat template, in whatever engine, can compute the same digits.
+    Rounding is floor(|x| 10^d + 1/2), which a chat template can compute in any engine with the same digits.
 
     >>> format_number(7.0), format_number(8.5), format_number(3.669999)
     ('7', '8.5', '3.67')
     """
     if not math.isfinite(value):
         return str(value)
-    scaled = _scaled(value, decimals)
+    scaled = _scale_to_integer(value, decimals)
     whole, rest = divmod(scaled, 10**decimals)
     digits = f"{rest:0{decimals}d}".rstrip("0") if decimals else ""
     sign = "-" if value < 0 and scaled else ""
@@ -126,30 +126,30 @@ def format_number(value: float, decimals: int = 2) -> str:
 
 
 def round_number(value: float, decimals: int = 2) -> float:
-    """The number that `format_number` prints."""
+    """Return the number that `format_number` prints."""
     if not math.isfinite(value):
         return value
-    return math.copysign(_scaled(value, decimals) / 10**decimals, value)
+    return math.copysign(_scale_to_integer(value, decimals) / 10**decimals, value)
 
 
-def _scaled(value: float, decimals: int) -> int:
+def _scale_to_integer(value: float, decimals: int) -> int:
     return math.floor(abs(value) * 10.0**decimals + 0.5)
 
 
 def goal_text(say: SayGoal, goal: float | None, aspects: Mapping[str, float | None] | None = None) -> str:
-    """The text for one goal.
+    """Write the text of one goal.
 
     Args:
-        say: wording and number format; ``place`` plays no part.
-        goal: the overall score asked for, or None where only aspects are asked for.
-        aspects: aspect name -> score asked for; aspects whose score is None are left out.
+        say: wording and number format; ``place`` is not used.
+        goal: requested overall score; None where only aspects are requested.
+        aspects: aspect -> requested score; aspects without one are left out.
     """
     numbers = {name: print_goal(say, value) for name, value in sorted((aspects or {}).items()) if value is not None}
     return render_wording(say, None if goal is None else print_goal(say, goal), numbers)
 
 
 def print_goal(say: SayGoal, value: float) -> str:
-    """A goal as the wording prints it: the number, behind its level where ``say.levels`` names some."""
+    """Write a goal as the wording has it: the number, after its level where ``say.levels`` names some."""
     number = format_number(value, say.digits)
     if not say.levels:
         return number
@@ -161,8 +161,8 @@ def print_goal(say: SayGoal, value: float) -> str:
 
 
 def render_wording(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -> str:
-    """The wording filled with numbers that are already text (or with marks that stand for them)."""
-    return _compiled(say.wording).render(
+    """Fill the wording with numbers in text form, or with marks in their place."""
+    return _compile_wording(say.wording).render(
         goal=goal,
         aspects=aspects,
         low=format_number(say.low, say.digits),
@@ -171,11 +171,19 @@ def render_wording(say: SayGoal, goal: str | None, aspects: Mapping[str, str]) -
 
 
 def place_goal(messages: Sequence[Mapping[str, Any]], text: str, place: Place) -> list[Message]:
-    """The prompt with the goal said in it. ``place`` is one of system, user, after (auto is resolved before).
+    """Put the text of a goal into a prompt.
 
-    An existing system message is kept and extended: goal text, blank line, its own text. In the user turn the goal
-    stands before the text (published form), ``after`` puts it behind the last user turn's text, which lets all
-    sequences of a pair share the prompt's prefix.
+    An existing system message is kept and extended: goal, blank line, its text. ``user`` puts the goal before the text
+    of the first user turn (published form); ``after`` puts it behind the text of the last one, so that all sequences of
+    a pair share the beginning of the prompt.
+
+    Args:
+        messages: the prompt.
+        text: of the goal.
+        place: system, user or after; auto is resolved by the caller.
+
+    Raises:
+        ValueError: the prompt has no user turn, or the place is auto.
     """
     placed: list[Message] = [{"role": m["role"], "content": m["content"], "extra": m.get("extra")} for m in messages]
     if place == "system":
@@ -188,6 +196,6 @@ def place_goal(messages: Sequence[Mapping[str, Any]], text: str, place: Place) -
     if place not in ("user", "after") or not turns:
         raise ValueError(f"cannot place a goal at {place!r} in a prompt with roles {[m['role'] for m in placed]}")
     target = placed[turns[0] if place == "user" else turns[-1]]
-    own = target["content"]
-    target["content"] = f"{text}\n\n{own}" if place == "user" else f"{own}\n\n{text}"
+    content = target["content"]
+    target["content"] = f"{text}\n\n{content}" if place == "user" else f"{content}\n\n{text}"
     return placed

@@ -109,10 +109,10 @@ def tools_of(messages: Sequence[Mapping[str, Any]]) -> list[Any] | None:
 def with_tools(messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
     """Return a conversation that offers tools."""
     first, *rest = messages
-    own = json.loads(first["extra"]) if first["extra"] else {}
-    return [{**first, "extra": dump_extra({**own, TOOLS: list(tools)})}, *rest]
+    extra = json.loads(first["extra"]) if first["extra"] else {}
+    return [{**first, "extra": dump_extra({**extra, TOOLS: list(tools)})}, *rest]
 
 
 def join_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """All contents, separated by a newline (for lengths, hashes and lints)."""
+    """Join the contents of messages with newlines, for lengths, hashes and lints."""
     return "\n".join(str(message["content"]) for message in messages)

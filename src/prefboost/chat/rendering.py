@@ -122,13 +122,13 @@ class ChatEncoder:
                 remedy="merge a system message into the user turn (system_messages: merge), or give a chat template "
                 "whose generation prompt begins every assistant turn: chat_template: FILE.jinja",
             )
-        whole_text = self._without_rest(whole_text)
+        whole_text = self._cut_after_turn(whole_text)
         whole_ids = self.encode([whole_text])[0]
         if whole_ids[: len(prompt_ids)] == list(prompt_ids):
             ids = whole_ids[len(prompt_ids) :]
         else:
             ids = self.encode([whole_text[len(prompt_text) :]])[0]
-        return self._until_end_of_turn(ids)
+        return self._cut_at_end_of_turn(ids)
 
     def ends_turn(self, ids: Sequence[int]) -> bool:
         """Return whether the last token is one that can end a turn, so that a model may learn to stop there."""
@@ -136,20 +136,20 @@ class ChatEncoder:
 
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
         tools = tools_of(messages)
-        more: dict[str, Any] = {} if tools is None else {"tools": tools}
+        options: dict[str, Any] = {} if tools is None else {"tools": tools}
         if self.day is not None and "strftime_now" in str(self.tokenizer.chat_template):
-            more["chat_template"] = print_day(self.tokenizer.get_chat_template(tools=tools), self.day)
+            options["chat_template"] = print_day(self.tokenizer.get_chat_template(tools=tools), self.day)
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [to_record(message) for message in messages],
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 goal=False,
-                **more,
+                **options,
             )
         except ModelError:
             raise
-        except Exception as error:  # a template is code of the model's author: it may raise anything
+        except Exception as error:  # a template is code of the model's author and may raise anything
             roles = [str(message["role"]) for message in messages]
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise TemplateRefusal(
@@ -160,11 +160,9 @@ class ChatEncoder:
 
     @cached_property
     def _end(self) -> tuple[str, str]:
-        """What the template writes behind the last answer, and the part of it up to the token that ends the turn.
-
-        A template may write more at the end of a conversation (Phi 3: an end of text) than at the end of a turn. What
-        both have in common ends the turn; where they have no special token in common, the first special tokens do.
-        """
+        """Text that the template writes after the last answer, and its beginning up to the token that ends the turn."""
+        # A template may write more at the end of a conversation (Phi 3: an end of text) than at the end of a turn. The
+        # beginning that both share ends the turn; where it has no special token, the first special tokens end it.
         try:
             last = self._render(_PROBE, add_generation_prompt=False).partition(_CUT)[2]
             inside = self._render([*_PROBE, _PROBE[0]], add_generation_prompt=False).partition(_CUT)[2]
@@ -184,14 +182,14 @@ class ChatEncoder:
             common = pieces[:first] + run if run else []
         return last, "".join(common)
 
-    def _without_rest(self, whole_text: str) -> str:
-        """The text up to the token that ends its last turn."""
-        written, end = self._end
-        if not end or not whole_text.endswith(written):
+    def _cut_after_turn(self, whole_text: str) -> str:
+        """Cut a text behind the token that ends its last turn."""
+        closing, end = self._end
+        if not end or not whole_text.endswith(closing):
             return whole_text
-        return whole_text[: len(whole_text) - len(written)] + end
+        return whole_text[: len(whole_text) - len(closing)] + end
 
-    def _until_end_of_turn(self, ids: list[int]) -> list[int]:
+    def _cut_at_end_of_turn(self, ids: list[int]) -> list[int]:
         end = len(ids)
         while end and ids[end - 1] not in self._special and not self.tokenizer.decode(ids[end - 1 : end]).strip():
             end -= 1

@@ -1,4 +1,4 @@
-"""What a chat template does with a system message: keeps it, merges it into the user turn, drops it, or refuses it."""
+"""Probe a chat template: it keeps a system message, merges it into the user turn, drops it, or refuses it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ANSWERS = ("first answer", "another one, and longer")
 
 @dataclass(frozen=True)
 class TemplateProbe:
-    """What was found.
+    """Treatment of a system message by a chat template.
 
     Args:
-        system_role: kept: it has a place of its own, in front; merged: its text lands inside the user turn;
-            dropped: its text is nowhere; refused: the template raises.
+        system_role: kept: a turn of its own, in front; merged: text inside the user turn; dropped: no text at all;
+            refused: the template raises.
         same_prompt: whether the rendered prompt is the same text in front of two different completions.
         place: where the goal should stand: system where the role is kept, else user.
     """
@@ -33,20 +33,20 @@ class TemplateProbe:
 
     @property
     def place(self) -> Literal["system", "user"]:
-        """Where the goal should stand."""
+        """The place of a goal that this template renders."""
         return "system" if self.system_role == "kept" else "user"
 
 
 def probe_template(render: Render) -> TemplateProbe:
-    """Render small conversations and look where the text lands.
+    """Render small conversations and find where the text ends up.
 
     Args:
         render: renders messages as the tokenizer's chat template does.
 
     Returns:
-        What the template does with a system message, and whether both sides of a pair get one prompt.
+        the treatment of a system message, and whether both sides of a pair get the same prompt.
     """
-    role = _system_role(render)
+    role = _probe_system_role(render)
     prompt = [{"role": "user", "content": _USER}]
     if role == "kept":
         prompt = [{"role": "system", "content": _SYSTEM}, *prompt]
@@ -55,16 +55,16 @@ def probe_template(render: Render) -> TemplateProbe:
     return TemplateProbe(role, len(starts) == len(_ANSWERS) and len(set(starts)) == 1)
 
 
-def _system_role(render: Render) -> SystemRole:
+def _probe_system_role(render: Render) -> SystemRole:
     user = {"role": "user", "content": _USER}
     try:
         text = render([{"role": "system", "content": _SYSTEM}, user])
-    except Exception:  # a template is foreign code: whatever it raises is a refusal
+    except Exception:  # a template is foreign code, so any error is a refusal
         return "refused"
     if _SYSTEM not in text:
         return "dropped"
     between = text[text.index(_SYSTEM) + len(_SYSTEM) :]
     in_front = _USER in between
-    # A template with a true system role closes the turn and opens another: more than white space stands between.
+    # A template with a true system role ends the turn and begins another, so there is more than white space between.
     closed = in_front and bool(between[: between.index(_USER)].strip())
     return "kept" if closed else "merged"

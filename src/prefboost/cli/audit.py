@@ -1,4 +1,4 @@
-"""What ``prefboost inspect`` shows of synthetic pairs, of one file or of several side by side."""
+"""Synthetic pairs in ``prefboost inspect``: one file, or several side by side."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from prefboost.cli.report import list_rejected
+
 if TYPE_CHECKING:
     from prefboost.runs.synthesize.audit import Auditing
     from prefboost.statistics import Interval
     from prefboost.synthesis.audit import Audit
 
-__all__ = ["audits", "audits_json", "print_audits", "split_overrides"]
+__all__ = ["audit_files", "print_audits", "read_audit", "record_audits"]
 
-_ASKED = ("judge", "embedder", "pairs", "seed")
+_SETTINGS = ("judge", "embedder", "pairs", "seed")
+"""Names of settings of an audit; other overrides are about the source."""
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str], Auditing | None]:
-    """Overrides of columns, further files, and what is asked about synthetic pairs (None where nothing is).
+def read_audit(overrides: Sequence[str]) -> tuple[list[str], list[str], Auditing | None]:
+    """Read the settings of an audit of synthetic pairs.
+
+    Returns:
+        overrides about the source, further files, and the settings; None where no override is about an audit.
 
     Raises:
         SettingsError: a setting of the audit is wrong.
     """
-    from prefboost.cli.synthesize import with_models
-    from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
+    from prefboost.cli.overrides import expand_model, read_overrides, split_overrides
     from prefboost.runs.synthesize.audit import Auditing
 
     files = [text for text in overrides if "=" not in text and not text.startswith("columns.")]
-    asked = [text for text in overrides if text.partition("=")[0].partition(".")[0] in _ASKED and "=" in text]
-    own = [text for text in overrides if text not in files and text not in asked]
-    if not asked:
-        return own, files, None
-    written = [with_models(text) for text in asked]
-    judged = any(text.startswith("judge.") for text in written)
-    if judged and not any(text.startswith("judge.kind") for text in written):
-        written.insert(0, "judge.kind=llm")
-    return own, files, overridden(Auditing, Document({}), written)
+    settings, others = split_overrides([text for text in overrides if text not in files], _SETTINGS)
+    if not settings:
+        return others, files, None
+    placed = [expand_model(text) for text in settings]
+    judged = any(text.startswith("judge.") for text in placed)
+    if judged and not any(text.startswith("judge.kind") for text in placed):
+        placed.insert(0, "judge.kind=llm")
+    return others, files, read_overrides(Auditing, placed)
 
 
-def audits(files: Sequence[str], settings: Auditing | None, *, optional: bool = False) -> dict[str, Audit]:
-    """File -> what was found.
+def audit_files(files: Sequence[str], settings: Auditing | None, *, optional: bool = False) -> dict[str, Audit]:
+    """Audit files of synthetic pairs.
 
     Args:
         files: paths.
@@ -54,72 +57,72 @@ def audits(files: Sequence[str], settings: Auditing | None, *, optional: bool = 
     return {file: audit_file(file, settings or Auditing()) for file in chosen}
 
 
-def audits_json(found: Mapping[str, Audit]) -> dict[str, Any]:
-    """As JSON takes them: null for what is not known; nothing where there are none."""
-    return {"synthetic": {file: _known(asdict(each)) for file, each in found.items()}} if found else {}
+def record_audits(audits: Mapping[str, Audit]) -> dict[str, Any]:
+    """Return audits as JSON values, null for unknown numbers; nothing where there are no audits."""
+    records = {file: _replace_nan(asdict(audit)) for file, audit in audits.items()}
+    return {"synthetic": records} if records else {}
 
 
-def print_audits(found: Mapping[str, Audit]) -> None:
-    """A column a file, a row a measure."""
-    if not found:
+def print_audits(audits: Mapping[str, Audit]) -> None:
+    """Print a table with a column per file and a row per measure."""
+    if not audits:
         return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("synthetic pairs", *(escape(each.method) for each in found.values()), box=None, pad_edge=False)
-    columns = [_cells(each) for each in found.values()]
+    table = Table("synthetic pairs", *(escape(audit.method) for audit in audits.values()), box=None, pad_edge=False)
+    columns = [_format_cells(audit) for audit in audits.values()]
     for name in columns[0]:
         cells = [column[name] for column in columns]
         if any(cell != "–" for cell in cells):
             table.add_row(name, *cells)
     console = Console()
     console.print(table)
-    several = len(found) > 1
-    for each in found.values():
-        proposed = each.pairs + sum(each.rejected.values())
-        for reason, count in each.rejected.items():
-            name = f"{each.method}: " if several else ""
-            console.print(f"{name}{count:,} ({count / proposed:.1%}) set aside: {escape(reason)}")
+    for audit in audits.values():
+        proposed = audit.pairs + sum(audit.rejected.values())
+        method = f"{audit.method}: " if len(audits) > 1 else ""
+        for line in list_rejected(audit.rejected, total=proposed, indent=method):
+            console.print(escape(line))
 
 
-def _cells(one: Audit) -> dict[str, str]:
-    proposed = one.pairs + sum(one.rejected.values())
-    noise = one.noise
-    aspects = ", ".join(f"{name} {count:,}" for name, count in one.aspects.items())
+def _format_cells(audit: Audit) -> dict[str, str]:
+    proposed = audit.pairs + sum(audit.rejected.values())
+    noise = audit.noise
+    aspects = ", ".join(f"{name} {count:,}" for name, count in audit.aspects.items())
     return {
-        "pairs": f"{one.pairs:,}",
-        "kept of proposed": f"{one.pairs / proposed:.0%}",
-        "label noise": "–" if noise is None else _share(noise.noise),
-        "order changes verdict": "–" if noise is None else _share(noise.order_flips),
+        "pairs": f"{audit.pairs:,}",
+        "kept of proposed": f"{audit.pairs / proposed:.0%}",
+        "label noise": "–" if noise is None else _format_share(noise.noise),
+        "order changes verdict": "–" if noise is None else _format_share(noise.order_flips),
         "judged by": "–" if noise is None else noise.judge,
-        "certainty of labels": _number(one.soft),
-        "chosen is longer": _share(one.longer),
-        "chosen / rejected length": _number(one.length_ratio),
-        "chosen is the second": _share(one.second),
-        "edit distance": _number(one.edit_distance),
-        "distinct-1": _number(one.distinct_1),
-        "distinct-2": _number(one.distinct_2),
-        "embedding spread": _number(one.spread),
+        "certainty of labels": _format_number(audit.soft),
+        "chosen is longer": _format_share(audit.longer),
+        "chosen / rejected length": _format_number(audit.length_ratio),
+        "chosen is the second": _format_share(audit.second),
+        "edit distance": _format_number(audit.edit_distance),
+        "distinct-1": _format_number(audit.distinct_1),
+        "distinct-2": _format_number(audit.distinct_2),
+        "embedding spread": _format_number(audit.spread),
         "aspects": aspects or "–",
-        "evenness of aspects": _number(one.aspect_evenness),
-        "calls a kept pair": _number(one.requests),
-        "tokens a kept pair": "–" if math.isnan(one.tokens) else f"{one.tokens:,.0f}",
-        "dollars a kept pair": f"{one.dollars:.5f}" if one.dollars > 0 else "–",
+        "evenness of aspects": _format_number(audit.aspect_evenness),
+        "calls per kept pair": _format_number(audit.requests),
+        "tokens per kept pair": "–" if math.isnan(audit.tokens) else f"{audit.tokens:,.0f}",
+        "dollars per kept pair": f"{audit.dollars:.5f}" if audit.dollars > 0 else "–",
     }
 
 
-def _share(interval: Interval) -> str:
+def _format_share(interval: Interval) -> str:
     if math.isnan(interval.low):
         return f"{interval.estimate:.1%}"
     return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}"
 
 
-def _known(value: Any) -> Any:
+def _replace_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _known(inner) for name, inner in value.items()}
+        return {name: _replace_nan(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

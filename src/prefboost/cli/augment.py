@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import bars
-from prefboost.cli.columns import shown_columns
+from prefboost.cli.bars import Work, show_work
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import format_columns, print_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,115 +55,94 @@ def augment_command(
 ) -> None:
     """Turn scored preference data into goal-conditioned pairs: read, pair, relabel, condition, write.
 
-    The same command after an interruption goes on where it stopped. Settings are those of a recipe:
-    `prefboost explain pair`, `relabel`, `condition`, `scale`, `select`; and below `data`, what is said of the source.
+    The same command resumes after an interruption. Settings are those of a recipe (`prefboost explain pair`, `relabel`,
+    `condition`, `scale`, `select`), and those of the source under `data`.
     """
     from prefboost.errors import SettingsError
     from prefboost.recipes.given_source import given_source
     from prefboost.runs.augment.augment import augment, preview
 
     data, others = given_source(source, overrides or [])
-    settings = _settings(others, {"format": format_, "tokenizer": tokenizer})
+    settings = _read_settings(others, {"format": format_, "tokenizer": tokenizer})
     if dry_run:
-        seen = preview(data, settings)
-        shown = {**seen.report.as_json(), "rows": list(seen.rows)}
-        print(json.dumps(shown, indent=2, ensure_ascii=False)) if as_json else _print_preview(seen)
+        sample = preview(data, settings)
+        print_report({**sample.report.as_json(), "rows": list(sample.rows)}, _list_preview(sample), as_json=as_json)
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
-    bar = None if quiet else _Bar()
-    try:
-        report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=bar)
-    finally:
-        if bar is not None:
-            bar.close()
-    print(json.dumps(report.as_json(), indent=2, ensure_ascii=False)) if as_json else _print_report(report)
+    with show_work(_read_progress, hidden=quiet, begin="augmenting") as tell:
+        report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=tell)
+    print_report(report.as_json(), _list_report(report), as_json=as_json)
 
 
-def _settings(overrides: list[str], flags: Mapping[str, str | None]) -> Augment:
-    from prefboost.recipes.validate import override
+def _read_settings(overrides: list[str], flags: Mapping[str, str | None]) -> Augment:
+    from prefboost.cli.overrides import read_overrides
     from prefboost.runs.augment.settings import Augment
 
     flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
-    return override(Augment(), [*flagged, *overrides])
+    return read_overrides(Augment, [*flagged, *overrides], base=Augment().model_dump(mode="json"))
 
 
-class _Bar:
-    """A progress bar with rate and time left; the total may be unknown, and is an estimate for JSON lines."""
-
-    def __init__(self) -> None:
-        self.bars = bars("{task.description}", hidden=False)
-        self.task = self.bars.add_task("augmenting", total=None, detail="")
-        self.bars.start()
-
-    def __call__(self, progress: AugmentProgress) -> None:
-        total = None if progress.records_total is None else max(progress.records_total, progress.records)
-        elapsed = self.bars.tasks[0].elapsed or 0.0
-        rate = f"{progress.records / elapsed:,.0f} records/s" if elapsed > 0 else ""
-        self.bars.update(
-            self.task, completed=progress.records, total=total, description=progress.stage, detail=rate, refresh=True
-        )
-
-    def close(self) -> None:
-        """Take the bar off the screen."""
-        self.bars.stop()
+def _read_progress(progress: AugmentProgress) -> Work:
+    # The total of JSON lines is an estimate, which the records may exceed.
+    total = None if progress.records_total is None else max(progress.records_total, progress.records)
+    return Work("augmenting", progress.records, total, unit="records", label=progress.stage)
 
 
-def _print_report(report: AugmentReport) -> None:
-    for message in report.messages:
-        print(message)
+def _list_report(report: AugmentReport) -> Iterator[str]:
+    yield from report.messages
     if report.skipped:
-        print(f"{report.out} is already there, made by the same command: nothing to do")
-    _print_counts(report)
-    print(f"read as        {_guess(report)}")
+        yield f"{report.out} exists already, written by the same command: nothing to do"
+    yield from _list_counts(report)
+    yield f"read as        {_describe_guess(report)}"
     splits = ", ".join(f"{split} {rows:,}" for split, rows in report.splits.items())
-    print(f"written        {report.out} (format {report.format}; {splits})")
+    yield f"written        {report.out} (format {report.format}; {splits})"
     if report.rejects_path:
-        print(f"rejects        {report.rejects_path}")
+        yield f"rejects        {report.rejects_path}"
     if report.address:
-        print(f"pushed         {report.address}")
-    print(f"took           {report.seconds:,.1f} s")
+        yield f"pushed         {report.address}"
+    yield f"took           {report.seconds:,.1f} s"
 
 
-def _print_counts(report: AugmentReport) -> None:
-    print(f"records in     {report.records:>12,}")
-    print(f"pairs          {report.pairs:>12,}")
-    print(f"goal pairs     {report.goal_pairs:>12,}")
+def _list_counts(report: AugmentReport) -> Iterator[str]:
+    yield f"records in     {report.records:>12,}"
+    yield f"pairs          {report.pairs:>12,}"
+    yield f"goal pairs     {report.goal_pairs:>12,}"
     for reject in report.rejects:
-        print(f"  set aside    {reject.count:>12,}  {reject.stage}: {reject.reason}")
+        yield f"  rejected     {reject.count:>12,}  {reject.stage}: {reject.reason}"
     for reason in report.left_out:
-        print(f"  left out     {reason.count:>12,}  {reason.stage}: {reason.reason}")
+        yield f"  left out     {reason.count:>12,}  {reason.stage}: {reason.reason}"
     for finding in report.findings:
-        print(f"  found        {finding}")
-    print(f"scale          {report.scale}")
-    print(f"goal said      {report.place} ({report.place_because})")
+        yield f"  found        {finding}"
+    yield f"scale          {report.scale}"
+    yield f"goal said      {report.place} ({report.place_because})"
 
 
-def _print_preview(seen: Preview) -> None:
-    print("columns were taken for:")
-    for part, column in seen.report.guess.items():
+def _list_preview(sample: Preview) -> Iterator[str]:
+    yield "columns were taken for:"
+    for part, column in sample.report.guess.items():
         if column not in (None, "", [], {}, ()):
-            print(f"  {part:<16} {shown_columns(column)}")
-    print("another column is named with columns.NAME=COLUMN; what is said of a known collection, with data=KIND")
-    print("the first records:")
-    _print_counts(seen.report)
-    for row in seen.rows:
-        print(f"\n{row['view']} view, " + (f"goal {row['said']}" if row["said"] else "no goal"))
+            yield f"  {part:<16} {format_columns(column)}"
+    yield "name another column with columns.NAME=COLUMN, and a known collection with data=KIND"
+    yield "the first records:"
+    yield from _list_counts(sample.report)
+    for row in sample.rows:
+        yield f"\n{row['view']} view, " + (f"goal {row['said']}" if row["said"] else "no goal")
         for side in ("prompt", "chosen", "rejected"):
             for message in row[side]:
-                print(f"  {side:<9} {message['role']:<10} {_short(message['content'])}")
+                yield f"  {side:<9} {message['role']:<10} {_shorten(message['content'])}"
 
 
-def _guess(report: AugmentReport) -> str:
-    named = [
-        f"{part}={shown_columns(list(column) if isinstance(column, dict) else column)}"
+def _describe_guess(report: AugmentReport) -> str:
+    columns = [
+        f"{part}={format_columns(list(column) if isinstance(column, dict) else column)}"
         for part, column in report.guess.items()
         if part != "shape" and column not in (None, "", [], {}, ())
     ]
-    return f"{report.guess.get('shape', '?')}: {' '.join(named)} (change with columns.NAME=COLUMN)"
+    return f"{report.guess.get('shape', '?')}: {' '.join(columns)} (change with columns.NAME=COLUMN)"
 
 
-def _short(text: Any, most: int = 200) -> str:
-    """A line of the text: its beginning and its end, where a goal may stand."""
+def _shorten(text: Any, most: int = 200) -> str:
+    """Shorten a text to one line: its beginning, and its end, where a goal may stand."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else f"{line[: most - 65]} ... {line[-60:]}"

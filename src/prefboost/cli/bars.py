@@ -1,42 +1,120 @@
-"""Progress bars of the command line: how much is done, at what rate, and how long the rest will take."""
+"""Progress of the command line: one bar for each piece of work, with its rate, cost and time left, on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from prefboost.progress import Bars
+    from prefboost.engines.budget import Spend
+    from prefboost.progress import RichProgress
 
-__all__ = ["bars", "waiting"]
+__all__ = ["Work", "describe_rates", "open_progress", "show_wait", "show_work"]
+
+P = TypeVar("P")
 
 
-def bars(title: str, *, hidden: bool) -> Bars:
-    """Make bars on stderr (plain lines where it is no terminal), to be used as a context manager.
+@dataclass(frozen=True)
+class Work:
+    """State of a piece of work.
 
     Args:
-        title: what stands before a bar, in Rich's markup; ``{task.description}`` is what each was added as.
-        hidden: show none.
-
-    Returns:
-        The bars. Whoever adds one gives it the field ``detail``: the text behind it, e.g. rates.
+        name: of its bar; a new name begins a new bar.
+        done: parts that are finished or failed.
+        total: all parts; None where their number is unknown.
+        stored: finished parts that an earlier call or another process did; they count in no rate.
+        failed: parts that failed.
+        spent: tokens and dollars so far; None where no model is asked.
+        unit: of the rate, in the plural; empty for none.
+        label: text in front of the bar, where it is not the name.
+        note: text in front of the rates.
     """
-    from prefboost.progress import Bars, usual_columns
 
-    return Bars(usual_columns(title), hidden=hidden)
+    name: str
+    done: int
+    total: int | None
+    stored: int = 0
+    failed: int = 0
+    spent: Spend | None = None
+    unit: str = ""
+    label: str = ""
+    note: str = ""
+
+
+def describe_rates(work: Work, elapsed_s: float) -> str:
+    """Describe rate, tokens, dollars, failures and stored parts, each where there is something to tell."""
+    fresh = work.done - work.stored
+    tokens, dollars = (
+        (0, 0.0) if work.spent is None else (work.spent.prompt_tokens + work.spent.tokens, work.spent.dollars)
+    )
+    parts = [
+        work.note,
+        f"{fresh / elapsed_s:,.1f} {work.unit}/s".replace(" /", "/") if fresh and elapsed_s > 0 else "",
+        f"{tokens:,} tokens" if tokens else "",
+        f"${dollars:.4f}" if dollars else "",
+        f"{work.failed:,} failed" if work.failed else "",
+        f"({work.stored:,} from the store)" if work.stored else "",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 @contextmanager
-def waiting(what: str, *, hidden: bool) -> Iterator[None]:
-    """Show that something uncounted is under way, such as reading a large file; it leaves nothing on a terminal.
+def show_work(read: Callable[[P], Work], *, hidden: bool, begin: str = "") -> Iterator[Callable[[P], None]]:
+    """Show bars while the block runs.
 
     Args:
-        what: is done.
+        read: turns what the work reports into the state of its bar.
+        hidden: show nothing.
+        begin: name of a bar that is there before the first report.
+
+    Yields:
+        a function that takes a report.
+    """
+    from prefboost.progress import Bars
+
+    with Bars(hidden=hidden) as bars:
+        tasks = {begin: bars.add_task(begin, total=None, detail="loading")} if begin else {}
+
+        def tell(report: P) -> None:
+            work = read(report)
+            label = work.label or work.name
+            if work.name not in tasks:
+                tasks[work.name] = bars.add_task(label, total=work.total, detail="")
+            task = tasks[work.name]
+            if work.stored and work.done == work.stored:
+                # The clock begins with the first fresh part: reading the store takes no time that a rate should count.
+                bars.reset(task, total=work.total, completed=work.done, detail=describe_rates(work, 0.0))
+                return
+            detail = describe_rates(work, bars.tasks[task].elapsed or 0.0)
+            bars.update(task, completed=work.done, total=work.total, description=label, detail=detail)
+
+        yield tell
+
+
+@contextmanager
+def show_wait(title: str, *, hidden: bool) -> Iterator[None]:
+    """Show that uncounted work runs, such as reading a large file; leave nothing on a terminal.
+
+    Args:
+        title: of the work.
         hidden: show nothing.
     """
     from prefboost.progress import Bars
 
-    with Bars(hidden=hidden, transient=True) as shown:
-        shown.add_task(what, total=None, detail="")
+    with Bars(hidden=hidden, transient=True) as bars:
+        bars.add_task(title, total=None, detail="")
         yield
+
+
+@contextmanager
+def open_progress(*, hidden: bool) -> Iterator[RichProgress | None]:
+    """Open the bars of a training; None where they are hidden."""
+    if hidden:
+        yield None
+        return
+    from prefboost.progress import RichProgress
+
+    with RichProgress() as progress:
+        yield progress

@@ -1,10 +1,11 @@
-"""``prefboost evaluate --canary``: has the model behind the judge's name changed?"""
+"""``prefboost evaluate --canary``: find changes of the model behind the judge's name."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from prefboost.cli.report import print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.evaluate.settings import Evaluate
@@ -24,12 +25,12 @@ def print_canary(settings: Evaluate, out: Path, *, as_json: bool = False, quiet:
     Raises:
         SettingsError: no judge is named.
     """
-    from prefboost.cli.score import progress_bars
+    from prefboost.cli.score import show_stages
     from prefboost.errors import SettingsError
     from prefboost.runs.evaluate.canary import canary
 
     if settings.judge is None:
         raise SettingsError("the canary needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")
-    with progress_bars(hidden=quiet) as tell:
-        found = canary(settings.judge, out, spending=settings, tell=tell)
-    print(json.dumps(found.record(), indent=2, ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    with show_stages(hidden=quiet) as tell:
+        report = canary(settings.judge, out, spending=settings, tell=tell)
+    print_report(report.record(), report.lines(), as_json=as_json)

@@ -33,14 +33,14 @@ def chat_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print answers alone.")] = False,
 ) -> None:
     """Talk to a model. Commands: /goal 3, /system TEXT, /reset, /quit."""
-    from prefboost.cli.generate import settings_from
+    from prefboost.cli.generate import read_generate
     from prefboost.engines.asking import asker
     from prefboost.engines.local import LocalEngine
     from prefboost.errors import SettingsError
 
     if goal is not None and not math.isfinite(goal):
         raise SettingsError(f"--goal {goal} is not a number", remedy="write e.g. --goal 3")
-    settings = settings_from(model, overrides or [])
+    settings = read_generate(model, overrides or [])
     engine: Any = settings.engine.open()
     if not isinstance(engine, LocalEngine):
         raise SettingsError(f"{model} cannot be talked to", remedy="give a folder, a hub id, or package:NAME")
@@ -58,7 +58,7 @@ def chat_command(
 
 @dataclass
 class Conversation:
-    """What was said so far, and the score that is asked for."""
+    """A conversation with a model, and the score that is asked for."""
 
     engine: LocalEngine
     sampling: Sampling
@@ -74,7 +74,7 @@ class Conversation:
         return "default" if self.goal is None else f"goal {self.goal:g}"
 
     def hear(self, line: str) -> Iterator[str]:
-        """Answer a line: of a command what it did, else the model's words, piece by piece."""
+        """Answer a line: a command with its effect, other text with the model's words, piece by piece."""
         if line.startswith("/"):
             name, _, rest = line[1:].partition(" ")
             command = _COMMANDS.get(name)
@@ -82,16 +82,16 @@ class Conversation:
             return
         front = [_message("system", self.system)] if self.system else []
         turns = [*self.turns, _message("user", line)]
-        said = []
+        pieces = []
         try:
             for piece in self.engine.stream(self.ask([*front, *turns], self.goal, 0), self.sampling):
-                said.append(piece)
+                pieces.append(piece)
                 yield piece
-        except PrefboostError as error:  # e.g. a template without a system role: the conversation stands as it was
+        except PrefboostError as error:  # e.g. a template without a system role: the conversation stays as it was
             yield f"[{error}]"
             return
         # Chat templates drop the thoughts of earlier turns, and so does training on several turns.
-        self.turns = [*turns, _message("assistant", answer_of("".join(said)))]
+        self.turns = [*turns, _message("assistant", answer_of("".join(pieces)))]
 
 
 def _message(role: str, content: str) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefboost.cli.bars import open_progress
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import print_report
+
+if TYPE_CHECKING:
+    from prefboost.runs.demo import DemoReport
 
 __all__ = ["demo_command"]
 
@@ -30,35 +35,21 @@ def demo_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train SmolLM2-135M to follow asked-for scores, beside plain DPO on the same budget; writes report.html."""
-    import yaml
-    from pydantic import ValidationError
-
-    from prefboost.errors import SettingsError
-    from prefboost.progress import RichProgress
+    from prefboost.cli.overrides import read_overrides
     from prefboost.runs.demo import Demo, run_demo
 
-    named = dict(override.partition("=")[::2] for override in overrides or [])
-    named |= {} if minutes is None else {"minutes": str(minutes)}
-    remedy = f"settings of the demo: {', '.join(Demo.model_fields)}"
-    try:
-        settings = Demo.model_validate({"fresh": fresh, **{key: yaml.safe_load(text) for key, text in named.items()}})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise SettingsError(wrong, remedy=remedy) from None
-    except yaml.YAMLError:
-        raise SettingsError(f"an override cannot be read as YAML: {' '.join(overrides or [])}", remedy=remedy) from None
-    progress = None if quiet else RichProgress()
-    try:
+    flags = {"fresh": fresh, **({} if minutes is None else {"minutes": minutes})}
+    settings = read_overrides(Demo, overrides or [], dict.fromkeys(Demo.model_fields, ""), flags)
+    with open_progress(hidden=quiet) as progress:
         report = run_demo(out, settings, progress=progress)
-    finally:
-        if progress is not None:
-            progress.close()
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
-        return
-    print(f"\n{'The policy follows.' if report.follows else 'No visible effect.'} ({report.seconds / 60:.1f} minutes)")
+    print_report(asdict(report), _list_report(report), as_json=as_json)
+
+
+def _list_report(report: DemoReport) -> Iterator[str]:
+    verdict = "The policy follows." if report.follows else "No visible effect."
+    yield f"\n{verdict} ({report.seconds / 60:.1f} minutes)"
     for sentence in report.verdict:
-        print(f"- {sentence}")
+        yield f"- {sentence}"
     if report.reduced:
-        print(report.reduced)
-    print(f"\nreport: {report.report}")
+        yield report.reduced
+    yield f"\nreport: {report.report}"

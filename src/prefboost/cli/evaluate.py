@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.options import AskAgain, Quiet, with_retry
+from prefboost.cli.options import AskAgain, Quiet, add_retry
+from prefboost.cli.report import print_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefboost.runs.evaluate.settings import Evaluate
     from prefboost.scoring.stored import ScoreProgress, Tell
 
-__all__ = ["compare_command", "evaluate_command"]
+__all__ = ["compare_command", "evaluate_command", "show_benchmarks"]
 
 
 def evaluate_command(
@@ -57,24 +57,26 @@ def evaluate_command(
         bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; say what changed since the first time.")
     ] = False,
 ) -> None:
-    """Let models answer benchmarks, at one goal or several, and a judge rate what they say.
+    """Let models answer benchmarks, at one goal or several, and a judge rate the answers.
 
-    Writes OUT/verdicts.jsonl, results.json, results.md, results.html and completions/ (with several benchmarks, a
-    folder each). What models and the judge answer is kept in OUT/store: the same command after an interruption goes on
-    where it stopped. Missing completions are counted, never 0, never dropped.
+    Writes OUT/verdicts.jsonl, results.json, results.md, results.html and completions/; several benchmarks get a folder
+    each. OUT/store keeps every answer: the same command resumes after an interruption. Missing completions are counted;
+    they are neither scored 0 nor dropped.
     """
     from prefboost.cli.canary import print_canary
-    from prefboost.cli.evaluate_arguments import settings_of
+    from prefboost.cli.evaluate_arguments import read_evaluate
 
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary
-    settings = settings_of(with_retry(arguments, retry), baseline, {**options, "assets": assets}, any_models=models)
+    settings = read_evaluate(add_retry(arguments, retry), baseline, {**options, "assets": assets}, any_models=models)
     if canary:
         print_canary(settings, out, as_json=as_json, quiet=quiet)
         return
     if verdicts is not None:
-        _print_results({"": _scored(settings, verdicts, out)}, as_json)
+        from prefboost.runs.evaluate.rescore import rescored
+
+        _print_results({"": rescored(settings, verdicts, out)}, as_json)
         return
     _run(settings, out, dry_run=dry_run, quiet=quiet, as_json=as_json)
 
@@ -100,61 +102,56 @@ def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: 
     if dry_run:
         _print_forecast(planned_evaluation(settings, out), as_json)
         return
-    with _bars(hidden=quiet) as tell:
-        found = evaluate(settings, out, tell=tell)
-    _print_results(found, as_json)
+    with show_benchmarks(hidden=quiet) as tell:
+        results = evaluate(settings, out, tell=tell)
+    _print_results(results, as_json)
 
 
 @contextmanager
-def _bars(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
-    """A bar for every contestant and judge of every benchmark."""
-    from prefboost.cli.score import progress_bars
+def show_benchmarks(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
+    """Show a bar for every contestant and judge of every benchmark."""
+    from prefboost.cli.score import show_stages
 
-    with progress_bars(hidden=hidden) as show:
+    with show_stages(hidden=hidden) as show:
 
-        def of(benchmark: str) -> Tell:
+        def name_stages(benchmark: str) -> Tell:
             def tell(progress: ScoreProgress) -> None:
                 show(replace(progress, stage=f"{benchmark}: {progress.stage}"))
 
             return tell
 
-        yield of
+        yield name_stages
 
 
-def _scored(settings: Evaluate, verdicts: Path, out: Path) -> Results:
-    from prefboost.runs.evaluate.rescore import rescored
+def _print_results(results: Mapping[str, Results], as_json: bool) -> None:
+    records = {name: each.record() for name, each in results.items()}
+    record = next(iter(records.values())) if len(records) == 1 else records
+    print_report(record, _list_results(results), as_json=as_json)
 
-    return rescored(settings, verdicts, out)
 
-
-def _print_results(found: dict[str, Results], as_json: bool) -> None:
-    if as_json:
-        records = {name: results.record() for name, results in found.items()}
-        shown = next(iter(records.values())) if len(records) == 1 else records
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
-        return
-    for name, results in found.items():
-        print(f"{name}\n" if len(found) > 1 else "", end="")
-        print(results.markdown())
+def _list_results(results: Mapping[str, Results]) -> Iterator[str]:
+    for name, each in results.items():
+        if len(results) > 1:
+            yield name
+        yield each.markdown()
 
 
 def _print_forecast(lines: Sequence[ForecastLine], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False))
-        return
-    for line in lines:
-        print(_forecast_line(line))
+    print_report([asdict(line) for line in lines], _list_forecast(lines), as_json=as_json)
+
+
+def _list_forecast(lines: Sequence[ForecastLine]) -> Iterator[str]:
+    yield from map(_describe_forecast, lines)
     dollars = [line.dollars for line in lines if line.dollars is not None]
     calls, tokens = sum(line.calls for line in lines), sum(line.prompt_tokens + line.tokens for line in lines)
-    print(
-        f"in all {calls:,} calls, about {tokens:,} tokens" + (f", about ${sum(dollars):,.2f}" if any(dollars) else "")
-    )
+    cost = f", about ${sum(dollars):,.2f}" if any(dollars) else ""
+    yield f"in all {calls:,} calls, about {tokens:,} tokens{cost}"
 
 
-def _forecast_line(line: ForecastLine) -> str:
-    """One contestant or judge.
+def _describe_forecast(line: ForecastLine) -> str:
+    """Describe the calls of one contestant or judge.
 
-    Its calls are exact; tokens to read are, where a tokenizer counts them and all that is to be read is known.
+    Calls are exact. So are tokens to read, where a tokenizer counts them and the whole prompt is known.
     """
     about = "about " if line.estimated else ""
     parts = [
@@ -165,5 +162,6 @@ def _forecast_line(line: ForecastLine) -> str:
     parts += [f"{line.stored:,} more are in the store"] if line.stored else []
     parts += [f"{line.again:,} of the calls failed or were refused before"] if line.again else []
     parts += [f"about ${line.dollars:,.2f}, at most ${line.most_dollars:,.2f}"] if line.most_dollars else []
-    shown = line.note if line.note and not line.calls else ", ".join(parts) + (f" ({line.note})" if line.note else "")
-    return f"{line.benchmark}, {line.who}: {shown}"
+    note = f" ({line.note})" if line.note else ""
+    counts = line.note if line.note and not line.calls else ", ".join(parts) + note
+    return f"{line.benchmark}, {line.who}: {counts}"

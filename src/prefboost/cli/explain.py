@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from prefboost.cli.report import print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,19 +34,19 @@ def explain_command(
     from prefboost.recipes import explain
     from prefboost.recipes.kinds import RECIPES
 
-    root, below = _root(path)
+    root, below = _find_root(path)
     if schema:
-        print(json.dumps(explain.schema(*([root] if path else RECIPES.values())), indent=2))
+        print_json(explain.schema(*([root] if path else RECIPES.values())))
         return
     page = replace(explain.explain(root, below), path=path)
     if as_json:
-        print(json.dumps(_plain(page), indent=2))
+        print_json(_record_page(page))
         return
-    _print(page)
+    _print_page(page)
 
 
-def _root(path: str) -> tuple[type[Settings], str]:
-    """The tree in which a path begins, and the rest of the path."""
+def _find_root(path: str) -> tuple[type[Settings], str]:
+    """Return the settings in which a path begins, and the rest of the path."""
     first, _, rest = path.partition(".")
     if first.replace("-", "_") == "train_reward":
         from prefboost.runs.pipelines.train_reward import RewardRun
@@ -61,7 +62,7 @@ def _root(path: str) -> tuple[type[Settings], str]:
     return (RECIPES[first], rest) if first in RECIPES else (RECIPES[OFFLINE], path)
 
 
-def _plain(page: Page) -> dict[str, object]:
+def _record_page(page: Page) -> dict[str, object]:
     settings = [
         {"name": each.name, "holds": each.holds, "default": each.default, "about": each.description}
         for each in page.settings
@@ -76,7 +77,7 @@ def _plain(page: Page) -> dict[str, object]:
     }
 
 
-def _print(page: Page) -> None:
+def _print_page(page: Page) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -85,14 +86,14 @@ def _print(page: Page) -> None:
     if page.path and page.holds != "settings":
         console.print(Text(f"holds {page.holds}; default {page.default or 'none: it must be given'}", style="dim"))
     if page.arms:
-        console.print(_listed("kinds", [(kind, about) for kind, about in page.arms.items()]))
+        console.print(_build_table("kinds", [(kind, about) for kind, about in page.arms.items()]))
         console.print(Text(f"more: prefboost explain {page.path}.{next(iter(page.arms))}", style="dim"))
     if page.settings:
         rows = [(each.name, each.holds, each.default or "must be given", each.description) for each in page.settings]
-        console.print(_listed("settings", rows))
+        console.print(_build_table("settings", rows))
 
 
-def _listed(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
+def _build_table(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

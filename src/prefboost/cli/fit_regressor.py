@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import print_report
 
 __all__ = ["fit_regressor_command"]
 
@@ -28,16 +28,12 @@ def fit_regressor_command(
     Prints held-out correlation and pair accuracy, whole prompts apart, beside those of length alone. Then
     `prefboost score FILE kind=regressor model=OUT` scores with it.
     """
-    from prefboost.cli.score import progress_bars
-    from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
+    from prefboost.cli.overrides import read_overrides
+    from prefboost.cli.score import show_stages
     from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
     from prefboost.sources import read
 
-    settings = overridden(FitRegressor, Document({}), overrides or [])
-    with progress_bars(hidden=quiet) as tell:
+    settings = read_overrides(FitRegressor, overrides or [])
+    with show_stages(hidden=quiet) as tell:
         report = fit_regressor(read(source), settings, out, tell=tell)
-    if as_json:
-        print(json.dumps({"out": str(out), **report.record()}, indent=2, ensure_ascii=False))
-        return
-    print("\n".join([f"written: {out}", *report.lines()]))
+    print_report({"out": str(out), **report.record()}, [f"written: {out}", *report.lines()], as_json=as_json)

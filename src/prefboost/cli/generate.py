@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import bars, waiting
-from prefboost.cli.lines import print_asked, print_changes, print_rejected, print_stored
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
+from prefboost.cli.bars import Work, show_wait, show_work
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.report import list_changes, list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.generate.generate import Generate, Planned, Progress
     from prefboost.tables import Table
 
-__all__ = ["generate_command", "settings_from"]
+__all__ = ["generate_command", "read_generate"]
 
 
 def generate_command(
@@ -42,103 +40,80 @@ def generate_command(
 ) -> None:
     """Complete prompts, for several goals.
 
-    Every completion is kept in OUT.store as it finishes: the same command after an interruption goes on where it
-    stopped, after a change it asks only for what changed, and a second process shares the work.
+    OUT.store keeps every completion as it finishes: the same command resumes after an interruption, asks only for what
+    changed after a change, and shares the work with a second process.
     """
+    from dataclasses import asdict
+
     from prefboost.runs.generate.generate import finished_so_far, generate, planned
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_from(model, with_retry(overrides, retry))
+    settings = read_generate(model, add_retry(overrides, retry))
     file_type_of(out)
-    with waiting(f"reading {prompts}", hidden=quiet):
+    with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
     if dry_run:
-        _print_planned(planned(table, settings, out, store=store), as_json)
+        plan = planned(table, settings, out, store=store)
+        print_report(asdict(plan), _list_plan(plan), as_json=as_json)
         return
     if partial:
-        _print_completed(finished_so_far(table, settings, out, store=store), out, as_json)
-        return
-    with _progress(hidden=quiet) as show:
-        completed = generate(table, settings, out, store=store, progress=show)
-    _print_completed(completed, out, as_json)
+        completions = finished_so_far(table, settings, out, store=store)
+    else:
+        with show_work(_read_progress, hidden=quiet, begin="generate") as tell:
+            completions = generate(table, settings, out, store=store, progress=tell)
+    counts = _count(completions, out)
+    print_report(counts, _list_counts(counts), as_json=as_json)
 
 
-def settings_from(model: str, overrides: list[str]) -> Generate:
-    """Settings from MODEL and ``key=value``: names of `Generate`, of its sampling and of its engine stand alone.
+def read_generate(model: str, overrides: list[str]) -> Generate:
+    """Read settings from MODEL and ``key=value``: names of `Generate`, of its sampling and engine stand alone.
 
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.cli.short_names import placed
+    from prefboost.cli.overrides import read_overrides
     from prefboost.engines.engine import Sampling
     from prefboost.engines.kinds import ENGINES, engine_settings_of
-    from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
     from prefboost.runs.generate.generate import Generate
 
     engine = engine_settings_of(model)
-    homes: Mapping[str, str] = {
+    names = {
         **dict.fromkeys(ENGINES[engine["kind"]].model_fields, "engine."),
         **dict.fromkeys(Sampling.model_fields, "sampling."),
         **dict.fromkeys(Generate.model_fields, ""),
     }
-    return overridden(Generate, Document({"engine": engine}), placed(overrides, homes))
+    return read_overrides(Generate, overrides, names, {"engine": engine})
 
 
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
-    with bars("generate", hidden=hidden) as bar:
-        task = bar.add_task("generate", total=None, detail="loading")
-
-        def show(progress: Progress) -> None:
-            elapsed = bar.tasks[task].elapsed or 0.0
-            fresh = progress.done - progress.stored
-            rates = f"{fresh / elapsed:.1f} rows/s {progress.tokens / elapsed:.0f} tokens/s" if elapsed > 0 else ""
-            if progress.spent.dollars:
-                rates += f" ${progress.spent.dollars:.4f}"
-            if progress.failed:
-                rates += f" {progress.failed} failed"
-            if progress.stored:
-                rates += f" ({progress.stored} rows were in the store)"
-            if progress.done == progress.stored:
-                bar.reset(task, total=progress.rows, completed=progress.done, detail=rates if fresh else "")
-            else:
-                bar.update(task, total=progress.rows, completed=progress.done, detail=rates)
-
-        yield show
+def _read_progress(progress: Progress) -> Work:
+    return Work("generate", progress.done, progress.rows, progress.stored, progress.failed, progress.spent, unit="rows")
 
 
-def _print_planned(plan: Planned, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    if as_json:
-        print(json.dumps(asdict(plan), indent=2))
-        return
-    print(f"{plan.rows:,} completions of {plan.prompts:,} prompts")
-    print_stored(plan, "are in the store already")
-    print_asked(plan)
-    print_rejected(plan.rejected)
+def _list_plan(plan: Planned) -> Iterator[str]:
+    yield f"{plan.rows:,} completions of {plan.prompts:,} prompts"
+    yield from list_stored(plan, "are in the store already")
+    yield from list_costs(plan)
+    yield from list_rejected(plan.rejected)
 
 
-def _print_completed(table: Table, out: Path, as_json: bool) -> None:
+def _count(completions: Table, out: Path) -> dict[str, Any]:
     from collections import Counter
 
     from prefboost.runs.generate.generate import rejects_file
 
-    step = table.steps[-1]
-    rejected = Counter(table.rejects["reason"].to_list())
-    aside = str(rejects_file(out)) if rejected else None
-    counts: dict[str, Any] = {
-        "rows": len(table), **step.notes, "rejected": dict(rejected), "out": str(out), "rejects": aside,
-    }  # fmt: skip
-    if as_json:
-        print(json.dumps(counts, indent=2, ensure_ascii=False))
-        return
-    print(f"{len(table):,} completions of {step.notes['prompts']:,} prompts, {step.notes['tokens']:,} tokens: {out}")
-    if step.notes["cut at max_tokens"]:
-        print(f"{step.notes['cut at max_tokens']:,} were cut at max_tokens")
-    print_changes(step.notes)
-    print_rejected(rejected)
-    if aside:
-        print(f"what was set aside: {aside}")
+    rejected = dict(Counter(completions.rejects["reason"].to_list()))
+    rejects = str(rejects_file(out)) if rejected else None
+    notes = completions.steps[-1].notes
+    return {"rows": len(completions), **notes, "rejected": rejected, "out": str(out), "rejects": rejects}
+
+
+def _list_counts(counts: Mapping[str, Any]) -> Iterator[str]:
+    rows, prompts, tokens = counts["rows"], counts["prompts"], counts["tokens"]
+    yield f"{rows:,} completions of {prompts:,} prompts, {tokens:,} tokens: {counts['out']}"
+    if counts["cut at max_tokens"]:
+        yield f"{counts['cut at max_tokens']:,} were cut at max_tokens"
+    yield from list_changes(counts)
+    yield from list_rejected(counts["rejected"])
+    if counts["rejects"]:
+        yield f"rejects: {counts['rejects']}"

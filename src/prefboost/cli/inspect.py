@@ -1,4 +1,4 @@
-"""``prefboost inspect``: what is in a file of preference data, and its faults."""
+"""``prefboost inspect``: the content of a file of preference data, and its faults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.columns import shown_columns
+from prefboost.cli.report import format_columns, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ __all__ = ["inspect_command"]
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _STYLE = {"error": "red", "warning": "yellow", "note": "cyan"}
 _SHOWN = 3
-"""Examples that people are shown; ``--json`` has more."""
+"""Examples that are printed; ``--json`` has more."""
 
 
 def inspect_command(
@@ -43,50 +43,53 @@ def inspect_command(
     Of pairs that `prefboost synthesize` wrote it also shows length and position bias, diversity, aspects and cost; with
     judge.engine=MODEL the realised label noise, judged anew in both orders. Several such files make a table.
     """
-    from prefboost.cli.audit import audits, audits_json, print_audits, split_overrides
+    from prefboost.cli.audit import audit_files, print_audits, read_audit, record_audits
     from prefboost.diagnosis import inspect
     from prefboost.recipes.given_source import given_columns, given_source
     from prefboost.runs.generate.prompt_files import benchmark_prompts
 
-    own, files, asked = split_overrides(overrides or [])
-    audited = audits([source, *files], asked) if files or asked is not None else audits([source], None, optional=True)
+    others, files, settings = read_audit(overrides or [])
+    audits = audit_files([source, *files], settings, optional=not files and settings is None)
     if files:
-        print(json.dumps(audits_json(audited), indent=2)) if as_json else print_audits(audited)
+        print_json(record_audits(audits)) if as_json else print_audits(audits)
         return
-    data, named = given_source(source, own)
-    found = inspect(data, columns=given_columns(named), against=[] if against is None else benchmark_prompts(against))
+    data, columns = given_source(source, others)
+    prompts = [] if against is None else benchmark_prompts(against)
+    inspection = inspect(data, columns=given_columns(columns), against=prompts)
     if as_json:
-        print(json.dumps({**json.loads(found.to_json()), **audits_json(audited)}, ensure_ascii=False, indent=2))
+        print_json({**json.loads(inspection.to_json()), **record_audits(audits)})
         return
-    _print(found)
-    print_audits(audited)
+    _print_inspection(inspection)
+    print_audits(audits)
 
 
-def _bar(histogram: Histogram) -> str:
+def _draw_bar(histogram: Histogram) -> str:
     most = max(histogram.counts) or 1
     marks = [0 if not count else 1 + round(count / most * (len(_BLOCKS) - 2)) for count in histogram.counts]
     return "".join(_BLOCKS[mark] for mark in marks)
 
 
-def _print(found: Inspection) -> None:
+def _print_inspection(inspection: Inspection) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console()
     console.print(
-        f"[bold]{escape(found.path)}[/bold]: {found.records:,} records, {found.prompts:,} prompts, "
-        f"{found.rows:,} rows of {found.table}"
+        f"[bold]{escape(inspection.path)}[/bold]: {inspection.records:,} records, {inspection.prompts:,} prompts, "
+        f"{inspection.rows:,} rows of {inspection.table}"
     )
-    guess = "  ".join(f"{what} ← {shown_columns(column)}" for what, column in found.mapping.items() if what != "shape")
-    console.print(f"read as {found.mapping.get('shape', '?')}: {escape(guess)}  (change with columns.NAME=COLUMN)")
-    if found.scores:
-        _print_scores(console, found)
-    _print_lengths(console, {"characters": found.lengths, "words": found.words})
-    _print_goals(console, found)
-    for reason, count in found.rejects.items():
-        console.print(f"[red]set aside[/red] {count:,}: {escape(reason)}")
-        _print_examples(console, found.reject_examples.get(reason, ()))
-    for finding in found.findings:
+    guess = "  ".join(
+        f"{what} ← {format_columns(column)}" for what, column in inspection.mapping.items() if what != "shape"
+    )
+    console.print(f"read as {inspection.mapping.get('shape', '?')}: {escape(guess)}  (change with columns.NAME=COLUMN)")
+    if inspection.scores:
+        _print_scores(console, inspection)
+    _print_lengths(console, {"characters": inspection.lengths, "words": inspection.words})
+    _print_goals(console, inspection)
+    for reason, count in inspection.rejects.items():
+        console.print(f"[red]rejected[/red] {count:,}: {escape(reason)}")
+        _print_examples(console, inspection.reject_examples.get(reason, ()))
+    for finding in inspection.findings:
         style = _STYLE[finding.severity]
         console.print(
             f"[{style}]{finding.severity}[/{style}] {finding.name}: {escape(finding.sentence)}: "
@@ -94,18 +97,18 @@ def _print(found: Inspection) -> None:
         )
         _print_examples(console, finding.examples)
         console.print(f"  → {escape(finding.remedy)}")
-    if not found.findings and not found.rejects:
+    if not inspection.findings and not inspection.rejects:
         console.print("no lint found anything")
 
 
-def _print_scores(console: Console, found: Inspection) -> None:
+def _print_scores(console: Console, inspection: Inspection) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("score", "n", "missing", "low", "mean", "high", "histogram", box=None, pad_edge=False)
-    for name, at in found.scores.items():
+    for name, at in inspection.scores.items():
         table.add_row(escape(name), f"{at.count:,}", f"{at.missing:,}", f"{at.low:g}", f"{at.mean:.4g}",
-                      f"{at.high:g}", _bar(at.histogram))  # fmt: skip
+                      f"{at.high:g}", _draw_bar(at.histogram))  # fmt: skip
     console.print(table)
 
 
@@ -122,16 +125,16 @@ def _print_lengths(console: Console, measured: Mapping[str, Mapping[str, Lengths
         console.print(table)
 
 
-def _print_goals(console: Console, found: Inspection) -> None:
-    if found.goals is not None:
-        first, last = found.goals.edges[0], found.goals.edges[-1]
-        own = "goals" if found.views else "own goals (r_w and r_l)"
-        tenths = f"{found.goals.filled()} of {len(found.goals.counts)} tenths of the range hold 1 % or more"
-        console.print(f"{own} from {first:g} to {last:g}: {_bar(found.goals)}  {tenths}")
-    if found.distinct is not None:
-        console.print(f"scores differ in {found.distinct:.1%} of the pairs of a prompt")
-    if found.views:
-        console.print("views: " + ", ".join(f"{view} {count:,}" for view, count in found.views.items()))
+def _print_goals(console: Console, inspection: Inspection) -> None:
+    if inspection.goals is not None:
+        first, last = inspection.goals.edges[0], inspection.goals.edges[-1]
+        name = "goals" if inspection.views else "own goals (r_w and r_l)"
+        tenths = f"{inspection.goals.filled()} of {len(inspection.goals.counts)} tenths of the range hold 1 % or more"
+        console.print(f"{name} from {first:g} to {last:g}: {_draw_bar(inspection.goals)}  {tenths}")
+    if inspection.distinct is not None:
+        console.print(f"scores differ in {inspection.distinct:.1%} of the pairs of a prompt")
+    if inspection.views:
+        console.print("views: " + ", ".join(f"{view} {count:,}" for view, count in inspection.views.items()))
 
 
 def _print_examples(console: Console, examples: tuple[Example, ...]) -> None:

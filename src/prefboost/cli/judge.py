@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import waiting
-from prefboost.cli.lines import print_changes, print_rejected
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
+from prefboost.cli.bars import show_wait
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.report import list_changes, list_rejected, print_report
 
 __all__ = ["judge_command"]
 
@@ -34,12 +34,12 @@ def judge_command(
 ) -> None:
     """Compare both sides of pairs, shown in both orders: kind=llm or scorer.
 
-    Prints whether the judge agrees with itself and with the labels, and how far place and length sway it. What is
-    finished is kept in OUT.store: the same command after an interruption goes on where it stopped, and a second process
-    shares the work. Pairs that could not be judged stand in OUT.rejects.parquet, what was done and the figures in
-    OUT.judge.json.
+    Prints how often the judge agrees with itself and with the labels, and how far order and length sway it. OUT.store
+    keeps every answer: the same command resumes after an interruption, and shares the work with a second process.
+    OUT.rejects.parquet lists pairs that could not be judged; OUT.judge.json holds history and figures.
     """
-    from prefboost.cli.score import print_planned, progress_bars, settings_by_kind
+    from prefboost.cli.overrides import read_kind
+    from prefboost.cli.score import print_questions, show_stages
     from prefboost.runs.generate.generate import CHANGED
     from prefboost.runs.score.judge import Judging, judge, judged_so_far
     from prefboost.runs.score.questions import planned_questions
@@ -47,25 +47,27 @@ def judge_command(
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_by_kind(with_retry(overrides, retry), Judging, "judge", JUDGES)
+    settings = read_kind(add_retry(overrides, retry), Judging, "judge", JUDGES)
     file_type_of(out)
-    with waiting(f"reading {source}", hidden=quiet):
+    with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_planned(planned_questions(table, settings.judge, settings, out, store), as_json)
+        print_questions(planned_questions(table, settings.judge, settings, out, store), as_json=as_json)
         return
     if partial:
         verdicts, figures = judged_so_far(table, settings.judge, out, store=store)
     else:
-        with progress_bars(hidden=quiet) as tell:
+        with show_stages(hidden=quiet) as tell:
             verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
     rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
-    if as_json:
-        changed = verdicts.steps[-1].notes.get(CHANGED)
-        counts = {"out": str(out), **figures.record(), "rejected": rejected, **({CHANGED: changed} if changed else {})}
-        print(json.dumps(counts, indent=2, ensure_ascii=False))
-        return
-    print(f"written: {out}")
-    print("\n".join(figures.lines()))
-    print_changes(verdicts.steps[-1].notes)
-    print_rejected(rejected)
+    notes = verdicts.steps[-1].notes
+    changed = {CHANGED: notes[CHANGED]} if notes.get(CHANGED) else {}
+    record = {"out": str(out), **figures.record(), "rejected": rejected, **changed}
+    print_report(record, _list_report(record, figures.lines()), as_json=as_json)
+
+
+def _list_report(record: Mapping[str, Any], figures: Iterable[str]) -> Iterator[str]:
+    yield f"written: {record['out']}"
+    yield from figures
+    yield from list_changes(record)
+    yield from list_rejected(record["rejected"])

@@ -1,4 +1,4 @@
-"""The frame of the command line: which verbs there are, and how errors are shown.
+"""The frame of the command line: its verbs, and how errors are shown.
 
 A verb's module is imported only when that verb is called, so that ``prefboost --help`` stays fast and loads neither
 torch nor Polars.
@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from prefboost import __version__
-from prefboost.cli.terminal import escape_unprintable, usable_paths
+from prefboost.cli.terminal import escape_unprintable, expand_paths
 from prefboost.devices import set_thread_environment
 from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreachableGoal, UnreadData
 
@@ -31,14 +31,14 @@ __all__ = ["VERBS", "Verb", "main"]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it (128 + SIGINT)."""
 
-_FULL = "free some space there and run the same command again; what is finished is kept"
-_NO_RIGHT = "give a file or folder that you may read or write, or mend its rights"
+_FULL = "free some space there and run the same command again; it keeps finished work"
+_NO_RIGHT = "give a file or folder that you may read or write, or change its permissions"
 _DISK_FAULTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NO_RIGHT),
-    errno.EIO: "the disk itself fails: look at it, and keep what it still gives",
+    errno.EIO: "the disk itself fails: copy what it still reads to another one",
 }
-"""What to do about faults of the disk, by the system's number."""
+"""Error number of the system -> remedy for a fault of the disk."""
 
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "trl", "accelerate", "peft", "safetensors"), "train"),
@@ -52,11 +52,11 @@ EXTRAS = {
     **dict.fromkeys(("rapidfuzz", "py3langid"), "synthesis"),
     **dict.fromkeys(("polars", "numpy", "pyarrow", "zstandard", "yaml", "jinja2"), ""),
 }
-"""Which extra of prefboost brings a library; empty: prefboost itself does."""
+"""Library -> the extra of prefboost that installs it; empty: the base install does."""
 
 
 class Verb(NamedTuple):
-    """Where a verb's function stands, and its one line in ``prefboost --help``."""
+    """Module and function of a verb, and its line in ``prefboost --help``."""
 
     reference: str
     summary: str
@@ -121,14 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
     _log_to_stderr(logging.WARNING if "--quiet" in arguments else logging.INFO)
     try:
-        with _errors_shown(debug), _warnings_shown():
-            _application(called, debug)(arguments, prog_name="prefboost")
+        with _show_errors(debug), _show_warnings():
+            _build_application(called, debug)(arguments, prog_name="prefboost")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
 
 
-def _application(called: str | None, debug: bool) -> typer.Typer:
+def _build_application(called: str | None, debug: bool) -> typer.Typer:
     application = typer.Typer(
         name="prefboost",
         help="Scored preference data in, a policy you can ask for a score out.",
@@ -138,30 +138,30 @@ def _application(called: str | None, debug: bool) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    application.callback()(_options)
+    application.callback()(_declare_options)
     for name, verb in VERBS.items():
-        function = _with_errors_shown(_load(verb.reference), debug) if name == called else _not_loaded
+        function = _guard(_load(verb.reference), debug) if name == called else _do_nothing
         application.command(name, short_help=verb.summary)(function)
     return application
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"prefboost {__version__}")
         raise typer.Exit
 
 
-def _options(
+def _declare_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
 ) -> None:
-    """Options that stand before the verb; ``--debug`` is taken out by `main` and may stand anywhere."""
+    """Declare the options in front of the verb; `main` removes ``--debug``, which may be anywhere."""
 
 
-def _not_loaded() -> None:
-    """Stands in the help page for a verb that was not called."""
+def _do_nothing() -> None:
+    """Take the place of a verb that is not called, in the list of verbs."""
 
 
 def _load(reference: str) -> Callable[..., Any]:
@@ -170,27 +170,27 @@ def _load(reference: str) -> Callable[..., Any]:
     return function
 
 
-def _with_errors_shown(function: Callable[..., Any], debug: bool) -> Callable[..., Any]:
+def _guard(function: Callable[..., Any], debug: bool) -> Callable[..., Any]:
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        with _errors_shown(debug):
-            function(*args, **usable_paths(kwargs))
+    def run_guarded(*args: Any, **kwargs: Any) -> None:
+        with _show_errors(debug):
+            function(*args, **expand_paths(kwargs))
 
-    return wrapped
+    return run_guarded
 
 
 @contextmanager
-def _errors_shown(debug: bool) -> Iterator[None]:
+def _show_errors(debug: bool) -> Iterator[None]:
     """Turn every error into one message on stderr and an exit code; what click raises on its own passes through."""
     try:
         yield
     except PrefboostError as error:
         for note in getattr(error, "__notes__", ()):
-            _say(note)
-        _say(f"error: {error}")
+            _print_error(note)
+        _print_error(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        _say("\nstopped: nothing finished is lost; run the same command again to go on")
+        _print_error("\nstopped: finished work is kept; run the same command again to resume")
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader has gone (`| head`): point stdout elsewhere so that the interpreter's last flush is quiet too.
@@ -199,18 +199,18 @@ def _errors_shown(debug: bool) -> Iterator[None]:
     except Exception as error:
         if hasattr(error, "exit_code"):
             raise
-        if (fault := _disk_fault(error)) is not None and not debug:
-            _say(f"error: {fault}")
+        if (fault := _describe_disk_fault(error)) is not None and not debug:
+            _print_error(f"error: {fault}")
             raise SystemExit(fault.exit_code) from None
         library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library in EXTRAS:
             missing = MissingExtra(library, EXTRAS[library])
-            _say(f"error: {missing}")
+            _print_error(f"error: {missing}")
             raise SystemExit(missing.exit_code) from None
         if debug:
-            _say(traceback.format_exc())
+            _print_error(traceback.format_exc())
         else:
-            _say(
+            _print_error(
                 f"unexpected error: {type(error).__name__}: {error}\n"
                 "  -> this is a fault of prefboost: please report it with the output of the same command and --debug"
             )
@@ -218,11 +218,11 @@ def _errors_shown(debug: bool) -> Iterator[None]:
 
 
 class _StderrLog(logging.Handler):
-    """Writes what the package logs to stderr, whatever stream that is at the moment (bars put their own there)."""
+    """Writes log records to stderr, looked up at each record: bars put a stream of their own there."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, without secrets."""
-        _say(record.getMessage())
+        _print_error(record.getMessage())
 
 
 def _log_to_stderr(level: int) -> None:
@@ -232,11 +232,11 @@ def _log_to_stderr(level: int) -> None:
     logger.setLevel(logging.INFO)
 
 
-def _disk_fault(error: Exception) -> PrefboostError | None:
-    """A full or read-only disk in words, whichever library met it; None for every other error."""
+def _describe_disk_fault(error: Exception) -> PrefboostError | None:
+    """Describe a full or read-only disk, whichever library met it; None for every other error."""
     number = getattr(error, "errno", None)
-    if number is None and (told := re.search(r"\(os error (\d+)\)", str(error))):  # as Polars tells it
-        number = int(told[1])
+    if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):  # as Polars reports it
+        number = int(match[1])
     remedy = _DISK_FAULTS.get(number) if number is not None else None
     if number is None or remedy is None:
         return None
@@ -246,29 +246,30 @@ def _disk_fault(error: Exception) -> PrefboostError | None:
 
 
 _SHOWN = (UnreadData, UnreachableGoal)
+"""Warnings of prefboost that are printed."""
 
 
 @contextmanager
-def _warnings_shown() -> Iterator[None]:
-    """Print a warning of ours once, in a line of its own; other libraries' warnings go their way."""
+def _show_warnings() -> Iterator[None]:
+    """Print a warning of prefboost once, on its own line; leave the warnings of other libraries alone."""
     printed: set[str] = set()
     with warnings.catch_warnings():
-        for shown in _SHOWN:
-            warnings.simplefilter("always", shown)
+        for warning in _SHOWN:
+            warnings.simplefilter("always", warning)
         show = warnings.showwarning
 
-        def show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        def show_once(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
             if not issubclass(category, _SHOWN):
-                show(message, category, *place, **more)
+                show(message, category, *place, **options)
             elif str(message) not in printed:
                 printed.add(str(message))
-                _say(f"warning: {message}")
+                _print_error(f"warning: {message}")
 
         warnings.showwarning = show_once
         yield
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     from prefboost.settings.secrets import without_secrets
 
     print(without_secrets(message, os.environ), file=sys.stderr)

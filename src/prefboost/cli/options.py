@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AskAgain", "AskNothing", "Partial", "Quiet", "StoreFolder", "with_retry"]
+__all__ = ["AskAgain", "AskNothing", "Partial", "Quiet", "StoreFolder", "add_retry"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -31,6 +31,6 @@ Partial = Annotated[
 ]
 
 
-def with_retry(overrides: list[str] | None, retry: str | None) -> list[str]:
-    """Overrides of settings, with what ``--retry`` says."""
+def add_retry(overrides: list[str] | None, retry: str | None) -> list[str]:
+    """Add the value of ``--retry`` to the overrides."""
     return [*(overrides or []), *([] if retry is None else [f"retry={retry}"])]

@@ -1,14 +1,14 @@
-"""``prefboost reward-accuracy``: how often a scorer prefers what was preferred."""
+"""``prefboost reward-accuracy``: the share of pairs in which a scorer prefers the chosen side."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import print_report
 
 __all__ = ["reward_accuracy_command"]
 
@@ -26,25 +26,21 @@ def reward_accuracy_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Score both sides of pairs and hold the scores against the given preferences.
+    """Score both sides of pairs and compare the scores with the given preferences.
 
-    Prints the share of pairs that are put right, by source, aspect, length and margin, against always taking the longer
-    completion; how well sigmoid(difference) is calibrated; and whether scores depend on the batch. Files shaped like
-    RewardBench 1 and 2 and RM-Bench give the published figures. Scores are kept in OUT.scores.parquet.
+    Prints the share of pairs in the right order, by source, aspect, length and margin, beside that of always taking the
+    longer completion; the calibration of sigmoid(difference); and the change of scores with the batch. Files in the
+    shape of RewardBench 1 and 2 and RM-Bench give the published figures. OUT.scores.parquet keeps the scores.
     """
-    from prefboost.cli.score import progress_bars, settings_by_kind
+    from prefboost.cli.overrides import read_kind, read_overrides, split_overrides
+    from prefboost.cli.score import show_stages
     from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
-    from prefboost.recipes.validate import override
     from prefboost.runs.score.reward_accuracy import Measuring, reward_accuracy
     from prefboost.scoring.scorer import SCORERS
 
-    own = [text for text in overrides or [] if text.startswith("report.")]
-    settings = settings_by_kind([text for text in overrides or [] if text not in own], Measuring, "scorer", SCORERS)
-    report = override(RewardAccuracy(), [text.removeprefix("report.") for text in own])
-    with progress_bars(hidden=quiet) as tell:
-        found = reward_accuracy(source, settings.scorer, report, out, columns=settings.columns, progress=tell)
-    if as_json:
-        print(json.dumps({"out": str(out), **found.record()}, indent=2, ensure_ascii=False))
-        return
-    print(f"written: {out}")
-    print("\n".join(found.lines()))
+    reported, others = split_overrides(overrides or [], ("report",))
+    settings = read_kind(others, Measuring, "scorer", SCORERS)
+    report = read_overrides(RewardAccuracy, [text.removeprefix("report.") for text in reported])
+    with show_stages(hidden=quiet) as tell:
+        accuracy = reward_accuracy(source, settings.scorer, report, out, columns=settings.columns, progress=tell)
+    print_report({"out": str(out), **accuracy.record()}, [f"written: {out}", *accuracy.lines()], as_json=as_json)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.bars import open_progress
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import list_rejected, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.folder.schedule import Did, Standing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["run_command"]
 
 NEW = "not done yet"
-"""The reason that goes without saying."""
+"""The reason of a stage that is not printed."""
 
 
 def run_command(
@@ -40,10 +40,10 @@ def run_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Do what a recipe of any kind says: offline, on_policy, implicit_reward, reward.
+    """Run a recipe of any kind: offline, on_policy, implicit_reward, reward.
 
-    Every stage is noted when it is done. The same command after an interruption goes on where it stopped; after a
-    change it repeats the stages that depend on what was changed, and says why. On several devices:
+    The run folder records finished stages. The same command resumes after an interruption; after a change it repeats
+    the stages that depend on the change, with the reason. On several devices:
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
@@ -52,62 +52,53 @@ def run_command(
 
     loaded = load_any(recipe, overrides or [])
     if dry_run:
-        found = plan(loaded, runs_dir)
-        print(json.dumps(_listed(found), indent=2)) if as_json else _print_plan(found)
+        stages = plan(loaded, runs_dir)
+        record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
+        print_report(record, _list_plan(stages), as_json=as_json)
         return
     executor = executor_for(os.environ)
-    shown = executor.leads and not as_json
-    with _progress(hidden=quiet or not executor.leads) as progress:
+    tells = executor.leads and not as_json
+    with open_progress(hidden=quiet or not executor.leads) as progress:
         report = run(
             loaded,
             runs_dir,
             until=until,
             executor=executor,
             progress=progress,
-            tell=_print_stage if shown else lambda _: None,
+            tell=_print_stage if tells else lambda _: None,
         )
     if executor.leads:
-        print(json.dumps(asdict(report), indent=2, default=str)) if as_json else _print_report(report)
+        print_report(asdict(report), _list_report(report), as_json=as_json)
 
 
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Any]:
-    if hidden:
-        yield None
-        return
-    from prefboost.progress import RichProgress
-
-    with RichProgress() as progress:
-        yield progress
-
-
-def _listed(found: Sequence[Standing]) -> list[dict[str, Any]]:
-    return [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in found]
-
-
-def _print_plan(found: Sequence[Standing]) -> None:
-    for each in found:
-        print(f"{each.stage.name:<20} {'done' if each.done else f'to do: {each.why}'}")
-    print(f"{sum(each.done for each in found)} of {len(found)} stages are done")
+def _list_plan(stages: Sequence[Standing]) -> Iterator[str]:
+    for each in stages:
+        yield f"{each.stage.name:<20} {'done' if each.done else f'to do: {each.why}'}"
+    yield f"{sum(each.done for each in stages)} of {len(stages)} stages are done"
 
 
 def _print_stage(did: Did) -> None:
+    # Flushed line by line: stages take hours, and whoever reads a pipe or a log file wants to see each as it ends.
+    for line in _list_stage(did):
+        print(line, flush=True)
+
+
+def _list_stage(did: Did) -> Iterator[str]:
     if did.why is None:
-        print(f"{did.stage:<20} skipped: nothing it depends on has changed", flush=True)
+        yield f"{did.stage:<20} skipped: nothing it depends on has changed"
         return
     why = "" if did.why == NEW else f" ({did.why})"
-    print(f"{did.stage:<20} {_counts(did.notes)}  {did.seconds:,.1f} s{why}", flush=True)
+    yield f"{did.stage:<20} {_describe_counts(did.notes)}  {did.seconds:,.1f} s{why}"
     if did.notes.get("prompts dropped"):
-        print(f"{'':<20} {did.notes['prompts dropped']:,} prompts dropped: all their completions are the same")
-    for reason, count in {**did.notes.get("rejected", {}), **did.notes.get("dropped", {})}.items():
-        print(f"{'':<20} {count:,} set aside: {reason}")
+        yield f"{'':<20} {did.notes['prompts dropped']:,} prompts dropped: all their completions are the same"
+    yield from list_rejected({**did.notes.get("rejected", {}), **did.notes.get("dropped", {})}, indent=f"{'':<20} ")
 
 
-def _counts(notes: Mapping[str, Any]) -> str:
+def _describe_counts(notes: Mapping[str, Any]) -> str:
     if "accuracy" in notes:
-        return f"accuracy {_accuracy(notes)}"
+        return f"accuracy {_describe_accuracy(notes)}"
     if "score" in notes:
-        return f"mean score {_interval(notes['score'])}"
+        return f"mean score {_format_estimate(notes['score'])}"
     if "steps" in notes and "units" in notes:
         return f"{notes['pairs']:,} {notes.get('what', 'goal pairs')}, {notes['steps']:,} steps"
     if "goal_pairs" in notes:
@@ -116,38 +107,38 @@ def _counts(notes: Mapping[str, Any]) -> str:
     return f"{prompts:,} prompts" if rows == prompts else f"{rows:,} rows of {prompts:,} prompts"
 
 
-def _print_report(report: RunReport) -> None:
-    for stage, found in report.measured.items():
-        if "accuracy" in found:
-            print(f"{stage.removesuffix('/accuracy'):<24} accuracy {_accuracy(found)}")
+def _list_report(report: RunReport) -> Iterator[str]:
+    for stage, figures in report.measured.items():
+        if "accuracy" in figures:
+            yield f"{stage.removesuffix('/accuracy'):<24} accuracy {_describe_accuracy(figures)}"
             continue
-        asked = _asked(found["goal"])
-        gain = f", {found['gain']['estimate']:+.2f} {_ends(found['gain'])} against start" if found["gain"] else ""
-        length = f"{found['characters']:,.0f} characters"
-        print(f"{stage.removesuffix('/evaluate'):<10} {asked}: {_interval(found['score'])}{gain}; {length}")
-    print(f"run folder: {report.folder}")
+        gain = figures["gain"]
+        against = f", {gain['estimate']:+.2f} {_format_interval(gain)} against start" if gain else ""
+        score = f"{_describe_goal(figures['goal'])}: {_format_estimate(figures['score'])}"
+        yield f"{stage.removesuffix('/evaluate'):<10} {score}{against}; {figures['characters']:,.0f} characters"
+    yield f"run folder: {report.folder}"
     if report.model is not None:
-        print(f"model: {report.model}")
+        yield f"model: {report.model}"
 
 
-def _accuracy(found: Mapping[str, Any]) -> str:
-    always = f"always the longer one {_interval(found['longer'])}"
-    if found["accuracy"] is None:
-        low, high = found["bounds"]
-        return f"withheld, between {low:.2f} and {high:.2f}, since too many pairs have no scores; {always}"
-    return f"{_interval(found['accuracy'])}; {always}"
+def _describe_accuracy(figures: Mapping[str, Any]) -> str:
+    baseline = f"always the longer one {_format_estimate(figures['longer'])}"
+    if figures["accuracy"] is None:
+        low, high = figures["bounds"]
+        return f"withheld, between {low:.2f} and {high:.2f}, since too many pairs have no scores; {baseline}"
+    return f"{_format_estimate(figures['accuracy'])}; {baseline}"
 
 
-def _asked(goal: Any) -> str:
+def _describe_goal(goal: Any) -> str:
     if goal is None:
         return "asked for nothing"
-    named = goal if isinstance(goal, Mapping) else {"": goal}
-    return "asked for " + ", ".join(f"{name} {value:g}".strip() for name, value in named.items())
+    aspects = goal if isinstance(goal, Mapping) else {"": goal}
+    return "asked for " + ", ".join(f"{name} {value:g}".strip() for name, value in aspects.items())
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    return f"{found['estimate']:.2f} {_ends(found)} ({found['clusters']:,} prompts)"
+def _format_estimate(interval: Mapping[str, Any]) -> str:
+    return f"{interval['estimate']:.2f} {_format_interval(interval)} ({interval['clusters']:,} prompts)"
 
 
-def _ends(found: Mapping[str, Any]) -> str:
-    return f"[{found['low']:.2f}, {found['high']:.2f}]"
+def _format_interval(interval: Mapping[str, Any]) -> str:
+    return f"[{interval['low']:.2f}, {interval['high']:.2f}]"

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import bars, waiting
-from prefboost.cli.lines import print_asked, print_rejected, print_stored
-from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, with_retry
+from prefboost.cli.bars import Work, show_wait, show_work
+from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
+from prefboost.cli.report import list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.score.questions import PlannedQuestions
     from prefboost.runs.score.score import Score
     from prefboost.scoring.stored import ScoreProgress, Tell
-    from prefboost.settings import Settings
 
-    Chosen = TypeVar("Chosen", bound=Settings)
-
-__all__ = ["print_planned", "progress_bars", "score_command", "settings_by_kind", "settings_from"]
+__all__ = ["print_questions", "read_score", "score_command", "show_stages"]
 
 
 def score_command(
@@ -44,109 +41,70 @@ def score_command(
 ) -> None:
     """Score completions, or both sides of pairs: kind=implicit, reward_model, rater or rules.
 
-    What is finished is kept in OUT.store: the same command after an interruption goes on where it stopped, and a second
-    process shares the work. Rows that cannot be scored are set aside in OUT.rejects.parquet; what was done, and the
-    fitted scale, stands in OUT.score.json.
+    OUT.store keeps every score: the same command resumes after an interruption, and shares the work with a second
+    process. OUT.rejects.parquet lists rows that cannot be scored; OUT.score.json holds history and fitted scale.
     """
     from prefboost.runs.score.questions import planned_questions
     from prefboost.runs.score.score import counts_of, score, scored_so_far
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
-    settings = settings_from(with_retry(overrides, retry))
+    settings = read_score(add_retry(overrides, retry))
     file_type_of(out)
-    with waiting(f"reading {source}", hidden=quiet):
+    with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_planned(planned_questions(table, settings.scorer, settings, out, store), as_json)
+        print_questions(planned_questions(table, settings.scorer, settings, out, store), as_json=as_json)
         return
     if partial:
         scored = scored_so_far(table, settings.scorer, out, store=store)
     else:
-        with progress_bars(hidden=quiet) as tell:
+        with show_stages(hidden=quiet) as tell:
             scored = score(table, settings.scorer, out, spending=settings, store=store, progress=tell)
     counts = {**counts_of(scored), "out": str(out)}
-    print(json.dumps(counts, indent=2, ensure_ascii=False, default=str)) if as_json else _print_counts(counts)
+    print_report(counts, _list_counts(counts), as_json=as_json)
 
 
-def settings_from(overrides: list[str]) -> Score:
-    """Settings from ``key=value``: names of the scorer's settings stand alone, ``columns.*`` says how to read.
+def read_score(overrides: list[str]) -> Score:
+    """Read settings from ``key=value``: names of the scorer's settings stand alone.
 
     Raises:
         SettingsError: one line for every wrong override.
     """
+    from prefboost.cli.overrides import read_kind
     from prefboost.runs.score.score import Score
     from prefboost.scoring.scorer import SCORERS
 
-    return settings_by_kind(overrides, Score, "scorer", SCORERS)
+    return read_kind(overrides, Score, "scorer", SCORERS)
 
 
-def settings_by_kind(overrides: list[str], cls: type[Chosen], part: str, arms: Mapping[str, type[Settings]]) -> Chosen:
-    """Settings of which one part is chosen by ``kind``: names of its settings stand alone.
-
-    Args:
-        overrides: ``key=value``.
-        cls: the settings, with the field ``part``; its other fields are named as they are.
-        part: the field that ``kind`` chooses.
-        arms: kind -> settings class.
-
-    Raises:
-        SettingsError: one line for every wrong override.
-    """
-    from prefboost.cli.short_names import placed
-    from prefboost.errors import SettingsError
-    from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
-
-    others = {name for name in cls.model_fields if name != part}
-    known = {"kind", *others, *(name for arm in arms.values() for name in arm.model_fields)}
-    written = placed(overrides, {**dict.fromkeys(sorted(known), f"{part}."), **dict.fromkeys(others, "")})
-    if not any(text.startswith(f"{part}.kind=") for text in written):
-        raise SettingsError(f"no {part} is named", remedy=f"write kind=, one of {', '.join(arms)}")
-    return overridden(cls, Document({}), written)
+def show_stages(*, hidden: bool) -> AbstractContextManager[Tell]:
+    """Show a bar per stage of scoring, judging or measuring."""
+    return show_work(_read_progress, hidden=hidden)
 
 
-@contextmanager
-def progress_bars(*, hidden: bool) -> Iterator[Tell]:
-    """A bar a stage on stderr."""
-    with bars("{task.description}", hidden=hidden) as shown:
-        tasks: dict[str, Any] = {}
-
-        def tell(progress: ScoreProgress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = shown.add_task(progress.stage, total=progress.sequences, detail="")
-            task = tasks[progress.stage]
-            elapsed = shown.tasks[task].elapsed or 0.0
-            fresh = progress.done - progress.stored
-            rate = f"{fresh / elapsed:,.1f}/s" if elapsed > 0 and fresh else ""
-            rate += f" {progress.spent.prompt_tokens + progress.spent.tokens:,} tokens" if progress.spent.tokens else ""
-            rate += f" ${progress.spent.dollars:.4f}" if progress.spent.dollars else ""
-            rate += f" ({progress.stored:,} were in the store)" if progress.stored else ""
-            shown.update(task, completed=progress.done, detail=rate)
-
-        yield tell
+def _read_progress(progress: ScoreProgress) -> Work:
+    return Work(progress.stage, progress.done, progress.sequences, progress.stored, spent=progress.spent)
 
 
-def print_planned(plan: PlannedQuestions, as_json: bool) -> None:
-    """What would be asked."""
-    from dataclasses import asdict
+def print_questions(plan: PlannedQuestions, *, as_json: bool) -> None:
+    """Print what a dry run of `score` or `judge` counted."""
+    print_report(asdict(plan), _list_questions(plan), as_json=as_json)
 
-    if as_json:
-        print(json.dumps(asdict(plan), indent=2))
-        return
+
+def _list_questions(plan: PlannedQuestions) -> Iterator[str]:
     if not plan.questions and not plan.stored:
-        print(f"{plan.rows:,} rows, computed on this machine: nothing is asked")
+        yield f"{plan.rows:,} rows, computed on this machine: nothing is asked"
         return
-    print(f"{plan.questions:,} questions about {plan.rows:,} rows")
-    print_stored(plan, "are answered in the store already")
-    print_asked(plan)
+    yield f"{plan.questions:,} questions about {plan.rows:,} rows"
+    yield from list_stored(plan, "are answered in the store already")
+    yield from list_costs(plan)
 
 
-def _print_counts(counts: dict[str, Any]) -> None:
-    rejected = counts.pop("rejected")
-    out = counts.pop("out")
-    print(f"{counts.pop('rows'):,} rows scored: {out}")
-    width = max(map(len, counts), default=0)
-    for name, value in counts.items():
-        print(f"  {name:<{width}}  {value:.4g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
-    print_rejected(rejected)
+def _list_counts(counts: dict[str, Any]) -> Iterator[str]:
+    yield f"{counts['rows']:,} rows scored: {counts['out']}"
+    figures = {name: value for name, value in counts.items() if name not in ("rows", "rejected", "out")}
+    width = max(map(len, figures), default=0)
+    for name, value in figures.items():
+        yield f"  {name:<{width}}  {value:.4g}" if isinstance(value, float) else f"  {name:<{width}}  {value}"
+    yield from list_rejected(counts["rejected"])

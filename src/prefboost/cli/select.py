@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefboost.cli.report import print_report
+
 if TYPE_CHECKING:
     from prefboost.runs.select import SelectCompletions
 
-__all__ = ["select_command", "settings_from"]
+__all__ = ["read_select", "select_command"]
 
 
 def select_command(
@@ -30,36 +31,33 @@ def select_command(
 ) -> None:
     """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.
 
-    Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, to go on with
-    here. What is not kept stands in OUT.rejects.parquet with the reason; what was done, in OUT.select.json.
+    Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, for other verbs.
+    OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history.
     """
     from prefboost.runs.select import select_completions, selected_counts
     from prefboost.sources import read
 
-    settings = settings_from(overrides or [])
+    settings = read_select(overrides or [])
     table = read(source, columns=settings.columns)
-    kept = select_completions(table, settings, out, overwrite=overwrite)
-    counts = {**selected_counts(table, kept), "out": str(out)}
-    if as_json:
-        print(json.dumps(counts, indent=2, ensure_ascii=False))
-        return
-    print("\n".join(_lines(counts)))
+    selection = select_completions(table, settings, out, overwrite=overwrite)
+    counts = {**selected_counts(table, selection), "out": str(out)}
+    print_report(counts, _list_counts(counts), as_json=as_json)
 
 
-def settings_from(overrides: list[str]) -> SelectCompletions:
-    """Settings from ``key=value``: names of the strategy's settings stand alone.
+def read_select(overrides: list[str]) -> SelectCompletions:
+    """Read settings from ``key=value``: names of the strategy's settings stand alone.
 
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.cli.score import settings_by_kind
+    from prefboost.cli.overrides import read_kind
     from prefboost.preferences.accept import SELECT_STRATEGIES
     from prefboost.runs.select import SelectCompletions
 
-    return settings_by_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)
+    return read_kind(overrides, SelectCompletions, "strategy", SELECT_STRATEGIES)
 
 
-def _lines(counts: Mapping[str, Any]) -> list[str]:
+def _list_counts(counts: Mapping[str, Any]) -> list[str]:
     means = [
         f"{counts[name]:.2f}" if counts[name] is not None else "none" for name in ("score mean", "score mean kept")
     ]

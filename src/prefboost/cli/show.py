@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from prefboost.cli.report import print_report
 
 __all__ = ["show_command"]
 
@@ -19,7 +20,7 @@ def show_command(
     from prefboost.recipes.load import dump, load_any, shipped_names
 
     if not recipe:
-        print(json.dumps(shipped_names()) if as_json else "\n".join(shipped_names()))
+        print_report(shipped_names(), shipped_names(), as_json=as_json)
         return
     loaded = load_any(recipe, overrides or [])
     print(loaded.model_dump_json(indent=2) if as_json else dump(loaded), end="\n" if as_json else "")

@@ -1,4 +1,4 @@
-"""What a shell and a terminal hand over: paths with ``~``, ``-`` for a stream, encodings that lack characters."""
+"""Differences of shells and terminals: paths with ``~``, ``-`` for a stream, encodings that lack characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from prefboost.errors import SettingsError
 
-__all__ = ["escape_unprintable", "usable_paths"]
+__all__ = ["escape_unprintable", "expand_paths"]
 
 
 def escape_unprintable() -> None:
@@ -18,14 +18,14 @@ def escape_unprintable() -> None:
 
     The escapes are those of JSON, so that a document that is printed with ``--json`` stays one.
     """
-    codecs.register_error("json_escapes", _json_escapes)
+    codecs.register_error("json_escapes", _escape_as_json)
     for stream in (sys.stdout, sys.stderr):
         encoding = str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
         if encoding not in ("utf8", "utf8sig") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="json_escapes")
 
 
-def usable_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+def expand_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """Expand ``~`` in paths, as shells do not after ``--out=`` or in quotes.
 
     Args:
@@ -36,20 +36,20 @@ def usable_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     if str(options.get("out")) == "-":
         raise SettingsError(
-            "rows cannot be written to standard output, which shows what was done",
+            "rows cannot be written to standard output, which has the report",
             remedy="name a file or folder: -o FILE (-o ./- for a file of that name)",
         )
-    return {name: _expanded(value) if isinstance(value, Path) else value for name, value in options.items()}
+    return {name: _expand(value) if isinstance(value, Path) else value for name, value in options.items()}
 
 
-def _expanded(path: Path) -> Path:
+def _expand(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:  # ~somebody who does not exist: a file may be called so
         return path
 
 
-def _json_escapes(error: UnicodeError) -> tuple[str, int]:
+def _escape_as_json(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

@@ -1,22 +1,22 @@
-"""``prefboost train-reward``: a file with pairs or scored completions in, a reward model out."""
+"""``prefboost train-reward``: a reward model from pairs or scored completions."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.bars import waiting
-from prefboost.cli.lines import print_rejected
+from prefboost.cli.bars import open_progress, show_wait
 from prefboost.cli.options import Quiet
+from prefboost.cli.report import list_rejected, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.pipelines.train_reward import RewardRun
     from prefboost.training import TrainReport
 
-__all__ = ["settings_from", "train_reward_command"]
+__all__ = ["read_train_reward", "train_reward_command"]
 
 
 def train_reward_command(
@@ -31,81 +31,68 @@ def train_reward_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The run folder; the model is in OUT/model.")] = Path(
         "reward_model"
     ),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what training will take, train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Predict time and memory; train nothing.")] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train a reward model: on preferences (loss=bradley_terry) or on scores (loss=regression).
 
-    The same command after an interruption goes on where it stopped. What comes out is an ordinary
-    sequence-classification model: `prefboost score FILE kind=reward_model model=OUT/model` scores with it. A recipe
-    mixes several files of pairs, e.g. real and synthetic ones, by shares and weights.
+    The same command resumes after an interruption. The result is an ordinary sequence-classification model:
+    `prefboost score FILE kind=reward_model model=OUT/model` scores with it. A recipe mixes several files of pairs, e.g.
+    real and synthetic ones, by shares and weights.
     """
     from dataclasses import asdict
 
-    from prefboost.cli.train import print_forecast
+    from prefboost.cli.train import list_forecast
     from prefboost.runs.pipelines.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
     from prefboost.sources import read
     from prefboost.sources.outputs import refuse_inputs
 
     recipe = source.endswith((".yaml", ".yml"))
-    settings = load_reward_run(source, overrides or []) if recipe else settings_from(overrides or [])
+    settings = load_reward_run(source, overrides or []) if recipe else read_train_reward(overrides or [])
     if recipe and settings.mix is None:
         from prefboost.errors import SettingsError
 
         raise SettingsError(f"{source} names no data", remedy="write mix: {parts: {real: {data: FILE}, ...}}")
-    with waiting(f"reading {source}", hidden=quiet):
+    with show_wait(f"reading {source}", hidden=quiet):
         table = (
             read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
         )
     if dry_run:
         forecast = predict_reward(table, settings.train, strategy=settings.pair)
         what = "pairs" if settings.train.loss.compares else "texts"
-        print(json.dumps(asdict(forecast), indent=2)) if as_json else print_forecast(forecast, what)
+        print_report(asdict(forecast), list_forecast(forecast, what), as_json=as_json)
         return
     refuse_inputs([out], [source], [settings])
-    progress = None
-    if not quiet:
-        from prefboost.progress import RichProgress
-
-        progress = RichProgress()
-    try:
+    with open_progress(hidden=quiet) as progress:
         report = train_reward_on(table, settings.train, out, strategy=settings.pair, progress=progress)
-    finally:
-        if progress is not None:
-            progress.close()
-    print(json.dumps(asdict(report), indent=2)) if as_json else _print_report(report)
+    print_report(asdict(report), _list_report(report), as_json=as_json)
 
 
-def settings_from(overrides: list[str]) -> RewardRun:
-    """Settings from ``key=value``: names of `TrainReward` stand alone, ``pair`` and ``columns.*`` say how to read.
+def read_train_reward(overrides: list[str]) -> RewardRun:
+    """Read settings from ``key=value``: names of `TrainReward` stand alone, ``pair`` and ``columns.*`` say how to read.
 
     Raises:
         SettingsError: one line for every wrong override.
     """
-    from prefboost.cli.short_names import placed
-    from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
+    from prefboost.cli.overrides import read_overrides
     from prefboost.runs.pipelines.train_reward import RewardRun
     from prefboost.training import TrainReward
 
-    homes = {**dict.fromkeys(TrainReward.model_fields, "train."), "pair": "", "columns": ""}
-    written = placed(overrides, homes)
-    usual = {"train": {"loss": {"kind": "bradley_terry"}}, "pair": {"kind": "all_pairs"}}
-    return overridden(RewardRun, Document(usual), written)
+    names = {**dict.fromkeys(TrainReward.model_fields, "train."), "pair": "", "columns": ""}
+    base = {"train": {"loss": {"kind": "bradley_terry"}}, "pair": {"kind": "all_pairs"}}
+    return read_overrides(RewardRun, overrides, names, base)
 
 
-def _print_report(report: TrainReport) -> None:
-    from prefboost.cli.train import print_losses
+def _list_report(report: TrainReport) -> Iterator[str]:
+    from prefboost.cli.train import list_lost_texts, list_metrics
 
-    resumed = f", taken up at step {report.resumed_from:,}" if report.resumed_from else ""
-    print(f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}")
-    print_rejected(report.dropped)
-    print_losses(report.losses)
-    for message in report.messages:
-        print(message)
-    wanted = ("loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
-    shown = [f"{name} {report.metrics[name]:.4g}" for name in wanted if name in report.metrics]
-    print("  ".join([*shown, *(f"{k} {v:.4g}" for k, v in report.metrics.items() if k.startswith("eval_distance"))]))
-    print(f"model: {report.model}")
-    print(f"score with it: prefboost score FILE kind=reward_model model={report.model}")
+    resumed = f", resumed at step {report.resumed_from:,}" if report.resumed_from else ""
+    yield f"trained on {report.pairs:,} items in {report.steps:,} steps, {report.seconds:,.0f} s{resumed}"
+    yield from list_rejected(report.dropped)
+    yield from list_lost_texts(report.losses)
+    yield from report.messages
+    distances = [f"{name} {value:.4g}" for name, value in report.metrics.items() if name.startswith("eval_distance")]
+    yield "  ".join([*list_metrics(report.metrics), *distances])
+    yield f"model: {report.model}"
+    yield f"score with it: prefboost score FILE kind=reward_model model={report.model}"

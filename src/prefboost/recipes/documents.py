@@ -15,10 +15,10 @@ from prefboost.errors import Place, SettingsError
 __all__ = ["Begins", "Document", "KeyPath", "given_value", "parse", "with_overrides", "write"]
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: names of settings and list indices."""
+"""Path of a value: names of settings and list indices."""
 
 Begins = Callable[[Any, KeyPath], dict[str, Any]]
-"""(values of the document, path) -> what a branch that is not written out begins as."""
+"""(values of the document, path) -> default of a branch that the document leaves out."""
 
 _MOST_NODES = 20_000
 """A recipe has some hundred values; a file of aliases to aliases would unfold to more than memory holds."""
@@ -41,13 +41,13 @@ for _side in (_Loader, _Dumper):
 
 
 def write(values: Any) -> str:
-    """Plain values as YAML text that `parse` reads back to the same values."""
-    text = _dumped(values, allow_unicode=True)
+    """Write plain values as YAML text that `parse` reads back to the same values."""
+    text = _dump_yaml(values, allow_unicode=True)
     # PyYAML writes line separators such as U+0085 as they are and reads them back as spaces: then all is escaped.
-    return text if all(char.isprintable() or char == "\n" for char in text) else _dumped(values, allow_unicode=False)
+    return text if all(char.isprintable() or char == "\n" for char in text) else _dump_yaml(values, allow_unicode=False)
 
 
-def _dumped(values: Any, *, allow_unicode: bool) -> str:
+def _dump_yaml(values: Any, *, allow_unicode: bool) -> str:
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode, width=110)
     return text
 
@@ -64,7 +64,7 @@ class Document:
     origins: Mapping[KeyPath, Place | str] = field(default_factory=dict)
 
     def origin(self, path: Sequence[str | int]) -> Place | str:
-        """Where the value at a path, or the nearest one above it, was written."""
+        """Return the origin of the value at a path, or of the nearest one above it."""
         here: KeyPath = tuple(path)
         while here and here not in self.origins:
             here = here[:-1]

@@ -39,7 +39,7 @@ class Page:
 
 
 def explain(root: type[Settings], path: str = "") -> Page:
-    """The help page of a dotted path such as ``train.loss`` or ``train.loss.dpo.beta`` below a class.
+    """Build the help page of a dotted path such as ``train.loss`` or ``train.loss.dpo.beta`` below a class.
 
     Raises:
         SettingsError: nothing stands at that path; names what does.
@@ -47,7 +47,7 @@ def explain(root: type[Settings], path: str = "") -> Page:
     steps = [step for step in path.split(".") if step]
     for position in range(len(steps)):
         _check_step(root, steps[:position], steps[position])
-    setting = _setting_at(root, steps)
+    setting = _find_setting(root, steps)
     classes = classes_at(root, steps)
     if setting is None:
         return Page(path, summary_of(classes[0]), settings=settings_of(classes[0]))
@@ -57,19 +57,19 @@ def explain(root: type[Settings], path: str = "") -> Page:
 
 
 def schema(*roots: type[Settings]) -> dict[str, Any]:
-    """The JSON schema of a settings class, or of any of several, for completion and checks in editors."""
+    """Build the JSON schema of a settings class, or of any of several, for completion and checks in editors."""
     either: Any = Union[roots]  # noqa: UP007 - made of a tuple
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TypeAdapter(either).json_schema()}
 
 
 def summary_of(cls: type[Any]) -> str:
-    """The first sentence of a class's docstring."""
+    """Return the first sentence of a class's docstring."""
     paragraph = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
     return paragraph
 
 
-def _setting_at(root: type[Settings], steps: list[str]) -> Setting | None:
-    """The setting that the last step names; None for the root and for an arm."""
+def _find_setting(root: type[Settings], steps: list[str]) -> Setting | None:
+    """Return the setting that the last step names; None for the root and for an arm."""
     if not steps:
         return None
     above = classes_at(root, steps[:-1])
@@ -77,7 +77,7 @@ def _setting_at(root: type[Settings], steps: list[str]) -> Setting | None:
 
 
 def _check_step(root: type[Settings], above: list[str], step: str) -> None:
-    setting = _setting_at(root, above)
+    setting = _find_setting(root, above)
     names = list(setting.arms) if setting else []
     names += [name for cls in classes_at(root, above) for name in cls.model_fields]
     if step not in names:

@@ -1,4 +1,4 @@
-"""A source named on the command line: its path, and ``data.*`` overrides that say more about it."""
+"""A source named on the command line: its path, and ``data.*`` overrides with its settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Named(Settings):
 
 
 def given_columns(overrides: Sequence[str]) -> Columns:
-    """Columns named as ``columns.NAME=COLUMN``.
+    """Read columns from ``columns.NAME=COLUMN``.
 
     Raises:
         SettingsError: one line for every wrong override.
@@ -41,7 +41,7 @@ def given_columns(overrides: Sequence[str]) -> Columns:
 
 
 def given_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, list[str]]:
-    """The source at a path, and the overrides that are about something else.
+    """Read the source at a path, and split off the overrides that are about something else.
 
     Args:
         path: a file, folder, glob, saved data set or hub id.
@@ -49,7 +49,7 @@ def given_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, lis
             ``data=ultrafeedback``, ``data.score=mean``, ``data.split=train``.
 
     Returns:
-        the path alone where nothing more is said about it, and the other overrides.
+        the path alone where no override is about it, and the other overrides.
 
     Raises:
         SettingsError: one line for every wrong override of ``data``.

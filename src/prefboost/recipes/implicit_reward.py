@@ -18,7 +18,7 @@ __all__ = ["ImplicitRewards", "ImplicitScores"]
 
 
 class ImplicitScores(LogRatio):
-    """How completions are scored by the policy that was trained first: beta * (log pi - log pi_ref)."""
+    """Scoring of completions by the policy that was trained first: beta * (log pi - log pi_ref)."""
 
 
 class _Begins(FromData):

@@ -53,7 +53,7 @@ def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
 
 
 def of_kind(document: Document) -> AnyRecipe:
-    """The document as a recipe of the kind that it names.
+    """Read a document as a recipe of the kind that it names.
 
     Raises:
         SettingsError: an unknown kind, or one line for every wrong setting.
@@ -73,17 +73,17 @@ def of_kind(document: Document) -> AnyRecipe:
 
 
 def dump(recipe: Settings) -> str:
-    """Settings as YAML that loads to an equal object; defaults are written out."""
+    """Write settings as YAML that loads to an equal object, with defaults."""
     return write(recipe.model_dump(mode="json"))
 
 
 def shipped_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """List the recipes that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def _begins(values: Any, path: KeyPath) -> dict[str, Any]:
-    """What a branch that a recipe does not write out is by default."""
+    """Return the default of a branch that a recipe leaves out."""
     kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
     root = RECIPES.get(kind) if isinstance(kind, str) else None
     return {} if root is None else default_at(root, values, path)

@@ -28,7 +28,7 @@ POLICY = "policy"
 
 
 def engine_of_policy(engine: Any) -> Any:
-    """``engine: vllm`` without a model: the model is the policy of the round."""
+    """Add the policy of the round to ``engine: vllm`` without a model."""
     given = {"kind": engine} if isinstance(engine, str) else engine
     if not isinstance(given, Mapping) or given.get("kind") not in ENGINES:
         return engine
@@ -37,7 +37,7 @@ def engine_of_policy(engine: Any) -> Any:
 
 
 class RoundCompletions(Settings):
-    """How the policy of a round completes the training prompts."""
+    """Sampling of the training prompts by the policy of a round."""
 
     engine: Engine | None = Field(
         None, description="What completes; its model is the policy of the round. None is the local engine."
@@ -72,7 +72,7 @@ class RoundCompletions(Settings):
 
 
 class RoundEvaluation(Settings):
-    """How a policy is measured after a round: held-out prompts, asked for the highest score."""
+    """Measurement of a policy after a round: held-out prompts, with the highest score as the goal."""
 
     n: int = Field(1, ge=1, description="Completions a held-out prompt.")
     sampling: Sampling = Field(Sampling(max_tokens=1024), description="How tokens are drawn.")
@@ -91,7 +91,7 @@ class RoundEvaluation(Settings):
 
 
 class _Prompts(Named):
-    """What an on-policy recipe begins with, besides its name."""
+    """Beginning of an on-policy recipe, after its name."""
 
     kind: Literal["on_policy"] = Field("on_policy", description="Rounds of generating, scoring, pairing and training.")
     prompts: Annotated[Source, choice(SOURCES)] = Field(

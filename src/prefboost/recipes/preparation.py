@@ -1,4 +1,4 @@
-"""How scored data become goal pairs: the settings that a recipe and `augment` share."""
+"""Settings by which scored data become goal pairs; a recipe and `augment` share them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ __all__ = ["FromData", "Named", "Recipe", "path_as_file"]
 
 
 class Named(Settings):
-    """What stands at the top of every recipe: pydantic puts the fields of the last base first."""
+    """First fields of every recipe: pydantic puts the fields of the last base first."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="What the run is called; also the name of its folder."
@@ -42,7 +42,7 @@ class Recipe(Preparation, FromData):
 
 
 def path_as_file(source: Any) -> Any:
-    """``data: scored.jsonl`` is short for a file source; so is the same with settings of a file added to it."""
+    """Expand ``data: scored.jsonl``, also with settings of a file added to it, to a file source."""
     kind = source.get("kind") if isinstance(source, Mapping) else source
     if isinstance(kind, str) and kind not in SOURCES and ":" not in kind and _looks_like_a_path(kind):
         more = source if isinstance(source, Mapping) else {}

@@ -19,7 +19,7 @@ __all__ = ["RewardModels"]
 
 
 class _Parts(Named):
-    """What a recipe of reward models begins with, besides its name."""
+    """Beginning of a recipe of reward models, after its name."""
 
     kind: Literal["reward"] = Field("reward", description="Reward models on mixtures of files of pairs.")
     parts: dict[str, Part] = Field(
@@ -54,7 +54,7 @@ class RewardModels(_Parts):
     @field_validator("parts", mode="before")
     @classmethod
     def _path_is_a_part(cls, parts: Any) -> Any:
-        """``real: pairs.jsonl`` is short for ``real: {data: pairs.jsonl}``."""
+        """Expand ``real: pairs.jsonl`` to ``real: {data: pairs.jsonl}``."""
         if not isinstance(parts, Mapping):
             return parts
         return {name: {"data": part} if isinstance(part, str) else part for name, part in parts.items()}

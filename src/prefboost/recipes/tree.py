@@ -34,17 +34,17 @@ class Setting:
 
 
 def settings_of(cls: type[Settings]) -> list[Setting]:
-    """The settings of a class, in the order in which they are declared."""
-    return [_setting(name, field) for name, field in cls.model_fields.items()]
+    """List the settings of a class in the order of their declaration."""
+    return [_describe_setting(name, field) for name, field in cls.model_fields.items()]
 
 
 def arms_of(field: FieldInfo) -> dict[str, type[Settings]]:
-    """The arms of a field that is an open union, kind -> class; empty for other fields."""
+    """Return the arms of a field that is an open union, kind -> class; empty for other fields."""
     return {kind: arm for union in _choices(field) for kind, arm in union.arms.items()}
 
 
 def classes_at(root: type[Settings], path: Sequence[str | int], document: Any = None) -> list[type[Settings]]:
-    """Settings classes that may stand at a path below ``root``.
+    """List the settings classes that a path below ``root`` may hold.
 
     Args:
         root: where the path begins.
@@ -71,7 +71,7 @@ def classes_at(root: type[Settings], path: Sequence[str | int], document: Any = 
 
 
 def default_at(root: type[Settings], document: Any, path: Sequence[str | int]) -> dict[str, Any]:
-    """What stands at a path by default, where that is settings: its kind, and whatever its class would not say itself.
+    """Return the default settings at a path: the kind, and every value that differs from the defaults of its class.
 
     Args:
         root: where the path begins.
@@ -82,11 +82,11 @@ def default_at(root: type[Settings], document: Any, path: Sequence[str | int]) -
         plain values; empty where nothing stands there by default, no settings, or one thing or another.
     """
     above = classes_at(root, path[:-1], document)
-    found = [_written(cls.model_fields[str(path[-1])]) for cls in above if str(path[-1]) in cls.model_fields]
+    found = [_dump_differences(cls.model_fields[str(path[-1])]) for cls in above if str(path[-1]) in cls.model_fields]
     return found[0] if found and all(each == found[0] for each in found) else {}
 
 
-def _written(field: FieldInfo) -> dict[str, Any]:
+def _dump_differences(field: FieldInfo) -> dict[str, Any]:
     default = field.get_default(call_default_factory=True, validated_data={})
     if not isinstance(default, Settings):
         return {}
@@ -102,7 +102,7 @@ def _below(document: Any, step: str | int) -> Any:
     return None
 
 
-def _setting(name: str, field: FieldInfo) -> Setting:
+def _describe_setting(name: str, field: FieldInfo) -> Setting:
     default = field.get_default(call_default_factory=True, validated_data={})
     return Setting(
         name=name,
@@ -146,7 +146,7 @@ def _classes_within(annotation: Any) -> Iterator[type[Settings]]:
 
 
 def _type_text(annotation: Any, is_choice: bool = False) -> str:
-    """A type as a reader of recipes would say it."""
+    """Describe a type for readers of recipes."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_text(arguments[0], any(isinstance(mark, choice) for mark in arguments[1:]))

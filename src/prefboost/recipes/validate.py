@@ -37,11 +37,11 @@ def validate(cls: type[S], document: Document) -> S:
         return cls.model_validate(document.values)
     except ValidationError as error:
         faults = sorted(_fault(cls, document, detail) for detail in error.errors(include_url=False))
-        raise _raised(faults) from None
+        raise _join_faults(faults) from None
 
 
 def override(settings: S, overrides: Iterable[str]) -> S:
-    """The same settings with ``dotted.path=value`` overrides applied, e.g. to the defaults of a verb without a recipe.
+    """Apply ``dotted.path=value`` overrides to settings, e.g. to the defaults of a verb without a recipe.
 
     Raises:
         SettingsError: one line for every wrong override.
@@ -50,7 +50,7 @@ def override(settings: S, overrides: Iterable[str]) -> S:
 
 
 def overridden(cls: type[S], document: Document, overrides: Iterable[str]) -> S:
-    """A document with overrides as settings; a branch that is not written out begins as it is by default.
+    """Read a document with overrides as settings; a branch that it leaves out has its defaults.
 
     Raises:
         SettingsError: one line for every wrong setting or override.
@@ -60,7 +60,7 @@ def overridden(cls: type[S], document: Document, overrides: Iterable[str]) -> S:
 
 
 Fault = tuple[int, str, str]
-"""Line (0: an override), where it stands as text, what is wrong; sorts in reading order."""
+"""Line (0: an override), place as text, sentence; sorts in reading order."""
 
 
 def _fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> Fault:
@@ -72,26 +72,27 @@ def _fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> Fau
 
 
 def _sentence(cls: type[Settings], document: Document, path: KeyPath, dotted: str, detail: ErrorDetails) -> str:
-    known = classes_at(cls, path[:-1], document.values)
+    classes = classes_at(cls, path[:-1], document.values)
     if detail["type"] == "extra_forbidden":
-        names = list(dict.fromkeys(name for each in known for name in each.model_fields))
+        names = list(dict.fromkeys(name for each in classes for name in each.model_fields))
         near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"settings here: {', '.join(names) or 'none'}"
         return f"{dotted} is not a setting here; {hint}"
     if detail["type"] == "missing":
-        fields = [each.model_fields[str(path[-1])] for each in known if str(path[-1]) in each.model_fields]
+        fields = [each.model_fields[str(path[-1])] for each in classes if str(path[-1]) in each.model_fields]
         about = f" ({fields[0].description})" if fields and fields[0].description else ""
         return f"{dotted} is missing{about}"
     reason = detail["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:] if reason.startswith(("Input", "String", "Value", "List")) else reason
-    shown = repr(detail["input"])
-    # Of a mapping whose parts disagree, the reason says all that matters.
-    said = shown in reason or isinstance(detail["input"], Mapping)
-    return f"{dotted}: {reason}" + ("" if said else f", found {shown[:80]}")
+    value = repr(detail["input"])
+    # Of a mapping whose parts disagree, the reason names what matters.
+    is_named = value in reason or isinstance(detail["input"], Mapping)
+    return f"{dotted}: {reason}" + ("" if is_named else f", found {value[:80]}")
 
 
 def _path_in(values: Any, detail: ErrorDetails) -> KeyPath:
-    """The path of an error as the reader wrote it: pydantic's own has the arms of unions as further steps."""
+    """Return the path of an error as the document has it."""
+    # The path that pydantic gives has the arms of unions as further steps.
     path: list[str | int] = []
     here, arm_seen = values, False
     last = len(detail["loc"]) - 1
@@ -113,6 +114,6 @@ def _holds(values: Any, step: str | int) -> bool:
     return isinstance(values, list) and isinstance(step, int) and step < len(values)
 
 
-def _raised(faults: list[Fault]) -> SettingsError:
+def _join_faults(faults: list[Fault]) -> SettingsError:
     remedy = "`prefboost explain KEY` describes a setting"
     return SettingsError("\n".join(f"{where}: {what}" if where else what for _, where, what in faults), remedy=remedy)

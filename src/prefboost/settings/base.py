@@ -30,14 +30,14 @@ def load_class(reference: str) -> type[Any]:
     """
     module_name, _, class_name = reference.partition(":")
     try:
-        found: type[Any] = getattr(importlib.import_module(module_name), class_name)
+        loaded: type[Any] = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cannot load {reference!r}: {error}; write kind: package.module:Class") from error
-    return found
+    return loaded
 
 
 def kind_of(settings: object) -> str:
-    """The name under which a settings object stands in recipes: its ``kind``, or ``module:Class`` for foreign ones."""
+    """Return the name of a settings object in recipes: its ``kind``, or ``module:Class`` for foreign ones."""
     return str(getattr(settings, "kind", f"{type(settings).__module__}:{type(settings).__qualname__}"))
 
 
@@ -83,12 +83,12 @@ class choice:  # noqa: N801 - reads as a verb where it stands: Annotated[PairStr
         if kind not in self.arms:
             near = difflib.get_close_matches(str(kind or ""), self.arms, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            known = ", ".join(self.arms)
-            found = "its kind is missing" if "kind" not in value else f"{kind!r} is not a kind here"
+            kinds = ", ".join(self.arms)
+            fault = "its kind is missing" if "kind" not in value else f"{kind!r} is not a kind here"
             raise PydanticCustomError(
                 "unknown_kind",
-                "{found}{hint} (one of: {known}; or package.module:Class)",
-                {"found": found, "hint": hint, "known": known},
+                "{fault}{hint} (one of: {kinds}; or package.module:Class)",
+                {"fault": fault, "hint": hint, "kinds": kinds},
             )
         return inner(value)
 

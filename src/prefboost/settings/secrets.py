@@ -9,7 +9,7 @@ __all__ = ["without_secrets"]
 
 _HIDDEN = "[secret]"
 _ENDING = r"[\w-]*\.(?:jsonl?|ndjson|parquet|pq|csv|tsv|arrow|ipc|feather|txt|ya?ml|md|html?|gz|zst|store)\b"
-"""How the name of a file goes on; no token has an ending."""
+"""Rest of a file name with an ending, which no token has."""
 
 _PATTERNS = (
     # As the hub and GitHub make tokens: letters of both cases and digits, at random. Nobody names a file so.
@@ -27,7 +27,7 @@ _SECRET_NAME = re.compile(r"(?i)(api_?key|token|secret|password)$")
 
 
 def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """The text with access tokens, passwords in addresses and the like replaced by ``[secret]``.
+    """Replace access tokens, passwords in addresses and the like by ``[secret]``.
 
     Args:
         text: anything that is about to be shown or stored.

@@ -104,7 +104,7 @@ _PAIR_COLUMNS = (
 
 
 def _within(schema: Mapping[str, pl.DataType], column: str, highest: float | None) -> pl.Expr:
-    """Whether numbers of an optional column are finite, from 0, and up to ``highest``."""
+    """Test that numbers of an optional column are finite, from 0, and up to ``highest``."""
     if column not in schema:
         return pl.lit(True)
     return pl.col(column).is_finite() & (pl.col(column) >= 0.0) & (pl.col(column) <= (highest or float("inf")))
@@ -136,7 +136,7 @@ PREFERENCE_PAIRS = TableSpec(
 
 
 def _nearer(schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """Whether chosen is at least as near the goal as rejected (arXiv 2410.08067, R(x, y, g) = -(g - r(x, y))^2).
+    """Test that chosen is at least as near the goal as rejected (arXiv 2410.08067, R(x, y, g) = -(g - r(x, y))^2).
 
     The distances themselves are stored by `relabel`, since they depend on its aspect weights and masks; here they are
     held against each other, and against the scores where there is a single goal.
@@ -149,7 +149,8 @@ def _nearer(schema: Mapping[str, pl.DataType]) -> pl.Expr:
 
 
 def _finite(schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """Every comparison with NaN would hold, so that the next fact would let it through."""
+    """Test that scores and goal are finite."""
+    # Every comparison with NaN is true in Polars, so the next fact would let it pass.
     numbers = ["goal", "distance_chosen", "distance_rejected", *[f"goal.{a}" for a in aspects_of(schema, "goal")]]
     return pl.all_horizontal(pl.col(name).is_finite().fill_null(True) for name in numbers)
 

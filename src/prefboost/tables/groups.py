@@ -8,7 +8,7 @@ __all__ = ["group_numbers", "same_prompts"]
 
 
 def group_numbers(labels: pl.Series) -> pl.Series:
-    """A number for every row, equal exactly where the labels are; rising where equal labels stand together.
+    """Number rows by their label: equal exactly where labels are, and rising where equal labels are adjacent.
 
     Groups by number are found several times faster than groups by text.
     """

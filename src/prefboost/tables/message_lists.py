@@ -21,20 +21,20 @@ Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def take_rows(frame: pl.DataFrame, rows: pl.Series | Numbers) -> pl.DataFrame:
-    """Rows of a frame by number, in the order given, repeats included: ``frame[rows]``."""
+    """Take rows of a frame by number, in that order, repeats included: ``frame[rows]``."""
     return frame.rechunk()[rows]
 
 
 def same_messages(column: str, other: str) -> pl.Expr:
-    """Whether two columns hold the same messages, row by row; null where either is null: ``column == other``.
+    """Compare two columns of messages row by row; null where either is null: ``column == other``.
 
     Last texts are compared first, and whole conversations only where those are equal.
     """
-    return pl.map_batches([column, other], lambda both: _same(*both), return_dtype=pl.Boolean)
+    return pl.map_batches([column, other], lambda both: _compare_fields(*both), return_dtype=pl.Boolean)
 
 
 def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents: pl.Series) -> pl.Series:
-    """The column with the content of one message replaced in some rows.
+    """Replace the content of one message in some rows of a column.
 
     Args:
         column: messages.
@@ -49,11 +49,11 @@ def replace_contents(column: pl.Series, mask: pl.Series, at: pl.Series, contents
     old = flat.inner.struct.field("content")
     new = pl.concat([old, contents.gather(rows)]).gather(order)
     inner = flat.inner.struct.unnest().with_columns(content=new).select("role", "content", "extra").to_struct()
-    return _listed(inner, flat.offsets).alias(column.name)
+    return _build_lists(inner, flat.offsets).alias(column.name)
 
 
 def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.Series:
-    """The column with a message put in front of some rows' lists.
+    """Put a message in front of the lists of some rows of a column.
 
     Args:
         column: messages.
@@ -69,10 +69,10 @@ def insert_first(column: pl.Series, mask: pl.Series, messages: pl.Series) -> pl.
     order[offsets[rows]] = flat.offsets[-1] + np.arange(len(rows))
     order[np.arange(flat.offsets[-1]) + np.repeat(np.cumsum(added), lengths)] = np.arange(flat.offsets[-1])
     inner = pl.concat([flat.inner, messages.gather(rows)]).gather(order)
-    return _listed(inner, offsets).alias(column.name)
+    return _build_lists(inner, offsets).alias(column.name)
 
 
-def _same(column: pl.Series, other: pl.Series) -> pl.Series:
+def _compare_fields(column: pl.Series, other: pl.Series) -> pl.Series:
     frame = pl.DataFrame({"one": column, "other": other})
     last = [pl.col(name).list.last().struct.field("content") for name in frame.columns]
     alike = frame.select(last[0].eq_missing(last[1])).to_series()
@@ -98,7 +98,7 @@ class _Flat:
         return cls(inner, np.concatenate([[0], np.cumsum(lengths.to_numpy())]).astype(np.int64))
 
 
-def _listed(inner: pl.Series, offsets: Numbers) -> pl.Series:
+def _build_lists(inner: pl.Series, offsets: Numbers) -> pl.Series:
     values: Any = inner.to_arrow(compat_level=pl.CompatLevel.newest())
     listed = pl.from_arrow(pa.LargeListArray.from_arrays(pl.Series(offsets, dtype=pl.Int64).to_arrow(), values))
     assert isinstance(listed, pl.Series)

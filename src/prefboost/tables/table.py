@@ -1,4 +1,4 @@
-"""What a table is: a declaration (columns, facts), a frame that conforms to it, its rejects and its history."""
+"""Tables: a declaration (columns, facts), a frame that conforms to it, its rejects and its history."""
 
 from __future__ import annotations
 
@@ -110,24 +110,24 @@ class Table:
         rejects: pl.DataFrame | None = None,
         scales: Mapping[str, Any] | None = None,
     ) -> Table:
-        """The next table of the pipeline: the frame is checked against ``spec``, rejects and history are appended."""
-        kept = self.rejects if rejects is None or rejects.is_empty() else pl.concat([self.rejects, rejects])
+        """Build the next table of the pipeline: check the frame against ``spec``, append rejects and history."""
+        every = self.rejects if rejects is None or rejects.is_empty() else pl.concat([self.rejects, rejects])
         return Table(
             spec=spec,
             frame=conform(frame, spec, path=self.path),
-            rejects=kept,
+            rejects=every,
             steps=(*self.steps, step),
             scales=self.scales if scales is None else scales,
             path=self.path,
         )
 
     def with_scales(self, scales: Mapping[str, Any]) -> Table:
-        """The same rows with fitted score scales attached."""
+        """Attach fitted score scales to the same rows."""
         return replace(self, scales=dict(scales))
 
 
 def aspects_of(columns: Mapping[str, Any] | list[str], family: str) -> list[str]:
-    """Aspect names of a family, e.g. ``aspects_of(frame.schema, "score")`` -> ["helpfulness", ...], sorted."""
+    """List the aspects of a family, e.g. ``aspects_of(frame.schema, "score")`` -> ["helpfulness", ...], sorted."""
     prefix = family + "."
     return sorted(name.removeprefix(prefix) for name in columns if name.startswith(prefix))
 
@@ -149,10 +149,10 @@ def conform(frame: pl.DataFrame, spec: TableSpec, *, path: str | None = None) ->
         for name in names:
             _check_column(frame, spec, column, name, path)
         ordered += names
-    kept = frame.select(ordered)
+    declared = frame.select(ordered)
     for fact in spec.facts:
-        check_fact(kept, fact, spec, path=path)
-    return kept
+        check_fact(declared, fact, spec, path=path)
+    return declared
 
 
 def check_fact(frame: pl.DataFrame, fact: Fact, spec: TableSpec, *, path: str | None = None) -> None:
@@ -166,9 +166,9 @@ def check_fact(frame: pl.DataFrame, fact: Fact, spec: TableSpec, *, path: str | 
         return
     first = int(broken[0])
     row = frame.row(first, named=True)
-    shown = {key: row[key] for key in row if key.startswith(("goal", "score", "pair_id", "prompt_id"))}
+    example = {key: row[key] for key in row if key.startswith(("goal", "score", "pair_id", "prompt_id"))}
     raise BrokenFact(
-        f"{broken.len():,} of {frame.height:,} rows break a fact of {spec.name}: {fact.sentence}; first: {shown}",
+        f"{broken.len():,} of {frame.height:,} rows break a fact of {spec.name}: {fact.sentence}; first: {example}",
         remedy="mend the data or the code that made it; `prefboost inspect FILE` shows such rows",
         place=Place(path=path, row=int(row.get("row") or first)),
     )
