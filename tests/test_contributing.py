@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
-THINGS = ("judge", "source", "loss")
+THINGS = ("judge", "source", "loss", "benchmark")
 
 
 class Item(NamedTuple):

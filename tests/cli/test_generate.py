@@ -101,7 +101,7 @@ def test_counts_are_printed_as_json(recorded: Path, capsys: pytest.CaptureFixtur
     ("arguments", "message"),
     [
         (["temprature=3"], "temprature is not a setting here; did you mean temperature?"),
-        (["goals"], "write key=value"),
+        (["goals"], "write goals=VALUE"),
         (["n=0"], "override 'n=0'"),
         (["temperature=-1"], "temperature"),
         (["-o", "out.xlsx"], "out.xlsx"),
