@@ -214,7 +214,7 @@ def test_two_launched_processes_that_share_the_weights_are_killed_resume_and_tra
     assert killed.returncode == -signal.SIGKILL, shown[-2000:]
     again = launch(command)
     shown = again.communicate(timeout=PATIENCE_S)[0]
-    assert again.returncode == 0 and "taken up at step" in shown, shown[-2000:]
+    assert again.returncode == 0 and "resumed at step" in shown, shown[-2000:]
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
