@@ -23,8 +23,8 @@ def judged(**changes: Any) -> RewardBatch:
         "gap": torch.tensor([3.0, 0.5], dtype=torch.float64),
         "wins": torch.tensor([NAN, NAN], dtype=torch.float64),
         "weight": torch.tensor([NAN, NAN], dtype=torch.float64),
-        "longer": torch.tensor([2.0, -1.0], dtype=torch.float64),
-        "beyond": torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64),
+        "length_delta": torch.tensor([2.0, -1.0], dtype=torch.float64),
+        "excess_length": torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64),
         "labels": torch.tensor([[2.5], [NAN], [0.0]], dtype=torch.float64),
     }
     return RewardBatch(**(usual | changes))
@@ -64,7 +64,7 @@ def test_soft_labels_are_the_cross_entropy_and_a_missing_one_is_certain() -> Non
 def test_a_soft_label_is_best_met_by_its_own_log_odds() -> None:
     rewards = torch.tensor([[math.log(4.0)], [0.0], [-7.0]], dtype=torch.float64, requires_grad=True)
     batch = judged(rewards=rewards, chosen=torch.tensor([0]), rejected=torch.tensor([1]), gap=torch.tensor([NAN]),
-                   wins=torch.tensor([0.8]), weight=torch.tensor([NAN]), longer=torch.tensor([0.0]))  # fmt: skip
+                   wins=torch.tensor([0.8]), weight=torch.tensor([NAN]), length_delta=torch.tensor([0.0]))  # fmt: skip
     BradleyTerry()(batch).sum().backward()
     assert rewards.grad is not None and rewards.grad.abs().max().item() < 1e-7
 

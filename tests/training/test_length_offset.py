@@ -63,7 +63,12 @@ def test_a_head_rated_once_a_prompt_has_no_slope() -> None:
 
 def units(**changed: Any) -> dict[str, list[list[Any]]]:
     """Ten pairs of which the longer side wins seven."""
-    usual = {"longer": [[1.0]] * 7 + [[-1.0]] * 3, "wins": [[None]] * 10, "weight": [[None]] * 10, "gap": [[2.0]] * 10}
+    usual = {
+        "length_delta": [[1.0]] * 7 + [[-1.0]] * 3,
+        "wins": [[None]] * 10,
+        "weight": [[None]] * 10,
+        "gap": [[2.0]] * 10,
+    }
     return usual | changed
 
 
@@ -96,7 +101,7 @@ def test_the_fit_is_that_of_the_loss_with_its_margins_weights_probabilities_and_
 
 
 def test_scores_that_follow_length_give_every_head_its_slope() -> None:
-    data = {"beyond": [[-1.0, 1.0], [-2.0, 2.0]], "labels": [[[1.0, 5.0], [3.0, 4.0]], [[0.0, 6.0], [4.0, 4.0]]]}
+    data = {"excess_length": [[-1.0, 1.0], [-2.0, 2.0]], "labels": [[[1.0, 5.0], [3.0, 4.0]], [[0.0, 6.0], [4.0, 4.0]]]}
     loss = {"kind": "regression", "aspects": ["a", "b"], "length_offset": "fit"}
     assert offset_of(loss, data) == pytest.approx((1.0, -0.5))
     settings, notes = with_length_offset(TrainReward(model="m", loss=loss), data)
@@ -105,7 +110,7 @@ def test_scores_that_follow_length_give_every_head_its_slope() -> None:
 
 
 def test_where_no_prompt_tells_length_apart_the_fit_is_refused_by_name() -> None:
-    data = {"beyond": [[0.0], [0.0]], "labels": [[[1.0]], [[2.0]]]}
+    data = {"excess_length": [[0.0], [0.0]], "labels": [[[1.0]], [[2.0]]]}
     with pytest.raises(DataError, match="what length explains of overall cannot be fitted"):
         offset_of({"kind": "regression", "length_offset": "fit"}, data)
 

@@ -57,7 +57,7 @@ def test_a_question_asked_in_two_ways_is_two_units_of_one_prompt() -> None:
 
 def test_lengths_are_told_beyond_the_mean_of_a_prompt() -> None:
     [unit] = made([pair(0, "x", "best!!", "no")]).units.to_pylist()
-    assert unit["beyond"] == pytest.approx([0.02, -0.02]) and unit["longer"] == pytest.approx([0.04])
+    assert unit["excess_length"] == pytest.approx([0.02, -0.02]) and unit["length_delta"] == pytest.approx([0.04])
 
 
 def test_a_pair_may_be_a_unit_of_its_own() -> None:
@@ -117,7 +117,7 @@ def test_pairs_keep_probabilities_weights_and_lengths() -> None:
     assert (unit["wins"], unit["weight"]) == ([0.75, None], [2.0, None])
     tokens = [len(text) for text in unit["texts"]]
     lengths = [(tokens[a] - tokens[b]) / 100 for a, b in zip(unit["chosen"], unit["rejected"], strict=True)]
-    assert unit["longer"] == pytest.approx(lengths) and lengths[0] > 0 > lengths[1]
+    assert unit["length_delta"] == pytest.approx(lengths) and lengths[0] > 0 > lengths[1]
 
 
 def test_conversations_that_cannot_be_rendered_whole_are_rejected_with_their_row() -> None:

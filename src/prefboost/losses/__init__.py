@@ -42,4 +42,4 @@ __all__ = [
 ]
 
 LOSSES: dict[str, type[Settings]] = {**SINGLE_LOSSES, "sum": WeightedSum}
-"""Every loss by the kind that stands in recipes."""
+"""Every loss by its kind, which recipes name."""

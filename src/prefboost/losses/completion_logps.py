@@ -1,4 +1,4 @@
-"""Log-probs of completions: the one forward that training, the reference and every engine of ours share.
+"""Log-probs of completions: the forward that training, the reference and every engine share.
 
 The model's body runs over padded sequences; its head runs only where a token of a completion is predicted, in chunks
 whose logits are recomputed in the backward pass. The full logits [S, L, V] never exist.
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 HEAD_CHUNK = 512
-"""Rows of hidden states that go through the head at once."""
+"""Rows of hidden states per call of the head."""
 
 
 def pad_sequences(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_id: int
 ) -> dict[str, Tensor]:
-    """Prompt + completion of S sequences, padded on the right to the longest.
+    """Join prompt and completion of S sequences, padded on the right to the longest.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``completion_mask`` [S, L]; the last is 1 on tokens of the completion.
@@ -55,37 +55,38 @@ def pad_sequences(
 def compute_logps(
     model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor, head_chunk: int = HEAD_CHUNK
 ) -> Tensor:
-    """Log-prob of each completion given its prompt, summed over the completion's tokens.
+    """Compute the log-prob of each completion given its prompt, summed over the completion's tokens.
 
     Args:
         model: a causal language model of transformers (not wrapped).
         input_ids: [S, L].
         attention_mask: [S, L], 1 on real tokens, padding on the right.
         completion_mask: [S, L], 1 on tokens whose log-prob counts; never on the first position.
-        head_chunk: rows through the head at once; changes memory, not values.
+        head_chunk: rows per call of the head; changes memory, not values.
 
     Returns:
         [S], float32 (float64 for float64 models), nats; differentiable where gradients are on.
     """
     with apply_rope_groups(model, group_rows(model, attention_mask)):
         output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-    return _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
+    return _score_hidden(model, output.last_hidden_state, input_ids, completion_mask, head_chunk)
 
 
 def compute_balanced_logps(
     model: Any, input_ids: Tensor, attention_mask: Tensor, completion_mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`compute_logps` of a mixture of experts, and the balance of its experts over all real tokens."""
+    """Compute log-probs [S] as `compute_logps`, and the balance of a mixture's experts over all real tokens."""
     from prefboost.losses.router_balance import compute_balance
 
     routed = {"output_router_logits": True, "use_cache": False}
     with apply_rope_groups(model, group_rows(model, attention_mask)):
         output = find_body(model)(input_ids=input_ids, attention_mask=attention_mask, **routed)
-    logps = _of_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
+    logps = _score_hidden(model, output.last_hidden_state, input_ids, completion_mask, HEAD_CHUNK)
     return logps, compute_balance(model, output, attention_mask)
 
 
-def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:
+def _score_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: Tensor, head_chunk: int) -> Tensor:
+    # The token at position p is predicted by the hidden state at p - 1; the head runs on those rows alone.
     sequence, position = completion_mask[:, 1:].nonzero(as_tuple=True)
     targets = input_ids[sequence, position + 1]
     tokens = compute_row_logps(model, hidden[sequence, position], targets, head_chunk)
@@ -93,9 +94,7 @@ def _of_hidden(model: Any, hidden: Tensor, input_ids: Tensor, completion_mask: T
 
 
 def sum_by_sequence(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
-    """Log-probs of tokens added up by sequence.
-
-    In float64 on the way: one float32 sum of some hundred terms is further from the truth than all that a layer rounds.
+    """Add up log-probs of tokens by sequence.
 
     Args:
         tokens: [K].
@@ -107,33 +106,35 @@ def sum_by_sequence(tokens: Tensor, owner: Tensor, sequences: int) -> Tensor:
     """
     import torch
 
+    # The sum is taken in float64: a float32 sum of some hundred terms is further from the truth than all that a layer
+    # rounds.
     wide = tokens if tokens.device.type == "mps" else tokens.to(torch.float64)  # mps has no float64
     return wide.new_zeros(sequences).index_add(0, owner, wide).to(tokens.dtype)
 
 
 def find_body(model: Any) -> Any:
-    """The model without its head: token ids to the hidden states after the final norm."""
+    """Return the model without its head: token ids to the hidden states after the final norm."""
     body = model.base_model
     return body if body is not model else model.model  # a few models name a body that they do not have
 
 
 def compute_row_logps(model: Any, hidden: Tensor, targets: Tensor, head_chunk: int = HEAD_CHUNK) -> Tensor:
-    """Log-probs of single tokens by the model's head, whatever layer it is.
+    """Compute log-probs of single tokens by the model's head, whatever layer it is.
 
     Args:
         model: a causal language model of transformers (not wrapped).
         hidden: [C, H], hidden states after the final norm.
         targets: [C], the tokens that follow.
-        head_chunk: rows through the head at once; changes memory, not values.
+        head_chunk: rows per call of the head; changes memory, not values.
 
     Returns:
         [C], float32 (float64 for float64 models), nats.
     """
-    return _token_logps(hidden, targets, _head_of(model), head_chunk)
+    return _compute_chunks(hidden, targets, _build_head(model), head_chunk)
 
 
 def batch_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first, each of at most ``max_tokens`` padded tokens."""
+    """Sort indices into batches of similar length, longest first, each of at most ``max_tokens`` padded tokens."""
     batches: list[list[int]] = []
     room = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -145,45 +146,48 @@ def batch_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     return batches
 
 
-def _token_logps(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], chunk: int) -> Tensor:
+def _compute_chunks(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], chunk: int) -> Tensor:
     import torch
     from torch.utils.checkpoint import checkpoint
 
-    def of_chunk(rows: Tensor, wanted: Tensor) -> Tensor:
+    def compute_chunk(rows: Tensor, chunk_targets: Tensor) -> Tensor:
         logits = head(rows)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        chosen = logits.gather(-1, wanted[:, None]).squeeze(-1)
-        found: Tensor = chosen - logits.logsumexp(-1)
-        return found
+        target_logits = logits.gather(-1, chunk_targets[:, None]).squeeze(-1)
+        chunk_logps: Tensor = target_logits - logits.logsumexp(-1)
+        return chunk_logps
 
     parts = list(zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True))
+    # Logits are computed again in the backward pass, so that those of one chunk at a time exist; a single chunk would
+    # gain nothing.
     if torch.is_grad_enabled() and len(parts) > 1:
-        found = [checkpoint(of_chunk, rows, wanted, use_reentrant=False) for rows, wanted in parts]
+        logps = [checkpoint(compute_chunk, rows, targets_of, use_reentrant=False) for rows, targets_of in parts]
     else:
-        found = [of_chunk(rows, wanted) for rows, wanted in parts]
-    return torch.cat(found) if found else hidden.new_zeros(0, dtype=torch.float32)
+        logps = [compute_chunk(rows, targets_of) for rows, targets_of in parts]
+    return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=torch.float32)
 
 
-def _head_of(model: Any) -> Callable[[Tensor], Tensor]:
-    """The output layer with whatever the architecture does to its logits (soft cap, scale)."""
+def _build_head(model: Any) -> Callable[[Tensor], Tensor]:
+    """Wrap the output layer with what the architecture does to its logits (soft cap, scale)."""
     config = model.config.get_text_config()
     head: torch.nn.Module = model.get_output_embeddings()
     cap = getattr(config, "final_logit_softcapping", None)
     scale = read_logit_scale(config)
 
-    def logits_of(rows: Tensor) -> Tensor:
+    def compute_logits(rows: Tensor) -> Tensor:
         logits: Tensor = head(rows)
         logits = logits if scale == 1.0 else logits * scale
         return logits if not cap else cap * (logits / cap).tanh()
 
-    return logits_of
+    return compute_logits
 
 
 def read_logit_scale(config: Any) -> float:
-    """What an architecture multiplies its logits by, from its configuration."""
+    """Read the factor of an architecture's logits from its configuration; 1 where there is none."""
     for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         if getattr(config, name, None) is not None:
             return float(getattr(config, name))
+    # Granite divides by the field of this name; HyperCLOVA X multiplies by it.
     divisor = getattr(config, "logits_scaling", None)
     if divisor is None:
         return 1.0

@@ -41,7 +41,7 @@ class DPO(Settings):
     )
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats."""
+        """Compute losses [B], nats."""
         delta = batch.average_delta if self.normalise else batch.delta
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
@@ -61,7 +61,7 @@ class RobustDPO(Settings):
     label_smoothing: float = Field(0.1, ge=0, lt=0.5, description="Assumed rate of flipped labels (arXiv 2403.00409).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats; may be negative."""
+        """Compute losses [B], nats; may be negative."""
         logit, flip = self.beta * batch.delta, self.label_smoothing
         losses = (flip * log_sigmoid(-logit) - (1 - flip) * log_sigmoid(logit)) / (1 - 2 * flip)
         return attach_ratio_rewards(losses, batch, self.beta)
@@ -81,7 +81,7 @@ class Hinge(Settings):
     beta: float = Field(0.1, gt=0, description="Reciprocal of the margin in nats (gamma of arXiv 2309.06657).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], >= 0."""
+        """Compute losses [B], >= 0."""
         return attach_ratio_rewards((1 - self.beta * batch.delta).relu(), batch, self.beta)
 
 
@@ -100,7 +100,7 @@ class DiscoPOP(Settings):
     tau: float = Field(0.05, gt=0, lt=1, description="Temperature of the blend (arXiv 2406.08414, eq. 5).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], >= 0."""
+        """Compute losses [B], >= 0."""
         logit = self.beta * batch.delta
         # exp(-x) sigmoid(x / tau) as one exponential: the factors alone are infinity times zero for very negative x.
         exponential = (log_sigmoid(logit / self.tau) - logit).exp()

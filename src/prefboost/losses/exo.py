@@ -28,7 +28,7 @@ class EXOPair(Settings):
     )
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         logit = self.beta * batch.delta
         label = logit.new_tensor(math.log1p(-self.label_smoothing) - math.log(self.label_smoothing))
         return attach_ratio_rewards(bernoulli_kl(logit, label), batch, self.beta)

@@ -1,4 +1,4 @@
-"""What a loss is given and what it gives back.
+"""The interface of preference losses: what a loss takes, what it returns, and what it declares.
 
 A loss is a settings object that can be called. The settings load without torch (a recipe can be explained on the base
 install); torch is imported where a formula is computed.
@@ -30,7 +30,7 @@ class PairLogps:
         ref_rejected: the same of the rejected completion.
         score_chosen: score of the chosen completion; None in binary data.
         score_rejected: score of the rejected completion.
-        goal: the score asked for; None where no goal is said.
+        goal: the requested score; None where the prompt names no goal.
         distance_chosen: distance of the chosen completion's score from the goal.
         distance_rejected: distance of the rejected completion's score from the goal.
 
@@ -57,42 +57,42 @@ class PairLogps:
             if tensor is not None and (tensor.dim() != 1 or tuple(tensor.shape) != expected):
                 raise DataError(
                     f"PairLogps.{field.name} has shape {tuple(tensor.shape)}, chosen has {expected}",
-                    remedy="give one number a pair: tensors of shape [B]",
+                    remedy="give one number per pair: tensors of shape [B]",
                 )
 
     @property
     def ratio_chosen(self) -> Tensor:
         """Log-ratio of policy to reference for the chosen completion [B], nats."""
-        return self.chosen - _present(self.ref_chosen, "ref_chosen")
+        return self.chosen - _require_reference(self, "ref_chosen")
 
     @property
     def ratio_rejected(self) -> Tensor:
         """Log-ratio of policy to reference for the rejected completion [B], nats."""
-        return self.rejected - _present(self.ref_rejected, "ref_rejected")
+        return self.rejected - _require_reference(self, "ref_rejected")
 
     @property
     def delta(self) -> Tensor:
-        """D [B]: by how much the policy moved towards chosen and away from rejected, nats (arXiv 2305.18290, eq. 7)."""
+        """D [B], how far the policy has moved from rejected to chosen, nats (arXiv 2305.18290, eq. 7)."""
         return self.ratio_chosen - self.ratio_rejected
 
     @property
     def ref_delta(self) -> Tensor:
         """By how much the reference prefers chosen over rejected [B], nats."""
-        return _present(self.ref_chosen, "ref_chosen") - _present(self.ref_rejected, "ref_rejected")
+        return _require_reference(self, "ref_chosen") - _require_reference(self, "ref_rejected")
 
     @property
     def average_chosen(self) -> Tensor:
-        """Mean log-prob of the chosen completion's tokens [B], nats a token (<= 0)."""
+        """Mean log-prob of the chosen completion's tokens [B], nats per token (<= 0)."""
         return self.chosen / self.length_chosen.clamp(min=1)
 
     @property
     def average_rejected(self) -> Tensor:
-        """Mean log-prob of the rejected completion's tokens [B], nats a token (<= 0)."""
+        """Mean log-prob of the rejected completion's tokens [B], nats per token (<= 0)."""
         return self.rejected / self.length_rejected.clamp(min=1)
 
     @property
     def average_delta(self) -> Tensor:
-        """D with each log-ratio divided by its completion's tokens [B], nats a token."""
+        """D with each log-ratio divided by its completion's tokens [B], nats per token."""
         return self.ratio_chosen / self.length_chosen.clamp(min=1) - self.ratio_rejected / self.length_rejected.clamp(
             min=1
         )
@@ -100,17 +100,17 @@ class PairLogps:
     @property
     def score_gap(self) -> Tensor:
         """Score of chosen minus score of rejected [B], on the data's scale; negative in flipped goal pairs."""
-        return _scored(self.score_chosen, "score_chosen") - _scored(self.score_rejected, "score_rejected")
+        return _require_score(self, "score_chosen") - _require_score(self, "score_rejected")
 
     @property
     def distance_gap(self) -> Tensor:
         """By how much chosen is nearer to the goal than rejected [B], on the data's scale; >= 0 in goal pairs."""
-        return _scored(self.distance_rejected, "distance_rejected") - _scored(self.distance_chosen, "distance_chosen")
+        return _require_score(self, "distance_rejected") - _require_score(self, "distance_chosen")
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What a loss says of B pairs.
+    """Losses and implicit rewards of B pairs.
 
     Args:
         losses: [B], to be averaged over the batch; carries the gradient.
@@ -125,29 +125,30 @@ class LossOutput:
 
 @runtime_checkable
 class Loss(Protocol):
-    """A preference loss: frozen settings that can be called. Anyone's class fits that has these five members."""
+    """A preference loss: frozen settings that can be called. Any class with these five members is one."""
 
     @property
     def kind(self) -> str:
-        """Its name in recipes."""
+        """The loss's name in recipes."""
 
     @property
     def needs_reference(self) -> bool:
-        """Whether ``ref_chosen`` and ``ref_rejected`` must be given."""
+        """Return whether ``ref_chosen`` and ``ref_rejected`` are required."""
 
     @property
     def needs_scores(self) -> bool:
-        """Whether scores (or distances) must be given."""
+        """Return whether scores (or distances) are required."""
 
     @property
     def whole_batch(self) -> bool:
-        """Whether a pair's loss depends on the other pairs, so that a batch must not be computed in parts."""
+        """Return whether a pair's loss depends on the other pairs, so that a batch must not be computed in parts."""
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """The losses and implicit rewards of a batch of pairs."""
+        """Compute losses and implicit rewards of a batch of pairs."""
 
 
-def _present(tensor: Tensor | None, name: str) -> Tensor:
+def _require_reference(batch: PairLogps, name: str) -> Tensor:
+    tensor: Tensor | None = getattr(batch, name)
     if tensor is None:
         raise SettingsError(
             f"this loss compares with a reference and PairLogps.{name} is None",
@@ -156,7 +157,8 @@ def _present(tensor: Tensor | None, name: str) -> Tensor:
     return tensor
 
 
-def _scored(tensor: Tensor | None, name: str) -> Tensor:
+def _require_score(batch: PairLogps, name: str) -> Tensor:
+    tensor: Tensor | None = getattr(batch, name)
     if tensor is None:
         raise MissingScores(
             f"this loss uses scores and PairLogps.{name} is None",

@@ -1,4 +1,4 @@
-"""The single losses by the kind that stands in recipes."""
+"""Single losses by their kind, which recipes name."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ SINGLE_LOSSES: dict[str, type[Settings]] = {
     "margin_dpo": MarginDPO,
     "sft": SFT,
 }
-"""Every loss that is not made of others."""
+"""Every loss that is not composed of others."""

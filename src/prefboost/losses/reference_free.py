@@ -21,7 +21,7 @@ _NLL_MEAN = (
 class SimPO(Settings):
     """Simple preference optimisation (arXiv 2405.14734, eq. 6): -log sigmoid(beta (a - b) - gamma).
 
-    a and b are the mean log-probs a token of chosen and rejected; gamma = gamma_beta_ratio * beta.
+    a and b are the mean log-probs per token of chosen and rejected; gamma = gamma_beta_ratio * beta.
     """
 
     needs_reference: ClassVar[bool] = False
@@ -31,12 +31,12 @@ class SimPO(Settings):
     kind: Literal["simpo"] = Field("simpo", description="Simple preference optimisation (arXiv 2405.14734).")
     beta: float = Field(2.0, gt=0, description="Scale of the reward; 2.0 to 10 in arXiv 2405.14734.")
     gamma_beta_ratio: float = Field(
-        0.5, ge=0, description="Target margin over beta, nats a token; 0.3 to 0.5 in the released recipes of SimPO."
+        0.5, ge=0, description="Target margin over beta, nats per token; 0.3 to 0.5 in the released recipes of SimPO."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Assumed share of wrong labels (as in TRL).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         chosen, rejected = batch.average_chosen, batch.average_rejected
         logit = self.beta * (chosen - rejected - self.gamma_beta_ratio)
         return attach_rewards(logistic(logit, self.label_smoothing), self.beta * chosen, self.beta * rejected)
@@ -59,11 +59,11 @@ class CPO(Settings):
 
     @property
     def whole_batch(self) -> bool:
-        """True where the likelihood is averaged over the batch's tokens."""
+        """Return whether the likelihood is averaged over the batch's tokens."""
         return self.nll_mean == "batch"
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.chosen, self.beta * batch.rejected
         losses = logistic(chosen - rejected, self.label_smoothing) + self.nll_weight * chosen_nll(batch, self.nll_mean)
         return attach_rewards(losses, chosen, rejected)
@@ -74,7 +74,7 @@ class ORPO(Settings):
 
     NLL of chosen - beta log sigmoid(log odds of chosen - log odds of rejected).
 
-    Odds are those of the mean log-prob a token. The likelihood is that of the chosen completion, as in the paper; TRL
+    Odds are those of the mean log-prob per token. The likelihood is that of the chosen completion, as in the paper; TRL
     counts the prompt's tokens too.
     """
 
@@ -87,11 +87,11 @@ class ORPO(Settings):
 
     @property
     def whole_batch(self) -> bool:
-        """True where the likelihood is averaged over the batch's tokens."""
+        """Return whether the likelihood is averaged over the batch's tokens."""
         return self.nll_mean == "batch"
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         chosen, rejected = batch.average_chosen, batch.average_rejected
         losses = chosen_nll(batch, self.nll_mean) + self.beta * logistic(log_odds(chosen) - log_odds(rejected))
         return attach_rewards(losses, self.beta * chosen, self.beta * rejected)
@@ -114,9 +114,9 @@ class SFT(Settings):
 
     @property
     def whole_batch(self) -> bool:
-        """True where the likelihood is averaged over the batch's tokens."""
+        """Return whether the likelihood is averaged over the batch's tokens."""
         return self.nll_mean == "batch"
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         return attach_rewards(chosen_nll(batch, self.nll_mean), batch.chosen, batch.rejected)

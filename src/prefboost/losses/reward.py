@@ -18,18 +18,18 @@ __all__ = ["REWARD_LOSSES", "BradleyTerry", "RewardBatch", "Regression", "Reward
 
 @dataclass(frozen=True, kw_only=True)
 class RewardBatch:
-    """T texts as a reward model sees them, and what the data say of them: P pairs, H scores a text.
+    """T texts as a reward model sees them, with their labels: P pairs, H scores per text.
 
     Args:
-        rewards: [T, H], one column a head of the model.
-        chosen: [P], which text is the preferred one of each pair.
-        rejected: [P], which is the other.
+        rewards: [T, H], one column per head of the model.
+        chosen: [P], index of the preferred text of each pair.
+        rejected: [P], index of the other.
         gap: [P], score of chosen minus score of rejected; NaN where the data have none.
-        wins: [P], probability that chosen is the better one; NaN: it is for certain.
-        weight: [P], how much the pair counts; NaN: as much as any.
-        longer: [P], tokens of chosen minus tokens of rejected, in hundreds.
-        beyond: [T], tokens of a text beyond the mean of its prompt's texts, in hundreds.
-        labels: [T, H], scores; NaN where a text is not rated.
+        wins: [P], probability that chosen is the better text; NaN counts as 1.
+        weight: [P], factor of the pair's loss; NaN counts as 1.
+        length_delta: [P], tokens of chosen minus tokens of rejected, in hundreds.
+        excess_length: [T], tokens of a text minus the mean of its prompt's texts, in hundreds.
+        labels: [T, H], scores; NaN where a text has none.
     """
 
     rewards: Tensor
@@ -38,8 +38,8 @@ class RewardBatch:
     gap: Tensor
     wins: Tensor
     weight: Tensor
-    longer: Tensor
-    beyond: Tensor
+    length_delta: Tensor
+    excess_length: Tensor
     labels: Tensor
 
 
@@ -49,22 +49,22 @@ class RewardLoss(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its name in recipes."""
+        """The loss's name in recipes."""
 
     @property
     def compares(self) -> bool:
-        """Whether it has one item a pair; otherwise it has one a text, and needs scores."""
+        """Return whether it has one item per pair; otherwise it has one per text, and needs scores."""
 
     @property
     def needs_gap(self) -> bool:
-        """Whether the scores of both sides of a pair must be known."""
+        """Return whether the scores of both sides of a pair are required."""
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The heads that the model gets: ``overall``, or names of aspects."""
+        """Heads of the model: ``overall``, or names of aspects."""
 
     def __call__(self, batch: RewardBatch) -> Tensor:
-        """Losses, one an item: [P] where it compares, else [T]; to be averaged over items."""
+        """Compute losses, one per item: [P] where it compares, else [T]; to be averaged over items."""
 
 
 class BradleyTerry(Settings):
@@ -86,7 +86,7 @@ class BradleyTerry(Settings):
     )
     length_offset: float | Literal["fit"] = Field(
         0.0,
-        description="What a hundred tokens more are worth in nats, taken as given while rewards are trained, so that "
+        description="Nats that a hundred tokens more are worth, fixed while rewards are trained, so that "
         "these need not learn length; fit: what length alone explains of the training labels, with their margins, "
         "weights, probabilities and smoothing.",
     )
@@ -96,16 +96,16 @@ class BradleyTerry(Settings):
 
     @property
     def needs_gap(self) -> bool:
-        """Whether scores are used."""
+        """Return whether scores are used."""
         return self.gap != "ignore"
 
     def __call__(self, batch: RewardBatch) -> Tensor:
-        """Losses [P], nats; TRL's RewardTrainer has the mean of the same."""
+        """Compute losses [P], nats; TRL's RewardTrainer has the mean of the same."""
         rewards = batch.rewards[:, 0]
         chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
         gap = self.gap_scale * batch.gap.to(rewards)
         offset = 0.0 if self.length_offset == "fit" else self.length_offset
-        difference = chosen - rejected + offset * batch.longer.to(rewards)
+        difference = chosen - rejected + offset * batch.length_delta.to(rewards)
         losses = self._likelihood(difference - gap if self.gap == "margin" else difference, batch)
         losses = losses * gap if self.gap == "weight" else losses
         losses = losses * batch.weight.to(rewards).nan_to_num(1.0)
@@ -114,16 +114,16 @@ class BradleyTerry(Settings):
         return losses + self.center_rewards_coefficient * (chosen + rejected) ** 2
 
     def _likelihood(self, logit: Tensor, batch: RewardBatch) -> Tensor:
-        """Cross-entropy with the probabilities of the labels, where they have any."""
-        right = logistic(logit, self.label_smoothing)
+        """Compute the cross-entropy with the probabilities of the labels, where they have any."""
+        if_right = logistic(logit, self.label_smoothing)
         if not self.soft_labels or not bool(batch.wins.isfinite().any()):
-            return right
+            return if_right
         wins = batch.wins.to(logit).nan_to_num(1.0)
-        return wins * right + (1.0 - wins) * logistic(-logit, self.label_smoothing)
+        return wins * if_right + (1.0 - wins) * logistic(-logit, self.label_smoothing)
 
 
 class Regression(Settings):
-    """The squared distance of each head from the score it stands for; absent scores play no part (arXiv 2406.12845)."""
+    """Squared distance of each head from its score; missing scores play no part (arXiv 2406.12845)."""
 
     compares: ClassVar[bool] = False
     needs_gap: ClassVar[bool] = False
@@ -134,34 +134,35 @@ class Regression(Settings):
     )
     length_offset: float | tuple[float, ...] | Literal["fit"] = Field(
         0.0,
-        description="What a hundred tokens beyond the mean of the prompt's completions are worth in points, for all "
-        "heads or each, taken as given while rewards are trained, so that these need not learn length; fit: what "
+        description="Points that a hundred tokens beyond the mean of the prompt's completions are worth, for all "
+        "heads or each, fixed while rewards are trained, so that these need not learn length; fit: what "
         "length alone explains of the scores within prompts.",
     )
 
     @model_validator(mode="after")
-    def _one_a_head(self) -> Regression:
+    def _check_one_per_head(self) -> Regression:
         if isinstance(self.length_offset, tuple) and len(self.length_offset) != len(self.heads):
             raise ValueError(
                 f"length_offset has {len(self.length_offset)} numbers and the model {len(self.heads)} heads; give one "
-                f"a head ({', '.join(self.heads)})"
+                f"per head ({', '.join(self.heads)})"
             )
         return self
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """One head an aspect."""
+        """One head per aspect."""
         return self.aspects or ("overall",)
 
     def __call__(self, batch: RewardBatch) -> Tensor:
-        """Losses [T]: the mean over a text's known scores; 0 for a text without any."""
-        known = batch.labels.isfinite()
-        wanted = batch.labels.nan_to_num(0.0).to(batch.rewards)
-        given = self.length_offset if isinstance(self.length_offset, tuple) else (self.length_offset,)
-        if any(number not in (0.0, "fit") for number in given):
-            wanted = wanted - batch.beyond.to(wanted)[:, None] * wanted.new_tensor(given)
-        squares = (batch.rewards - wanted).where(known, 0.0) ** 2
-        return squares.sum(1) / known.sum(1).clamp(min=1)
+        """Compute losses [T]: the mean over a text's scores; 0 for a text without any."""
+        is_rated = batch.labels.isfinite()
+        targets = batch.labels.nan_to_num(0.0).to(batch.rewards)
+        offsets = self.length_offset if isinstance(self.length_offset, tuple) else (self.length_offset,)
+        if any(number not in (0.0, "fit") for number in offsets):
+            targets = targets - batch.excess_length.to(targets)[:, None] * targets.new_tensor(offsets)
+        # Missing labels are masked before the square: NaN times 0 would still be NaN in the gradient.
+        squares = (batch.rewards - targets).where(is_rated, 0.0) ** 2
+        return squares.sum(1) / is_rated.sum(1).clamp(min=1)
 
 
 REWARD_LOSSES: dict[str, type[Settings]] = {"bradley_terry": BradleyTerry, "regression": Regression}

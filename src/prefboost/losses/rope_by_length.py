@@ -2,7 +2,7 @@
 
 transformers chooses one set of frequencies for everything in a forward, by the largest position in it: with LongRoPE
 (Phi 3 at 128k, 3.5, 4-mini) every sequence gets the long set as soon as one is longer than the model's first context.
-What a row's log-prob is then depends on its neighbours. Here every sequence gets the frequencies that it has alone.
+A row's log-prob then depends on its neighbours. Here every sequence gets the frequencies that it has alone.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 RopeGroup = tuple[int, "Tensor | None"]
-"""A length, and where sequences of it stand (True), [B or 1, T or 1]; None: everywhere."""
+"""A length, and a mask of its tokens [B or 1, T or 1]; None: all tokens."""
 
 _DEPENDENT = ("longrope", "dynamic")
 _SWITCH = "original_max_position_embeddings"
 
 
 def group_by_frequencies(model: Any, lengths: Sequence[int]) -> list[int] | None:
-    """Return for each sequence the length that stands for its frequencies; None where they depend on no length.
+    """Return for each sequence the length that stands for its frequencies; None where they do not depend on length.
 
     Args:
         model: of transformers, not wrapped.
@@ -43,7 +43,7 @@ def group_by_frequencies(model: Any, lengths: Sequence[int]) -> list[int] | None
         equal numbers for sequences that are computed with the same frequencies: the longest of them for LongRoPE's two
         sets, and the length itself beyond the first context for dynamic NTK, whose frequencies change with every token.
     """
-    switches = _switches(model)
+    switches = _list_switches(model)
     if not switches:
         return None
     keys = [
@@ -56,9 +56,9 @@ def group_by_frequencies(model: Any, lengths: Sequence[int]) -> list[int] | None
 
 
 def mask_groups(numbers: Tensor) -> list[RopeGroup]:
-    """Return a group for every number that occurs in a tensor of them [B or 1, T or 1]."""
-    distinct = sorted({int(each) for row in numbers.tolist() for each in row})
-    return [(distinct[0], None)] if len(distinct) == 1 else [(each, numbers == each) for each in distinct]
+    """Return one group per number that occurs in a tensor of lengths [B or 1, T or 1]."""
+    lengths = sorted({int(length) for row in numbers.tolist() for length in row})
+    return [(lengths[0], None)] if len(lengths) == 1 else [(length, numbers == length) for length in lengths]
 
 
 def group_rows(model: Any, attention_mask: Tensor) -> list[RopeGroup]:
@@ -82,11 +82,11 @@ def name_frequencies(model: Any) -> str:
 
 @contextmanager
 def apply_rope_groups(model: Any, groups: Sequence[RopeGroup]) -> Iterator[None]:
-    """Compute each group with its own frequencies while the block runs; no groups: everything as transformers does."""
-    modules = _modules(model) if groups else []
+    """Compute each group with its own frequencies while the block runs; without groups nothing changes."""
+    modules = _find_rotary_modules(model) if groups else []
     for module in modules:
         if not hasattr(module, "_rope_groups"):
-            module.forward = _by_group(module, module.forward)
+            module.forward = _wrap_forward(module, module.forward)
         module._rope_groups = tuple(groups)
     try:
         yield
@@ -97,32 +97,32 @@ def apply_rope_groups(model: Any, groups: Sequence[RopeGroup]) -> Iterator[None]
 
 def find_lowest_switch(model: Any) -> int | None:
     """Return the length up to which LongRoPE takes the short set of frequencies; None for other models."""
-    return min((at for kind, at in _switches(model) if kind == "longrope"), default=None)
+    return min((at for kind, at in _list_switches(model) if kind == "longrope"), default=None)
 
 
 @contextmanager
 def lower_switch(model: Any, length: int) -> Iterator[None]:
-    """Let LongRoPE switch at another length while the block runs, so that short sequences stand on both sides."""
-    places = [place for module in _modules(model) for place in _switch_places(module)]
-    before = [_switch_at(place) for place in places]
+    """Make LongRoPE switch at another length while the block runs, so that short sequences lie on both sides."""
+    places = [place for module in _find_rotary_modules(model) for place in _list_switch_places(module)]
+    before = [_read_switch(place) for place in places]
     for place in places:
         _set_switch(place, length)
-    _forget_long(model)
+    _drop_long_frequencies(model)
     try:
         yield
     finally:
         for place, at in reversed(list(zip(places, before, strict=True))):
             _set_switch(place, at)
-        _forget_long(model)
+        _drop_long_frequencies(model)
 
 
-def _switch_places(module: Any) -> list[Any]:
-    """Where LongRoPE's switch is written: transformers copies a configuration's own field over its rope parameters."""
-    rope = [parameters for parameters, _ in _parameters(module) if parameters["rope_type"] == "longrope"]
+def _list_switch_places(module: Any) -> list[Any]:
+    """List where LongRoPE's switch is written: a configuration's field overrides the rope parameters."""
+    rope = [parameters for parameters, _ in _list_parameters(module) if parameters["rope_type"] == "longrope"]
     return [module.config, *rope] if rope and hasattr(module.config, _SWITCH) else rope
 
 
-def _switch_at(place: Any) -> int:
+def _read_switch(place: Any) -> int:
     return int(place[_SWITCH] if isinstance(place, dict) else getattr(place, _SWITCH))
 
 
@@ -133,21 +133,21 @@ def _set_switch(place: Any, length: int) -> None:
         setattr(place, _SWITCH, length)
 
 
-def _forget_long(model: Any) -> None:
-    """Drop the long set of frequencies that a module has stored: it was made for another switch."""
-    for module in _modules(model):
-        for _, prefix in _parameters(module):
+def _drop_long_frequencies(model: Any) -> None:
+    """Drop the long set of frequencies that a module has stored: it belongs to another switch."""
+    for module in _find_rotary_modules(model):
+        for _, prefix in _list_parameters(module):
             if hasattr(module, f"{prefix}long_inv_freq"):
                 delattr(module, f"{prefix}long_inv_freq")
 
 
-def _modules(model: Any) -> list[Any]:
-    """Rotary modules whose frequencies depend on the length."""
-    return [module for module in model.modules() if hasattr(module, "rope_type") and _parameters(module)]
+def _find_rotary_modules(model: Any) -> list[Any]:
+    """Find rotary modules whose frequencies depend on the length."""
+    return [module for module in model.modules() if hasattr(module, "rope_type") and _list_parameters(module)]
 
 
-def _parameters(module: Any) -> list[tuple[dict[str, Any], str]]:
-    """Rope parameters of length-dependent kinds, one for each kind of layer, and the prefix of the module's buffers."""
+def _list_parameters(module: Any) -> list[tuple[dict[str, Any], str]]:
+    """List rope parameters of length-dependent kinds, one per kind of layer, with the prefix of their buffers."""
     kinds = module.rope_type
     parameters = getattr(getattr(module, "config", None), "rope_parameters", None) or {}
     if not isinstance(kinds, dict):
@@ -155,18 +155,18 @@ def _parameters(module: Any) -> list[tuple[dict[str, Any], str]]:
     return [(parameters[layer], f"{layer}_") for layer, kind in kinds.items() if kind in _DEPENDENT]
 
 
-def _switches(model: Any) -> list[tuple[str, int]]:
-    """Kind, and length beyond which frequencies change, of every rotary module; each once."""
-    found = []
-    for module in _modules(model):
-        for parameters, _ in _parameters(module):
+def _list_switches(model: Any) -> list[tuple[str, int]]:
+    """List kind and length beyond which frequencies change, of all rotary modules; each once."""
+    switches = []
+    for module in _find_rotary_modules(model):
+        for parameters, _ in _list_parameters(module):
             kind = str(parameters["rope_type"])
             at = parameters[_SWITCH] if kind == "longrope" else module.original_max_seq_len
-            found.append((kind, int(at)))
-    return sorted(set(found))
+            switches.append((kind, int(at)))
+    return sorted(set(switches))
 
 
-def _by_group(module: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_forward(module: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     import torch
 
     @wraps(original)
@@ -175,12 +175,12 @@ def _by_group(module: Any, original: Callable[..., Any]) -> Callable[..., Any]:
             return original(x, position_ids, **kwargs)
         merged: list[Tensor] = []
         for length, where in module._rope_groups:
-            _forget(module)
-            # Frequencies are chosen by the largest position: the last one of this length stands behind all others.
+            _reset_dynamic(module)
+            # Frequencies are chosen by the largest position: the last position of this length is put behind all others.
             # Positions beyond it belong to padding or to other groups.
             last = position_ids.new_full((len(position_ids), 1), length - 1)
-            asked = torch.cat([position_ids.clamp(max=length - 1), last], dim=1)
-            parts = [part[:, :-1] for part in original(x, asked, **kwargs)]
+            positions = torch.cat([position_ids.clamp(max=length - 1), last], dim=1)
+            parts = [part[:, :-1] for part in original(x, positions, **kwargs)]
             if where is not None and merged:
                 parts = [torch.where(where[..., None], new, old) for new, old in zip(parts, merged, strict=True)]
             merged = parts
@@ -189,9 +189,9 @@ def _by_group(module: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     return forward
 
 
-def _forget(module: Any) -> None:
-    """Set dynamic frequencies back to those of the first context: they would depend on what was computed before."""
-    for parameters, prefix in _parameters(module):
+def _reset_dynamic(module: Any) -> None:
+    """Reset dynamic frequencies to those of the first context: they would depend on what was computed before."""
+    for parameters, prefix in _list_parameters(module):
         if parameters["rope_type"] == "dynamic":
             inv_freq = getattr(module, f"{prefix}inv_freq")
             original = getattr(module, f"{prefix}original_inv_freq").to(inv_freq.device)

@@ -1,4 +1,4 @@
-"""What keeps the experts of a mixture evenly used (arXiv 2101.03961, equations 4 to 6), as TRL's DPO adds it."""
+"""The loss that balances the experts of a mixture (arXiv 2101.03961, equations 4 to 6), as TRL's DPO adds it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 __all__ = ["compute_balance", "choose_balance_weight"]
 
 
-def choose_balance_weight(model: Any, asked: float | None) -> float:
-    """What the balance of a model's experts is multiplied by before it is added to the loss; 0 where there are none.
+def choose_balance_weight(model: Any, setting: float | None) -> float:
+    """Choose the factor of the balance of a model's experts in the loss; 0 where the model has none.
 
     Args:
         model: a causal language model of transformers.
-        asked: by the user; None is the architecture's own ``router_aux_loss_coef``.
+        setting: of the user; None is the architecture's ``router_aux_loss_coef``.
 
     Raises:
-        SettingsError: it is asked for, and the model has no experts.
+        SettingsError: a balance is set, and the model has no experts.
     """
     config = model.config.get_text_config()
     if hasattr(config, "output_router_logits"):
-        return float((getattr(config, "router_aux_loss_coef", None) or 0.0) if asked is None else asked)
-    if asked:
+        return float((getattr(config, "router_aux_loss_coef", None) or 0.0) if setting is None else setting)
+    if setting:
         raise SettingsError(
-            f"router_balance is {asked:g}, and {type(model).__name__} is no mixture of experts",
+            f"router_balance is {setting:g}, and {type(model).__name__} is no mixture of experts",
             remedy="leave train.router_balance out",
         )
     return 0.0
 
 
 def compute_balance(model: Any, output: Any, uses: Tensor) -> Tensor:
-    """The balance of the experts over some tokens: 1 times the experts of a token where all are used alike.
+    """Compute the balance of the experts over some tokens; it is least where all experts are used alike.
 
     Args:
         model: a mixture of experts.
@@ -42,7 +42,7 @@ def compute_balance(model: Any, output: Any, uses: Tensor) -> Tensor:
         uses: [N] or [S, L], how often each token counts: 0 for padding, more where sequences share it.
 
     Returns:
-        a number, differentiable where gradients are on.
+        a scalar, differentiable where gradients are on; in balance it is the number of experts per token.
 
     Raises:
         ModelError: the model does not say how its tokens were routed.
@@ -57,5 +57,5 @@ def compute_balance(model: Any, output: Any, uses: Tensor) -> Tensor:
             f"{type(model).__name__} does not say how its tokens are routed to experts, so their balance is not known",
             remedy="write train.router_balance: 0",
         )
-    found: Tensor = load_balancing_loss_func(tuple(routed), experts, config.num_experts_per_tok, uses)
-    return found
+    balance: Tensor = load_balancing_loss_func(tuple(routed), experts, config.num_experts_per_tok, uses)
+    return balance

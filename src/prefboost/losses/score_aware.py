@@ -47,14 +47,14 @@ class RPO(Settings):
 
     kind: Literal["rpo"] = Field("rpo", description="Reward-aware preference optimisation (arXiv 2406.11704).")
     beta: float = Field(0.1, gt=0, description="Scale of the policy's log-ratios (arXiv 2406.11704).")
-    eta: float = Field(1.0, gt=0, description="Scale of the scores: rewards a unit of score (arXiv 2406.11704).")
+    eta: float = Field(1.0, gt=0, description="Scale of the scores: rewards per unit of score (arXiv 2406.11704).")
     distance: Literal["squared", "forward_kl", "backward_kl"] = Field(
         "backward_kl", description="How x is held against t: squared, forward_kl KL(p||q) or backward_kl KL(q||p)."
     )
     gap: Gap = Field("score", description=_GAP)
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], >= 0; NaN where a score is missing."""
+        """Compute losses [B], >= 0; NaN where a score is missing."""
         losses = _DISTANCES[self.distance](self.beta * batch.delta, self.eta * _GAPS[self.gap](batch))
         return attach_ratio_rewards(losses, batch, self.beta)
 
@@ -76,17 +76,18 @@ class MarginDPO(Settings):
     gap: Gap = Field("score", description=_GAP)
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0; NaN where a score is missing.
+        """Compute losses [B], nats, >= 0; NaN where a score is missing.
 
         Raises:
             DataError: ``margin="log"`` and a gap is zero or negative.
         """
         gap = _GAPS[self.gap](batch)
-        offset = _log_of_positive(gap, self.gap) if self.margin == "log" else gap
+        offset = _take_log(gap, self.gap) if self.margin == "log" else gap
         return attach_ratio_rewards(logistic(self.beta * batch.delta - self.alpha * offset), batch, self.beta)
 
 
-def _log_of_positive(gap: Tensor, name: Gap) -> Tensor:
+def _take_log(gap: Tensor, name: Gap) -> Tensor:
+    # NaN passes on: a missing score gives a loss of NaN, which training reports with its pairs.
     wrong = (gap <= 0).nonzero()
     if len(wrong):
         row = int(wrong[0])

@@ -31,7 +31,7 @@ class IPO(Settings):
     )
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats squared (a token squared where normalised), >= 0."""
+        """Compute losses [B], nats squared (per token squared where normalised), >= 0."""
         delta = batch.average_delta if self.normalise else batch.delta
         return attach_ratio_rewards((delta - 1 / (2 * self.beta)) ** 2, batch, self.beta)
 
@@ -50,7 +50,7 @@ class SPPOHard(Settings):
     beta: float = Field(0.001, gt=0, description="1 / eta; eta is 1000 in arXiv 2405.00675.")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats squared, >= 0."""
+        """Compute losses [B], nats squared, >= 0."""
         target = 1 / (2 * self.beta)
         losses = (batch.ratio_chosen - target) ** 2 + (batch.ratio_rejected + target) ** 2
         return attach_ratio_rewards(losses, batch, self.beta)

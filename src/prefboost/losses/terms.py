@@ -25,27 +25,27 @@ NllMean = Literal["completion", "batch", "none"]
 
 
 def log_sigmoid(logit: Tensor) -> Tensor:
-    """log(1 / (1 + exp(-logit))), any shape, <= 0."""
+    """Compute log(1 / (1 + exp(-logit))), any shape, <= 0."""
     from torch.nn.functional import logsigmoid
 
     return logsigmoid(logit)
 
 
 def logistic(logit: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """-(1 - e) log sigmoid(x) - e log sigmoid(-x), any shape, >= 0: the label is right with probability 1 - e."""
-    right = -(1 - label_smoothing) * log_sigmoid(logit)
-    return right if label_smoothing == 0 else right - label_smoothing * log_sigmoid(-logit)
+    """Compute -(1 - e) log sigmoid(x) - e log sigmoid(-x), any shape, >= 0; labels are right with probability 1 - e."""
+    if_right = -(1 - label_smoothing) * log_sigmoid(logit)
+    return if_right if label_smoothing == 0 else if_right - label_smoothing * log_sigmoid(-logit)
 
 
 def bernoulli_kl(logit: Tensor, other: Tensor) -> Tensor:
-    """KL(Bernoulli(sigmoid(logit)) || Bernoulli(sigmoid(other))), any shape, nats, >= 0."""
+    """Compute KL(Bernoulli(sigmoid(logit)) || Bernoulli(sigmoid(other))), any shape, nats, >= 0."""
     return logit.sigmoid() * (log_sigmoid(logit) - log_sigmoid(other)) + (-logit).sigmoid() * (
         log_sigmoid(-logit) - log_sigmoid(-other)
     )
 
 
 def log_odds(logp: Tensor) -> Tensor:
-    """log(p / (1 - p)) from log p, any shape. p = 1 counts as 1 - eps of the number type, so that it stays finite."""
+    """Compute log(p / (1 - p)) from log p, any shape; p = 1 counts as 1 - eps of the number type, to stay finite."""
     from torch import finfo, log1p, where
 
     logp = logp.clamp(max=-finfo(logp.dtype).eps)
@@ -55,9 +55,9 @@ def log_odds(logp: Tensor) -> Tensor:
 
 
 def chosen_nll(batch: PairLogps, mean: NllMean) -> Tensor:
-    """Negative log-likelihood of the chosen completions [B], nats (a token, unless ``mean`` is none), >= 0.
+    """Compute the negative log-likelihood of chosen [B], nats (per token, unless ``mean`` is none), >= 0.
 
-    ``mean="batch"`` shares the batch's tokens out so that the mean over the B rows is the mean over all tokens.
+    With ``mean="batch"`` the mean over the B rows is the mean over all tokens of the batch.
     """
     if mean == "completion":
         return -batch.average_chosen
@@ -67,10 +67,10 @@ def chosen_nll(batch: PairLogps, mean: NllMean) -> Tensor:
 
 
 def attach_rewards(losses: Tensor, chosen: Tensor, rejected: Tensor) -> LossOutput:
-    """A loss's output; the implicit rewards [B] are cut off from the gradient."""
+    """Attach implicit rewards [B] to losses [B]; the rewards carry no gradient."""
     return LossOutput(losses=losses, reward_chosen=chosen.detach(), reward_rejected=rejected.detach())
 
 
 def attach_ratio_rewards(losses: Tensor, batch: PairLogps, beta: float) -> LossOutput:
-    """A loss's output with DPO's implicit rewards: beta log(policy / reference) (arXiv 2305.18290, section 4)."""
+    """Attach DPO's implicit rewards, beta log(policy / reference) (arXiv 2305.18290, section 4)."""
     return attach_rewards(losses, beta * batch.ratio_chosen, beta * batch.ratio_rejected)

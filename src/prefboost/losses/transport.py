@@ -1,4 +1,4 @@
-"""Alignment by optimal transport: the distribution of chosen rewards is to dominate that of rejected ones."""
+"""Alignment by optimal transport: the distribution of chosen rewards shall dominate that of rejected ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AOT(Settings):
     """Alignment via optimal transport, paired (arXiv 2406.05882, section 3).
 
     The policy's log-ratios of chosen to rejected and the reference's are each sorted over the batch; the k-th of one is
-    held against the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
+    compared with the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
     """
 
     needs_reference: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class AOT(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Assumed share of wrong labels (as in TRL).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0, in sorted order."""
+        """Compute losses [B], nats, >= 0, in sorted order."""
         delta = (batch.chosen - batch.rejected).sort().values - batch.ref_delta.sort().values
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 
@@ -37,8 +37,8 @@ class AOT(Settings):
 class AOTUnpaired(Settings):
     """Alignment via optimal transport, unpaired (arXiv 2406.05882, section 3).
 
-    The log-ratios of policy to reference are sorted over the batch, chosen and rejected apart, and the k-th of one is
-    held against the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
+    The log-ratios of policy to reference are sorted over the batch, chosen and rejected separately, and the k-th
+    of one is compared with the k-th of the other. The losses therefore stand in sorted order, not in that of the pairs.
     """
 
     needs_reference: ClassVar[bool] = True
@@ -52,6 +52,6 @@ class AOTUnpaired(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Assumed share of wrong labels (as in TRL).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0, in sorted order."""
+        """Compute losses [B], nats, >= 0, in sorted order."""
         delta = batch.ratio_chosen.sort().values - batch.ratio_rejected.sort().values
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)

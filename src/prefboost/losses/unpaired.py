@@ -32,7 +32,7 @@ class KTOPair(Settings):
     )
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], in 0..(weight_chosen + weight_rejected)/2."""
+        """Compute losses [B], in 0..(weight_chosen + weight_rejected)/2."""
         chosen, rejected = batch.ratio_chosen, batch.ratio_rejected
         kl_chosen, kl_rejected = (ratio.detach().mean().clamp(min=0) for ratio in (chosen, rejected))
         loss_chosen = (self.beta * (kl_rejected - chosen)).sigmoid()
@@ -55,7 +55,7 @@ class NCAPair(Settings):
     beta: float = Field(0.01, gt=0, description="Strength of the tie to the reference (arXiv 2402.05369).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.ratio_chosen, self.beta * batch.ratio_rejected
         losses = logistic(chosen) - 0.5 * (log_sigmoid(-chosen) + log_sigmoid(-rejected))
         return attach_ratio_rewards(losses, batch, self.beta)
@@ -78,7 +78,7 @@ class BCOPair(Settings):
 
     @field_validator("reward_shift", mode="before")
     @classmethod
-    def _is_pure(cls, value: object) -> object:
+    def _refuse_running(cls, value: object) -> object:
         if value == "running":
             raise ValueError(
                 "a running mean makes the loss depend on the order of batches, and is lost on resume; "
@@ -88,11 +88,11 @@ class BCOPair(Settings):
 
     @property
     def whole_batch(self) -> bool:
-        """True where the shift is the batch's mean."""
+        """Return whether the shift is the batch's mean."""
         return self.reward_shift == "batch"
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], nats, >= 0."""
+        """Compute losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.ratio_chosen, self.beta * batch.ratio_rejected
         shift = (chosen + rejected).detach().mean() / 2 if self.reward_shift == "batch" else 0.0
         return attach_ratio_rewards(logistic(chosen - shift) + logistic(shift - rejected), batch, self.beta)
@@ -112,7 +112,7 @@ class APOZero(Settings):
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2408.06266).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], in 0..2."""
+        """Compute losses [B], in 0..2."""
         losses = (-self.beta * batch.ratio_chosen).sigmoid() + (self.beta * batch.ratio_rejected).sigmoid()
         return attach_ratio_rewards(losses, batch, self.beta)
 
@@ -131,6 +131,6 @@ class APODown(Settings):
     beta: float = Field(0.1, gt=0, description="Strength of the tie to the reference (arXiv 2408.06266).")
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B], in 0..2."""
+        """Compute losses [B], in 0..2."""
         losses = (self.beta * batch.ratio_chosen).sigmoid() + (-self.beta * batch.delta).sigmoid()
         return attach_ratio_rewards(losses, batch, self.beta)

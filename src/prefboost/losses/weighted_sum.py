@@ -31,21 +31,21 @@ class WeightedSum(Settings):
 
     @property
     def needs_reference(self) -> bool:
-        """True where any term needs it."""
+        """Return whether any term needs it."""
         return any(term.loss.needs_reference for term in self.terms)
 
     @property
     def needs_scores(self) -> bool:
-        """True where any term needs them."""
+        """Return whether any term needs them."""
         return any(term.loss.needs_scores for term in self.terms)
 
     @property
     def whole_batch(self) -> bool:
-        """True where any term depends on the whole batch."""
+        """Return whether any term depends on the whole batch."""
         return any(term.loss.whole_batch for term in self.terms)
 
     def __call__(self, batch: PairLogps) -> LossOutput:
-        """Losses [B]: the terms' losses times their weights, added."""
+        """Compute losses [B]: the terms' losses times their weights, added."""
         first, *others = [(term.weight, term.loss(batch)) for term in self.terms]
         losses = first[0] * first[1].losses
         for weight, output in others:

@@ -105,7 +105,7 @@ def fitted_slopes(beyond: list[Numbers], labels: list[Numbers]) -> Numbers:
 def _of_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, float]]:
     longer, wins, weight, gap = (
         np.array([np.nan if number is None else number for unit in units[name] for number in unit], dtype=np.float64)
-        for name in ("longer", "wins", "weight", "gap")
+        for name in ("length_delta", "wins", "weight", "gap")
     )
     gap = loss.gap_scale * np.nan_to_num(gap)
     wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(longer)
@@ -118,7 +118,7 @@ def _of_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, floa
 
 
 def _of_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...], dict[str, float]]:
-    beyond = [np.array(unit, dtype=np.float64) for unit in units["beyond"]]
+    beyond = [np.array(unit, dtype=np.float64) for unit in units["excess_length"]]
     labels = [np.array(unit, dtype=np.float64).reshape(-1, len(loss.heads)) for unit in units["labels"]]
     slopes = fitted_slopes(beyond, labels)
     for head, slope in zip(loss.heads, slopes, strict=True):

@@ -30,11 +30,11 @@ from prefboost.training.units import Plan, UnitSampler
 __all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure"]
 
 
-PAIR_NUMBERS = ("gap", "wins", "weight", "longer")
+PAIR_NUMBERS = ("gap", "wins", "weight", "length_delta")
 """What a batch says of every pair; see `prefboost.losses.reward.RewardBatch`."""
 
 
-_SAID = ("chosen", "rejected", "beyond", "labels")
+_SAID = ("chosen", "rejected", "excess_length", "labels")
 
 
 class RewardCollator:
@@ -45,8 +45,9 @@ class RewardCollator:
         compares: whether the items of a batch are pairs; otherwise texts.
 
     Returns (on call):
-        ``chosen``, ``rejected``, `PAIR_NUMBERS` [P], ``beyond`` [T], ``labels`` [T, H] (float64, NaN where unknown),
-        ``items``, ``ids`` (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the T texts.
+        ``chosen``, ``rejected``, `PAIR_NUMBERS` [P], ``excess_length`` [T], ``labels`` [T, H] (float64, NaN where
+        unknown), ``items``, ``ids`` (of rows), ``pair_names`` and ``text_names``, and what `text_tensors` makes of the
+        T texts.
     """
 
     def __init__(self, model: RewardModel, *, compares: bool) -> None:
@@ -67,7 +68,7 @@ class RewardCollator:
         return {
             **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
             **{name: _numbers([number for unit in units for number in unit[name]]) for name in PAIR_NUMBERS},
-            "beyond": _numbers([number for unit in units for number in unit["beyond"]]),
+            "excess_length": _numbers([number for unit in units for number in unit["excess_length"]]),
             "labels": torch.stack([_numbers(own) for own in labels]),
             "pair_names": _names(units, "chosen"),
             "text_names": _names(units, "texts"),

@@ -54,8 +54,8 @@ class RewardUnits:
     Args:
         units: one row a unit: unit_id, prompt_id, ``texts`` (token ids, different ones), ``chosen`` and ``rejected``
             (numbers of texts, one a pair), ``gap`` (score of chosen minus that of rejected), ``wins`` and ``weight``
-            (of pairs, null where not said), ``longer`` (hundreds of tokens), ``beyond`` (hundreds of tokens of every
-            text beyond the mean of its unit), ``labels`` (a score a head for every text; null where not rated),
+            (of pairs, null where not said), ``length_delta`` and ``excess_length`` (hundreds of tokens; see
+            `prefboost.losses.reward.RewardBatch`), ``labels`` (a score a head for every text; null where not rated),
             ``items`` (pairs, or texts where scores are wanted), ``ids``.
         rows: rows that went in.
         dropped: reason -> rows that are not in ``units``.
@@ -77,7 +77,7 @@ class _Pair:
     gap: float | None
     wins: float | None
     weight: float | None
-    longer: float
+    length_delta: float
 
 
 @dataclass
@@ -154,8 +154,8 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
             numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
             unit.ids.append(row.get("pair_id") or row.get("completion_id") or row["prompt_id"])
             if len(numbers) == 2:
-                longer = (len(texts[0]) - len(texts[1])) / 100
-                said = (_gap(row), row.get("chosen_wins"), row.get("pair_weight"), longer)
+                length_delta = (len(texts[0]) - len(texts[1])) / 100
+                said = (_gap(row), row.get("chosen_wins"), row.get("pair_weight"), length_delta)
                 unit.pairs.append(_Pair(numbers[0], numbers[1], *said))
     return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped), loss)
 
@@ -238,8 +238,8 @@ def _as_table(units: Mapping[str, _Unit], wanted: Wanted) -> pa.Table:
             "prompt_id": pa.array([unit.prompt_id for unit in made], pa.string()),
             "texts": pa.array(texts, numbers),
             **{name: _of_pairs(made, name, number) for name in ("chosen", "rejected")},
-            **{name: _of_pairs(made, name, real) for name in ("gap", "wins", "weight", "longer")},
-            "beyond": pa.array([_beyond(unit) for unit in made], real),
+            **{name: _of_pairs(made, name, real) for name in ("gap", "wins", "weight", "length_delta")},
+            "excess_length": pa.array([_beyond(unit) for unit in made], real),
             "labels": pa.array([unit.labels for unit in made], pa.list_(pa.list_(pa.float64()))),
             "items": pa.array([len(unit.pairs) if wanted.compares else len(unit.texts) for unit in made], pa.int64()),
             "ids": pa.array([unit.ids for unit in made], pa.list_(pa.string())),
