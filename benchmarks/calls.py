@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.openai_compatible import OpenAICompatible
-from prefboost.engines.store import Store
-from prefboost.engines.stored import generate_stored
+from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.store.reuse import generate_stored
+from prefboost.engines.store.store import Store
 
 SAMPLING = Sampling(max_tokens=64)
 ANSWER = "An answer of some words, as a model might give it. " * 4

@@ -90,8 +90,8 @@ def made_model(folder: Path, *, quick: bool) -> Path:
     """A reward model and, in it, the language model that it was made from."""
     import torch
 
-    from prefboost.engines.reward_model import load_reward_model
-    from prefboost.engines.weights import load_tokenizer
+    from prefboost.engines.models.reward_model import load_reward_model
+    from prefboost.engines.models.weights import load_tokenizer
 
     base = PACKAGE
     if quick:
@@ -214,7 +214,7 @@ def _ours(rows: Sequence[tuple[str, str]], options: argparse.Namespace) -> dict[
 
 def _generated(rows: Sequence[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
     from prefboost.engines.engine import Request, Result, Sampling
-    from prefboost.engines.local import Local
+    from prefboost.engines.local.engine import Local
 
     place = Path(options.model).parent / "generates"
     model = place.read_text(encoding="utf-8") if place.exists() else PACKAGE

@@ -46,13 +46,13 @@ from synthesis_rewards import Counted, Trunk, some_of
 
 import prefboost as pb
 from prefboost.engines.kinds import EngineSettings, engine_settings_of
-from prefboost.engines.local import Local
-from prefboost.engines.store import Store
+from prefboost.engines.local.engine import Local
+from prefboost.engines.store.store import Store
 from prefboost.errors import PrefboostError
 from prefboost.runs.generate.generate import rejects_file, store_of
 from prefboost.runs.synthesize.audit import Auditing, audit_file
 from prefboost.runs.synthesize.synthesize import SynthesisProgress, Synthesize, synthesize
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.scoring.rater import Rater
 from prefboost.statistics import bootstrap_mean
 from prefboost.synthesis.aspects import Aspects

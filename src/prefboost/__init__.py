@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prefboost.chat import SayGoal as SayGoal
     from prefboost.engines.engine import Sampling as Sampling
     from prefboost.engines.llamacpp import LlamaCpp as LlamaCpp
-    from prefboost.engines.local import Local as Local
-    from prefboost.engines.openai_compatible import OpenAICompatible as OpenAICompatible
+    from prefboost.engines.local.engine import Local as Local
+    from prefboost.engines.openai.engine import OpenAICompatible as OpenAICompatible
     from prefboost.engines.replay import Replay as Replay
     from prefboost.evaluation.academic.harness import Academic as Academic
     from prefboost.evaluation.academic.harness import academic as academic
@@ -79,10 +79,10 @@ if TYPE_CHECKING:
     from prefboost.scoring import RegressorScorer as RegressorScorer
     from prefboost.scoring import RewardModelScorer as RewardModelScorer
     from prefboost.scoring import RulesScorer as RulesScorer
-    from prefboost.scoring.llm_judge import LlmJudge as LlmJudge
-    from prefboost.scoring.regressor_fit import FitRegressor as FitRegressor
-    from prefboost.scoring.regressor_fit import fit_regressor as fit_regressor
-    from prefboost.scoring.scorer_judge import ScorerJudge as ScorerJudge
+    from prefboost.scoring.judges.from_scorer import ScorerJudge as ScorerJudge
+    from prefboost.scoring.judges.llm import LlmJudge as LlmJudge
+    from prefboost.scoring.regressor.fit import FitRegressor as FitRegressor
+    from prefboost.scoring.regressor.fit import fit_regressor as fit_regressor
     from prefboost.sources import Columns as Columns
     from prefboost.sources import File as File
     from prefboost.sources import UltraFeedback as UltraFeedback

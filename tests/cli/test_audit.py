@@ -9,9 +9,9 @@ import pytest
 
 from prefboost.cli.audit import read_audit
 from prefboost.cli.main import main
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 
 WRITER = "{kind: 'made_writer:Writer'}"
 

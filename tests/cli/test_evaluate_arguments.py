@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from prefboost.cli.evaluate_arguments import read_evaluate
-from prefboost.engines.local import Local
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.local.engine import Local
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.errors import SettingsError
 
 

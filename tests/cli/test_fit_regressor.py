@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.engines.test_embeddings import encoder  # noqa: F401 - a fixture
-from tests.scoring.test_regressor_fit import judged
+from tests.engines.models.test_embeddings import encoder  # noqa: F401 - a fixture
+from tests.scoring.regressor.test_fit import judged
 
 from prefboost.cli.main import main
 from prefboost.sources.write import write

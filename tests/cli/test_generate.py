@@ -19,7 +19,7 @@ from waiting import PATIENCE_S, wait_until
 
 from prefboost.cli.generate import read_generate
 from prefboost.cli.main import main
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from prefboost.cli.main import main
 from prefboost.engines.replay import Replay
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.sources import read
 
 

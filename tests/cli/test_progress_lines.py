@@ -16,7 +16,7 @@ from prefboost.cli.evaluate import show_benchmarks
 from prefboost.cli.main import main
 from prefboost.devices import announce
 from prefboost.engines.replay import Replay
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
 

@@ -10,9 +10,9 @@ import pytest
 
 from prefboost.cli.main import main
 from prefboost.cli.synthesize import read_synthesize
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.edits import RMBoost
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.local import Local, LocalEngine
+from prefboost.engines.local.engine import Local, LocalEngine
 
 SAMPLING = Sampling(max_tokens=12, temperature=1.0, top_p=0.9, seed=3)
 

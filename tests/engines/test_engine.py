@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from prefboost.chat import Message
 from prefboost.chat.messages import with_tools
 from prefboost.engines.engine import Engine, Request, Result, Sampling, row_seed
-from prefboost.engines.local import LocalEngine
-from prefboost.engines.openai_compatible import OpenAICompatible, OpenAICompatibleEngine
+from prefboost.engines.local.engine import LocalEngine
+from prefboost.engines.openai.engine import OpenAICompatible, OpenAICompatibleEngine
 from prefboost.engines.replay import ReplayEngine
 
 USER = [{"role": "user", "content": "Hi", "extra": None}]

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from prefboost.engines import llamacpp, local, vllm
+from prefboost.engines import llamacpp, vllm
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.identity import identity_of
 from prefboost.engines.llamacpp import LlamaCpp
-from prefboost.engines.local import Local
-from prefboost.engines.openai_compatible import OpenAICompatible
-from prefboost.engines.stored import asked_for, asked_logprobs
+from prefboost.engines.local import engine as local
+from prefboost.engines.local.engine import Local
+from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.store.reuse import asked_for, asked_logprobs
 from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings
 

@@ -13,7 +13,7 @@ from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.llamacpp import LlamaCpp, LlamaCppEngine
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import ModelError
 from prefboost.training.chat_template import rewrite_template
 
@@ -76,7 +76,7 @@ def test_rendered_prompts_are_those_of_the_checkpoint_and_a_template_can_say_goa
 @real
 @pytest.mark.slow
 def test_a_schema_holds_and_a_budget_too(engine: LlamaCppEngine) -> None:
-    from prefboost.engines.stored import generated
+    from prefboost.engines.store.reuse import generated
 
     schema = json.dumps({"type": "object", "properties": {"a": {"type": "integer", "enum": [1, 2]}}, "required": ["a"],
                          "additionalProperties": False})  # fmt: skip

@@ -17,7 +17,7 @@ import pytest
 
 from prefboost.chat import SayGoal
 from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
-from prefboost.engines.local import Local, LocalEngine
+from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.engines.vllm import VLLM, VLLMEngine
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.training.chat_template import rewrite_template

@@ -44,7 +44,7 @@ def die_at_call(number: int) -> None:
 
 def die_when_kept(rows: int) -> None:
     """Die when a store that has kept so many rows is about to keep more; the work on those is lost."""
-    from prefboost.engines.store import Store
+    from prefboost.engines.store.store import Store
 
     finish, kept = Store.finish, [0]
 

@@ -288,8 +288,8 @@ def patient_clients() -> Iterator[None]:
 
     with (
         mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", send_and_look),
-        mock.patch("prefboost.engines.clients.CONNECT_S", PATIENCE_S),
-        mock.patch("prefboost.engines.calls.CONNECT_S", PATIENCE_S),
+        mock.patch("prefboost.engines.openai.clients.CONNECT_S", PATIENCE_S),
+        mock.patch("prefboost.engines.openai.calls.CONNECT_S", PATIENCE_S),
     ):
         yield
 

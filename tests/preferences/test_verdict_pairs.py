@@ -13,7 +13,7 @@ from tests.scoring.conftest import completions_table, pairs_table
 from prefboost.errors import DataError
 from prefboost.preferences import pair
 from prefboost.preferences.verdict_pairs import ByVerdict, pairs_of_verdicts
-from prefboost.scoring.verdicts import Ruling, verdict_of, verdicts_table
+from prefboost.scoring.judges.verdicts import Ruling, verdict_of, verdicts_table
 from prefboost.tables import PREFERENCE_PAIRS, Table, conform
 
 

@@ -56,7 +56,7 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     import torch
     from tests.training.conftest import build_folder
 
-    from prefboost.engines.reward_model import load_reward_model
+    from prefboost.engines.models.reward_model import load_reward_model
 
     made: dict[tuple[str, ...], Path] = {}
 

@@ -14,7 +14,7 @@ from scripted_engine import WordyEngine
 
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Request, Result, Sampling
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.scoring.answers import FAILED, TOO_LONG, UNLIKELY, Asking
 from prefboost.scoring.stored import NOT_YET, Desk

@@ -48,7 +48,7 @@ def test_scores_are_the_scaled_log_ratios(normalise: bool, policies: tuple[Path,
 def test_a_revision_is_that_of_the_reference_alone(
     policies: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefboost.engines import weights
+    from prefboost.engines.models import weights
 
     loaded: list[tuple[str, str, str | None]] = []
 

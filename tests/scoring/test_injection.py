@@ -17,12 +17,12 @@ from markupsafe import escape
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.reporting.page import render_page
 from prefboost.runs.score.judge import judge
 from prefboost.scoring import Rater
 from prefboost.scoring.fencing import without_turn_marks
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.scoring.rubric import load_rubric
 
 HARMLESS = "A plain completion."

@@ -14,7 +14,7 @@ from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.engines.engine import Sampling
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError
 from prefboost.scoring import Rater
 from prefboost.scoring.stored import Desk, ScoreProgress

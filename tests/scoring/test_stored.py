@@ -9,7 +9,7 @@ import pytest
 from scripted_engine import Scripted
 
 from prefboost.engines.budget import Budget, Spending
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
 from prefboost.scoring.stored import Desk, ScoreProgress, filled, key_of_ids
 

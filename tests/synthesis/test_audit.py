@@ -12,7 +12,7 @@ import pytest
 from made_writer import Writer
 
 from prefboost.errors import DataError
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.audit import audit, label_noise
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.labels import sides_table

@@ -10,7 +10,7 @@ from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Budget, Price
 from prefboost.engines.engine import Failure, Request, Result, Sampling
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, SettingsError
 from prefboost.synthesis.calls import Calls, model_name
 from prefboost.synthesis.labels import sides_table

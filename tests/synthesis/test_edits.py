@@ -11,7 +11,7 @@ from faulty_server import FaultyServer
 from made_writer import Writer
 
 from prefboost.engines.engine import Sampling
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import NO_COMPLETION, Clair, RMBoost, without_plan

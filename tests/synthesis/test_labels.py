@@ -9,8 +9,8 @@ from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Sampling
-from prefboost.scoring.llm_judge import LlmJudge
-from prefboost.scoring.scorer_judge import ScorerJudge
+from prefboost.scoring.judges.from_scorer import ScorerJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.labels import in_both_orders, judged, sides_table, with_criteria

@@ -9,7 +9,7 @@ from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Price
 from prefboost.engines.engine import Sampling
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
 from prefboost.synthesis.method import Method

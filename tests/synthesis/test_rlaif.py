@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from made_writer import Writer, first_wins
 
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.proposal import Item
 from prefboost.synthesis.rlaif import RLAIF, UNDECIDED, judge_name

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from made_writer import Writer
 
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.proposal import Item
 from prefboost.synthesis.rlcd import PHRASES, RLCD

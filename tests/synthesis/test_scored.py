@@ -9,7 +9,7 @@ from length_scorer import LengthScorer as Limited
 from made_writer import LengthScorer, Writer
 
 from prefboost.scoring.rater import Rater
-from prefboost.scoring.rules_scorer import RulesScorer
+from prefboost.scoring.rules.scorer import RulesScorer
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.proposal import Draft, Item
 from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of

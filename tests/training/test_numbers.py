@@ -17,9 +17,9 @@ from tests.training.test_reward_trainer import preference_pairs
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prefboost.devices import NumberChoice, announce, numbers
-from prefboost.engines.embeddings import Embedder, embed_texts
 from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
+from prefboost.engines.models.embeddings import Embedder, embed_texts
 from prefboost.errors import RunError
 from prefboost.scoring import ImplicitReward, RewardModelScorer
 from prefboost.training import Train, TrainReward, train

@@ -12,7 +12,7 @@ from tests.training.conftest import build_model, build_pairs, build_tokenizer
 from tiny_models import KeepDouble
 
 from prefboost.chat.rendering import ChatEncoder
-from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model, rewards_of
+from prefboost.engines.models.reward_model import enable_packed_rewards, load_reward_model, rewards_of
 from prefboost.training.callbacks import read_log
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.reward_trainer import RewardCollator
@@ -171,7 +171,7 @@ def test_what_is_saved_is_an_ordinary_reward_model(start: Path, tmp_path: Path) 
     with torch.no_grad():
         theirs = model(**tokenizer([text, text + "more"], add_special_tokens=False, return_tensors="pt", padding=True))
     found = enable_packed_rewards(load_reward_model(report.model, "float32"))
-    from prefboost.engines.reward_model import text_ids, text_tensors
+    from prefboost.engines.models.reward_model import text_ids, text_tensors
 
     ids = text_ids(ChatEncoder(found.tokenizer), talk[:1], talk[1:], found.pad_id)
     ours = rewards_of(found, text_tensors(found, [ids])).item()

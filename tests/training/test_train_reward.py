@@ -17,7 +17,7 @@ from tests.training.test_reward_trainer import losses_in, preference_pairs
 from tests.training.test_reward_units import completion, pair
 from waiting import PATIENCE_S
 
-from prefboost.engines.reward_model import load_reward_model
+from prefboost.engines.models.reward_model import load_reward_model
 from prefboost.errors import DataError, RunError
 from prefboost.training.reward_settings import TrainReward
 from prefboost.training.train_reward import train_reward

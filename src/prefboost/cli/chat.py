@@ -16,7 +16,7 @@ from prefboost.errors import PrefboostError
 if TYPE_CHECKING:
     from prefboost.engines.asking import Ask
     from prefboost.engines.engine import Sampling
-    from prefboost.engines.local import LocalEngine
+    from prefboost.engines.local.engine import LocalEngine
 
 __all__ = ["Conversation", "chat_command"]
 
@@ -35,7 +35,7 @@ def chat_command(
     """Talk to a model. Commands: /goal 3, /system TEXT, /reset, /quit."""
     from prefboost.cli.generate import read_generate
     from prefboost.engines.asking import asker
-    from prefboost.engines.local import LocalEngine
+    from prefboost.engines.local.engine import LocalEngine
     from prefboost.errors import SettingsError
 
     if goal is not None and not math.isfinite(goal):

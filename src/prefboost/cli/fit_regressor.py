@@ -30,7 +30,7 @@ def fit_regressor_command(
     """
     from prefboost.cli.overrides import read_overrides
     from prefboost.cli.score import show_stages
-    from prefboost.scoring.regressor_fit import FitRegressor, fit_regressor
+    from prefboost.scoring.regressor.fit import FitRegressor, fit_regressor
     from prefboost.sources import read
 
     settings = read_overrides(FitRegressor, overrides or [])

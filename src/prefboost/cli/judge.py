@@ -43,7 +43,7 @@ def judge_command(
     from prefboost.runs.generate.generate import CHANGED
     from prefboost.runs.score.judge import Judging, judge, judged_so_far
     from prefboost.runs.score.questions import planned_questions
-    from prefboost.scoring.judge import JUDGES
+    from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 

@@ -186,7 +186,7 @@ class Engine(Protocol):
 
     A row's completion depends on the engine's ``identity``, the rendered prompt, the sampling and the sample's number.
     Where arithmetic differs in its last bits between batches, so may a row: that is why batches are planned from all
-    requests at once, and an interrupted run repeats whole batches (`prefboost.engines.stored`).
+    requests at once, and an interrupted run repeats whole batches (`prefboost.engines.store.reuse`).
     """
 
     ledger: Ledger

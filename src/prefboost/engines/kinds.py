@@ -6,8 +6,8 @@ from typing import Protocol
 
 from prefboost.engines.engine import Engine
 from prefboost.engines.llamacpp import LlamaCpp
-from prefboost.engines.local import Local
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.local.engine import Local
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.replay import Replay
 from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings

@@ -21,9 +21,9 @@ from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
 from prefboost.engines.identity import identity_of
-from prefboost.engines.packaged import gguf_file
+from prefboost.engines.models.packaged import gguf_file
+from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, choice_logprobs, results_of
 from prefboost.engines.reasoning import opens_reasoning
-from prefboost.engines.replies import Malformed, Refused, Unavailable, choice_logprobs, results_of
 from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings
 

@@ -14,10 +14,10 @@ from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numb
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.identity import identity_of
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
+from prefboost.engines.models.weights import fingerprint_of_model, name_weights
+from prefboost.engines.openai.replies import log_sum, token_text
 from prefboost.engines.reasoning import opens_reasoning
-from prefboost.engines.replies import log_sum, token_text
-from prefboost.engines.weights import fingerprint_of_model, name_weights
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings
 

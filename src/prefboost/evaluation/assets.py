@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from prefboost.atomic import write_atomically
-from prefboost.engines.packaged import cache_folder
+from prefboost.engines.models.packaged import cache_folder
 from prefboost.errors import DataError, Place
 from prefboost.settings import Settings
 

@@ -111,6 +111,6 @@ def load_token_counter(select: Select | None, tokenizer: str | None) -> CountTok
     """
     if select is None or not select.counts_tokens or tokenizer is None:
         return None
-    from prefboost.engines.weights import load_tokenizer
+    from prefboost.engines.models.weights import load_tokenizer
 
     return count_tokens_by(load_tokenizer(tokenizer))

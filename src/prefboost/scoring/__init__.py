@@ -2,9 +2,9 @@
 
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
-from prefboost.scoring.regressor import RegressorScorer
+from prefboost.scoring.regressor.scorer import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
-from prefboost.scoring.rules_scorer import RulesScorer
+from prefboost.scoring.rules.scorer import RulesScorer
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 
 __all__ = [

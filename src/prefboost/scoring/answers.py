@@ -9,9 +9,7 @@ from typing import Any
 
 from prefboost.engines.budget import budget_spent
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.sightings import Watch
-from prefboost.engines.store import Asked, Store
-from prefboost.engines.stored import (
+from prefboost.engines.store.reuse import (
     Finished,
     asked_for,
     asked_logprobs,
@@ -20,6 +18,8 @@ from prefboost.engines.stored import (
     logprobs_stored,
     weighed,
 )
+from prefboost.engines.store.sightings import Watch
+from prefboost.engines.store.store import Asked, Store
 from prefboost.errors import ModelError, RunError
 from prefboost.scoring.stored import NOT_YET, Desk, ScoreProgress
 

@@ -88,7 +88,7 @@ class ImplicitReward(LogRatio):
 
     def _encoded(self, items: Sequence[Item], scores: Scores) -> list[tuple[Item, Encoded]]:
         from prefboost.chat.rendering import ChatEncoder
-        from prefboost.engines.weights import context_of, load_config, load_tokenizer
+        from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
         from prefboost.errors import ModelError
 
         ours, theirs = (
@@ -133,8 +133,8 @@ class ImplicitReward(LogRatio):
     ) -> list[float | None]:
         """Log-probs of all items under one model; None where only what is stored is wanted and this is not."""
         from prefboost.devices import announce, choose_numbers
-        from prefboost.engines.streams import logps_of_batch, stream_batches
-        from prefboost.engines.weights import fingerprint_of_model, load_causal_lm, on_device
+        from prefboost.engines.local.streams import logps_of_batch, stream_batches
+        from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
         from prefboost.losses.rope_by_length import name_frequencies
         from prefboost.packing import probe_support
 

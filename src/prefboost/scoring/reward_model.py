@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from prefboost.devices import NumberSetting
-from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import context_of
+from prefboost.engines.models.packaged import model_folder
+from prefboost.engines.models.weights import context_of
 from prefboost.preferences.goals import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
@@ -19,7 +19,7 @@ from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
 if TYPE_CHECKING:
-    from prefboost.engines.reward_model import RewardModel
+    from prefboost.engines.models.reward_model import RewardModel
 
 __all__ = ["RewardModelScorer"]
 
@@ -84,7 +84,7 @@ class RewardModelScorer(Settings):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """The same at a desk: what its store holds is not computed again."""
-        from prefboost.engines.reward_model import text_ids, with_heads
+        from prefboost.engines.models.reward_model import text_ids, with_heads
 
         items = items_of(table)
         found, encoder, identity = self._opened()
@@ -132,8 +132,8 @@ class RewardModelScorer(Settings):
 
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.devices import announce, choose_numbers
-        from prefboost.engines.reward_model import enable_packed_rewards, load_reward_model
-        from prefboost.engines.weights import fingerprint_of_model, on_device, reason_for_float32
+        from prefboost.engines.models.reward_model import enable_packed_rewards, load_reward_model
+        from prefboost.engines.models.weights import fingerprint_of_model, on_device, reason_for_float32
         from prefboost.losses.rope_by_length import name_frequencies
 
         options: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
@@ -168,8 +168,8 @@ class RewardModelScorer(Settings):
     ) -> list[list[float] | None]:
         import torch
 
-        from prefboost.engines.reward_model import rewards_of, text_tensors
-        from prefboost.engines.streams import stream_batches
+        from prefboost.engines.local.streams import stream_batches
+        from prefboost.engines.models.reward_model import rewards_of, text_tensors
 
         texts = [ids for _, ids in usable]
         device = next(found.model.parameters()).device

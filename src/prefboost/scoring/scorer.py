@@ -6,9 +6,9 @@ from typing import Protocol, runtime_checkable
 
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
-from prefboost.scoring.regressor import RegressorScorer
+from prefboost.scoring.regressor.scorer import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
-from prefboost.scoring.rules_scorer import RulesScorer
+from prefboost.scoring.rules.scorer import RulesScorer
 from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table

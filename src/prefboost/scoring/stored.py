@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spend, Spending, Tally, price_of
 from prefboost.engines.engine import Engine, Failure
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.sightings import change_of
-from prefboost.engines.store import Asked, Store
-from prefboost.engines.stored import computed_stored
+from prefboost.engines.store.reuse import computed_stored
+from prefboost.engines.store.sightings import change_of
+from prefboost.engines.store.store import Asked, Store
 
 __all__ = ["NOT_YET", "Desk", "ScoreProgress", "Tell", "filled", "key_of_ids"]
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from prefboost.chat import join_text
 from prefboost.errors import DataError, Place
-from prefboost.scoring.judge import Judge
+from prefboost.scoring.judges.judge import Judge
 from prefboost.statistics import Interval, bootstrap_mean
 from prefboost.synthesis.calls import Asks
 from prefboost.synthesis.diversity import distinct, evenness

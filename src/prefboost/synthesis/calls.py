@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Spending, Tally, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store import Store
-from prefboost.engines.stored import Finished, generate_stored, generated, logprobs_stored, weighed
+from prefboost.engines.store.reuse import Finished, generate_stored, generated, logprobs_stored, weighed
+from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, PrefboostError
 from prefboost.scoring.scorer import Scorer, StoredScorer
 from prefboost.scoring.stored import Desk

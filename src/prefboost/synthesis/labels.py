@@ -10,8 +10,8 @@ import polars as pl
 
 from prefboost.engines.engine import Failure, Request, Result
 from prefboost.scoring.answers import THINKS, shares_of
-from prefboost.scoring.judge import Judge
-from prefboost.scoring.llm_judge import CRITERIA, LlmJudge
+from prefboost.scoring.judges.judge import Judge
+from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
 from prefboost.scoring.readings import Unreadable, read_verdict
 from prefboost.synthesis.aspects import TASKS, Aspects
 from prefboost.synthesis.calls import Asks

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import choice, kind_of
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Asks, model_name

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import choice
 from prefboost.synthesis.aspects import drawn
 from prefboost.synthesis.calls import Asks, model_name

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefboost.engines.loading_faults import explain_loading, refuse_architecture
-from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import load_config
+from prefboost.engines.models.loading_faults import explain_loading, refuse_architecture
+from prefboost.engines.models.packaged import model_folder
+from prefboost.engines.models.weights import load_config
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training.optimisation import Lora, Optimisation
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from prefboost.chat import SayGoal
 from prefboost.devices import resolve_device
-from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import context_of
+from prefboost.engines.models.packaged import model_folder
+from prefboost.engines.models.weights import context_of
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, probe_support
 from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets

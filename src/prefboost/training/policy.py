@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.engines.loading_faults import explain_loading, refuse_architecture
-from prefboost.engines.packaged import model_folder
-from prefboost.engines.weights import load_config
+from prefboost.engines.models.loading_faults import explain_loading, refuse_architecture
+from prefboost.engines.models.packaged import model_folder
+from prefboost.engines.models.weights import load_config
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import compute_balanced_logps, compute_logps
 from prefboost.training.adapters import adapter_chain, merge_adapter, tokenizer_home

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.engines.weights import context_of, embedding_rows
+from prefboost.engines.models.weights import context_of, embedding_rows
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.trackers import check_trackers

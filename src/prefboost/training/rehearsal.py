@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.chat import goal_text, place_goal
-from prefboost.engines.loading_faults import explain_loading
+from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.errors import ModelError, Place, PrefboostError
 from prefboost.training.checkpoint import Provenance
 from prefboost.training.disk import check_space, free_memory, is_disk_fault, size_of

@@ -11,8 +11,8 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, set_seed
 
-from prefboost.engines.reward_model import RewardModel, enable_packed_rewards, load_reward_model
-from prefboost.engines.weights import load_tokenizer
+from prefboost.engines.models.reward_model import RewardModel, enable_packed_rewards, load_reward_model
+from prefboost.engines.models.weights import load_tokenizer
 from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home, trial_adapters
 from prefboost.training.checkpoint import Saving, save_reward_model
 from prefboost.training.claim import leads

@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
-from prefboost.engines.reward_model import RewardModel, rewards_of, text_tensors
+from prefboost.engines.models.reward_model import RewardModel, rewards_of, text_tensors
 from prefboost.errors import RunError
 from prefboost.losses.reward import RewardBatch
 from prefboost.training.accumulation import accumulate, most_of_all, shares_weights_by

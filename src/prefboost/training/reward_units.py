@@ -196,7 +196,7 @@ def _texts(
     Raises:
         TemplateRefusal: the template refuses one, or does not write a completion whole.
     """
-    from prefboost.engines.reward_model import ids_of_text
+    from prefboost.engines.models.reward_model import ids_of_text
 
     prompt = encoder.renderable_prompt(row["prompt"], row[sides[0]])
     prompt_text = encoder.prompt_text(prompt)

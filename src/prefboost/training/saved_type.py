@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefboost.engines.loading_faults import explain_loading
-from prefboost.engines.packaged import model_folder
+from prefboost.engines.models.loading_faults import explain_loading
+from prefboost.engines.models.packaged import model_folder
 from prefboost.training.adapters import adapter_chain
 from prefboost.training.optimisation import Optimisation
 

@@ -135,7 +135,7 @@ def _train(
     """`train`, alone in its folder."""
     from transformers.utils.logging import disable_progress_bar
 
-    from prefboost.engines.weights import context_of
+    from prefboost.engines.models.weights import context_of
     from prefboost.training.adapters import check_targets
     from prefboost.training.chat_template import let_template_merge
     from prefboost.training.ending import End

@@ -44,7 +44,7 @@ from prefboost.training.train import TrainReport
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from prefboost.engines.reward_model import RewardModel
+    from prefboost.engines.models.reward_model import RewardModel
     from prefboost.progress import Progress
     from prefboost.training.checkpoint import Saving
     from prefboost.training.reward_trainer import RewardTrainer
@@ -200,7 +200,7 @@ def _prepare(
     """Token ids, the eval split, and how steps are laid out."""
     from datasets import Dataset
 
-    from prefboost.engines.weights import context_of
+    from prefboost.engines.models.weights import context_of
     from prefboost.training.questions import settle_prompt_ids
     from prefboost.training.units import plan_steps, split_by_prompt
 

@@ -7,8 +7,8 @@ from stand_in_harness import SAYS
 
 from prefboost.chat import SayGoal
 from prefboost.engines.engine import Request
-from prefboost.engines.local import Local
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.local.engine import Local
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.replay import Replay
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.evaluation.academic.benchmark import AcademicSet, configure_contest, find_goal_text

@@ -5,7 +5,7 @@ import json
 import pytest
 from length_scorer import LengthScorer
 
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.engines.replay import Replay
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
@@ -93,7 +93,7 @@ def test_a_real_reward_model_scores_alike_in_any_batch_and_is_not_computed_again
     pytest.importorskip("torch")
     from tests.training.conftest import build_folder
 
-    from prefboost.engines.reward_model import load_reward_model
+    from prefboost.engines.models.reward_model import load_reward_model
 
     found = load_reward_model(str(build_folder(tmp_path / "base")), "float32", heads=("reward",))
     found.model.save_pretrained(tmp_path / "rm")

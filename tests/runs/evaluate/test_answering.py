@@ -6,7 +6,7 @@ from scripted_engine import Scripted
 from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Sampling
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant, choose_likeliest_tokens

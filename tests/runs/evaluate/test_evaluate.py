@@ -15,8 +15,8 @@ from faulty_server import FaultyServer
 from waiting import PATIENCE_S, wait_until
 
 from prefboost.engines.budget import Budget
-from prefboost.engines.local import Local
-from prefboost.engines.store import Store
+from prefboost.engines.local.engine import Local
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.protocols import Measured, MeasuredBenchmark
@@ -219,7 +219,7 @@ def likely(prompt):
 @pytest.fixture
 def alpaca_like(tmp_path, tiny_model):
     """Command and server of a run whose judge's tokens are those of a known tokenizer."""
-    from prefboost.engines.weights import load_tokenizer, message_tokens
+    from prefboost.engines.models.weights import load_tokenizer, message_tokens
 
     tokenizer = load_tokenizer(str(tiny_model))
     base, mine = completions(tmp_path / "base.json", "base"), completions(tmp_path / "mine.json", "mine ")

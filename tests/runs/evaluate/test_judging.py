@@ -7,9 +7,9 @@ from scripted_engine import Scripted
 
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Request
-from prefboost.engines.openai_compatible import OpenAICompatible
-from prefboost.engines.sightings import sightings
-from prefboost.engines.store import Store
+from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.store.sightings import sightings
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.evaluation.alpaca.judging import AlpacaEval
 from prefboost.evaluation.alpaca.scores import AlpacaRules

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefboost.engines.engine import Sampling
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
 from prefboost.runs.evaluate.settings import Answering, Evaluate, contestants_of, name_of_model
 

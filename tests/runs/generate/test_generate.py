@@ -20,7 +20,7 @@ from waiting import PATIENCE_S
 from prefboost.chat import SayGoal
 from prefboost.engines.budget import Budget, Ledger, Price
 from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.engines.replay import Replay
 from prefboost.errors import ModelError, RunError, SettingsError
 from prefboost.runs.generate.generate import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from prefboost.engines.local import Local
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.local.engine import Local
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.replay import Replay
 from prefboost.runs.generate.settings import Generate
 

@@ -132,7 +132,7 @@ def two_heads(tiny_model: Path, tmp_path: Path) -> Path:
     """A reward model with two named heads, both drawn at random."""
     import torch
 
-    from prefboost.engines.reward_model import load_reward_model
+    from prefboost.engines.models.reward_model import load_reward_model
 
     torch.manual_seed(0)
     found = load_reward_model(str(tiny_model), "float32", heads=["helpful", "brief"])

@@ -139,7 +139,7 @@ import os, random, signal, sys
 from pathlib import Path
 import dying
 import torch, transformers, trl, polars
-import prefboost.training.preference_trainer, prefboost.engines.local, prefboost.training.prepare
+import prefboost.training.preference_trainer, prefboost.engines.local.engine, prefboost.training.prepare
 from prefboost.recipes.documents import parse
 from prefboost.recipes.load import of_kind
 from prefboost.runs.pipelines.run import run

@@ -11,7 +11,7 @@ from scripted_engine import Scripted
 from tests.scoring.conftest import pairs_table
 
 from prefboost.runs.score.judge import Judging, judge
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.scoring.stored import ScoreProgress
 from prefboost.tables import VERDICTS, Table
 

@@ -22,17 +22,17 @@ from tests.scoring.conftest import completions_table, pairs_table
 from waiting import PATIENCE_S, wait_until
 
 from prefboost.engines.budget import Budget, Price, Spending
-from prefboost.engines.openai_compatible import OpenAICompatible
-from prefboost.engines.store import Store
+from prefboost.engines.openai.engine import OpenAICompatible
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.runs.generate.generate import store_of
 from prefboost.runs.score.judge import judge, judged_so_far
 from prefboost.runs.score.questions import planned_questions
 from prefboost.runs.score.score import score, scored_so_far
 from prefboost.scoring import Rater, RulesScorer
-from prefboost.scoring.llm_judge import LlmJudge
-from prefboost.scoring.scorer_judge import ScorerJudge
-from prefboost.scoring.verdicts import ORDERS
+from prefboost.scoring.judges.from_scorer import ScorerJudge
+from prefboost.scoring.judges.llm import LlmJudge
+from prefboost.scoring.judges.verdicts import ORDERS
 
 RATES = dict.fromkeys(FAULTS, 0.06) | {"slow": 0.0, "too_many": 0.0}
 TEXTS = [(f"question {at % 40}", f"completion {at}") for at in range(120)]

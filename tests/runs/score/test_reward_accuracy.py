@@ -75,7 +75,7 @@ def test_a_reward_model_scores_alike_beside_others_and_by_itself_and_counts_what
     pytest.importorskip("torch")
     from tests.training.conftest import build_folder
 
-    from prefboost.engines.reward_model import load_reward_model
+    from prefboost.engines.models.reward_model import load_reward_model
 
     found = load_reward_model(str(build_folder(tmp_path / "base")), "float32", heads=("reward",))
     folder = tmp_path / "rm"

@@ -12,7 +12,7 @@ from prefboost.errors import UnreadableFile
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.synthesize.audit import Auditing, audit_file, is_synthetic
 from prefboost.runs.synthesize.synthesize import Synthesize, synthesize
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.edits import RMBoost
 from prefboost.synthesis.filters import Filters
 

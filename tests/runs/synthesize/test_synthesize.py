@@ -21,11 +21,11 @@ from waiting import PATIENCE_S
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Sampling
-from prefboost.engines.openai_compatible import OpenAICompatible
+from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.errors import DataError, RunError
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.runs.synthesize.synthesize import Synthesize, rehearsed, synthesize
-from prefboost.scoring.llm_judge import LlmJudge
+from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.sources import read
 from prefboost.synthesis.edits import Clair, RMBoost
 from prefboost.synthesis.filters import Filters

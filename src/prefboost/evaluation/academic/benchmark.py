@@ -9,7 +9,7 @@ from typing import Any
 from prefboost.chat import goal_text
 from prefboost.devices import choose_numbers
 from prefboost.engines.engine import Engine, Request
-from prefboost.engines.packaged import model_folder
+from prefboost.engines.models.packaged import model_folder
 from prefboost.errors import DataError, SettingsError
 from prefboost.evaluation.academic.harness import Academic, academic, find_missing_data, read_samples
 from prefboost.evaluation.academic.scores import AcademicScore

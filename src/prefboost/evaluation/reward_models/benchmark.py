@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
 from prefboost.evaluation.benchmark import JudgeVerdict

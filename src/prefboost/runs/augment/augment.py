@@ -170,7 +170,7 @@ def _settle_goals(
     scales = fit_scales(scale, tables, aspects=aspects, own=own)
     render = None
     if settings.tokenizer is not None:  # transformers is loaded only where a tokenizer is named
-        from prefboost.engines.weights import load_tokenizer
+        from prefboost.engines.models.weights import load_tokenizer
 
         render = build_renderer(load_tokenizer(settings.tokenizer))
     return StatedGoals.settle(settings.condition, scales, aspects, render)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.local import Local, LocalEngine
+from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.preferences import BestVsWorst, pair
 from prefboost.runs.demo.prompts import TRAIN_TOPICS, demo_prompts
 from prefboost.scoring import RulesScorer

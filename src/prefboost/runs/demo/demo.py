@@ -18,7 +18,7 @@ from prefboost.atomic import write_atomically
 from prefboost.chat import goal_text
 from prefboost.devices import usable_cores
 from prefboost.engines.engine import Request
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import MissingExtra
 from prefboost.losses import DPO, SFT, Term, WeightedSum
 from prefboost.preferences import Plain, RewardAugmented, condition, relabel

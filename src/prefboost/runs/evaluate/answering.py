@@ -11,8 +11,8 @@ from typing import Any
 from prefboost.chat import format_number, goal_text
 from prefboost.engines.asking import Ask, asker
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.store import Store
-from prefboost.engines.stored import generate_stored
+from prefboost.engines.store.reuse import generate_stored
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant

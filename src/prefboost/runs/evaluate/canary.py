@@ -13,8 +13,8 @@ from typing import Any
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.sightings import sightings
-from prefboost.engines.store import Store
+from prefboost.engines.store.sightings import sightings
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_requests, measure_drift

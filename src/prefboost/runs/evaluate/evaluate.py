@@ -14,8 +14,8 @@ from prefboost.engines.budget import Ledger, Price, Spend, price_of
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.patience import check_answered
-from prefboost.engines.sightings import sightings
-from prefboost.engines.store import Store
+from prefboost.engines.store.sightings import sightings
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError, SettingsError
 from prefboost.evaluation.alarms import raise_alarms
 from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict

@@ -16,8 +16,8 @@ from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store import Store
-from prefboost.engines.stored import asked_for
+from prefboost.engines.store.reuse import asked_for
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark

@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.sightings import Sighting, Watch, sightings, today
-from prefboost.engines.store import Asked, Store
-from prefboost.engines.stored import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
+from prefboost.engines.store.reuse import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
+from prefboost.engines.store.sightings import Sighting, Watch, sightings, today
+from prefboost.engines.store.store import Asked, Store
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
 from prefboost.runs.evaluate.answering import unfinished

@@ -13,9 +13,9 @@ from prefboost.atomic import replacing
 from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
-from prefboost.engines.sightings import Watch, change_of
-from prefboost.engines.store import Store, Stored
-from prefboost.engines.stored import Finished, asked_for, generate_stored, generated
+from prefboost.engines.store.reuse import Finished, asked_for, generate_stored, generated
+from prefboost.engines.store.sightings import Watch, change_of
+from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
 from prefboost.runs.generate.completions import completions_table
 from prefboost.runs.generate.requests import Row, askable, prepared, rows_of

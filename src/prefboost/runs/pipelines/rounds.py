@@ -13,7 +13,7 @@ import polars as pl
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings
-from prefboost.engines.local import Local
+from prefboost.engines.local.engine import Local
 from prefboost.errors import DataError, Place
 from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import said_on, with_room_for_goal

@@ -121,6 +121,6 @@ def pick_token_settings(settings: Train) -> dict[str, Any]:
 
 def fingerprint_models(*names: str) -> dict[str, str]:
     """Fingerprint those models that are folders; hub ids are pinned by their revision instead."""
-    from prefboost.engines.weights import fingerprint_of_model
+    from prefboost.engines.models.weights import fingerprint_of_model
 
     return {name: fingerprint_of_model(name) for name in names if Path(name).is_dir()}

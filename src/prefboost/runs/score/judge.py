@@ -12,8 +12,8 @@ from prefboost.runs.generate.generate import rejects_file, with_changes, write_r
 from prefboost.runs.score.questions import check_rejects, desk_at
 from prefboost.runs.score.score import write_history
 from prefboost.scoring.answers import FAILED
-from prefboost.scoring.judge import JUDGES, Judge, StoredJudge
-from prefboost.scoring.judge_figures import JudgeFigures, judge_figures
+from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
+from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
 from prefboost.sources import Columns

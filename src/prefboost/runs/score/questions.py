@@ -13,11 +13,11 @@ import polars as pl
 from prefboost.engines.budget import Spending, price_of
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.runs.generate.generate import store_of
 from prefboost.scoring.answers import Questions
-from prefboost.scoring.scorer_judge import ScorerJudge
+from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.tables import Table
 

@@ -13,10 +13,10 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.chat import join_text
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import Place, UnreadableFile
 from prefboost.preferences.draw import seeded_rank
-from prefboost.scoring.judge import JUDGES, Judge
+from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import Settings, choice
 from prefboost.sources import read
 from prefboost.synthesis.audit import Audit, LabelNoise, audit, label_noise
@@ -72,7 +72,7 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
     some = _drawn(table, settings)
     vectors = math.nan
     if settings.embedder is not None:
-        from prefboost.engines.embeddings import embed_texts
+        from prefboost.engines.models.embeddings import embed_texts
 
         texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
         vectors = spread(embed_texts(settings.embedder, texts))

@@ -13,7 +13,7 @@ from pydantic import Field
 from prefboost.engines.budget import Budget, Price, Spend
 from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Patience
-from prefboost.engines.store import Store
+from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, Place
 from prefboost.runs.generate.generate import rejects_file, store_of, write_rejects
 from prefboost.runs.score.questions import check_rejects

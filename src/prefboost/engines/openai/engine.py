@@ -1,0 +1,396 @@
+"""Servers that speak OpenAI's HTTP interface: vLLM serve, SGLang, llama.cpp's server, Ollama, hosted ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import Field, field_validator
+
+from prefboost.chat import to_record
+from prefboost.engines.budget import Ledger
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
+from prefboost.engines.openai.background import BackgroundLoop
+from prefboost.engines.openai.calls import BudgetSpent, Caller, Limits, Question, redactor
+from prefboost.engines.openai.clients import Clients
+from prefboost.engines.openai.replies import (
+    choice_logprobs,
+    echoed_logprob,
+    estimated_tokens,
+    most_tokens,
+    prompt_length,
+    prompt_logprob,
+    results_of,
+)
+from prefboost.engines.openai.samples import Numbered, group_samples
+from prefboost.engines.reasoning import opens_reasoning
+from prefboost.errors import ModelError, RunError, SettingsError
+from prefboost.settings.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from prefboost.engines.local.engine import LocalEngine
+
+__all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
+
+T = TypeVar("T")
+Job = Callable[[], Coroutine[Any, Any, T]]
+
+_TOP = 20
+"""Likeliest tokens that are asked for: the most that servers give."""
+
+
+class OpenAICompatible(Limits):
+    """A server that speaks OpenAI's HTTP interface."""
+
+    kind: Literal["openai_compatible"] = Field("openai_compatible", description="Asks a server over HTTP.")
+    model: str = Field(description="The model's name on the server.")
+    base_url: str = Field("http://localhost:8000/v1", description="Address up to /v1, without keys in it.")
+    api_key_env: str | None = Field(
+        None, description="Name of the environment variable that holds the key; none is sent where this is null."
+    )
+    api: Literal["chat", "completions"] = Field(
+        "chat", description="chat: the server applies its chat template; completions: the tokenizer's is applied here."
+    )
+    tokenizer: str | None = Field(
+        None,
+        description="Folder or hub id whose chat template renders prompts for api: completions; for api: chat its "
+        "tokens are counted in forecasts.",
+    )
+    revision: str | None = Field(None, description="Names the weights behind the model's name, to tell rows apart.")
+    context: int | None = Field(
+        None, ge=1, description="Most tokens, of prompt and completion, that the model can see."
+    )
+    choices: int = Field(
+        1, ge=1, description="Most samples of a prompt asked for in one call; more than 1 share one call's seed."
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="What the server calls the limit of a completion."
+    )
+    leave_out: tuple[str, ...] = Field((), description="Fields that the server does not take, e.g. seed, top_p.")
+    extra: dict[str, Any] = Field({}, description="Further fields of every call's body, e.g. reasoning_effort: low.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_address_without_secrets(cls, base_url: str) -> str:
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError("an address begins with http:// or https://")
+        if "@" in base_url or without_secrets(base_url) != base_url:
+            raise ValueError("an address may hold no key or password; name an environment variable in api_key_env")
+        return base_url.rstrip("/")
+
+    def open(self) -> OpenAICompatibleEngine:
+        """The engine; the server is first asked when something is to be completed."""
+        return OpenAICompatibleEngine(self)
+
+
+class OpenAICompatibleEngine:
+    """See `prefboost.engines.engine.Engine`.
+
+    A row that fails after all attempts, or that the server refuses, is a Failure and stops no other. Whether the same
+    seed gives the same completion is the server's affair.
+
+    Args:
+        settings: which model where, and how hard the server is pressed.
+
+    Raises:
+        SettingsError: the environment variable with the key is not set, or completions have no tokenizer.
+    """
+
+    remote = True
+
+    def __init__(self, settings: OpenAICompatible) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.answered_as: set[tuple[str, str]] = set()
+        """Names and system fingerprints that the server has given in its replies."""
+        self._key = _key_from(settings.api_key_env)
+        self._follows_schemas = True
+        if settings.api == "completions" and settings.tokenizer is None:
+            raise SettingsError(
+                "api: completions needs a chat template to render prompts with",
+                remedy="name the model's folder or hub id in tokenizer, or set api to chat",
+            )
+
+    @property
+    def identity(self) -> str:
+        """Address, model, revision and interface; a server does not show its weights."""
+        settings = self.settings
+        return "/".join([settings.base_url, settings.model, settings.revision or "", settings.api])
+
+    @property
+    def context(self) -> int | None:
+        """As the settings say."""
+        return self.settings.context
+
+    @cached_property
+    def says_goals(self) -> bool:
+        """Whether the tokenizer's chat template does; through ``chat`` goals travel in the prompt."""
+        prompt = [{"role": "user", "content": "Hello"}]
+        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+
+    def rendered(self, request: Request) -> str:
+        """The messages as JSON, or, for completions, through the tokenizer's chat template."""
+        if self._template is not None:
+            return self._template.rendered(request)
+        return request.as_json()
+
+    def rendered_conversation(self, messages: Messages) -> str:
+        """A whole conversation, in the same way."""
+        if self._template is not None:
+            return self._template.rendered_conversation(messages)
+        return self.rendered(Request(messages))
+
+    def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """About how many tokens each prompt has; counted where there is a tokenizer."""
+        if self._template is not None:
+            return self._template.prompt_tokens(requests)
+        if self._counted is not None:
+            return [self._counted(_records(request.prompt)) for request in requests]
+        return [sum(estimated_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """Samples of one prompt that follow each other, up to ``choices``."""
+        groups = group_samples(enumerate(requests), self.settings.choices)
+        return [[index for index, _ in group] for group in groups]
+
+    def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+        """Complete requests, many at once, as they finish.
+
+        Raises:
+            ModelError: the server cannot be reached, refuses the key, or knows no such model.
+        """
+        for batch in self.generate_batches(requests, sampling):
+            yield from batch
+
+    def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
+        """The same, all together that finished together."""
+        groups = group_samples(enumerate(requests), self.settings.choices)
+        jobs = (partial(self._completed, group, sampling) for group in groups)
+        for batch in self._asked(jobs):
+            yield [outcome for outcomes in batch for outcome in outcomes]
+
+    def logprobs_of(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
+        """Log-prob of each choice as the first token, of the 20 likeliest."""
+        for batch in self.logprobs_batches(requests, choices):
+            yield from batch
+
+    def logprobs_batches(
+        self, requests: Iterable[Request], choices: Sequence[str]
+    ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
+        """The same, all together that finished together."""
+
+        async def asked(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
+            question = self._question(request, self.choices_body(request), 1)
+            return index, await caller.ask(question, lambda reply: choice_logprobs(reply, choices))
+
+        yield from self._asked(partial(asked, index, request) for index, request in enumerate(requests))
+
+    def generation_body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        """The body that asks for one completion: all that the answer depends on, besides the server (see `Engine`).
+
+        Where a call asks for several samples at once, how many is part of every one of them.
+        """
+        body = self._generation_body([request], sampling, self.rendered(request))
+        return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
+
+    def choices_body(self, request: Request) -> dict[str, Any]:
+        """The body that asks for the likeliest first tokens."""
+        top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
+        fields = {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
+        return self._sent(self._prompt_fields(request) | fields)
+
+    def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
+        """Log-prob of each completion given its prompt (nats): by echo, or by vLLM's log-probs of chat prompts.
+
+        NaN where a row failed and others did not.
+
+        Raises:
+            ModelError: the server gives none.
+            RunError: all calls failed, or the budget is spent.
+        """
+        pairs = zip(requests, completions, strict=True)
+        batches = self._asked(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs))
+        found = dict(pair for batch in batches for pair in batch)
+        failed = [value for value in found.values() if isinstance(value, Failure)]
+        if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
+            raise ModelError(failed[0].reason, remedy="take a server that gives them (vLLM does), or a local engine")
+        if len(found) < len(requests) or len(failed) == len(requests) > 0:
+            reason = failed[0].reason if failed else "the budget is spent"
+            raise RunError(
+                f"{len(requests) - len(found) + len(failed)} of {len(requests)} log-probs could not be had: {reason}",
+                remedy="try again, press the server less (concurrency), or raise the budget",
+            )
+        rows = (found[index] for index in range(len(requests)))
+        return [math.nan if isinstance(row, Failure) else float(row) for row in rows]
+
+    @cached_property
+    def _template(self) -> LocalEngine | None:
+        """A local engine that is asked for nothing but rendering."""
+        if self.settings.api == "chat":
+            return None
+        from prefboost.engines.local.engine import Local
+
+        return Local(model=str(self.settings.tokenizer)).open()
+
+    @cached_property
+    def _counted(self) -> Callable[[list[dict[str, Any]]], int] | None:
+        """How many tokens messages have by the tokenizer that is named for chat."""
+        if self.settings.tokenizer is None:
+            return None
+        from prefboost.engines.models.weights import load_tokenizer, message_tokens
+
+        tokenizer = load_tokenizer(self.settings.tokenizer)
+        return lambda messages: message_tokens(tokenizer, messages)
+
+    def _asked(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
+        """What jobs return, until the budget is spent; together what finished together."""
+        settings = self.settings
+        client = Clients(settings.base_url, self._key, settings)
+        caller = Caller(client, settings, self.ledger, redactor(self._key), self.answered_as)
+
+        async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
+            try:
+                return await job(caller)
+            except BudgetSpent:
+                return None
+
+        waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
+        with BackgroundLoop() as loop:
+            try:
+                for batch in loop.as_they_finish(waiting, settings.concurrency):
+                    if outcomes := [outcome for outcome in batch if outcome is not None]:
+                        yield outcomes
+                caller.check_account()
+            finally:
+                loop.wait_for(loop.cancelled())
+                self.ledger.close()
+                loop.wait_for(client.aclose())
+
+    async def _completed(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
+        """Samples of one prompt in one call; one by one where the server gives another number of them."""
+        results = await self._written([request for _, request in group], sampling, caller)
+        if isinstance(results, Failure):
+            return [(index, results) for index, _ in group]
+        outcomes: list[tuple[int, Outcome]] = [
+            (index, result) for (index, _), result in zip(group, results, strict=False)
+        ]
+        try:
+            for index, request in group[len(results) :]:
+                alone = await self._written([request], sampling, caller)
+                outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
+        except BudgetSpent:
+            pass  # those that were paid for are kept; the ledger says that it is exhausted
+        return outcomes
+
+    async def _written(self, requests: Sequence[Request], sampling: Sampling, caller: Caller) -> list[Result] | Failure:
+        """Samples of one prompt in one call; without a schema where the server refuses it, in whatever words.
+
+        Servers name it response_format, guided decoding, grammar, an unknown field, or not at all: what tells is that
+        the same question is answered without it.
+        """
+        first = requests[0]
+        rendered = self.rendered(first)
+        opened = opens_reasoning(rendered)
+
+        async def asked(body: dict[str, Any]) -> list[Result] | Failure:
+            question = self._question(first, body, sampling.max_tokens * len(requests), rendered)
+            return await caller.ask(
+                question,
+                lambda reply: results_of(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
+            )
+
+        body = self._generation_body(requests, sampling, rendered)
+        plain = {name: value for name, value in body.items() if name != "response_format"}
+        has_schema = len(plain) < len(body) and "response_format" not in self.settings.extra
+        if not has_schema or not self._follows_schemas:
+            return await asked(plain if has_schema else body)
+        results = await asked(body)
+        if not isinstance(results, Failure) or not _may_blame_schema(results):
+            return results
+        without = await asked(plain)
+        if isinstance(without, Failure):
+            return results
+        self._follows_schemas = False
+        return without
+
+    async def _logprob(
+        self, index: int, request: Request, completion: Messages, caller: Caller
+    ) -> tuple[int, float | Failure]:
+        """Two calls: how many tokens the prompt has, and the log-probs of all that follow them."""
+        prompt = self._sent(self._prompt_fields(request) | self._limit(1))
+        start = await caller.ask(self._question(request, prompt, 1), prompt_length)
+        if isinstance(start, Failure):
+            return index, start
+        whole = Request([*request.prompt, *completion])
+        if self._template is not None:
+            text = "".join(self._template.ended_turn(request, completion))
+            body = {"model": self.settings.model, "prompt": text, "echo": True, "logprobs": 1}
+            question = self._question(whole, self._sent(body | self._limit(1)), 1)
+            return index, await caller.ask(question, lambda reply: echoed_logprob(reply, start))
+        body = self._prompt_fields(whole) | {"prompt_logprobs": 0, "add_generation_prompt": False}
+        question = self._question(whole, self._sent(body | self._limit(1)), 1)
+        return index, await caller.ask(question, lambda reply: prompt_logprob(reply, start))
+
+    def _generation_body(self, requests: Sequence[Request], sampling: Sampling, rendered: str) -> dict[str, Any]:
+        first = requests[0]
+        body = self._prompt_fields(first, rendered) | self._limit(sampling.max_tokens)
+        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+        body["seed"] = row_seed(sampling, rendered, first.sample) % 2**31
+        if len(requests) > 1:
+            body["n"] = len(requests)
+        if first.json_schema is not None:
+            body["response_format"] = _response_format(first.json_schema)
+        return self._sent(body)
+
+    def _prompt_fields(self, request: Request, rendered: str | None = None) -> dict[str, Any]:
+        if self.settings.api == "completions":
+            text = self.rendered(request) if rendered is None else rendered
+            return {"model": self.settings.model, "prompt": text}
+        return {"model": self.settings.model, "messages": _records(request.prompt), **request.tool_fields}
+
+    def _limit(self, tokens: int) -> dict[str, Any]:
+        return {self.settings.max_tokens_field: tokens}
+
+    def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A body with the fields that the settings add, and without those that they leave out."""
+        kept = {name: value for name, value in body.items() if name not in self.settings.leave_out}
+        return kept | self.settings.extra
+
+    def _question(
+        self, request: Request, body: dict[str, Any], most_written: int, rendered: str | None = None
+    ) -> Question:
+        path = "/chat/completions" if self.settings.api == "chat" else "/completions"
+        text = self.rendered(request) if rendered is None else rendered
+        return Question(path, body, estimated_tokens(text), most_tokens(text, len(request.prompt)), most_written)
+
+
+def _key_from(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise SettingsError(
+            f"the environment variable {variable}, which is to hold the server's key, is not set",
+            remedy=f"export {variable}=..., or set api_key_env to null for a server without keys",
+        )
+    return key
+
+
+def _records(messages: Messages) -> list[dict[str, Any]]:
+    return [to_record(message) for message in messages]
+
+
+def _response_format(schema: str) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": json.loads(schema)}}
+
+
+def _may_blame_schema(failure: Failure) -> bool:
+    """Whether a question may fail over its schema: the server refuses it as it is set up, or its grammar breaks it."""
+    words = ("schema", "grammar", "guided", "structured", "response_format")
+    return (failure.permanent and not failure.content) or any(word in failure.reason.lower() for word in words)

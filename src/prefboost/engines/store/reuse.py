@@ -1,0 +1,357 @@
+"""Asking engines through a store: what it holds is not asked again, and every answer is kept as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+from prefboost.engines.budget import Budget
+from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
+from prefboost.engines.openai.replies import LOGPROBS_READER, READER
+from prefboost.engines.store.store import Asked, Store, Stored
+
+__all__ = [
+    "Finished",
+    "Logprobs",
+    "Numbers",
+    "asked_for",
+    "asked_logprobs",
+    "computed_stored",
+    "generate_stored",
+    "generated",
+    "logprobs_stored",
+    "weighed",
+]
+
+T = TypeVar("T")
+Logprobs = tuple[float, ...]
+
+_CLAIMED_AT_ONCE = 16
+_POLL_S = 0.2
+_ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a model computes of a sequence: a number a head, or a log-prob."""
+
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class Finished(Generic[T]):
+    """Rows that are done: (index of the request, answer or failure), and whether another call had done them."""
+
+    results: list[tuple[int, T | Failure]]
+    stored: bool
+
+
+def asked_for(engine: Engine, request: Request, sampling: Sampling) -> Asked:
+    """A completion in the store.
+
+    Of a server: the body that is sent, the sample's number (the body may hold no seed) and the version of the reader.
+    Of this machine: model, rendered prompt, sampling, sample's number and schema.
+    """
+    if (server := _server_of(engine)) is not None:
+        return _sent("generate", engine, server.generation_body(request, sampling), READER, sample=request.sample)
+    schema = {} if request.json_schema is None else {"json_schema": request.json_schema}
+    return Asked(
+        "generate",
+        {
+            "engine": engine.identity,
+            "prompt": engine.rendered(request),
+            "sampling": sampling.model_dump(),
+            "sample": request.sample,
+            **schema,
+        },
+    )
+
+
+def generate_stored(
+    engine: Engine, requests: Sequence[Request], sampling: Sampling, store: Store
+) -> Iterator[Finished[Result]]:
+    """Complete every request, taking from the store what it holds.
+
+    Args:
+        engine: completes what is missing. Where it is remote, rows are stored one by one; else a batch, planned from
+            all requests, is stored as a whole, so that an interrupted run repeats whole batches and its rows equal an
+            uninterrupted run's to the last bit.
+        requests: all of them; requests that are the same in everything are asked once.
+        sampling: for all requests.
+        store: open.
+
+    Yields:
+        rows as they finish. Those that the budget did not allow are missing in the end.
+    """
+    rows = _Rows([asked_for(engine, request, sampling) for request in requests], store, _result_of)
+    found = rows.known()
+    if found.results:
+        yield found
+    if engine.remote:
+
+        def complete(wanted: Iterable[int]) -> Iterator[list[tuple[int, Outcome]]]:
+            some = (requests[i] for i in wanted)
+            if (server := _server_of(engine)) is not None:
+                return server.generate_batches(some, sampling)
+            return ([pair] for pair in engine.generate(some, sampling))
+
+        yield from _one_by_one(engine, rows, complete)
+        return
+    chosen = rows.unique()
+    plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
+    ask = partial(_ask_some, lambda wanted: generated(engine, wanted, sampling), requests)
+    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+
+
+def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+    """What an engine generates within its ledger's budget: nothing of a batch of which the budget allows a part alone.
+
+    A remote engine settles every call by itself; for others all requests count as one batch.
+    """
+    if engine.remote:
+        yield from engine.generate(requests, sampling)
+        return
+    ledger = engine.ledger
+    limited = ledger.budget != Budget()
+    read = sum(engine.prompt_tokens(requests)) if limited else 0
+    most = ledger.cost(read, len(requests) * sampling.max_tokens if limited else 0, requests=len(requests))
+    if not ledger.reserve(most):
+        ledger.exhausted = True
+        return
+    actual = ledger.cost(0, 0, requests=0)
+    try:
+        for index, outcome in engine.generate(requests, sampling):
+            tokens = (outcome.prompt_tokens, outcome.tokens) if isinstance(outcome, Result) else (0, 0)
+            actual += ledger.cost(*tokens)
+            yield index, outcome
+    finally:
+        ledger.settle(most, actual)
+        ledger.close()
+
+
+def logprobs_stored(
+    engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
+) -> Iterator[Finished[Logprobs]]:
+    """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds; batches as in generation."""
+    asked = [asked_logprobs(engine, request, choices) for request in requests]
+    rows = _Rows(asked, store, lambda answer: tuple(answer["logprobs"]))
+    found = rows.known()
+    if found.results:
+        yield found
+    if engine.remote:
+
+        def weigh(wanted: Iterable[int]) -> Iterator[list[tuple[int, Logprobs | Failure]]]:
+            some = (requests[i] for i in wanted)
+            if (server := _server_of(engine)) is not None:
+                return server.logprobs_batches(some, choices)
+            return ([pair] for pair in engine.logprobs_of(some, choices))
+
+        yield from _one_by_one(engine, rows, weigh)
+        return
+    chosen = rows.unique()
+    batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
+    plan = [[chosen[at] for at in batch] for batch in batches]
+    ask = partial(_ask_some, lambda wanted: weighed(engine, wanted, choices), requests)
+    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+
+
+def asked_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> Asked:
+    """Log-probs of choices in the store: the body that is sent, or model and rendered prompt; and the choices."""
+    if (server := _server_of(engine)) is not None:
+        return _sent("logprobs", engine, server.choices_body(request), LOGPROBS_READER, choices=list(choices))
+    return Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
+
+
+def _server_of(engine: Engine) -> SendsBodies | None:
+    return cast(SendsBodies, engine) if hasattr(engine, "generation_body") else None
+
+
+def _sent(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **more: Any) -> Asked:
+    return Asked(kind, {"engine": engine.identity, "body": body, "reader": reader, **more})
+
+
+def weighed(
+    engine: Engine, requests: Sequence[Request], choices: Sequence[str]
+) -> Iterator[tuple[int, Logprobs | Failure]]:
+    """Log-probs of choices within the ledger's budget, in which a question of a local engine counts as a call too."""
+    if engine.remote:
+        yield from engine.logprobs_of(requests, choices)
+        return
+    ledger = engine.ledger
+    cost = ledger.cost(sum(engine.prompt_tokens(requests)), 0, requests=len(requests))
+    if not ledger.reserve(cost):
+        ledger.exhausted = True
+        return
+    ledger.settle(cost, cost)
+    ledger.close()
+    yield from engine.logprobs_of(requests, choices)
+
+
+def computed_stored(
+    asked: Sequence[Asked],
+    plan: Callable[[list[int]], Iterable[Sequence[int]]],
+    compute: Callable[[Sequence[int]], list[list[float]]],
+    store: Store,
+) -> Iterator[Finished[Numbers]]:
+    """Numbers that this machine computes, taking from the store what it holds; a batch is claimed and kept whole.
+
+    Args:
+        asked: all sequences; equal ones are computed once.
+        plan: indices of different sequences, all of them whatever the store holds -> batches of them.
+        compute: numbers of a batch.
+        store: open.
+    """
+    rows = _Rows(asked, store, lambda answer: Numbers(**answer))
+    found = rows.known()
+    if found.results:
+        yield found
+
+    def ask(wanted: Sequence[int]) -> Iterator[tuple[int, Numbers]]:
+        for at, values in enumerate(compute(wanted)):
+            yield at, Numbers(values)
+
+    batches = plan(rows.unique()) if rows.missing() else []
+    yield from _in_batches(lambda: False, rows, list(batches), ask)
+
+
+class _Rows(Generic[T]):
+    """What is asked, by index; several indices may ask the same."""
+
+    def __init__(self, asked: Sequence[Asked], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
+        self.asked = asked
+        self.store = store
+        self.read = read
+        self.places: dict[str, list[int]] = {}
+        for index, each in enumerate(asked):
+            self.places.setdefault(each.key, []).append(index)
+        self.done: set[str] = set()
+
+    def unique(self) -> list[int]:
+        """The first index of everything that is asked."""
+        return [places[0] for places in self.places.values()]
+
+    def missing(self) -> list[int]:
+        """Those of them that have no answer yet."""
+        return [places[0] for key, places in self.places.items() if key not in self.done]
+
+    def missing_in_order(self) -> list[int]:
+        """The same, rows that failed in an earlier call last: if they stop this one too, the others are done."""
+        missing = self.missing()
+        failed = self.store.failures(self.asked[index].key for index in missing)
+        return sorted(missing, key=lambda index: self.asked[index].key in failed)
+
+    def known(self) -> Finished[T]:
+        """What the store has answered already."""
+        return self.finished(self.store.known(self.places), stored=True)
+
+    def finished(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
+        """Answers at all the places where they are asked for."""
+        self.done.update(stored_by_key)
+        return Finished(
+            [
+                (index, answer if isinstance(answer, Failure) else self.read(answer))
+                for key, answer in stored_by_key.items()
+                for index in self.places[key]
+            ],
+            stored,
+        )
+
+    def keep(self, outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
+        """Store answers that have come."""
+        return self.finished(
+            self.store.finish([(self.asked[index], _answer_of(outcome)) for index, outcome in outcomes]), stored=False
+        )
+
+
+def _one_by_one(
+    engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[Sequence[tuple[int, Any]]]]
+) -> Iterator[Finished[T]]:
+    """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
+    waiting = rows.missing_in_order()
+    while waiting:
+        taken: list[int] = []
+        held: list[int] = []
+        others: list[Finished[T]] = []
+        for batch in ask(_claimed(rows, waiting, taken, held, others)):
+            yield _kept_whole(rows, [(taken[at], outcome) for at, outcome in batch])
+            while others:
+                yield others.pop()
+        yield from others
+        if engine.ledger.exhausted:
+            return
+        waiting = held
+        if waiting:
+            time.sleep(_POLL_S)
+
+
+def _kept_whole(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
+    """Keep answers also where Ctrl-C comes in between: they are paid for."""
+    try:
+        return rows.keep(outcomes)
+    except KeyboardInterrupt:
+        rows.keep(outcomes)
+        raise
+
+
+def _claimed(
+    rows: _Rows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
+) -> Iterator[int]:
+    for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
+        chunk = waiting[start : start + _CLAIMED_AT_ONCE]
+        claim = rows.store.claim([rows.asked[index] for index in chunk])
+        first = {rows.asked[index].key: index for index in chunk}
+        if claim.known:
+            others.append(rows.finished(claim.known, stored=True))
+        held.extend(first[key] for key in claim.held)
+        for key in claim.granted:
+            taken.append(first[key])
+            yield first[key]
+
+
+def _ask_some(
+    ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]], requests: Sequence[Request], wanted: Sequence[int]
+) -> Iterator[tuple[int, Any]]:
+    return ask([requests[index] for index in wanted])
+
+
+def _in_batches(
+    stopped: Callable[[], bool],
+    rows: _Rows[T],
+    plan: Sequence[Sequence[int]],
+    ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
+) -> Iterator[Finished[T]]:
+    """Batches are claimed and kept whole."""
+    waiting = list(plan)
+    while waiting:
+        held: list[Sequence[int]] = []
+        for batch in waiting:
+            missing = [index for index in batch if rows.asked[index].key not in rows.done]
+            claim = rows.store.claim([rows.asked[index] for index in missing], whole=True)
+            if claim.known:
+                yield rows.finished(claim.known, stored=True)
+            if claim.held:
+                held.append(batch)
+                continue
+            granted = set(claim.granted)
+            wanted = [index for index in missing if rows.asked[index].key in granted]
+            if wanted:
+                yield rows.keep([(wanted[at], outcome) for at, outcome in ask(wanted)])
+            if stopped():
+                return
+        waiting = held
+        if waiting:
+            time.sleep(_POLL_S)
+
+
+def _result_of(answer: Mapping[str, Any]) -> Result:
+    return Result(**answer)
+
+
+def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
+    if isinstance(outcome, Failure):
+        return outcome
+    # asdict() would copy every field in depth, for a quarter of what keeping an answer takes.
+    return dict(vars(outcome)) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}

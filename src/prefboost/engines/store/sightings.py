@@ -1,0 +1,91 @@
+"""Who answers under a model's name, kept in the store: servers change the model behind a name without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prefboost.engines.engine import Engine
+from prefboost.engines.store.store import Asked, Store
+
+__all__ = ["Sighting", "Watch", "change_of", "sightings", "today"]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Who answered when: a model under a name may change, and then so do its answers.
+
+    Args:
+        engine: identity of the engine that was asked: address and name, or fingerprint of the weights.
+        model: the name that the server gave in its replies; where there is no server, the engine's identity.
+        fingerprint: of the system behind it, as the server said; mostly empty.
+        date: of calls, UTC.
+    """
+
+    engine: str
+    model: str
+    fingerprint: str
+    date: str
+
+    @property
+    def name(self) -> str:
+        """Model and, where there is one, fingerprint."""
+        return f"{self.model} ({self.fingerprint})" if self.fingerprint else self.model
+
+
+def today() -> str:
+    """The date, UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+class Watch:
+    """Keeps who answers an engine's calls, each name once a day.
+
+    Args:
+        engine: that is asked.
+        store: open.
+        clock: the date.
+    """
+
+    def __init__(self, engine: Engine, store: Store, clock: Callable[[], str] = today) -> None:
+        self.engine = engine
+        self.store = store
+        self.clock = clock
+        self._kept: set[Sighting] = set()
+
+    def look(self) -> None:
+        """Keep the names that are new since the last look."""
+        engine, date = self.engine, self.clock()
+        names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
+        # Replies come in while this looks: the set is copied before it is walked through.
+        fresh = {Sighting(engine.identity, *name, date) for name in set(names)} - self._kept
+        rows = [Asked("sighting", asdict(one)) for one in sorted(fresh, key=lambda one: one.name)]
+        known = self.store.known([row.key for row in rows])
+        missing: list[tuple[Asked, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
+        if missing:
+            self.store.finish(missing)
+        self._kept |= fresh
+
+
+def sightings(store: Store) -> list[Sighting]:
+    """Who has answered, by what a store knows; oldest first."""
+    return [Sighting(**row.asked) for row in store.rows("sighting")]
+
+
+def change_of(store: Store, engine: Engine) -> str | None:
+    """A sentence where a server answered under several names or as several systems; None where it did not.
+
+    Args:
+        store: open.
+        engine: that was asked.
+    """
+    seen = [one for one in sightings(store) if one.engine == engine.identity]
+    since: dict[str, str] = {}
+    for one in seen:
+        since.setdefault(one.name, one.date)
+    if len(since) < 2:
+        return None
+    named = ", ".join(f"{name} (since {date})" for name, date in since.items())
+    return f"the server answered as {len(since)} different models or systems: {named}; rows of both stand side by side"

@@ -1,0 +1,1 @@
+"""Judges: pairs of completions in, verdicts out, each pair shown in both orders."""

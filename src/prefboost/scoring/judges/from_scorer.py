@@ -1,0 +1,74 @@
+"""A judge made of any pointwise scorer: the completion that scores higher wins."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Verdict, check_pairs, verdicts_table
+from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
+from prefboost.scoring.stored import Desk
+from prefboost.settings import Settings, choice, kind_of
+from prefboost.tables import Table
+
+__all__ = ["ScorerJudge"]
+
+_UNSCORED = ("the scorer gave no score", "")
+
+
+class ScorerJudge(Settings):
+    """Compares two completions by their scores; each is scored by itself, so that the order plays no part."""
+
+    kind: Literal["scorer"] = Field("scorer", description="Compares scores of a reward model or another scorer.")
+    scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What scores both completions of a pair.")
+    tie_within: float = Field(0.0, ge=0.0, description="Scores no further apart are a tie, in score units.")
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Score units by which the difference is divided for P = sigmoid(difference / temperature), 1 for a "
+        "reward model trained by Bradley-Terry; none gives no probability.",
+    )
+
+    def judge(self, table: Table) -> Table:
+        """See `prefboost.scoring.judges.judge.Judge`.
+
+        Raises:
+            DataError: the table holds no pairs, or none could be scored.
+            ModelError: the scorer's model cannot be loaded.
+        """
+        return self.judge_stored(table, Desk())
+
+    def judge_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not computed again."""
+        check_pairs(table)
+        scorer = self.scorer
+        scored = scorer.score_stored(table, desk) if isinstance(scorer, StoredScorer) else scorer.score(table)
+        numbers = scored.frame.select("pair_id", "score_chosen", "score_rejected").rows()
+        known = {
+            pair: float(chosen - rejected)
+            for pair, chosen, rejected in numbers
+            if chosen is not None and rejected is not None
+        }
+        fresh = scored.rejects.slice(table.rejects.height).select("id", "reason", "found").rows()
+        faults = {pair: (str(reason), str(found)) for pair, reason, found in fresh}
+        pairs = table.frame["pair_id"].to_list()
+        rulings = {
+            first: [
+                self._ruling(known[pair] * sign) if pair in known else Ruling(fault=faults.get(pair, _UNSCORED))
+                for pair in pairs
+            ]
+            for first, sign in zip(ORDERS, (1, -1), strict=True)
+        }
+        notes = {name: note for name, note in scored.steps[len(table.steps)].notes.items() if note is not None}
+        named = next((str(notes[name]) for name in ("model", "rater") if name in notes), kind_of(scorer))
+        return verdicts_table(table, rulings, named, self.model_dump(mode="json"), notes)
+
+    def _ruling(self, ahead: float) -> Ruling:
+        """By how far the first-shown side is ahead, in score units."""
+        sides: tuple[Verdict, Verdict] = ("first", "second")
+        verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else sides[ahead < 0]
+        if self.temperature is None:
+            return Ruling(verdict)
+        return Ruling(verdict, (1 + math.tanh(ahead / self.temperature / 2)) / 2)

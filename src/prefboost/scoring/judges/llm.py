@@ -1,0 +1,153 @@
+"""The LLM judge: a language model compares two completions, shown in both orders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from prefboost.chat import join_text
+from prefboost.engines.engine import Request, Sampling
+from prefboost.engines.kinds import ENGINES, EngineSettings
+from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions
+from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
+from prefboost.scoring.judges.verdicts import ORDERS, Ruling, check_pairs, verdict_of, verdicts_table
+from prefboost.scoring.readings import Unreadable, read_verdict
+from prefboost.scoring.stored import Desk
+from prefboost.settings import Settings, choice
+from prefboost.tables import Table
+
+__all__ = ["LlmJudge"]
+
+CRITERIA = (
+    "You compare two completions of a conversation as a careful and impartial expert. Weigh which of them does what "
+    "was asked, is true, is honest about what it does not know, and is clear. Neither the order in which they are "
+    "shown nor their length is a merit."
+)
+_VOTES = {"first": 1.0, "second": 0.0, "tie": 0.5}
+
+Row = Mapping[str, Any]
+"""A pair: prompt, chosen, rejected."""
+
+
+class LlmJudge(Settings):
+    """Asks a language model which of two completions is better, in both orders."""
+
+    kind: Literal["llm"] = Field("llm", description="A language model that compares.")
+    engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that judges.")
+    criteria: str = Field(CRITERIA, description="What is better, in words; plain text, no template.")
+    read: Literal["answer", "logprobs"] = Field(
+        "answer",
+        description="answer: the model writes a reason and its verdict; logprobs: the probabilities of the verdicts, "
+        "where the engine gives log-probs of choices (as RLAIF and AlpacaEval 2 read them).",
+    )
+    ties: bool = Field(True, description="Whether the model may call it a tie.")
+    tie_within: float = Field(
+        0.0, ge=0.0, lt=0.5, description="Probabilities (or vote shares) of the first side this near to 0.5 are ties."
+    )
+    min_mass: float = Field(
+        MIN_MASS,
+        ge=0.0,
+        le=1.0,
+        description="read: logprobs: least probability of all verdicts together; a verdict of less is unreadable, "
+        "since the model would have said something else. Our own choice.",
+    )
+    samples: int = Field(1, ge=1, description="Answers an order, whose votes are counted; needs a temperature.")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.0, top_p=1.0, max_tokens=512), description="How answers are drawn."
+    )
+
+    @model_validator(mode="after")
+    def _counts_something(self) -> LlmJudge:
+        if self.samples > 1 and (self.sampling.temperature == 0 or self.read == "logprobs"):
+            raise ValueError("samples above 1 need read: answer and sampling.temperature above 0, or all are the same")
+        return self
+
+    def judge(self, table: Table) -> Table:
+        """See `prefboost.scoring.judges.judge.Judge`.
+
+        Raises:
+            DataError: the table holds no pairs, or none could be judged.
+            ModelError: the engine cannot do what ``read`` asks for.
+        """
+        return self.judge_stored(table, Desk())
+
+    def judge_stored(self, table: Table, desk: Desk) -> Table:
+        """The same at a desk: what its store holds is not asked again."""
+        check_pairs(table)
+        engine = desk.opened(self.engine)
+        asking = Asking(engine, self.sampling, desk)
+        found = list((self._weighed if self.read == "logprobs" else self._told)(asking, self.questions(table)))
+        rulings = {first: found[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
+        notes = {"questions": len(found) * self.samples}
+        return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
+
+    def questions(self, table: Table) -> list[Request]:
+        """What the model is asked: pair by pair, both orders, every sample."""
+        ending, schema = self._ending()
+        rows = table.frame.select("prompt", "chosen", "rejected").rows(named=True)
+        return [
+            Request(_asked(self.criteria, row, first, ending), sample, json_schema=schema)
+            for row in rows
+            for first in ORDERS
+            for sample in range(self.samples)
+        ]
+
+    def asks(self, table: Table) -> Questions:
+        """The same, with who is asked and how (for an estimate of tokens and cost)."""
+        choices = self._choices if self.read == "logprobs" else None
+        return Questions(self.engine, self.questions(table), self.sampling, choices)
+
+    def _ending(self) -> tuple[str, str | None]:
+        """What is to be answered, and its JSON schema."""
+        named = " or ".join(f'"{verdict}"' for verdict in self._choices)
+        if self.read == "logprobs":
+            return f"Which completion is better? Answer with {named} and nothing else.", None
+        fields = {"reason": {"type": "string"}, "verdict": {"type": "string", "enum": self._choices}}
+        schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        return (
+            "Which completion is better? Answer with one JSON object and nothing behind it:\n"
+            f'{{"reason": "ONE OR TWO SENTENCES", "verdict": {named}}}',
+            json.dumps(schema),
+        )
+
+    @property
+    def _choices(self) -> list[str]:
+        return ["1", "2", *(["tie"] if self.ties else [])]
+
+    def _told(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
+        answers = asking.answers(requests)
+        for at in range(0, len(answers), self.samples):
+            yield self._counted(answers[at : at + self.samples])
+
+    def _counted(self, answers: Sequence[Answer]) -> Ruling:
+        """The share of votes, and the reason of one who voted with the result."""
+        read = [
+            Unreadable(answer.fault) if answer.fault else read_verdict(answer.text, ties=self.ties)
+            for answer in answers
+        ]
+        votes = [(_VOTES[found[0]], found[1]) for found in read if not isinstance(found, Unreadable)]
+        if not votes:
+            reason = next(found.reason for found in read if isinstance(found, Unreadable))
+            return Ruling(fault=(reason, answers[0].text))
+        share = sum(vote for vote, _ in votes) / len(votes)
+        return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
+
+    def _weighed(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
+        for share in asking.shares(requests, self._choices, self.min_mass):
+            if share.fault is not None:
+                yield Ruling(fault=(share.fault, share.found))
+            else:
+                first_wins = share.of[0] + sum(share.of[2:]) / 2
+                yield Ruling(verdict_of(first_wins, self.tie_within), first_wins, label_mass=min(share.mass, 1.0))
+
+
+def _asked(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:
+    """The messages for one order. Both orders have the same mark, and differ in nothing but the order."""
+    texts = [join_text(row[side]) for side in ORDERS[first]]
+    mark = mark_of([join_text(row["prompt"]), *sorted(texts)])
+    fences = [fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)]
+    parts = [criteria, NOTICE.format(mark=mark), conversation_block(row["prompt"], mark), *fences, ending]
+    return [{"role": "user", "content": "\n\n".join(parts), "extra": None}]

@@ -1,0 +1,1 @@
+"""The regressor scorer: ridge regression on sentence embeddings, and its fit."""
