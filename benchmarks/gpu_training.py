@@ -148,7 +148,7 @@ def measure_shape(shape: str, data: str, device: str, pairs: int, rate: float) -
 
     from prefboost.losses.completion_logps import compute_logps, pad_sequences
     from prefboost.packing import enable_packing, pack
-    from prefboost.training.throughput import cost_of
+    from prefboost.training.engine.throughput import cost_of
 
     model = random_model(shape).to(device).train()
     texts = random_texts(SHAPES[data], pairs, model.config.vocab_size)

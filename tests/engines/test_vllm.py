@@ -20,7 +20,7 @@ from prefboost.engines.engine import Failure, Request, Result, Sampling, row_see
 from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.engines.vllm import VLLM, VLLMEngine
 from prefboost.errors import MissingExtra, ModelError
-from prefboost.training.chat_template import rewrite_template
+from prefboost.training.policy.chat_template import rewrite_template
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 

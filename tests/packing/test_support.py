@@ -40,7 +40,7 @@ def test_what_mixes_tokens_in_another_way_is_refused_and_works_as_before(kind: s
 
 
 def test_a_model_in_its_wrappers_is_compared_by_what_it_returns() -> None:
-    from prefboost.training.policy import add_completion_forward
+    from prefboost.training.policy.model import add_completion_forward
 
     model = tiny_model("qwen2").train()
     add_completion_forward(model)

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 import torch
 from tests.training.conftest import CHATML, GOALS, SAY, build_folder, build_model, build_tokenizer
-from tests.training.test_train import settings_of
+from tests.training.policy.test_train import settings_of
 
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training import Lora, TrainReward, train, train_reward
 from prefboost.training.adapters import adapter_base, adapter_chain, check_targets, merge_adapter, tokenizer_home
 from prefboost.training.forecast import forecast, forecast_reward
-from prefboost.training.policy import load_model, load_policy
+from prefboost.training.policy.model import load_model, load_policy
 
 
 def adapted(base: Path, task: str = "CAUSAL_LM") -> Any:
@@ -79,8 +79,8 @@ def test_an_adapter_without_a_tokenizer_takes_that_of_its_base(tiny: Path, tmp_p
 def test_a_language_models_adapter_goes_under_a_reward_head_and_a_reward_models_brings_its_own(
     tiny: Path, tmp_path: Path
 ) -> None:
-    from prefboost.training.reward_settings import TrainReward
-    from prefboost.training.reward_start import load_start
+    from prefboost.training.reward.settings import TrainReward
+    from prefboost.training.reward.start import load_start
 
     for task in ("CAUSAL_LM", "SEQ_CLS"):
         start = adapted(tiny, task)
@@ -153,7 +153,7 @@ import json, sys
 from prefboost.training import Train, TrainReward
 from prefboost.training.adapters import adapter_chain, tokenizer_home
 from prefboost.training.forecast import forecast, forecast_reward
-from prefboost.training.policy import load_policy
+from prefboost.training.policy.model import load_policy
 from tests.training.conftest import SAY, build_pairs
 
 policy = load_policy(Train(model="org/adapter", revision="main", precision="fp32"))

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.training.conftest import GOALS
-from tests.training.test_train import settings_of
+from tests.training.policy.test_train import settings_of
 
 from prefboost.errors import RunError
 from prefboost.training.claim import (
@@ -144,9 +144,9 @@ def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
     what: str, tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefboost.training import train
-    from prefboost.training.callbacks import JsonLog, read_log
-    from prefboost.training.reward_settings import TrainReward
-    from prefboost.training.train_reward import train_reward
+    from prefboost.training.engine.callbacks import JsonLog, read_log
+    from prefboost.training.reward.settings import TrainReward
+    from prefboost.training.reward.train import train_reward
 
     def work() -> Any:
         if what == "policy":

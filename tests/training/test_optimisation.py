@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prefboost.training.optimisation import Lora, Optimisation
-from prefboost.training.reward_settings import TrainReward
-from prefboost.training.train_settings import Train
+from prefboost.training.policy.settings import Train
+from prefboost.training.reward.settings import TrainReward
 
 
 @pytest.mark.parametrize("training", [Train, TrainReward])

@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.conftest import GOALS, build_folder, build_model, build_tokenizer
-from tests.training.test_train import settings_of
+from tests.training.policy.test_train import settings_of
 from tiny_models import tiny_model
 
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.training import train
 from prefboost.training.claim import BEGUN
 from prefboost.training.preflight import TokenRange, check_fit, check_request, check_weights, range_of_units
-from prefboost.training.reward_settings import TrainReward
-from prefboost.training.train_reward import train_reward
+from prefboost.training.reward.settings import TrainReward
+from prefboost.training.reward.train import train_reward
 
 
 def reward_settings(folder: Path, **changes: Any) -> TrainReward:

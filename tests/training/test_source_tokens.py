@@ -21,9 +21,9 @@ from prefboost.chat import goal_text
 from prefboost.recipes.documents import parse
 from prefboost.recipes.load import of_kind
 from prefboost.runs.pipelines.offline import prepare
-from prefboost.training.policy import load_tokenizer
-from prefboost.training.prepare import tokenise_all
-from prefboost.training.text_loss import encoder_of
+from prefboost.training.data.text_loss import encoder_of
+from prefboost.training.policy.model import load_tokenizer
+from prefboost.training.policy.prepare import tokenise_all
 
 HERMES = (
     "{{ '<|im_start|>system\n' }}{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}"

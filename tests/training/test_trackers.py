@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.training.conftest import GOALS
-from tests.training.test_train import settings_of
+from tests.training.policy.test_train import settings_of
 
 from prefboost.errors import SettingsError
 from prefboost.training import train
-from prefboost.training.reward_settings import TrainReward
+from prefboost.training.reward.settings import TrainReward
+from prefboost.training.reward.train import train_reward
 from prefboost.training.trackers import TRACKING, check_trackers, clear_checkpoints, logs_in
-from prefboost.training.train_reward import train_reward
 
 
 @pytest.fixture

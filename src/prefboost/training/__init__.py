@@ -3,9 +3,9 @@
 Settings load without torch; `train` and `train_reward` load what they need when called.
 """
 
-from prefboost.training.reward_settings import TrainReward
-from prefboost.training.train import TrainReport, train
-from prefboost.training.train_reward import train_reward
-from prefboost.training.train_settings import Lora, Train
+from prefboost.training.policy.settings import Lora, Train
+from prefboost.training.policy.train import TrainReport, train
+from prefboost.training.reward.settings import TrainReward
+from prefboost.training.reward.train import train_reward
 
 __all__ = ["Lora", "Train", "TrainReport", "TrainReward", "train", "train_reward"]

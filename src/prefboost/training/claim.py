@@ -172,7 +172,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def last_metrics(out: Path) -> dict[str, float]:
     """The last number of every metric in a run's log."""
-    from prefboost.training.callbacks import read_log
+    from prefboost.training.engine.callbacks import read_log
 
     found: dict[str, float] = {}
     for line in read_log(out / LOG):

@@ -20,18 +20,18 @@ from prefboost.engines.models.weights import context_of
 from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, probe_support
 from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets
-from prefboost.training.batches import UnitCollator, Views
-from prefboost.training.memory import is_out_of_memory
-from prefboost.training.micro_batches import split_by_budget, split_texts_by_budget
-from prefboost.training.numbers import budget_of, resolve_precision
+from prefboost.training.data.text_loss import encoder_of, settle_losses
+from prefboost.training.data.units import Plan, UnitSampler
+from prefboost.training.engine.memory import is_out_of_memory
+from prefboost.training.engine.micro_batches import split_by_budget, split_texts_by_budget
+from prefboost.training.engine.numbers import budget_of, resolve_precision
 from prefboost.training.optimisation import STATE_BYTES, Optimisation
-from prefboost.training.policy import load_model, load_tokenizer
+from prefboost.training.policy.batches import UnitCollator, Views
+from prefboost.training.policy.model import load_model, load_tokenizer
+from prefboost.training.policy.prepare import Data, plan_units, tokenise_all
+from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
-from prefboost.training.prepare import Data, plan_units, tokenise_all
-from prefboost.training.reward_settings import TrainReward
-from prefboost.training.text_loss import encoder_of, settle_losses
-from prefboost.training.train_settings import Train
-from prefboost.training.units import Plan, UnitSampler
+from prefboost.training.reward.settings import TrainReward
 
 __all__ = ["Forecast", "forecast", "forecast_reward"]
 
@@ -196,14 +196,14 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
     """The same for the training of a reward model, whose weights have to be on this machine. Nothing is written.
 
     Args:
-        rows: as in `prefboost.training.train_reward`; ``pairs`` of the forecast are texts for a regression.
+        rows: as in `prefboost.training.reward.train`; ``pairs`` of the forecast are texts for a regression.
         settings: of the training.
         eval_rows: as there.
 
     Raises:
         DataError, ModelError: as there.
     """
-    from prefboost.training.train_reward import prepare_reward
+    from prefboost.training.reward.train import prepare_reward
 
     check_request(settings)
     settings = resolve_precision(settings)

@@ -96,7 +96,7 @@ def check_weights(model: Any, name: str) -> None:
 
 
 def range_of_units(units: pa.Table) -> TokenRange:
-    """What units (`prefboost.training.tokenise`) ask: prompt with the longer completion of every view."""
+    """What units (`prefboost.training.policy.tokenise`) ask: prompt with the longer completion of every view."""
     ids = {name: pc.list_flatten(units[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected")}
     highest = max(_highest(part) for part in ids.values())
     longer = pc.max_element_wise(*(pc.list_value_length(ids[side]) for side in ("chosen", "rejected")))
@@ -104,7 +104,7 @@ def range_of_units(units: pa.Table) -> TokenRange:
 
 
 def range_of_texts(units: pa.Table) -> TokenRange:
-    """What units of a reward model (`prefboost.training.reward_units`) ask: every text."""
+    """What units of a reward model (`prefboost.training.reward.units`) ask: every text."""
     texts = pc.list_flatten(units["texts"])
     return TokenRange(_highest(texts), pc.list_value_length(texts))
 

@@ -120,7 +120,7 @@ def test_a_tokenizer_without_a_template_and_a_device_that_is_not_there_are_refus
 
 def test_a_checkpoint_of_ours_is_asked_through_its_template_in_the_words_of_training(folder: Path) -> None:
     from prefboost.chat import SayGoal, goal_text, place_goal
-    from prefboost.training.chat_template import rewrite_template
+    from prefboost.training.policy.chat_template import rewrite_template
 
     plain = Local(model=str(folder)).open()
     trained = Local(model=str(folder)).open()

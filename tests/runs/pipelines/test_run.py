@@ -67,7 +67,7 @@ def test_train_and_run_of_an_offline_recipe_are_the_same_stages(tiny_model: Path
 def test_a_folder_that_train_of_an_earlier_version_began_is_taken_up_at_its_checkpoint(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefboost.training.callbacks import JsonLog
+    from prefboost.training.engine.callbacks import JsonLog
 
     wanted = offline(tiny_model, "train.save_every=1", "train.max_steps=4")
     assert isinstance(wanted, Recipe)
@@ -139,7 +139,7 @@ import os, random, signal, sys
 from pathlib import Path
 import dying
 import torch, transformers, trl, polars
-import prefboost.training.preference_trainer, prefboost.engines.local.engine, prefboost.training.prepare
+import prefboost.training.policy.trainer, prefboost.engines.local.engine, prefboost.training.policy.prepare
 from prefboost.recipes.documents import parse
 from prefboost.recipes.load import of_kind
 from prefboost.runs.pipelines.run import run

@@ -271,6 +271,6 @@ def _text_of(chat_template: str | None) -> str | None:
     """Jinja text, of a file too; torch is loaded where there is one."""
     if chat_template is None:
         return None
-    from prefboost.training.policy import template_text
+    from prefboost.training.policy.model import template_text
 
     return template_text(chat_template)

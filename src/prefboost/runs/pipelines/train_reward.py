@@ -25,7 +25,7 @@ from prefboost.sources import Columns, read
 from prefboost.sources.outputs import refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Table
 from prefboost.training import TrainReport, TrainReward, train_reward
-from prefboost.training.train_reward import Origin
+from prefboost.training.reward.train import Origin
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
@@ -100,7 +100,7 @@ def train_reward_on(
         progress: is told how far training has come.
 
     Raises:
-        RunError, DataError, ModelError: see `prefboost.training.train_reward`; the run folder lies around an input.
+        RunError, DataError, ModelError: see `prefboost.training.reward.train`; the run folder lies around an input.
     """
     refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
     made = reward_rows(table, settings, strategy)
@@ -121,7 +121,7 @@ def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrateg
         strategy: which scored completions of a prompt are compared.
 
     Raises:
-        DataError, ModelError: see `prefboost.training.train_reward`.
+        DataError, ModelError: see `prefboost.training.reward.train`.
     """
     from prefboost.training.forecast import forecast_reward
 

@@ -15,7 +15,7 @@ from prefboost.runs.pipelines.goal_pairs import PAIRS, read_stated_goals, split_
 from prefboost.tables import Table
 from prefboost.training import Train, TrainReport, train
 from prefboost.training.claim import BEGUN, LOG, MANIFEST, MODEL, REPORT
-from prefboost.training.text_loss import REJECTED_FILE
+from prefboost.training.data.text_loss import REJECTED_FILE
 from prefboost.training.trackers import TRACKING
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def train_on(
         progress: receives how far training has come.
 
     Raises:
-        RunError, DataError, ModelError: see `prefboost.training.train`.
+        RunError, DataError, ModelError: see `prefboost.training.policy.train`.
     """
     pairs, evaluation = split_rows(table.frame.to_arrow())
     goals = StatedGoals.of_table(table)

@@ -1,0 +1,1 @@
+"""Rows before training: which ask the same question, which text is lost, which are evaluated."""

@@ -1,0 +1,89 @@
+"""What the training of a policy ends with, settled and proved before its first step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from prefboost.training.adapters import trial_adapters
+from prefboost.training.claim import leads
+from prefboost.training.data.units import Plan
+from prefboost.training.policy.model import Policy
+from prefboost.training.policy.prepare import Data
+from prefboost.training.policy.settings import Train
+from prefboost.training.preflight import check_fit, range_of_units
+from prefboost.training.saving.checkpoint import Provenance, Saving, save_policy
+from prefboost.training.saving.rehearsal import Rehearsal, checkpoint_bytes, rehearse
+
+__all__ = ["End"]
+
+
+@dataclass(frozen=True)
+class End:
+    """What saving a policy needs.
+
+    Args:
+        policy: as loaded.
+        settings: of the training.
+        provenance: of the model to come.
+        saved_type: number type of its weights on disk.
+    """
+
+    policy: Policy
+    settings: Train
+    provenance: Provenance
+    saved_type: torch.dtype
+
+    @property
+    def merges(self) -> bool:
+        """Whether whole weights are saved, not an adapter alone."""
+        return self.settings.lora is None or self.settings.lora.merge
+
+    def save(self, model: Any, folder: Path, *, merge: bool, weights: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder (`save_policy`); without a model, all but its weights."""
+        how = Saving(merge=merge, weights=weights, saved_type=self.saved_type)
+        save_policy(model, self.policy.tokenizer, self.provenance, folder, how)
+
+    def _save_as_at_the_end(self, folder: Path) -> None:
+        if self.merges:
+            return self.save(self.policy.model, folder, merge=False)
+        with trial_adapters(self.policy.model, self.settings, task="CAUSAL_LM") as adapted:
+            return self.save(adapted, folder, merge=False)
+
+    def check(self, data: Data, plan: Plan, out: Path) -> list[str]:
+        """Prove that the data fit the model, and that saving into the run folder will work.
+
+        Args:
+            data: units to train and evaluate on.
+            plan: how steps are laid out.
+            out: run folder.
+
+        Returns:
+            what could not be proved, in sentences.
+
+        Raises:
+            ModelError, DataError, RunError: they do not, or it will not.
+        """
+        policy, settings = self.policy, self.settings
+        for units in (data.train, data.evaluation):
+            if units is not None:
+                check_fit(policy.model, policy.tokenizer, range_of_units(units.data.table))
+        if not leads(os.environ):
+            return []
+        return rehearse(
+            self._save_as_at_the_end,
+            out,
+            Rehearsal(
+                policy.tokenizer,
+                AutoModelForCausalLM,
+                checkpoint_bytes=checkpoint_bytes(policy.model, settings, settings.max_steps or plan.steps),
+                provenance=self.provenance,
+                trust_remote_code=settings.trust_remote_code,
+            ),
+        )

@@ -1,0 +1,115 @@
+"""Goal pairs to units that can be trained on: tokens, what is evaluated, how steps are laid out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from prefboost.chat import SayGoal
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import MissingScores, SettingsError
+from prefboost.settings import kind_of
+from prefboost.training.data.questions import settle_prompt_ids
+from prefboost.training.data.units import Plan, plan_steps, split_by_prompt
+from prefboost.training.policy.settings import Train
+from prefboost.training.policy.tokenise import Limits, Tokenised, tokenise
+
+__all__ = ["Data", "plan_units", "tokenise_all"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Units to train on and units to evaluate on, as datasets with the columns of `tokenise`."""
+
+    train: Dataset
+    evaluation: Dataset | None = None
+
+
+def tokenise_all(
+    pairs: pa.Table,
+    eval_pairs: pa.Table | None,
+    settings: Train,
+    encoder: ChatEncoder,
+    say: SayGoal | None,
+    positions: int | None = None,
+) -> tuple[Tokenised, Tokenised | None]:
+    """Token ids of the rows to train on, and of those to evaluate on where they are given apart.
+
+    Args:
+        pairs: GoalPairs after `condition`.
+        eval_pairs: to evaluate on; None: `plan_units` takes those of ``settings.eval_fraction`` of the prompts, told by
+            their content.
+        settings: of the training.
+        encoder: of the model.
+        say: how goals are said.
+        positions: most tokens that the model was made for; None: no limit is known.
+
+    Raises:
+        MissingScores: the loss needs scores and there are none.
+        DataError: a column is missing.
+    """
+    if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
+        raise MissingScores(
+            f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
+            remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
+        )
+    limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended", positions)
+    by_unit = settings.order == "units"
+    if eval_pairs is None and settings.eval_fraction:
+        pairs = settle_prompt_ids(pairs, say)
+    trained = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
+    evaluated = None if eval_pairs is None else tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit)
+    return trained, evaluated
+
+
+def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train) -> tuple[Data, Plan]:
+    """Set the evaluation units aside, and lay out the steps.
+
+    Args:
+        trained, evaluated: of `tokenise_all`.
+        settings: of the training.
+
+    Raises:
+        DataError: no unit is left.
+        SettingsError: the loss needs the whole batch, and the engine has it in parts.
+    """
+    trained.refuse_empty()
+    units, aside = trained.units, None if evaluated is None else evaluated.units
+    if evaluated is None and settings.eval_fraction:
+        units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
+    views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    at_once = settings.engine == "packed" or _needs_whole_batch(settings, devices)
+    plan = plan_steps(
+        units.num_rows,
+        views,
+        settings.batch_size,
+        settings.batch_size if at_once else settings.micro_batch,
+        devices=devices,
+        epochs=settings.epochs,
+    )
+    return Data(Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
+
+
+def _needs_whole_batch(settings: Train, devices: int) -> bool:
+    """Whether the loss needs all pairs of a step at once.
+
+    Raises:
+        SettingsError: it does, and the engine has them on several devices.
+    """
+    whole = settings.loss.whole_batch
+    if whole and devices > 1 and settings.engine == "trl":
+        raise SettingsError(
+            f"the loss {kind_of(settings.loss)!r} needs the whole batch, and train.engine: trl has parts of it on "
+            f"{devices} devices",
+            remedy="write train.engine: packed, use one device, or another loss",
+        )
+    return whole
+
+
+def _column(pairs: pa.Table, name: str) -> pa.ChunkedArray:
+    return pairs[name] if name in pairs.column_names else pa.chunked_array([pa.nulls(pairs.num_rows)])

@@ -1,0 +1,266 @@
+"""Goal pairs to token ids, a unit (all views of one pair) at a time, with every lost or shortened row counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from prefboost.chat import SayGoal, goal_text
+from prefboost.chat.faithful import find_lost_part
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.errors import DataError, Place, TemplateRefusal
+from prefboost.training.data.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
+from prefboost.training.policy.one_winner import Winners
+
+__all__ = ["NUMBERS", "Limits", "Tokenised", "tokenise"]
+
+NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distance_rejected")
+"""Numbers that travel with every view to the loss and the log; null where the data have none."""
+
+_REQUIRED = ("pair_id", "prompt_id", "prompt", "chosen", "rejected")
+_ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where sequences end.
+
+    Args:
+        max_length: most tokens of prompt and completion together; None is no limit.
+        max_prompt_length: most tokens of a prompt.
+        ends_cut: whether a completion that generation cut gets the token that ends a turn.
+        positions: most tokens that the model was made for; longer sequences are counted, not cut.
+    """
+
+    max_length: int | None
+    max_prompt_length: int | None
+    ends_cut: bool = False
+    positions: int | None = None
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Units as token ids.
+
+    Args:
+        units: one row a unit: unit_id, prompt_id, and lists with one item a view: view, prompt_ids, chosen_ids,
+            rejected_ids and the ``NUMBERS``.
+        rows: rows that went in.
+        dropped: reason -> rows that are not in ``units``.
+        loss: what was cut or left out, and the rows that the chat template cannot render.
+    """
+
+    units: pa.Table
+    rows: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    loss: TextLoss = field(default_factory=TextLoss)
+
+    @property
+    def shortened(self) -> Mapping[str, int]:
+        """What was cut or left out -> rows."""
+        return self.loss.shortened
+
+    @property
+    def views(self) -> int:
+        """Rows that are trained on."""
+        return self.rows - sum(self.dropped.values())
+
+    def refuse_empty(self) -> None:
+        """Nothing can be trained on no pairs.
+
+        Raises:
+            DataError: no unit is left; says how many rows were dropped for which reason.
+        """
+        if self.units.num_rows:
+            return
+        reasons = "; ".join(f"{count:,} because {reason}" for reason, count in self.dropped.items())
+        raise DataError(
+            f"there is no pair to train on: of {self.rows:,} rows {sum(self.dropped.values()):,} were dropped"
+            + (f", {reasons}" if reasons else ""),
+            remedy="where completions did not fit, raise max_length or lower max_prompt_length; else give more data",
+        )
+
+
+def tokenise(
+    pairs: pa.Table, encoder: ChatEncoder, limits: Limits, *, say: SayGoal | None = None, by_unit: bool = True
+) -> Tokenised:
+    """Token ids of every goal pair.
+
+    Args:
+        pairs: GoalPairs, conditioned: the goal already stands in the prompt.
+        encoder: of the policy's tokenizer.
+        limits: too long prompts lose tokens from the left. Where the goal's text would be lost, what stands from the
+            beginning to the end of that text is kept instead, if it fits. Too long completions lose their end.
+        say: how the goal was said; needed to find its text in too long prompts.
+        by_unit: False makes each row a unit of its own (for experiments).
+
+    Returns:
+        the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
+        that ends its turn, so that nobody learns to stop in the middle of a sentence, unless the limits say so. If one
+        view of a unit cannot be used, the whole unit is dropped, so that no view is left without its twin. Rows whose
+        conversation the chat template refuses, or whose completion it does not write whole, cannot be used.
+
+    Raises:
+        DataError: a column is missing.
+        BrokenFact: both completions of a pair win under the same rendered prompt.
+    """
+    _check_columns(pairs)
+    units: dict[str, list[dict[str, Any]]] = {}
+    bad: dict[str, str] = {}
+    loss, winners = TextLoss(), Winners()
+    for number, row in enumerate(_rows(pairs)):
+        unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
+        try:
+            prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
+            prompt_text = encoder.prompt_text(prompt)
+            winners.add(number, row, prompt_text)
+            view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _goal_of(row, say)), loss)
+            reason = _unusable(view)
+        except TemplateRefusal as error:
+            view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
+            loss.refusal = loss.refusal or error
+            loss.reject(row, reason, error.found)
+        units.setdefault(unit_id, []).append(_compact(view))
+        if reason:
+            bad.setdefault(unit_id, reason)
+    winners.refuse_conflicts()
+    dropped: Counter[str] = Counter()
+    for unit_id, reason in bad.items():
+        dropped[reason] += len(units.pop(unit_id))
+    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), loss)
+
+
+def _check_columns(pairs: pa.Table) -> None:
+    for name in _REQUIRED:
+        if name not in pairs.column_names:
+            raise DataError(
+                f"training needs a column {name!r}, found {', '.join(pairs.column_names) or 'none'}",
+                remedy="make goal pairs with pair, relabel and condition (prefboost augment does all three)",
+                place=Place(column=name),
+            )
+
+
+def _rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in pairs.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
+        return None
+    return goal_text(say, row.get("goal"), aspects)
+
+
+def _encode(
+    row: Mapping[str, Any], prompt_text: str, how: tuple[ChatEncoder, Limits, str | None], loss: TextLoss
+) -> dict[str, Any]:
+    """Encode one view, whose prompt is rendered.
+
+    Raises:
+        TemplateRefusal: the template refuses the conversation.
+        UnfaithfulRendering: it does not write a completion whole.
+    """
+    (encoder, limits, _), prompt = how, row["prompt"]
+    prompt_ids = encoder.encode([prompt_text])[0]
+    sides: dict[str, list[int]] = {}
+    open_ends = 0
+    for side in ("chosen", "rejected"):
+        ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
+        whole_text = encoder.whole_text(prompt, row[side], ended=ended)
+        sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
+        refuse_unfaithful(whole_text[len(prompt_text) :], row[side], side)
+        open_ends += ended and not encoder.ends_turn(sides[side])
+        loss.count(f"end of turn of {side}", where=not ended)
+    loss.count("no end of turn", where=open_ends > 0)
+    loss.count("lost message", where=find_lost_part(prompt_text, prompt, ("system", "user")) is not None)
+    return {
+        "prompt_id": row["prompt_id"],
+        "view": row.get("view") or "plain",
+        **_within_limits(prompt_text, prompt_ids, sides, how, loss),
+        **{name: row.get(name) for name in NUMBERS},
+    }
+
+
+def _within_limits(
+    prompt_text: str,
+    prompt_ids: list[int],
+    sides: Mapping[str, list[int]],
+    how: tuple[ChatEncoder, Limits, str | None],
+    loss: TextLoss,
+) -> dict[str, list[int]]:
+    """Cut what is too long, and count it."""
+    encoder, limits, goal = how
+    if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
+        whole = prompt_ids
+        prompt_ids = _shorten_prompt(encoder, prompt_text, whole, goal, limits.max_prompt_length)
+        loss.count("prompt")
+        loss.count("beginning of prompt", where=prompt_ids == whole[-len(prompt_ids) :])
+    room = max(0, limits.max_length - len(prompt_ids)) if limits.max_length else None
+    cut = {side: ids[:room] for side, ids in sides.items()}
+    for side, ids in sides.items():
+        loss.count(side, where=len(cut[side]) < len(ids))
+    loss.count("one token", where=any(len(cut[side]) == 1 < len(ids) for side, ids in sides.items()))
+    longest = len(prompt_ids) + max(map(len, cut.values()))
+    loss.count("beyond positions", where=limits.positions is not None and longest > limits.positions)
+    return {"prompt_ids": prompt_ids, **{f"{side}_ids": ids for side, ids in cut.items()}}
+
+
+def _shorten_prompt(
+    encoder: ChatEncoder, prompt_text: str, prompt_ids: list[int], goal: str | None, limit: int
+) -> list[int]:
+    """The last ``limit`` tokens; or everything up to the goal's end, then as many of the last tokens as fit."""
+    start = prompt_text.find(goal) if goal else -1
+    if goal and start >= 0:
+        before = len(encoder.encode([prompt_text[:start]])[0])
+        head = len(encoder.encode([prompt_text[: start + len(goal)]])[0])
+        if before < len(prompt_ids) - limit and head < limit:
+            return prompt_ids[:head] + prompt_ids[len(prompt_ids) - (limit - head) :]
+    return prompt_ids[-limit:]
+
+
+def _unusable(view: Mapping[str, Any]) -> str | None:
+    if not view["prompt_ids"]:
+        return "the prompt has no tokens"
+    if not view["chosen_ids"] or not view["rejected_ids"]:
+        return "a completion has no tokens within max_length"
+    if view["chosen_ids"] == view["rejected_ids"]:
+        return "the two completions are equal within max_length"
+    return None
+
+
+def _compact(view: dict[str, Any]) -> dict[str, Any]:
+    """The view with its ids as arrays, which take a ninth of the memory of lists."""
+    return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
+
+
+_NO_TOKENS: dict[str, Any] = {
+    "prompt_id": None,
+    "view": None,
+    **dict.fromkeys(("prompt_ids", "chosen_ids", "rejected_ids"), ()),
+    **dict.fromkeys(NUMBERS),
+}
+"""A view that cannot be rendered; its unit is dropped."""
+
+_LISTS: dict[str, pa.DataType] = {
+    "view": pa.list_(pa.string()),
+    "prompt_ids": pa.list_(pa.list_(pa.int32())),
+    "chosen_ids": pa.list_(pa.list_(pa.int32())),
+    "rejected_ids": pa.list_(pa.list_(pa.int32())),
+    **{name: pa.list_(pa.float64()) for name in NUMBERS},
+}
+
+
+def _as_table(units: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.Table:
+    columns: dict[str, pa.Array] = {
+        "unit_id": pa.array(list(units), pa.string()),
+        "prompt_id": pa.array([views[0]["prompt_id"] for views in units.values()], pa.string()),
+    }
+    for name, dtype in _LISTS.items():
+        columns[name] = pa.array([[view[name] for view in views] for views in units.values()], dtype)
+    return pa.table(columns)

@@ -1,0 +1,367 @@
+"""`train`: goal pairs in, a policy that can be asked for a score out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefboost.atomic import write_atomically
+from prefboost.chat import SayGoal, goal_text
+from prefboost.errors import ModelError
+from prefboost.progress import phase
+from prefboost.training.claim import (
+    LOG,
+    MODEL,
+    REPORT,
+    TRAINING_LOCK,
+    alone_in,
+    begin,
+    check_installed,
+    last_metrics,
+    leads,
+    part_in_order,
+    run_day,
+)
+from prefboost.training.data.text_loss import encoder_of, settle_losses
+from prefboost.training.engine.numbers import resolve_precision
+from prefboost.training.policy.settings import Train
+from prefboost.training.saving.disk import explain_disk
+from prefboost.training.trackers import clear_checkpoints, logs_in
+
+if TYPE_CHECKING:
+    from prefboost.preferences.stated_goals import StatedGoals
+    from prefboost.progress import Progress
+    from prefboost.training.data.units import Plan
+    from prefboost.training.policy.ending import End
+    from prefboost.training.policy.model import Policy
+    from prefboost.training.policy.prepare import Data
+    from prefboost.training.policy.tokenise import Tokenised
+    from prefboost.training.policy.trainer import PreferenceTrainer
+    from prefboost.training.saving.checkpoint import Provenance
+
+__all__ = ["TrainReport", "train"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What training did.
+
+    Args:
+        model: folder of the trained model.
+        steps: optimiser steps in all.
+        units: units trained on.
+        pairs: goal pairs (views) trained on.
+        tokens: tokens of one pass, prompts counted once a completion.
+        seconds: wall time of this call.
+        dropped: reason -> rows left out.
+        shortened: what was cut -> rows.
+        losses: the same in sentences.
+        metrics: of the last line of the log, and of the last evaluation (``eval_*``).
+        resumed_from: step at which this call took up the work; 0 for a fresh run.
+        engine: packed or trl, the one that was used.
+        precision: bf16, pure_bf16 or fp32, the one that was used.
+        messages: why not the engine asked for, and where memory ran short.
+        speed: tokens by kind, seconds by part of the work, what packing saved, peak memory, of this call.
+    """
+
+    model: str
+    steps: int
+    units: int
+    pairs: int
+    tokens: int
+    seconds: float
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    shortened: Mapping[str, int] = field(default_factory=dict)
+    losses: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    resumed_from: int = 0
+    engine: str = "packed"
+    precision: str = ""
+    messages: Sequence[str] = ()
+    speed: Mapping[str, float] = field(default_factory=dict)
+
+
+def train(
+    pairs: pa.Table,
+    settings: Train,
+    out: Path,
+    *,
+    eval_pairs: pa.Table | None = None,
+    goals: StatedGoals | None = None,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train a policy on goal pairs. The same call after a kill takes up the work at the last whole checkpoint.
+
+    Args:
+        pairs: GoalPairs after `condition`, as Arrow.
+        settings: how to train.
+        out: run folder; gets model/, train_log.jsonl, train_report.json, train_rejects.parquet (rows that the chat
+            template cannot render), and checkpoints while training.
+        eval_pairs: pairs to evaluate on; default: those of ``settings.eval_fraction`` of the prompts.
+        goals: how and where goals stand in the prompts of ``pairs``, stored with the model, which then asks for the top
+            score by itself.
+        progress: is told how far it has come.
+
+    Raises:
+        RunError: ``out`` holds another run, or a loss is not finite.
+        ModelError: the model or its chat template cannot be used, or the goals do not stand in the prompts.
+        DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
+    """
+    check_installed()
+    alone = alone_in(out, TRAINING_LOCK) if leads(os.environ) else nullcontext()
+    with alone, explain_disk(out), logs_in(out, settings.report_to):
+        return _train((pairs, eval_pairs), settings, out, goals, progress)
+
+
+def _train(
+    tables: tuple[pa.Table, pa.Table | None],
+    settings: Train,
+    out: Path,
+    goals: StatedGoals | None,
+    progress: Progress | None,
+) -> TrainReport:
+    """`train`, alone in its folder."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from prefboost.engines.models.weights import context_of
+    from prefboost.training.adapters import check_targets
+    from prefboost.training.policy.chat_template import let_template_merge
+    from prefboost.training.policy.ending import End
+    from prefboost.training.policy.model import load_policy
+    from prefboost.training.policy.prepare import plan_units, tokenise_all
+    from prefboost.training.preflight import check_request, check_weights
+    from prefboost.training.saving.saved_type import Rounding, choose_saved_type
+
+    started = time.monotonic()
+    pairs, eval_pairs = tables
+    say = goals.say if goals is not None and _says_goals(pairs) else None
+    check_request(settings)
+    settings = resolve_precision(settings, out)
+    identity = _identity(pairs, eval_pairs, settings, say)
+    finished = begin(out, identity)
+    if finished is not None:
+        return TrainReport(**finished)
+    disable_progress_bar()
+    with phase(progress, f"loading {settings.model}"):
+        policy = load_policy(settings)
+        if leads(os.environ):  # others may get the weights from this process, later
+            check_weights(policy.model, settings.model)
+    notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
+    settings, more = _with_engine(settings, policy)
+    encoder = encoder_of(policy.tokenizer, settings, run_day(out))
+    positions = context_of(policy.model.config)
+    with phase(progress, "tokenising"):
+        tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, positions)
+        settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
+        data, plan = plan_units(tokenised, evaluated, settings)
+        let_template_merge(encoder)
+    _check_stated(pairs, say)
+    before = _made_of(data, tokenised, out)
+    identity |= {"day": str(encoder.day)}
+    provenance = _provenance(identity, tokenised, before, goals, pairs)
+    end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
+    with phase(progress, "rehearsing how the model will be saved"):
+        more += end.check(data, plan, out)
+    rounding = Rounding.before(policy.model, settings, end.saved_type)
+    trainer = _trainer(policy, data, settings, plan, out, progress)
+    resumed_from = _run(trainer, out)
+    trainer.notes += [*notes, *more, *rounding.describe(None if trainer.shards_weights else policy.model)]
+    report = _report(trainer, before, out, resumed_from, time.monotonic() - started)
+    _finish(trainer, end, report, out)
+    return report
+
+
+def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
+    """The settings with an engine that the model supports, and why it is another one than asked for."""
+    if settings.engine != "packed":
+        return settings, []
+    from prefboost.packing import probe_support
+    from prefboost.training.policy.model import shares_weights, training_device
+
+    if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
+        policy.model.to(training_device(os.environ))
+    support = probe_support(policy.model)
+    if support.ok:
+        return settings, []
+    reason = f"train.engine: trl is used, since {support.reason}"
+    logger.warning("%s", reason)
+    return settings.model_copy(update={"engine": "trl"}), [reason]
+
+
+def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say: SayGoal | None) -> dict[str, Any]:
+    from prefboost.training.saving.checkpoint import fingerprint
+
+    return {
+        "train": settings.model_dump(mode="json"),
+        "data": fingerprint(pairs),
+        "eval_data": None if eval_pairs is None else fingerprint(eval_pairs),
+        "say": None if say is None else say.model_dump(mode="json"),
+    }
+
+
+def _goal_columns(pairs: pa.Table) -> list[str]:
+    return [name for name in pairs.column_names if name == "goal" or name.startswith("goal.")]
+
+
+def _says_goals(pairs: pa.Table) -> bool:
+    return any(pairs[name].null_count < pairs.num_rows for name in _goal_columns(pairs))
+
+
+def _check_stated(pairs: pa.Table, say: SayGoal | None) -> None:
+    """Refuse pairs whose first prompt with a goal does not read as ``say`` says: the model would answer to other words.
+
+    Raises:
+        ModelError: the goal's text is not in the message where it is to stand.
+    """
+    for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
+        aspects = {name.removeprefix("goal."): row[name] for name in _goal_columns(pairs) if name != "goal"}
+        if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
+            continue
+        text, role = goal_text(say, row.get("goal"), aspects), "system" if say.place == "system" else "user"
+        if not any(text in message["content"] for message in row["prompt"] if message["role"] == role):
+            raise ModelError(
+                f"the goal's text is not in the prompt of pair {row['pair_id']!r}: {text[:80]!r}",
+                remedy="give the SayGoal with which the pairs were conditioned",
+            )
+        return
+
+
+def _provenance(
+    identity: Mapping[str, Any],
+    tokenised: Tokenised,
+    report: TrainReport,
+    goals: StatedGoals | None,
+    pairs: pa.Table,
+) -> Provenance:
+    from prefboost.training.saving.checkpoint import Provenance
+
+    asked = [name for name in _goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
+    return Provenance(
+        settings=identity["train"],
+        data={
+            "fingerprint": identity["data"],
+            "rows": tokenised.rows,
+            "pairs": report.pairs,
+            "units": report.units,
+            "held_out": tokenised.views - report.pairs,
+            "dropped": tokenised.dropped,
+            "shortened": tokenised.shortened,
+            "losses": tokenised.loss.sentences,
+            "day": identity["day"],
+        },
+        goals=goals,
+        top=goals.say.high if goals is not None and "goal" in asked else None,
+        top_aspects=_tops([name.removeprefix("goal.") for name in asked if name != "goal"], goals),
+    )
+
+
+def _tops(aspects: Sequence[str], goals: StatedGoals | None) -> dict[str, float]:
+    """Return the highest score of each aspect's own scale; that of the wording where it has none."""
+    if goals is None:
+        return {}
+    return {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in aspects}
+
+
+def _trainer(
+    policy: Policy, data: Data, settings: Train, plan: Plan, out: Path, progress: Progress | None
+) -> PreferenceTrainer:
+    from transformers import PrinterCallback
+
+    from prefboost.training.adapters import adapters_of, explain_targets
+    from prefboost.training.engine.callbacks import JsonLog, SaveByTime, StepProgress
+    from prefboost.training.policy.model import check_completion_forward
+    from prefboost.training.policy.trainer import PreferenceTrainer, configure
+
+    check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
+    callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
+    if progress is not None:
+        views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
+        per_unit = views / len(data.train)
+        callbacks.append(StepProgress(progress, plan.units_per_step * per_unit, _tokens(data.train) / views))
+    options: dict[str, Any] = {"callbacks": callbacks, "progress": progress}
+    if settings.lora is not None:
+        options["peft_config"] = adapters_of(settings)
+    config = configure(settings, plan, out, evaluates=data.evaluation is not None)
+    with explain_targets(settings.lora):
+        trainer = PreferenceTrainer(policy, data, settings, config, **options)
+    trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
+    return trainer
+
+
+def _run(trainer: PreferenceTrainer, out: Path) -> int:
+    """Train to the end; returns the step at which a resumed run began."""
+    from prefboost.training.saving.checkpoint import last_complete
+
+    with trainer.accelerator.main_process_first():
+        checkpoint = last_complete(out / "checkpoints")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
+        trainer.evaluate()
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _made_of(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
+    """The report as far as it is known before the first step."""
+    units = data.train
+    return TrainReport(
+        model=str(out / MODEL),
+        steps=0,
+        units=len(units),
+        pairs=sum(len(views) for views in units["view"]),
+        tokens=_tokens(units),
+        seconds=0.0,
+        dropped=tokenised.dropped,
+        shortened=tokenised.shortened,
+        losses=tokenised.loss.sentences,
+    )
+
+
+def _report(
+    trainer: PreferenceTrainer, before: TrainReport, out: Path, resumed_from: int, seconds: float
+) -> TrainReport:
+    return replace(
+        before,
+        steps=trainer.state.global_step,
+        seconds=seconds,
+        metrics=last_metrics(out),
+        resumed_from=resumed_from,
+        engine=trainer.settings.engine,
+        precision=trainer.settings.precision,
+        messages=[*trainer.notes, *trainer.budget.messages],
+        speed=trainer.meter.summary(),
+    )
+
+
+def _tokens(units: Any) -> int:
+    table = units.data.table
+    count = {name: _flat_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    return 2 * count["prompt_ids"] + count["chosen_ids"] + count["rejected_ids"]
+
+
+def _flat_length(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(pc.list_value_length(pc.list_flatten(column))).as_py() or 0)
+
+
+def _finish(trainer: PreferenceTrainer, end: End, report: TrainReport, out: Path) -> None:
+    """Save the model, then the report, then remove what was only needed to resume."""
+    whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        merge = end.merges and whole is None  # parts of weights cannot be merged
+        end.save(model, out / MODEL, merge=merge, weights=whole)
+        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
+        clear_checkpoints(out)
+    trainer.accelerator.wait_for_everyone()
+    part_in_order(trainer.accelerator.num_processes)

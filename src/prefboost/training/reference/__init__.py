@@ -1,0 +1,1 @@
+"""Log-probs under the reference model: computed once, stored in the user's cache."""

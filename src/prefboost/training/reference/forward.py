@@ -1,0 +1,121 @@
+"""Log-probs under the reference: the same forward and number types as in training, without gradient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prefboost.losses.completion_logps import batch_by_length, pad_sequences
+from prefboost.losses.rope_by_length import group_by_frequencies
+from prefboost.packing import pack
+from prefboost.training.engine.memory import TokenBudget
+from prefboost.training.engine.micro_batches import split_by_prompt_order
+from prefboost.training.policy.trl_bridge import hash_of_weights
+from prefboost.training.reference.cache import Sequences
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+
+__all__ = ["REFERENCE_TOKENS", "ReferencePass", "hash_of_model", "numerics_of"]
+
+REFERENCE_TOKENS = {"cpu": 4096, "cuda": 32768}
+"""Tokens of a batch of the reference pass, which keeps no activations, by device."""
+
+
+SUMS = "sum64-keys32"
+"""How our own forward adds up; changes whenever its bits do, so that the cache is missed."""
+
+
+def hash_of_model(model: Any) -> str:
+    """A hash of what a model computes: its weights and configuration. Taken before adapters are put on."""
+    config = model.config.to_dict()
+    told = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache", "architectures"}
+    plain = json.dumps({key: value for key, value in config.items() if key not in told}, sort_keys=True, default=str)
+    return hashlib.sha256(f"{plain}/{hash_of_weights(model)}".encode()).hexdigest()
+
+
+def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -> str:
+    """What the bits of a log-prob depend on, besides weights and tokens."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    attention = model.config._attn_implementation
+    rope = "" if group_by_frequencies(model, ()) is None else "-rope-by-length"  # earlier bits depended on neighbours
+    return f"{engine}-{precision}-{model.dtype}-{name}-{attention}-torch{torch.__version__}-{SUMS}{rope}"
+
+
+@dataclass
+class ReferencePass:
+    """Computes log-probs of batches of sequences.
+
+    Args:
+        model: its adapters, if any, are switched off.
+        packed: stream or padded sequences.
+        pad_id: any token id.
+        autocast: the context of training's forward.
+        budget: tokens of a batch.
+        share: every how-manieth batch is this process's, and the first of them: (index, processes).
+        progress: is told.
+        in_step: several processes hold parts of the weights, and all compute equally often.
+    """
+
+    model: Any
+    packed: bool
+    pad_id: int
+    autocast: Callable[[], AbstractContextManager[Any]]
+    budget: TokenBudget
+    share: tuple[int, int] = (0, 1)
+    progress: Progress | None = None
+    in_step: bool = False
+
+    def batches(self, wanted: Sequences) -> list[list[int]]:
+        """This process's batches of indices: sequences with a common beginning together, or of similar length."""
+        if self.packed:
+            found = split_by_prompt_order(wanted.prompts, wanted.completions, self.budget.tokens)
+        else:
+            lengths = [len(p) + len(c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
+            found = batch_by_length(lengths, self.budget.tokens)
+        index, processes = self.share
+        if self.in_step and found:
+            found += found[-1:] * (-len(found) % processes)
+        return found[index::processes]
+
+    def compute(self, prompts: list[Sequence[int]], completions: list[Sequence[int]]) -> list[float]:
+        """Log-probs of a batch, in nats."""
+        wanted = Sequences(prompts, completions)
+        found = self.budget.within(lambda tokens: self._within(tokens, wanted), lambda: None, "the reference pass")
+        if self.progress is not None:
+            self.progress.advance(len(prompts), tokens=sum(map(len, prompts)) + sum(map(len, completions)))
+        return found
+
+    def _within(self, tokens: int, wanted: Sequences) -> list[float]:
+        parts = [list(range(len(wanted.prompts)))]
+        if self.budget.messages:  # it has been halved since the batches were made
+            parts = split_by_prompt_order(wanted.prompts, wanted.completions, tokens)
+        found = [0.0] * len(wanted.prompts)
+        for part in parts:
+            logps = self._forward([wanted.prompts[i] for i in part], [wanted.completions[i] for i in part])
+            for index, logp in zip(part, logps, strict=True):
+                found[index] = logp
+        return found
+
+    def _forward(self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[float]:
+        model = self.model
+        device = next(model.parameters()).device
+        adapters_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+        if self.packed:
+            inputs: dict[str, Any] = {"packed": pack(prompts, completions).to(device)}
+        else:
+            padded = pad_sequences(prompts, completions, self.pad_id)
+            inputs = {name: tensor.to(device) for name, tensor in padded.items()}
+        was_training = model.training
+        model.eval()
+        with torch.no_grad(), adapters_off, self.autocast():
+            logps = model(**inputs)
+        model.train(was_training)
+        found: list[float] = logps.float().tolist()
+        return found

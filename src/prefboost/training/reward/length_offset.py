@@ -1,0 +1,140 @@
+"""What length alone explains of preferences or scores: fitted before a reward model is trained, and taken as given.
+
+Pairs: a logistic regression of the labels on the difference of lengths, without intercept, with whatever margin,
+weight, probability and smoothing the loss gives a pair: P(chosen) = sigmoid(c (n_w - n_l) - margin). Scores: a linear
+regression within prompts, for every head: s - mean(s) = b (n - mean(n)). With c or b as an offset, rewards are trained
+on what length leaves unexplained; at scoring time the offset is not added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefboost.errors import DataError, Place, SettingsError
+from prefboost.losses.reward import BradleyTerry, Regression
+from prefboost.training.reward.settings import TrainReward
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["fitted_offset", "fitted_slopes", "with_length_offset"]
+
+_STEPS = 100
+_LARGEST = 50.0
+"""Nats a hundred tokens: where labels follow length without exception there is no finite best fit."""
+
+Numbers = NDArray[np.float64]
+
+
+def with_length_offset(settings: TrainReward, units: Dataset) -> tuple[TrainReward, dict[str, float]]:
+    """Settings with numbers where the offset was to be fitted, and what was fitted.
+
+    Args:
+        settings: of the training.
+        units: of the training set, as `prefboost.training.reward.units` makes them.
+
+    Raises:
+        SettingsError: the loss is one whose offset cannot be fitted.
+        DataError: scores are given, and no prompt has two rated completions of different length.
+    """
+    loss: Any = settings.loss
+    if getattr(loss, "length_offset", None) != "fit":
+        return settings, {}
+    fit = next((fit for kind, fit in _FITS if isinstance(loss, kind)), None)
+    if fit is None:
+        raise SettingsError(
+            f"what length explains cannot be fitted for the loss {loss.kind}",
+            remedy="write a number as loss.length_offset, or use bradley_terry or regression",
+        )
+    offset, notes = fit(loss, units)
+    given = loss.model_copy(update={"length_offset": offset})
+    return settings.model_copy(update={"loss": given}), notes
+
+
+def fitted_offset(longer: Numbers, wins: Numbers, weight: Numbers, margin: Numbers | float = 0.0) -> float:
+    """The coefficient of greatest likelihood, by Newton's method.
+
+    Args:
+        longer: [P], tokens of chosen minus tokens of rejected, in hundreds.
+        wins: [P], probability that chosen is the better one.
+        weight: [P], how much each pair counts, not negative.
+        margin: [P], nats by which chosen has to be ahead.
+
+    Returns:
+        nats a hundred tokens, between -50 and 50; 0 where no pair differs in length.
+    """
+    if not np.any(longer * weight):
+        return 0.0
+    offset = 0.0
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(offset * longer - margin, -500, 500)))
+        slope = float(np.sum(weight * longer * (wins - p)))
+        curvature = float(np.sum(weight * longer**2 * p * (1 - p))) + 1e-9
+        step = float(np.clip(slope / curvature, -1.0, 1.0))
+        offset = float(np.clip(offset + step, -_LARGEST, _LARGEST))
+        if abs(step) < 1e-10:
+            break
+    return offset
+
+
+def fitted_slopes(beyond: list[Numbers], labels: list[Numbers]) -> Numbers:
+    """The slopes of least squares of scores on lengths, each prompt about its own means.
+
+    Args:
+        beyond: of every prompt, [T]: lengths of its texts in hundreds of tokens, about any mean.
+        labels: of every prompt, [T, H]: scores, NaN where not rated.
+
+    Returns:
+        [H], points a hundred tokens; NaN for a head of which no prompt has two rated texts of different length.
+    """
+    along, across = np.zeros(labels[0].shape[1]), np.zeros(labels[0].shape[1])
+    for lengths, scores in zip(beyond, labels, strict=True):
+        for head in range(scores.shape[1]):
+            rated = np.isfinite(scores[:, head])
+            if rated.any():
+                apart = lengths[rated] - lengths[rated].mean()
+                along[head] += float(apart @ (scores[rated, head] - scores[rated, head].mean()))
+                across[head] += float(apart @ apart)
+    return np.where(across > 0, along / np.where(across > 0, across, 1.0), np.nan)
+
+
+def _of_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, float]]:
+    longer, wins, weight, gap = (
+        np.array([np.nan if number is None else number for unit in units[name] for number in unit], dtype=np.float64)
+        for name in ("length_delta", "wins", "weight", "gap")
+    )
+    gap = loss.gap_scale * np.nan_to_num(gap)
+    wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(longer)
+    weight = np.nan_to_num(weight, nan=1.0) * (np.maximum(gap, 0.0) if loss.gap == "weight" else 1.0)
+    smooth = loss.label_smoothing
+    offset = fitted_offset(
+        longer, wins * (1 - smooth) + (1 - wins) * smooth, weight, gap if loss.gap == "margin" else 0.0
+    )
+    return offset, {"length_offset": offset}
+
+
+def _of_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...], dict[str, float]]:
+    beyond = [np.array(unit, dtype=np.float64) for unit in units["excess_length"]]
+    labels = [np.array(unit, dtype=np.float64).reshape(-1, len(loss.heads)) for unit in units["labels"]]
+    slopes = fitted_slopes(beyond, labels)
+    for head, slope in zip(loss.heads, slopes, strict=True):
+        if np.isnan(slope):
+            raise DataError(
+                f"what length explains of {head} cannot be fitted: no prompt has two rated completions of different "
+                "length",
+                remedy="write a number as loss.length_offset, or give several rated completions a prompt",
+                place=Place(column="score" if head == "overall" else f"score.{head}"),
+            )
+    found = tuple(float(slope) for slope in slopes)
+    names = ["length_offset"] if len(found) == 1 else [f"length_offset/{head}" for head in loss.heads]
+    return found, dict(zip(names, found, strict=True))
+
+
+_FITS: tuple[tuple[type, Callable[[Any, Any], tuple[Any, dict[str, float]]]], ...] = (
+    (BradleyTerry, _of_pairs),
+    (Regression, _of_scores),
+)

@@ -1,0 +1,231 @@
+"""What training leaves behind: checkpoints to resume from, and a model folder that others can use as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from prefboost.training.policy.chat_template import rewrite_template
+from prefboost.training.saving.generation_settings import write_generation
+from prefboost.training.saving.saved_type import round_weights, state_type
+
+if TYPE_CHECKING:
+    from prefboost.chat import SayGoal
+    from prefboost.preferences.stated_goals import StatedGoals
+
+__all__ = [
+    "Provenance",
+    "Saving",
+    "fingerprint",
+    "last_complete",
+    "mark_complete",
+    "save_policy",
+    "save_reward_model",
+    "speak_goal",
+]
+
+_MARK = "complete.json"
+_LIBRARIES = ("prefboost", "torch", "transformers", "trl", "accelerate", "peft")
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Say that a checkpoint is whole; written last."""
+    (checkpoint / _MARK).write_text("{}\n", encoding="utf-8")
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The latest whole checkpoint of a folder; half-written ones, which a killed run leaves behind, are removed."""
+    found: dict[int, Path] = {}
+    for checkpoint in folder.glob("checkpoint-*") if folder.is_dir() else []:
+        if (checkpoint / _MARK).exists():
+            found[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
+        else:
+            shutil.rmtree(checkpoint)
+    return found[max(found)] if found else None
+
+
+def fingerprint(table: pa.Table) -> str:
+    """16 hex digits of a table's values and column names, whatever its chunks and the details of its types."""
+    digest = hashlib.sha256(repr(table.column_names).encode())
+    for batch in table.combine_chunks().to_batches(max_chunksize=4096):
+        digest.update(json.dumps(batch.to_pylist(), sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the model folder says of its making.
+
+    Args:
+        settings: of the training, as they stand in a recipe.
+        data: fingerprint, counts of pairs, units, dropped and shortened rows.
+        goals: how, where and on which scales goals are said; None where nobody told.
+        top: the score asked for when no goal is given; None where no goal is said.
+        top_aspects: aspect -> score asked for by itself.
+        scales: aspect -> fitted score scale ("" is the overall score).
+    """
+
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+    goals: StatedGoals | None = None
+    top: float | None = None
+    top_aspects: Mapping[str, float] | None = None
+
+    @property
+    def say(self) -> SayGoal | None:
+        """Return how and where goals were said in the data; None where none was."""
+        return None if self.goals is None or (self.top is None and not self.top_aspects) else self.goals.say
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored as prefboost.json."""
+        say = self.say
+        return {
+            "train": dict(self.settings),
+            "data": dict(self.data),
+            "say": None if say is None else say.model_dump(),
+            "place": None if say is None else say.place,
+            "top": self.top,
+            "top_aspects": dict(self.top_aspects or {}),
+            "scales": {} if self.goals is None else self.goals.record()["scales"],
+            "versions": {name: _version(name) for name in _LIBRARIES},
+        }
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How weights are saved.
+
+    Args:
+        merge: adapters are merged and saved besides in ``adapter/``; False saves them alone.
+        weights: all of them, where the model itself has but a part on this device.
+        saved_type: number type on disk; None keeps that in memory.
+    """
+
+    merge: bool = True
+    weights: Mapping[str, Any] | None = None
+    saved_type: torch.dtype | None = None
+
+
+_AS_IT_IS = Saving()
+
+
+def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
+    """Rewrite the tokenizer's chat template so that the model asks for the top score by itself (in place)."""
+    say = provenance.say
+    if say is None:
+        return
+    own = tokenizer.chat_template
+    templates = own if isinstance(own, dict) else {"default": own}
+    rewritten = {
+        name: rewrite_template(text, say, provenance.top, provenance.top_aspects, say.place)
+        for name, text in templates.items()
+    }
+    tokenizer.chat_template = rewritten if isinstance(own, dict) else rewritten["default"]
+
+
+def save_policy(
+    model: Any,
+    tokenizer: Any,
+    provenance: Provenance,
+    folder: Path,
+    how: Saving = _AS_IT_IS,
+) -> Path:
+    """Write the model folder: safetensors, tokenizer with its new template, prefboost.json, model card.
+
+    Args:
+        model: unwrapped; None writes all but weights.
+        tokenizer: with the model's own template.
+        provenance: of the model.
+        folder: appears under its name only when it is complete; an earlier one is replaced.
+        how: weights are saved.
+    """
+    with _appears_whole(folder) as unfinished:
+        _save_weights(model, unfinished, how)
+        speak_goal(tokenizer, provenance)
+        tokenizer.save_pretrained(unfinished)
+        _write_facts(provenance.as_json(), "model_card.md", unfinished)
+    return folder
+
+
+def save_reward_model(
+    model: Any,
+    tokenizer: Any,
+    facts: Mapping[str, Any],
+    folder: Path,
+    how: Saving = _AS_IT_IS,
+) -> Path:
+    """Write the folder of a reward model: safetensors, tokenizer, prefboost.json, model card.
+
+    Args:
+        model: unwrapped; None writes all but weights.
+        tokenizer: of the model.
+        facts: settings (``train_reward``), ``heads``, ``data`` and ``metrics``.
+        folder: appears under its name only when it is complete; an earlier one is replaced.
+        how: weights are saved.
+    """
+    with _appears_whole(folder) as unfinished:
+        _save_weights(model, unfinished, how)
+        tokenizer.save_pretrained(unfinished)
+        versions = {name: _version(name) for name in _LIBRARIES}
+        _write_facts({**facts, "versions": versions}, "reward_card.md", unfinished)
+    return folder
+
+
+def _save_weights(model: Any, folder: Path, how: Saving) -> None:
+    weights = how.weights
+    if hasattr(model, "merge_and_unload"):
+        if how.merge:
+            model.save_pretrained(folder / "adapter", state_dict=weights)
+        else:
+            alone = None if how.saved_type is None else round_weights(model, weights, how.saved_type)
+            model.save_pretrained(folder, state_dict=alone or weights)
+        model = model.merge_and_unload() if how.merge else None
+    if model is None:
+        return
+    if how.saved_type is not None:
+        weights = round_weights(model, weights, how.saved_type) or weights
+    model.save_pretrained(folder, state_dict=weights)
+    if how.saved_type is not None:
+        state_type(folder, how.saved_type)
+    write_generation(model, folder)
+
+
+@contextmanager
+def _appears_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its name when it is complete."""
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    yield unfinished
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
+    (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(card, facts), encoding="utf-8")
+
+
+def _card(name: str, facts: Mapping[str, Any]) -> str:
+    pages = Environment(
+        loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return pages.get_template(name).render(**facts)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

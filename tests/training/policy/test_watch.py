@@ -1,0 +1,40 @@
+"""What is watched: one number a view, named by view and by score."""
+
+from __future__ import annotations
+
+import torch
+
+from prefboost.losses import DPO, PairLogps
+from prefboost.training.policy.watch import observe
+
+
+def test_log_prob_changes_are_kept_apart_by_score_and_accuracy_by_view() -> None:
+    pairs = PairLogps(
+        chosen=torch.tensor([-5.0, -9.0]),
+        rejected=torch.tensor([-7.0, -8.0]),
+        length_chosen=torch.ones(2),
+        length_rejected=torch.ones(2),
+        ref_chosen=torch.tensor([-6.0, -6.0]),
+        ref_rejected=torch.tensor([-6.0, -6.0]),
+    )
+    batch = {
+        "views": ["chosen", "rejected"],
+        "score_chosen": torch.tensor([9.0, 2.0]),
+        "score_rejected": torch.tensor([2.0, 5.0]),
+    }
+    found = observe(DPO(beta=0.5)(pairs), pairs, batch, (5.0,))
+    assert found["logp_change/chosen_score>=5"] == [1.0] and found["logp_change/chosen_score<5"] == [-3.0]
+    assert found["logp_change/rejected_score>=5"] == [-2.0] and found["logp_change/rejected_score<5"] == [-1.0]
+    assert found["accuracy/goal_high"] == [1.0] and found["accuracy/goal_low"] == [0.0]
+    assert found["rewards/margins"] == [1.0, -0.5]
+
+
+def test_views_without_a_name_keep_theirs_and_missing_scores_fall_in_no_bucket() -> None:
+    one = torch.ones(1)
+    pairs = PairLogps(
+        chosen=-one, rejected=-2 * one, length_chosen=one, length_rejected=one, ref_chosen=-one, ref_rejected=-one
+    )
+    batch = {"views": ["grid"], "score_chosen": one * float("nan"), "score_rejected": one}
+    found = observe(DPO()(pairs), pairs, batch, (3.0, 7.0))
+    assert found["accuracy/grid"] == [1.0]
+    assert [name for name in found if name.startswith("logp_change/")] == ["logp_change/rejected_score<3"]

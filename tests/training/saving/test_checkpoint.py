@@ -1,0 +1,70 @@
+"""Only whole checkpoints are resumed from, and a model folder says how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+from tests.training.conftest import CHATML, build_model, build_tokenizer
+
+from prefboost.chat import SayGoal
+from prefboost.preferences.stated_goals import StatedGoals
+from prefboost.training.saving.checkpoint import (
+    Provenance,
+    fingerprint,
+    last_complete,
+    mark_complete,
+    save_policy,
+    speak_goal,
+)
+
+PROVENANCE = Provenance(
+    settings={"model": "org/base", "loss": {"kind": "dpo", "beta": 0.1}},
+    data={"fingerprint": "abc", "rows": 5, "pairs": 4, "units": 2, "dropped": {"too long": 1}, "shortened": {}},
+    goals=StatedGoals(SayGoal(place="user")),
+    top=10.0,
+    top_aspects={"style": 9.0},
+)
+
+
+def test_the_last_whole_checkpoint_is_found_and_halves_are_removed(tmp_path: Path) -> None:
+    assert last_complete(tmp_path / "absent") is None
+    for step in (2, 10, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    mark_complete(tmp_path / "checkpoint-2")
+    mark_complete(tmp_path / "checkpoint-10")
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-12").exists()
+
+
+def test_a_fingerprint_depends_on_values_not_on_chunks() -> None:
+    table = pa.table({"a": [1, 2, 3]})
+    assert fingerprint(pa.concat_tables([table.slice(0, 1), table.slice(1)])) == fingerprint(table)
+    assert fingerprint(pa.table({"a": [1, 2, 4]})) != fingerprint(table)
+    assert fingerprint(pa.table({"b": [1, 2, 3]})) != fingerprint(table)
+
+
+def test_a_model_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    save_policy(build_model(), build_tokenizer(), PROVENANCE, folder)
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "config.json", "prefboost.json", "README.md", "chat_template.jinja"} <= names
+    assert "old" not in names and not (tmp_path / "model.unfinished").exists()
+    card = (folder / "README.md").read_text()
+    for said in ("base_model: org/base", "first user turn", "style: 9", "1 rows: too long", "Fingerprint `abc`"):
+        assert said in card
+
+
+def test_every_named_template_of_a_tokenizer_is_rewritten() -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = {"default": CHATML, "tool_use": CHATML}
+    speak_goal(tokenizer, PROVENANCE)
+    assert all(text != CHATML and text.endswith(CHATML) for text in tokenizer.chat_template.values())
+
+
+def test_without_goals_the_template_stays() -> None:
+    tokenizer = build_tokenizer()
+    speak_goal(tokenizer, Provenance(settings={}, data={}))
+    assert tokenizer.chat_template == CHATML
