@@ -49,7 +49,7 @@ from prefboost.engines.kinds import EngineSettings, engine_settings_of
 from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
 from prefboost.errors import PrefboostError
-from prefboost.runs.generate.generate import rejects_file, store_of
+from prefboost.runs.generate.generate import locate_rejects, locate_store
 from prefboost.runs.synthesize.audit import Auditing, audit_file
 from prefboost.runs.synthesize.synthesize import SynthesisProgress, Synthesize, synthesize
 from prefboost.scoring.judges.llm import LlmJudge
@@ -266,8 +266,8 @@ def pooled(
         prompts = _prompts(questions.pairs, plan.generations // each, pool)
         out = plan.work / f"pool-{pool}" / f"{name}.parquet"
         out.parent.mkdir(parents=True, exist_ok=True)
-        if name == "rlcd_rescore" and not store_of(out).exists():
-            copytree(store_of(out.with_name("rlcd.parquet")), store_of(out))  # the very same completions
+        if name == "rlcd_rescore" and not locate_store(out).exists():
+            copytree(locate_store(out.with_name("rlcd.parquet")), locate_store(out))  # the very same completions
         tables[name], told[name] = _synthetic(prompts, method, out, say)
         told[name] |= {"completions": each * len(prompts)}
         if name == "rlcd_rescore":
@@ -296,7 +296,7 @@ def _synthetic(prompts: pb.Table, method: Method, out: Path, say: Say) -> tuple[
     if not timing.exists():
         written(timing, json.dumps(time.monotonic() - started))
     step = table.steps[-1]
-    examples = pl.read_parquet(rejects_file(out)) if rejects_file(out).exists() else None
+    examples = pl.read_parquet(locate_rejects(out)) if locate_rejects(out).exists() else None
     rejected = {
         reason: (count, "" if examples is None else examples.filter(pl.col("reason") == reason)["found"][0] or "")
         for reason, count in step.rejected.items()

@@ -13,7 +13,7 @@ from tests.scoring.conftest import completions_table, pairs_table
 from prefboost.errors import DataError, MissingScores
 from prefboost.preferences.accept import BestOfN, RejectionSampling, ScoreAtLeast
 from prefboost.preferences.select import Select
-from prefboost.runs.select import SelectCompletions, select_completions, selected_counts
+from prefboost.runs.select import SelectCompletions, count_selection, select_completions
 from prefboost.sources import read
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
@@ -48,7 +48,7 @@ def test_the_best_of_every_prompt_are_written_as_prompt_and_completion(tmp_path:
 def test_completions_that_were_cut_are_set_aside_before_scores_are_compared() -> None:
     kept = select_completions(scored(cut=True), SelectCompletions(strategy=BestOfN()))
     assert kept.frame["score"].to_list() == [5.0, 4.0]
-    assert selected_counts(scored(cut=True), kept)["rejected"] == {
+    assert count_selection(scored(cut=True), kept)["rejected"] == {
         "generation cut the completion at the token limit": 2,
         "the completion was not selected by its score": 2,
     }

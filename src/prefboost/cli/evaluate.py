@@ -74,9 +74,9 @@ def evaluate_command(
         print_canary(settings, out, as_json=as_json, quiet=quiet)
         return
     if verdicts is not None:
-        from prefboost.runs.evaluate.rescore import rescored
+        from prefboost.runs.evaluate.rescore import rescore_verdicts
 
-        _print_results({"": rescored(settings, verdicts, out)}, as_json)
+        _print_results({"": rescore_verdicts(settings, verdicts, out)}, as_json)
         return
     _run(settings, out, dry_run=dry_run, quiet=quiet, as_json=as_json)
 
@@ -90,17 +90,17 @@ def compare_command(
     ] = False,
 ) -> None:
     """Compare two evaluations prompt by prompt: paired differences, p-values after Holm, detectable differences."""
-    from prefboost.runs.evaluate.compare import compared_folders
+    from prefboost.runs.evaluate.compare import compare_folders
 
-    print("\n".join(compared_folders(first, second, judged_again=drift)))
+    print("\n".join(compare_folders(first, second, judged_again=drift)))
 
 
 def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: bool) -> None:
     from prefboost.runs.evaluate.evaluate import evaluate
-    from prefboost.runs.evaluate.forecast import planned_evaluation
+    from prefboost.runs.evaluate.forecast import forecast_evaluation
 
     if dry_run:
-        _print_forecast(planned_evaluation(settings, out), as_json)
+        _print_forecast(forecast_evaluation(settings, out), as_json)
         return
     with show_benchmarks(hidden=quiet) as tell:
         results = evaluate(settings, out, tell=tell)

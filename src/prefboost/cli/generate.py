@@ -13,7 +13,7 @@ from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFol
 from prefboost.cli.report import list_changes, list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.generate.generate import Generate, Planned, Progress
+    from prefboost.runs.generate.generate import Generate, GenerationPlan, Progress
     from prefboost.tables import Table
 
 __all__ = ["generate_command", "read_generate"]
@@ -45,7 +45,7 @@ def generate_command(
     """
     from dataclasses import asdict
 
-    from prefboost.runs.generate.generate import finished_so_far, generate, planned
+    from prefboost.runs.generate.generate import generate, plan_generation, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.sources.file_types import file_type_of
 
@@ -54,11 +54,11 @@ def generate_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
     if dry_run:
-        plan = planned(table, settings, out, store=store)
+        plan = plan_generation(table, settings, out, store=store)
         print_report(asdict(plan), _list_plan(plan), as_json=as_json)
         return
     if partial:
-        completions = finished_so_far(table, settings, out, store=store)
+        completions = write_finished_completions(table, settings, out, store=store)
     else:
         with show_work(_read_progress, hidden=quiet, begin="generate") as tell:
             completions = generate(table, settings, out, store=store, progress=tell)
@@ -90,7 +90,7 @@ def _read_progress(progress: Progress) -> Work:
     return Work("generate", progress.done, progress.rows, progress.stored, progress.failed, progress.spent, unit="rows")
 
 
-def _list_plan(plan: Planned) -> Iterator[str]:
+def _list_plan(plan: GenerationPlan) -> Iterator[str]:
     yield f"{plan.rows:,} completions of {plan.prompts:,} prompts"
     yield from list_stored(plan, "are in the store already")
     yield from list_costs(plan)
@@ -100,10 +100,10 @@ def _list_plan(plan: Planned) -> Iterator[str]:
 def _count(completions: Table, out: Path) -> dict[str, Any]:
     from collections import Counter
 
-    from prefboost.runs.generate.generate import rejects_file
+    from prefboost.runs.generate.generate import locate_rejects
 
     rejected = dict(Counter(completions.rejects["reason"].to_list()))
-    rejects = str(rejects_file(out)) if rejected else None
+    rejects = str(locate_rejects(out)) if rejected else None
     notes = completions.steps[-1].notes
     return {"rows": len(completions), **notes, "rejected": rejected, "out": str(out), "rejects": rejects}
 

@@ -46,7 +46,7 @@ def inspect_command(
     from prefboost.cli.audit import audit_files, print_audits, read_audit, record_audits
     from prefboost.diagnosis import inspect
     from prefboost.recipes.given_source import given_columns, given_source
-    from prefboost.runs.generate.prompt_files import benchmark_prompts
+    from prefboost.runs.generate.prompt_files import read_benchmark_prompts
 
     others, files, settings = read_audit(overrides or [])
     audits = audit_files([source, *files], settings, optional=not files and settings is None)
@@ -54,7 +54,7 @@ def inspect_command(
         print_json(record_audits(audits)) if as_json else print_audits(audits)
         return
     data, columns = given_source(source, others)
-    prompts = [] if against is None else benchmark_prompts(against)
+    prompts = [] if against is None else read_benchmark_prompts(against)
     inspection = inspect(data, columns=given_columns(columns), against=prompts)
     if as_json:
         print_json({**json.loads(inspection.to_json()), **record_audits(audits)})

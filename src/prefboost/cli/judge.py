@@ -40,9 +40,9 @@ def judge_command(
     """
     from prefboost.cli.overrides import read_kind
     from prefboost.cli.score import print_questions, show_stages
-    from prefboost.runs.generate.generate import CHANGED
-    from prefboost.runs.score.judge import Judging, judge, judged_so_far
-    from prefboost.runs.score.questions import planned_questions
+    from prefboost.runs.generate.generate import MODEL_CHANGES
+    from prefboost.runs.score.judge import Judging, judge, write_finished_verdicts
+    from prefboost.runs.score.questions import plan_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
@@ -52,16 +52,16 @@ def judge_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_questions(planned_questions(table, settings.judge, settings, out, store), as_json=as_json)
+        print_questions(plan_questions(table, settings.judge, settings, out, store), as_json=as_json)
         return
     if partial:
-        verdicts, figures = judged_so_far(table, settings.judge, out, store=store)
+        verdicts, figures = write_finished_verdicts(table, settings.judge, out, store=store)
     else:
         with show_stages(hidden=quiet) as tell:
             verdicts, figures = judge(table, settings.judge, out, spending=settings, store=store, progress=tell)
     rejected = dict(verdicts.rejects["reason"].value_counts(sort=True).iter_rows())
     notes = verdicts.steps[-1].notes
-    changed = {CHANGED: notes[CHANGED]} if notes.get(CHANGED) else {}
+    changed = {MODEL_CHANGES: notes[MODEL_CHANGES]} if notes.get(MODEL_CHANGES) else {}
     record = {"out": str(out), **figures.record(), "rejected": rejected, **changed}
     print_report(record, _list_report(record, figures.lines()), as_json=as_json)
 

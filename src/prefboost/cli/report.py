@@ -95,9 +95,9 @@ def list_stored(plan: AskingPlan, predicate: str) -> Iterator[str]:
 
 def list_changes(notes: Mapping[str, Any]) -> Iterator[str]:
     """List the models that changed under their name, from the notes of a step."""
-    from prefboost.runs.generate.generate import CHANGED
+    from prefboost.runs.generate.generate import MODEL_CHANGES
 
-    for change in notes.get(CHANGED, ()):
+    for change in notes.get(MODEL_CHANGES, ()):
         yield f"note: {change}"
 
 

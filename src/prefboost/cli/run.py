@@ -15,7 +15,7 @@ from prefboost.cli.options import Quiet
 from prefboost.cli.report import list_rejected, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.folder.schedule import Did, Standing
+    from prefboost.runs.folder.schedule import StageOutcome, StageStatus
     from prefboost.runs.pipelines.run import RunReport
 
 __all__ = ["run_command"]
@@ -47,16 +47,16 @@ def run_command(
     accelerate launch -m prefboost.cli.main run RECIPE
     """
     from prefboost.recipes.load import load_any
-    from prefboost.runs.folder.executor import executor_for
-    from prefboost.runs.pipelines.run import plan, run
+    from prefboost.runs.folder.executor import choose_executor
+    from prefboost.runs.pipelines.run import plan_run, run
 
     loaded = load_any(recipe, overrides or [])
     if dry_run:
-        stages = plan(loaded, runs_dir)
+        stages = plan_run(loaded, runs_dir)
         record = [{"stage": each.stage.name, "done": each.done, "why": each.why, "key": each.key} for each in stages]
         print_report(record, _list_plan(stages), as_json=as_json)
         return
-    executor = executor_for(os.environ)
+    executor = choose_executor(os.environ)
     tells = executor.leads and not as_json
     with open_progress(hidden=quiet or not executor.leads) as progress:
         report = run(
@@ -71,19 +71,19 @@ def run_command(
         print_report(asdict(report), _list_report(report), as_json=as_json)
 
 
-def _list_plan(stages: Sequence[Standing]) -> Iterator[str]:
+def _list_plan(stages: Sequence[StageStatus]) -> Iterator[str]:
     for each in stages:
         yield f"{each.stage.name:<20} {'done' if each.done else f'to do: {each.why}'}"
     yield f"{sum(each.done for each in stages)} of {len(stages)} stages are done"
 
 
-def _print_stage(did: Did) -> None:
+def _print_stage(did: StageOutcome) -> None:
     # Flushed line by line: stages take hours, and whoever reads a pipe or a log file wants to see each as it ends.
     for line in _list_stage(did):
         print(line, flush=True)
 
 
-def _list_stage(did: Did) -> Iterator[str]:
+def _list_stage(did: StageOutcome) -> Iterator[str]:
     if did.why is None:
         yield f"{did.stage:<20} skipped: nothing it depends on has changed"
         return

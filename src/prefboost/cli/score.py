@@ -15,7 +15,7 @@ from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFol
 from prefboost.cli.report import list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.score.questions import PlannedQuestions
+    from prefboost.runs.score.questions import QuestionPlan
     from prefboost.runs.score.score import Score
     from prefboost.scoring.stored import ScoreProgress, Tell
 
@@ -44,8 +44,8 @@ def score_command(
     OUT.store keeps every score: the same command resumes after an interruption, and shares the work with a second
     process. OUT.rejects.parquet lists rows that cannot be scored; OUT.score.json holds history and fitted scale.
     """
-    from prefboost.runs.score.questions import planned_questions
-    from prefboost.runs.score.score import counts_of, score, scored_so_far
+    from prefboost.runs.score.questions import plan_questions
+    from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
@@ -54,14 +54,14 @@ def score_command(
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:
-        print_questions(planned_questions(table, settings.scorer, settings, out, store), as_json=as_json)
+        print_questions(plan_questions(table, settings.scorer, settings, out, store), as_json=as_json)
         return
     if partial:
-        scored = scored_so_far(table, settings.scorer, out, store=store)
+        scored = write_finished_scores(table, settings.scorer, out, store=store)
     else:
         with show_stages(hidden=quiet) as tell:
             scored = score(table, settings.scorer, out, spending=settings, store=store, progress=tell)
-    counts = {**counts_of(scored), "out": str(out)}
+    counts = {**count_scores(scored), "out": str(out)}
     print_report(counts, _list_counts(counts), as_json=as_json)
 
 
@@ -87,12 +87,12 @@ def _read_progress(progress: ScoreProgress) -> Work:
     return Work(progress.stage, progress.done, progress.sequences, progress.stored, spent=progress.spent)
 
 
-def print_questions(plan: PlannedQuestions, *, as_json: bool) -> None:
+def print_questions(plan: QuestionPlan, *, as_json: bool) -> None:
     """Print what a dry run of `score` or `judge` counted."""
     print_report(asdict(plan), _list_questions(plan), as_json=as_json)
 
 
-def _list_questions(plan: PlannedQuestions) -> Iterator[str]:
+def _list_questions(plan: QuestionPlan) -> Iterator[str]:
     if not plan.questions and not plan.stored:
         yield f"{plan.rows:,} rows, computed on this machine: nothing is asked"
         return

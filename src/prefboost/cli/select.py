@@ -34,13 +34,13 @@ def select_command(
     Writes prompt and completion as TRL's SFTTrainer reads them; format=prefboost writes every column, for other verbs.
     OUT.rejects.parquet lists the other completions with the reason; OUT.select.json holds the history.
     """
-    from prefboost.runs.select import select_completions, selected_counts
+    from prefboost.runs.select import count_selection, select_completions
     from prefboost.sources import read
 
     settings = read_select(overrides or [])
     table = read(source, columns=settings.columns)
     selection = select_completions(table, settings, out, overwrite=overwrite)
-    counts = {**selected_counts(table, selection), "out": str(out)}
+    counts = {**count_selection(table, selection), "out": str(out)}
     print_report(counts, _list_counts(counts), as_json=as_json)
 
 

@@ -16,7 +16,7 @@ from prefboost.cli.options import AskAgain, Quiet, add_retry
 from prefboost.cli.report import list_rejected, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.synthesize.synthesize import Rehearsed, SynthesisProgress, Synthesize
+    from prefboost.runs.synthesize.synthesize import SynthesisForecast, SynthesisProgress, Synthesize
     from prefboost.tables import Table
 
 __all__ = ["read_synthesize", "synthesize_command"]
@@ -48,7 +48,7 @@ def synthesize_command(
     history.
     """
     from prefboost.runs.generate.prompt_files import read_prompts
-    from prefboost.runs.synthesize.synthesize import rehearsed, synthesize
+    from prefboost.runs.synthesize.synthesize import forecast_synthesis, synthesize
     from prefboost.sources import read
     from prefboost.sources.file_types import file_type_of
 
@@ -58,7 +58,7 @@ def synthesize_command(
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)
     if dry_run:
-        plan = rehearsed(table, settings, out)
+        plan = forecast_synthesis(table, settings, out)
         print_report(asdict(plan), _list_plan(plan), as_json=as_json)
         return
     with show_work(_read_progress, hidden=quiet, begin="prompts") as tell:
@@ -107,7 +107,7 @@ def _read_progress(progress: SynthesisProgress) -> Work:
     return Work("prompts", progress.done, progress.prompts, spent=progress.spent, unit="prompts", note=note)
 
 
-def _list_plan(plan: Rehearsed) -> Iterator[str]:
+def _list_plan(plan: SynthesisForecast) -> Iterator[str]:
     yield f"{plan.pairs:,} pairs of {plan.prompts:,} prompts, before filters"
     for stage, count in plan.stages.items():
         about = "about " if count.estimated else ""
@@ -127,10 +127,10 @@ def _list_plan(plan: Rehearsed) -> Iterator[str]:
 
 
 def _count(pairs: Table, out: Path) -> dict[str, Any]:
-    from prefboost.runs.generate.generate import rejects_file
+    from prefboost.runs.generate.generate import locate_rejects
 
     rejected = dict(pairs.rejects["reason"].value_counts(sort=True).iter_rows())
-    rejects = str(rejects_file(out)) if rejected else None
+    rejects = str(locate_rejects(out)) if rejected else None
     return {"pairs": len(pairs), **pairs.steps[-1].notes, "rejected": rejected, "out": str(out), "rejects": rejects}
 
 

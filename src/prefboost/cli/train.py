@@ -15,7 +15,7 @@ from prefboost.cli.options import Quiet
 from prefboost.cli.report import print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.folder.schedule import Did
+    from prefboost.runs.folder.schedule import StageOutcome
     from prefboost.runs.pipelines.goal_pairs import PairCounts
     from prefboost.training import TrainReport
     from prefboost.training.forecast import Forecast
@@ -42,7 +42,7 @@ def train_command(
     accelerate launch -m prefboost.cli.main train RECIPE
     """
     from prefboost.recipes.load import load
-    from prefboost.runs.folder.executor import executor_for
+    from prefboost.runs.folder.executor import choose_executor
     from prefboost.runs.pipelines.offline import forecast_recipe
     from prefboost.runs.pipelines.run import run_recipe
 
@@ -52,7 +52,7 @@ def train_command(
         record = {**asdict(prepared), "training": asdict(forecast)}
         print_report(record, list_forecast(forecast, "goal pairs"), as_json=as_json)
         return
-    executor = executor_for(os.environ)
+    executor = choose_executor(os.environ)
     with open_progress(hidden=quiet or not executor.leads) as progress:
         report = run_recipe(
             loaded, runs_dir / loaded.name, executor=executor, progress=progress,
@@ -62,7 +62,7 @@ def train_command(
         print_report(asdict(report), _list_report(report, runs_dir / loaded.name), as_json=as_json)
 
 
-def _print_change(outcome: Did) -> None:
+def _print_change(outcome: StageOutcome) -> None:
     """Print why a stage is repeated; a stage that was not done yet needs no reason."""
     if outcome.why not in (None, "not done yet", "begun and not finished"):
         print(f"{outcome.stage} done again: {outcome.why}", flush=True)

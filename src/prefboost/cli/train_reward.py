@@ -44,7 +44,12 @@ def train_reward_command(
     from dataclasses import asdict
 
     from prefboost.cli.train import list_forecast
-    from prefboost.runs.pipelines.train_reward import load_reward_run, mixed, predict_reward, train_reward_on
+    from prefboost.runs.pipelines.train_reward import (
+        forecast_reward_run,
+        load_reward_run,
+        read_mixture,
+        train_reward_on,
+    )
     from prefboost.sources import read
     from prefboost.sources.outputs import refuse_inputs
 
@@ -56,10 +61,12 @@ def train_reward_command(
         raise SettingsError(f"{source} names no data", remedy="write mix: {parts: {real: {data: FILE}, ...}}")
     with show_wait(f"reading {source}", hidden=quiet):
         table = (
-            read(source, columns=settings.columns) if settings.mix is None else mixed(settings.mix, settings.columns)
+            read(source, columns=settings.columns)
+            if settings.mix is None
+            else read_mixture(settings.mix, settings.columns)
         )
     if dry_run:
-        forecast = predict_reward(table, settings.train, strategy=settings.pair)
+        forecast = forecast_reward_run(table, settings.train, strategy=settings.pair)
         what = "pairs" if settings.train.loss.compares else "texts"
         print_report(asdict(forecast), list_forecast(forecast, what), as_json=as_json)
         return

@@ -13,7 +13,7 @@ from prefboost.preferences import FittedScale, apply_scale, condition, pair, rel
 from prefboost.preferences.accept import accept
 from prefboost.preferences.select import CountTokens, Select, decontaminate, select
 from prefboost.recipes.preparation import Preparation
-from prefboost.runs.generate.prompt_files import benchmark_prompts
+from prefboost.runs.generate.prompt_files import read_benchmark_prompts
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def requested_aspects(settings: Preparation) -> tuple[str, ...]:
 
 def read_benchmark_texts(settings: Preparation) -> list[str]:
     """Read the prompts that no row may share ``select.ngram`` words with."""
-    return [text for path in settings.decontaminate for text in benchmark_prompts(path)]
+    return [text for path in settings.decontaminate for text in read_benchmark_prompts(path)]
 
 
 def build_renderer(tokenizer: Any) -> Render:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select, select
-from prefboost.runs.generate.generate import rejects_file, write_rejects
+from prefboost.runs.generate.generate import locate_rejects, write_rejects
 from prefboost.runs.score.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
@@ -19,11 +19,11 @@ from prefboost.sources.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.sources.write import write
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
-__all__ = ["SelectCompletions", "select_completions", "selected_counts"]
+__all__ = ["SelectCompletions", "select_completions", "count_selection"]
 
 
 class SelectCompletions(Settings):
-    """Which completions are kept, and in what shape they are written."""
+    """Settings of `select`: which completions are kept, and the shape in which they are written."""
 
     strategy: Annotated[SelectStrategy, choice(SELECT_STRATEGIES)] = Field(
         description="Which completions of a prompt are kept, by their scores."
@@ -66,20 +66,20 @@ def select_completions(
         files = companions(out, ".select.json")
         refuse_inputs(files, [table])
         refuse_foreign(files, files[-1:], "select")
-    kept = table if how.cut == "keep" else _without_cut(table)
+    kept = table if how.cut == "keep" else _drop_cut(table)
     kept = kept if how.select is None else select(kept, how.select)
     kept = select(kept, how.strategy)
     if out is None:
         return kept
     target = Path(out)
     written = write(kept, target, format=how.format, overwrite=overwrite)
-    write_rejects(written.rejects, rejects_file(target))
-    write_history(written, target.with_name(f"{target.name}.select.json"), selected_counts(table, written))
+    write_rejects(written.rejects, locate_rejects(target))
+    write_history(written, target.with_name(f"{target.name}.select.json"), count_selection(table, written))
     return written
 
 
-def selected_counts(table: Table, kept: Table) -> dict[str, Any]:
-    """What it did: completions, prompts and mean scores, of all and of those kept; what is not kept, by reason."""
+def count_selection(table: Table, kept: Table) -> dict[str, Any]:
+    """Count completions, prompts and mean scores, of all and of those kept, and rejects by reason."""
     return {
         "rows": len(table),
         "kept": len(kept),
@@ -91,7 +91,7 @@ def selected_counts(table: Table, kept: Table) -> dict[str, Any]:
     }
 
 
-def _without_cut(table: Table) -> Table:
+def _drop_cut(table: Table) -> Table:
     if table.spec is not SCORED_COMPLETIONS or "finish_reason" not in table.frame.columns:
         return table
     cut = pl.col("finish_reason") == "length"

@@ -16,7 +16,7 @@ from prefboost.preferences import AllPairs, BestVsWorst, RewardAugmented
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.validate import override
 from prefboost.runs.augment.augment import Augment, augment
-from prefboost.runs.augment.report import About, Made, describe, source_settings, summed
+from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings, sum_steps
 from prefboost.sources import File, UltraFeedback
 
 
@@ -53,13 +53,15 @@ def test_batches_add_up_whatever_their_number() -> None:
         "notes": {"records": 3},
     }
     more = {"verb": "pair", "settings": {}, "rows_in": 2, "rows_out": 1, "rejected": {}, "notes": {}}
-    parts = [Made(2, {"train": 2}, [step, more], [["read", "bad", 1]])] * 3
-    assert [(each["verb"], each["rows_in"], each["rejected"]) for each in summed(parts)] == [
+    parts = [PartCounts(2, {"train": 2}, [step, more], [["read", "bad", 1]])] * 3
+    assert [(each["verb"], each["rows_in"], each["rejected"]) for each in sum_steps(parts)] == [
         ("read", 9, {"bad": 3}),
         ("pair", 6, {}),
     ]
-    about = About("in.jsonl", "abc", "out", single=False, settings=Augment(pair=BestVsWorst(cap=2)))
-    report = describe(parts, about, StatedGoals(SayGoal(place="user"), because="as set"), out="out", rejects_path="r")
+    about = AugmentFacts("in.jsonl", "abc", "out", single=False, settings=Augment(pair=BestVsWorst(cap=2)))
+    report = build_report(
+        parts, about, StatedGoals(SayGoal(place="user"), because="as set"), out="out", rejects_path="r"
+    )
     assert (report.records, report.pairs, report.goal_pairs, report.splits) == (9, 3, 6, {"train": 6})
     assert report.scale == "scores are kept as the source has them"
     pair = '{"kind": "best_vs_worst", "cap": 2, "ties": "drop"}'
@@ -81,7 +83,7 @@ def test_settings_of_the_source_stand_in_the_command_and_tell_outputs_apart(
     tmp_path: Path, scored: Callable[..., Any]
 ) -> None:
     source = str(scored(tmp_path / "in.jsonl"))
-    assert source_settings(source) == source_settings(File(path=source)) == {}
+    assert list_source_settings(source) == list_source_settings(File(path=source)) == {}
     report = augment(UltraFeedback(path=source, drop_sources=("x",)), tmp_path / "out")
     assert report.command.endswith("""data.kind=ultrafeedback 'data.drop_sources=["x"]'""")
     with pytest.raises(RunError, match="other settings: data"):
@@ -94,9 +96,9 @@ def test_settings_of_the_source_stand_in_the_command_and_tell_outputs_apart(
 )
 def test_any_wording_stands_in_the_command_so_that_it_is_read_back(wording: str) -> None:
     settings = Augment(condition=SayGoal(wording=wording, place="user"))
-    about = About("in.jsonl", "abc", "out", single=False, settings=settings)
+    about = AugmentFacts("in.jsonl", "abc", "out", single=False, settings=settings)
     step = {"verb": "pair", "settings": {}, "rows_in": 2, "rows_out": 1, "rejected": {}, "notes": {}}
-    made = Made(2, {"train": 2}, [step], [])
-    report = describe([made], about, StatedGoals(settings.condition, because="as set"), out="out", rejects_path="r")
+    made = PartCounts(2, {"train": 2}, [step], [])
+    report = build_report([made], about, StatedGoals(settings.condition, because="as set"), out="out", rejects_path="r")
     written = shlex.split(report.command)[5:]
     assert override(Augment(), written) == settings

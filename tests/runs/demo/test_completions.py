@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.chat import goal_text
-from prefboost.runs.demo.completions import COMPLETIONS_FILE, SAY, Demo, uncut
+from prefboost.runs.demo.completions import COMPLETIONS_FILE, SAY, Demo, drop_cut
 from prefboost.scoring import RulesScorer
 from prefboost.tables import COMPLETIONS, Table, conform
 
@@ -31,4 +31,4 @@ def test_the_demo_says_goals_in_words() -> None:
 def test_no_cut_completion_is_trained() -> None:
     rows = [("stop", "a"), ("length", "b"), ("stop", "c")]
     frame = pl.DataFrame(rows, schema=["finish_reason", "id"], orient="row")
-    assert uncut(frame)["id"].to_list() == ["a", "c"]
+    assert drop_cut(frame)["id"].to_list() == ["a", "c"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.runs.demo.completions import COMPLETIONS_FILE, Demo, training_completions
+from prefboost.runs.demo.completions import COMPLETIONS_FILE, Demo, load_training_completions
 
 
 @pytest.mark.torch
@@ -33,7 +33,7 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     again = run_demo(tmp_path / "out", small)
     assert again.verdict == report.verdict
     fresh = small.model_copy(update={"fresh": True, "samples": 2})
-    assert len(training_completions(fresh, tmp_path, None)) == 16
+    assert len(load_training_completions(fresh, tmp_path, None)) == 16
     assert (tmp_path / COMPLETIONS_FILE).exists()
 
 
@@ -44,7 +44,7 @@ def test_a_slow_machine_gets_a_smaller_demo_that_says_so_and_goes_on_as_it_began
     from tests.training.conftest import build_folder
 
     from prefboost.runs.demo import demo, run_demo
-    from prefboost.runs.demo.size import Pace
+    from prefboost.runs.demo.size import DemoPace
 
     small = Demo(
         model=str(build_folder(tmp_path / "tiny")),
@@ -54,7 +54,7 @@ def test_a_slow_machine_gets_a_smaller_demo_that_says_so_and_goes_on_as_it_began
         goals=(1.0, 10.0),
         max_tokens=8,
     )
-    monkeypatch.setattr(demo, "_measure_pace", lambda settings, answer_s: Pace(1e5, answer_s, 1.0))
+    monkeypatch.setattr(demo, "_measure_pace", lambda settings, answer_s: DemoPace(1e5, answer_s, 1.0))
     report = run_demo(tmp_path / "out", small)
     assert "48 of 60 training prompts and 8 of 9 held-out prompts" in report.reduced
     assert report.reduced in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from prefboost.runs.demo.measure import Following, following, unlearning, verdict
+from prefboost.runs.demo.measure import Following, measure_following, measure_unlearning, state_verdict
 
 GOALS = (1.0, 4.0, 7.0, 10.0)
 
@@ -23,13 +23,13 @@ def answers(slope: float, level: float = 5.0) -> pl.DataFrame:
 
 
 def judged(ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[bool, list[str]]:
-    found: dict[str, Following] = {"augmented": following(ours), "plain": following(theirs)}
-    changes = [unlearning("plain DPO", [-10.0, -12.0], [-11.0, -14.0], ["a", "b"])]
-    return verdict(found["augmented"], found["plain"], changes, {"augmented": ours, "plain": theirs})
+    found: dict[str, Following] = {"augmented": measure_following(ours), "plain": measure_following(theirs)}
+    changes = [measure_unlearning("plain DPO", [-10.0, -12.0], [-11.0, -14.0], ["a", "b"])]
+    return state_verdict(found["augmented"], found["plain"], changes, {"augmented": ours, "plain": theirs})
 
 
 def test_the_slope_is_achieved_points_per_asked_point() -> None:
-    found = following(answers(0.5))
+    found = measure_following(answers(0.5))
     assert found.slope.estimate == pytest.approx(0.5)
     assert found.at_top.estimate == pytest.approx(5 + 0.5 * 4.5, abs=0.1)
 
@@ -50,8 +50,8 @@ def test_a_null_effect_is_said_to_be_one() -> None:
 
 
 def test_without_rejected_completions_of_that_kind_nothing_is_claimed() -> None:
-    ours, theirs = following(answers(0.5)), following(answers(0.0))
-    _, sentences = verdict(ours, theirs, [], {"augmented": answers(0.5), "plain": answers(0.0)})
+    ours, theirs = measure_following(answers(0.5)), measure_following(answers(0.0))
+    _, sentences = state_verdict(ours, theirs, [], {"augmented": answers(0.5), "plain": answers(0.0)})
     assert sentences[3] == "Log-prob of well-scored rejected completions: there were none."
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from prefboost.runs.demo.measure import Following, following, unlearning
-from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
+from prefboost.runs.demo.measure import Following, measure_following, measure_unlearning
+from prefboost.runs.demo.page import NAMES, draw_goal_response, render_demo
 from prefboost.tables import MESSAGES
 
 GOALS = (1.0, 10.0)
@@ -32,15 +32,17 @@ def answers(policy: str, kept: float | None) -> pl.DataFrame:
 
 
 def page_of(frames: dict[str, pl.DataFrame], unlearned: bool = True, reduced: str = "") -> str:
-    found = {name: following(frame) for name, frame in frames.items()}
-    changes = [unlearning(NAMES[name], [-10.0, -12.0], [-11.0, -14.0], ["a", "b"]) for name in frames if unlearned]
+    found = {name: measure_following(frame) for name, frame in frames.items()}
+    changes = [
+        measure_unlearning(NAMES[name], [-10.0, -12.0], [-11.0, -14.0], ["a", "b"]) for name in frames if unlearned
+    ]
     facts = {
         "model": "tiny", "pairs": 3, "steps": 2, "held_out": 2, "samples_per_prompt": 1, "version": "0",
         "machine": "none", "start": 4.0, "settings": [("beta", "0.2")], "method": "By hand.",
         "unlearning_caption": "Change.", "cost": "Nothing.", "reduced": reduced,
         "follows": True, "verdict": ["It follows."],
     }  # fmt: skip
-    return demo_page(found, frames, changes, facts)
+    return render_demo(found, frames, changes, facts)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_a_reduced_size_is_said_on_the_page() -> None:
 
 def test_the_figure_has_a_curve_of_every_policy() -> None:
     pytest.importorskip("matplotlib")
-    found: dict[str, Following] = {name: following(answers(name, None)) for name in NAMES}
+    found: dict[str, Following] = {name: measure_following(answers(name, None)) for name in NAMES}
     drawn = draw_goal_response(found, start=4.0)
     assert drawn.lstrip().startswith("<svg")
     assert drawn != draw_goal_response(found, start=None)

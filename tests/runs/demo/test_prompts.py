@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, demo_prompts
+from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, draw_demo_prompts
 from prefboost.scoring.rules import rules_from
 
 
@@ -10,13 +10,13 @@ def test_no_topic_stands_on_both_sides() -> None:
 
 
 def test_a_seed_gives_the_same_prompts_and_another_seed_others() -> None:
-    first, again = (demo_prompts(20, TRAIN_TOPICS, seed=1) for _ in range(2))
+    first, again = (draw_demo_prompts(20, TRAIN_TOPICS, seed=1) for _ in range(2))
     assert first.equals(again)
-    assert not first["prompt"].equals(demo_prompts(20, TRAIN_TOPICS, seed=2)["prompt"])
+    assert not first["prompt"].equals(draw_demo_prompts(20, TRAIN_TOPICS, seed=2)["prompt"])
 
 
 def test_every_prompt_says_the_four_rules_it_is_scored_by() -> None:
-    for row in demo_prompts(30, HELD_OUT_TOPICS, seed=3).iter_rows(named=True):
+    for row in draw_demo_prompts(30, HELD_OUT_TOPICS, seed=3).iter_rows(named=True):
         rules = rules_from(row["rules"])
         assert len({rule.kind for rule in rules}) == 4
         assert all(rule.say() in row["prompt"][0]["content"] for rule in rules)

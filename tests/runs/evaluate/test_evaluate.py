@@ -29,7 +29,7 @@ from prefboost.runs.evaluate.evaluate import (
     store_in,
     write_evaluation,
 )
-from prefboost.runs.evaluate.forecast import planned_evaluation
+from prefboost.runs.evaluate.forecast import forecast_evaluation
 from prefboost.runs.evaluate.settings import Evaluate
 from prefboost.settings import Settings
 from prefboost.statistics import Interval
@@ -96,9 +96,9 @@ def test_what_was_said_to_whom_stands_in_the_results(tiny, tmp_path):
 
 def test_a_finished_evaluation_is_written_again_without_a_question_and_a_new_goal_asks_its_own_alone(tiny, tmp_path):
     evaluate(tiny(goals=[10]), tmp_path / "out", tell=silent)
-    plan = planned_evaluation(tiny(goals=[10]), tmp_path / "out")
+    plan = forecast_evaluation(tiny(goals=[10]), tmp_path / "out")
     assert sum(line.calls for line in plan) == 0
-    plan = {line.who: line for line in planned_evaluation(tiny(), tmp_path / "out")}
+    plan = {line.who: line for line in forecast_evaluation(tiny(), tmp_path / "out")}
     assert (plan["one@1"].calls, plan["one@1"].stored) == (10, 0)
     assert (plan["one@10"].calls, plan["one@10"].stored) == (0, 10)
 
@@ -161,7 +161,7 @@ def test_two_turns_are_asked_in_turn_graded_and_scored_alike_from_the_file_of_wh
         settings = Evaluate(
             models=[{**served, "model": "m"}], goals=[10], benchmarks=[bench], judge={**served, "model": "j"}
         )
-        plan = planned_evaluation(settings, tmp_path / "out")
+        plan = forecast_evaluation(settings, tmp_path / "out")
         found = evaluate(settings, tmp_path / "out", tell=silent)["mt_bench"]
         assert server.calls == sum(line.calls for line in plan) == 24
         second = [

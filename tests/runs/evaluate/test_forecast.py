@@ -5,7 +5,7 @@ from faulty_server import FaultyServer
 
 from prefboost.errors import RunError, SettingsError
 from prefboost.runs.evaluate.evaluate import evaluate
-from prefboost.runs.evaluate.forecast import planned_evaluation
+from prefboost.runs.evaluate.forecast import forecast_evaluation
 from prefboost.runs.evaluate.settings import Evaluate
 
 SERVED = {"kind": "openai_compatible"}
@@ -23,7 +23,7 @@ def settings(tmp_path, server=None, **changes):
 
 
 def test_calls_are_forecast_exactly_before_anybody_has_said_a_word(tmp_path):
-    lines = {line.who: line for line in planned_evaluation(settings(tmp_path), tmp_path / "out")}
+    lines = {line.who: line for line in forecast_evaluation(settings(tmp_path), tmp_path / "out")}
     assert [(who, line.calls) for who, line in lines.items()] == [("m@1", 10), ("m@10", 10), ("judge", 20)]
     assert lines["judge"].estimated and "nobody has said yet" in lines["judge"].note
     judging = lines["judge"]
@@ -37,11 +37,11 @@ def test_the_forecast_is_what_then_happens_and_nothing_is_left_of_it(tmp_path):
         likely=lambda _: {"m": -0.5, "M": -1.0}, answer=lambda prompt, seed, place: f"{said} {seed}"
     ) as server:
         asked = settings(tmp_path, server)
-        plan = planned_evaluation(asked, tmp_path / "out")
+        plan = forecast_evaluation(asked, tmp_path / "out")
         assert server.calls == 0
         evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
         assert server.calls == sum(line.calls for line in plan) == 40
-        after = planned_evaluation(asked, tmp_path / "out")
+        after = forecast_evaluation(asked, tmp_path / "out")
         assert [(line.calls, line.stored) for line in after] == [(0, 10), (0, 10), (0, 20)]
         assert server.calls == 40
 
@@ -57,10 +57,10 @@ def test_the_forecast_names_what_failed_and_is_asked_again_and_too_few_answers_a
         with pytest.raises(RunError, match="m@1: 8 of 10 rows were answered, less than least_answered"):
             evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
         assert (tmp_path / "out" / "results.json").exists(), "what there is, is written"
-        first = planned_evaluation(asked, tmp_path / "out")[0]
+        first = forecast_evaluation(asked, tmp_path / "out")[0]
         assert (first.calls, first.again, first.stored) == (2, 2, 8)
         none = asked.model_copy(update={"retry": "none"})
-        assert planned_evaluation(none, tmp_path / "out")[0].calls == 0
+        assert forecast_evaluation(none, tmp_path / "out")[0].calls == 0
 
 
 def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path):
@@ -68,7 +68,7 @@ def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path)
         rows = [{"instruction": f"What is {at}?", "output": "word " * words} for at in range(10)]
         (tmp_path / "base.json").write_text(json.dumps(rows))
         pairwise = {"kind": "pairwise", "prompts": tmp_path / "p.txt", "baseline": str(tmp_path / "base.json")}
-        return planned_evaluation(settings(tmp_path, benchmarks=[pairwise], goals=[]), tmp_path / "out")
+        return forecast_evaluation(settings(tmp_path, benchmarks=[pairwise], goals=[]), tmp_path / "out")
 
     short, long = with_baseline(10), with_baseline(1000)
     assert [line.calls for line in short] == [line.calls for line in long] == [10, 20]
@@ -81,7 +81,7 @@ def test_another_models_completions_stand_in_for_those_nobody_has_said(tmp_path)
 def test_what_two_benchmarks_both_ask_is_counted_once(tmp_path):
     pairwise = settings(tmp_path).benchmarks[0].model_dump()
     both = settings(tmp_path, benchmarks=[pairwise, {**pairwise, "kind": "alpaca_eval"}])
-    lines = planned_evaluation(both, tmp_path / "out")
+    lines = forecast_evaluation(both, tmp_path / "out")
     assert [(line.benchmark, line.calls) for line in lines] == [
         ("pairwise", 10), ("pairwise", 10), ("pairwise", 20), ("alpaca_eval", 0), ("alpaca_eval", 0), ("alpaca_eval", 0)
     ]  # fmt: skip
@@ -89,9 +89,9 @@ def test_what_two_benchmarks_both_ask_is_counted_once(tmp_path):
 
 def test_a_budget_in_dollars_needs_the_price_of_every_server(tmp_path):
     with pytest.raises(SettingsError, match="has no 'm'"):
-        planned_evaluation(settings(tmp_path, prices={}, budget={"dollars": 1}), tmp_path / "out")
+        forecast_evaluation(settings(tmp_path, prices={}, budget={"dollars": 1}), tmp_path / "out")
 
 
 def test_nobody_to_judge_is_said_before_anything_is_counted(tmp_path):
     with pytest.raises(SettingsError, match="pairwise needs a judge"):
-        planned_evaluation(settings(tmp_path, judge=None), tmp_path / "out")
+        forecast_evaluation(settings(tmp_path, judge=None), tmp_path / "out")

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from prefboost.engines.engine import Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
-from prefboost.runs.evaluate.settings import Answering, Evaluate, contestants_of, name_of_model
+from prefboost.runs.evaluate.settings import Answering, Evaluate, list_contestants, name_of_model
 
 
 def evaluating(*models, **changes):
@@ -12,24 +12,24 @@ def evaluating(*models, **changes):
 
 
 def test_every_model_is_asked_for_every_goal_and_named_after_it():
-    names = [one.name for one in contestants_of(evaluating("org/a", "runs/b", goals=[1, 7.5, None]))]
+    names = [one.name for one in list_contestants(evaluating("org/a", "runs/b", goals=[1, 7.5, None]))]
     assert names == ["a@1", "a@7.5", "a", "b@1", "b@7.5", "b"]
 
 
 def test_models_of_one_name_are_told_apart_by_their_whole_names():
-    assert [one.name for one in contestants_of(evaluating("x/m", "y/m/"))] == ["x/m", "y/m"]
+    assert [one.name for one in list_contestants(evaluating("x/m", "y/m/"))] == ["x/m", "y/m"]
     with pytest.raises(SettingsError, match="two models or files have one name: x/m"):
-        contestants_of(evaluating("x/m", "x/m"))
+        list_contestants(evaluating("x/m", "x/m"))
 
 
 def test_nobody_is_nothing_to_evaluate():
     with pytest.raises(SettingsError, match="nothing to evaluate"):
-        contestants_of(evaluating())
+        list_contestants(evaluating())
 
 
 def test_a_file_may_not_be_called_like_a_model(tmp_path):
     with pytest.raises(SettingsError, match="one name: m"):
-        contestants_of(evaluating("x/m", files=[tmp_path / "m.json"]))
+        list_contestants(evaluating("x/m", files=[tmp_path / "m.json"]))
 
 
 @pytest.mark.parametrize("changes", [{"goals": [1, 1]}, {"goals": [float("inf")]}, {"limit": 0}])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from prefboost.errors import RunError
-from prefboost.runs.folder.executor import FirstOfMany, Local, executor_for
+from prefboost.runs.folder.executor import FirstOfMany, LocalExecutor, choose_executor
 
 
-@pytest.mark.parametrize("executor", [Local(), FirstOfMany(0)])
-def test_work_is_done_here_only_if_it_is_not_done(executor: Local | FirstOfMany) -> None:
+@pytest.mark.parametrize("executor", [LocalExecutor(), FirstOfMany(0)])
+def test_work_is_done_here_only_if_it_is_not_done(executor: LocalExecutor | FirstOfMany) -> None:
     done: list[str] = []
     executor.see_to("data", lambda: bool(done), lambda: done.append("first"))
     executor.see_to("data", lambda: bool(done), lambda: done.append("second"))
@@ -31,8 +31,8 @@ def test_waiting_ends_with_an_error_that_names_the_stage() -> None:
 
 
 def test_the_executor_fits_the_launcher() -> None:
-    assert isinstance(executor_for({}), Local)
-    assert isinstance(executor_for({"WORLD_SIZE": "1", "RANK": "0"}), Local)
-    second = executor_for({"WORLD_SIZE": "2", "RANK": "1"})
+    assert isinstance(choose_executor({}), LocalExecutor)
+    assert isinstance(choose_executor({"WORLD_SIZE": "1", "RANK": "0"}), LocalExecutor)
+    second = choose_executor({"WORLD_SIZE": "2", "RANK": "1"})
     assert isinstance(second, FirstOfMany)
     assert second.rank == 1

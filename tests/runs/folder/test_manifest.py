@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import RunError
-from prefboost.runs.folder.manifest import MANIFEST, fingerprint, fingerprint_of, open_run
+from prefboost.runs.folder.manifest import MANIFEST, hash_path, hash_values, open_run
 
 SETTINGS: dict[str, Any] = {"train": {"beta": 0.1, "model": "tiny"}, "name": "x"}
 
@@ -22,7 +22,7 @@ def test_the_manifest_says_how_to_do_it_again(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run", "x", SETTINGS, [tmp_path / "in.jsonl"])
     manifest = json.loads((run.path / MANIFEST).read_text())
     assert manifest["settings"] == SETTINGS
-    assert manifest["inputs"] == {str(tmp_path / "in.jsonl"): fingerprint(tmp_path / "in.jsonl")}
+    assert manifest["inputs"] == {str(tmp_path / "in.jsonl"): hash_path(tmp_path / "in.jsonl")}
     assert {"python", "polars"} <= manifest["versions"].keys()
     assert {"prefboost", "command", "started", "git"} <= manifest.keys()
 
@@ -103,10 +103,10 @@ def test_fingerprints_of_folders_depend_on_names_and_bytes(tmp_path: Path) -> No
         folder = tmp_path / f"{name}{text}"
         folder.mkdir()
         (folder / name).write_text(text)
-        seen.add(fingerprint(folder))
+        seen.add(hash_path(folder))
     assert len(seen) == 3
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
 def test_fingerprints_of_values_do_not_depend_on_order(values: dict[str, Any]) -> None:
-    assert fingerprint_of(values) == fingerprint_of(dict(reversed(values.items())))
+    assert hash_values(values) == hash_values(dict(reversed(values.items())))

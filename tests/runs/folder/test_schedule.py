@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from prefboost.errors import RunError
-from prefboost.runs.folder.executor import FirstOfMany, Local
+from prefboost.runs.folder.executor import FirstOfMany, LocalExecutor
 from prefboost.runs.folder.manifest import Run, open_run
-from prefboost.runs.folder.schedule import Stage, carry_out, standings
+from prefboost.runs.folder.schedule import Stage, carry_out, list_statuses
 
 Settings = dict[str, Any]
 
@@ -40,11 +40,11 @@ class Bakery:
         ]
 
     def go(self, until: str | None = None) -> list[str]:
-        carry_out(self.run, self.stages(), Local(), until=until)
+        carry_out(self.run, self.stages(), LocalExecutor(), until=until)
         return self.did
 
     def whys(self) -> dict[str, str | None]:
-        return {each.stage.name: each.why for each in standings(self.run, self.stages())}
+        return {each.stage.name: each.why for each in list_statuses(self.run, self.stages())}
 
 
 BEGIN: Settings = {"flour": {"kind": "rye"}, "heat": 200, "sugar": 1}
@@ -94,7 +94,7 @@ def test_an_output_that_is_gone_or_was_cut_is_made_again_and_nothing_else(tmp_pa
 def test_what_an_equal_attempt_left_is_kept_and_what_another_one_left_is_deleted(tmp_path: Path) -> None:
     bakery = Bakery(tmp_path / "b", BEGIN)
     bakery.go("dough")
-    standing = standings(bakery.run, bakery.stages())[1]
+    standing = list_statuses(bakery.run, bakery.stages())[1]
     bakery.run.begin("bread", standing.key, ["bread", "bread.part"])
     (tmp_path / "b" / "bread.part").write_text("half")
     assert bakery.whys()["bread"] == "begun and not finished"
@@ -129,7 +129,7 @@ def test_a_stage_that_fails_leaves_those_before_it_done(tmp_path: Path) -> None:
     first, *_ = bakery.stages()
     broken = Stage("bread", {}, ("bread",), lambda: {}, ("dough",))
     with pytest.raises(RunError, match="bread ended without its output"):
-        carry_out(bakery.run, [first, broken], Local())
+        carry_out(bakery.run, [first, broken], LocalExecutor())
     assert bakery.whys()["dough"] is None
 
 
@@ -159,7 +159,7 @@ def test_every_process_of_a_launch_works_at_a_stage_that_is_done_together(tmp_pa
 
     carry_out(run, [stage(0)], FirstOfMany(0))
     second = Stage("more", {}, ("model",), lambda: did.append(1) or {}, together=True)  # type: ignore[func-returns-value]
-    run.begin("more", standings(run, [stage(0), second])[1].key, [])
+    run.begin("more", list_statuses(run, [stage(0), second])[1].key, [])
     with pytest.raises(RunError, match="stage more of process 0"):
         carry_out(Run(run.path), [stage(1), second], FirstOfMany(1, wait_s=0.05, poll_s=0.01))
     assert did == [0, 1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.errors import RunError
-from prefboost.runs.folder.staging import clear_staging, link, open_staging, replace_folder, staging_folder
+from prefboost.runs.folder.staging import clear_staging, link, locate_staging, open_staging, replace_folder
 
 
 def add(out: Path, key: str, number: int, text: str) -> None:
@@ -37,7 +37,7 @@ def test_another_key_throws_the_parts_away_and_says_so(tmp_path: Path) -> None:
 def test_a_part_whose_bytes_changed_is_made_again(damage: bytes | None, tmp_path: Path) -> None:
     add(tmp_path / "out", "key", 0, "right")
     add(tmp_path / "out", "key", 1, "kept")
-    part = staging_folder(tmp_path / "out") / "0.data"
+    part = locate_staging(tmp_path / "out") / "0.data"
     part.unlink() if damage is None else part.write_bytes(damage)
     with open_staging(tmp_path / "out", "key") as staging:
         assert sorted(staging.entries) == [1]
@@ -47,7 +47,7 @@ def test_a_part_whose_bytes_changed_is_made_again(damage: bytes | None, tmp_path
 def test_a_journal_cut_off_anywhere_loses_no_more_than_its_last_parts(cut: int, tmp_path: Path) -> None:
     for number in range(2):
         add(tmp_path / "out", "key", number, str(number))
-    journal = staging_folder(tmp_path / "out") / "journal.jsonl"
+    journal = locate_staging(tmp_path / "out") / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:cut])
     with open_staging(tmp_path / "out", "key") as staging:
         assert sorted(staging.entries) in ([], [0], [0, 1])
@@ -105,7 +105,7 @@ def test_a_kill_between_two_renames_leaves_the_old_folder(tmp_path: Path, monkey
 
 
 def test_a_folder_of_someone_else_is_not_taken_for_staging(tmp_path: Path) -> None:
-    place = staging_folder(tmp_path / "out")
+    place = locate_staging(tmp_path / "out")
     place.mkdir()
     (place / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="in the way"), open_staging(tmp_path / "out", "key"):

@@ -6,19 +6,19 @@ import polars as pl
 from tests.runs.generate.test_generate import ECHO, prompts, settings
 
 from prefboost.engines.engine import Failure, Outcome, Result
-from prefboost.runs.generate.completions import completions_table
-from prefboost.runs.generate.requests import prepared, rows_of
+from prefboost.runs.generate.completions import build_completions
+from prefboost.runs.generate.requests import list_requests, prepare_prompts
 from prefboost.tables import REJECTS
 
 
 def test_completions_and_failures_together_are_the_rows_that_were_asked() -> None:
     asked = prompts("tea", "rain")
-    frame, _ = prepared(asked, settings(), ECHO)
-    rows = rows_of(frame, settings(), ECHO)
+    frame, _ = prepare_prompts(asked, settings(), ECHO)
+    rows = list_requests(frame, settings(), ECHO)
     failure = Failure("x" * 500, 6)
     outcomes: list[Outcome] = [Result(str(at), "length", 1, 2) if at % 3 else failure for at in range(len(rows))]
     none = pl.DataFrame(schema=REJECTS)
-    table = completions_table(asked, frame, none, settings(), list(zip(rows, outcomes, strict=True)))
+    table = build_completions(asked, frame, none, settings(), list(zip(rows, outcomes, strict=True)))
     assert [message[0]["content"] for message in table.frame["completion"]] == ["1", "2", "4", "5", "7"]
     assert table.frame["model"].unique().to_list() == ["unused"]
     assert sorted([*table.frame["completion_id"], *table.rejects["id"]]) == sorted(
@@ -31,15 +31,15 @@ def test_completions_and_failures_together_are_the_rows_that_were_asked() -> Non
 
 def test_thoughts_are_a_column_of_their_own_and_alone_no_completion() -> None:
     asked = prompts("tea")
-    frame, _ = prepared(asked, settings(), ECHO)
-    rows = rows_of(frame, settings(), ECHO)
+    frame, _ = prepare_prompts(asked, settings(), ECHO)
+    rows = list_requests(frame, settings(), ECHO)
     texts = ["<think>a</think>b", "<think>a, and never b", "plain", "plain"]
     outcomes: list[Outcome] = [Result(text, "stop", 1, 2) for text in texts]
     none = pl.DataFrame(schema=REJECTS)
-    table = completions_table(asked, frame, none, settings(), list(zip(rows, outcomes, strict=True)))
+    table = build_completions(asked, frame, none, settings(), list(zip(rows, outcomes, strict=True)))
     assert [message[0]["content"] for message in table.frame["completion"]] == ["b", "plain", "plain"]
     assert table.frame["reasoning"].to_list() == ["a", None, None]
     assert table.steps[-1].rejected == {"the completion is thoughts alone: no answer stands behind them": 1}
     assert "a, and never b" in table.rejects["found"][0]
-    plain = completions_table(asked, frame, none, settings(), list(zip(rows[2:], outcomes[2:], strict=True)))
+    plain = build_completions(asked, frame, none, settings(), list(zip(rows[2:], outcomes[2:], strict=True)))
     assert "reasoning" not in plain.frame.columns

@@ -25,13 +25,13 @@ from prefboost.engines.replay import Replay
 from prefboost.errors import ModelError, RunError, SettingsError
 from prefboost.runs.generate.generate import (
     Generate,
-    Planned,
+    GenerationPlan,
     Progress,
-    finished_so_far,
     generate,
-    planned,
-    rejects_file,
-    store_of,
+    locate_rejects,
+    locate_store,
+    plan_generation,
+    write_finished_completions,
 )
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, PROMPTS, Table
@@ -147,16 +147,16 @@ def test_a_prompt_that_the_template_refuses_stops_nobody_else(planning: bool, tm
     asked, out = with_roles("user", "user tool", "system user"), tmp_path / "out.parquet"
     rejected = {"the chat template refuses the prompt": 1}
     if planning:
-        assert planned(asked, settings(), engine=Picky()).rejected == rejected  # type: ignore[arg-type]
+        assert plan_generation(asked, settings(), engine=Picky()).rejected == rejected  # type: ignore[arg-type]
         return
     table = generate(asked, settings(n=1), out, engine=Picky())  # type: ignore[arg-type]
     assert table.frame["row"].unique(maintain_order=True).to_list() == [0, 2]
     assert table.steps[-1].rejected == rejected
-    stored = pl.read_parquet(rejects_file(out))
+    stored = pl.read_parquet(locate_rejects(out))
     assert stored.equals(table.rejects)
     assert stored.select("stage", "row", "found").row(0) == ("generate", 1, "no tools here")
     generate(prompts("tea"), settings(n=1), out, engine=Picky())  # type: ignore[arg-type]
-    assert not rejects_file(out).exists()
+    assert not locate_rejects(out).exists()
 
 
 def test_a_prompt_that_cannot_say_the_goal_stops_nobody_else() -> None:
@@ -171,9 +171,9 @@ def test_rows_that_could_not_be_read_stand_among_the_rejects(tmp_path: Path) -> 
     file, out = tmp_path / "prompts.txt", tmp_path / "out.jsonl"
     file.write_bytes(b"tea\n\xff\nrain\n")
     asked = read_prompts(file)
-    assert planned(asked, settings(), engine=ECHO).rejected == {"the line is not UTF-8": 1}
+    assert plan_generation(asked, settings(), engine=ECHO).rejected == {"the line is not UTF-8": 1}
     generate(asked, settings(), out, engine=ECHO)
-    assert pl.read_parquet(rejects_file(out))["row"].to_list() == [1]
+    assert pl.read_parquet(locate_rejects(out))["row"].to_list() == [1]
 
 
 def test_a_table_of_pairs_names_each_prompt_once() -> None:
@@ -191,9 +191,9 @@ def test_a_table_of_pairs_names_each_prompt_once() -> None:
 
 
 def test_a_plan_counts_without_generating() -> None:
-    plan = planned(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
+    plan = plan_generation(prompts("a fox", "tea", "tea"), settings(), engine=ECHO)
     rejected = {"the prompt stands further up too": 1}
-    assert plan == Planned(prompts=2, rows=8, prompt_tokens=12, most_tokens=80, rejected=rejected)
+    assert plan == GenerationPlan(prompts=2, rows=8, prompt_tokens=12, most_tokens=80, rejected=rejected)
 
 
 def test_nothing_to_complete_is_an_empty_table(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_rows_that_the_engine_cannot_complete_are_rejects_and_tried_again_in_the
     out = tmp_path / "out.parquet"
     table = generate(prompts("tea", "rain"), settings(goals=(), least_answered=0.25), out, engine=Fails())  # type: ignore[arg-type]
     assert table.frame["completion_id"].to_list() == ["p-tea/0"]
-    rejects = pl.read_parquet(rejects_file(out)).select("row", "id", "reason", "found").rows()
+    rejects = pl.read_parquet(locate_rejects(out)).select("row", "id", "reason", "found").rows()
     assert rejects == [
         (0, "p-tea/1", "the engine gave no completion", "HTTP 500 (attempts: 6)"),
         (1, "p-rain/0", "the engine refused the prompt", "HTTP 500 (attempts: 6)"),
@@ -257,15 +257,15 @@ def test_a_run_with_too_few_answers_is_written_and_is_an_error(tmp_path: Path) -
         RunError, match=r"2 of 6 rows were answered, less than least_answered \(0.5\); 4 times: HTTP 402"
     ):
         generate(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
-    assert (len(out.read_text().splitlines()), pl.read_parquet(rejects_file(out)).height) == (2, 4)
+    assert (len(out.read_text().splitlines()), pl.read_parquet(locate_rejects(out)).height) == (2, 4)
     assert len(generate(prompts("tea", "rain"), settings(goals=()), out, engine=engine)) == 2  # type: ignore[arg-type]
     with pytest.raises(RunError, match="0 of 2 rows were answered;"):
         generate(prompts("rain"), settings(goals=(), least_answered=0.0), engine=engine)  # type: ignore[arg-type]
-    plan = planned(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    plan = plan_generation(prompts("tea", "rain", "wind"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
     assert (plan.rows, plan.again, plan.stored, plan.refused) == (4, 4, 2, 0)
-    plan = planned(prompts("tea", "rain"), settings(goals=(), retry="none"), out, engine=engine)  # type: ignore[arg-type]
+    plan = plan_generation(prompts("tea", "rain"), settings(goals=(), retry="none"), out, engine=engine)  # type: ignore[arg-type]
     assert (plan.rows, plan.again, plan.stored, plan.refused) == (0, 0, 4, 2)
-    so_far = finished_so_far(prompts("tea", "rain"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
+    so_far = write_finished_completions(prompts("tea", "rain"), settings(goals=()), out, engine=engine)  # type: ignore[arg-type]
     assert (len(so_far), so_far.steps[-1].rejected) == (2, {"the engine gave no completion": 2})
 
 
@@ -292,9 +292,9 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
     tight = settings(budget=Budget(dollars=40.0), prices=PRICES)
     with pytest.raises(RunError, match=r"the budget \(dollars 40.0\) allows no more: 3 requests.*3 of 8 rows are done"):
         generate(asked, tight, out, engine=Echo())  # type: ignore[arg-type]
-    assert len(finished_so_far(asked, tight, out, engine=ECHO)) == 3
+    assert len(write_finished_completions(asked, tight, out, engine=ECHO)) == 3
     assert len(out.read_text().splitlines()) == 3
-    plan = planned(asked, settings(prices=PRICES), out, engine=ECHO)
+    plan = plan_generation(asked, settings(prices=PRICES), out, engine=ECHO)
     assert (plan.rows, plan.stored, plan.prompt_tokens) == (5, 3, 6)
     assert plan.most_dollars == pytest.approx(0.1 * 6 + 1.0 * 50)
     assert len(generate(asked, settings(budget=Budget(dollars=90.0), prices=PRICES), out, engine=Echo())) == 8  # type: ignore[arg-type]
@@ -304,7 +304,7 @@ def test_a_budget_in_dollars_needs_a_price_and_partial_output_a_store(tmp_path: 
     with pytest.raises(SettingsError, match="the price table has no 'unused'"):
         generate(prompts("tea"), settings(budget=Budget(dollars=1.0)), engine=ECHO)
     with pytest.raises(RunError, match="there is no store"):
-        finished_so_far(prompts("tea"), settings(), tmp_path / "out.jsonl", engine=ECHO)
+        write_finished_completions(prompts("tea"), settings(), tmp_path / "out.jsonl", engine=ECHO)
 
 
 def test_an_engine_that_leaves_rows_out_is_an_error() -> None:
@@ -351,7 +351,7 @@ def test_killed_and_called_again_the_file_equals_an_uninterrupted_one(tmp_path: 
 
 def finished_rows(out: Path) -> int:
     """Count answered rows in the store of a process that may be running."""
-    file = store_of(out) / "rows.sqlite"
+    file = locate_store(out) / "rows.sqlite"
     if not file.exists():
         return 0
     try:

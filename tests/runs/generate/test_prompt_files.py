@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefboost.errors import DataError, UnreadableFile
-from prefboost.runs.generate.prompt_files import benchmark_prompts, read_prompts
+from prefboost.runs.generate.prompt_files import read_benchmark_prompts, read_prompts
 from prefboost.tables import PROMPTS, SCORED_COMPLETIONS
 
 
@@ -62,4 +62,4 @@ def test_a_benchmark_is_read_whatever_its_shape(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(json.dumps({"id": 1, "turns": ["one", "two", "one"]}) + "\n")
     (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n" + json.dumps({"prompt": "two"}) + "\n")
     for name in ("a.txt", "b.jsonl", "c.jsonl"):
-        assert benchmark_prompts(tmp_path / name) == ["one", "two"]
+        assert read_benchmark_prompts(tmp_path / name) == ["one", "two"]

@@ -13,7 +13,7 @@ from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.runs.folder.manifest import Run
 from prefboost.runs.pipelines import run as recipe_run
-from prefboost.runs.pipelines.implicit_reward import implicit_reward_stages
+from prefboost.runs.pipelines.implicit_reward import build_implicit_reward_stages
 
 ALL = ["pairs", "first/pairs", "first/train", "score", "augmented/pairs", "augmented/train"]
 
@@ -70,7 +70,7 @@ def test_other_goals_train_the_second_policy_alone(binary: Path, tiny_model: Pat
 
     def stale(*overrides: str) -> list[str]:
         wanted = recipe(binary, tiny_model, "train.max_steps=1", *overrides)
-        return [each.stage.name for each in recipe_run.plan(wanted, tmp_path) if not each.done]
+        return [each.stage.name for each in recipe_run.plan_run(wanted, tmp_path) if not each.done]
 
     assert stale("scale={kind: min_max}") == ["augmented/pairs", "augmented/train"]
     assert stale("score.length_normalise=true") == ["score", "augmented/pairs", "augmented/train"]
@@ -80,7 +80,7 @@ def test_other_goals_train_the_second_policy_alone(binary: Path, tiny_model: Pat
 
 def test_stages_depend_on_earlier_ones(binary: Path, tiny_model: Path, tmp_path: Path) -> None:
     wanted = recipe(binary, tiny_model)
-    stages = implicit_reward_stages(wanted, Run(tmp_path))  # type: ignore[arg-type]
+    stages = build_implicit_reward_stages(wanted, Run(tmp_path))  # type: ignore[arg-type]
     assert [stage.name for stage in stages] == ALL
     for position, stage in enumerate(stages):
         assert set(stage.after) <= set(ALL[:position])

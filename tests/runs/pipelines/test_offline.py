@@ -15,7 +15,7 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import FirstOfMany
 from prefboost.runs.folder.manifest import Run
-from prefboost.runs.folder.schedule import Did
+from prefboost.runs.folder.schedule import StageOutcome
 from prefboost.runs.pipelines import offline
 from prefboost.runs.pipelines.goal_pairs import PAIRS, REJECTS, count_pairs
 from prefboost.runs.pipelines.offline import prepare
@@ -129,7 +129,7 @@ def test_the_same_call_does_no_work_twice_and_another_setting_repeats_what_depen
 
     monkeypatch.setattr(offline, "prepare", again)
     assert run_recipe(recipe(tiny), tmp_path / "run") == first
-    outcomes: list[Did] = []
+    outcomes: list[StageOutcome] = []
     other = run_recipe(recipe(tiny, "train.seed=7"), tmp_path / "run", tell=outcomes.append)
     assert [each.why for each in outcomes] == [None, "train.seed was 42, is 7"]
     assert other.steps == first.steps and other.metrics != first.metrics

@@ -16,7 +16,7 @@ from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.runs.folder.manifest import Run
 from prefboost.runs.pipelines import run as recipe_run
-from prefboost.runs.pipelines.on_policy import _Stages, on_policy_stages
+from prefboost.runs.pipelines.on_policy import _Stages, build_on_policy_stages
 from prefboost.runs.pipelines.run import RunReport
 
 
@@ -27,7 +27,7 @@ def made(text: str, *overrides: str) -> OnPolicy:
 
 
 def stale(text: str, runs: Path, *overrides: str) -> set[str]:
-    return {each.stage.name for each in recipe_run.plan(made(text, *overrides), runs) if not each.done}
+    return {each.stage.name for each in recipe_run.plan_run(made(text, *overrides), runs) if not each.done}
 
 
 @pytest.mark.torch
@@ -247,7 +247,7 @@ def test_best_of_n_fine_tuning_is_a_recipe(on_policy_text: str, tmp_path: Path) 
 
 
 def test_stages_are_named_by_round_and_each_depends_on_earlier_ones(on_policy_text: str, tmp_path: Path) -> None:
-    stages = on_policy_stages(made(on_policy_text), Run(tmp_path))
+    stages = build_on_policy_stages(made(on_policy_text), Run(tmp_path))
     names = [stage.name for stage in stages]
     assert names[:3] == ["prompts", "start/evaluate", "round 1/generate"] and len(set(names)) == 12
     for position, stage in enumerate(stages):

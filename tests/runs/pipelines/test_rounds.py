@@ -16,7 +16,7 @@ from prefboost.preferences import FittedScale
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.runs.generate.generate import Generate
 from prefboost.runs.pipelines import rounds
-from prefboost.runs.pipelines.rounds import IDENTICAL, Policy
+from prefboost.runs.pipelines.rounds import IDENTICAL, RoundPolicy
 from prefboost.statistics import Bootstrap
 from prefboost.tables import PROMPTS, Table, conform
 
@@ -34,32 +34,32 @@ def lines(tmp_path: Path) -> Path:
 
 
 def test_prompts_are_held_out_by_share_or_by_their_split(lines: Path, tmp_path: Path) -> None:
-    table = rounds.prompts_of(recipe(lines, evaluate={"share": 0.25}))
-    held = rounds.held_out(table).frame
+    table = rounds.read_round_prompts(recipe(lines, evaluate={"share": 0.25}))
+    held = rounds.select_held_out(table).frame
     assert 2 <= held.height <= 20 and len(table) == 40
     rows = [{"prompt": f"q{n}", "split": "test" if n < 3 else "train"} for n in range(10)]
     (tmp_path / "marked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert rounds.held_out(rounds.prompts_of(recipe(tmp_path / "marked.jsonl"))).frame.height == 3
-    assert rounds.held_out(rounds.prompts_of(recipe(lines, evaluate=None))).frame.is_empty()
+    assert rounds.select_held_out(rounds.read_round_prompts(recipe(tmp_path / "marked.jsonl"))).frame.height == 3
+    assert rounds.select_held_out(rounds.read_round_prompts(recipe(lines, evaluate=None))).frame.is_empty()
 
 
 def test_too_few_prompts_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("Only one?\n")
     with pytest.raises(DataError, match=r"of 1 prompts none is left to (train|measure) on"):
-        rounds.prompts_of(recipe(tmp_path / "one.txt"))
+        rounds.read_round_prompts(recipe(tmp_path / "one.txt"))
 
 
 def test_parts_are_disjoint_and_cover_all_prompts(lines: Path) -> None:
     wanted = recipe(lines, evaluate=None, rounds=3, prompts_a_round="parts")
-    table = rounds.prompts_of(wanted)
-    parts = [set(rounds.of_round(table, wanted, number).frame["prompt_id"]) for number in (1, 2, 3)]
+    table = rounds.read_round_prompts(wanted)
+    parts = [set(rounds.select_round_prompts(table, wanted, number).frame["prompt_id"]) for number in (1, 2, 3)]
     assert all(parts) and sum(map(len, parts)) == len(set.union(*parts)) == 40
-    assert len(rounds.of_round(table, recipe(lines, evaluate=None), 2)) == 40
+    assert len(rounds.select_round_prompts(table, recipe(lines, evaluate=None), 2)) == 40
 
 
 def test_the_highest_score_is_that_of_the_scale() -> None:
     def top(fitted: FittedScale | None = None, **changed: Any) -> float | None:
-        wording = rounds.wording_of(recipe(**changed), None if fitted is None else {"": fitted})
+        wording = rounds.choose_wording(recipe(**changed), None if fitted is None else {"": fitted})
         assert wording is not None
         return wording.goal
 
@@ -68,7 +68,7 @@ def test_the_highest_score_is_that_of_the_scale() -> None:
     assert top(scale={"kind": "declared", "low": 0, "high": 4}) == 4.0
     assert top(FittedScale(kind="x", knots=(0, 1), values=(2, 8))) == 8.0
     assert top(evaluate={"goal": 7}) == 7.0
-    assert rounds.wording_of(recipe(relabel="plain"), None) is None
+    assert rounds.choose_wording(recipe(relabel="plain"), None) is None
 
 
 def test_before_any_score_was_seen_the_highest_one_is_the_scorers(tmp_path: Path) -> None:
@@ -86,23 +86,23 @@ def test_before_any_score_was_seen_the_highest_one_is_the_scorers(tmp_path: Path
         (two, {"kind": "declared"}, (1, 10)),
         ("rules", {"kind": "declared"}, (1, 10)),
     ):
-        wording = rounds.wording_of(recipe(scorer=scorer, scale=scale), None)
+        wording = rounds.choose_wording(recipe(scorer=scorer, scale=scale), None)
         assert wording is not None
         assert (wording.say.low, wording.goal) == ends
 
 
 def test_several_aspects_are_asked_for_in_one_text() -> None:
-    wording = rounds.wording_of(recipe(relabel={"kind": "reward_augmented", "aspects": ["style", "depth"]}), None)
+    wording = rounds.choose_wording(recipe(relabel={"kind": "reward_augmented", "aspects": ["style", "depth"]}), None)
     assert wording is not None
     assert wording.goal is None and "Depth score: 10.\nStyle score: 10." in wording.text
 
 
 def test_an_engine_gets_the_model_of_the_round_and_a_recording_stays(tmp_path: Path) -> None:
     wanted = recipe(generate={"engine": {"kind": "local", "batch_rows": 3}})
-    engine: Any = Policy("somewhere", "abc").engine(wanted.generate.engine)
+    engine: Any = RoundPolicy("somewhere", "abc").engine(wanted.generate.engine)
     assert (engine.model, engine.revision, engine.batch_rows) == ("somewhere", "abc", 3)
     replay = Replay(path="x.jsonl")
-    assert Policy("somewhere").engine(replay) == replay
+    assert RoundPolicy("somewhere").engine(replay) == replay
 
 
 def prompts(count: int) -> Table:
@@ -120,16 +120,16 @@ def recording(path: Path, completions: dict[str, list[str]]) -> Replay:
 def test_prompts_whose_completions_are_all_the_same_are_dropped_and_counted(tmp_path: Path) -> None:
     replay = recording(tmp_path / "r.jsonl", {"Question 0?": ["a", "a", "a"], "Question 1?": ["a", "b", "a"]})
     wanted = recipe(generate={"engine": replay, "n": 3})
-    table = rounds.completions_of_round(wanted, prompts(2), Policy("m"), None, tmp_path / "c.parquet")
+    table = rounds.complete_round(wanted, prompts(2), RoundPolicy("m"), None, tmp_path / "c.parquet")
     assert table.frame["prompt_id"].unique().to_list() == ["p1"]
     assert table.rejects["reason"].to_list() == [IDENTICAL] * 3
     assert table.steps[-1].notes == {"prompts dropped": 1}
 
 
 def test_the_goal_is_said_to_the_engine_and_not_in_the_table(tmp_path: Path) -> None:
-    wording = rounds.wording_of(recipe(condition={"place": "user", "wording": "Reach {{ goal }}."}), None)
+    wording = rounds.choose_wording(recipe(condition={"place": "user", "wording": "Reach {{ goal }}."}), None)
     replay = recording(tmp_path / "r.jsonl", {"Reach 10.\n\nQuestion 0?": ["top"]})
-    made = rounds.complete(prompts(1), Generate(engine=replay, silent=True), wording, tmp_path / "o.parquet")
+    made = rounds.complete_prompts(prompts(1), Generate(engine=replay, silent=True), wording, tmp_path / "o.parquet")
     row = made.frame.row(0, named=True)
     assert row["completion"][0]["content"] == "top" and row["goal"] == 10.0
     assert [message["content"] for message in row["prompt"]] == ["Question 0?"]
@@ -137,12 +137,12 @@ def test_the_goal_is_said_to_the_engine_and_not_in_the_table(tmp_path: Path) -> 
 
 def test_the_mean_is_clustered_by_prompt_and_the_gain_is_paired() -> None:
     start, after = (scored_table([(f"p{n}", [base + n, base + n]) for n in range(6)]) for base in (2.0, 3.0))
-    found = rounds.measured(after, None, Bootstrap(resamples=200), start.frame)
+    found = rounds.measure_policy(after, None, Bootstrap(resamples=200), start.frame)
     assert found["score"]["estimate"] == 5.5 and found["score"]["clusters"] == 6 and found["score"]["rows"] == 12
     assert (found["gain"]["estimate"], found["gain"]["low"], found["gain"]["high"]) == (1.0, 1.0, 1.0)
-    assert rounds.measured(after, None, Bootstrap(resamples=200))["gain"] is None
+    assert rounds.measure_policy(after, None, Bootstrap(resamples=200))["gain"] is None
 
 
 def test_nothing_to_measure_is_an_error() -> None:
     with pytest.raises(DataError, match="no completion of a held-out prompt has a score"):
-        rounds.measured(scored_table([("p", [None, None])]), None, Bootstrap())
+        rounds.measure_policy(scored_table([("p", [None, None])]), None, Bootstrap())

@@ -21,7 +21,7 @@ from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder.manifest import MANIFEST, Run
-from prefboost.runs.folder.schedule import Did
+from prefboost.runs.folder.schedule import StageOutcome
 from prefboost.runs.pipelines import run as recipe_run
 from prefboost.training.claim import alone_in
 
@@ -88,7 +88,7 @@ def test_a_folder_that_train_of_an_earlier_version_began_is_taken_up_at_its_chec
     manifest["stages"]["pairs"]["notes"] = {name: notes[name] for name in ("goal_pairs", "steps", "rejected", "scales")}
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     (tmp_path / "begun.json").write_text(json.dumps(claim))
-    outcomes: list[Did] = []
+    outcomes: list[StageOutcome] = []
     report = recipe_run.run_recipe(wanted, tmp_path, tell=outcomes.append)
     assert [each.why for each in outcomes] == [None, "begun and not finished"]
     assert (report.resumed_from, report.steps) == (2, 4)
@@ -97,7 +97,7 @@ def test_a_folder_that_train_of_an_earlier_version_began_is_taken_up_at_its_chec
 
 
 def test_a_plan_writes_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    assert [each.why for each in recipe_run.plan(offline(tiny_model), tmp_path)] == ["not done yet"] * 2
+    assert [each.why for each in recipe_run.plan_run(offline(tiny_model), tmp_path)] == ["not done yet"] * 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,7 +107,7 @@ def test_changed_data_repeat_everything_and_are_named(tiny_model: Path, tmp_path
     recipe = offline(tiny_model, f"data={data}")
     recipe_run.run(recipe, tmp_path, until="pairs")
     data.write_text("".join(data.read_text().splitlines(keepends=True)[:18]))
-    whys = [each.why for each in recipe_run.plan(recipe, tmp_path)]
+    whys = [each.why for each in recipe_run.plan_run(recipe, tmp_path)]
     assert whys[0] is not None and whys[0].startswith(f"{data} was ")
 
 

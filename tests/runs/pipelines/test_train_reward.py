@@ -13,7 +13,7 @@ from tests.training.conftest import build_folder
 
 import prefboost as pb
 from prefboost.preferences.gather import REPEATED
-from prefboost.runs.pipelines.train_reward import reward_rows, train_reward_on
+from prefboost.runs.pipelines.train_reward import prepare_reward_rows, train_reward_on
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, conform
 
 pytestmark = pytest.mark.torch
@@ -64,7 +64,7 @@ def test_no_question_is_on_both_sides_of_the_split(start: Path, tmp_path: Path) 
     asked = [text for n in "ab" for text in (f"Why {n}?", f"why {n}", f"WHY {n}!", f"(Why) {n}")]
     table = pairs_table([(text, "a", "b") for text in asked])
     frame = table.frame.with_columns(prompt_id=pl.Series([f"q{n}" for n in range(8)]))
-    made = reward_rows(Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS)), settings(start))
+    made = prepare_reward_rows(Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS)), settings(start))
     assert len(made) == 2 and made.frame["prompt_id"].to_list() == ["q0", "q4"]
 
 

@@ -25,10 +25,10 @@ from prefboost.engines.budget import Budget, Price, Spending
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
-from prefboost.runs.generate.generate import store_of
-from prefboost.runs.score.judge import judge, judged_so_far
-from prefboost.runs.score.questions import planned_questions
-from prefboost.runs.score.score import score, scored_so_far
+from prefboost.runs.generate.generate import locate_store
+from prefboost.runs.score.judge import judge, write_finished_verdicts
+from prefboost.runs.score.questions import plan_questions
+from prefboost.runs.score.score import score, write_finished_scores
 from prefboost.scoring import Rater, RulesScorer
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
@@ -115,7 +115,7 @@ def test_two_thousand_questions_at_high_fault_rates_are_answered_right_or_record
         assert sorted([*kept, *failed]) == list(range(len(table))), "none is lost, none stands twice"
         assert numbers.to_list() == pytest.approx([truth[row * len(rows) + order] for row in kept])
     assert set(found.rejects["reason"]) == {"the engine gave no answer"} and 20 < len(failed) < 400
-    with Store(store_of(out)) as store:
+    with Store(locate_store(out)) as store:
         answers = list(store.rows("generate" if read == "answer" else "logprobs"))
         assert len(answers) == len(server.asked) == 2000
         assert store.book().total().requests == server.calls
@@ -178,7 +178,7 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
         with pytest.raises(RunError, match="budget"):
             judge(pairs_table(PAIRS), by, out, spending=spending)
         assert server.calls == 50
-        some, _ = judged_so_far(pairs_table(PAIRS), by, out)
+        some, _ = write_finished_verdicts(pairs_table(PAIRS), by, out)
         assert 0 < len(some) < 100 and set(some.rejects["reason"]) == {"not done yet"}
         assert server.calls == 50 and pl.read_parquet(out).height == len(some)
         every, _ = judge(pairs_table(PAIRS), by, out)
@@ -187,7 +187,7 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
 
 def test_partial_output_needs_a_store(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no store"):
-        scored_so_far(completions_table(TEXTS), RulesScorer(), tmp_path / "s.parquet")
+        write_finished_scores(completions_table(TEXTS), RulesScorer(), tmp_path / "s.parquet")
 
 
 def test_a_plan_counts_questions_tokens_and_dollars_and_asks_nothing(tmp_path: Path) -> None:
@@ -196,16 +196,16 @@ def test_a_plan_counts_questions_tokens_and_dollars_and_asks_nothing(tmp_path: P
     with FaultyServer(answer=says) as server:
         score(completions_table(TEXTS[:10]), rater(server), out)
         calls = server.calls
-        plan = planned_questions(table, rater(server), spending, out)
+        plan = plan_questions(table, rater(server), spending, out)
         assert server.calls == calls == 10
     assert (plan.rows, plan.questions, plan.stored, plan.estimated) == (30, 20, 10, True)
     assert plan.most_tokens == 20 * 512 and plan.prompt_tokens > 20 * 100
     assert plan.most_dollars == pytest.approx((plan.prompt_tokens + 2 * plan.most_tokens) / 1e6)
     weighed = Rater(engine=rater(server).engine, read="logprobs")
-    assert planned_questions(table, weighed, spending).most_tokens == 30
-    assert planned_questions(table, RulesScorer(), spending).questions == 0
+    assert plan_questions(table, weighed, spending).most_tokens == 30
+    assert plan_questions(table, RulesScorer(), spending).questions == 0
     pairs = pairs_table(PAIRS[:3])
-    assert planned_questions(pairs, ScorerJudge(scorer=weighed), spending).questions == 6
+    assert plan_questions(pairs, ScorerJudge(scorer=weighed), spending).questions == 6
 
 
 def test_generation_scoring_and_judging_share_a_store(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
-from prefboost.runs.generate.generate import store_of
-from prefboost.runs.score.score import counts_of, score
+from prefboost.runs.generate.generate import locate_store
+from prefboost.runs.score.score import count_scores, score
 from prefboost.scoring import ImplicitReward, RulesScorer
 from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
@@ -50,7 +50,7 @@ def test_an_interrupted_call_goes_on_to_the_same_scores(policies: tuple[Path, Pa
 
     with pytest.raises(KeyboardInterrupt):
         score(table, implicit(policies), out, progress=stop)
-    assert not out.exists() and store_of(out).exists()
+    assert not out.exists() and locate_store(out).exists()
     told: list[ScoreProgress] = []
     assert score(table, implicit(policies), out, progress=told.append).frame.equals(expected)
     assert told[-1].stored and max(each.stored for each in told if each.stage == "policy") == 7
@@ -64,5 +64,5 @@ def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:
     frame = table.frame.with_columns(rules=pl.lit(rules))
     ruled = table.then(table.spec, frame, Step("read", {}, 2, 2))
     scored = score(ruled, RulesScorer(), tmp_path / "o.jsonl")
-    counts = counts_of(scored)
+    counts = count_scores(scored)
     assert counts["rows"] == 2 and counts["score mean"] == 1.0 and counts["empty completions, scored 1"] == 1

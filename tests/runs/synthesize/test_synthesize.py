@@ -24,7 +24,7 @@ from prefboost.engines.engine import Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.errors import DataError, RunError
 from prefboost.runs.generate.prompt_files import read_prompts
-from prefboost.runs.synthesize.synthesize import Synthesize, rehearsed, synthesize
+from prefboost.runs.synthesize.synthesize import Synthesize, forecast_synthesis, synthesize
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.sources import read
 from prefboost.synthesis.edits import Clair, RMBoost
@@ -134,11 +134,11 @@ def test_equal_budgets_are_held_by_every_method(prompts: Table) -> None:
 def test_a_rehearsal_names_calls_and_what_was_spent(prompts: Table, tmp_path: Path) -> None:
     out = tmp_path / "pairs.parquet"
     settings = Synthesize(method=methods()["rmboost"])
-    plan = rehearsed(prompts, settings, out)
+    plan = forecast_synthesis(prompts, settings, out)
     assert (plan.pairs, plan.stages["completions"].calls, plan.stages["edits"].calls) == (20, 10, 20)
     assert plan.spent.requests == 0 and not out.exists()
     synthesize(prompts, settings, out)
-    assert rehearsed(prompts, settings, out).spent.requests == 30
+    assert forecast_synthesis(prompts, settings, out).spent.requests == 30
 
 
 def test_a_run_without_answers_is_an_error_and_its_rehearsal_names_what_is_asked_again(
@@ -151,9 +151,9 @@ def test_a_run_without_answers_is_an_error_and_its_rehearsal_names_what_is_asked
         with pytest.raises(RunError, match="0 of 10 rows were answered; 10 times: HTTP 400: no"):
             synthesize(prompts, settings, out)
         assert out.exists()
-        plan = rehearsed(prompts, settings, out)
+        plan = forecast_synthesis(prompts, settings, out)
         assert (plan.again, plan.refused) == (server.calls, 0)
-        plan = rehearsed(prompts, settings.model_copy(update={"retry": "none"}), out)
+        plan = forecast_synthesis(prompts, settings.model_copy(update={"retry": "none"}), out)
         assert (plan.again, plan.refused) == (0, server.calls)
 
 

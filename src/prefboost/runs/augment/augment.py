@@ -24,11 +24,11 @@ from prefboost.preferences import fit_scales
 from prefboost.preferences.goals import DeclaredRange, declared_by, score_columns
 from prefboost.preferences.kept_scale import KeptScores
 from prefboost.preferences.stated_goals import StatedGoals
-from prefboost.runs.augment.output import Output, named
-from prefboost.runs.augment.report import About, Made, describe, source_settings
+from prefboost.runs.augment.output import Output, name_source
+from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport, Watch
-from prefboost.runs.folder.staging import Staging, open_staging, staging_folder
+from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
 from prefboost.runs.preparation import build_renderer, make_goal_pairs, requested_aspects
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.exports import export_named
@@ -49,7 +49,7 @@ _PREVIEW_RECORDS = 1000
 
 @dataclass(frozen=True)
 class Preview:
-    """What `augment` would do, seen on the first records: the guess, the counts, and some rows as they would be."""
+    """Preview of `augment` on the first records: the guess, the counts, and some rows as they would be written."""
 
     report: AugmentReport
     rows: Sequence[dict[str, Any]]
@@ -90,7 +90,7 @@ def augment(
         refuse_repository(push_to)
     report = output.finished()
     if report is None:
-        report = _made(output, source, settings, overwrite, progress)
+        report = _run_parts(output, source, settings, overwrite, progress)
     output.clear()
     address = None
     if push_to is not None:
@@ -107,35 +107,39 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         rows: how many rows to show.
     """
     export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
-    first = next(_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
+    first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
     goals = _settle_goals(settings, [first], declared_by(first))
     table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
     export = export_named(settings.format)
-    about = About(named(source), "", "OUT", single=False, settings=settings, data=source_settings(source))
+    about = AugmentFacts(
+        name_source(source), "", "OUT", single=False, settings=settings, data=list_source_settings(source)
+    )
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
-    made = Made.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
+    made = PartCounts.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
     try:
-        report = describe([made], about, goals, out="OUT", rejects_path="")
+        report = build_report([made], about, goals, out="OUT", rejects_path="")
     except DataError as error:
-        raise _with_range(error, source, settings) from None
+        raise _suggest_range(error, source, settings) from None
     shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
-    return Preview(report, [_readable(row, goals.say) for row in shown.iter_rows(named=True)])
+    return Preview(report, [_format_row(row, goals.say) for row in shown.iter_rows(named=True)])
 
 
-def _made(
+def _run_parts(
     output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Watch | None
 ) -> AugmentReport:
     output.refuse_existing(overwrite)
     try:
         with open_staging(output.path, output.key) as staging:
             goals = _load_goals(source, settings, staging)
-            _make_parts(source, goals, output, staging, progress)
-            parts = [Made(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+            _write_parts(source, goals, output, staging, progress)
+            parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
             try:
-                report = describe(parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path)
+                report = build_report(
+                    parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path
+                )
             except DataError as error:
-                raise _with_range(error, source, settings) from None
+                raise _suggest_range(error, source, settings) from None
             if progress is not None:
                 progress(
                     AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
@@ -143,7 +147,7 @@ def _made(
             output.publish(staging, report, parts, goals)
             found, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _explained(error, output) from error
+        raise _explain_error(error, output) from error
     messages = list(report.messages)
     if found:
         messages.append(f"went on after {found:,} parts that an earlier call had finished")
@@ -157,7 +161,7 @@ def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging
     record = staging.noted("said")
     if record is not None:
         return StatedGoals.from_record(record)
-    goals = _settle_goals(settings, _scored(source, settings), _own_range(source, settings))
+    goals = _settle_goals(settings, _read_scored(source, settings), _read_declared_range(source, settings))
     staging.note("said", goals.record())
     return goals
 
@@ -176,8 +180,8 @@ def _settle_goals(
     return StatedGoals.settle(settings.condition, scales, aspects, render)
 
 
-def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
-    """The range that the source declares for its scores, where it plays a part."""
+def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
+    """Return the range that the source declares for its scores; None where it declares none or a scale is fitted."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if not isinstance(found, Collection):
         return None
@@ -186,14 +190,14 @@ def _own_range(source: str | Path | Source, settings: Augment) -> tuple[float, f
     return found.declared_range(settings.columns)
 
 
-def _with_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
-    """The error with a range that the scores have, where nothing came out because all lie outside the one declared."""
+def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
+    """Add the range that the scores have to an error, where all of them lie outside the declared one."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if "outside the" not in error.found or not isinstance(found, Collection):
         return error
     whole = found.model_copy(update={"score_range": None})
     pieces = [
-        table.frame[name] for table in _scored(whole, settings) for name in score_columns(table) if "." not in name
+        table.frame[name] for table in _read_scored(whole, settings) for name in score_columns(table) if "." not in name
     ]
     scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None
     if scores is None or scores.is_empty():
@@ -207,16 +211,16 @@ def _with_range(error: DataError, source: str | Path | Source, settings: Augment
     )
 
 
-def _scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
-    """What a scale is fitted to."""
+def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Read what a scale is fitted to."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if isinstance(found, Collection):
         return found.score_tables(settings.columns, settings.batch_rows)
-    return _batches(source, settings)
+    return _read_batches(source, settings)
 
 
-def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
-    """Pairs of one prompt need not come together unless they are counted."""
+def _read_batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Read batches; all rows of a prompt come in one batch only where its pairs are capped."""
     found = File(path=str(source)) if isinstance(source, str | Path) else source
     if isinstance(found, Collection):
         found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
@@ -224,7 +228,7 @@ def _batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
 
 
 def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
-    """The same tables, the next one being read while the last one is used."""
+    """Yield the same tables, reading the next one while the last one is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
         coming = reader.submit(next, tables, None)
         while (table := coming.result()) is not None:
@@ -232,7 +236,7 @@ def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
             yield table
 
 
-def _make_parts(
+def _write_parts(
     source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Watch | None
 ) -> None:
     """Compute the next part while the last one is written; parts that are already there are only read past."""
@@ -241,7 +245,7 @@ def _make_parts(
     records = goal_pairs = 0
     pending: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
-        for number, read in enumerate(_read_ahead(_batches(source, settings))):
+        for number, read in enumerate(_read_ahead(_read_batches(source, settings))):
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
             kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:
@@ -275,13 +279,13 @@ def _write_part(number: int, table: Table, output: Output, staging: Staging) -> 
     if aside.height:
         files["rejects"] = staging.path / f"{number:06d}.rejects"
         aside.write_parquet(files["rejects"])
-    made = Made.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+    made = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
     staging.add(number, files, {"made": asdict(made)})
 
 
-def _explained(error: Exception, output: Output) -> Exception:
+def _explain_error(error: Exception, output: Output) -> Exception:
     full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
-    waiting = staging_folder(output.path)
+    waiting = locate_staging(output.path)
     if full:
         return RunError(
             "the disk is full",
@@ -297,7 +301,7 @@ def _explained(error: Exception, output: Output) -> Exception:
     return error
 
 
-def _readable(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
+def _format_row(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
     sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
     aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
     asked = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [

@@ -1,4 +1,4 @@
-"""Where `augment` writes: an output folder or a single file, its manifest, its card, and when it counts as done."""
+"""The output of `augment`: a folder or a single file, its manifest and its card; and whether it is finished."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import polars as pl
 from prefboost import __version__
 from prefboost.errors import Place, RunError, SettingsError
 from prefboost.preferences.stated_goals import StatedGoals
-from prefboost.runs.augment.report import ALL, About, Made, card_text, source_settings, summed
+from prefboost.runs.augment.report import ALL, AugmentFacts, PartCounts, list_source_settings, sum_steps, write_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
-from prefboost.runs.folder.manifest import fingerprint, fingerprint_of
+from prefboost.runs.folder.manifest import hash_path, hash_values
 from prefboost.runs.folder.staging import (
     Staging,
     carry_over,
     clear_staging,
     link,
+    locate_staging,
     remove,
     replace_folder,
-    staging_folder,
 )
 from prefboost.sources import Source
 from prefboost.sources.exports import export_named
@@ -34,11 +34,11 @@ from prefboost.sources.outputs import refuse_inputs
 from prefboost.sources.pipes import spool_stream
 from prefboost.tables import REJECTS
 
-__all__ = ["MANIFEST", "Output", "named"]
+__all__ = ["MANIFEST", "Output", "name_source"]
 
 MANIFEST = "prefboost.json"
 _BESIDE = ("card.md", MANIFEST, "rejects.parquet")
-"""What stands beside a single file, behind its name."""
+"""Endings of the files beside a single file, behind its name."""
 
 _NOT_WRITTEN = (".csv", ".tsv", ".json", ".ndjson", ".arrow", ".txt", ".gz", ".zst")
 
@@ -50,13 +50,13 @@ class Output:
     path: Path
     kind: FileType
     single: bool
-    about: About
+    about: AugmentFacts
     key: str
     files: tuple[Path, ...] = ()
 
     @classmethod
     def at(cls, path: Path, settings: Augment, source: str | Path | Source) -> Output:
-        """The output at a path.
+        """Describe the output at a path.
 
         Raises:
             DataError, SettingsError: its name asks for a type that is not written or that the trainer does not load, or
@@ -78,28 +78,28 @@ class Output:
         export_named(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
-        name, found = named(source), _input_files(source)
+        name, found = name_source(source), _list_input_files(source)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
         refuse_inputs(
-            [path, *beside, staging_folder(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
+            [path, *beside, locate_staging(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
         )
-        print_of_input = fingerprint_of(name, [fingerprint(file) for file in found])
+        print_of_input = hash_values(name, [hash_path(file) for file in found])
         versions = (__version__, metadata.version("polars"))
-        benchmarks = [fingerprint(path) for path in settings.decontaminate]
-        data = source_settings(source)
-        key = fingerprint_of(
+        benchmarks = [hash_path(path) for path in settings.decontaminate]
+        data = list_source_settings(source)
+        key = hash_values(
             settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
         )
-        about = About(name, print_of_input, path.name, single, settings, data, kind.ending)
+        about = AugmentFacts(name, print_of_input, path.name, single, settings, data, kind.ending)
         return cls(path, kind, single, about, key, tuple(found))
 
     def finished(self) -> AugmentReport | None:
-        """The report of the same output, where it is already there."""
+        """Return the report of the same output where it is already there, else None."""
         manifest = self._read_manifest()
         if manifest.get("key") != self.key:
             return None
         base = self.path.parent if self.single else self.path
-        stand = all(_bytes(base / name) == size for name, size in manifest["files"].items())
+        stand = all(_read_size(base / name) == size for name, size in manifest["files"].items())
         if not stand:
             return None
         report = manifest["report"]
@@ -145,7 +145,7 @@ class Output:
             strange = [name for name in strange if self.path.with_name(name).exists()]
         else:
             taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
-            strange = [name for name in _foreign(self.path, manifest) if name.startswith(taken)]
+            strange = [name for name in _list_foreign(self.path, manifest) if name.startswith(taken)]
         if strange:
             raise RunError(
                 f"{strange[0]} was not written by prefboost augment, and would be replaced or read as new data",
@@ -159,12 +159,12 @@ class Output:
             raise RunError(found, remedy="-o FOLDER", place=Place(str(self.path)))
 
     def records_total(self) -> int | None:
-        """How many records the input has, where its files say so cheaply; an estimate for plain JSON lines."""
-        counts = [_records(path) for path in self.files]
+        """Count the input's records where its files tell cheaply, else None; estimate them for plain JSON lines."""
+        counts = [_count_records(path) for path in self.files]
         return sum(count or 0 for count in counts) if counts and None not in counts else None
 
     def by_split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The rows of each split; a single file holds them all."""
+        """Yield the rows of each split; a single file holds them all."""
         if self.single or "split" not in frame.columns:
             yield (ALL if self.single else "train"), frame
             return
@@ -173,7 +173,7 @@ class Output:
         for name in found:
             yield name or "train", frame if len(found) == 1 else frame.filter(names == name)
 
-    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[Made], goals: StatedGoals) -> None:
+    def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals) -> None:
         """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
         final = staging.path / "final"
         remove(final)
@@ -182,13 +182,13 @@ class Output:
         rejects = staging.files("rejects")
         if rejects or not self.single:
             _join_rejects(rejects, final / self._beside("rejects.parquet"))
-        card = card_text(self.about, report, parts, goals.say, patterns)
+        card = write_card(self.about, report, parts, goals.say, patterns)
         (final / self._beside("card.md" if self.single else "README.md")).write_text(card, encoding="utf-8")
         manifest = self._manifest(final, report, parts, goals)
         (final / self._beside(MANIFEST)).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if not self.single:
             if self.path.is_dir():
-                carry_over(_foreign(self.path, self._read_manifest()), self.path, final)
+                carry_over(_list_foreign(self.path, self._read_manifest()), self.path, final)
             replace_folder(final, self.path)
             return
         remove(self._aside("rejects.parquet"))
@@ -238,7 +238,7 @@ class Output:
         return manifest if isinstance(manifest, dict) and "report" in manifest else {}
 
     def _manifest(
-        self, final: Path, report: AugmentReport, parts: Sequence[Made], goals: StatedGoals
+        self, final: Path, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals
     ) -> dict[str, Any]:
         files = sorted(path for path in final.rglob("*") if path.is_file())
         runtime = ("seconds", "parts", "parts_found", "skipped", "messages", "address")
@@ -253,7 +253,7 @@ class Output:
             "condition": goals.say.model_dump(mode="json"),
             "scales": goals.record()["scales"],
             "guess": report.guess,
-            "steps": summed(parts),
+            "steps": sum_steps(parts),
             "versions": {name: metadata.version(name) for name in ("polars", "pyarrow")},
             "files": {str(path.relative_to(final)): path.stat().st_size for path in files},
             "report": {
@@ -264,16 +264,16 @@ class Output:
         }
 
 
-def named(source: str | Path | Source) -> str:
-    """A source as the user named it: its path, else its kind."""
+def name_source(source: str | Path | Source) -> str:
+    """Name a source as the user named it: by its path, else its kind."""
     if isinstance(source, str | Path):
         return str(source)
     return str(getattr(source, "path", None) or getattr(source, "kind", type(source).__name__))
 
 
-def _input_files(source: str | Path | Source) -> list[Path]:
-    """Local files of a source; empty for the hub."""
-    path = spool_stream(named(source)) or Path(named(source)).expanduser()
+def _list_input_files(source: str | Path | Source) -> list[Path]:
+    """List the local files of a source; none for the hub."""
+    path = spool_stream(name_source(source)) or Path(name_source(source)).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -283,7 +283,7 @@ def _input_files(source: str | Path | Source) -> list[Path]:
     return []
 
 
-def _records(path: Path) -> int | None:
+def _count_records(path: Path) -> int | None:
     try:
         if path.suffix in (".parquet", ".pq"):
             return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
@@ -296,7 +296,7 @@ def _records(path: Path) -> int | None:
     return None
 
 
-def _foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+def _list_foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """List files and links below a folder that are not in its manifest, by their relative paths."""
     own = {*manifest.get("files", ()), MANIFEST}
     entries = [
@@ -307,7 +307,7 @@ def _foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in entries if name not in own)
 
 
-def _bytes(path: Path) -> int | None:
+def _read_size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError:

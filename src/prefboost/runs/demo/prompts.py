@@ -14,7 +14,7 @@ from prefboost.settings import Settings
 from prefboost.sources import Columns
 from prefboost.tables import MESSAGES, PROMPTS, Step, Table, conform
 
-__all__ = ["HELD_OUT_TOPICS", "TRAIN_TOPICS", "DemoPrompts", "demo_prompts"]
+__all__ = ["HELD_OUT_TOPICS", "TRAIN_TOPICS", "DemoPrompts", "draw_demo_prompts"]
 
 _TOPICS = (
     "a lighthouse, the rain, a bicycle, coffee, an owl, a library, a train, a garden, the ocean, a robot, a "
@@ -53,8 +53,8 @@ def _draw_rules(draw: random.Random) -> list[Rule]:
     return [RULES[kind](**drawn[kind]) for kind in draw.sample(sorted(drawn), 4)]
 
 
-def demo_prompts(count: int, topics: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Prompts with four rules each.
+def draw_demo_prompts(count: int, topics: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Draw prompts with four rules each.
 
     Args:
         count: how many.
@@ -92,10 +92,10 @@ class DemoPrompts(Settings):
     seed: int = Field(1, ge=0, description="Seed of the training prompts; the held-out ones have the next.")
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
-        """One table of Prompts with ``rules`` and ``split``; see `prefboost.sources.Source`."""
+        """Yield one table of Prompts with ``rules`` and ``split``; see `prefboost.sources.Source`."""
         parts = ((self.train, TRAIN_TOPICS, "train"), (self.held_out, HELD_OUT_TOPICS, "test"))
         made = [
-            demo_prompts(count, topics, seed=self.seed + number).with_columns(split=pl.lit(split))
+            draw_demo_prompts(count, topics, seed=self.seed + number).with_columns(split=pl.lit(split))
             for number, (count, topics, split) in enumerate(parts)
         ]
         frame = pl.concat(made)

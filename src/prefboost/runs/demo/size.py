@@ -1,4 +1,4 @@
-"""How large the demo is on this machine: measured on a first micro-batch and some answers, then cut to the minutes."""
+"""The size of the demo on this machine: timed on a first micro-batch and some answers, then cut to the minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from prefboost.atomic import write_atomically
 
-__all__ = ["SIZE_FILE", "Pace", "Size", "fit_size", "kept_size", "keep_size"]
+__all__ = ["SIZE_FILE", "DemoPace", "DemoSize", "fit_size", "load_size", "save_size"]
 
 SIZE_FILE = "size.json"
 """In the demo's folder: the size that was chosen, so that the same call after an interruption goes on with it."""
@@ -29,8 +29,8 @@ _USED = 0.93
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What the full size takes on this machine, in seconds.
+class DemoPace:
+    """Time that the full size takes on this machine, in seconds.
 
     Args:
         training: of both policies, the reference's log-probs included.
@@ -44,8 +44,8 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large a demo is.
+class DemoSize:
+    """Size of a demo.
 
     Args:
         prompts: to train on.
@@ -67,7 +67,9 @@ class Size:
         return f"this demo will take about {self.seconds / 60:.0f} minutes on this machine"
 
 
-def fit_size(prompts: int, held_out: int, answers: int, pace: Pace, spent_s: float, minutes: float | None) -> Size:
+def fit_size(
+    prompts: int, held_out: int, answers: int, pace: DemoPace, spent_s: float, minutes: float | None
+) -> DemoSize:
     """Choose the largest size that fits into the minutes.
 
     Args:
@@ -87,7 +89,7 @@ def fit_size(prompts: int, held_out: int, answers: int, pace: Pace, spent_s: flo
     full = seconds(1.0)
     shares = [percent / 100 for percent in range(100, 0, -1)]
     share = next((each for each in shares if minutes is None or seconds(each) <= _USED * 60 * minutes), shares[-1])
-    chosen = Size(_cut(prompts, share, "prompts"), _cut(held_out, share, "held_out"), seconds(share), full)
+    chosen = DemoSize(_cut(prompts, share, "prompts"), _cut(held_out, share, "held_out"), seconds(share), full)
     if (chosen.prompts, chosen.held_out) == (prompts, held_out):
         return chosen
     reduced = (
@@ -95,19 +97,19 @@ def fit_size(prompts: int, held_out: int, answers: int, pace: Pace, spent_s: flo
         f"prompts, since the full size would take about {full / 60:.0f} minutes on this machine and it was given "
         f"{minutes:g}. With fewer steps both policies move less: these are not the figures of the full size."
     )
-    return Size(chosen.prompts, chosen.held_out, chosen.seconds, full, reduced)
+    return DemoSize(chosen.prompts, chosen.held_out, chosen.seconds, full, reduced)
 
 
-def kept_size(out: Path, settings: Mapping[str, Any]) -> Size | None:
+def load_size(out: Path, settings: Mapping[str, Any]) -> DemoSize | None:
     """Read the size that an earlier call with the same settings chose; None where there was none."""
     try:
         record = json.loads((out / SIZE_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return Size(**record["size"]) if record["settings"] == dict(settings) else None
+    return DemoSize(**record["size"]) if record["settings"] == dict(settings) else None
 
 
-def keep_size(out: Path, settings: Mapping[str, Any], size: Size) -> None:
+def save_size(out: Path, settings: Mapping[str, Any], size: DemoSize) -> None:
     """Write the size down for `kept_size`."""
     write_atomically(out / SIZE_FILE, json.dumps({"settings": dict(settings), "size": asdict(size)}, indent=2) + "\n")
 

@@ -108,9 +108,9 @@ def canary(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
                 remedy="see whether it can be asked, and follows the question",
             )
-        who = tuple(dict.fromkeys(_named(one.model, one.fingerprint) for one in sightings(store)))
+        who = tuple(dict.fromkeys(_name_answerer(one.model, one.fingerprint) for one in sightings(store)))
     found = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))
-    first = _first(folder, engine.identity)
+    first = _read_first(folder, engine.identity)
     if first is not None:
         earlier, header = first
         found = CanaryReport(
@@ -133,7 +133,7 @@ def canary_facts(out: str | Path) -> dict[str, Any]:
     return {"canary": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
 
 
-def _first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, Any]] | None:
+def _read_first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, Any]] | None:
     """The oldest verdicts of a judge, and who gave them when."""
     for path in sorted(folder.glob("*.jsonl")):
         header, *rows = read_records(path)
@@ -143,5 +143,5 @@ def _first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, A
     return None
 
 
-def _named(model: str, fingerprint: str) -> str:
+def _name_answerer(model: str, fingerprint: str) -> str:
     return f"{model} ({fingerprint})" if fingerprint else model

@@ -14,10 +14,10 @@ from prefboost.evaluation.prompt_means import average_by_prompt
 from prefboost.runs.evaluate.evaluate import read_verdicts
 from prefboost.statistics import holm, run_paired_test
 
-__all__ = ["compared", "compared_folders", "drifted"]
+__all__ = ["compare_verdicts", "compare_folders", "compare_judgings"]
 
 
-def compared_folders(first: str | Path, second: str | Path, *, judged_again: bool = False) -> list[str]:
+def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool = False) -> list[str]:
     """Every benchmark that two folders of `evaluate` share: Markdown lines.
 
     Args:
@@ -28,7 +28,7 @@ def compared_folders(first: str | Path, second: str | Path, *, judged_again: boo
     Raises:
         DataError: they share no benchmark, or two models no prompt.
     """
-    one, other = _verdict_files(Path(first)), _verdict_files(Path(second))
+    one, other = _find_verdict_files(Path(first)), _find_verdict_files(Path(second))
     shared = [name for name in one if name in other]
     if not shared:
         raise DataError(
@@ -38,11 +38,16 @@ def compared_folders(first: str | Path, second: str | Path, *, judged_again: boo
     lines: list[str] = []
     for name in shared:
         lines += [f"{name}:", ""] if name and len(shared) > 1 else []
-        lines += [*(drifted if judged_again else compared)(read_verdicts(one[name]), read_verdicts(other[name])), ""]
+        lines += [
+            *(compare_judgings if judged_again else compare_verdicts)(
+                read_verdicts(one[name]), read_verdicts(other[name])
+            ),
+            "",
+        ]
     return lines[:-1]
 
 
-def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -> list[str]:
+def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -> list[str]:
     """Every model of one evaluation against every one of another, prompt by prompt: Markdown lines.
 
     Args:
@@ -57,7 +62,7 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
     Raises:
         DataError: two models share no prompt, or nothing is measured on both sides.
     """
-    one, other = _by_group(verdicts), _by_group(others)
+    one, other = _group_verdicts(verdicts), _group_verdicts(others)
     tests = {}
     both = ((name, *pair) for name in one for pair in product(one[name], other.get(name, {})))
     for group, first, second in both:
@@ -77,14 +82,14 @@ def compared(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -
     chances = holm({key: test.chance for key, (test, _) in tests.items()})
     lines = [f"| {' | '.join([*heads, 'on one side'])} |", "|" + "---|" * (len(heads) + 1)]
     for key, (test, alone) in tests.items():
-        found, unit = test.difference, _unit(one[key[0]][key[1]].values())
+        found, unit = test.difference, _choose_unit(one[key[0]][key[1]].values())
         ends = f"{unit * found.estimate:+.2f} [{unit * found.low:+.2f}, {unit * found.high:+.2f}]"
         figures = f"{ends} | {chances[key]:.3f} | {unit * test.detectable:.2f}"
         lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {found.rows} | {alone} |")
     return lines
 
 
-def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> list[str]:
+def compare_judgings(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> list[str]:
     """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
 
     Raises:
@@ -105,12 +110,12 @@ def drifted(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> l
     ]
 
 
-def _unit(values: Iterable[float]) -> int:
+def _choose_unit(values: Iterable[float]) -> int:
     """Shares are shown in hundredths, grades in points."""
     return 1 if max(values) > 1 else 100
 
 
-def _by_group(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
+def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
     """What is compared by itself -> model -> prompt -> mean value of its rows."""
     groups: dict[str, list[JudgeVerdict]] = {}
     for one in verdicts:
@@ -118,14 +123,14 @@ def _by_group(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str,
     return {group: average_by_prompt(own) for group, own in groups.items()}
 
 
-def _verdict_files(folder: Path) -> dict[str, Path]:
+def _find_verdict_files(folder: Path) -> dict[str, Path]:
     """Benchmark -> its verdicts, where it has any."""
     places = [folder, *(path for path in sorted(folder.glob("*")) if path.is_dir())]
     files = [place / "verdicts.jsonl" for place in places]
-    return {_benchmark_of(file): file for file in files if file.is_file() and file.stat().st_size > 0}
+    return {_read_benchmark(file): file for file in files if file.is_file() and file.stat().st_size > 0}
 
 
-def _benchmark_of(verdicts: Path) -> str:
+def _read_benchmark(verdicts: Path) -> str:
     """What the results beside verdicts are of; empty where there are none."""
     results = verdicts.with_name("results.json")
     return str(json.loads(results.read_text(encoding="utf-8")).get("benchmark", "")) if results.is_file() else ""

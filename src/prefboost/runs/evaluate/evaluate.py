@@ -28,7 +28,7 @@ from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, eva
 from prefboost.runs.evaluate.answering import Answered, Speaker, answered, sampling_for, speaker
 from prefboost.runs.evaluate.canary import canary_facts
 from prefboost.runs.evaluate.judging import fallback_of, judged
-from prefboost.runs.evaluate.settings import Evaluate, contestants_of
+from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 from prefboost.scoring.stored import ScoreProgress, Tell
 from prefboost.sources.outputs import refuse_foreign, refuse_inputs
 
@@ -63,7 +63,7 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
             ``settings.least_answered``, and what came of it is written all the same. Or the folder lies around an
             input, or holds results that `evaluate` did not write.
     """
-    contestants, folder = contestants_of(settings), Path(out)
+    contestants, folder = list_contestants(settings), Path(out)
     check_judge(settings)
     guard_evaluation(folder, [settings])
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,9 @@ from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchm
 from prefboost.runs.evaluate.answering import SamplingOf, Speaker, sampling_for, speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, completions_of_files, price_for, store_in
 from prefboost.runs.evaluate.judging import forecast, likely_prompt_tokens
-from prefboost.runs.evaluate.settings import Evaluate, contestants_of
+from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 
-__all__ = ["ForecastLine", "planned_evaluation"]
+__all__ = ["ForecastLine", "forecast_evaluation"]
 
 _LIKELY = 300
 """Words of a completion of which nothing is known; a benchmark's own completions have some 300."""
@@ -65,7 +65,7 @@ class ForecastLine:
     again: int = 0
 
 
-def planned_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine]:
+def forecast_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine]:
     """What `evaluate` would ask; loads tokenizers, and models only where there is a store to look into.
 
     Args:
@@ -75,7 +75,7 @@ def planned_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLine
     Raises:
         SettingsError: as `evaluate` does.
     """
-    contestants = contestants_of(settings)
+    contestants = list_contestants(settings)
     check_judge(settings)
     place = store_in(Path(out))
     with ExitStack() as stack:

@@ -15,10 +15,10 @@ from prefboost.evaluation.results import Results
 from prefboost.runs.evaluate.evaluate import guard_evaluation, read_verdicts, write_evaluation
 from prefboost.runs.evaluate.settings import Evaluate
 
-__all__ = ["rescored"]
+__all__ = ["rescore_verdicts"]
 
 
-def rescored(settings: Evaluate, verdicts: str | Path, out: str | Path) -> Results:
+def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) -> Results:
     """Score verdicts of a file, and write them with the results.
 
     Args:
@@ -34,12 +34,12 @@ def rescored(settings: Evaluate, verdicts: str | Path, out: str | Path) -> Resul
     """
     guard_evaluation(Path(out), [verdicts, settings])
     found = read_verdicts(verdicts)
-    results = _scored(settings, found)
+    results = _score_verdicts(settings, found)
     write_evaluation(out, found, results)
     return results
 
 
-def _scored(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
+def _score_verdicts(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
     benchmark = settings.benchmarks[0]
     if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):
         raise SettingsError(

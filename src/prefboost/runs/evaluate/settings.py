@@ -20,7 +20,7 @@ from prefboost.evaluation.kinds import BENCHMARKS, BenchmarkSettings
 from prefboost.evaluation.protocols import Contestant
 from prefboost.settings import Settings, choice
 
-__all__ = ["Answering", "Evaluate", "contestants_of", "name_of_model"]
+__all__ = ["Answering", "Evaluate", "list_contestants", "name_of_model"]
 
 
 class Answering(Settings):
@@ -81,16 +81,16 @@ class Evaluate(Spending):
         return {file.stem: file for file in self.files}
 
 
-def contestants_of(settings: Evaluate) -> list[Contestant]:
+def list_contestants(settings: Evaluate) -> list[Contestant]:
     """Every model for every goal, goals of one model together.
 
     Raises:
         SettingsError: nobody is named, or two have one name.
     """
-    names = _told_apart([model_name(model) for model in settings.models])
+    names = _shorten_names([model_name(model) for model in settings.models])
     goals: Sequence[float | None] = settings.goals or (None,)
     found = [
-        Contestant(_with_goal(name, goal, settings.condition), model, goal, settings.condition)
+        Contestant(_name_with_goal(name, goal, settings.condition), model, goal, settings.condition)
         for name, model in zip(names, settings.models, strict=True)
         for goal in goals
     ]
@@ -115,11 +115,11 @@ def name_of_model(model: str) -> str:
     return last.removesuffix(".jsonl").removesuffix(".gguf") or model
 
 
-def _told_apart(models: Sequence[str]) -> list[str]:
+def _shorten_names(models: Sequence[str]) -> list[str]:
     """Short names; where two models share one, whole names."""
     short = [name_of_model(model) for model in models]
     return [model.rstrip("/") if short.count(name) > 1 else name for model, name in zip(models, short, strict=True)]
 
 
-def _with_goal(name: str, goal: float | None, say: SayGoal) -> str:
+def _name_with_goal(name: str, goal: float | None, say: SayGoal) -> str:
     return name if goal is None else f"{name}@{format_number(goal, say.digits)}"

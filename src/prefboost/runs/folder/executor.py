@@ -1,4 +1,4 @@
-"""Who does the work of a stage: this process, or the first of several while the others wait."""
+"""The executor of a stage: this process, or the first of several while the others wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prefboost.errors import RunError
 
-__all__ = ["Executor", "FirstOfMany", "Local", "executor_for"]
+__all__ = ["Executor", "FirstOfMany", "LocalExecutor", "choose_executor"]
 
 
 class Executor(Protocol):
@@ -16,13 +16,13 @@ class Executor(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether the work falls to this process."""
+        """Tell whether the work falls to this process."""
 
     def see_to(self, stage: str, done: Callable[[], bool], work: Callable[[], None]) -> None:
         """Return when ``done()`` holds, calling ``work`` if it falls to this process."""
 
 
-class Local:
+class LocalExecutor:
     """Does the work here."""
 
     leads = True
@@ -57,7 +57,7 @@ class FirstOfMany:
             RunError: rank 0 was not done in time.
         """
         if self.rank == 0:
-            Local().see_to(stage, done, work)
+            LocalExecutor().see_to(stage, done, work)
             return
         end = time.monotonic() + self.wait_s
         while not done():
@@ -69,7 +69,7 @@ class FirstOfMany:
             time.sleep(self.poll_s)
 
 
-def executor_for(environment: Mapping[str, str]) -> Executor:
-    """The executor that fits how this process was started: ``RANK`` and ``WORLD_SIZE`` are set by launchers."""
+def choose_executor(environment: Mapping[str, str]) -> Executor:
+    """Choose the executor by how this process was started: launchers set ``RANK`` and ``WORLD_SIZE``."""
     several = int(environment.get("WORLD_SIZE") or 1) > 1
-    return FirstOfMany(int(environment.get("RANK") or 0)) if several else Local()
+    return FirstOfMany(int(environment.get("RANK") or 0)) if several else LocalExecutor()

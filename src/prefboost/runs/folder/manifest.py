@@ -31,10 +31,10 @@ from prefboost.training.claim import LOCK, MANIFEST, TRAINING, TRAINING_LOCK
 __all__ = [
     "MANIFEST",
     "Run",
-    "differences",
-    "fingerprint",
-    "fingerprint_of",
-    "holds_something_else",
+    "list_differences",
+    "hash_path",
+    "hash_values",
+    "holds_foreign_files",
     "open_run",
 ]
 
@@ -51,7 +51,7 @@ class Run:
     manifest: dict[str, Any] = field(default_factory=dict)
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether a stage was finished with this key and its outputs still stand as they were written.
+        """Tell whether a stage was finished with this key, and its outputs are as they were written.
 
         The manifest is read from disk, so that one process can wait for what another one does.
         """
@@ -59,18 +59,18 @@ class Run:
         return entry.get("key") == key and not self.damaged(stage)
 
     def entry(self, stage: str) -> dict[str, Any]:
-        """What the manifest notes of a finished stage; nothing where it is not finished."""
+        """Read the manifest's entry of a finished stage; empty where it is not finished."""
         found: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
         return found
 
     def damaged(self, stage: str) -> list[str]:
-        """Outputs of a finished stage that are gone, or that have another size than when they were written."""
+        """List outputs of a finished stage that are gone, or have another size than when they were written."""
         sizes = self.entry(stage).get("outputs", {})
         paths = {name: self.path / name for name in sizes}
-        return [name for name, path in paths.items() if not path.exists() or _size(path) != sizes[name]]
+        return [name for name, path in paths.items() if not path.exists() or _measure_size(path) != sizes[name]]
 
     def begun(self, stage: str) -> str | None:
-        """The key with which an unfinished stage was begun."""
+        """Read the key with which an unfinished stage was begun; None where none was."""
         key: str | None = _read_manifest(self.path).get("begun", {}).get(stage)
         return key
 
@@ -125,7 +125,7 @@ class Run:
         self.manifest = _read_manifest(self.path) or self.manifest
         self.manifest.setdefault("stages", {})[stage] = {
             "key": key,
-            "outputs": {name: _size(self.path / name) for name in outputs},
+            "outputs": {name: _measure_size(self.path / name) for name in outputs},
             "took_s": round(time.monotonic() - begin, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "notes": dict(notes),
@@ -134,7 +134,7 @@ class Run:
         self.save()
 
     def notes(self, stage: str) -> dict[str, Any]:
-        """What a finished stage noted."""
+        """Read the notes of a finished stage; empty where it is not finished."""
         notes: dict[str, Any] = self.entry(stage).get("notes", {})
         return notes
 
@@ -170,20 +170,20 @@ def open_run(
         "prefboost": __version__,
         "name": name,
         "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
-        "inputs": {str(source): fingerprint(source) for source in inputs},
+        "inputs": {str(source): hash_path(source) for source in inputs},
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "git": _git_revision(),
+        "versions": _read_versions(),
+        "git": _read_git_revision(),
         "stages": {},
     }
     known = _read_manifest(folder)
     if known and revise:
-        return _revised(folder, known, fresh)
+        return _revise(folder, known, fresh)
     if known:
         _check_same(folder, known, fresh)
         return Run(folder, known)
-    if holds_something_else(folder):
+    if holds_foreign_files(folder):
         raise RunError(
             "the run folder is not empty and holds no run of prefboost",
             remedy="give an empty or new folder",
@@ -195,13 +195,13 @@ def open_run(
     return run
 
 
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 (first 16 hex digits) of a file's bytes, or of the names and bytes of a folder's files.
+def hash_path(path: str | Path) -> str:
+    """Hash a file's bytes, or the names and bytes of a folder's files: the first 16 hex digits of SHA-256.
 
     Raises:
         RunError: nothing stands at the path, or it cannot be read.
     """
-    source = _readable_again(Path(path))
+    source = _copy_stream(Path(path))
     files = sorted(part for part in source.rglob("*") if part.is_file()) if source.is_dir() else [source]
     digest = hashlib.sha256()
     try:
@@ -218,8 +218,8 @@ def fingerprint(path: str | Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _readable_again(path: Path) -> Path:
-    """The path, or the copy of a stream: Polars, which comes with the sources, is loaded for a stream alone."""
+def _copy_stream(path: Path) -> Path:
+    """Return the path, or the copy of a stream; only for a stream are the sources (and Polars) loaded."""
     if path.is_file() or path.is_dir():
         return path
     from prefboost.sources.pipes import spool_stream
@@ -227,14 +227,14 @@ def _readable_again(path: Path) -> Path:
     return spool_stream(str(path)) or path
 
 
-def fingerprint_of(*values: Any) -> str:
-    """The same for JSON-able values."""
+def hash_values(*values: Any) -> str:
+    """Hash JSON values: the first 16 hex digits of SHA-256."""
     text = json.dumps(values, sort_keys=True, default=str, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def holds_something_else(folder: Path) -> bool:
-    """Whether a path is a file, or a folder with files that are no run's."""
+def holds_foreign_files(folder: Path) -> bool:
+    """Tell whether a path is a file, or a folder with files that are no run's."""
     if not folder.is_dir():
         return folder.exists()
     names = {path.name for path in folder.iterdir()}
@@ -261,7 +261,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
     for part in ("settings", "inputs"):
-        differing = differences(known.get(part), fresh[part])
+        differing = list_differences(known.get(part), fresh[part])
         if differing:
             raise RunError(
                 f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
@@ -270,15 +270,15 @@ def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]
             )
 
 
-def _revised(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
-    """The run with the settings of now; what finished stages noted stays."""
+def _revise(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
+    """Write the present settings into the manifest; what finished stages noted stays."""
     if known.get("name") != fresh["name"]:
         raise RunError(
             f"the folder holds a run called {known.get('name')!r}, not {fresh['name']!r}",
             remedy="give another folder, or delete this one",
             place=Place(str(folder)),
         )
-    changed = [line for part in ("settings", "inputs") for line in differences(known.get(part), fresh[part])]
+    changed = [line for part in ("settings", "inputs") for line in list_differences(known.get(part), fresh[part])]
     if changed:
         line = {"at": fresh["started"], "changed": changed}
         known["revisions"] = [*known.get("revisions", []), line]
@@ -288,22 +288,22 @@ def _revised(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> R
     return run
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Every setting that differs in two trees, as text: ``train.beta was 0.1, is 0.2``."""
+def list_differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """List every setting that differs in two trees, as text: ``train.beta was 0.1, is 0.2``."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *(key for key in new if key not in old)]
-        lines = [differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)) for key in keys]
+        lines = [list_differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)) for key in keys]
         return [line for part in lines for line in part]
     return [] if old == new else [f"{path} was {old!r:.60}, is {new!r:.60}"]
 
 
-def _size(path: Path) -> int:
+def _measure_size(path: Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
 
 
-def _versions() -> dict[str, str]:
+def _read_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
@@ -313,8 +313,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_revision() -> str | None:
-    """The revision of the working folder, with ``+changes`` where files differ from it; None outside git."""
+def _read_git_revision() -> str | None:
+    """Return the revision of the working folder, with ``+changes`` where files differ from it; None outside git."""
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain"])
     try:
         revision, changes = (

@@ -15,9 +15,9 @@ from typing import Any
 
 from prefboost.errors import RunError
 from prefboost.runs.folder.executor import Executor
-from prefboost.runs.folder.manifest import Run, differences, fingerprint_of
+from prefboost.runs.folder.manifest import Run, hash_values, list_differences
 
-__all__ = ["Did", "Stage", "Standing", "Work", "carry_out", "standings"]
+__all__ = ["StageOutcome", "Stage", "StageStatus", "Work", "carry_out", "list_statuses"]
 
 Work = Callable[[], Mapping[str, Any]]
 """Makes a stage's outputs, and returns what is worth noting."""
@@ -49,8 +49,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Whether a stage is done.
+class StageStatus:
+    """Status of a stage.
 
     Args:
         stage: which.
@@ -71,8 +71,8 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Did:
-    """What became of a stage in one call: why it was done (None: it was skipped), how long it took, what it noted."""
+class StageOutcome:
+    """Outcome of a stage in one call: why it was done (None: it was skipped), its seconds, and its notes."""
 
     stage: str
     why: str | None
@@ -80,18 +80,20 @@ class Did:
     notes: Mapping[str, Any]
 
 
-def standings(run: Run, stages: Sequence[Stage]) -> list[Standing]:
-    """How far a run is; nothing is written."""
+def list_statuses(run: Run, stages: Sequence[Stage]) -> list[StageStatus]:
+    """List the status of every stage; nothing is written."""
     keys: dict[str, str] = {}
     found = []
     for stage in stages:
-        depends = _plain({
+        depends = _as_json({
             "settings": stage.settings,
             "inputs": stage.inputs,
             "after": {name: keys[name] for name in stage.after},
         })  # fmt: skip
-        keys[stage.name] = fingerprint_of(depends)
-        found.append(Standing(stage, keys[stage.name], depends, _why(run, stage.name, keys[stage.name], depends)))
+        keys[stage.name] = hash_values(depends)
+        found.append(
+            StageStatus(stage, keys[stage.name], depends, _explain_repeat(run, stage.name, keys[stage.name], depends))
+        )
     return found
 
 
@@ -101,8 +103,8 @@ def carry_out(
     executor: Executor,
     *,
     until: str | None = None,
-    tell: Callable[[Did], None] = lambda _: None,
-) -> list[Did]:
+    tell: Callable[[StageOutcome], None] = lambda _: None,
+) -> list[StageOutcome]:
     """Do what is to be done, in order.
 
     Args:
@@ -115,19 +117,19 @@ def carry_out(
     Raises:
         RunError: there is no stage of the name ``until``.
     """
-    last = _position(stages, until)
+    last = _find_position(stages, until)
     did = []
-    for standing in standings(run, stages)[: last + 1]:
+    for standing in list_statuses(run, stages)[: last + 1]:
         begin = time.monotonic()
         if not standing.done:
             _do(run, standing, executor)
-        done = Did(standing.stage.name, standing.why, time.monotonic() - begin, run.notes(standing.stage.name))
+        done = StageOutcome(standing.stage.name, standing.why, time.monotonic() - begin, run.notes(standing.stage.name))
         did.append(done)
         tell(done)
     return did
 
 
-def _do(run: Run, standing: Standing, executor: Executor) -> None:
+def _do(run: Run, standing: StageStatus, executor: Executor) -> None:
     stage, key = standing.stage, standing.key
 
     def finished() -> bool:
@@ -154,7 +156,7 @@ def _do(run: Run, standing: Standing, executor: Executor) -> None:
         executor.see_to(stage.name, finished, lambda: None)
 
 
-def _position(stages: Sequence[Stage], until: str | None) -> int:
+def _find_position(stages: Sequence[Stage], until: str | None) -> int:
     names = [stage.name for stage in stages]
     if until is None:
         return len(names) - 1
@@ -165,7 +167,7 @@ def _position(stages: Sequence[Stage], until: str | None) -> int:
     return names.index(until)
 
 
-def _why(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | None:
+def _explain_repeat(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | None:
     entry = run.entry(stage)
     if not entry:
         return "begun and not finished" if run.begun(stage) == key else "not done yet"
@@ -178,12 +180,12 @@ def _why(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | No
     changed = [
         line
         for part in ("settings", "inputs")
-        for line in differences(before.get(part, {}), depends[part])
+        for line in list_differences(before.get(part, {}), depends[part])
     ]  # fmt: skip
     upstream = [name for name, was in depends["after"].items() if before.get("after", {}).get(name) != was]
     changed += [f"{name} changed" for name in upstream]
     return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
 
 
-def _plain(values: Any) -> Any:
+def _as_json(values: Any) -> Any:
     return json.loads(json.dumps(values, default=str))

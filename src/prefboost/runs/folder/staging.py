@@ -27,7 +27,7 @@ __all__ = [
     "open_staging",
     "remove",
     "replace_folder",
-    "staging_folder",
+    "locate_staging",
 ]
 
 JOURNAL = "journal.jsonl"
@@ -53,7 +53,7 @@ class Staging:
 
     def add(self, number: int, files: Mapping[str, Path], notes: Mapping[str, Any]) -> None:
         """Note a part as finished: its files are written and have their final names within the folder."""
-        entry = {"part": number, "files": {what: _described(path) for what, path in files.items()}, **notes}
+        entry = {"part": number, "files": {what: _describe_file(path) for what, path in files.items()}, **notes}
         with (self.path / JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(entry) + "\n")
         self.entries[number] = json.loads(json.dumps(entry))
@@ -63,18 +63,18 @@ class Staging:
         write_atomically(self.path / f"{name}.json", json.dumps(value))
 
     def noted(self, name: str) -> Any:
-        """What `note` kept, or None."""
+        """Read what `note` wrote; None where it wrote nothing."""
         path = self.path / f"{name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def files(self, what: str) -> list[Path]:
-        """Files of one kind, in order of the parts."""
+        """List files of one kind, in order of the parts."""
         ordered = (self.entries[number]["files"] for number in sorted(self.entries))
         return [self.path / files[what]["name"] for files in ordered if what in files]
 
 
-def staging_folder(out: Path) -> Path:
-    """Where the parts of an output wait."""
+def locate_staging(out: Path) -> Path:
+    """Return the folder where the parts of an output wait."""
     return out.with_name(f".{out.name}.partial")
 
 
@@ -85,7 +85,7 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
     Raises:
         RunError: another process is writing the same output, or the folder cannot be made.
     """
-    folder = staging_folder(out)
+    folder = locate_staging(out)
     if folder.is_dir() and any(folder.iterdir()) and not _is_staging(folder):
         raise RunError(
             f"the folder {folder} is in the way: parts would be kept there, and prefboost did not write what it holds",
@@ -113,7 +113,7 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
         scraps = 0
         if header.get("key") != key:
             scraps = len(entries)
-            _empty(folder)
+            _empty_folder(folder)
             (folder / JOURNAL).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
             entries = {}
         yield Staging(folder, key, entries, scraps=scraps)
@@ -124,7 +124,7 @@ def replace_folder(new: Path, out: Path) -> None:
 
     A kill in between leaves the old folder there; `open_staging` puts it back.
     """
-    old = staging_folder(out) / _REPLACED
+    old = locate_staging(out) / _REPLACED
     old.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         remove(old)
@@ -155,7 +155,7 @@ def carry_over(names: Iterable[str], old: Path, new: Path) -> None:
 
 def clear_staging(out: Path) -> None:
     """Delete the staging folder of an output that is finished, if there is one and it is ours."""
-    folder = staging_folder(out)
+    folder = locate_staging(out)
     if folder.is_dir() and _is_staging(folder):
         remove(folder)
 
@@ -169,7 +169,7 @@ def remove(path: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """The same bytes under a second name: a hard link where the disk has them, else a copy."""
+    """Give bytes a second name: a hard link where the disk has them, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -178,7 +178,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """The key's line and the parts whose files stand as they were written. A line cut off by a kill is left out."""
+    """Read the key's line and the parts whose files are as they were written; leave out a line that a kill cut off."""
     try:
         text = (folder / JOURNAL).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -192,20 +192,20 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
             break
     if not lines or not isinstance(lines[0], dict):
         return {}, {}
-    parts = {entry["part"]: entry for entry in lines[1:] if _stands(folder, entry)}
+    parts = {entry["part"]: entry for entry in lines[1:] if _is_intact(folder, entry)}
     kept = [json.dumps(line) for line in (lines[0], *parts.values())]
     write_atomically(folder / JOURNAL, "\n".join(kept) + "\n")
     return lines[0], parts
 
 
-def _stands(folder: Path, entry: Mapping[str, Any]) -> bool:
+def _is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:
     try:
-        return all(_described(folder / described["name"]) == described for described in entry["files"].values())
+        return all(_describe_file(folder / described["name"]) == described for described in entry["files"].values())
     except OSError:
         return False
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _describe_file(path: Path) -> dict[str, Any]:
     check = 0
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -219,12 +219,12 @@ def _is_staging(folder: Path) -> bool:
 
 def _put_back(out: Path) -> None:
     """Undo half a replacement: a kill came after the old output was moved away and before the new one stood there."""
-    old = staging_folder(out) / _REPLACED
+    old = locate_staging(out) / _REPLACED
     if old.exists() and not out.exists():
         old.rename(out)
 
 
-def _empty(folder: Path) -> None:
+def _empty_folder(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != "lock":
             remove(path)

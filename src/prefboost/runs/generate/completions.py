@@ -10,21 +10,21 @@ import polars as pl
 
 from prefboost.chat import format_number
 from prefboost.engines.engine import Failure, Outcome, Result
-from prefboost.runs.generate.requests import Row
+from prefboost.runs.generate.requests import CompletionRequest
 from prefboost.runs.generate.settings import Generate
 from prefboost.tables import COMPLETIONS, REJECTS, Step, Table, reject_where
 
-__all__ = ["completions_table"]
+__all__ = ["build_completions"]
 
 
-def completions_table(
+def build_completions(
     prompts: Table,
     frame: pl.DataFrame,
     rejects: pl.DataFrame,
     settings: Generate,
-    outcomes: Sequence[tuple[Row, Outcome]],
+    outcomes: Sequence[tuple[CompletionRequest, Outcome]],
 ) -> Table:
-    """Completions of rows that succeeded, in their order.
+    """Build the table of completions: rows that succeeded, in their order.
 
     Args:
         prompts: what was read; its steps and rejects are kept.
@@ -34,11 +34,13 @@ def completions_table(
         outcomes: rows and what became of them.
     """
     completed = [(row, result) for row, result in outcomes if isinstance(result, Result) and not result.only_thinks]
-    failed = _failed(frame, prompts.path, [(row, found) for row, found in outcomes if isinstance(found, Failure)])
+    failed = _reject_failures(
+        frame, prompts.path, [(row, found) for row, found in outcomes if isinstance(found, Failure)]
+    )
     thoughts = [(row, found) for row, found in outcomes if isinstance(found, Result) and found.only_thinks]
-    rejects = pl.concat([rejects, failed, _unanswered(frame, prompts.path, thoughts)])
+    rejects = pl.concat([rejects, failed, _reject_thoughts(frame, prompts.path, thoughts)])
     new: dict[str, list[Any]] = {
-        "completion_id": _completion_ids(frame, [row for row, _ in completed]),
+        "completion_id": _name_completions(frame, [row for row, _ in completed]),
         "completion": [result.completion for _, result in completed],
         "goal": [row.goal for row, _ in completed],
         "finish_reason": [result.finish_reason for _, result in completed],
@@ -69,14 +71,16 @@ _FAILURES = {False: "the engine gave no completion", True: "the engine refused t
 """Reasons of rejects, by whether asking again is useless."""
 
 
-def _failed(frame: pl.DataFrame, path: str | None, failures: Sequence[tuple[Row, Failure]]) -> pl.DataFrame:
-    """Rows that the engine could not complete, as rejects."""
+def _reject_failures(
+    frame: pl.DataFrame, path: str | None, failures: Sequence[tuple[CompletionRequest, Failure]]
+) -> pl.DataFrame:
+    """Reject rows that the engine could not complete."""
     aside = pl.DataFrame(schema=REJECTS)
     for permanent, reason in _FAILURES.items():
         some = [(row, failure) for row, failure in failures if failure.permanent is permanent]
         found = [f"{failure.reason} (attempts: {failure.attempts})" for _, failure in some]
         repeated = frame[[row.prompt for row, _ in some]].with_columns(
-            completion_id=pl.Series(_completion_ids(frame, [row for row, _ in some]), dtype=pl.String),
+            completion_id=pl.Series(_name_completions(frame, [row for row, _ in some]), dtype=pl.String),
             _found=pl.Series(found, dtype=pl.String),
         )
         _, more = reject_where(
@@ -86,25 +90,27 @@ def _failed(frame: pl.DataFrame, path: str | None, failures: Sequence[tuple[Row,
     return aside
 
 
-def _unanswered(frame: pl.DataFrame, path: str | None, thoughts: Sequence[tuple[Row, Result]]) -> pl.DataFrame:
-    """Rows in which the model thought and gave no answer, as rejects."""
+def _reject_thoughts(
+    frame: pl.DataFrame, path: str | None, thoughts: Sequence[tuple[CompletionRequest, Result]]
+) -> pl.DataFrame:
+    """Reject rows in which the model thought and gave no answer."""
     reason = "the completion is thoughts alone: no answer stands behind them"
     found = [
         f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}"
         for _, result in thoughts
     ]
     repeated = frame[[row.prompt for row, _ in thoughts]].with_columns(
-        completion_id=pl.Series(_completion_ids(frame, [row for row, _ in thoughts]), dtype=pl.String),
+        completion_id=pl.Series(_name_completions(frame, [row for row, _ in thoughts]), dtype=pl.String),
         _found=pl.Series(found, dtype=pl.String),
     )
     return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found"))[1]
 
 
-def _completion_ids(frame: pl.DataFrame, rows: Sequence[Row]) -> list[str]:
+def _name_completions(frame: pl.DataFrame, rows: Sequence[CompletionRequest]) -> list[str]:
     ids = frame["prompt_id"].to_list()
-    return [_completion_id(ids[row.prompt], row) for row in rows]
+    return [_name_completion(ids[row.prompt], row) for row in rows]
 
 
-def _completion_id(prompt_id: str, row: Row) -> str:
+def _name_completion(prompt_id: str, row: CompletionRequest) -> str:
     goal = [] if row.goal is None else [f"goal {format_number(row.goal, 6)}"]
     return "/".join([prompt_id, *goal, str(row.request.sample)])

@@ -17,35 +17,35 @@ from prefboost.engines.store.reuse import Finished, asked_for, generate_stored, 
 from prefboost.engines.store.sightings import Watch, change_of
 from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
-from prefboost.runs.generate.completions import completions_table
-from prefboost.runs.generate.requests import Row, askable, prepared, rows_of
+from prefboost.runs.generate.completions import build_completions
+from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
 from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
 __all__ = [
-    "CHANGED",
+    "MODEL_CHANGES",
     "Generate",
-    "Planned",
+    "GenerationPlan",
     "Progress",
-    "finished_so_far",
+    "write_finished_completions",
     "generate",
-    "planned",
-    "rejects_file",
-    "store_of",
-    "with_changes",
+    "plan_generation",
+    "locate_rejects",
+    "locate_store",
+    "note_changes",
     "write_rejects",
 ]
 
 
-CHANGED = "answered as different models"
+MODEL_CHANGES = "answered as different models"
 """Note of a step: what a server's replies told of who answered."""
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What would be generated.
+class GenerationPlan:
+    """Plan of a generation.
 
     Args:
         prompts: prompts that can be completed.
@@ -74,7 +74,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a generation.
 
     Args:
         rows: completions that are wanted.
@@ -93,15 +93,15 @@ class Progress:
     spent: Spend = field(default_factory=Spend)
 
 
-def planned(
+def plan_generation(
     prompts: Table,
     settings: Generate,
     out: str | Path | None = None,
     *,
     engine: Engine | None = None,
     store: str | Path | None = None,
-) -> Planned:
-    """What `generate` would do; loads a tokenizer, but no model unless there is a store to look into.
+) -> GenerationPlan:
+    """Plan what `generate` would do. It loads a tokenizer, and a model only to look into a store.
 
     Args:
         prompts: any table with prompts.
@@ -115,12 +115,12 @@ def planned(
     """
     price = price_of(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
-    frame, rejects = askable(prompts, settings, engine)
-    rows = rows_of(frame, settings, engine)
+    frame, rejects = split_renderable(prompts, settings, engine)
+    rows = list_requests(frame, settings, engine)
     keys: list[str] = []
     known: dict[str, Stored] = {}
     failed: dict[str, Failure] = {}
-    place = store or (out and store_of(out))
+    place = store or (out and locate_store(out))
     left = rows
     if place is not None and Path(place).exists():
         with Store(place, retry=settings.retry, read_only=True) as held:
@@ -129,7 +129,7 @@ def planned(
         left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     read = sum(engine.prompt_tokens([row.request for row in left]))
     most = len(left) * settings.sampling.max_tokens
-    return Planned(
+    return GenerationPlan(
         prompts=frame.height,
         rows=len(left),
         prompt_tokens=read,
@@ -143,14 +143,14 @@ def planned(
     )
 
 
-def store_of(out: str | Path) -> Path:
-    """The folder beside an output in which every completion is kept as it finishes."""
+def locate_store(out: str | Path) -> Path:
+    """Return the folder beside an output that keeps every completion as it finishes."""
     target = Path(out)
     return target.with_name(f"{target.name}.store")
 
 
-def rejects_file(out: str | Path) -> Path:
-    """Where the prompts stand that `generate` could not complete, beside its output: one row each, with the reason."""
+def locate_rejects(out: str | Path) -> Path:
+    """Return the file of rejects beside an output: one row per prompt, with the reason."""
     target = Path(out)
     return target.with_name(f"{target.name}.rejects.parquet")
 
@@ -193,29 +193,29 @@ def generate(
     guard_file(out, "generate", [prompts], [settings], store=store)
     price = price_of(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
-    frame, rejects = prepared(prompts, settings, engine)
-    rows = rows_of(frame, settings, engine)
+    frame, rejects = prepare_prompts(prompts, settings, engine)
+    rows = list_requests(frame, settings, engine)
     requests = [row.request for row in rows]
     if out is None:
         engine.ledger = Ledger(settings.budget, price)
         one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
-        results = _collected(rows, one_by_one, engine, progress)
-        table = completions_table(prompts, frame, rejects, settings, results)
-        _check(results, settings)
+        results = _collect_outcomes(rows, one_by_one, engine, progress)
+        table = build_completions(prompts, frame, rejects, settings, results)
+        _check_answers(results, settings)
         return table
-    with Store(store or store_of(out), retry=settings.retry) as held:
+    with Store(store or locate_store(out), retry=settings.retry) as held:
         engine.ledger = Ledger(settings.budget, price, held.book())
-        watched = _watched(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
-        results = _collected(rows, watched, engine, progress)
+        watched = _watch_answers(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
+        results = _collect_outcomes(rows, watched, engine, progress)
         if len(results) < len(rows):
             raise budget_spent(engine.ledger, len(results), len(rows))
-        completed = completions_table(prompts, frame, rejects, settings, results)
-        table = _written(with_changes(completed, change_of(held, engine)), Path(out), held)
-    _check(results, settings)
+        completed = build_completions(prompts, frame, rejects, settings, results)
+        table = _write_completions(note_changes(completed, change_of(held, engine)), Path(out), held)
+    _check_answers(results, settings)
     return table
 
 
-def finished_so_far(
+def write_finished_completions(
     prompts: Table,
     settings: Generate,
     out: str | Path,
@@ -235,13 +235,13 @@ def finished_so_far(
     Raises:
         RunError: there is no store. Or the output is an input, or a file that `generate` did not write.
     """
-    place = Path(store or store_of(out))
+    place = Path(store or locate_store(out))
     guard_file(out, "generate", [prompts], [settings], store=place)
     if not place.exists():
         raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
     engine = engine or settings.engine.open()
-    frame, rejects = prepared(prompts, settings, engine)
-    rows = rows_of(frame, settings, engine)
+    frame, rejects = prepare_prompts(prompts, settings, engine)
+    rows = list_requests(frame, settings, engine)
     with Store(place, retry="none", read_only=True) as held:
         keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
         known = held.known(keys)
@@ -250,17 +250,17 @@ def finished_so_far(
             for row, key in zip(rows, keys, strict=True)
             if (found := known.get(key)) is not None
         ]
-        completed = completions_table(prompts, frame, rejects, settings, results)
-        return _written(with_changes(completed, change_of(held, engine)), Path(out), held)
+        completed = build_completions(prompts, frame, rejects, settings, results)
+        return _write_completions(note_changes(completed, change_of(held, engine)), Path(out), held)
 
 
-def _collected(
-    rows: Sequence[Row],
+def _collect_outcomes(
+    rows: Sequence[CompletionRequest],
     batches: Iterable[Finished[Result]],
     engine: Engine,
     progress: Callable[[Progress], None],
-) -> list[tuple[Row, Outcome]]:
-    """What became of the rows, in their order; those that the budget did not allow are absent."""
+) -> list[tuple[CompletionRequest, Outcome]]:
+    """Collect the outcomes of the rows, in their order; those that the budget did not allow are absent."""
     results: dict[int, Outcome] = {}
     stored = tokens = failed = 0
     progress(Progress(len(rows)))
@@ -278,33 +278,33 @@ def _collected(
     return [(row, results[index]) for index, row in enumerate(rows) if index in results]
 
 
-def _watched(batches: Iterable[Finished[Result]], watch: Watch) -> Iterator[Finished[Result]]:
-    """The same, with a look at who answers after every batch that was asked for."""
+def _watch_answers(batches: Iterable[Finished[Result]], watch: Watch) -> Iterator[Finished[Result]]:
+    """Yield the same batches, noting who answers after each that was asked of a server."""
     for batch in batches:
         if watch.engine.remote and not batch.stored:
             watch.look()
         yield batch
 
 
-def with_changes(table: Table, *changes: str | None) -> Table:
-    """A table in whose history it stands that another model answered under the same name (`change_of`)."""
+def note_changes(table: Table, *changes: str | None) -> Table:
+    """Note in a table's history that another model answered under the same name (`change_of`)."""
     told = [change for change in changes if change]
     if not told:
         return table
     last = table.steps[-1]
-    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, CHANGED: told})))
+    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: told})))
 
 
-def _check(results: Sequence[tuple[Row, Outcome]], settings: Generate) -> None:
+def _check_answers(results: Sequence[tuple[CompletionRequest, Outcome]], settings: Generate) -> None:
     """See that enough was answered."""
     reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
     check_answered(len(results) - len(reasons), len(results), settings, reasons)
 
 
-def _written(table: Table, target: Path, store: Store) -> Table:
+def _write_completions(table: Table, target: Path, store: Store) -> Table:
     with store.alone():
         written = write(table, target, overwrite=True)
-        write_rejects(written.rejects, rejects_file(target))
+        write_rejects(written.rejects, locate_rejects(target))
     return written
 
 

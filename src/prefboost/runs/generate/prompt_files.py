@@ -16,7 +16,7 @@ from prefboost.sources import read
 from prefboost.sources.encodings import encoding_of
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
-__all__ = ["benchmark_prompts", "read_prompts"]
+__all__ = ["read_benchmark_prompts", "read_prompts"]
 
 
 def read_prompts(path: str | Path) -> Table:
@@ -31,11 +31,11 @@ def read_prompts(path: str | Path) -> Table:
         DataError: there is no prompt in it.
     """
     file = Path(path)
-    return _lines(file) if file.suffix == ".txt" else read(path)
+    return _read_lines(file) if file.suffix == ".txt" else read(path)
 
 
-def benchmark_prompts(path: str | Path) -> list[str]:
-    """The texts of a benchmark's prompts.
+def read_benchmark_prompts(path: str | Path) -> list[str]:
+    """Read the texts of a benchmark's prompts.
 
     Args:
         path: as in `read_prompts`; or a data file of any shape, whose columns with questions are taken.
@@ -50,7 +50,7 @@ def benchmark_prompts(path: str | Path) -> list[str]:
     return found.unique(maintain_order=True).to_list()
 
 
-def _lines(path: Path) -> Table:
+def _read_lines(path: Path) -> Table:
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -70,7 +70,7 @@ def _lines(path: Path) -> Table:
     filled = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
     if not filled:
         raise DataError("the file holds no prompt", remedy="write one prompt a line", place=Place(str(path)))
-    faults = {row: fault for row, line in filled if (fault := _fault(line))}
+    faults = {row: fault for row, line in filled if (fault := _find_fault(line))}
     if len(faults) == len(filled):
         row, fault = next(iter(faults.items()))
         raise UnreadableFile(
@@ -88,14 +88,16 @@ def _lines(path: Path) -> Table:
             ),
         }
     )
-    rejects = pl.DataFrame([_reject(path, row, line, faults[row]) for row, line in filled if row in faults], REJECTS)
+    rejects = pl.DataFrame(
+        [_build_reject(path, row, line, faults[row]) for row, line in filled if row in faults], REJECTS
+    )
     rejected = dict(Counter(rejects["reason"].to_list()))
     step = Step("read", {"path": str(path)}, rows_in=len(filled), rows_out=len(texts), rejected=rejected)
     return Table(PROMPTS, conform(frame, PROMPTS, path=str(path)), rejects, steps=(step,), path=str(path))
 
 
-def _fault(line: bytes) -> str | None:
-    """What is wrong with a line, or None."""
+def _find_fault(line: bytes) -> str | None:
+    """Describe what is wrong with a line; None where nothing is."""
     if b"\0" in line:
         return "holds a NUL byte"
     try:
@@ -104,6 +106,6 @@ def _fault(line: bytes) -> str | None:
         return "is not UTF-8"
 
 
-def _reject(path: Path, row: int, line: bytes, fault: str) -> dict[str, Any]:
+def _build_reject(path: Path, row: int, line: bytes, fault: str) -> dict[str, Any]:
     shown = line[:200].decode(errors="backslashreplace").replace("\0", "\\0")
     return {"stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {fault}", "found": shown}

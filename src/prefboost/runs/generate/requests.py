@@ -15,11 +15,11 @@ from prefboost.errors import DataError, ModelError, PrefboostError
 from prefboost.runs.generate.settings import Generate
 from prefboost.tables import PROMPTS, REJECTS, Table, reject_where
 
-__all__ = ["Row", "askable", "prepared", "rows_of"]
+__all__ = ["CompletionRequest", "split_renderable", "prepare_prompts", "list_requests"]
 
 
 @dataclass(frozen=True)
-class Row:
+class CompletionRequest:
     """One completion that is wanted: where its prompt stands in the frame, and what is asked for."""
 
     prompt: int
@@ -27,15 +27,15 @@ class Row:
     request: Request
 
 
-def prepared(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts that can be asked for and leave room for a completion, once each, and the others as rejects."""
-    frame, rejects = askable(prompts, settings, engine)
-    frame, too_long = _fitting(frame, prompts.path, settings, engine)
+def prepare_prompts(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split prompts into those that can be completed, once each, and rejects."""
+    frame, rejects = split_renderable(prompts, settings, engine)
+    frame, too_long = _drop_long(frame, prompts.path, settings, engine)
     return frame, pl.concat([rejects, too_long])
 
 
-def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts once each, and repeated ones; tables of completions repeat prompts by their nature."""
+def _drop_repeated(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Take prompts once each and reject repeated ones; tables of completions repeat prompts by their nature."""
     kept = [
         name for name in ("row", "prompt_id", "prompt", "rules", "source", "split") if name in prompts.frame.columns
     ]
@@ -60,11 +60,11 @@ def _usable(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     return frame, pl.concat([others, repeated])
 
 
-def askable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts that can be asked, once each, and the others: one odd prompt stops nobody else's completion."""
-    frame, rejects = _usable(prompts)
+def split_renderable(prompts: Table, settings: Generate, engine: Engine) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split prompts into those that can be rendered, once each, and rejects: an odd prompt stops no other one."""
+    frame, rejects = _drop_repeated(prompts)
     ask = asker(engine, settings.condition, silent=settings.silent)
-    found = [_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
+    found = [_find_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
     refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
     frame = frame.hstack(refusals)
     for reason in _REFUSALS.values():
@@ -80,11 +80,11 @@ _REFUSALS: dict[type[PrefboostError], str] = {
     ModelError: "the chat template refuses the prompt",
     DataError: "the goal cannot be said in the prompt",
 }
-"""What is raised over a single prompt, and the reason it is set aside for."""
+"""Error raised over a single prompt -> reason of the reject."""
 
 
-def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
-    """Why a prompt cannot be asked, and what was found; two None where it can."""
+def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
+    """Return why a prompt cannot be rendered, and its fault; two None where it can."""
     try:
         for goal in goals or (None,):
             engine.rendered(ask(prompt, goal, 0))
@@ -93,13 +93,13 @@ def _refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> t
     return None, None
 
 
-def _fitting(
+def _drop_long(
     frame: pl.DataFrame, path: str | None, settings: Generate, engine: Engine
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prompts that leave room for a completion with every goal, and the others."""
+    """Reject prompts that leave no room for a completion under one of the goals."""
     if engine.context is None or frame.is_empty():
         return frame, pl.DataFrame(schema=REJECTS)
-    rows = rows_of(frame, settings, engine, samples=1)
+    rows = list_requests(frame, settings, engine, samples=1)
     lengths = engine.prompt_tokens([row.request for row in rows])
     longest = [0] * frame.height
     for row, length in zip(rows, lengths, strict=True):
@@ -116,12 +116,14 @@ def _fitting(
     return kept.drop("_tokens"), rejects
 
 
-def rows_of(frame: pl.DataFrame, settings: Generate, engine: Engine, samples: int | None = None) -> list[Row]:
-    """What is asked of the engine: every prompt of a frame, for every goal, so many samples (default: ``n``)."""
+def list_requests(
+    frame: pl.DataFrame, settings: Generate, engine: Engine, samples: int | None = None
+) -> list[CompletionRequest]:
+    """List the requests: every prompt of a frame, for every goal, so many samples (default: ``n``)."""
     ask = asker(engine, settings.condition, silent=settings.silent)
     goals: Sequence[float | None] = settings.goals or (None,)
     return [
-        Row(at, goal, ask(prompt, goal, sample))
+        CompletionRequest(at, goal, ask(prompt, goal, sample))
         for at, prompt in enumerate(frame["prompt"].to_list())
         for goal in goals
         for sample in range(samples or settings.n)

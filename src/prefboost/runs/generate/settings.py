@@ -1,4 +1,4 @@
-"""Which completions are generated, by what, at what cost."""
+"""The settings of `generate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Generate"]
 
 
 class Generate(Patience):
-    """Which completions are generated, by what."""
+    """Settings of `generate`: engine, sampling, goals, budget."""
 
     engine: Annotated[EngineSettings, choice(ENGINES)] = Field(description="What completes the prompts.")
     sampling: Sampling = Field(Sampling(), description="How tokens are drawn.")

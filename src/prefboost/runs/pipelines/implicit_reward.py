@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefboost.preferences import Plain, condition, pair, relabel
 from prefboost.recipes.implicit_reward import ImplicitRewards
-from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines.bars import scoring
 from prefboost.runs.pipelines.goal_pairs import (
@@ -20,7 +20,7 @@ from prefboost.runs.pipelines.goal_pairs import (
     make_recipe_pairs,
     write_goal_pairs,
 )
-from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, score_table, write_table
 from prefboost.runs.pipelines.training import (
     build_training_stage,
     fingerprint_models,
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training import Train
 
-__all__ = ["implicit_reward_stages"]
+__all__ = ["build_implicit_reward_stages"]
 
 PREFERENCES, SCORED = "preferences.parquet", "scored.parquet"
 FIRST, AUGMENTED = "first", "augmented"
 """Folders of the two trainings."""
 
 
-def implicit_reward_stages(recipe: ImplicitRewards, run: Run, progress: Progress | None = None) -> list[Stage]:
-    """Every stage of the recipe, in order."""
+def build_implicit_reward_stages(recipe: ImplicitRewards, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Build every stage of the recipe, in order."""
     made = _Stages(recipe, run, progress)
     return [
         made.pairs(),
@@ -64,7 +64,7 @@ class _Stages:
 
     def pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
-            return keep(
+            return write_table(
                 pair(choose_recipe_rows(self.recipe, read(self.recipe.data)), self.recipe.pair),
                 self.run.path / PREFERENCES,
             )
@@ -73,14 +73,14 @@ class _Stages:
             "pairs",
             self._settings("data", "select", "decontaminate", "pair")
             | {"train": pick_token_settings(self.recipe.train)},
-            kept_files(PREFERENCES),
+            list_table_files(PREFERENCES),
             work,
-            inputs={path: fingerprint(path) for path in list_input_paths(self.recipe)},
+            inputs={path: hash_path(path) for path in list_input_paths(self.recipe)},
         )
 
     def plain_pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
-            table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
+            table = load_table(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
             return write_goal_pairs(condition(relabel(table, Plain(contradictions="keep"))), self.run.path / FIRST)
 
         return Stage(f"{FIRST}/pairs", {}, join_folder(FIRST, PAIRS, REJECTS), work, after=("pairs",))
@@ -110,21 +110,21 @@ class _Stages:
             scorer = ImplicitReward(
                 policy=policy, reference=reference, reference_revision=revision, beta=self.recipe.beta, **how
             )
-            table = kept(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
-            scored, notes = keep_scored(table, scorer, self.run.path / SCORED, scoring(self.progress))
+            table = load_table(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
+            scored, notes = score_table(table, scorer, self.run.path / SCORED, scoring(self.progress))
             return {**notes, **scored.steps[-1].notes}
 
         return Stage(
             "score",
             self._settings("score") | {"beta": self.recipe.beta, "reference": reference, "revision": revision},
-            kept_files(SCORED),
+            list_table_files(SCORED),
             work,
             after=("pairs", f"{FIRST}/train"),
         )
 
     def goal_pairs(self) -> Stage:
         def work() -> Mapping[str, Any]:
-            table = kept(self.run.path / SCORED, PREFERENCE_PAIRS)
+            table = load_table(self.run.path / SCORED, PREFERENCE_PAIRS)
             return write_goal_pairs(
                 make_recipe_pairs(self.recipe, table, load_renderer(self.recipe)), self.run.path / AUGMENTED
             )

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefboost.recipes.recipe import Recipe
-from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
@@ -60,7 +60,7 @@ def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = N
             _data_settings(recipe),
             (PAIRS, REJECTS),
             lambda: write_goal_pairs(prepare(recipe, load_renderer(recipe)), run.path),
-            inputs={name: fingerprint(name) for name in list_input_paths(recipe)},
+            inputs={name: hash_path(name) for name in list_input_paths(recipe)},
         ),
         build_training_stage(
             "train",

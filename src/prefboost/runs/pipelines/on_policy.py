@@ -12,7 +12,7 @@ import polars as pl
 from prefboost.atomic import write_atomically
 from prefboost.preferences import FittedScale
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
-from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines import rounds
 from prefboost.runs.pipelines.bars import scoring
@@ -25,8 +25,8 @@ from prefboost.runs.pipelines.goal_pairs import (
     make_recipe_pairs,
     write_goal_pairs,
 )
-from prefboost.runs.pipelines.rounds import Policy
-from prefboost.runs.pipelines.stage_tables import keep, keep_scored, kept, kept_files
+from prefboost.runs.pipelines.rounds import RoundPolicy
+from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, score_table, write_table
 from prefboost.runs.pipelines.training import (
     build_training_stage,
     fingerprint_models,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training import Train
 
-__all__ = ["EVALUATION", "on_policy_stages"]
+__all__ = ["EVALUATION", "build_on_policy_stages"]
 
 PROMPTS_FILE, COMPLETED, SCORED = "prompts.parquet", "completions.parquet", "scored.parquet"
 ANSWERS, EVALUATION = "held_out.parquet", "evaluation.json"
@@ -53,11 +53,11 @@ SCORES = "scores.store"
 START = "start"
 
 _SAID = ("condition", "scale", "relabel")
-"""What decides how the highest score is asked for."""
+"""Settings that decide how the highest score is asked for."""
 
 
-def on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None = None) -> list[Stage]:
-    """Every stage of the recipe, in order."""
+def build_on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Build every stage of the recipe, in order."""
     made = _Stages(recipe, run, progress)
     stages, how = [made.prompts()], recipe.evaluate
     if how is not None and how.start:
@@ -69,11 +69,11 @@ def on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None = Non
     return stages
 
 
-def _folder(number: int) -> str:
+def _name_folder(number: int) -> str:
     return START if number == 0 else f"round-{number}"
 
 
-def _named(number: int, what: str) -> str:
+def _name_stage(number: int, what: str) -> str:
     return f"{START}/{what}" if number == 0 else f"round {number}/{what}"
 
 
@@ -91,13 +91,13 @@ class _Stages:
         return Stage(
             "prompts",
             kept_settings,
-            kept_files(PROMPTS_FILE),
-            lambda: keep(rounds.prompts_of(self.recipe), self.run.path / PROMPTS_FILE),
-            inputs={path: fingerprint(path) for path in paths},
+            list_table_files(PROMPTS_FILE),
+            lambda: write_table(rounds.read_round_prompts(self.recipe), self.run.path / PROMPTS_FILE),
+            inputs={path: hash_path(path) for path in paths},
         )
 
     def generate(self, number: int) -> Stage:
-        name = f"{_folder(number)}/{COMPLETED}"
+        name = f"{_name_folder(number)}/{COMPLETED}"
         settings = self._settings("generate", "seed", "prompts_a_round", "trust_remote_code")
         if self.recipe.generate.goal != "plain":
             settings |= self._settings(*_SAID) | {"evaluate.goal": self._evaluated("goal")}
@@ -107,37 +107,37 @@ class _Stages:
 
         def work() -> Mapping[str, Any]:
             out = self.run.path / name
-            wording = rounds.wording_of(self.recipe, self._scales(number - 1) if number > 1 else None)
-            chosen = rounds.of_round(self._prompts(), self.recipe, number)
-            table = rounds.completions_of_round(
-                self.recipe, chosen, self._policy(number - 1), wording, out, self.progress
-            )
-            notes = keep(table, out)
+            wording = rounds.choose_wording(self.recipe, self._scales(number - 1) if number > 1 else None)
+            chosen = rounds.select_round_prompts(self._prompts(), self.recipe, number)
+            table = rounds.complete_round(self.recipe, chosen, self._policy(number - 1), wording, out, self.progress)
+            notes = write_table(table, out)
             return {**notes, **table.steps[-1].notes}
 
-        return Stage(_named(number, "generate"), settings, kept_files(name), work, **self._after_policy(number - 1))
+        return Stage(
+            _name_stage(number, "generate"), settings, list_table_files(name), work, **self._after_policy(number - 1)
+        )
 
     def score(self, number: int) -> Stage:
-        source, name = (f"{_folder(number)}/{each}" for each in (COMPLETED, SCORED))
+        source, name = (f"{_name_folder(number)}/{each}" for each in (COMPLETED, SCORED))
 
         def work() -> Mapping[str, Any]:
-            return self._scored(kept(self.run.path / source, COMPLETIONS), name)[1]
+            return self._scored(load_table(self.run.path / source, COMPLETIONS), name)[1]
 
         return Stage(
-            _named(number, "score"),
+            _name_stage(number, "score"),
             self._settings("scorer"),
-            kept_files(name),
+            list_table_files(name),
             work,
-            after=(_named(number, "generate"),),
+            after=(_name_stage(number, "generate"),),
             inputs=self._scorer_inputs(),
         )
 
     def pairs(self, number: int) -> Stage:
-        folder, first = _folder(number), self.recipe.scale_of == "first" and number > 1
+        folder, first = _name_folder(number), self.recipe.scale_of == "first" and number > 1
         settings = self._settings("select", "decontaminate", "scale", "scale_of", "keep", "pair", *_SAID)
 
         def work() -> Mapping[str, Any]:
-            scored = kept(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
+            scored = load_table(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
             fitted = self._scales(1) if first else None
             rows = choose_recipe_rows(self.recipe, scored)
             return write_goal_pairs(
@@ -145,21 +145,21 @@ class _Stages:
             )
 
         return Stage(
-            _named(number, "pairs"),
+            _name_stage(number, "pairs"),
             settings | {"train": pick_token_settings(self.recipe.train)},
             join_folder(folder, PAIRS, REJECTS),
             work,
-            after=(_named(number, "score"), *([_named(1, "pairs")] if first else [])),
-            inputs={path: fingerprint(path) for path in self.recipe.decontaminate},
+            after=(_name_stage(number, "score"), *([_name_stage(1, "pairs")] if first else [])),
+            inputs={path: hash_path(path) for path in self.recipe.decontaminate},
         )
 
     def train(self, number: int) -> Stage:
-        folder = _folder(number)
-        after = [_named(number, "pairs")]
+        folder = _name_folder(number)
+        after = [_name_stage(number, "pairs")]
         if number > 1:
-            after.append(_named(number - 1, "train"))
+            after.append(_name_stage(number - 1, "train"))
         return build_training_stage(
-            _named(number, "train"),
+            _name_stage(number, "train"),
             folder,
             self._settings("train", "begin", "reference"),
             lambda: asdict(
@@ -172,7 +172,7 @@ class _Stages:
         )
 
     def training(self, number: int) -> Train:
-        """The settings of a round's training: what it begins with, and what it is compared with."""
+        """Return the settings of a round's training, with the model it begins with and its reference model."""
         train, last = self.recipe.train, self._policy(number - 1).model
         begins = last if self.recipe.begin == "last" else train.model
         compared = last if self.recipe.reference == "last" else train.model
@@ -181,11 +181,11 @@ class _Stages:
         return train.model_copy(update={**own, "reference": reference})
 
     def evaluate(self, number: int, how: RoundEvaluation) -> Stage:
-        folder = _folder(number)
+        folder = _name_folder(number)
         name = f"{folder}/{ANSWERS}"
         against = number > 0 and how.start
         relation = self._after_policy(number)
-        after = [*relation["after"], *([_named(number, "pairs")] if number else [])]
+        after = [*relation["after"], *([_name_stage(number, "pairs")] if number else [])]
         settings = self._settings("evaluate", "scorer", *_SAID) | {
             "generate.engine": self._dumped["generate"]["engine"]
         }
@@ -193,21 +193,23 @@ class _Stages:
 
         def work() -> Mapping[str, Any]:
             place = self.run.path / folder / "held_out.completions.parquet"
-            wording = rounds.wording_of(self.recipe, self._scales(number) if number else None)
-            asked = rounds.evaluation_settings(self.recipe, how, self._policy(number))
-            made = rounds.complete(rounds.held_out(self._prompts()), asked, wording, place, self.progress)
+            wording = rounds.choose_wording(self.recipe, self._scales(number) if number else None)
+            asked = rounds.build_evaluation_settings(self.recipe, how, self._policy(number))
+            made = rounds.complete_prompts(
+                rounds.select_held_out(self._prompts()), asked, wording, place, self.progress
+            )
             scored, notes = self._scored(made, name)
             start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
-            found = rounds.measured(scored, wording, how.bootstrap, start)
+            found = rounds.measure_policy(scored, wording, how.bootstrap, start)
             write_atomically(self.run.path / folder / EVALUATION, json.dumps(found, indent=2) + "\n")
             return {**notes, **found}
 
         return Stage(
-            _named(number, "evaluate"),
+            _name_stage(number, "evaluate"),
             settings,
-            (*kept_files(name), f"{folder}/{EVALUATION}"),
+            (*list_table_files(name), f"{folder}/{EVALUATION}"),
             work,
-            after=(*after, *([_named(0, "evaluate")] if against else [])),
+            after=(*after, *([_name_stage(0, "evaluate")] if against else [])),
             inputs={**relation["inputs"], **self._scorer_inputs()},
         )
 
@@ -224,8 +226,8 @@ class _Stages:
         return None if self.recipe.evaluate is None else getattr(self.recipe.evaluate, name)
 
     def _scored(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
-        """A table scored and kept; all rounds share a store, and the scorer's budget."""
-        return keep_scored(
+        """Score a table and write it; all rounds share a store, and the scorer's budget."""
+        return score_table(
             table,
             self.recipe.scorer,
             self.run.path / name,
@@ -235,31 +237,35 @@ class _Stages:
         )
 
     def _template_of(self, number: int) -> dict[str, Any]:
-        """The chat template that a policy does not bring itself."""
+        """Return the chat template as a setting where the policy does not bring it itself."""
         template = self._policy(0).chat_template if number == 0 else None
         return {} if template is None else {"train.chat_template": template}
 
-    def _policy(self, number: int) -> Policy:
-        """The policy after a round; of round 0 the start model."""
+    def _policy(self, number: int) -> RoundPolicy:
+        """Return the policy after a round; of round 0 the start model."""
         train = self.recipe.train
         if number == 0:
-            return Policy(train.model, train.revision, train.trust_remote_code, _text_of(train.chat_template))
-        return Policy(str((self.run.path / _folder(number) / "model").resolve()), None, train.trust_remote_code)
+            return RoundPolicy(
+                train.model, train.revision, train.trust_remote_code, _read_template(train.chat_template)
+            )
+        return RoundPolicy(
+            str((self.run.path / _name_folder(number) / "model").resolve()), None, train.trust_remote_code
+        )
 
     def _after_policy(self, number: int) -> dict[str, Any]:
-        """What a stage that uses a policy comes after, and reads from outside."""
+        """Return the stages and outside inputs that a stage depends on if it uses the policy of a round."""
         model = self.recipe.train.model
         if number:
-            return {"after": ("prompts", _named(number, "train")), "inputs": {}}
+            return {"after": ("prompts", _name_stage(number, "train")), "inputs": {}}
         pinned = {f"revision of {model}": str(self.recipe.train.revision)} if self.recipe.train.revision else {}
         return {"after": ("prompts",), "inputs": {**(fingerprint_models(model) or {model: "by name"}), **pinned}}
 
     def _prompts(self) -> Table:
-        return kept(self.run.path / PROMPTS_FILE, PROMPTS)
+        return load_table(self.run.path / PROMPTS_FILE, PROMPTS)
 
     def _scales(self, number: int) -> Scales:
-        """Those that were fitted, or taken over, when a round's pairs were made."""
-        scales = self.run.notes(_named(number, "pairs"))["scales"]
+        """Return the scales that were fitted, or taken over, when a round's pairs were made."""
+        scales = self.run.notes(_name_stage(number, "pairs"))["scales"]
         return {name: FittedScale(**scale) for name, scale in scales.items()}
 
     def _scorer_inputs(self) -> dict[str, str]:
@@ -267,8 +273,8 @@ class _Stages:
         return fingerprint_models(*(each for each in named if each))
 
 
-def _text_of(chat_template: str | None) -> str | None:
-    """Jinja text, of a file too; torch is loaded where there is one."""
+def _read_template(chat_template: str | None) -> str | None:
+    """Read a chat template, a file's too; torch is loaded where there is one."""
     if chat_template is None:
         return None
     from prefboost.training.policy.model import template_text

@@ -14,10 +14,10 @@ from prefboost.preferences import pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import mix
 from prefboost.recipes.reward import RewardModels
-from prefboost.runs.folder.manifest import Run, fingerprint
+from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines.bars import scoring
-from prefboost.runs.pipelines.stage_tables import keep, kept, kept_files
+from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, write_table
 from prefboost.runs.pipelines.train_reward import train_reward_on
 from prefboost.runs.pipelines.training import build_training_stage, fingerprint_models, join_folder
 from prefboost.runs.score.reward_accuracy import reward_accuracy
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from prefboost.evaluation.reward_models.accuracy import AccuracyReport
     from prefboost.progress import Progress
 
-__all__ = ["reward_files", "reward_stages"]
+__all__ = ["list_reward_files", "build_reward_stages"]
 
 MIXED, TEST, ACCURACY = "pairs.parquet", "test.parquet", "accuracy.json"
 DATA = "data"
 """The stage and the folder of the parts as pairs."""
 
 
-def reward_stages(recipe: RewardModels, run: Run, progress: Progress | None = None) -> list[Stage]:
-    """Every stage of the recipe, in order: data, then pairs, train and accuracy of every mixture."""
+def build_reward_stages(recipe: RewardModels, run: Run, progress: Progress | None = None) -> list[Stage]:
+    """Build every stage of the recipe, in order: data, then pairs, train and accuracy of every mixture."""
     made = _Stages(recipe, run, progress)
     stages = [made.data()]
     for model in recipe.mixed:
@@ -46,8 +46,8 @@ def reward_stages(recipe: RewardModels, run: Run, progress: Progress | None = No
     return stages
 
 
-def reward_files(recipe: RewardModels) -> list[str]:
-    """Files and folders that the recipe reads; data sets on the hub are not among them."""
+def list_reward_files(recipe: RewardModels) -> list[str]:
+    """List files and folders that the recipe reads; data sets on the hub are not among them."""
     paths = [part.data for part in recipe.parts.values()] + ([recipe.test] if recipe.test else [])
     return [path for path in dict.fromkeys(paths) if Path(path).exists()]
 
@@ -59,16 +59,16 @@ class _Stages:
     progress: Progress | None
 
     def data(self) -> Stage:
-        """Parts as pairs, the pairs to measure on, and how many pairs every mixture has."""
+        """Build the stage that reads parts as pairs, picks those to measure on, and settles the size of mixtures."""
         recipe = self.recipe
 
         def work() -> Mapping[str, Any]:
             parts = {name: self._pairs(part.data) for name, part in recipe.parts.items()}
-            test = _test_pairs(parts) if recipe.test is None else gather(self._pairs(recipe.test))
-            notes = keep(test, self.run.path / DATA / TEST)
+            test = _gather_test_pairs(parts) if recipe.test is None else gather(self._pairs(recipe.test))
+            notes = write_table(test, self.run.path / DATA / TEST)
             rejected = {f"test: {reason}": count for reason, count in notes["rejected"].items()}
             for name, table in parts.items():
-                found = keep(_to_train_on(table), self.run.path / DATA / "parts" / f"{name}.parquet")
+                found = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
                 rejected |= {f"{name}: {reason}": count for reason, count in found["rejected"].items()}
             return {"size": self._size(), "test pairs": len(test), **notes, "rejected": rejected}
 
@@ -76,28 +76,28 @@ class _Stages:
         return Stage(
             DATA,
             self._settings("parts", "mixtures", "size", "test", "columns", "pair", "seed"),
-            tuple(f"{DATA}/{file}" for name in names for file in kept_files(name)),
+            tuple(f"{DATA}/{file}" for name in names for file in list_table_files(name)),
             work,
-            inputs={path: fingerprint(path) for path in reward_files(recipe)},
+            inputs={path: hash_path(path) for path in list_reward_files(recipe)},
         )
 
     def pairs(self, model: str) -> Stage:
-        """What one model is trained on."""
+        """Build the stage that mixes the pairs of one model."""
 
         def work() -> Mapping[str, Any]:
             how = self.recipe.mixed[model].model_copy(update={"size": self.run.notes(DATA)["size"]})
             made = mix(self._parts(how.parts), how, evaluated=self._test())
-            return {**keep(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
+            return {**write_table(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
 
         settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
-        return Stage(f"{model}/pairs", settings, join_folder(model, *kept_files(MIXED)), work, after=(DATA,))
+        return Stage(f"{model}/pairs", settings, join_folder(model, *list_table_files(MIXED)), work, after=(DATA,))
 
     def train(self, model: str) -> Stage:
-        """One reward model."""
+        """Build the stage that trains one reward model."""
         settings, folder = self.recipe.train, self.run.path / model
 
         def work() -> Mapping[str, Any]:
-            table = kept(folder / MIXED, PREFERENCE_PAIRS)
+            table = load_table(folder / MIXED, PREFERENCE_PAIRS)
             report = train_reward_on(table, settings, folder, strategy=self.recipe.pair, progress=self.progress)
             return {**asdict(report), "what": "pairs"}
 
@@ -111,7 +111,7 @@ class _Stages:
         )
 
     def accuracy(self, model: str) -> Stage:
-        """How often one model prefers what was preferred."""
+        """Build the stage that measures how often one model prefers what was preferred."""
         folder = self.run.path / model
 
         def work() -> Mapping[str, Any]:
@@ -119,7 +119,7 @@ class _Stages:
             report: Any = reward_accuracy(
                 self._test(), scorer, self.recipe.accuracy, folder / ACCURACY, progress=scoring(self.progress)
             )
-            return _noted(report)
+            return _pick_figures(report)
 
         return Stage(
             f"{model}/accuracy",
@@ -136,13 +136,13 @@ class _Stages:
 
     def _parts(self, names: Mapping[str, Any]) -> dict[str, Table]:
         folder = self.run.path / DATA / "parts"
-        return {name: kept(folder / f"{name}.parquet", PREFERENCE_PAIRS) for name in names}
+        return {name: load_table(folder / f"{name}.parquet", PREFERENCE_PAIRS) for name in names}
 
     def _test(self) -> Table:
-        return kept(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
+        return load_table(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
 
     def _size(self) -> int:
-        """Of every mixture: what was asked for, or what the one with the fewest pairs can have."""
+        """Return the pairs of every mixture: as set, or as many as the smallest one can have."""
         test, sizes = self._test(), list[int]()
         for how in self.recipe.mixed.values():
             found = mix(self._parts(how.parts), how, evaluated=test)
@@ -153,8 +153,8 @@ class _Stages:
         return self.recipe.model_dump(mode="json", include=set(names))
 
 
-def _test_pairs(parts: Mapping[str, Table]) -> Table:
-    """The rows of all parts that are marked for evaluation, each once.
+def _gather_test_pairs(parts: Mapping[str, Table]) -> Table:
+    """Gather the rows of all parts that are marked for evaluation, each once.
 
     Raises:
         DataError: there are none.
@@ -175,14 +175,14 @@ def _test_pairs(parts: Mapping[str, Table]) -> Table:
     return gather(Table(PREFERENCE_PAIRS, joined))
 
 
-def _to_train_on(table: Table) -> Table:
+def _drop_evaluation_rows(table: Table) -> Table:
     if "split" not in table.frame.columns:
         return table
     kept_rows = table.frame.filter(~pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False))
     return Table(table.spec, kept_rows, table.rejects, table.steps, table.scales, table.path)
 
 
-def _noted(report: AccuracyReport) -> dict[str, Any]:
-    """What is worth noting of a report; all of it stands in its file."""
+def _pick_figures(report: AccuracyReport) -> dict[str, Any]:
+    """Pick the figures of a report for the manifest; its file holds all of them."""
     record = report.record()
     return {name: record[name] for name in ("accuracy", "bounds", "pairs", "missing", "longer")}

@@ -1,4 +1,4 @@
-"""What on-policy rounds do: hold prompts out, let a policy complete the others, measure a policy."""
+"""Work of on-policy rounds: hold prompts out, let a policy complete the others, measure a policy."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IDENTICAL",
-    "Policy",
+    "RoundPolicy",
     "Wording",
-    "complete",
-    "completions_of_round",
-    "evaluation_settings",
-    "held_out",
-    "measured",
-    "of_round",
-    "prompts_of",
-    "wording_of",
+    "complete_prompts",
+    "complete_round",
+    "build_evaluation_settings",
+    "select_held_out",
+    "measure_policy",
+    "select_round_prompts",
+    "read_round_prompts",
+    "choose_wording",
 ]
 
 IDENTICAL = "all completions of the prompt are the same"
 
 
 @dataclass(frozen=True)
-class Policy:
+class RoundPolicy:
     """A model that completes prompts: a hub id, folder or package.
 
     Args:
@@ -63,7 +63,7 @@ class Policy:
     chat_template: str | None = None
 
     def engine(self, given: EngineSettings | None) -> EngineSettings:
-        """An engine's settings with this model in them; engines without a model (a recording) stay as they are."""
+        """Put this model into an engine's settings; engines without a model (a recording) stay as they are."""
         settings: Any = given if given is not None else Local(model=self.model)
         own: dict[str, Any] = {"model": self.model, "revision": self.revision}
         if self.trust_remote_code:
@@ -87,8 +87,8 @@ class Wording:
         return goal_text(self.say, self.goal, self.aspects)
 
 
-def prompts_of(recipe: OnPolicy) -> Table:
-    """Prompts with a column ``split``: train, or test for those that are only measured on.
+def read_round_prompts(recipe: OnPolicy) -> Table:
+    """Read prompts, with a column ``split``: train, or test for those that are only measured on.
 
     Raises:
         DataError: no prompt is left to train on, or none to measure on.
@@ -119,13 +119,13 @@ def prompts_of(recipe: OnPolicy) -> Table:
     return table.then(PROMPTS, frame, step, scales={})
 
 
-def held_out(prompts: Table) -> Table:
-    """The prompts that are only measured on."""
+def select_held_out(prompts: Table) -> Table:
+    """Select the prompts that are only measured on."""
     return replace(prompts, frame=prompts.frame.filter(pl.col("split") == "test"))
 
 
-def of_round(prompts: Table, recipe: OnPolicy, number: int) -> Table:
-    """The prompts that the policy of a round (from 1) completes."""
+def select_round_prompts(prompts: Table, recipe: OnPolicy, number: int) -> Table:
+    """Select the prompts that the policy of a round (from 1) completes."""
     frame = prompts.frame.filter(pl.col("split") == "train")
     if recipe.prompts_a_round == "parts":
         part = seeded_rank(recipe.seed, "prompt_id") % recipe.rounds
@@ -133,8 +133,8 @@ def of_round(prompts: Table, recipe: OnPolicy, number: int) -> Table:
     return replace(prompts, frame=frame)
 
 
-def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wording | None:
-    """How the highest score is asked for; None where training says no goals.
+def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wording | None:
+    """Choose how the highest score is asked for; None where training says no goals.
 
     Args:
         recipe: condition, scale, relabel, and evaluate.goal.
@@ -143,12 +143,12 @@ def wording_of(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -> Wo
     if isinstance(recipe.relabel, Plain):
         return None
     aspects = tuple(getattr(recipe.relabel, "aspects", ()))
-    say = said_on(recipe.condition, fitted or _foreseen(recipe), aspects)
+    say = said_on(recipe.condition, fitted or _guess_scales(recipe), aspects)
     top = say.high if recipe.evaluate is None or recipe.evaluate.goal is None else recipe.evaluate.goal
     return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
 
 
-def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
+def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
     """Foresee the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
     declared = getattr(recipe.scorer, "declared_range", None)
@@ -161,15 +161,15 @@ def _foreseen(recipe: OnPolicy) -> dict[str, FittedScale]:
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
 
 
-def completions_of_round(
+def complete_round(
     recipe: OnPolicy,
     prompts: Table,
-    policy: Policy,
+    policy: RoundPolicy,
     wording: Wording | None,
     out: Path,
     progress: Progress | None = None,
 ) -> Table:
-    """The completions of a round's prompts; prompts whose completions are all the same are rejects.
+    """Complete a round's prompts; prompts whose completions are all the same are rejects.
 
     Args:
         recipe: how many, by what, and for how many the highest score is asked for.
@@ -186,16 +186,16 @@ def completions_of_round(
             asked = wording if manner == "top" else None
             place = out.with_name(f"{out.stem}.{manner}.parquet")
             settings = Generate(engine=policy.engine(how.engine), sampling=how.sampling, n=count, silent=True)
-            parts.append(complete(prompts, settings, asked, place, progress))
+            parts.append(complete_prompts(prompts, settings, asked, place, progress))
     table = parts[0]
     if len(parts) > 1:
         frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
         rejects = pl.concat([part.rejects for part in parts])
         table = replace(table, frame=frame, rejects=rejects, steps=(*table.steps, *parts[1].steps[-1:]))
-    return _without_identical(table)
+    return _drop_identical(table)
 
 
-def complete(
+def complete_prompts(
     prompts: Table, settings: Generate, wording: Wording | None, out: Path, progress: Progress | None = None
 ) -> Table:
     """Complete prompts, the highest score asked for or nothing said.
@@ -212,7 +212,7 @@ def complete(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     engine = settings.engine.open()
-    asked = prompts if wording is None else _asking(prompts, wording, engine)
+    asked = prompts if wording is None else _say_goal(prompts, wording, engine)
     made = generate(asked, settings, out, engine=engine, progress=generating(progress))
     if wording is None:
         return made
@@ -225,10 +225,10 @@ def complete(
     return replace(made, frame=frame.select(made.frame.columns))
 
 
-def measured(
+def measure_policy(
     scored: Table, wording: Wording | None, how: Bootstrap, start: pl.DataFrame | None = None
 ) -> dict[str, Any]:
-    """The mean score of held-out prompts at the highest goal.
+    """Measure the mean score of held-out prompts at the highest goal.
 
     Args:
         scored: ScoredCompletions of held-out prompts, scores as the scorer gives them.
@@ -257,20 +257,20 @@ def measured(
     return {
         "goal": None if wording is None else wording.goal if wording.goal is not None else dict(wording.aspects),
         "score": asdict(bootstrap_mean(frame["score"], clusters=prompts, how=how)),
-        "aspects": {name.removeprefix("score."): _mean(frame[name]) for name in aspects},
-        "characters": _mean(frame.select(text.str.len_chars()).to_series()),
-        "cut": _mean(frame["finish_reason"] == "length") if "finish_reason" in frame.columns else None,
+        "aspects": {name.removeprefix("score."): _compute_mean(frame[name]) for name in aspects},
+        "characters": _compute_mean(frame.select(text.str.len_chars()).to_series()),
+        "cut": _compute_mean(frame["finish_reason"] == "length") if "finish_reason" in frame.columns else None,
         "gain": gain,
     }
 
 
-def evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Policy) -> Generate:
-    """How held-out prompts are completed."""
+def build_evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: RoundPolicy) -> Generate:
+    """Return the settings for completing held-out prompts."""
     engine = policy.engine(how.engine or recipe.generate.engine)
     return Generate(engine=engine, sampling=how.sampling, n=how.n, silent=True)
 
 
-def _asking(prompts: Table, wording: Wording, engine: Engine) -> Table:
+def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
     place, _ = resolve_place(wording.say, engine.rendered_conversation)
     frame, rejects = with_room_for_goal(prompts.frame, place, stage="generate", path=prompts.path)
     said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
@@ -278,7 +278,7 @@ def _asking(prompts: Table, wording: Wording, engine: Engine) -> Table:
     return prompts.then(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)
 
 
-def _without_identical(table: Table) -> Table:
+def _drop_identical(table: Table) -> Table:
     several = pl.col("completion").n_unique().over("prompt_id") == 1
     frame, rejects = reject_where(
         table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, found=pl.col("prompt_id")
@@ -291,6 +291,6 @@ def _without_identical(table: Table) -> Table:
     return table.then(COMPLETIONS, frame, step, rejects=rejects)
 
 
-def _mean(values: pl.Series) -> float | None:
+def _compute_mean(values: pl.Series) -> float | None:
     mean = values.mean()
     return None if mean is None else float(str(mean))

@@ -15,14 +15,14 @@ from prefboost.recipes.load import load_any
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.reward import RewardModels
-from prefboost.runs.folder.executor import Executor, Local
-from prefboost.runs.folder.manifest import Run, holds_something_else, open_run
-from prefboost.runs.folder.schedule import Did, Stage, Standing, carry_out, standings
+from prefboost.runs.folder.executor import Executor, LocalExecutor
+from prefboost.runs.folder.manifest import Run, holds_foreign_files, open_run
+from prefboost.runs.folder.schedule import Stage, StageOutcome, StageStatus, carry_out, list_statuses
 from prefboost.runs.pipelines.goal_pairs import list_input_paths
-from prefboost.runs.pipelines.implicit_reward import implicit_reward_stages
+from prefboost.runs.pipelines.implicit_reward import build_implicit_reward_stages
 from prefboost.runs.pipelines.offline import build_offline_stages
-from prefboost.runs.pipelines.on_policy import on_policy_stages
-from prefboost.runs.pipelines.reward_models import reward_files, reward_stages
+from prefboost.runs.pipelines.on_policy import build_on_policy_stages
+from prefboost.runs.pipelines.reward_models import build_reward_stages, list_reward_files
 from prefboost.runs.pipelines.training import read_train_report
 from prefboost.sources.outputs import refuse_inputs
 from prefboost.training import TrainReport
@@ -31,12 +31,12 @@ from prefboost.training.claim import alone_in
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["RunReport", "plan", "run", "run_recipe", "stages_of"]
+__all__ = ["RunReport", "plan_run", "run", "run_recipe", "build_stages"]
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a call of `run` did.
+    """Outcome of a call of `run`.
 
     Args:
         folder: the run folder.
@@ -46,7 +46,7 @@ class RunReport:
     """
 
     folder: str
-    stages: tuple[Did, ...]
+    stages: tuple[StageOutcome, ...]
     measured: Mapping[str, Mapping[str, Any]]
     model: str | None
 
@@ -58,7 +58,7 @@ def run(
     until: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
-    tell: Callable[[Did], None] = lambda _: None,
+    tell: Callable[[StageOutcome], None] = lambda _: None,
 ) -> RunReport:
     """Do what a recipe says. The same call after an interruption goes on where it stopped.
 
@@ -91,7 +91,7 @@ def run_recipe(
     *,
     executor: Executor | None = None,
     progress: Progress | None = None,
-    tell: Callable[[Did], None] = lambda _: None,
+    tell: Callable[[StageOutcome], None] = lambda _: None,
 ) -> TrainReport:
     """Prepare the data of an offline recipe and train: `run` of it, in a folder of any name.
 
@@ -117,41 +117,41 @@ def _run_in(
     until: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
-    tell: Callable[[Did], None],
-) -> list[Did]:
+    tell: Callable[[StageOutcome], None],
+) -> list[StageOutcome]:
     """Carry out the stages of a recipe, alone in its folder."""
-    executor = executor or Local()
+    executor = executor or LocalExecutor()
     if isinstance(recipe, Recipe):
         from prefboost.training.preflight import check_request
 
         check_request(recipe.train)  # before the folder is claimed for these settings
-    refuse_inputs([folder], _inputs(recipe), [recipe])
-    guarded = executor.leads and not holds_something_else(folder)
+    refuse_inputs([folder], _list_inputs(recipe), [recipe])
+    guarded = executor.leads and not holds_foreign_files(folder)
     with alone_in(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
         if executor.leads:
-            opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), _inputs(recipe), revise=True)
-        return carry_out(opened, stages_of(recipe, opened, progress), executor, until=until, tell=tell)
+            opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), _list_inputs(recipe), revise=True)
+        return carry_out(opened, build_stages(recipe, opened, progress), executor, until=until, tell=tell)
 
 
-def plan(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[Standing]:
-    """What `run` would do: each stage, done or to do, and why. Nothing is written."""
+def plan_run(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[StageStatus]:
+    """List what `run` would do: each stage, done or to do, and why. Nothing is written."""
     loaded = load_any(recipe) if isinstance(recipe, str | Path) else recipe
     opened = Run(Path(runs_dir) / loaded.name)
-    return standings(opened, stages_of(loaded, opened))
+    return list_statuses(opened, build_stages(loaded, opened))
 
 
-def stages_of(recipe: AnyRecipe, opened: Run, progress: Progress | None = None) -> list[Stage]:
-    """The stages of a recipe of any kind."""
+def build_stages(recipe: AnyRecipe, opened: Run, progress: Progress | None = None) -> list[Stage]:
+    """Build the stages of a recipe of any kind."""
     if isinstance(recipe, RewardModels):
-        return reward_stages(recipe, opened, progress)
+        return build_reward_stages(recipe, opened, progress)
     if isinstance(recipe, OnPolicy):
-        return on_policy_stages(recipe, opened, progress)
+        return build_on_policy_stages(recipe, opened, progress)
     if isinstance(recipe, ImplicitRewards):
-        return implicit_reward_stages(recipe, opened, progress)
+        return build_implicit_reward_stages(recipe, opened, progress)
     return build_offline_stages(recipe, opened, progress)
 
 
-def _inputs(recipe: AnyRecipe) -> list[str]:
-    """Files and folders that a recipe of any kind reads."""
-    return reward_files(recipe) if isinstance(recipe, RewardModels) else list_input_paths(recipe)
+def _list_inputs(recipe: AnyRecipe) -> list[str]:
+    """List files and folders that a recipe of any kind reads."""
+    return list_reward_files(recipe) if isinstance(recipe, RewardModels) else list_input_paths(recipe)

@@ -12,17 +12,17 @@ import polars as pl
 from prefboost.atomic import replacing
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
-from prefboost.runs.generate.generate import rejects_file, write_rejects
-from prefboost.runs.score.questions import desk_at
-from prefboost.runs.score.score import scored_by, write_history
+from prefboost.runs.generate.generate import locate_rejects, write_rejects
+from prefboost.runs.score.questions import open_desk
+from prefboost.runs.score.score import score_by, write_history
 from prefboost.scoring.scorer import Scorer
 from prefboost.scoring.stored import Tell
 from prefboost.tables import Table, TableSpec, conform
 
-__all__ = ["keep", "keep_scored", "kept", "kept_files"]
+__all__ = ["write_table", "score_table", "load_table", "list_table_files"]
 
 
-def keep(table: Table, path: Path) -> dict[str, Any]:
+def write_table(table: Table, path: Path) -> dict[str, Any]:
     """Write a table; a reader sees the old files or the new ones, never half.
 
     Args:
@@ -34,17 +34,17 @@ def keep(table: Table, path: Path) -> dict[str, Any]:
     """
     with replacing(path) as waiting:
         table.frame.write_parquet(waiting)
-    write_rejects(table.rejects, rejects_file(path))
+    write_rejects(table.rejects, locate_rejects(path))
     counts = {
         "rows": len(table),
         "prompts": table.frame["prompt_id"].n_unique(),
         "rejected": dict(Counter(table.rejects["reason"].to_list())),
     }
-    write_history(table, _history(path), counts)
+    write_history(table, _locate_history(path), counts)
     return counts
 
 
-def keep_scored(
+def score_table(
     table: Table,
     scorer: Scorer,
     path: Path,
@@ -70,22 +70,22 @@ def keep_scored(
         RunError: the budget is spent before all is done; what is done stays in the store.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with desk_at(path, store, spending, progress) as desk:
-        scored = scored_by(table, scorer, desk)
-    return scored, keep(scored, path)
+    with open_desk(path, store, spending, progress) as desk:
+        scored = score_by(table, scorer, desk)
+    return scored, write_table(scored, path)
 
 
-def kept(path: Path, spec: TableSpec) -> Table:
-    """What `keep` wrote, with its scales, and without the rejects and steps, which stay where they were noted."""
-    scales = json.loads(_history(path).read_text(encoding="utf-8"))["scales"]
+def load_table(path: Path, spec: TableSpec) -> Table:
+    """Load a table that `keep` wrote, with its scales; rejects and steps stay in the files beside it."""
+    scales = json.loads(_locate_history(path).read_text(encoding="utf-8"))["scales"]
     fitted = {name: FittedScale(**scale) for name, scale in scales.items()}
     return Table(spec, conform(pl.read_parquet(path), spec, path=str(path)), scales=fitted, path=str(path))
 
 
-def kept_files(name: str) -> tuple[str, ...]:
-    """Names of the files that are always there once a table is kept under this name."""
+def list_table_files(name: str) -> tuple[str, ...]:
+    """List the files that are always there once a table is written under this name."""
     return name, f"{name}.json"
 
 
-def _history(path: Path) -> Path:
+def _locate_history(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")

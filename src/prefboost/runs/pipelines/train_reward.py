@@ -17,7 +17,7 @@ from prefboost.preferences.goals import declared_by
 from prefboost.preferences.mix import Mix, mix
 from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.validate import validate
-from prefboost.runs.folder.executor import executor_for
+from prefboost.runs.folder.executor import choose_executor
 from prefboost.runs.generate.generate import write_rejects
 from prefboost.runs.pipelines.goal_pairs import REJECTS, split_rows
 from prefboost.settings import Settings, choice
@@ -31,14 +31,21 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
     from prefboost.training.forecast import Forecast
 
-__all__ = ["RewardRun", "load_reward_run", "mixed", "predict_reward", "reward_rows", "train_reward_on"]
+__all__ = [
+    "RewardRun",
+    "load_reward_run",
+    "read_mixture",
+    "forecast_reward_run",
+    "prepare_reward_rows",
+    "train_reward_on",
+]
 
 _ALL_PAIRS = AllPairs()
 _NO_COLUMNS = Columns()
 
 
 class RewardRun(Settings):
-    """What ``prefboost train-reward`` does with a file."""
+    """Settings of ``prefboost train-reward``."""
 
     train: TrainReward = Field(description="How the reward model is trained.")
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
@@ -68,7 +75,7 @@ def load_reward_run(recipe: str | Path, overrides: Iterable[str] = ()) -> Reward
     return validate(RewardRun, with_overrides(parse(text, path=str(path)), overrides))
 
 
-def mixed(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:
+def read_mixture(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:
     """Read the parts of a mixture and draw from them.
 
     Args:
@@ -103,17 +110,17 @@ def train_reward_on(
         RunError, DataError, ModelError: see `prefboost.training.reward.train`; the run folder lies around an input.
     """
     refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
-    made = reward_rows(table, settings, strategy)
+    made = prepare_reward_rows(table, settings, strategy)
     rows, evaluation = split_rows(made.frame.to_arrow())
-    origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _declared(made))
+    origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _map_score_ranges(made))
     report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
-    if executor_for(os.environ).leads:
+    if choose_executor(os.environ).leads:
         write_rejects(made.rejects, Path(out) / REJECTS)
     return report
 
 
-def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrategy = _ALL_PAIRS) -> Forecast:
-    """What training a reward model will take: steps, tokens, time, memory. Nothing is written.
+def forecast_reward_run(table: Table, settings: TrainReward, *, strategy: PairStrategy = _ALL_PAIRS) -> Forecast:
+    """Forecast the training of a reward model: steps, tokens, time, memory. Nothing is written.
 
     Args:
         table: as in `train_reward_on`.
@@ -125,19 +132,19 @@ def predict_reward(table: Table, settings: TrainReward, *, strategy: PairStrateg
     """
     from prefboost.training.forecast import forecast_reward
 
-    rows, evaluation = split_rows(reward_rows(table, settings, strategy).frame.to_arrow())
+    rows, evaluation = split_rows(prepare_reward_rows(table, settings, strategy).frame.to_arrow())
     return forecast_reward(rows, settings, eval_rows=evaluation)
 
 
-def reward_rows(table: Table, settings: TrainReward, strategy: PairStrategy = _ALL_PAIRS) -> Table:
-    """What a reward model is trained and evaluated on: pairs where the loss compares, each once, by question."""
+def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrategy = _ALL_PAIRS) -> Table:
+    """Prepare the rows to train and evaluate on: pairs where the loss compares, each once, by question."""
     if table.spec is SCORED_COMPLETIONS and settings.loss.compares:
         table = pair(table, strategy)
     return gather(table)
 
 
-def _declared(table: Table) -> dict[str, tuple[float, float]]:
-    """``overall`` or an aspect -> the range of its scores, where a scale was applied or the source declares one."""
+def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
+    """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
     own = declared_by(table)
     scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
     return ({} if own is None else {"overall": own}) | scaled

@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 TRAINED_FILES = (MODEL, REPORT)
-"""What a finished training leaves in its folder."""
+"""Files that a finished training leaves in its folder."""
 
 UNFINISHED_FILES = (MANIFEST, BEGUN, LOG, REJECTED_FILE, "checkpoints", TRACKING, f"{MODEL}.unfinished")
-"""What else a training writes; all of it goes when it is begun anew with other settings."""
+"""Other files of a training; all of them go when it is begun anew with other settings."""
 
 
 def build_training_stage(
@@ -120,7 +120,7 @@ def pick_token_settings(settings: Train) -> dict[str, Any]:
 
 
 def fingerprint_models(*names: str) -> dict[str, str]:
-    """Fingerprint those models that are folders; hub ids are pinned by their revision instead."""
+    """Hash those models that are folders; hub ids are pinned by their revision instead."""
     from prefboost.engines.models.weights import fingerprint_of_model
 
     return {name: fingerprint_of_model(name) for name in names if Path(name).is_dir()}

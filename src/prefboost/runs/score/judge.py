@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.runs.generate.generate import rejects_file, with_changes, write_rejects
-from prefboost.runs.score.questions import check_rejects, desk_at
+from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
+from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.runs.score.score import write_history
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
@@ -22,11 +22,11 @@ from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import Table
 
-__all__ = ["Judging", "judge", "judged_so_far"]
+__all__ = ["Judging", "judge", "write_finished_verdicts"]
 
 
 class Judging(Spending):
-    """Who judges, at what cost, and how the pairs are read."""
+    """Settings of `judge`: the judge, its budget, and the columns of the pairs."""
 
     judge: Annotated[Judge, choice(JUDGES)] = Field(description="Who compares the completions.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
@@ -65,13 +65,13 @@ def judge(
             or a file that `judge` did not write.
     """
     guard_file(out, "judge", [table], [by])
-    with desk_at(out, store, spending, progress) as desk:
-        verdicts, figures = _written(_judged(table, by, desk), out, desk)
+    with open_desk(out, store, spending, progress) as desk:
+        verdicts, figures = _write_verdicts(_judge_by(table, by, desk), out, desk)
     check_rejects(verdicts, len(table), (FAILED,), spending)
     return verdicts, figures
 
 
-def judged_so_far(
+def write_finished_verdicts(
     table: Table, by: Judge, out: str | Path, *, store: str | Path | None = None
 ) -> tuple[Table, JudgeFigures]:
     """Write what `judge` has finished; asks nothing, also while another process judges.
@@ -87,12 +87,12 @@ def judged_so_far(
         DataError: no pair at all is finished.
     """
     guard_file(out, "judge", [table], [by])
-    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return _written(_judged(table, by, desk), out, desk)
+    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _write_verdicts(_judge_by(table, by, desk), out, desk)
 
 
-def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
-    verdicts = with_changes(verdicts, *desk.changes)
+def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table, JudgeFigures]:
+    verdicts = note_changes(verdicts, *desk.changes)
     figures = judge_figures(verdicts)
     if out is None or desk.store is None:
         return verdicts, figures
@@ -100,13 +100,13 @@ def _written(verdicts: Table, out: str | Path | None, desk: Desk) -> tuple[Table
     file_type_of(target)
     with desk.store.alone():
         written = write(verdicts, target, overwrite=True)
-        write_rejects(written.rejects, rejects_file(target))
+        write_rejects(written.rejects, locate_rejects(target))
         history = target.with_name(f"{target.name}.judge.json")
         write_history(written, history, {"figures": figures.record()})
     return written, figures
 
 
-def _judged(table: Table, by: Judge, desk: Desk) -> Table:
+def _judge_by(table: Table, by: Judge, desk: Desk) -> Table:
     if isinstance(by, StoredJudge):
         return by.judge_stored(table, desk)
     desk.tell(ScoreProgress("verdicts", len(table)))

@@ -1,4 +1,4 @@
-"""Where `score` and `judge` keep what they have finished, and what they would ask."""
+"""The questions of `score` and `judge`: where answers are stored, and how many would be asked."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
-from prefboost.runs.generate.generate import store_of
+from prefboost.runs.generate.generate import locate_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.tables import Table
 
-__all__ = ["Asker", "PlannedQuestions", "check_rejects", "desk_at", "planned_questions"]
+__all__ = ["QuestionAsker", "QuestionPlan", "check_rejects", "open_desk", "plan_questions"]
 
 
 @runtime_checkable
-class Asker(Protocol):
+class QuestionAsker(Protocol):
     """A scorer or judge that asks a model in words or for log-probs."""
 
     def asks(self, table: Table) -> Questions:
-        """What it would ask."""
+        """Return the questions that it would ask."""
 
 
 @dataclass(frozen=True)
-class PlannedQuestions:
-    """What a scorer or judge would do.
+class QuestionPlan:
+    """Plan of a scorer or judge.
 
     Args:
         rows: of the table: completions or pairs.
@@ -78,15 +78,15 @@ def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience
 
 
 @contextmanager
-def desk_at(
+def open_desk(
     out: str | Path | None, store: str | Path | None, spending: Spending, tell: Tell, *, partial: bool = False
 ) -> Iterator[Desk]:
-    """A desk with the store that is named, or the one beside an output; without either nothing is kept.
+    """Open a desk with the store that is named, or the one beside an output; without either nothing is stored.
 
     Raises:
         RunError: what is stored is wanted alone, and there is no store.
     """
-    place = store or (None if out is None else store_of(out))
+    place = store or (None if out is None else locate_store(out))
     if partial and (place is None or not Path(place).exists()):
         raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
     if place is None:
@@ -97,10 +97,10 @@ def desk_at(
         yield Desk(held, spending, tell, partial=partial)
 
 
-def planned_questions(
+def plan_questions(
     table: Table, asker: Any, spending: Spending, out: str | Path | None = None, store: str | Path | None = None
-) -> PlannedQuestions:
-    """What `score` or `judge` would ask; asks nothing, and loads no model unless there is a store to look into.
+) -> QuestionPlan:
+    """Plan what `score` or `judge` would ask. It asks nothing, and loads a model only to look into a store.
 
     Args:
         table: completions or pairs.
@@ -113,22 +113,22 @@ def planned_questions(
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
     asker = asker.scorer if isinstance(asker, ScorerJudge) else asker
-    if not isinstance(asker, Asker):
-        return PlannedQuestions(len(table))
+    if not isinstance(asker, QuestionAsker):
+        return QuestionPlan(len(table))
     questions = asker.asks(table)
     price = price_of(model_name(questions.engine), spending.prices, spending.budget)
     engine = questions.engine.open()
     places = {asked.key: index for index, asked in enumerate(questions.asked(engine))}
     known: dict[str, Any] = {}
     failed: set[str] = set()
-    place = store or (out and store_of(out))
+    place = store or (out and locate_store(out))
     if place is not None and Path(place).exists():
         with Store(place, retry=spending.retry, read_only=True) as held:
             known, failed = held.known(places), set(held.failures(places))
     left = [questions.requests[index] for key, index in places.items() if key not in known]
     read = sum(engine.prompt_tokens(left))
     most = len(left) * questions.most_tokens
-    return PlannedQuestions(
+    return QuestionPlan(
         rows=len(table),
         questions=len(left),
         stored=len(known),

@@ -24,7 +24,7 @@ __all__ = ["Measuring", "reward_accuracy"]
 
 
 class Measuring(Settings):
-    """Who scores, how the file is read, and how its accuracy is reported."""
+    """Settings of `reward_accuracy`: the scorer, the columns of the file, and the report."""
 
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")

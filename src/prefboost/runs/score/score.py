@@ -11,8 +11,8 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
-from prefboost.runs.generate.generate import rejects_file, with_changes, write_rejects
-from prefboost.runs.score.questions import check_rejects, desk_at
+from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
+from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
@@ -23,11 +23,11 @@ from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["Score", "counts_of", "score", "scored_by", "scored_so_far", "write_history"]
+__all__ = ["Score", "count_scores", "score", "score_by", "write_finished_scores", "write_history"]
 
 
 class Score(Spending):
-    """What is scored, and by what, at what cost."""
+    """Settings of `score`: the scorer, its budget, and the columns of the file."""
 
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="What gives the scores.")
     columns: Columns = Field(Columns(), description="Columns of the file, where they are not guessed right.")
@@ -66,13 +66,13 @@ def score(
             or a file that `score` did not write.
     """
     guard_file(out, "score", [table], [scorer])
-    with desk_at(out, store, spending, progress) as desk:
-        scored = _written(scored_by(table, scorer, desk), out, desk)
+    with open_desk(out, store, spending, progress) as desk:
+        scored = _write_scores(score_by(table, scorer, desk), out, desk)
     check_rejects(scored, len(table), (FAILED,), spending)
     return scored
 
 
-def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
+def write_finished_scores(table: Table, scorer: Scorer, out: str | Path, *, store: str | Path | None = None) -> Table:
     """Write what `score` has finished; computes and asks nothing, also while another process scores.
 
     Args:
@@ -86,25 +86,25 @@ def scored_so_far(table: Table, scorer: Scorer, out: str | Path, *, store: str |
         DataError: nothing at all is finished.
     """
     guard_file(out, "score", [table], [scorer])
-    with desk_at(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
-        return _written(scored_by(table, scorer, desk), out, desk)
+    with open_desk(out, store, UNLIMITED, lambda _: None, partial=True) as desk:
+        return _write_scores(score_by(table, scorer, desk), out, desk)
 
 
-def _written(scored: Table, out: str | Path | None, desk: Desk) -> Table:
-    scored = with_changes(scored, *desk.changes)
+def _write_scores(scored: Table, out: str | Path | None, desk: Desk) -> Table:
+    scored = note_changes(scored, *desk.changes)
     if out is None or desk.store is None:
         return scored
     target = Path(out)
     file_type_of(target)
     with desk.store.alone():
         written = write(scored, target, overwrite=True)
-        write_rejects(written.rejects, rejects_file(target))
-        write_history(written, target.with_name(f"{target.name}.score.json"), counts_of(written))
+        write_rejects(written.rejects, locate_rejects(target))
+        write_history(written, target.with_name(f"{target.name}.score.json"), count_scores(written))
     return written
 
 
-def counts_of(table: Table) -> dict[str, Any]:
-    """What `score` did: rows, notes of the scorer, mean and spread of the scores, rows set aside by reason."""
+def count_scores(table: Table) -> dict[str, Any]:
+    """Count what `score` did: rows, notes of the scorer, mean and spread of the scores, rejects by reason."""
     step = next(step for step in reversed(table.steps) if step.verb == "score")
     frame = table.frame
     counts: dict[str, Any] = {
@@ -119,8 +119,8 @@ def counts_of(table: Table) -> dict[str, Any]:
     return counts
 
 
-def scored_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
-    """The table with a scorer's scores; what is finished is kept at the desk, where the scorer keeps anything."""
+def score_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
+    """Score a table; a scorer that stores its answers does so at the desk."""
     if isinstance(scorer, StoredScorer):
         return scorer.score_stored(table, desk)
     desk.tell(ScoreProgress("scores", len(table)))

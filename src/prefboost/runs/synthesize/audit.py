@@ -29,7 +29,7 @@ __all__ = ["Auditing", "audit_file", "is_synthetic"]
 
 
 class Auditing(Settings):
-    """What is asked of whom about synthetic pairs."""
+    """Settings of an audit of synthetic pairs."""
 
     judge: Annotated[Judge, choice(JUDGES)] | None = Field(
         None, description="Judges pairs anew, in both orders; none: the labels are not checked."
@@ -42,7 +42,7 @@ class Auditing(Settings):
 
 
 def is_synthetic(path: str | Path) -> bool:
-    """Whether a file says of its pairs how they were made; looks at names of columns alone."""
+    """Tell whether a file says how its pairs were made; looks at names of columns alone."""
     file = Path(path)
     try:
         if file.suffix == ".parquet" and file.is_file():
@@ -69,30 +69,30 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
         ModelError: a model cannot be loaded.
     """
     table = read(path)
-    some = _drawn(table, settings)
+    some = _draw_pairs(table, settings)
     vectors = math.nan
     if settings.embedder is not None:
         from prefboost.engines.models.embeddings import embed_texts
 
         texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
         vectors = spread(embed_texts(settings.embedder, texts))
-    noise = None if settings.judge is None else _judged(Path(path), some, settings.judge, tell)
-    return audit(table, _history(Path(path)), noise, vectors)
+    noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge, tell)
+    return audit(table, _read_history(Path(path)), noise, vectors)
 
 
-def _drawn(table: Table, settings: Auditing) -> Table:
+def _draw_pairs(table: Table, settings: Auditing) -> Table:
     order = seeded_rank(settings.seed, "pair_id").rank("ordinal")
     frame = table.frame.filter(order <= settings.pairs)
     return Table(table.spec, frame, path=table.path)
 
 
-def _judged(path: Path, some: Table, judge: Judge, tell: Callable[[str, int, int], None]) -> LabelNoise:
+def _judge_labels(path: Path, some: Table, judge: Judge, tell: Callable[[str, int, int], None]) -> LabelNoise:
     with ExitStack() as stack:
         store = stack.enter_context(Store(path.with_name(f"{path.name}.audit.store")))
         return label_noise(some, judge, judge_name(judge), Calls(store, tell=tell))
 
 
-def _history(path: Path) -> dict[str, Any]:
+def _read_history(path: Path) -> dict[str, Any]:
     file = path.with_name(f"{path.name}.synthesize.json")
     if not file.exists():
         return {}

@@ -15,7 +15,7 @@ from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Patience
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, Place
-from prefboost.runs.generate.generate import rejects_file, store_of, write_rejects
+from prefboost.runs.generate.generate import locate_rejects, locate_store, write_rejects
 from prefboost.runs.score.questions import check_rejects
 from prefboost.runs.score.score import write_history
 from prefboost.settings import choice
@@ -33,11 +33,11 @@ from prefboost.synthesis.rehearsal import Count, Rehearsal
 from prefboost.synthesis.review import reviewed
 from prefboost.tables import Table
 
-__all__ = ["Rehearsed", "Synthesize", "SynthesisProgress", "rehearsed", "synthesize"]
+__all__ = ["SynthesisForecast", "Synthesize", "SynthesisProgress", "forecast_synthesis", "synthesize"]
 
 
 class Synthesize(Patience):
-    """Which pairs are made, by what method, at what cost."""
+    """Settings of `synthesize`: method, budget and prices."""
 
     method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
     budget: Budget = Field(
@@ -52,7 +52,7 @@ class Synthesize(Patience):
 
 @dataclass(frozen=True)
 class SynthesisProgress:
-    """How far a run is.
+    """Progress of a synthesis.
 
     Args:
         prompts: that are wanted.
@@ -73,8 +73,8 @@ class SynthesisProgress:
 
 
 @dataclass(frozen=True)
-class Rehearsed:
-    """What `synthesize` would ask for, at most.
+class SynthesisForecast:
+    """Forecast of `synthesize`: what it asks for at most.
 
     Args:
         prompts: that there are.
@@ -124,72 +124,74 @@ def synthesize(
             output is an input, or a file that `synthesize` did not write.
     """
     guard_file(out, "synthesize", [prompts], [settings])
-    items = _items(prompts)
-    with _calls(settings, out) as calls:
-        proposals = _proposed(items, settings, calls, progress)
+    items = _list_items(prompts)
+    with _open_calls(settings, out) as calls:
+        proposals = _propose_all(items, settings, calls, progress)
         total = calls.book.total()
-        table = pairs_table(prompts, settings.method, settings.method.decide(proposals), _notes(items, calls, total))
+        table = pairs_table(
+            prompts, settings.method, settings.method.decide(proposals), _note_costs(items, calls, total)
+        )
         if out is not None:
             assert calls.store is not None
             with calls.store.alone():
-                table = _written(table, Path(out))
+                table = _write_pairs(table, Path(out))
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
 
 
-def rehearsed(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> Rehearsed:
-    """What `synthesize` would ask for if nothing were in its store; loads tokenizers, but no model.
+def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | None = None) -> SynthesisForecast:
+    """Forecast what `synthesize` would ask for if nothing were in its store; loads tokenizers, but no model.
 
     Args:
         prompts: see `synthesize`.
         settings: see there.
         out: the file that would be written.
     """
-    items = _items(prompts)
+    items = _list_items(prompts)
     rehearsal = Rehearsal(settings.prices)
-    proposals = [each for some in _some(items, settings) for each in settings.method.propose(some, rehearsal)]
+    proposals = [each for some in _split_items(items, settings) for each in settings.method.propose(some, rehearsal)]
     reviewed(settings.method.filters, proposals, rehearsal, rehearsal=True)
     spent, refused = Spend(), 0
     failed: list[str] = []
-    if out is not None and store_of(out).exists():
-        with Store(store_of(out), retry=settings.retry, read_only=True) as store:
+    if out is not None and locate_store(out).exists():
+        with Store(locate_store(out), retry=settings.retry, read_only=True) as store:
             spent = store.book().total()
             failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
             refused = len(store.known(failed))
     counts = rehearsal.counts, rehearsal.texts_scored
-    return Rehearsed(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
+    return SynthesisForecast(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
 
 
-def _items(prompts: Table) -> list[Item]:
+def _list_items(prompts: Table) -> list[Item]:
     items = items_of(prompts)
     if not items:
         raise DataError("there is no prompt", remedy="give a table with prompts", place=Place(path=prompts.path))
     return items
 
 
-def _some(items: list[Item], settings: Synthesize) -> Iterator[list[Item]]:
+def _split_items(items: list[Item], settings: Synthesize) -> Iterator[list[Item]]:
     for start in range(0, len(items), settings.prompts_at_once):
         yield items[start : start + settings.prompts_at_once]
 
 
 @contextmanager
-def _calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
+def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]:
     with ExitStack() as stack:
         store = None
         if out is not None:
             file_type_of(Path(out))
-            store = stack.enter_context(Store(store_of(out), retry=settings.retry))
+            store = stack.enter_context(Store(locate_store(out), retry=settings.retry))
         yield Calls(store, settings.budget, settings.prices)
 
 
-def _proposed(
+def _propose_all(
     items: list[Item], settings: Synthesize, calls: Calls, progress: Callable[[SynthesisProgress], None]
 ) -> list[Proposal]:
-    """Proposals of all prompts; once the budget is spent the rest is set aside without being asked for."""
+    """Propose pairs for all prompts; once the budget is spent the other prompts are rejected unasked."""
     proposals: list[Proposal] = []
     done = 0
     progress(SynthesisProgress(len(items)))
-    for some in _some(items, settings):
+    for some in _split_items(items, settings):
         if calls.exhausted:
             proposals += [Proposal(item, Draft(), Draft(), fault=(BUDGET_SPENT, "")) for item in some]
             continue
@@ -205,14 +207,14 @@ def _proposed(
     return proposals
 
 
-def _notes(items: list[Item], calls: Calls, total: Spend) -> dict[str, Any]:
-    """What it took, over all calls that share the store."""
+def _note_costs(items: list[Item], calls: Calls, total: Spend) -> dict[str, Any]:
+    """Note the cost, over all calls that share the store."""
     return {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(total)}
 
 
-def _written(table: Table, target: Path) -> Table:
+def _write_pairs(table: Table, target: Path) -> Table:
     written = write(table, target, overwrite=True)
-    write_rejects(written.rejects, rejects_file(target))
+    write_rejects(written.rejects, locate_rejects(target))
     kept, spent = len(written), written.steps[-1].notes["spent"]
     per_pair = {name: value / kept for name, value in spent.items()} if kept else None
     rejected = written.steps[-1].rejected
