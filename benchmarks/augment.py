@@ -42,7 +42,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from prefboost.sources.file_types import LEVEL
+from prefboost.sources.writers.file_types import LEVEL
 
 CHUNK = 20_000
 COMPLETIONS = 4

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from prefboost.sources import UltraFeedback as UltraFeedback
     from prefboost.sources import read as read
     from prefboost.sources import read_batches as read_batches
-    from prefboost.sources.verdict_files import read_verdicts as read_verdicts
+    from prefboost.sources.readers.verdict_files import read_verdicts as read_verdicts
     from prefboost.synthesis.edits import Clair as Clair
     from prefboost.synthesis.edits import RMBoost as RMBoost
     from prefboost.synthesis.rlaif import RLAIF as RLAIF

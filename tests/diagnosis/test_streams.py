@@ -10,7 +10,7 @@ from prefboost.diagnosis import inspect
 from prefboost.diagnosis.streams import stream_of
 from prefboost.errors import UnreadableFile
 from prefboost.sources import Columns
-from prefboost.sources.split_files import split_named
+from prefboost.sources.readers.split_files import split_named
 
 
 def pairs(path: Path, numbers: range) -> None:

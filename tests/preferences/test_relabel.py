@@ -208,7 +208,7 @@ def test_the_published_scripts_output_without_system_role_is_refused_and_ours_fl
         conform(unflipped.with_columns(distance_chosen=pl.lit(0.0)), GOAL_PAIRS)
     view = ours.frame.filter(pl.col("goal") == 3.0)
     assert view["chosen"][0][0]["content"] == "bad 0"
-    # What reading such a FILE says is tested in tests/sources/test_said_goals.py.
+    # What reading such a FILE says is tested in tests/sources/rows/test_said_goals.py.
 
 
 def test_both_sides_share_the_conditioned_prompt() -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from prefboost.sources import Collection, Columns, File, Source, read
 from prefboost.sources.collection import SHAPES
-from prefboost.sources.files import ParquetReader
+from prefboost.sources.readers.files import ParquetReader
 from prefboost.tables import Table
 
 

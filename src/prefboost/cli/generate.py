@@ -47,7 +47,7 @@ def generate_command(
 
     from prefboost.runs.generate.generate import generate, plan_generation, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
-    from prefboost.sources.file_types import file_type_of
+    from prefboost.sources.writers.file_types import file_type_of
 
     settings = read_generate(model, add_retry(overrides, retry))
     file_type_of(out)

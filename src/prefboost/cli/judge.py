@@ -45,7 +45,7 @@ def judge_command(
     from prefboost.runs.score.questions import plan_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
-    from prefboost.sources.file_types import file_type_of
+    from prefboost.sources.writers.file_types import file_type_of
 
     settings = read_kind(add_retry(overrides, retry), Judging, "judge", JUDGES)
     file_type_of(out)

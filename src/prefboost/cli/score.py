@@ -47,7 +47,7 @@ def score_command(
     from prefboost.runs.score.questions import plan_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
-    from prefboost.sources.file_types import file_type_of
+    from prefboost.sources.writers.file_types import file_type_of
 
     settings = read_score(add_retry(overrides, retry))
     file_type_of(out)

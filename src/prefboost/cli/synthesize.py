@@ -50,7 +50,7 @@ def synthesize_command(
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.runs.synthesize.synthesize import forecast_synthesis, synthesize
     from prefboost.sources import read
-    from prefboost.sources.file_types import file_type_of
+    from prefboost.sources.writers.file_types import file_type_of
 
     settings = read_synthesize(method, add_retry(overrides, retry))
     file_type_of(out)

@@ -51,7 +51,7 @@ def train_reward_command(
         train_reward_on,
     )
     from prefboost.sources import read
-    from prefboost.sources.outputs import refuse_inputs
+    from prefboost.sources.writers.outputs import refuse_inputs
 
     recipe = source.endswith((".yaml", ".yml"))
     settings = load_reward_run(source, overrides or []) if recipe else read_train_reward(overrides or [])

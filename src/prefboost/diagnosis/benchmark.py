@@ -8,7 +8,7 @@ import polars as pl
 
 from prefboost.errors import DataError, Place
 from prefboost.sources.columns import NAMES, first_of
-from prefboost.sources.files import find_files
+from prefboost.sources.readers.files import find_files
 
 __all__ = ["benchmark_texts"]
 

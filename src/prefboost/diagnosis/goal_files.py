@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.conversations import as_messages
-from prefboost.sources.faults import FAULT, set_aside, with_fault
-from prefboost.sources.files import find_files
-from prefboost.sources.raw import ROW, Reader
+from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.readers.files import find_files
+from prefboost.sources.readers.raw import ROW, Reader
+from prefboost.sources.rows.faults import FAULT, set_aside, with_fault
 from prefboost.tables import GOAL_PAIRS, MESSAGES, Step, Table, aspects_of
 
 __all__ = ["goal_pair_tables", "goal_reader"]

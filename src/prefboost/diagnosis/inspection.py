@@ -23,10 +23,10 @@ from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
-from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
-from prefboost.sources.identifiers import REPEATED
-from prefboost.sources.prompt_identity import PARTED, SHARED
-from prefboost.sources.unmapped import UNMAPPED, remedy_for, sum_unmapped
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
+from prefboost.sources.layouts.unmapped import UNMAPPED, remedy_for, sum_unmapped
+from prefboost.sources.rows.identifiers import REPEATED
+from prefboost.sources.rows.prompt_identity import PARTED, SHARED
 from prefboost.tables import Table
 
 __all__ = ["Inspection", "inspect"]

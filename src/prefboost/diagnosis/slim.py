@@ -6,7 +6,7 @@ import polars as pl
 
 from prefboost.diagnosis.goal_lints import reads_alike
 from prefboost.preferences.ngrams import normalised
-from prefboost.sources.encoded import likely_encoded
+from prefboost.sources.messages.encoded import likely_encoded
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
 __all__ = ["SIDES", "joined_text", "score_columns", "slim"]

@@ -12,8 +12,8 @@ import polars as pl
 from prefboost.diagnosis.goal_files import goal_pair_tables, goal_reader
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources import Columns, File, Source, read_batches
-from prefboost.sources.files import Readers, find_files
-from prefboost.sources.split_files import split_named
+from prefboost.sources.readers.files import Readers, find_files
+from prefboost.sources.readers.split_files import split_named
 from prefboost.tables import Table
 
 __all__ = ["Stream", "stream_of"]

@@ -14,9 +14,9 @@ from prefboost.runs.generate.generate import locate_rejects, write_rejects
 from prefboost.runs.score.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
-from prefboost.sources.file_types import file_type_of
-from prefboost.sources.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.sources.write import write
+from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
 __all__ = ["SelectCompletions", "select_completions", "count_selection"]

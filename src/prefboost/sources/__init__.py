@@ -3,13 +3,13 @@
 from prefboost.settings import Settings
 from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
-from prefboost.sources.helpsteer import HelpSteer
-from prefboost.sources.hh_rlhf import HhRlhf
-from prefboost.sources.nectar import Nectar
+from prefboost.sources.datasets.helpsteer import HelpSteer
+from prefboost.sources.datasets.hh_rlhf import HhRlhf
+from prefboost.sources.datasets.nectar import Nectar
+from prefboost.sources.datasets.safe_rlhf import SafeRLHF
+from prefboost.sources.datasets.skywork import Skywork
+from prefboost.sources.datasets.ultrafeedback import UltraFeedback
 from prefboost.sources.read import read, read_batches
-from prefboost.sources.safe_rlhf import SafeRLHF
-from prefboost.sources.skywork import Skywork
-from prefboost.sources.ultrafeedback import UltraFeedback
 
 SOURCES: dict[str, type[Settings]] = {
     "file": File,

@@ -15,13 +15,7 @@ from prefboost.errors import DataError, Place, UnreadableFile
 from prefboost.preferences.score_hint import NUMBERS
 from prefboost.settings import Settings
 from prefboost.sources.columns import Columns
-from prefboost.sources.comparison_rows import preference_rows
-from prefboost.sources.completion_rows import INDEX, flat_rows, nested_rows, parallel_rows
-from prefboost.sources.decoded import DecodedReader, StoredReader, find_encoded
-from prefboost.sources.encoded import count_encoded
-from prefboost.sources.faults import FAULT, nothing_wrong, set_aside, with_fault
-from prefboost.sources.files import FORMATS, find_files
-from prefboost.sources.fitted import (
+from prefboost.sources.layouts.fitted import (
     LATER_LAYOUTS,
     FittedReader,
     columns_seen,
@@ -29,19 +23,27 @@ from prefboost.sources.fitted import (
     fields_of,
     with_later_parts,
 )
-from prefboost.sources.grouping import whole_prompts
-from prefboost.sources.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
-from prefboost.sources.identifiers import NO_IDS, REPEATED, identified, repeated_ids
-from prefboost.sources.layouts import Layout, guess
-from prefboost.sources.pair_rows import pair_rows
-from prefboost.sources.parts import column, label, prompt_rows
-from prefboost.sources.prompt_identity import Disputed, agreed, disputed_ids
-from prefboost.sources.ranks import rank_ends
-from prefboost.sources.raw import ROW, RawBatch, Reader
-from prefboost.sources.said_goals import refuse_said_goals
-from prefboost.sources.sample import sample_records
-from prefboost.sources.score_columns import number_columns, refuse_score_fields
-from prefboost.sources.scores import (
+from prefboost.sources.layouts.layout import Layout, guess
+from prefboost.sources.layouts.sample import sample_records
+from prefboost.sources.layouts.score_columns import number_columns, refuse_score_fields
+from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
+from prefboost.sources.layouts.whole_conversations import SplitReader, find_whole
+from prefboost.sources.messages.encoded import count_encoded
+from prefboost.sources.readers.decoded import DecodedReader, StoredReader, find_encoded
+from prefboost.sources.readers.files import FORMATS, find_files
+from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.rows.comparisons import preference_rows
+from prefboost.sources.rows.completions import INDEX, flat_rows, nested_rows, parallel_rows
+from prefboost.sources.rows.faults import FAULT, nothing_wrong, set_aside, with_fault
+from prefboost.sources.rows.grouping import whole_prompts
+from prefboost.sources.rows.identifiers import NO_IDS, REPEATED, identified, repeated_ids
+from prefboost.sources.rows.pairs import pair_rows
+from prefboost.sources.rows.parts import column, label, prompt_rows
+from prefboost.sources.rows.prompt_identity import Disputed, agreed, disputed_ids
+from prefboost.sources.rows.ranks import rank_ends
+from prefboost.sources.rows.said_goals import refuse_said_goals
+from prefboost.sources.rows.scores import (
     MARKED,
     SCORES,
     TEN_FOR_ONE,
@@ -52,8 +54,6 @@ from prefboost.sources.scores import (
     ranked_range,
     ten_for_one,
 )
-from prefboost.sources.unmapped import UNMAPPED, count_unmapped, sum_unmapped
-from prefboost.sources.whole_conversations import SplitReader, find_whole
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
 __all__ = ["Collection", "File", "Source"]
@@ -224,7 +224,7 @@ class _Arranged:
         return self.reader.path
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
-        """See `prefboost.sources.files.Reader`."""
+        """See `prefboost.sources.readers.files.Reader`."""
         for batch in self.reader.batches(None, rows):
             yield RawBatch(tuple(map(self.arrange, batch.frames)), batch.rejects)
 

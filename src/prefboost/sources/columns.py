@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
 from prefboost.settings import Settings
-from prefboost.sources.message_keys import TOOL_COLUMNS
+from prefboost.sources.messages.keys import TOOL_COLUMNS
 
 __all__ = [
     "KNOWN_ASPECTS",

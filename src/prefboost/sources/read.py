@@ -12,13 +12,13 @@ import polars as pl
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
-from prefboost.sources.encoded import ENCODED
-from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
-from prefboost.sources.identifiers import REPEATED
-from prefboost.sources.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
-from prefboost.sources.scores import TEN_FOR_ONE
-from prefboost.sources.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
-from prefboost.sources.verdict_files import holds_verdicts, read_verdicts
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
+from prefboost.sources.layouts.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
+from prefboost.sources.messages.encoded import ENCODED
+from prefboost.sources.readers.verdict_files import holds_verdicts, read_verdicts
+from prefboost.sources.rows.identifiers import REPEATED
+from prefboost.sources.rows.prompt_identity import PARTED, SHARED, find_disputes, settle_ids
+from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.tables import Step, Table
 
 __all__ = ["read", "read_batches"]
@@ -54,7 +54,7 @@ def read_batches(
 
     Each table carries only its own rejects and its own step; together they are what `read` returns, but that prompts
     whose records stand apart in the file come last. Columns that may belong to the question and play no part are not
-    refused: the step's notes name them (`prefboost.sources.unmapped.refuse_unmapped` refuses such a table).
+    refused: the step's notes name them (`prefboost.sources.layouts.unmapped.refuse_unmapped` refuses such a table).
 
     Args:
         source, columns, raises: as in `read`.

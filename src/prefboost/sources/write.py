@@ -15,11 +15,11 @@ from prefboost.atomic import replacing
 from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
-from prefboost.sources.exports import COMPLETION_EXPORTS, Export, export_named, has_extra, has_white_ends
-from prefboost.sources.file_types import LINE, FileType, file_type_of
-from prefboost.sources.hub import is_hub_id
-from prefboost.sources.message_keys import says_more
-from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.messages.keys import says_more
+from prefboost.sources.readers.hub import is_hub_id
+from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, export_named, has_extra, has_white_ends
+from prefboost.sources.writers.file_types import LINE, FileType, file_type_of
+from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
 __all__ = ["Shaped", "push", "refuse_repository", "shape", "write"]

@@ -15,7 +15,7 @@ import yaml
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.preferences import BestVsWorst
 from prefboost.runs.augment.augment import Augment, augment
-from prefboost.sources.exports import EXPORTS
+from prefboost.sources.writers.exports import EXPORTS
 
 
 def test_the_same_command_again_finds_it_done(

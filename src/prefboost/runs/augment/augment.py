@@ -31,10 +31,10 @@ from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentRep
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
 from prefboost.runs.preparation import build_renderer, make_goal_pairs, requested_aspects
 from prefboost.sources import Collection, File, Source, read_batches
-from prefboost.sources.exports import export_named
-from prefboost.sources.file_types import FILE_TYPES
-from prefboost.sources.unmapped import refuse_unmapped
+from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.write import push, refuse_repository, shape
+from prefboost.sources.writers.exports import export_named
+from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import Table
 
 if TYPE_CHECKING:

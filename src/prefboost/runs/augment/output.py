@@ -28,10 +28,10 @@ from prefboost.runs.folder.staging import (
     replace_folder,
 )
 from prefboost.sources import Source
-from prefboost.sources.exports import export_named
-from prefboost.sources.file_types import FILE_TYPES, FileType, file_type_of
-from prefboost.sources.outputs import refuse_inputs
-from prefboost.sources.pipes import spool_stream
+from prefboost.sources.readers.pipes import spool_stream
+from prefboost.sources.writers.exports import export_named
+from prefboost.sources.writers.file_types import FILE_TYPES, FileType, file_type_of
+from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import REJECTS
 
 __all__ = ["MANIFEST", "Output", "name_source"]

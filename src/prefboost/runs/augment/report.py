@@ -20,12 +20,12 @@ from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
-from prefboost.sources.encoded import ENCODED
-from prefboost.sources.exports import Export, export_named
-from prefboost.sources.fitted import LATER_LAYOUTS, with_layouts
-from prefboost.sources.prompt_identity import PARTED, SHARED
-from prefboost.sources.scores import TEN_FOR_ONE
-from prefboost.sources.unmapped import sum_unmapped
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
+from prefboost.sources.layouts.unmapped import sum_unmapped
+from prefboost.sources.messages.encoded import ENCODED
+from prefboost.sources.rows.prompt_identity import PARTED, SHARED
+from prefboost.sources.rows.scores import TEN_FOR_ONE
+from prefboost.sources.writers.exports import Export, export_named
 from prefboost.tables import Table
 
 __all__ = ["AugmentFacts", "PartCounts", "write_card", "list_source_settings", "build_report", "sum_steps"]

@@ -37,7 +37,7 @@ from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, draw_demo_prompts
 from prefboost.runs.demo.size import DemoPace, DemoSize, fit_size, load_size, save_size
 from prefboost.runs.pipelines.training import train_on
 from prefboost.scoring import RulesScorer
-from prefboost.sources.outputs import refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 from prefboost.training import Train, TrainReport
 
 if TYPE_CHECKING:

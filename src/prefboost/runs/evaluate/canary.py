@@ -21,7 +21,7 @@ from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_reques
 from prefboost.evaluation.user_files import read_records
 from prefboost.runs.evaluate.judging import judged
 from prefboost.scoring.stored import Desk, Tell
-from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.writers.outputs import refuse_inputs
 
 __all__ = ["CanaryReport", "canary", "canary_facts", "now"]
 

@@ -30,7 +30,7 @@ from prefboost.runs.evaluate.canary import canary_facts
 from prefboost.runs.evaluate.judging import fallback_of, judged
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 from prefboost.scoring.stored import ScoreProgress, Tell
-from prefboost.sources.outputs import refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 
 __all__ = [
     "Engines",

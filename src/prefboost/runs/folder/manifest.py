@@ -222,7 +222,7 @@ def _copy_stream(path: Path) -> Path:
     """Return the path, or the copy of a stream; only for a stream are the sources (and Polars) loaded."""
     if path.is_file() or path.is_dir():
         return path
-    from prefboost.sources.pipes import spool_stream
+    from prefboost.sources.readers.pipes import spool_stream
 
     return spool_stream(str(path)) or path
 

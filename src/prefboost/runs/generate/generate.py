@@ -20,8 +20,8 @@ from prefboost.errors import RunError
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
-from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
+from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
 __all__ = [

@@ -13,7 +13,7 @@ from prefboost.diagnosis import benchmark_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
-from prefboost.sources.encodings import encoding_of
+from prefboost.sources.readers.encodings import encoding_of
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["read_benchmark_prompts", "read_prompts"]

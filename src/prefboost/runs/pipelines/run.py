@@ -24,7 +24,7 @@ from prefboost.runs.pipelines.offline import build_offline_stages
 from prefboost.runs.pipelines.on_policy import build_on_policy_stages
 from prefboost.runs.pipelines.reward_models import build_reward_stages, list_reward_files
 from prefboost.runs.pipelines.training import read_train_report
-from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.training import TrainReport
 from prefboost.training.claim import alone_in
 

@@ -22,7 +22,7 @@ from prefboost.runs.generate.generate import write_rejects
 from prefboost.runs.pipelines.goal_pairs import REJECTS, split_rows
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns, read
-from prefboost.sources.outputs import refuse_inputs
+from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Table
 from prefboost.training import TrainReport, TrainReward, train_reward
 from prefboost.training.reward.train import Origin

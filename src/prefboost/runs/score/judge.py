@@ -17,9 +17,9 @@ from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.file_types import file_type_of
-from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
+from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
 __all__ = ["Judging", "judge", "write_finished_verdicts"]

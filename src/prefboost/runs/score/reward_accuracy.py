@@ -17,7 +17,7 @@ from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.scoring.stored import Tell
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
-from prefboost.sources.outputs import companions, guard_file, refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import companions, guard_file, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
 
 __all__ = ["Measuring", "reward_accuracy"]

@@ -18,9 +18,9 @@ from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.scoring.stored import Desk, ScoreProgress, Tell
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.file_types import file_type_of
-from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
+from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
 __all__ = ["Score", "count_scores", "score", "score_by", "write_finished_scores", "write_history"]

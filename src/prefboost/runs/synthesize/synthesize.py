@@ -20,9 +20,9 @@ from prefboost.runs.score.questions import check_rejects
 from prefboost.runs.score.score import write_history
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.file_types import file_type_of
-from prefboost.sources.outputs import guard_file
 from prefboost.sources.write import write
+from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.outputs import guard_file
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.kinds import METHODS
 from prefboost.synthesis.labels import NO_ANSWER

@@ -26,7 +26,7 @@ from prefboost.scoring.regressor.scorer import (
 from prefboost.scoring.sides import items_of
 from prefboost.scoring.stored import Desk, Tell
 from prefboost.settings import Settings
-from prefboost.sources.outputs import refuse_foreign, refuse_inputs
+from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 from prefboost.statistics.bootstrap import bootstrap_mean
 from prefboost.statistics.interval import Interval
 from prefboost.statistics.rank_correlation import spearman

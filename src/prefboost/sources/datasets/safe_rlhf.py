@@ -1,0 +1,67 @@
+"""PKU-SafeRLHF (PKU-Alignment/PKU-SafeRLHF): pairs judged for helpfulness and for safety, with severity of harm."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from prefboost.sources.collection import Collection
+from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.messages.conversations import plain_texts
+
+__all__ = ["SafeRLHF"]
+
+PREFERENCE = {"better": "better_response_id", "safer": "safer_response_id"}
+NO_HARM = 3
+"""Severity goes from 0 (none) to 3 (severe); the aspect ``safety`` is 3 - severity, so that higher is better."""
+
+
+class SafeRLHF(Collection):
+    """Two completions, which one is better (more helpful) and which one is safer, and how harmful each is.
+
+    The aspect ``safety`` is 3 - severity; there is no score of helpfulness, and none is invented.
+    """
+
+    kind: Literal["safe_rlhf"] = Field("safe_rlhf", description="PKU-Alignment/PKU-SafeRLHF.")
+    path: str = Field("PKU-Alignment/PKU-SafeRLHF", description="Hub id, file or folder.")
+    prefer: Literal["better", "safer"] = Field("better", description="Which judgement decides what is chosen.")
+
+    def own_range(self, layout: Layout) -> tuple[float, float] | None:
+        """0 to 3 of the aspect ``safety`` and of the mean; there is no overall score."""
+        return None if self.score == "overall" else (0.0, float(NO_HARM))
+
+    def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Name the two sides, and their safety, by the judgement asked for."""
+        choice = PREFERENCE[self.prefer]
+        if not {choice, "response_0", "response_1"} <= set(frame.columns):
+            return frame
+        index = _numbers(frame[choice]).cast(pl.Int64, strict=False)
+        sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
+        wanted = {side: _by(at, "response_0", "response_1") for side, at in sides.items()}
+        severity = [f"response_{number}_severity_level" for number in (0, 1)]
+        made = _texts(frame, "response_0", "response_1")
+        if set(severity) <= set(frame.columns):
+            made = made.with_columns(_numbers(frame[name]) for name in severity)
+            wanted |= {f"score_{side}.safety": NO_HARM - _by(at, *severity) for side, at in sides.items()}
+        return made.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
+
+
+def _numbers(values: pl.Series) -> pl.Series:
+    """Numbers, also those that stand in texts; null for anything else, whatever stands beside it."""
+    if values.dtype.is_numeric() or values.dtype == pl.String:
+        return values.cast(pl.Float64, strict=False)
+    return pl.Series(values.name, [None], dtype=pl.Float64).new_from_index(0, values.len())
+
+
+def _texts(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The frame with columns that can stand in one: numbers are texts, and lists and structs count as missing."""
+    columns = [plain_texts(frame[name]) for name in names]
+    return frame.with_columns(
+        column if column.dtype == pl.String else pl.lit(None, dtype=pl.String).alias(column.name) for column in columns
+    )
+
+
+def _by(index: pl.Expr, first: str, second: str) -> pl.Expr:
+    return pl.when(index == 0).then(first).when(index == 1).then(second)

@@ -1,0 +1,105 @@
+"""Parts of a record (prompt, score, ...) looked up among the columns of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.sources.columns import NAMES, Columns, dtype_at, first_of, plain_name
+from prefboost.sources.readers.raw import ROW
+
+__all__ = ["PartLookup", "list_columns"]
+
+TRANSCRIPT = r"^\s*(Human|Assistant): "
+
+FURTHER_PROMPTS = {"instruction": ("input", "context")}
+"""Columns that continue the text of a prompt column: Alpaca's ``input`` (tatsu-lab/alpaca; LLaMA-Factory's alpaca
+format joins the two by a line feed, as is done here) and Dolly's ``context`` (databricks/databricks-dolly-15k).
+"""
+
+
+class PartLookup:
+    """Looks parts up in a schema: the user's name first, then the known names.
+
+    Args:
+        sample: the first records.
+        columns: what the user named; columns to ignore are absent from the schema.
+        path: for messages.
+    """
+
+    def __init__(self, sample: pl.DataFrame, columns: Columns, path: str) -> None:
+        self.schema = {name: dtype for name, dtype in sample.schema.items() if name not in (ROW, *columns.ignore)}
+        values: dict[str, Any] = columns.model_dump()
+        prompts = values["prompt"] if isinstance(values["prompt"], tuple) else ()
+        self.named: dict[str, str] = {part: value for part, value in values.items() if isinstance(value, str)}
+        self.named |= {"prompt": prompts[0]} if prompts else {}
+        self.further = prompts[1:]
+        self.named_aspects = columns.aspects
+        self.path = path
+        self.sample = sample
+
+    def __call__(self, part: str, schema: Mapping[str, pl.DataType] | None = None) -> str | None:
+        """The column of a part in ``schema`` (default: the record's own columns)."""
+        within = self.schema if schema is None else schema
+        if part not in self.named:
+            return first_of(within, NAMES.get(part, ()))
+        if dtype_at(within, self.named[part]) is None:
+            if schema is not None:
+                return None
+            raise self._absent(part, self.named[part])
+        return self.named[part]
+
+    def find(self, *parts: str, **known: str) -> dict[str, str]:
+        """Parts that exist, with ``known`` ones added."""
+        columns = {part: self(part) for part in parts}
+        return {**{part: column for part, column in columns.items() if column is not None}, **known}
+
+    def find_prompt(self, *parts: str, **known: str) -> dict[str, str]:
+        """`find`, for parts of a question: a history counts only where it is a list of turns, not a text."""
+        columns = self.find("prompt", "system", "tools", *parts, **known)
+        history = self("history")
+        dtype = None if history is None else dtype_at(self.schema, history)
+        if history and (isinstance(dtype, pl.List | pl.Array | pl.Null) or "history" in self.named):
+            columns["history"] = history
+        return columns
+
+    def further_prompts(self, prompt: str) -> tuple[str, ...]:
+        """The columns whose text follows the prompt's: those that the user named, or those of a known form."""
+        missing = next((name for name in self.further if dtype_at(self.schema, name) is None), None)
+        if missing is not None:
+            raise self._absent("prompt", missing)
+        if self.further or "prompt" in self.named:
+            return self.further
+        name = first_of(self.schema, FURTHER_PROMPTS.get(plain_name(prompt), ()))
+        return (name,) if name and self.schema[name] in (pl.String, pl.Null) else ()
+
+    def given(self) -> tuple[str, ...]:
+        """Parts that the user named."""
+        return tuple(sorted(self.named))
+
+    def transcripts(self, *columns: str | None) -> tuple[str, ...]:
+        """Those of the columns whose text is a transcript (Human: ... Assistant: ...)."""
+        return tuple(column for column in columns if column and _is_transcript(self.sample, column))
+
+    def _absent(self, part: str, name: str) -> DataError:
+        return DataError(
+            f"columns.{part} names {name!r}, which is not here; found {list_columns(self.schema)}",
+            remedy=f"give a column that exists as columns.{part}",
+            place=Place(self.path, column=name),
+        )
+
+
+def list_columns(schema: Mapping[str, pl.DataType]) -> str:
+    """The names of columns, for a message."""
+    names = ", ".join(schema)
+    return names if len(names) <= 400 else names[:400] + "..."
+
+
+def _is_transcript(sample: pl.DataFrame, column: str) -> bool:
+    if sample.schema.get(column) != pl.String:
+        return False
+    texts = sample[column].drop_nulls().head(20)
+    return texts.len() > 0 and int(texts.str.contains(TRANSCRIPT).sum()) * 2 > texts.len()

@@ -1,0 +1,43 @@
+"""The first records of a source, from which the meaning of its columns is guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.sources.readers.content import content_ending
+from prefboost.sources.readers.encodings import NOT_UTF8
+from prefboost.sources.readers.files import FORMATS, without_compression
+from prefboost.sources.readers.raw import Reader
+
+__all__ = ["SAMPLE_ROWS", "sample_records"]
+
+SAMPLE_ROWS = 2_000
+"""How many records the guess is made from."""
+
+
+def sample_records(reader: Reader) -> pl.DataFrame:
+    """Read the first records, for the guess; lines rejected on the way are counted later.
+
+    Raises:
+        DataError: there are none.
+    """
+    first, reasons = None, set[str]()
+    for batch in reader.batches(None, SAMPLE_ROWS):
+        if batch.frames:
+            return max(batch.frames, key=lambda frame: frame.height)
+        reasons.update(batch.rejects["reason"])
+        first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
+    raise DataError(
+        "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
+        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else _remedy(Path(reader.path)),
+        place=Place(reader.path),
+    )
+
+
+def _remedy(path: Path) -> str:
+    shown = content_ending(path) if path.is_file() else None
+    other = shown is not None and FORMATS[shown] != FORMATS.get(without_compression(path))
+    return f"its bytes look like {shown}: name the file so" if other else "check how the file was written"

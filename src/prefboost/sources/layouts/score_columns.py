@@ -1,0 +1,89 @@
+"""Columns that could be the score where none was found, and scores that are several numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.sources.columns import dtype_at
+from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.readers.raw import ROW
+
+__all__ = ["number_columns", "refuse_score_fields"]
+
+_LOOKED_AT = 200
+_NO_SCORE = re.compile(
+    r"(?i)(.*[_.-])?([ug]?u?ids?|idx|index|row|line|number|seed|turn|turns|tokens?|length|len|chars?|words?|time|timestamp|date"
+    r"|year|created|updated|position|order|temperature|top_p|n|k|count|version)$"
+)
+"""Names of numbers that tell which, when or how long, not how good."""
+
+_VERDICT = re.compile(r"(?i)(is_)?(labels?|liked|preferred|accepted|correct|good|thumbs_up|upvoted|desirable)")
+"""Names of truth values that say how good a completion is: ``label`` in the unpaired data of KTO's trainers."""
+
+
+def number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[str]:
+    """List columns of numbers that the layout reads nothing from, fields of completions under their own names.
+
+    Args:
+        frames: raw records; the first of them are looked at.
+        layout: of data without scores.
+    """
+    frame = next(iter(frames), None)
+    if frame is None:
+        return []
+    seen = frame.head(_LOOKED_AT)
+    inner = _completions(seen, layout)
+    used = {*layout.parts.values(), *layout.aspects.values(), *layout.aspects_rejected.values(), ROW}
+    columns = [*_numbers(seen), *(() if inner is None else _numbers(inner))]
+    return [name for name in dict.fromkeys(columns) if name not in used and not _NO_SCORE.match(name)]
+
+
+def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None:
+    """Refuse a score that is an object of several values, of which none was named.
+
+    Raises:
+        DataError: lists its fields.
+    """
+    inner = _completions(sample, layout)
+    schemas: list[Mapping[str, pl.DataType]] = [sample.schema, *([] if inner is None else [inner.schema])]
+    for part in ("score", "rank", "score_chosen", "score_rejected"):
+        column = layout.parts.get(part)
+        dtypes = [dtype_at(schema, column) for schema in schemas if column is not None]
+        fields = next(([item.name for item in dtype.fields] for dtype in dtypes if isinstance(dtype, pl.Struct)), [])
+        if fields and column is not None:
+            raise DataError(
+                f"the {part.replace('_', ' of ')} is no number, but holds {', '.join(fields[:8])}",
+                remedy=f"name one of them, e.g. columns.{part}={column}.{fields[0]}",
+                place=Place(path, column=column),
+            )
+
+
+def _completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
+    """The completions of nested records as a frame of their own."""
+    column = layout.parts.get("completions")
+    dtype = None if column is None else frame.schema.get(column)
+    if column is None or not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
+        return None
+    return frame.select(pl.col(column).explode()).unnest(column)
+
+
+def _numbers(frame: pl.DataFrame) -> Iterator[str]:
+    for values in frame.get_columns():
+        if values.dtype == pl.String and values.len() > values.null_count():
+            numbers = values.cast(pl.Float64, strict=False)
+            if numbers.null_count() > values.null_count():
+                continue
+        elif isinstance(values.dtype, pl.Struct):
+            fields = values.struct.unnest()
+            yield from (f"{values.name}.{name}" for name in _numbers(fields))
+            continue
+        elif values.dtype.is_numeric() or (values.dtype == pl.Boolean and _VERDICT.fullmatch(values.name)):
+            numbers = values
+        else:
+            continue
+        if numbers.null_count() < numbers.len():
+            yield values.name

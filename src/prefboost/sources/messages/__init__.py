@@ -1,0 +1,1 @@
+"""Messages: conversations in the spellings that data sets use, to one spelling."""

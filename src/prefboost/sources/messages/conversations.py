@@ -1,0 +1,253 @@
+"""Texts, chats and transcripts of any spelling to messages, column by column, with what is wrong row by row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+
+from prefboost.chat import ROLES, Message
+from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
+from prefboost.sources.messages.keys import ROLE_NAMES, bare_messages, drop_filled_nulls, is_read
+from prefboost.tables import MESSAGES
+
+__all__ = [
+    "as_messages",
+    "is_conversation",
+    "plain_texts",
+    "prompt_ids",
+    "role_faults",
+    "text_faults",
+    "transcript_messages",
+    "with_system",
+]
+
+ROLE_KEYS = ("role", "from", "speaker")
+TEXT_KEYS = ("content", "value", "text", "message")
+TURN = re.compile(r"(?:^\s*|\n\n)(Human|Assistant): ?")
+NOT_TEXT = "holds neither text nor messages"
+
+
+def is_conversation(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds messages rather than text."""
+    return isinstance(dtype, pl.List | pl.Array | pl.Struct)
+
+
+def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+    """A column as messages.
+
+    Args:
+        values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...), whose
+            content may be a list of parts: their texts are joined by newlines, and one that is no text is a fault.
+        role: of plain text.
+
+    Returns:
+        the messages, null where there are none; and what is wrong with each row as text, null where nothing is. What
+        roles there are is checked by `role_faults`.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, pl.Array):
+        return as_messages(values.cast(pl.List(dtype.inner)), role)
+    if not dtype.is_nested() and dtype != pl.Null:
+        texts = plain_texts(values)
+        return _from_texts(texts, role) if texts.dtype == pl.String else _neither(values)
+    if isinstance(dtype, pl.Struct):
+        return as_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        found = _from_structs(values, dtype.inner)
+        if found is not None:
+            return found
+    return _neither(values)
+
+
+def plain_texts(values: pl.Series) -> pl.Series:
+    """Numbers, truth values and categories as the texts they are written as; other columns as they are.
+
+    Beside texts Polars reads 42, 42.0, 0.5 and true of JSON lines as texts too (42, 42, 0.5 and true), and no row may
+    depend on its neighbours.
+    """
+    dtype = values.dtype
+    if dtype.is_float():
+        return values.cast(pl.String).str.strip_suffix(".0")
+    written = dtype.is_numeric() or dtype == pl.Boolean or isinstance(dtype, pl.Categorical | pl.Enum)
+    return values.cast(pl.String) if written else values
+
+
+def _neither(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
+    present = "has no messages" if values.dtype == pl.List(pl.Null) else NOT_TEXT
+    return nothing, _where(values.is_null(), "is missing", present)
+
+
+def _where(mask: pl.Series, yes: str, no: str | None) -> pl.Series:
+    when = pl.when(pl.col("m")).then(pl.lit(yes)).otherwise(pl.lit(no, dtype=pl.String))
+    return mask.to_frame("m").select(when).to_series()
+
+
+def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+    message = pl.struct(role=pl.lit(role), content=pl.col("t"), extra=pl.lit(None, dtype=pl.String))
+    frame = values.to_frame("t")
+    lists = frame.select(message.reshape((-1, 1)).arr.to_list().alias("m")).to_series() if len(values) else None
+    text = pl.col("t")
+    fault = (
+        pl.when(text.is_null())
+        .then(pl.lit("is missing"))
+        .when(text.str.contains(r"\S").not_())
+        .then(pl.lit("is empty"))
+        .when(text.str.contains("\0", literal=True))
+        .then(pl.lit("has a NUL byte or a lone surrogate"))
+    )
+    return pl.Series("m", [], dtype=MESSAGES) if lists is None else lists, frame.select(fault).to_series()
+
+
+def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
+    fields: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
+    role_key = next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
+    usable = (key for key in TEXT_KEYS if key in fields and (are_parts(fields[key]) or not fields[key].is_nested()))
+    text_key = next(usable, None)
+    if role_key is None or text_key is None:
+        return None
+    others = [name for name in fields if name not in (role_key, text_key)]
+    element = pl.element().struct
+    given, dtype = element.field(text_key), fields[text_key]
+    content = joined_parts(given, dtype) if are_parts(dtype) else given.cast(pl.String)
+    message = pl.struct(
+        role=element.field(role_key).replace(ROLE_NAMES),
+        content=content.fill_null(""),
+        extra=_extra(others, fields),
+    )
+    lists = values.to_frame("m").select(pl.col("m").list.eval(message)).to_series()
+    faults = text_faults(lists)
+    if are_parts(dtype):
+        other = pl.col("m").list.eval(not_text(given, dtype)).list.any()
+        wrong = values.to_frame("m").select(pl.when(other).then(pl.lit(NOT_TEXT_PART)).alias("w")).to_series()
+        faults = wrong.fill_null(faults)
+    return (_tidy_extra(lists, struct) if others and others != ["extra"] else lists), faults
+
+
+def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
+    element = pl.element().struct
+    if not others:
+        return pl.lit(None, dtype=pl.String)
+    if list(others) == ["extra"] and fields["extra"] in (pl.String, pl.Null):
+        return element.field("extra").cast(pl.String)
+    given = pl.any_horizontal([element.field(name).is_not_null() for name in others])
+    whole = pl.struct([element.field(name) for name in others]).struct.json_encode()
+    return pl.when(given).then(whole).otherwise(pl.lit(None, dtype=pl.String))
+
+
+def _tidy_extra(lists: pl.Series, struct: pl.Struct) -> pl.Series:
+    """The same messages with nulls dropped from ``extra``: a frame fills absent keys with them, in every message."""
+    extra = pl.element().struct.field("extra").is_not_null()
+    some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
+    if not some.any():
+        return lists
+    tidied = [[_tidy(message, struct) for message in row] for row in lists.filter(some).to_list()]
+    chosen = pl.Series("m", tidied, dtype=MESSAGES)
+    index = some.cast(pl.Int64).cum_sum() - 1
+    frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
+    return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
+
+
+def _tidy(message: Message, struct: pl.Struct) -> Message:
+    if message["extra"] is None:
+        return message
+    kept = drop_filled_nulls(json.loads(message["extra"]), struct)
+    extra = json.dumps(kept, ensure_ascii=False) if kept else None
+    return {**message, "extra": extra}
+
+
+def text_faults(lists: pl.Series) -> pl.Series:
+    """What is wrong with the texts of messages: none at all, all blank, or bytes that no text has."""
+    element = pl.element().struct
+    blank = element.field("content").str.contains(r"\S").not_() & is_read(element.field("extra")).not_()
+    nul = element.field("content").str.contains("\0", literal=True)
+    column = pl.col("m")
+    fault = (
+        pl.when(column.is_null())
+        .then(pl.lit("is missing"))
+        .when(column.list.len() == 0)
+        .then(pl.lit("has no messages"))
+        .when(column.list.eval(blank.fill_null(True)).list.all())
+        .then(pl.lit("is empty"))
+        .when(column.list.eval(nul.fill_null(False)).list.any())
+        .then(pl.lit("has a NUL byte or a lone surrogate"))
+    )
+    return lists.to_frame("m").select(fault).to_series()
+
+
+def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
+    """Describe what is wrong with the order of roles, null where nothing is.
+
+    A prompt has known roles, a system message only in front, and ends with a user or tool turn; a completion begins and
+    ends with an assistant turn.
+    """
+    roles = pl.col("m").list.eval(pl.element().struct.field("role"))
+    unknown = roles.list.eval(pl.element().is_in(list(ROLES)).fill_null(False).not_()).list.any()
+    first, last = roles.list.first(), roles.list.last()
+    if completion:
+        order = (first != "assistant") | (last != "assistant") | roles.list.contains("system")
+        users = roles.list.contains("user")
+        wrong = pl.when(order).then(pl.lit("does not begin and end with an assistant turn"))
+        worse = wrong.when(users).then(pl.lit("has a user turn in it: the two sides answer different prompts"))
+    else:
+        late = roles.list.slice(1).list.contains("system")
+        wrong = pl.when(late).then(pl.lit("has a system message in the middle"))
+        worse = wrong.when(~last.is_in(["user", "tool"])).then(pl.lit("does not end with a user or tool turn"))
+    known = pl.when(unknown).then(pl.lit("has a message of an unknown role")).otherwise(worse)
+    return lists.to_frame("m").select(known).to_series()
+
+
+def with_system(prompts: pl.Series, system: pl.Series) -> pl.Series:
+    """Prompts with a system text in front, where there is one that is not blank and the prompt has none."""
+    message = pl.struct(role=pl.lit("system"), content=pl.col("s"), extra=pl.lit(None, dtype=pl.String))
+    wanted = pl.col("s").str.contains(r"\S") & (pl.col("m").list.first().struct.field("role") != "system")
+    longer = pl.concat_list(pl.concat_list(message), pl.col("m"))
+    frame = pl.DataFrame({"m": prompts, "s": system})
+    return frame.select(pl.when(wanted.fill_null(False)).then(longer).otherwise("m").alias("m")).to_series()
+
+
+def transcript_messages(texts: pl.Series) -> pl.Series:
+    """Transcripts (``\\n\\nHuman: ... \\n\\nAssistant: ...``) as messages; an empty last assistant turn is left out.
+
+    Text that begins with neither is null.
+    """
+    return pl.Series(texts.name, [_turns(text) for text in texts.to_list()], dtype=MESSAGES)
+
+
+def _turns(text: str | None) -> list[dict[str, Any]] | None:
+    if text is None:
+        return None
+    head, *rest = TURN.split(text)
+    if head.strip() or not rest:
+        return None
+    turns = [
+        {"role": ROLE_NAMES[speaker], "content": said.strip(), "extra": None}
+        for speaker, said in zip(rest[::2], rest[1::2], strict=True)
+    ]
+    if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
+        turns.pop()
+    return turns
+
+
+def prompt_ids(prompts: pl.Series) -> pl.Series:
+    """16 hexadecimal digits for each prompt: blake2b of its messages, equal for equal ones, on every machine.
+
+    Notes on messages (keys that no chat template reads, such as ids) do not count.
+    """
+    element = pl.element().struct
+    parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
+    whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
+    texts = bare_messages(prompts).to_frame("m").select(whole).to_series()
+    arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, bounds, content = arrow.buffers()
+    offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()
+    view = memoryview(content or b"")
+    digests = [blake2b(view[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets)]
+    hexadecimal = pl.Series("prompt_id", digests, dtype=pl.Binary).bin.encode("hex")
+    return hexadecimal.zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.String))

@@ -1,0 +1,127 @@
+"""Conversations that stand encoded in a text: JSON, Python's repr, or rendered by a chat template."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import tokenize
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from prefboost.chat import ROLES
+from prefboost.sources.messages.conversations import ROLE_KEYS, TEXT_KEYS
+from prefboost.sources.messages.keys import ROLE_NAMES
+from prefboost.sources.messages.rendered import BEGINNINGS, LIKELY, MARKS, looks_rendered, parse_rendered
+
+__all__ = [
+    "BEGINS",
+    "ENCODED",
+    "count_encoded",
+    "decode_list",
+    "decode_text",
+    "likely_encoded",
+    "looks_encoded",
+    "parse_literal",
+]
+
+KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
+WRAPPERS = ("messages", "conversations", "conversation")
+
+ENCODED = "rows with a text that looks like an encoded conversation"
+"""Note of the step ``read``: how many there are, each taken as it stands."""
+
+WHO = r"[\"'](?:role|from|speaker)[\"']\s*:"
+BEGINS = (
+    rf"(?si)\A\s*\"?(?:array\()?\s*(?:\[?\s*\{{\s*{WHO}\s*[\"'](?:{'|'.join(sorted(KNOWN_ROLES))})[\"']"
+    rf"|\[\s*\{{\s*[\"'](?:content|value)[\"']\s*:\s*[\"'].*{WHO}"
+    r"|\{\s*[\"'](?:messages|conversations)[\"']\s*:\s*\[\s*\{)"
+)
+"""Pattern, of Polars too, of how an encoded conversation begins, or one message of it."""
+
+
+def looks_encoded(text: str) -> bool:
+    """Whether a text is likely to hold an encoded conversation rather than to be meant as it stands."""
+    return re.match(BEGINS, text) is not None or looks_rendered(text)
+
+
+def likely_encoded(messages: pl.Series) -> pl.Series:
+    """Whether the text of some message looks like a conversation by itself: JSON, a repr, or rendered; row by row."""
+    contents = messages.explode().struct.field("content")
+    first = rf"(?:{BEGINS})|(?:{BEGINNINGS})"
+    if not (contents.str.contains(first).any() or contents.str.contains_any(list(MARKS)).any()):
+        return pl.Series(messages.name, [False], dtype=pl.Boolean).new_from_index(0, messages.len())
+    text = pl.element().struct.field("content")
+    found = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
+    return messages.to_frame("m").select(found).to_series()
+
+
+def count_encoded(rows: pl.DataFrame) -> dict[str, int]:
+    """The note `ENCODED` of converted rows; empty where no row holds such a text."""
+    texts = [name for name in ("prompt", "completion", "chosen", "rejected") if name in rows.columns]
+    odd = pl.DataFrame({name: likely_encoded(rows[name]) for name in texts})
+    count = int(odd.select(pl.any_horizontal(pl.all()).sum()).item() or 0)
+    return {ENCODED: count} if count else {}
+
+
+def decode_text(text: str) -> list[dict[str, Any]] | None:
+    """The messages that a text certainly encodes, None where it is a plain text.
+
+    Certain are JSON and Python's repr of a list of messages with known roles, of one such message, or of an object that
+    holds such a list as ``messages`` or ``conversations``; and turns between the special tokens of a chat template.
+    """
+    if text.lstrip().startswith('"[{\\"'):
+        inner = parse_literal(text)  # JSON of JSON
+        return decode_text(inner) if isinstance(inner, str) else None
+    if text.lstrip()[:1] in ("[", "{", "a"):
+        found = parse_literal(text)
+        if isinstance(found, dict):
+            found = next((found[name] for name in WRAPPERS if name in found), [found])
+        if _are_messages(found):
+            return list(found)
+    return parse_rendered(text)
+
+
+def decode_list(items: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """The messages of a list whose items are texts that encode one message each (``List(Json())``)."""
+    found = [parse_literal(item) if isinstance(item, str) and item.lstrip().startswith("{") else None for item in items]
+    return [item for item in found if isinstance(item, dict)] if _are_messages(found) else None
+
+
+def _are_messages(found: Any) -> bool:
+    return isinstance(found, list) and bool(found) and all(_is_message(item) for item in found)
+
+
+def _is_message(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    role = next((item[key] for key in ROLE_KEYS if key in item), None)
+    return isinstance(role, str) and role in KNOWN_ROLES and any(key in item for key in (*TEXT_KEYS, "tool_calls"))
+
+
+def parse_literal(text: str) -> Any:
+    """The value of JSON or of Python's repr (of a NumPy array too, as pandas writes it); None where it is neither."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    plain = re.sub(r"\Aarray\(|,\s*dtype=object\)\Z", "", text.strip())
+    try:
+        return ast.literal_eval(plain if plain.count("{") < 2 else _with_commas(plain))
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, tokenize.TokenError):
+        return None
+
+
+def _with_commas(text: str) -> str:
+    """A repr with commas between its dicts, which NumPy leaves out; texts inside of it stay as they are."""
+    tokens: list[tuple[int, str]] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NL:
+            continue
+        if token.string == "{" and tokens and tokens[-1][1] == "}":
+            tokens.append((tokenize.OP, ","))
+        tokens.append((token.type, token.string))
+    return tokenize.untokenize(tokens)

@@ -1,0 +1,1 @@
+"""Readers: the bytes of files, folders, streams and the hub to raw records."""

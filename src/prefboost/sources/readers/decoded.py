@@ -1,0 +1,237 @@
+"""Readers whose records hold plain values: stored types as text, encoded conversations as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from prefboost.errors import DataError, Place
+from prefboost.sources.columns import NAMES, Columns, plain_name
+from prefboost.sources.messages.encoded import decode_list, decode_text, looks_encoded, parse_literal
+from prefboost.sources.readers.json_lines import frames_by_kind
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.readers.storage_types import plain_frames
+from prefboost.tables import REJECTS
+
+__all__ = ["DecodedReader", "StoredReader", "find_encoded"]
+
+SAMPLE_TEXTS = 200
+"""How many texts of a column tell whether they are encoded."""
+
+LIKE_JSON = r"^\s*(?:array\()?\s*[\[{]"
+LISTED = frozenset((*NAMES["completions"], *NAMES["history"], "scores", "ratings", "models", "ranks", "finish_reasons"))
+"""Columns that hold lists, which some files (CSV above all) write as texts."""
+
+BATTLE = ("prompt", "response_a", "response_b")
+"""Lists of turns in the arena's competition data (lmsys-chatbot-arena), beside ``winner_model_a``."""
+
+Kind = str | tuple[str, ...]
+"""What a column's texts encode: see `find_encoded`."""
+
+BROKEN = "a column looks like an encoded conversation but cannot be decoded"
+
+
+@dataclass(frozen=True)
+class StoredReader:
+    """A reader whose dictionaries, bytes and extension types become plain values."""
+
+    reader: Reader
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        return self.reader.path
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.readers.files.Reader`."""
+        for batch in self.reader.batches(columns, rows):
+            yield RawBatch(tuple(plain for frame in batch.frames for plain in plain_frames(frame)), batch.rejects)
+
+
+@dataclass(frozen=True)
+class DecodedReader:
+    """A reader whose encoded columns hold the values that their texts encode.
+
+    Records with other texts are passed on as they are; those whose text begins like an encoded conversation and cannot
+    be decoded are rejects.
+    """
+
+    reader: Reader
+    encoded: Mapping[str, Kind]
+
+    @property
+    def path(self) -> str:
+        """The path as it was asked for."""
+        return self.reader.path
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.readers.files.Reader`."""
+        for batch in self.reader.batches(columns, rows):
+            parts = [self._decode(frame) for frame in batch.frames]
+            rejects = pl.concat([batch.rejects, *(aside for _, aside in parts)])
+            yield RawBatch(tuple(frame for frames, _ in parts for frame in frames), rejects)
+
+    def _decode(self, frame: pl.DataFrame) -> tuple[tuple[pl.DataFrame, ...], pl.DataFrame]:
+        here = [name for name, kind in self.encoded.items() if _may_hold(frame.schema.get(name), kind)]
+        values = {name: [_decode_value(value, self.encoded[name]) for value in frame[name].to_list()] for name in here}
+        changed = [any(column[at] is not _SAME for column in values.values()) for at in range(frame.height)]
+        broken = [any(column[at] is _BROKEN for column in values.values()) for at in range(frame.height)]
+        if not any(changed):
+            return (frame,), pl.DataFrame(schema=REJECTS)
+        records = []
+        for at, record in enumerate(frame.iter_rows(named=True)):
+            if changed[at] and not broken[at]:
+                new = {name: column[at] for name, column in values.items() if column[at] is not _SAME}
+                row = int(record.pop(ROW))
+                records.append((row, {**record, **new}))
+        same = frame.filter(~pl.Series(changed))
+        frames = (*((same,) if same.height else ()), *frames_by_kind(records))
+        return frames, self._rejects(frame.filter(pl.Series(broken)), here)
+
+    def _rejects(self, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+        return pl.DataFrame(
+            [
+                {
+                    "stage": "read",
+                    "path": self.path,
+                    "row": record[ROW],
+                    "id": None,
+                    "reason": BROKEN,
+                    "found": next(
+                        f"{name}: {str(record[name])[:160]}"
+                        for name in names
+                        if _decode_value(record[name], self.encoded[name]) is _BROKEN
+                    ),
+                }
+                for record in frame.iter_rows(named=True)
+            ],
+            schema=REJECTS,
+        )
+
+
+_SAME, _BROKEN = object(), object()
+
+
+def _may_hold(dtype: Any, kind: Kind) -> bool:
+    if isinstance(kind, tuple):
+        return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
+    return dtype == pl.List(pl.String) if kind == "items" else dtype in (pl.String, pl.List(pl.String))
+
+
+def _decode_value(value: Any, kind: Kind) -> Any:
+    """What a value encodes: `_SAME` where it stands for itself, `_BROKEN` where that cannot be said."""
+    if isinstance(kind, tuple):
+        columns = {name: _decode_items([item and item.get(name) for item in value or ()]) for name in kind}
+        if _BROKEN in columns.values():
+            return _BROKEN
+        new = {name: items for name, items in columns.items() if items is not _SAME}
+        return [
+            item and {**item, **{name: items[at] for name, items in new.items() if name in item}}
+            for at, item in enumerate(value)
+        ] if new else _SAME  # fmt: skip
+    if kind == "items":
+        return _decode_items(value or ())
+    if isinstance(value, str):
+        if kind == "list":
+            found = parse_literal(value) if value.strip() else None
+            return found if isinstance(found, list) or not value.strip() else _SAME
+        found = decode_text(value) if value.strip() else _SAME
+        if found is None:
+            return _BROKEN if looks_encoded(value) else _SAME
+        return found
+    items = None if value is None else list(value)
+    return (decode_list(items) if items else None) or _SAME
+
+
+def _decode_items(items: Sequence[Any]) -> Any:
+    """What the completions of a record encode, as messages throughout where any of them encodes some."""
+    found = [_decode_value(item, "messages") if isinstance(item, str) else _SAME for item in items]
+    if _BROKEN in found or all(each is _SAME for each in found):
+        return _BROKEN if _BROKEN in found else _SAME
+    plain = [[{"role": "assistant", "content": item}] if isinstance(item, str) else item for item in items]
+    return [plain[at] if each is _SAME else each for at, each in enumerate(found)]
+
+
+def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str, Kind]:
+    """The columns of which most texts encode something, each with what.
+
+    These are conversations (``messages``), lists where lists are due (``list``), lists of completions each of which is
+    a conversation (``items``), and completions with fields that hold one (their names).
+
+    Args:
+        sample: the first records.
+        columns: what the user named; ``plain`` columns are left alone.
+        path: for the message.
+
+    Raises:
+        DataError: most texts of a column look like encoded conversations and cannot be decoded.
+    """
+    lists = {name for name in sample.columns if plain_name(name) in LISTED} | {columns.completions, columns.history}
+    if "winner_model_a" in sample.columns:
+        lists |= {*BATTLE}
+    answers = {name for name in sample.columns if plain_name(name) in NAMES["completions"]} | {columns.completions}
+    encoded: dict[str, Kind] = {}
+    for name in sample.columns:
+        if name in (*columns.plain, *columns.ignore, ROW):
+            continue
+        if name in answers and isinstance(sample.schema[name], pl.List):
+            encoded |= _find_inside(sample[name], columns, path)
+            continue
+        texts = _texts(sample[name])
+        if not texts:
+            continue
+        written = isinstance(texts[0], str)
+        if name in lists and written and _most(texts, lambda text: isinstance(parse_literal(text), list)):
+            encoded[name] = "list"
+        elif _encodes(texts, name, path):
+            encoded[name] = "messages"
+    return encoded
+
+
+def _encodes(texts: Sequence[Any], name: str, path: str) -> bool:
+    """Whether most of a column's texts encode messages; refuses what looks so and cannot be decoded."""
+    if _most(texts, lambda text: _decode_value(text, "messages") not in (_SAME, _BROKEN)):
+        return True
+    if isinstance(texts[0], str) and _most(texts, looks_encoded):
+        shown = next(text for text in texts if looks_encoded(text))[:80]
+        raise DataError(
+            f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {shown!r}",
+            remedy=f"write messages instead, or say that the text is meant as it stands: columns.plain=[{name}]",
+            place=Place(path, column=name),
+        )
+    return False
+
+
+def _find_inside(completions: pl.Series, columns: Columns, path: str) -> dict[str, Kind]:
+    """`find_encoded` for a list of completions: texts, or structs with fields of text."""
+    name, items = completions.name, completions.head(SAMPLE_TEXTS).explode().drop_nulls()
+    if items.dtype == pl.String:
+        texts = _texts(items)
+        return {name: "items"} if texts and _encodes(texts, name, path) else {}
+    if not isinstance(items.dtype, pl.Struct) or {"role", "content"} <= {item.name for item in items.dtype.fields}:
+        return {}
+    fields = {
+        item.name: _texts(items.struct.field(item.name))
+        for item in items.dtype.fields
+        if item.dtype == pl.String and not {item.name, f"{name}.{item.name}"} & {*columns.plain}
+    }
+    found = tuple(field for field, texts in fields.items() if texts and _encodes(texts, f"{name}.{field}", path))
+    return {name: found} if found else {}
+
+
+def _most(texts: Sequence[Any], holds: Any) -> bool:
+    return sum(map(bool, map(holds, texts))) * 2 > len(texts)
+
+
+def _texts(values: pl.Series) -> list[Any]:
+    """The first texts (or lists of texts) of a column that are not blank, none where no text looks like code at all."""
+    if values.dtype == pl.String:
+        given = values.drop_nulls().filter(values.drop_nulls().str.contains(r"\S")).head(SAMPLE_TEXTS)
+        odd = given.str.contains(f"{LIKE_JSON}|<|\\[INST\\]")
+        return given.to_list() if odd.any() else []
+    if values.dtype == pl.List(pl.String):
+        return [items for items in values.drop_nulls().head(SAMPLE_TEXTS).to_list() if items]
+    return []

@@ -1,0 +1,385 @@
+"""Files of every format as readers: streams of raw frames that can be run through more than once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prefboost.errors import DataError, Place, UnreadableFile
+from prefboost.sources.readers.content import content_ending, header_delimiter, magic_ending
+from prefboost.sources.readers.json_array import array_blocks
+from prefboost.sources.readers.json_lines import parse_block
+from prefboost.sources.readers.json_objects import refuse_single_object
+from prefboost.sources.readers.pipes import SpooledReader, spool_stream
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader, numbered, rejects_by_reason, storable
+from prefboost.sources.readers.split_files import choose_split, column_values, list_files
+from prefboost.sources.readers.text_files import Block, BrokenRow, byte_chunks, csv_rows, line_blocks
+
+__all__ = ["BATCH_BYTES", "FORMATS", "Readers", "file_reader", "find_files", "without_compression"]
+
+BATCH_BYTES = 64 << 20
+"""How much uncompressed data one batch holds, about."""
+
+MOST_ROWS = 200_000
+
+DAMAGE = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    UnicodeDecodeError,  # of a column's name
+)
+"""What the libraries raise on damaged binary files."""
+
+
+@dataclass(frozen=True)
+class ParquetReader:
+    """A Parquet file, in slices that follow its row groups."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        try:
+            metadata = pq.ParquetFile(self.path).metadata
+            names = metadata.schema.to_arrow_schema().names
+            _refuse_duplicates(names, self.path)
+            columns = _held(columns, names)
+            groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
+            most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
+            vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
+            frames = (
+                self._arrow(columns, step)
+                if vast
+                else self._slices(columns, _spans([group.num_rows for group in groups], step if rows else most))
+            )
+            first = 0
+            for frame in frames:
+                yield RawBatch((numbered(frame, first),))
+                first += frame.height
+        except DAMAGE as error:
+            raise _unreadable(self.path, "Parquet", error) from error
+
+    def _slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+        scan = pl.scan_parquet(self.path, glob=False)
+        wanted = scan if columns is None else scan.select(columns)
+        for offset, length in spans:
+            yield wanted.slice(offset, length).collect()
+
+    def _arrow(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
+        """For row groups larger than a batch, which slices would decode again and again; text has to be validated."""
+        wanted = None if columns is None else list(columns)
+        for batch in pq.ParquetFile(self.path).iter_batches(step, columns=wanted):
+            batch.validate(full=True)
+            yield _frame(pa.Table.from_batches([batch]))
+
+
+@dataclass(frozen=True)
+class ArrowReader:
+    """An Arrow file (IPC, Feather) or stream."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first = 0
+        try:
+            with pa.memory_map(self.path) as file:
+                for batch in self._record_batches(file):
+                    batch.validate(full=True)
+                    _refuse_duplicates(batch.schema.names, self.path)
+                    table = pa.Table.from_batches([batch])
+                    held = _held(columns, table.column_names)
+                    kept = table if held is None else table.select(list(held))
+                    step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
+                    for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
+                        yield RawBatch((numbered(part, first),))
+                        first += part.height
+        except DAMAGE as error:
+            raise _unreadable(self.path, "Arrow", error) from error
+
+    @staticmethod
+    def _record_batches(file: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
+        try:
+            opened = pa.ipc.open_file(file)
+        except pa.ArrowInvalid:
+            file.seek(0)
+            yield from pa.ipc.open_stream(file)
+            return
+        for index in range(opened.num_record_batches):
+            yield opened.get_batch(index)
+
+
+@dataclass(frozen=True)
+class JsonReader:
+    """JSON lines, or one JSON array of objects."""
+
+    path: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first = 0
+        for block in self._blocks():
+            if block.line == 1 and not self._is_array():
+                refuse_single_object(block.text, self.path)
+            for piece in _pieces(block, rows):
+                batch = parse_block(piece, first, self.path)
+                if batch.records:
+                    first += batch.records
+                    yield batch
+
+    def _blocks(self) -> Iterator[Block]:
+        path = Path(self.path)
+        return array_blocks(path, BATCH_BYTES // 2) if self._is_array() else line_blocks(path, BATCH_BYTES // 2)
+
+    def _is_array(self) -> bool:
+        """Whether the file begins with ``[`` and its first line is not a whole value of its own."""
+        start = b""
+        for chunk in byte_chunks(Path(self.path)):
+            start += chunk
+            if start.strip(b"\xef\xbb\xbf \t\r\n"):
+                break
+        text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not text.startswith(b"["):
+            return False
+        line, newline, rest = text.partition(b"\n")
+        try:
+            whole = isinstance(json.loads(line), list)
+        except (ValueError, RecursionError):
+            return True
+        return not (whole and newline and rest.strip())
+
+
+@dataclass(frozen=True)
+class CsvReader:
+    """Comma- or tab-separated text with a header. Cells are text; what they encode is decoded later."""
+
+    path: str
+    delimiter: str
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        lines = csv_rows(Path(self.path), header_delimiter(Path(self.path), self.delimiter), recover=True)
+        header = [storable(name) for name in next(lines, (0, []))[1]]
+        _refuse_duplicates(header, self.path)
+        row, size = 0, 0
+        held: list[tuple[int, int, list[str]]] = []
+        for line, cells in lines:
+            if not cells:
+                continue
+            held.append((row, line, cells))
+            row += 1
+            size += sum(map(len, cells))
+            if size > BATCH_BYTES or len(held) >= (rows or MOST_ROWS):
+                yield self._batch(header, held)
+                size, held = 0, []
+        if held:
+            yield self._batch(header, held)
+
+    def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]]) -> RawBatch:
+        good = [(row, cells) for row, _, cells in rows if not isinstance(cells, BrokenRow)]
+        bad = [(row, line, *cells.why) for row, line, cells in rows if isinstance(cells, BrokenRow)]
+        rejects = rejects_by_reason(bad, self.path)
+        if not good:
+            return RawBatch((), rejects)
+        columns = zip(*(cells for _, cells in good), strict=True)
+        texts = {name: [storable(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
+        frame = pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
+        return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Several files one after the other; rows are counted on.
+
+    Args:
+        path: the folder or glob.
+        members: the files.
+        splits: the split of each file by the data card or its name, None where neither names one.
+        is_one_split: whether these are the files of one split that was asked for.
+    """
+
+    path: str
+    members: tuple[Reader, ...]
+    splits: tuple[str | None, ...] = ()
+    is_one_split: bool = False
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `Reader`."""
+        first, columns = 0, columns if self._are_alike() else None
+        values: Sequence[str | None] = column_values(self.splits) or [None] * len(self.members)
+        for member, value in zip(self.members, values, strict=True):
+            read = 0
+            for batch in member.batches(columns, rows):
+                read += batch.records
+                frames = tuple(_with_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
+                yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
+            first += read
+
+    def _are_alike(self) -> bool:
+        """Whether all files are known to have the same columns: in others, columns of other names may play a part."""
+        try:
+            names = [
+                sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
+                for each in self.members
+            ]
+        except DAMAGE:
+            return False  # the file is named when its rows are read
+        return all(each == names[0] for each in names)
+
+
+def _with_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:
+    """The records with the split of their file, unless they name one themselves."""
+    return frame if value is None or "split" in frame.columns else frame.with_columns(split=pl.lit(value))
+
+
+FORMATS: dict[str, Callable[[str], Reader]] = {
+    ".parquet": ParquetReader,
+    ".pq": ParquetReader,
+    ".arrow": ArrowReader,
+    ".ipc": ArrowReader,
+    ".feather": ArrowReader,
+    ".jsonl": JsonReader,
+    ".ndjson": JsonReader,
+    ".json": JsonReader,
+    ".csv": lambda path: CsvReader(path, ","),
+    ".tsv": lambda path: CsvReader(path, "\t"),
+}
+"""Which reader a file's ending asks for, with or without .gz or .zst behind it."""
+
+
+def without_compression(path: Path) -> str:
+    """The ending that tells the format: ``a.jsonl.gz`` -> ``.jsonl``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".zst", ".zstd")), "")
+
+
+def file_reader(path: Path) -> Reader:
+    """The reader of one file.
+
+    Raises:
+        UnreadableFile: no file, an empty file, or an ending that names no known format.
+    """
+    place = Place(str(path))
+    if not path.is_file():
+        raise UnreadableFile("no such file", remedy="check the path", place=place)
+    if path.stat().st_size == 0:
+        raise UnreadableFile("the file is empty (0 bytes)", remedy="fetch or write the file again", place=place)
+    suffix, magic = without_compression(path), magic_ending(path)
+    if suffix not in FORMATS:
+        shown = content_ending(path)
+        looks = f"its bytes look like {shown}: name it so; " if shown else ""
+        raise UnreadableFile(
+            f"no known format ends in {path.suffix or 'nothing'}",
+            remedy=f"{looks}known endings: {', '.join(FORMATS)}, text formats also with .gz or .zst",
+            place=place,
+        )
+    if magic is not None and FORMATS[magic] != FORMATS[suffix]:
+        raise UnreadableFile(
+            f"the bytes are those of a {magic} file, not of {suffix}", remedy=f"name it {path.stem}{magic}", place=place
+        )
+    return FORMATS[suffix](str(path))
+
+
+def find_files(pattern: str, config: str | None = None, split: str | None = None) -> Reader | None:
+    """The reader of a file, a folder or a glob; None where no such path exists.
+
+    Args:
+        pattern: the path. Files of a folder are those of its data card, where it has one.
+        config: a configuration of the data card.
+        split: files that are named after another split are left out.
+
+    Raises:
+        DataError: the folder holds no file of a known format, or files of several.
+    """
+    spooled = spool_stream(pattern)
+    if spooled is not None:
+        return SpooledReader(pattern, file_reader(spooled))
+    if Path(pattern).is_file():
+        return file_reader(Path(pattern))
+    found = list_files(pattern, config)
+    if found is None:
+        return None
+    usable = sorted(item for item in found if without_compression(item) in FORMATS)
+    data = [item for item in usable if not item.name.endswith(".json")] or usable
+    if not data:
+        raise DataError(
+            f"no data files among {len(found):,} files",
+            remedy=f"known endings: {', '.join(FORMATS)}",
+            place=Place(pattern),
+        )
+    kinds = sorted({without_compression(item) for item in data})
+    if len(kinds) > 1:
+        raise DataError(
+            f"files of several formats: {', '.join(kinds)}",
+            remedy=f"name one, e.g. {pattern.rstrip('/')}/*{kinds[0]}",
+            place=Place(pattern),
+        )
+    chosen = choose_split(splits := [found[item] for item in data], split)
+    kept = [at for at, each in enumerate(chosen or [True] * len(data)) if each]
+    return Readers(
+        pattern, tuple(file_reader(data[at]) for at in kept), tuple(splits[at] for at in kept), chosen is not None
+    )
+
+
+def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Offset and length of slices of at most ``most`` rows that begin and end with a row group where they can."""
+    spans: list[tuple[int, int]] = []
+    offset = 0
+    for height in heights:
+        if spans and spans[-1][1] + height <= most:
+            spans[-1] = (spans[-1][0], spans[-1][1] + height)
+        else:
+            spans += [(offset + at, min(most, height - at)) for at in range(0, height, most)]
+        offset += height
+    return spans
+
+
+def _held(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
+    """Those of the wanted columns that this file has; None (all) where it has none, so that its rows are counted."""
+    return [name for name in columns or () if name in names] or None
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _parts(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    return (frame.slice(offset, rows) for offset in range(0, frame.height, rows))
+
+
+def _pieces(block: Block, rows: int | None) -> Iterator[Block]:
+    lines = block.text.split(b"\n") if rows else []
+    if not rows or len(lines) <= rows:
+        yield block
+        return
+    for offset in range(0, len(lines), rows):
+        yield Block(b"\n".join(lines[offset : offset + rows]), block.line + offset)
+
+
+def _refuse_duplicates(names: Sequence[str], path: str) -> None:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise DataError(
+            f"several columns are named {', '.join(map(repr, twice))}",
+            remedy="rename or drop all but one of each",
+            place=Place(path, column=twice[0]),
+        )
+
+
+def _unreadable(path: str, form: str, error: BaseException) -> UnreadableFile:
+    reason = next(chain(str(error).splitlines(), [type(error).__name__]))[:300]
+    return UnreadableFile(
+        f"not readable as {form}: {reason}",
+        remedy="fetch or write the file again; a name must end as the format asks",
+        place=Place(path),
+    )

@@ -1,0 +1,138 @@
+"""Data sets of the Hugging Face hub and folders saved with ``save_to_disk``, read with the `datasets` library."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, UnreadData
+from prefboost.sources.readers.files import MOST_ROWS
+from prefboost.sources.readers.raw import RawBatch, numbered
+
+__all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder"]
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SAMPLE_ROWS = 10_000
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a path can be the name of a data set on the hub: ``organisation/name``."""
+    return HUB_ID.fullmatch(path) is not None
+
+
+def is_saved_folder(path: Path) -> bool:
+    """Whether a folder was written by ``save_to_disk``."""
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+@dataclass(frozen=True)
+class HubReader:
+    """A data set of the hub.
+
+    Args:
+        path: ``organisation/name``.
+        split: its name; None: train, or the only one.
+        revision: commit, branch or tag.
+        config: name of the configuration.
+        streaming: read over the network instead of keeping a copy in the cache.
+    """
+
+    path: str
+    split: str | None = None
+    revision: str | None = None
+    config: str | None = None
+    streaming: bool = False
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.readers.files.Reader`."""
+        datasets = _library()
+        try:
+            loaded = datasets.load_dataset(self.path, self.config, revision=self.revision, streaming=self.streaming)
+        except Exception as error:  # the hub client raises many kinds: no network, no such name, gated, bad config
+            raise UnreadableFile(
+                f"the hub does not give this data set: {_first_line(error)}",
+                remedy="check name, revision and config, your network and login; or give a local file or folder",
+                place=Place(self.path),
+            ) from error
+        yield from _batches(_one_split(loaded, self.split, self.path), columns, rows, self.path)
+
+
+@dataclass(frozen=True)
+class SavedReader:
+    """A folder written by ``save_to_disk``."""
+
+    path: str
+    split: str | None = None
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.readers.files.Reader`."""
+        datasets = _library()
+        try:
+            loaded = datasets.load_from_disk(self.path)
+        except Exception as error:  # any damage of the folder's files
+            raise UnreadableFile(
+                f"not readable as a saved data set: {_first_line(error)}",
+                remedy="save it again with save_to_disk",
+                place=Place(self.path),
+            ) from error
+        yield from _batches(_one_split(loaded, self.split, self.path), columns, rows, self.path)
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("datasets", "hub") from error
+    return datasets
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
+
+
+def _one_split(loaded: Any, split: str | None, path: str) -> Any:
+    if not isinstance(loaded, Mapping):
+        return loaded
+    names = list(loaded)
+    wanted = split or ("train" if "train" in names or len(names) != 1 else names[0])
+    if wanted not in names:
+        raise DataError(
+            f"no split {wanted!r}; found {', '.join(map(str, names)) or 'none'}",
+            remedy="name one of them: split=...",
+            place=Place(path),
+        )
+    others = ", ".join(f"{name} ({_count(loaded[name])})" for name in names if name != wanted)
+    if split is None and others:
+        warnings.warn(
+            f"{path}: only the split {wanted} is read, not {others}; another is read with data.split=NAME",
+            UnreadData,
+            stacklevel=2,
+        )
+    return loaded[wanted]
+
+
+def _count(data: Any) -> str:
+    return f"{data.num_rows:,} rows" if isinstance(getattr(data, "num_rows", None), int) else "not counted"
+
+
+def _batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:
+    chosen = data if columns is None else data.select_columns(list(columns))
+    first = 0
+    try:
+        for table in chosen.with_format("arrow").iter(batch_size=min(rows or SAMPLE_ROWS, MOST_ROWS)):
+            frame = pl.DataFrame(pl.from_arrow(pa.table(table)))
+            yield RawBatch((numbered(frame, first),))
+            first += frame.height
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        raise UnreadableFile(
+            f"reading stopped at record {first:,}: {_first_line(error)}",
+            remedy="run again; a data set in the cache may have to be fetched anew",
+            place=Place(path, row=first),
+        ) from error

@@ -1,0 +1,130 @@
+"""One JSON array of records, taken apart piece by piece, so that a file of any size needs little memory."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from prefboost.errors import Place, UnreadableFile
+from prefboost.sources.readers.text_files import Block, byte_chunks
+
+__all__ = ["array_blocks"]
+
+SPACE = " \t\r\n"
+NEAR = 16
+"""Characters from the end within which a fault may be only that the text stops: no literal or escape is longer."""
+
+FOLLOWS = (",", "]", *SPACE)
+"""What may follow an item."""
+
+_DECODER = json.JSONDecoder()
+
+
+def array_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
+    """The items of an array as lines, in blocks of about ``block_bytes``; memory holds a block and the longest item.
+
+    Raises:
+        UnreadableFile: the array is no JSON, is cut off, or something follows it; items before that have been given.
+    """
+    lines: list[str] = []
+    size, first = 0, 1
+    for item in _items(path):
+        lines.append(item)
+        size += len(item)
+        if size >= block_bytes:
+            yield Block("\n".join(lines).encode("utf-8", "surrogatepass"), first)
+            first += len(lines)
+            lines, size = [], 0
+    if lines:
+        yield Block("\n".join(lines).encode("utf-8", "surrogatepass"), first)
+
+
+def _items(path: Path) -> Iterator[str]:
+    text = _Text(path)
+    text.skip("[")
+    if text.next_sign() == "]":
+        text.position += 1
+    else:
+        while True:
+            yield text.value()
+            if text.skip(",", "]") == "]":
+                break
+    if text.next_sign():
+        raise text.unreadable("something stands after the array")
+
+
+class _Text:
+    """The text of a file, of which only the part that is still to be read is held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.chunks = byte_chunks(path)
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self.held, self.position, self.before, self.whole = "", 0, 0, False
+
+    def more(self, least: int = 1) -> bool:
+        """Read on by at least so many characters where there are any; what was taken already is let go."""
+        parts, read = [self.held[self.position :]], 0
+        self.before += self.position
+        self.position = 0
+        try:
+            while read < least and not self.whole:
+                chunk = next(self.chunks, None)
+                self.whole = chunk is None
+                parts.append(self.decoder.decode(chunk or b"", self.whole))
+                read += len(parts[-1])
+        except UnicodeDecodeError as error:
+            raise self.unreadable(f"the bytes are no UTF-8 ({error.reason})") from error
+        self.held = "".join(parts)
+        return read > 0
+
+    def next_sign(self) -> str:
+        """The next character that is no space, which stays; empty at the end of the file."""
+        while True:
+            while self.position < len(self.held) and self.held[self.position] in SPACE:
+                self.position += 1
+            if self.position < len(self.held):
+                return self.held[self.position]
+            if not self.more():
+                return ""
+
+    def skip(self, *signs: str) -> str:
+        """Pass one of the signs."""
+        found = self.next_sign()
+        if found not in signs:
+            raise self.unreadable(f"{' or '.join(signs)} is missing" if found else "the array is cut off")
+        self.position += 1
+        return found
+
+    def value(self) -> str:
+        """Pass one value; its text on one line (a line break in JSON is never inside a text)."""
+        self.next_sign()
+        while True:
+            try:
+                _, end = _DECODER.raw_decode(self.held, self.position)
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated") or error.pos >= len(self.held) - NEAR
+                end = len(self.held) if cut else -1
+                fault = error.msg
+            except RecursionError as error:
+                raise self.unreadable("it is nested too deeply") from error
+            else:
+                # What stands before the end of the text may be a number that goes on: 1 of 1.5e3.
+                if end < len(self.held) - NEAR or self.whole or self.held[end : end + 1] in FOLLOWS:
+                    text = self.held[self.position : end]
+                    self.position = end
+                    return text.replace("\n", " ").replace("\r", " ")
+                fault = "the array is cut off"
+            # Twice as much each time, so that a long item is not looked at again and again.
+            if end < 0 or not self.more(len(self.held) - self.position):
+                raise self.unreadable(fault)
+
+    def unreadable(self, fault: str) -> UnreadableFile:
+        """What is wrong at the present position."""
+        return UnreadableFile(
+            f"not readable as JSON: {fault} (at character {self.before + self.position:,})",
+            remedy="fetch or write the file again; a broken line of .jsonl costs that line alone",
+            place=Place(str(self.path)),
+        )

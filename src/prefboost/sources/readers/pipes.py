@@ -1,0 +1,116 @@
+"""Inputs that can be read only once (standard input, named pipes, process substitution), kept in temporary files."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.errors import Place, PrefboostError, UnreadableFile
+from prefboost.sources.readers.content import content_ending
+from prefboost.sources.readers.raw import RawBatch, Reader
+
+__all__ = ["SpooledReader", "spool_stream"]
+
+_STREAM = re.compile(r"-|/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+
+_SPOOLED: dict[tuple[int, ...], Path] = {}
+"""Streams that were read already, by device, inode, size and time of change.
+
+A verb opens its input several times (for the guess, the scale, the rows, its fingerprint), and a stream gives its bytes
+once. So every stream is read once per process, and its file lives until the process ends.
+"""
+
+
+def spool_stream(path: str) -> Path | None:
+    """Copy a stream to a temporary file whose ending tells the format that its bytes show.
+
+    Args:
+        path: as the user named it; ``-`` is standard input, unless a file has that name.
+
+    Returns:
+        The file, in the system's temporary folder (``TMPDIR``); None where the path is no stream.
+
+    Raises:
+        UnreadableFile: standard input is a terminal, the device never ends, or the bytes show no known format.
+    """
+    place = Path(path)
+    named = _STREAM.fullmatch(path) is not None and not (path == "-" and place.exists())
+    try:
+        if not named and (not place.exists() or place.is_file() or place.is_dir()):
+            return None
+        status = os.fstat(sys.__stdin__.fileno() if sys.__stdin__ else 0) if path == "-" else place.stat()
+    except (OSError, ValueError) as error:
+        if not named:
+            return None  # no file can have this name; whoever opens it says so
+        raise UnreadableFile(
+            "there is nothing to read from", remedy=f"COMMAND | prefboost ... {path}", place=Place(path)
+        ) from error
+    if stat.S_ISCHR(status.st_mode):
+        raise UnreadableFile(
+            "this is a terminal or a device, not a stream of rows",
+            remedy=f"give a file, or the output of a command: COMMAND | prefboost ... {path}",
+            place=Place(path),
+        )
+    key = (
+        status.st_dev,
+        status.st_ino,
+        *([status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else []),
+    )
+    if key not in _SPOOLED:
+        _SPOOLED[key] = _copy_stream(path)
+    return _SPOOLED[key]
+
+
+def _copy_stream(path: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="prefboost-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    whole = folder / "stream"
+    with open(0 if path == "-" else path, "rb", closefd=path != "-") as stream, whole.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    if whole.stat().st_size == 0:
+        raise UnreadableFile(
+            "the stream is empty (0 bytes)", remedy="look at the command before the pipe", place=Place(path)
+        )
+    ending = content_ending(whole)
+    if ending is None:
+        raise UnreadableFile(
+            "the bytes are neither Parquet, Arrow, JSON nor CSV with a header",
+            remedy="write them to a file whose ending tells their format, and give that",
+            place=Place(path),
+        )
+    return whole.rename(whole.with_suffix(ending))
+
+
+@dataclass(frozen=True)
+class SpooledReader:
+    """The records of a stream; rejects and errors name it as the user did.
+
+    Args:
+        path: as the user named it.
+        reader: of the temporary file.
+    """
+
+    path: str
+    reader: Reader
+
+    def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
+        """See `prefboost.sources.readers.raw.Reader`."""
+        own = self.reader.path
+        try:
+            for batch in self.reader.batches(columns, rows):
+                named = pl.col("path", "found").str.replace_all(own, self.path, literal=True)
+                yield replace(batch, rejects=batch.rejects.with_columns(named))
+        except PrefboostError as error:
+            if error.place is None or error.place.path != own:
+                raise
+            raise type(error)(error.found, remedy=error.remedy, place=replace(error.place, path=self.path)) from error

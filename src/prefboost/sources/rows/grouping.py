@@ -1,0 +1,190 @@
+"""Batches that hold whole prompts, in bounded memory, wherever a prompt's records stand in the file."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.messages.content_parts import are_parts
+from prefboost.sources.messages.conversations import as_messages, is_conversation
+from prefboost.sources.readers.files import BATCH_BYTES
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader
+from prefboost.sources.rows.parts import column, label, raw_part
+from prefboost.tables import MESSAGE
+
+__all__ = ["whole_prompts"]
+
+KEY = "__key__"
+MOST_PARTITIONS = 512
+FIRST_TURN = r"(?s)^(.*?)(?:\n\nAssistant:|$)"
+
+
+def whole_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[RawBatch]:
+    """The records of a reader in batches of about ``rows``, all records of one prompt in the same batch.
+
+    Records stream in the order of the file. Only prompts whose records stand apart from each other take a detour over
+    temporary files, and come last. Sources of a single batch are passed on as they are.
+    """
+    stream = reader.batches(None, rows)
+    begin = [batch for batch in (next(stream, None), next(stream, None)) if batch is not None]
+    if len(begin) < 2:
+        yield from begin
+        return
+    scattered, share = _scattered(reader, layout, rows)
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
+        spill = _Spill(Path(folder), share)
+        held: tuple[pl.DataFrame, ...] = ()
+        for batch in chain(begin, stream):
+            keyed = [_keyed(frame, layout) for frame in batch.frames]
+            staying = keyed
+            if scattered.len():
+                for frame in keyed:
+                    spill.add(frame.filter(pl.col(KEY).is_in(scattered.implode())))
+                staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
+            ready, held = _hold_back(_stacked([*held, *staying]))
+            if ready or batch.rejects.height:
+                yield RawBatch(tuple(map(_bare, ready)), batch.rejects)
+        if held:
+            yield RawBatch(tuple(map(_bare, held)))
+        yield from spill.batches()
+
+
+def _bare(frame: pl.DataFrame) -> pl.DataFrame:
+    """The records in one piece: Polars panics over columns of which one has an empty chunk where others have none."""
+    return frame.drop(KEY).rechunk()
+
+
+def _stacked(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The frames without empty ones, those of the same columns and types put together."""
+    alike: dict[tuple[tuple[str, pl.DataType], ...], list[pl.DataFrame]] = {}
+    for frame in frames:
+        if frame.height:
+            alike.setdefault(tuple(frame.schema.items()), []).append(frame)
+    return [pl.concat(group) if len(group) > 1 else group[0] for group in alike.values()]
+
+
+def _hold_back(frames: list[pl.DataFrame]) -> tuple[list[pl.DataFrame], tuple[pl.DataFrame, ...]]:
+    """Keep the last prompt's records for the next batch, where more of them may come."""
+    if not frames:
+        return [], ()
+    last = max(frames, key=lambda frame: frame[ROW][-1])[KEY][-1]
+    own = [frame.height - int((frame[KEY] == last).sum()) for frame in frames]  # where it begins: it is in one piece
+    ready = [frame.head(begin) for frame, begin in zip(frames, own, strict=True)]
+    held = [frame.slice(begin) for frame, begin in zip(frames, own, strict=True)]
+    return [frame for frame in ready if frame.height], tuple(frame for frame in held if frame.height)
+
+
+def _keyed(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    return frame.with_columns(_texts(frame, layout).hash().alias(KEY))
+
+
+def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
+    """A text that is equal for records of equal prompts (and may be equal for others)."""
+    explicit = layout.parts.get("prompt")
+    values = raw_part(frame, layout, "prompt") if explicit else column(frame, layout.parts["chosen"])
+    if not is_conversation(values.dtype):
+        texts = label(values).fill_null("")
+        return texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
+    if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
+        # The role is a short field, the text is one of the others: all are put together.
+        fields = values.dtype.inner.fields
+        if any(are_parts(item.dtype) for item in fields):
+            values, fields = as_messages(values, "user")[0], MESSAGE.fields
+        names = [item.name for item in fields if item.dtype == pl.String and item.name != "extra"]
+        if not names:
+            return pl.Series([""]).new_from_index(0, frame.height)
+        joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")
+        messages = pl.col("m").list.eval(joined)
+        wanted = messages if explicit else messages.list.head(pl.when(_system(names)).then(2).otherwise(1))
+        return values.to_frame("m").select(wanted.list.join("\x1f").fill_null("")).to_series()
+    return pl.Series([""]).new_from_index(0, frame.height)
+
+
+def _system(names: list[str]) -> pl.Expr:
+    role = next((name for name in ("role", "from", "speaker") if name in names), names[0])
+    return pl.col("m").list.first().struct.field(role) == "system"
+
+
+def _key_columns(layout: Layout) -> list[str]:
+    path = layout.parts.get("prompt") or layout.parts["chosen"]
+    return [path, *layout.further] if path == layout.parts.get("prompt") else [path]
+
+
+def _scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
+    """Keys of prompts whose records stand apart, and the number of partitions that their records need.
+
+    Runs over the source once, reading only the column that tells prompts apart where the format allows it; memory
+    grows by eight bytes a prompt.
+    """
+    runs: list[pl.Series] = []
+    read, batches = 0, 0
+    previous = None
+    names = _key_columns(layout)
+    columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
+    for batch in reader.batches(columns, rows):
+        parts = [_keyed(frame, layout).select(ROW, KEY) for frame in batch.frames]
+        if not parts:
+            continue
+        keys = (pl.concat(parts).sort(ROW) if len(parts) > 1 else parts[0])[KEY]
+        heads = keys.filter((keys != keys.shift(1)).fill_null(keys[0] != previous))
+        previous = keys[-1]
+        runs.append(heads)
+        read, batches = read + keys.len(), batches + 1
+    if not runs:
+        return pl.Series([], dtype=pl.UInt64), 1
+    counted = pl.concat(runs).value_counts()
+    scattered = counted.filter(pl.col("count") > 1)
+    apart = int(scattered["count"].sum() or 0)
+    return scattered[KEY], max(1, min(MOST_PARTITIONS, math.ceil(apart * batches / max(read, 1))))
+
+
+class _Spill:
+    """Records set by on disk, by a hash of their prompt, each partition about a batch."""
+
+    def __init__(self, folder: Path, partitions: int) -> None:
+        self.folder = folder
+        self.partitions = partitions
+        self.waiting: list[pl.DataFrame] = []
+        self.bytes = 0
+        self.files: dict[int, list[Path]] = {}
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take records; they are written once there are many."""
+        if frame.height == 0:
+            return
+        self.waiting.append(frame)
+        self.bytes += int(frame.estimated_size())
+        if self.bytes > BATCH_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        for frame in _stacked(self.waiting):
+            for number, part in self._parts(frame):
+                path = self.folder / f"{number}-{sum(map(len, self.files.values()))}.arrow"
+                part.write_ipc(path)
+                self.files.setdefault(number, []).append(path)
+        self.waiting, self.bytes = [], 0
+
+    def _parts(self, frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        numbered = frame.with_columns((pl.col(KEY) % self.partitions).alias("__part__"))
+        for key, part in numbered.partition_by("__part__", as_dict=True, include_key=False).items():
+            yield int(key[0]), part
+
+    def batches(self) -> Iterator[RawBatch]:
+        """All records taken, one partition at a time."""
+        if not self.files:
+            merged = _stacked(self.waiting)
+            parts = [(number, part) for frame in merged for number, part in self._parts(frame)]
+            for number in sorted({number for number, _ in parts}):
+                yield RawBatch(tuple(_bare(part) for own, part in parts if own == number))
+            return
+        self._write()
+        for number in sorted(self.files):
+            frames = [pl.read_ipc(path) for path in self.files[number]]
+            yield RawBatch(tuple(map(_bare, _stacked(frames))))

@@ -1,0 +1,155 @@
+"""Whether the ids that a source gives its prompts agree with the prompts: identity is a prompt's content.
+
+An id that stands for two prompts would pair the answers to different questions; one that restarts in a second file
+loses prompts; one that numbers rows parts the answers to one question. So an id is believed where it and the prompt's
+content stand for each other alone, in the whole source, and the content's hash takes its place everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.messages.conversations import prompt_ids
+from prefboost.sources.readers.raw import Reader
+from prefboost.sources.rows.faults import FAULT
+from prefboost.sources.rows.parts import column, holds_messages, label, prompt_rows
+from prefboost.tables import Step, Table, conform
+
+__all__ = ["PARTED", "SHARED", "Disputed", "agreed", "disputed_ids", "find_disputes", "settle_ids"]
+
+SHARED = "rows whose prompt id other prompts have too"
+PARTED = "rows whose prompt has other ids too"
+"""Notes of the step ``read``: how many rows are told apart, or brought together, by the content of their prompt."""
+
+_ANSWERS = (
+    "completions",
+    "completion",
+    "score",
+    "rank",
+    "model",
+    "completion_id",
+    "finish_reason",
+)
+
+
+def _nothing() -> pl.Series:
+    return pl.Series([], dtype=pl.UInt64)
+
+
+Convert = Callable[[pl.DataFrame, Layout], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Disputed:
+    """Where ids and prompts disagree.
+
+    Args:
+        ids: hashes of the ids that stand for several prompts.
+        prompts: hashes of the contents of prompts that stand under several ids.
+    """
+
+    ids: pl.Series = field(default_factory=_nothing)
+    prompts: pl.Series = field(default_factory=_nothing)
+
+    def __bool__(self) -> bool:
+        return bool(self.ids.len() or self.prompts.len())
+
+
+def disputed_ids(
+    reader: Reader, layout: Layout, names: Sequence[str], convert: Convert, split: tuple[str, str] | None = None
+) -> Disputed:
+    """The ids of a source that disagree with its prompts; none where the source gives no ids.
+
+    Runs over the source once, without the columns of its answers where the format allows it; memory grows by 16 bytes
+    a prompt.
+
+    Args:
+        reader: of the source.
+        layout: what its columns mean.
+        names: of its columns.
+        convert: makes rows of records, needed where the prompt is inside the answers.
+        split: the column that tells splits apart and the one that is read; None reads all.
+    """
+    if "prompt_id" not in layout.parts:
+        return Disputed()
+    answers = {layout.parts[part] for part in _ANSWERS if part in layout.parts}
+    answers |= {*layout.aspects.values(), *layout.aspects_rejected.values()}
+    # Later records of other formats may have further parts of the question, which no list of names holds.
+    settled = Path(reader.path).suffix in (".parquet", ".arrow", ".feather") and Path(reader.path).is_file()
+    columns = [name for name in layout.heads(names) if name not in answers] if settled else None
+    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
+    for batch in reader.batches(columns, None):
+        for raw in batch.frames:
+            frame = raw if split is None else raw.filter(label(column(raw, split[0])) == split[1])
+            made = prompt_rows(frame, layout) if _stands_alone(frame, layout) else convert(frame, layout)
+            seen = pl.concat([seen, _hashes(made.filter(pl.col(FAULT).is_null()))]).unique()
+    return _collect_disputes(seen)
+
+
+def find_disputes(tables: Iterable[Table]) -> Disputed:
+    """Find the ids of a source that plugs in that disagree with its prompts."""
+    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
+    for table in tables:
+        seen = pl.concat([seen, _hashes(table.frame)]).unique()
+    return _collect_disputes(seen)
+
+
+def settle_ids(table: Table, disputed: Disputed) -> Table:
+    """Give a table of a source that plugs in ids that are equal for equal prompts alone, and note what changed."""
+    if not disputed:
+        return table
+    frame, counts = agreed(table.frame, disputed)
+    first = table.steps[0] if table.steps else Step("read", {}, frame.height, frame.height)
+    steps = (replace(first, notes={**first.notes, **counts}), *table.steps[1:])
+    return replace(table, frame=conform(frame, table.spec, path=table.path), steps=steps)
+
+
+def _collect_disputes(seen: pl.DataFrame) -> Disputed:
+    """Collect what disagrees among the different pairs of an id's hash and a prompt's."""
+    return Disputed(
+        seen.filter(pl.col("id").is_duplicated())["id"].unique(),
+        seen.filter(pl.col("content").is_duplicated())["content"].unique(),
+    )
+
+
+def _stands_alone(frame: pl.DataFrame, layout: Layout) -> bool:
+    """Whether the prompt is in columns of its own; else it, or a part of it, has to be taken out of the answers."""
+    sides = [side for side in ("chosen", "rejected") if side in layout.parts]
+    beside = "prompt" in layout.parts and layout.shape != "preference"
+    return beside and not any(holds_messages(frame, layout, side) for side in sides)
+
+
+def _hashes(rows: pl.DataFrame) -> pl.DataFrame:
+    content = prompt_ids(rows["prompt"])
+    pairs = pl.DataFrame({"id": rows["prompt_id"], "content": content}).drop_nulls()
+    return pairs.select(pl.all().hash(0)).unique()
+
+
+def agreed(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows with ids that are equal for equal prompts alone.
+
+    Args:
+        frame: with ``prompt`` and ``prompt_id``.
+        disputed: of the whole source, so that a row's id does not depend on the batch it comes in.
+
+    Returns:
+        the rows, with the source's own id as ``given_prompt_id`` wherever some are disputed; and the notes `SHARED` and
+        `PARTED`.
+    """
+    if not disputed:
+        return frame, {}
+    content = prompt_ids(frame["prompt"])
+    hashes = pl.DataFrame({"id": frame["prompt_id"], "content": content}).select(pl.all().hash(0))
+    shared = hashes["id"].is_in(disputed.ids.implode())
+    parted = hashes["content"].is_in(disputed.prompts.implode())
+    known = frame["prompt_id"]
+    frame = frame.with_columns(
+        known.alias("given_prompt_id"), content.zip_with(shared | parted, known).alias("prompt_id")
+    )
+    counts = {SHARED: int(shared.sum()), PARTED: int((parted & ~shared).sum())}
+    return frame, {name: count for name, count in counts.items() if count}

@@ -1,0 +1,164 @@
+"""Numbers out of whatever a score column holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import polars as pl
+
+from prefboost.sources.rows.faults import nothing_wrong
+
+__all__ = [
+    "LOW_MEAN",
+    "MARKED",
+    "RANKS",
+    "TEN_FOR_ONE",
+    "as_scores",
+    "choose_score",
+    "contradict",
+    "known_range",
+    "range_fault",
+    "ranked_range",
+    "ten_for_one",
+]
+
+NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
+"""How published data write that a completion was not rated, in lower case."""
+
+SCORES = ("score", "score_chosen", "score_rejected")
+
+RANKS = (1.0, 7.0)
+"""Best and worst rank where a source does not tell: Nectar ranks seven completions."""
+
+
+MARKED = (0.0, 4.0)
+MARKED_ASPECTS = frozenset(("helpfulness", "correctness", "coherence", "complexity", "verbosity"))
+"""HelpSteer's aspects, all five of which go from 0 to 4; no other collection in use has them all."""
+
+
+def known_range(parts: Mapping[str, str], aspects: Collection[str], score: str) -> tuple[float, float] | None:
+    """The range of scores whose names tell whose they are, None where they do not.
+
+    Args:
+        parts: part -> column.
+        aspects: their names.
+        score: overall, mean or an aspect.
+    """
+    if "rank" in parts:
+        return ranked_range(RANKS)
+    marked = score != "overall" or parts.get("score") in MARKED_ASPECTS
+    return MARKED if marked and set(aspects) >= MARKED_ASPECTS else None
+
+
+def contradict(frames: Sequence[pl.DataFrame], told: tuple[float, float]) -> bool:
+    """Whether more than one in twenty scores lies outside a range that nothing but the names of columns tells."""
+    scores = pl.concat(
+        [frame[name].rename("score") for frame in frames for name in SCORES if name in frame.columns]
+        or [pl.Series("score", [], dtype=pl.Float64)]
+    ).drop_nulls()
+    outside = scores.len() - int(scores.is_between(*told).sum())
+    return outside * 20 > scores.len()
+
+
+TEN_FOR_ONE = "overall scores of 10 that contradict their aspects"
+"""Note of the step ``read``: how many UltraFeedback-like scores are most likely a 1 that was read as 10."""
+
+LOW_MEAN = 2.0
+"""An overall score of 10 beside aspects that average no more than this is a 1 read as 10 (2,628 completions)."""
+
+_ANNOTATED = {"honesty", "truthfulness", "instruction_following"}
+
+
+def ten_for_one(columns: Collection[str], family: str = "score") -> pl.Expr:
+    """Whether an overall score of 10 stands beside UltraFeedback's aspects (1 to 5) that say it is the worst.
+
+    Args:
+        columns: of the rows.
+        family: score, score_chosen or score_rejected.
+    """
+    aspects = [name for name in columns if name.startswith(f"{family}.")]
+    if family not in columns or len(_ANNOTATED & {name.removeprefix(f"{family}.") for name in aspects}) < 2:
+        return pl.lit(False)
+    return ((pl.col(family) == 10) & (pl.mean_horizontal(aspects) <= LOW_MEAN)).fill_null(False)
+
+
+def ranked_range(ranks: tuple[float, float]) -> tuple[float, float]:
+    """The range of scores that were ranks: the worst becomes 1, the best as many as there are ranks."""
+    best, worst = ranks
+    return (1.0, worst - best + 1.0)
+
+
+def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) -> tuple[pl.Series, pl.Series]:
+    """A column as float64 scores, null where a completion is not rated, and what is wrong with each row.
+
+    Args:
+        values: numbers, truth values (1 and 0), lists of one of these, or text that holds them (``"5"``, ``"N/A"``).
+        ranks: best and worst rank, where the values are ranks: these become ``worst + 1 - rank``, so that higher is
+            better and the worst is 1.
+    """
+    if isinstance(values.dtype, pl.List | pl.Array):
+        numbers, odd = _alone(values)
+        scores, faults = as_scores(numbers, ranks=ranks)
+        return scores, pl.DataFrame({"odd": odd, "fault": faults}).select(pl.coalesce("odd", "fault")).to_series()
+    dtype = values.dtype
+    frame = values.to_frame("s")
+    column = pl.col("s")
+    if dtype == pl.Null:
+        return values.cast(pl.Float64), nothing_wrong(len(values))
+    if dtype == pl.String:
+        # A list of one number is that number, and a truth value 1 or 0, as a text too: CSV has nothing but texts.
+        alone = column.str.strip_chars().str.replace(r"^\[\s*([^\[\],]*?)\s*\]$", "$1")
+        text = alone.replace({"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"})
+        rated = pl.when(text.str.to_lowercase().is_in(list(NOT_RATED)).not_()).then(text)
+        number = rated.cast(pl.Float64, strict=False)
+        wrong = rated.is_not_null() & number.is_null()
+    elif dtype == pl.Boolean:
+        number, wrong = column.cast(pl.Float64), pl.lit(False)
+    elif dtype.is_numeric():
+        # A float32 is read as the decimal it was printed from: 6.62, not 6.619999885559082.
+        number = column.cast(pl.Float64).round_sig_figs(7) if dtype == pl.Float32 else column.cast(pl.Float64)
+        wrong = pl.lit(False)
+    else:
+        number, wrong = pl.lit(None, dtype=pl.Float64), column.is_not_null()
+    fault = (
+        pl.when(wrong)
+        .then(pl.lit("is not a number"))
+        .when(number.is_finite().not_())
+        .then(pl.lit("is not a finite number"))
+        .otherwise(pl.lit(None, dtype=pl.String))
+    )
+    found = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
+    return found["score"], found["fault"]
+
+
+def _alone(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The single values of lists, null where a list holds none or several; and a fault where it does."""
+    lists = values.arr.to_list() if isinstance(values.dtype, pl.Array) else values
+    one = pl.col("s").list.len() == 1
+    frame = lists.to_frame("s").select(
+        value=pl.when(one).then(pl.col("s").list.first()),
+        fault=pl.when(~one).then(pl.lit("is not a number")),
+    )
+    return frame["value"], frame["fault"]
+
+
+def range_fault(frame: pl.DataFrame, column: str, allowed: tuple[float, float] | None) -> pl.Series:
+    """A fault where a score lies outside its declared range."""
+    if allowed is None:
+        return nothing_wrong(frame.height)
+    outside = ~pl.col(column).is_between(*allowed)
+    fault = pl.when(outside).then(pl.lit(f"is outside the declared range {allowed[0]:g} to {allowed[1]:g}"))
+    return frame.select(fault.otherwise(pl.lit(None, dtype=pl.String))).to_series()
+
+
+def choose_score(frame: pl.DataFrame, score: str, family: str = "score") -> pl.DataFrame:
+    """Let ``score`` decide what the score is: ``overall`` as found, ``mean`` of the rated aspects, or an aspect.
+
+    ``family`` is ``score`` for completions, ``score_chosen`` or ``score_rejected`` for pairs.
+    """
+    if score == "overall":
+        return frame
+    aspects = [name for name in frame.columns if name.startswith(f"{family}.")]
+    if score == "mean":
+        return frame.with_columns(pl.mean_horizontal(aspects).alias(family))
+    return frame.with_columns(pl.col(f"{family}.{score}").alias(family))

@@ -1,0 +1,1 @@
+"""Writers: rows to files in the shapes that other trainers read."""

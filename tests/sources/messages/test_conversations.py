@@ -1,0 +1,84 @@
+"""Messages out of text, chats of any spelling, and transcripts; the checks agree with those of single messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefboost.chat import ROLES
+from prefboost.sources.messages.conversations import (
+    as_messages,
+    prompt_ids,
+    role_faults,
+    transcript_messages,
+    with_system,
+)
+from prefboost.tables import MESSAGES
+
+CONVERSATION = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from([*ROLES, "wizard"]), "content": st.just("x")}),
+    min_size=1,
+    max_size=4,
+)
+
+
+def is_sound(roles: list[str], completion: bool) -> bool:
+    """Tell whether roles make a prompt or a completion, without the columns' check."""
+    spoken = roles[1:] if roles[0] == "system" and not completion else roles
+    if not set(spoken) <= set(ROLES) - {"system"}:
+        return False
+    if completion:
+        return roles[0] == roles[-1] == "assistant" and "user" not in roles
+    return bool(spoken) and spoken[-1] in ("user", "tool")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CONVERSATION, min_size=1, max_size=5), st.booleans())
+def test_roles_are_faulty_exactly_where_they_make_no_prompt_or_completion(
+    rows: list[list[dict[str, Any]]], completion: bool
+) -> None:
+    lists, _ = as_messages(pl.Series("m", rows), "user")
+    faults = role_faults(lists, completion=completion)
+    for row, fault in zip(rows, faults, strict=True):
+        assert (fault is None) == is_sound([message["role"] for message in row], completion)
+
+
+def test_spellings_of_messages_come_out_alike() -> None:
+    plain, _ = as_messages(pl.Series("m", ["hi"]), "user")
+    chat, _ = as_messages(pl.Series("m", [[{"role": "user", "content": "hi"}]]), "user")
+    sharegpt, _ = as_messages(pl.Series("m", [[{"from": "human", "value": "hi"}]]), "user")
+    single, _ = as_messages(pl.Series("m", [{"role": "user", "content": "hi"}]), "user")
+    spoken = transcript_messages(pl.Series("m", ["\n\nHuman: hi\n\nAssistant:"]))
+    assert plain.to_list() == chat.to_list() == sharegpt.to_list() == single.to_list() == spoken.to_list()
+    assert len(set(prompt_ids(pl.concat([plain, chat, sharegpt])))) == 1
+
+
+def test_other_keys_of_messages_in_a_frame_are_kept_in_their_order_without_the_frame_s_nulls() -> None:
+    records = [{"role": "assistant", "content": None, "tool_calls": [{"b": 1, "a": "é"}], "name": None}]
+    plain = [{"role": "assistant", "content": "x"}]
+    rows = [{"m": plain}, {"m": records}, {"m": plain}]
+    lists, fault = as_messages(pl.DataFrame(rows, infer_schema_length=None)["m"], "assistant")
+    calling = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"b": 1, "a": "é"}]}'}
+    assert lists.to_list() == [[{**plain[0], "extra": None}], [calling], [{**plain[0], "extra": None}]]
+    assert fault.null_count() == 3
+
+
+def test_ids_tell_messages_apart_and_never_change() -> None:
+    one = pl.Series("m", [[{"role": "user", "content": "ab", "extra": None}]], dtype=MESSAGES)
+    two = pl.Series(
+        "m",
+        [[{"role": role, "content": c, "extra": None} for role, c in (("user", "a"), ("user", "b"))]],
+        dtype=MESSAGES,
+    )
+    assert prompt_ids(one).to_list() == ["4fb9d8cc982dd20d"]
+    assert prompt_ids(one)[0] != prompt_ids(two)[0]
+
+
+def test_a_system_text_goes_in_front_unless_blank_or_already_there() -> None:
+    prompts, _ = as_messages(pl.Series("m", ["a", "b", "c"]), "user")
+    roles = [[m["role"] for m in row] for row in with_system(prompts, pl.Series(["be", " ", None])).to_list()]
+    assert roles == [["system", "user"], ["user"], ["user"]]
+    assert with_system(with_system(prompts, pl.Series(["x"] * 3)), pl.Series(["y"] * 3)).list.len().to_list() == [2] * 3

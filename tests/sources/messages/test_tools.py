@@ -1,0 +1,74 @@
+"""Tools in a column of their own reach the chat template as the source has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.chat.test_rendering import tokenizer_with
+
+from prefboost.chat.messages import tools_of
+from prefboost.chat.rendering import ChatEncoder
+from prefboost.preferences import RewardAugmented, relabel
+from prefboost.sources import read
+from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.messages.tools import offer_tools
+from prefboost.sources.write import write
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"z": 75001, "a": None, "b": "75001"}}}]
+OTHER = [{"type": "function", "function": {"name": "g", "parameters": {"z": "text"}}}]
+ASKED = [{"role": "user", "content": "q"}]
+WHOLE = "{{ tools | tojson }}{% for m in messages %}{{ m | tojson }}{% endfor %}"
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["tools", "functions"])
+@pytest.mark.parametrize("spell", [lambda tools: tools, json.dumps])
+def test_the_template_is_given_the_source_s_own_tools(name: str, spell: Any, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": ASKED, name: spell(tools), "completion": f"c{at}", "score": at}
+        for at, tools in enumerate([TOOLS, TOOLS, OTHER, []])
+    ]
+    table = read(written(tmp_path / "a.jsonl", rows))
+    assert table.rejects.is_empty() and table.frame["prompt_id"].n_unique() == 3
+    assert [tools_of(prompt) for prompt in table.frame["prompt"].to_list()] == [TOOLS, TOOLS, OTHER, None]
+    tokenizer = tokenizer_with(WHOLE)
+    ours = ChatEncoder(tokenizer).prompt_text(table.frame["prompt"].to_list()[2])
+    assert ours == tokenizer.apply_chat_template(ASKED, tools=OTHER, tokenize=False, goal=False)
+
+
+def test_pairs_keep_their_tools_beside_a_system_message(tmp_path: Path) -> None:
+    whole = [*ASKED, {"role": "assistant", "content": "a"}]
+    row = {"chosen": whole, "rejected": [*ASKED, {"role": "assistant", "content": "b"}], "system": "s", "tools": TOOLS}
+    prompt = read(written(tmp_path / "a.jsonl", [row])).frame["prompt"].to_list()[0]
+    assert [message["role"] for message in prompt] == ["system", "user"] and tools_of(prompt) == TOOLS
+
+
+@pytest.mark.parametrize("odd", ["no JSON", "{}", "[1]", 7, {"name": "f"}, ["x"]])
+def test_what_is_no_list_of_tools_is_a_reject(odd: Any, tmp_path: Path) -> None:
+    row = {"prompt": "q", "completion": "c", "score": 1, "tools": odd}
+    table = read(written(tmp_path / "a.jsonl", [row]))
+    assert table.rejects["reason"].to_list() == ["the tools are not a list of tools"]
+
+
+def test_no_tools_change_no_prompt() -> None:
+    prompts, _ = as_messages(pl.Series("p", ["q"] * 4), "user")
+    kept, faults = offer_tools(prompts, pl.Series("t", ["", None, "[]", "null"]))
+    assert kept.to_list() == prompts.to_list() and faults.null_count() == 4
+
+
+def test_tools_stand_beside_the_messages_in_what_is_written(tmp_path: Path) -> None:
+    sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    row = {"prompt": ASKED, **sides, "score_chosen": 2.0, "score_rejected": 1.0, "tools": TOOLS}
+    source = written(tmp_path / "a.jsonl", [row, {**row, "prompt": [{"role": "user", "content": "p"}], "tools": None}])
+    write(relabel(read(source), RewardAugmented()), tmp_path / "out.jsonl", format="trl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line.get("tools") for line in lines] == [TOOLS, TOOLS, None, None]
+    assert all(set(message) == {"role", "content"} for line in lines for message in line["prompt"])
