@@ -101,7 +101,7 @@ def test_a_place_that_the_template_loses_is_refused() -> None:
     ("say", "told"), [(SayGoal(), "0-4"), (SayGoal(low=0.0, high=8.0), "0-8"), (SayGoal(high=9.0), "1-9")]
 )
 def test_the_ends_of_the_tables_scale_are_said_unless_others_are_set(say: SayGoal, told: str) -> None:
-    table = apply_scale(pair_table([(4, 0)]), fit_scale(DeclaredRange(), own=(0.0, 4.0)))
+    table = apply_scale(pair_table([(4, 0)]), fit_scale(DeclaredRange(), declared=(0.0, 4.0)))
     made = condition(relabel(table), say)
     assert f"on a scale of {told}," in made.frame["prompt"][0][0]["content"]
     assert said_on(say, table.scales).high == made.steps[-1].settings["high"]
@@ -141,7 +141,7 @@ def test_under_one_prompt_as_it_reads_one_side_wins_and_nothing_is_lost(
 ) -> None:
     pairs = pair_table(scores)
     if scaled:
-        pairs = apply_scale(pairs, fit_scale(DeclaredRange(), own=(0.0, 1.1)))
+        pairs = apply_scale(pairs, fit_scale(DeclaredRange(), declared=(0.0, 1.1)))
     try:
         made = condition(relabel(pairs, how, say=say if told else None), say)
     except SettingsError:
@@ -185,7 +185,7 @@ def test_scores_that_print_alike_are_a_counted_tie(ties: Literal["drop", "mark"]
 
 
 def test_a_narrow_scale_prints_more_decimals_so_that_few_pairs_read_alike() -> None:
-    table = apply_scale(pair_table([(0.504, 0.501), (0.9, 0.1)]), fit_scale(DeclaredRange(), own=(0.0, 1.0)))
+    table = apply_scale(pair_table([(0.504, 0.501), (0.9, 0.1)]), fit_scale(DeclaredRange(), declared=(0.0, 1.0)))
     made = condition(relabel(table, say=SayGoal()), SayGoal(place="system"))
     assert made.steps[-1].settings["decimals"] == 3
     assert [prompt[0]["content"].splitlines()[-1] for prompt in made.frame["prompt"][:2]] == [

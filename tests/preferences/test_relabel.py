@@ -118,7 +118,7 @@ def test_a_marked_tie_is_one_row_not_two_that_contradict() -> None:
     ("how", "word"), [({"goals": "grid", "grid": (1.0, 7.0)}, "grid"), ({"goals": "top", "top": 9.0}, "top")]
 )
 def test_goals_outside_the_scale_are_refused_with_its_ends(how: dict[str, object], word: str, control: bool) -> None:
-    table = apply_scale(pair_table([(4.0, 1.0)]), fit_scale(DeclaredRange(), own=(1.0, 5.0)))
+    table = apply_scale(pair_table([(4.0, 1.0)]), fit_scale(DeclaredRange(), declared=(1.0, 5.0)))
     asked = RewardAugmented.model_validate(how)
     with pytest.raises(
         SettingsError, match=f"relabel.{word} asks for [79], but (.|\n)*from 1 to 5(.|\n)*between 1 and 5"

@@ -18,10 +18,10 @@ from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
 from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histogram, lengths_of, summary
 from prefboost.diagnosis.slim import SIDES, score_columns, slim
 from prefboost.diagnosis.streams import stream_of
-from prefboost.preferences.missing_marks import describe_marks, find_marks
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
+from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
+from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
 from prefboost.preferences.score_hint import score_hint
-from prefboost.preferences.score_range import PUBLISHED, range_of
 from prefboost.sources import Columns, Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, remedy_for, sum_unmapped
@@ -198,7 +198,7 @@ def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:
     marks = find_marks(scores.to_numpy())
     found = _marks(scores, marks)
     scores = scores.filter(~scores.is_in(list(marks)))
-    shown = range_of(scores.to_numpy())
+    shown = infer_score_range(scores.to_numpy())
     if scores.is_empty() or shown.ends == PUBLISHED:
         return found
     ends = f"{shown.ends[0]:.6g} to {shown.ends[1]:.6g}"

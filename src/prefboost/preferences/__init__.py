@@ -1,18 +1,6 @@
 """The paper: which completions are paired, who wins under a goal, and how the goal is said (arXiv 2410.08067)."""
 
-from prefboost.preferences.apply_scale import apply_scale
 from prefboost.preferences.condition import condition, resolve_place
-from prefboost.preferences.goals import (
-    SCALES,
-    DeclaredRange,
-    FittedScale,
-    MinMax,
-    Percentile,
-    Quantile,
-    Scale,
-    fit_scale,
-    fit_scales,
-)
 from prefboost.preferences.pair import (
     PAIR_STRATEGIES,
     Adjacent,
@@ -24,6 +12,17 @@ from prefboost.preferences.pair import (
     pair,
 )
 from prefboost.preferences.relabel import RELABELLINGS, HighGoalOnly, Plain, Relabelling, RewardAugmented, relabel
+from prefboost.preferences.scales.apply import apply_scale
+from prefboost.preferences.scales.fit import fit_scale, fit_scales
+from prefboost.preferences.scales.kinds import (
+    SCALES,
+    DeclaredRange,
+    FittedScale,
+    MinMax,
+    Percentile,
+    Quantile,
+    Scale,
+)
 
 __all__ = [
     "PAIR_STRATEGIES",

@@ -13,8 +13,9 @@ from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.goal_texts import SIDES, goal_of, said_alike, text_numbers
-from prefboost.preferences.goals import FittedScale, asked_scale
-from prefboost.preferences.kept_scale import declared_scale, scales_to_say
+from prefboost.preferences.scales.fit import choose_goal_scale
+from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
+from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.views import SAID_ALIKE
 from prefboost.tables import (
     GOAL_PAIRS,
@@ -76,7 +77,7 @@ def said_on(say: SayGoal, scales: Mapping[str, FittedScale], aspects: Sequence[s
     Returns:
         ``say`` with the ends of the scale, and with decimals that tell goals apart on the narrowest of the scales.
     """
-    scale = asked_scale(scales, aspects)
+    scale = choose_goal_scale(scales, aspects)
     if scale is None or scale.values[0] >= scale.values[-1]:
         return say
     plain = SayGoal()
@@ -94,7 +95,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
 
     Args:
         table: GoalPairs. Rows without a goal (the plain control) keep their prompt as it is.
-        say: wording, place, number format; the ends of the scale are the table's own (`said_on`, `scales_to_say`).
+        say: wording, place, number format; the ends of the scale are the table's own (`said_on`, `find_goal_scales`).
         render: the chat template of the model to train, for ``place: auto``.
 
     Returns:
@@ -115,7 +116,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
             place=Place(path=table.path),
         )
     frame, untold = _without_silent_ties(table, say)
-    say = said_on(say, scales_to_say(table), aspects)
+    say = said_on(say, find_goal_scales(table), aspects)
     place, why = resolve_place(say, render)
     frame, rejects = with_room_for_goal(frame, place, stage="condition", path=table.path)
     texts, numbers = text_numbers(frame, say, {name.partition(".")[2]: name for name in _goals(frame)})
@@ -133,7 +134,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     )
     scales = table.scales
     if not scales:
-        scales = {"": declared_scale(say.low, say.high)}
+        scales = {"": build_identity_scale(say.low, say.high)}
     return table.then(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
 
 
@@ -190,7 +191,7 @@ def _without_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.D
         return table.frame, nothing
     aspects = tuple(how.get("aspects", ()))
     goals = [goal_of(side, aspects) for side in SIDES]
-    said = said_alike(table.frame, said_on(say, scales_to_say(table), aspects), *goals)
+    said = said_alike(table.frame, said_on(say, find_goal_scales(table), aspects), *goals)
     scored = (pl.any_horizontal(pl.col(name).is_not_null() for name in goal.values()) for goal in goals)
     alike = said & table.frame.select(pl.all_horizontal(*scored, pl.col("view") != "tie").alias("alike")).to_series()
     if not alike.any():

@@ -20,11 +20,11 @@ from prefboost.errors import DataError, MissingScores, Place, SettingsError
 from prefboost.preferences.condition import said_on
 from prefboost.preferences.draw import seeded_share
 from prefboost.preferences.goal_texts import SIDES, goal_of, goal_texts, said_alike
-from prefboost.preferences.goals import FittedScale
-from prefboost.preferences.kept_scale import declared_scale, scales_to_say
-from prefboost.preferences.missing_marks import reject_marks
+from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
+from prefboost.preferences.scales.kinds import FittedScale
+from prefboost.preferences.scales.missing_marks import reject_marks
+from prefboost.preferences.scales.score_range import PUBLISHED
 from prefboost.preferences.score_hint import score_hint
-from prefboost.preferences.score_range import PUBLISHED
 from prefboost.preferences.views import (
     against,
     agreeing,
@@ -326,7 +326,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
     if say is not None and isinstance(how, RewardAugmented | _Control):
         aspects = tuple(getattr(like or how, "aspects", ()))
         # `condition` has to say goals on this scale: the pairs that are left need not show the same ends.
-        scales = scales_to_say(table) or {"": declared_scale(say.low, say.high)}
+        scales = find_goal_scales(table) or {"": build_identity_scale(say.low, say.high)}
         views, rejects = how.views(table.frame, table.path, said_on(say, scales, aspects))
     else:
         views, rejects = how.views(table.frame, table.path)
@@ -360,7 +360,7 @@ def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:
 
 def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
     """Reject pairs with a mark in the place of a score; of a table that went through a scale, the scale did."""
-    scale = None if table.scales else scales_to_say(table).get("")
+    scale = None if table.scales else find_goal_scales(table).get("")
     if scale is None or not scale.missing:
         return table, pl.DataFrame(schema=REJECTS)
     sides = ("score_chosen", "score_rejected")

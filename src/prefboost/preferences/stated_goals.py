@@ -9,7 +9,7 @@ from typing import Any
 from prefboost.chat import SayGoal
 from prefboost.chat.template import Render
 from prefboost.preferences.condition import resolve_place, said_on
-from prefboost.preferences.goals import FittedScale
+from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.tables import Table
 
 __all__ = ["StatedGoals"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from prefboost.preferences import SCALES, Plain, Scale
-from prefboost.preferences.goals import Percentile
+from prefboost.preferences.scales.kinds import Percentile
 from prefboost.recipes.preparation import Preparation
 from prefboost.recipes.recipe import FromData
 from prefboost.scoring.implicit import LogRatio

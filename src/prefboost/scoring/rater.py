@@ -16,7 +16,7 @@ from prefboost.chat import join_text
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
-from prefboost.preferences.goals import SCALES, FittedScale, Scale
+from prefboost.preferences.scales.kinds import SCALES, FittedScale, Scale
 from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
 from prefboost.scoring.readings import Unreadable, read_ratings

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from prefboost.devices import NumberSetting
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
-from prefboost.preferences.goals import SCALES, Scale
+from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
 from prefboost.settings import Settings, choice

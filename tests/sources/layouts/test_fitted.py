@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefboost.diagnosis import inspect
-from prefboost.preferences.goals import MinMax
+from prefboost.preferences.scales.kinds import MinMax
 from prefboost.runs.augment.augment import Augment, augment
 from prefboost.sources import Columns, read, read_batches
 from prefboost.sources.layouts.fitted import columns_seen, with_later_parts

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.atomic import replacing
 from prefboost.errors import DataError, Place
 from prefboost.preferences import fit_scales
-from prefboost.preferences.goals import declared_by
+from prefboost.preferences.scales.fit import read_declared_range
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.on_policy import OnPolicy
@@ -75,7 +75,9 @@ def make_recipe_pairs(recipe: PolicyRecipe, table: Table, render: Render | None,
         fitted: the scales where they were fitted before; None fits them to this table.
     """
     if fitted is None and recipe.scale is not None:
-        fitted = fit_scales(recipe.scale, [table], aspects=requested_aspects(recipe), own=declared_by(table))
+        fitted = fit_scales(
+            recipe.scale, [table], aspects=requested_aspects(recipe), declared=read_declared_range(table)
+        )
     return make_goal_pairs(table, recipe, fitted or {}, recipe.condition, render)
 
 

@@ -156,7 +156,7 @@ def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
     if scale is None:
         return {} if own is None else {"": FittedScale(kind="foreseen", knots=own, values=own)}
     if isinstance(scale, DeclaredRange):
-        return {"": (scale if own is None else scale.within(own)).fit(np.empty(0))}
+        return {"": (scale if own is None else scale.fill_ends(own)).fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
 

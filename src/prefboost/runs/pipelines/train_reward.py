@@ -13,8 +13,8 @@ from pydantic import Field
 from prefboost.errors import Place, SettingsError
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
 from prefboost.preferences.gather import gather
-from prefboost.preferences.goals import declared_by
 from prefboost.preferences.mix import Mix, mix
+from prefboost.preferences.scales.fit import read_declared_range
 from prefboost.recipes.documents import parse, with_overrides
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import choose_executor
@@ -143,8 +143,3 @@ def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrat
     return gather(table)
 
 
-def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
-    """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
-    own = declared_by(table)
-    scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
-    return ({} if own is None else {"overall": own}) | scaled

@@ -16,7 +16,7 @@ from pydantic import Field
 from prefboost.chat import join_text
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import ModelError, Place
-from prefboost.preferences.goals import SCALES, Scale
+from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import Item, Scores, items_of, with_scores
 from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
 from prefboost.settings import Settings, choice

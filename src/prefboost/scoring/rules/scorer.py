@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, Place
-from prefboost.preferences.goals import FittedScale
+from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.scoring.rules.kinds import rules_from
 from prefboost.scoring.rules.rule import Rule
 from prefboost.settings import Settings

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tables_of import scored_table
 
 from prefboost.preferences import DeclaredRange, apply_scale
-from prefboost.preferences.goals import fit_scale
-from prefboost.preferences.score_range import range_of
+from prefboost.preferences.scales.fit import fit_scale
+from prefboost.preferences.scales.score_range import infer_score_range
 
 draw = np.random.default_rng(0)
 
@@ -35,7 +35,7 @@ CASES = {
 @pytest.mark.parametrize("case", list(CASES))
 def test_a_range_is_told_by_the_distribution(case: str) -> None:
     scores, kind, ends = CASES[case]
-    shown = range_of(np.asarray(scores, dtype=float))
+    shown = infer_score_range(np.asarray(scores, dtype=float))
     assert shown.kind == kind
     assert ends is None or shown.ends == ends
     assert "no range is declared" in shown.because
@@ -53,7 +53,7 @@ def test_nearly_all_scores_stay_and_keep_their_order(scores: list[float]) -> Non
 
 
 def test_without_scores_the_published_scale_stands() -> None:
-    assert range_of(np.empty(0)).ends == (1, 10)
+    assert infer_score_range(np.empty(0)).ends == (1, 10)
 
 
 def test_one_score_alone_within_the_published_scale_is_no_fault() -> None:

@@ -11,7 +11,7 @@ from tables_of import pair_table, scored_table
 
 from prefboost.chat import SayGoal
 from prefboost.preferences import DeclaredRange, MinMax, apply_scale, condition, fit_scale, relabel
-from prefboost.preferences.missing_marks import describe_marks, find_marks
+from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
 
 draw = np.random.default_rng(0)
 
@@ -67,8 +67,8 @@ def test_both_ends_may_have_a_mark_and_what_lies_in_a_declared_range_is_a_score(
     assert find_marks(scores) == (-1, 99)
     assert describe_marks(scores, (-1, 99)) == "2 times -1 and 3 times 99 is taken for a missing score"
     column = [pl.Series(scores)]
-    assert fit_scale(DeclaredRange(), column, own=(-1, 5)).missing == ()
-    assert fit_scale(MinMax(), column, own=(-1, 99)).knots == (-1, 99)
+    assert fit_scale(DeclaredRange(), column, declared=(-1, 5)).missing == ()
+    assert fit_scale(MinMax(), column, declared=(-1, 99)).knots == (-1, 99)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=40), st.randoms())

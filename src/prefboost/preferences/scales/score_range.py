@@ -1,4 +1,4 @@
-"""The range of scores that nobody declared, as their distribution shows it."""
+"""Infer the range of scores that nobody declared from their distribution."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PUBLISHED", "ScoreRange", "range_of"]
+__all__ = ["PUBLISHED", "ScoreRange", "infer_score_range"]
 
 PUBLISHED = (1.0, 10.0)
 """The scale of arXiv 2410.08067, for scores whose source declares none and that fit it."""
 
 STARS = (1.0, 5.0)
-"""Scores from 1 that never pass 5: told as marks out of ten, the highest goal would be one that no completion has."""
+"""The range of scores from 1 that never pass 5: on a scale to 10, no completion would have the highest goal."""
 
 _FEW = 0.05
 """Share of scores that may lie outside an assumed range: slips and marks for "not rated", such as 99."""
 
 _MOST_MARK = 100.0
 _TAILS = 2.0
-"""How much wider than the middle 98 % all scores may spread before the outer ones count as tails."""
+"""Tails are scores outside the middle 98 %, where all scores spread over this many times its width."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class ScoreRange:
     because: str
 
 
-def range_of(scores: NDArray[np.float64]) -> ScoreRange:
-    """The range of scores that come without a declared one.
+def infer_score_range(scores: NDArray[np.float64]) -> ScoreRange:
+    """Infer the range of scores that come without a declared one.
 
     Args:
-        scores: finite, all of the data set.
+        scores: finite, all of the data set, shape (n,).
 
     Returns:
         1 to 10 (or 1 to 5, where no score is higher) if the scores fit it, as the paper's do; the lowest and highest
@@ -54,7 +54,7 @@ def range_of(scores: NDArray[np.float64]) -> ScoreRange:
         return ScoreRange("declared", PUBLISHED, "")
     low, high = float(scores.min()), float(scores.max())
     seen = f"no range is declared, and the scores reach from {low:.6g} to {high:.6g}"
-    assumed = _assumed(scores)
+    assumed = _match_usual_range(scores)
     if assumed is not None:
         return ScoreRange("declared", assumed, seen)
     marks = bool(np.all(scores * 2 == np.round(scores * 2)))
@@ -66,8 +66,8 @@ def range_of(scores: NDArray[np.float64]) -> ScoreRange:
     return ScoreRange("min_max", (low, high), seen)
 
 
-def _assumed(scores: NDArray[np.float64]) -> tuple[float, float] | None:
-    """`PUBLISHED` or `STARS` where the scores fit; None where they do not.
+def _match_usual_range(scores: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return `PUBLISHED` or `STARS` where the scores fit; None where they do not.
 
     A few scores may lie outside, if those inside are printed marks (two decimals at most): the tail of a distribution
     such as a reward model's logits is no slip.

@@ -10,7 +10,7 @@ from tables_of import pair_table
 
 from prefboost.chat import SayGoal
 from prefboost.preferences import apply_scale, condition, relabel
-from prefboost.preferences.kept_scale import KeptScores, scales_to_say
+from prefboost.preferences.scales.identity import IdentityScale, find_goal_scales
 from prefboost.tables import Step
 
 
@@ -27,9 +27,9 @@ from prefboost.tables import Step
 def test_no_score_is_changed_and_the_ends_are_those_of_the_scores(
     scores: list[float], ends: tuple[float, float]
 ) -> None:
-    fitted = KeptScores().fit(np.asarray(scores))
+    fitted = IdentityScale().fit(np.asarray(scores))
     assert (fitted.values, fitted.is_identity, fitted.strict) == (ends, True, False)
-    assert KeptScores(ends=(0, 7)).fit(np.asarray(scores)).values == (0, 7)
+    assert IdentityScale(ends=(0, 7)).fit(np.asarray(scores)).values == (0, 7)
     made = apply_scale(pair_table([(99.0, -99.0)]), fitted)
     assert made.frame.select("score_chosen", "score_rejected").rows() == [(99.0, -99.0)]
 
@@ -46,4 +46,4 @@ def test_a_table_without_a_scale_is_said_on_the_one_that_its_source_declares_or_
         made = condition(relabel(table, say=SayGoal()), SayGoal(place="system"))
         assert f"on a scale of {said}," in made.frame["prompt"][0][0]["content"]
         assert made.scales[""].top == float(said.rpartition("-")[2]) or said == "-8--1.5"
-    assert scales_to_say(pair_table([(9.0, 1.0)])) == {}
+    assert find_goal_scales(pair_table([(9.0, 1.0)])) == {}

@@ -16,7 +16,10 @@ _FAR = frozenset(
     [-9.0, *(-(10.0**power) for power in range(2, 10)), *(1 - 10.0**power for power in range(2, 10))]
     + [10.0**power - 1 for power in range(2, 10)]
 )
-"""Customary marks other than -1. -10 and 100 are not among them: the one is a usual penalty, the other a full mark."""
+"""Customary marks other than -1: -9, and -10^k, 1 - 10^k and 10^k - 1 for k from 2 to 9.
+
+-10 and 100 are not among them: the one is a usual penalty, the other a full mark.
+"""
 
 _LEAST_TIMES = 2
 
@@ -39,17 +42,18 @@ def find_marks(scores: NDArray[np.float64]) -> tuple[float, ...]:
             break
         value = float(pick(scores))
         others = scores[scores != value]
-        if len(scores) - len(others) >= _LEAST_TIMES and len(others) and _stands_apart(value, others):
+        if len(scores) - len(others) >= _LEAST_TIMES and len(others) and _is_apart(value, others):
             marks.append(value)
             scores = others
     return tuple(marks)
 
 
-def _stands_apart(value: float, others: NDArray[np.float64]) -> bool:
+def _is_apart(value: float, others: NDArray[np.float64]) -> bool:
     low, high = float(others.min()), float(others.max())
     if low == high:
         return False
     if value == -1.0:
+        # Scores of -1, 0 and 1 are a scale of their own, on which -1 means bad.
         return low >= 0 and (high > 1 or bool(np.any(others != np.round(others))))
     return value in _FAR and max(low - value, value - high) > high - low
 
@@ -61,7 +65,7 @@ def describe_marks(scores: NDArray[np.float64], marks: Sequence[float]) -> str:
 
 
 def is_mark(column: str, marks: Sequence[float]) -> pl.Expr:
-    """Whether a score is one of the marks; never null."""
+    """Tell whether a score is one of the marks; never null."""
     return pl.col(column).is_in(list(marks)).fill_null(False)
 
 

@@ -1,4 +1,4 @@
-"""`apply_scale`: scores brought onto fitted scales; what lies outside, or stands for a missing score, is a reject."""
+"""`apply_scale`: map scores onto fitted scales; reject those outside, and those that stand for a missing one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.preferences.goals import FittedScale, score_columns
-from prefboost.preferences.missing_marks import is_mark, reject_marks
+from prefboost.preferences.scales.fit import list_score_columns
+from prefboost.preferences.scales.kinds import FittedScale
+from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_where
 
 __all__ = ["apply_scale"]
@@ -19,11 +20,15 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
 
     Args:
         table: ScoredCompletions or PreferencePairs.
-        fitted: the overall score's scale, or one for each aspect (`fit_scales`); aspects without one keep their scores.
+        fitted: the overall score's scale, or one per aspect (`fit_scales`); aspects without one keep their scores.
 
     Returns:
-        The table; rows whose overall score stands for a missing one are counted rejects, and so are those with one
-        outside the scale, where it is strict. Aspects that stand for a missing one are null, as what is not rated is.
+        The table, scores in units of the scale. Rejects, counted by reason, are rows whose overall score stands for a
+        missing one, and those whose overall score lies outside a strict scale. An aspect's score that stands for a
+        missing one becomes null, as for an aspect that is not rated.
+
+    Raises:
+        DataError: the table is of another kind.
     """
     if table.spec not in (SCORED_COMPLETIONS, PREFERENCE_PAIRS):
         raise DataError(
@@ -33,7 +38,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         )
     by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
     fitted = by_aspect[""]
-    overall = [name for name in score_columns(table) if "." not in name]
+    overall = [name for name in list_score_columns(table) if "." not in name]
     frame, rejects = reject_marks(table.frame, overall, fitted.missing, stage="scale", path=table.path)
     if fitted.strict:
         outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
@@ -41,17 +46,19 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
             frame,
             outside,
             stage="scale",
-            reason=_outside(fitted),
+            reason=_word_outside(fitted),
             path=table.path,
             found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
         rejects = pl.concat([rejects, beyond])
-    own = {name: by_aspect.get(name.partition(".")[2]) for name in score_columns(table)}
-    unrated = {name: is_mark(name, scale.missing) for name, scale in own.items() if scale is not None and scale.missing}
+    scales = {name: by_aspect.get(name.partition(".")[2]) for name in list_score_columns(table)}
+    unrated = {
+        name: is_mark(name, scale.missing) for name, scale in scales.items() if scale is not None and scale.missing
+    }
     frame = frame.with_columns(pl.when(~mark).then(name).alias(name) for name, mark in unrated.items())
     mapped = [
         pl.Series(name, scale.apply_many(frame[name].to_numpy()), nan_to_null=True, dtype=pl.Float64)
-        for name, scale in own.items()
+        for name, scale in scales.items()
         if scale is not None and not scale.is_identity
     ]
     frame = frame.with_columns(mapped) if mapped else frame
@@ -65,7 +72,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
     return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
 
 
-def _outside(fitted: FittedScale) -> str:
+def _word_outside(fitted: FittedScale) -> str:
     ends = f"{fitted.knots[0]:g} to {fitted.knots[-1]:g}"
     if not fitted.because:
         return f"a score lies outside the declared range {ends}"

@@ -1,0 +1,1 @@
+"""Score scales: fitted once, stored with the data, applied again when a score is asked for."""
