@@ -108,3 +108,207 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         rows: how many rows to show.
     """
     export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
+    first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
+    goals = _settle_goals(settings, [first], read_declared_range(first))
+    table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
+    export = export_named(settings.format)
+    about = AugmentFacts(
+        name_source(source), "", "OUT", single=False, settings=settings, data=list_source_settings(source)
+    )
+    shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
+    table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
+    made = PartCounts.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
+    try:
+        report = build_report([made], about, goals, out="OUT", rejects_path="")
+    except DataError as error:
+        raise _suggest_range(error, source, settings) from None
+    shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
+    return Preview(report, [_format_row(row, goals.say) for row in shown.iter_rows(named=True)])
+
+
+def _run_parts(
+    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Watch | None
+) -> AugmentReport:
+    output.refuse_existing(overwrite)
+    try:
+        with open_staging(output.path, output.key) as staging:
+            goals = _load_goals(source, settings, staging)
+            _write_parts(source, goals, output, staging, progress)
+            parts = [PartCounts(**staging.entries[number]["made"]) for number in sorted(staging.entries)]
+            try:
+                report = build_report(
+                    parts, output.about, goals, out=str(output.path), rejects_path=output.rejects_path
+                )
+            except DataError as error:
+                raise _suggest_range(error, source, settings) from None
+            if progress is not None:
+                progress(
+                    AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
+                )
+            output.publish(staging, report, parts, goals)
+            found, scraps = staging.found, staging.scraps
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _explain_error(error, output) from error
+    messages = list(report.messages)
+    if found:
+        messages.append(f"went on after {found:,} parts that an earlier call had finished")
+    if scraps:
+        messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
+    return replace(report, parts=len(parts), parts_found=found, messages=tuple(messages))
+
+
+def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
+    """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
+    record = staging.noted("said")
+    if record is not None:
+        return StatedGoals.from_record(record)
+    goals = _settle_goals(settings, _read_scored(source, settings), _read_declared_range(source, settings))
+    staging.note("said", goals.record())
+    return goals
+
+
+def _settle_goals(
+    settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None
+) -> StatedGoals:
+    aspects = requested_aspects(settings)
+    scale = IdentityScale(ends=own) if settings.scale is None else settings.scale
+    scales = fit_scales(scale, tables, aspects=aspects, declared=own)
+    render = None
+    if settings.tokenizer is not None:  # transformers is loaded only where a tokenizer is named
+        from prefboost.engines.models.weights import load_tokenizer
+
+        render = build_renderer(load_tokenizer(settings.tokenizer))
+    return StatedGoals.settle(settings.condition, scales, aspects, render)
+
+
+def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
+    """Return the range that the source declares for its scores; None where it declares none or a scale is fitted."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if not isinstance(found, Collection):
+        return None
+    if not isinstance(settings.scale, DeclaredRange | None):
+        return found.score_range  # a fit needs no range, but what lies in a declared one is no mark of missing scores
+    return found.declared_range(settings.columns)
+
+
+def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
+    """Add the range that the scores have to an error, where all of them lie outside the declared one."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if "outside the" not in error.found or not isinstance(found, Collection):
+        return error
+    whole = found.model_copy(update={"score_range": None})
+    pieces = [
+        table.frame[name]
+        for table in _read_scored(whole, settings)
+        for name in list_score_columns(table)
+        if "." not in name
+    ]
+    scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None
+    if scores is None or scores.is_empty():
+        return error
+    low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
+    return DataError(
+        f"{error.found} (they reach from {low:.6g} to {high:.6g})",
+        remedy=f"declare the range that the scores have: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale to "
+        "them: scale=min_max, or scale=quantile where a few lie far out",
+        place=error.place,
+    )
+
+
+def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Read what a scale is fitted to."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        return found.score_tables(settings.columns, settings.batch_rows)
+    return _read_batches(source, settings)
+
+
+def _read_batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
+    """Read batches; all rows of a prompt come in one batch only where its pairs are capped."""
+    found = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(found, Collection):
+        found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
+    return map(refuse_unmapped, read_batches(found, columns=settings.columns, rows=settings.batch_rows))
+
+
+def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
+    """Yield the same tables, reading the next one while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
+
+
+def _write_parts(
+    source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Watch | None
+) -> None:
+    """Compute the next part while the last one is written; parts that are already there are only read past."""
+    settings, total = output.about.settings, output.records_total()
+    selection = Selection(settings)
+    records = goal_pairs = 0
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
+        for number, read in enumerate(_read_ahead(_read_batches(source, settings))):
+            records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
+            kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
+            if number not in staging.entries:
+                table = make_goal_pairs(kept, settings, goals.scales, goals.say)
+                if pending is not None:
+                    pending.result()
+                pending = writer.submit(_write_part, number, table, output, staging)
+                goal_pairs += len(table)
+            else:
+                goal_pairs += staging.entries[number]["made"]["goal_pairs"]
+            if progress is not None:
+                progress(AugmentProgress(records, total, goal_pairs, "augmenting"))
+        if pending is not None:
+            pending.result()
+
+
+def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
+    export = export_named(output.about.settings.format)
+    files: dict[str, Path] = {}
+    splits: dict[str, int] = {}
+    rejects, trimmed = [table.rejects], 0
+    for split, frame in output.by_split(table.frame):
+        shaped = shape(frame, export, output.kind, path=table.path)
+        rejects.append(shaped.rejects)
+        trimmed += shaped.trimmed
+        if shaped.frame.height:
+            path = staging.path / f"{number:06d}.{split}"
+            (output.kind.write_piece if output.single else output.kind.write)(shaped.frame, path)
+            files[f"data {split}"], splits[split] = path, shaped.frame.height
+    aside = pl.concat(rejects)
+    if aside.height:
+        files["rejects"] = staging.path / f"{number:06d}.rejects"
+        aside.write_parquet(files["rejects"])
+    made = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+    staging.add(number, files, {"made": asdict(made)})
+
+
+def _explain_error(error: Exception, output: Output) -> Exception:
+    full = (isinstance(error, OSError) and error.errno in _FULL) or "No space left" in str(error)
+    waiting = locate_staging(output.path)
+    if full:
+        return RunError(
+            "the disk is full",
+            remedy=f"free some space and run the same command again: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    if isinstance(error, OSError):
+        return RunError(
+            f"cannot write: {error.strerror or error}",
+            remedy=f"run the same command again once that is mended: it goes on after the finished parts in {waiting}",
+            place=Place(str(output.path)),
+        )
+    return error
+
+
+def _format_row(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
+    sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
+    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
+    asked = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
+        f"{name} {print_goal(say, value)}" for name, value in aspects.items() if value is not None
+    ]
+    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(asked) or None, **sides}

@@ -143,3 +143,8 @@ def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrat
     return gather(table)
 
 
+def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
+    """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
+    own = read_declared_range(table)
+    scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
+    return ({} if own is None else {"overall": own}) | scaled
