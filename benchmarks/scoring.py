@@ -208,7 +208,7 @@ def _ours(rows: Sequence[tuple[str, str]], options: argparse.Namespace) -> dict[
     scored = scorer.score(_table(rows))
     outcome = _outcome(start, before, options.device, rows=len(rows), scores=scored.frame["score"].to_list(), tokens=0)
     encoder = model[1]
-    texts = [encoder.whole_text(*_messages(*row)) for row in rows]
+    texts = [encoder.render_conversation(*_messages(*row)) for row in rows]
     return outcome | {"tokens": sum(map(len, encoder.encode(texts)))}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from prefboost import errors
 from prefboost.recipes.explain import summary_of
 from prefboost.recipes.kinds import OFFLINE, RECIPES
-from prefboost.recipes.load import shipped_names
+from prefboost.recipes.load import list_shipped_recipes
 from prefboost.recipes.tree import Setting, settings_of
 from prefboost.runs.pipelines.train_reward import RewardRun
 from prefboost.settings import Settings
@@ -45,7 +45,7 @@ def settings_page() -> str:
         "",
         "A recipe is a tree of these; the same objects are the arguments of the library's functions.",
     ]
-    lines += [f"`prefboost explain PATH` prints one entry. Shipped recipes: {', '.join(shipped_names())}.", ""]
+    lines += [f"`prefboost explain PATH` prints one entry. Shipped recipes: {', '.join(list_shipped_recipes())}.", ""]
     seen: set[type[Settings]] = set()
     for kind, cls in RECIPES.items():
         lines += section("", cls, "", seen) if kind == OFFLINE else section(f"kind: {kind}", cls, "", seen)

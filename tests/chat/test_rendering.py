@@ -38,9 +38,9 @@ def tokenizer_with(template: str | None) -> Any:
 
 def encode_sides(encoder: ChatEncoder, prompt: Any, completion: Any) -> tuple[list[int], list[int]]:
     """Encode prompt and completion as training does."""
-    prompt_text = encoder.prompt_text(prompt)
+    prompt_text = encoder.render_prompt(prompt)
     prompt_ids = encoder.encode([prompt_text])[0]
-    return prompt_ids, encoder.completion_ids(prompt_text, prompt_ids, encoder.whole_text(prompt, completion))
+    return prompt_ids, encoder.completion_ids(prompt_text, prompt_ids, encoder.render_conversation(prompt, completion))
 
 
 def test_prompt_and_completion_together_are_the_conversation_up_to_its_end_of_turn() -> None:
@@ -65,7 +65,7 @@ def test_a_completion_that_was_cut_has_no_end_of_turn(content: str, ending: str)
     tokenizer = tokenizer_with(CHATML.replace("<|im_end|>\n", ending))
     encoder = ChatEncoder(tokenizer)
     cut = [*ANSWER, {"role": "user", "content": "go on"}, {"role": "assistant", "content": content, "extra": None}]
-    text, whole = encoder.whole_text(USER, cut, ended=False), encoder.whole_text(USER, cut)
+    text, whole = encoder.render_conversation(USER, cut, ended=False), encoder.render_conversation(USER, cut)
     assert whole == text + ending
     assert text.endswith("assistant\n" + content)
 
@@ -74,18 +74,18 @@ def test_a_cut_completion_keeps_its_last_blanks_even_where_the_template_trims() 
     template = CHATML.replace("{{ message['content'] }}", "{{ message['content'] | trim }}")
     encoder = ChatEncoder(tokenizer_with(template))
     cut = [{"role": "assistant", "content": "one, ", "extra": None}]
-    assert encoder.whole_text(USER, cut, ended=False) == encoder.prompt_text(USER) + "one, "
+    assert encoder.render_conversation(USER, cut, ended=False) == encoder.render_prompt(USER) + "one, "
 
 
 def test_extra_keys_of_a_message_reach_the_template() -> None:
     template = "{% for m in messages %}{{ m['name'] }}:{{ m['content'] }};{% endfor %}"
     prompt = [{"role": "user", "content": "hi", "extra": '{"name": "ann"}'}]
-    assert ChatEncoder(tokenizer_with(template)).prompt_text(prompt) == "ann:hi;"
+    assert ChatEncoder(tokenizer_with(template)).render_prompt(prompt) == "ann:hi;"
 
 
 def test_a_template_that_asks_for_a_goal_by_itself_is_told_not_to() -> None:
     template = "{% if goal is not defined %}GOAL {% endif %}" + CHATML
-    assert "GOAL" not in ChatEncoder(tokenizer_with(template)).prompt_text(USER)
+    assert "GOAL" not in ChatEncoder(tokenizer_with(template)).render_prompt(USER)
 
 
 def test_a_tokenizer_without_a_template_is_refused() -> None:
@@ -96,7 +96,7 @@ def test_a_tokenizer_without_a_template_is_refused() -> None:
 def test_a_template_that_refuses_a_role_is_named_with_the_remedy() -> None:
     template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(ModelError, match=r"roles system.*System role not supported") as error:
-        ChatEncoder(tokenizer_with(template)).prompt_text([{"role": "system", "content": "x"}])
+        ChatEncoder(tokenizer_with(template)).render_prompt([{"role": "system", "content": "x"}])
     assert "place: user" in str(error.value)
 
 
@@ -208,8 +208,8 @@ def test_merging_takes_the_tools_of_the_conversation_along() -> None:
 def test_templates_that_print_the_date_print_the_day_of_the_run(call: str) -> None:
     template = "{% if strftime_now is defined %}" + call + "{% endif %}" + CHATML
     encoder = ChatEncoder(tokenizer_with(template), day=date(2024, 2, 29))
-    assert encoder.prompt_text(USER).startswith("29 Feb 2024")
-    assert not ChatEncoder(tokenizer_with(template)).prompt_text(USER).startswith("29 Feb 2024")
+    assert encoder.render_prompt(USER).startswith("29 Feb 2024")
+    assert not ChatEncoder(tokenizer_with(template)).render_prompt(USER).startswith("29 Feb 2024")
 
 
 @given(
@@ -221,22 +221,22 @@ def test_every_format_prints_what_python_prints(form: str, blanks: str) -> None:
     assume(not re.sub(r"%%|%-?[dyHMj]|%[bBYpaA]", "", form).count("%"))
     template = blanks + "{% if true %}[{{ strftime_now(" + json.dumps(form) + ") }}]{% endif %}" + CHATML
     expected = datetime(2025, 3, 7, 12).strftime(form)
-    shown = ChatEncoder(tokenizer_with(template), day=day).prompt_text(USER)
+    shown = ChatEncoder(tokenizer_with(template), day=day).render_prompt(USER)
     plain = template.replace("strftime_now(" + json.dumps(form) + ")", json.dumps(expected))
-    assert shown == ChatEncoder(tokenizer_with(plain)).prompt_text(USER)
+    assert shown == ChatEncoder(tokenizer_with(plain)).render_prompt(USER)
 
 
 def test_a_template_that_asks_for_the_time_in_a_way_that_nobody_gives_is_refused() -> None:
     encoder = ChatEncoder(tokenizer_with("{{ now().year }}" + CHATML), day=date(2024, 2, 29))
     with pytest.raises(TemplateRefusal, match="'now' is undefined"):
-        encoder.prompt_text(USER)
+        encoder.render_prompt(USER)
 
 
 def test_tools_of_the_conversation_reach_the_template() -> None:
     template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML
     tools = [{"type": "function", "function": {"name": "find", "parameters": {"z": None, "a": 1.0}}}]
     encoder = ChatEncoder(tokenizer_with(template))
-    ours = encoder.prompt_text(with_tools(USER, tools))
+    ours = encoder.render_prompt(with_tools(USER, tools))
     records = [{"role": "user", "content": "hi"}]
     assert ours == encoder.tokenizer.apply_chat_template(
         records, tools=tools, tokenize=False, add_generation_prompt=True

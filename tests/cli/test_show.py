@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from prefboost.cli.main import main
-from prefboost.recipes.load import shipped_names
+from prefboost.recipes.load import list_shipped_recipes
 
 
 def test_without_a_recipe_the_shipped_ones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show"]) == 0
-    assert capsys.readouterr().out.split() == shipped_names()
+    assert capsys.readouterr().out.split() == list_shipped_recipes()
 
 
 def test_the_whole_tree_is_printed_with_overrides_applied(capsys: pytest.CaptureFixture[str]) -> None:

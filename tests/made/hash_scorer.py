@@ -20,4 +20,4 @@ class HashScorer(Settings):
         names = ("score", "score.depth", "score.style")
         columns = [pl.Series(name, [1 + 9 * each[at] / 255 for each in drawn]) for at, name in enumerate(names)]
         step = Step("score", {}, len(table), len(table))
-        return table.then(SCORED_COMPLETIONS, table.frame.with_columns(columns), step)
+        return table.derive(SCORED_COMPLETIONS, table.frame.with_columns(columns), step)

@@ -124,4 +124,4 @@ class LengthScorer(Settings):
             for side, name in sides.items()
         ]
         step = Step("score", {}, len(table), len(table))
-        return table.then(table.spec if pairs else SCORED_COMPLETIONS, table.frame.with_columns(*words), step)
+        return table.derive(table.spec if pairs else SCORED_COMPLETIONS, table.frame.with_columns(*words), step)

@@ -152,7 +152,7 @@ def test_a_missing_aspect_is_masked() -> None:
         }
     )
     table = relabel(
-        pairs.then(pairs.spec, frame, pairs.steps[0] if pairs.steps else _step()),
+        pairs.derive(pairs.spec, frame, pairs.steps[0] if pairs.steps else _step()),
         RewardAugmented(aspects=("a", "b"), weights={"a": 3.0}),
     )
     first, second = (table.frame.filter(pl.col("pair_id") == name) for name in ("p0/0", "p1/0"))

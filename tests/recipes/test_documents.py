@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import parse, with_overrides, write
+from prefboost.recipes.documents import apply_overrides, parse, write_yaml
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
@@ -20,7 +20,7 @@ PLAIN = st.recursive(
 @example({"revision": "0E0"})
 @example({"\x85": None, "wording": "é\u2028"})
 def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
-    assert parse(write(values)).values == values
+    assert parse(write_yaml(values)).values == values
 
 
 def test_every_key_and_item_knows_its_line() -> None:
@@ -38,7 +38,7 @@ def test_a_number_with_an_exponent_is_a_number(text: str, value: object) -> None
 
 
 def test_a_key_that_stands_twice_is_an_error_at_its_second_line() -> None:
-    with pytest.raises(SettingsError, match=r"f.yaml:4: train.rate stands twice, first in line 2"):
+    with pytest.raises(SettingsError, match=r"f.yaml:4: train.rate occurs twice, first in line 2"):
         parse("train:\n  rate: 1\n  size: 2\n  rate: 3\n", path="f.yaml")
 
 
@@ -78,21 +78,21 @@ def test_an_empty_document_holds_no_settings() -> None:
 
 
 def test_overrides_replace_make_and_index_in_order() -> None:
-    document = with_overrides(parse("a: {b: 1}\nl: [1, 2]"), ["a.b=2", "a.c.d=[x]", "l.1=9", "a.b=5e-1", "e="])
+    document = apply_overrides(parse("a: {b: 1}\nl: [1, 2]"), ["a.b=2", "a.c.d=[x]", "l.1=9", "a.b=5e-1", "e="])
     assert document.values == {"a": {"b": 0.5, "c": {"d": ["x"]}}, "l": [1, 9], "e": None}
     assert document.origin(("a", "b")) == "override 'a.b=5e-1'"
 
 
 def test_overrides_leave_the_first_document_as_it_was() -> None:
     document = parse("a: {b: 1}")
-    with_overrides(document, ["a.b=2"])
+    apply_overrides(document, ["a.b=2"])
     assert document.values == {"a": {"b": 1}}
 
 
 @pytest.mark.parametrize("override", ["novalue", "=1", "a..b=1", "a.b=[1", "n.x=1", "l.7=1", "l.x=1"])
 def test_a_wrong_override_is_named(override: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        with_overrides(parse("a: {b: 1}\nn: 3\nl: [1]"), [override])
+        apply_overrides(parse("a: {b: 1}\nn: 3\nl: [1]"), [override])
     assert repr(override) in str(caught.value)
 
 
@@ -112,4 +112,4 @@ def test_a_wrong_override_is_named(override: str) -> None:
     ],
 )
 def test_lists_and_mappings_of_an_override_stand_in_brackets(text: str, value: object) -> None:
-    assert with_overrides(parse("a: 1"), [f"x={text}"]).values["x"] == value
+    assert apply_overrides(parse("a: 1"), [f"x={text}"]).values["x"] == value

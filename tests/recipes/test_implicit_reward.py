@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefboost.errors import SettingsError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.recipes.load import dump, of_kind
 
@@ -13,7 +13,7 @@ TEXT = "kind: implicit_reward\nname: ira\ndata: pairs.jsonl\ntrain: {model: tiny
 
 
 def made(*overrides: str) -> ImplicitRewards:
-    found = of_kind(with_overrides(parse(TEXT), overrides))
+    found = of_kind(apply_overrides(parse(TEXT), overrides))
     assert isinstance(found, ImplicitRewards)
     return found
 

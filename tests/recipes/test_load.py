@@ -10,7 +10,7 @@ from prefboost.errors import SettingsError
 from prefboost.losses import DPO
 from prefboost.preferences import BestVsRandom, Percentile
 from prefboost.recipes.documents import parse
-from prefboost.recipes.load import SHIPPED, dump, load, load_any, of_kind, shipped_names
+from prefboost.recipes.load import SHIPPED, dump, list_shipped_recipes, load, load_any, of_kind
 from prefboost.recipes.on_policy import OnPolicy
 
 PAPER = {
@@ -23,14 +23,14 @@ PAPER = {
 }
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", list_shipped_recipes())
 def test_every_shipped_recipe_loads_and_its_dump_loads_to_itself(name: str) -> None:
     recipe = load_any(name)
     assert recipe.name == name
     assert of_kind(parse(dump(recipe))) == recipe
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", list_shipped_recipes())
 def test_every_shipped_recipe_says_where_it_is_from(name: str) -> None:
     text = (SHIPPED / f"{name}.yaml").read_text()
     assert text.startswith("# ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefboost.errors import SettingsError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import dump, of_kind
 from prefboost.recipes.on_policy import OnPolicy, RoundCompletions, engine_of_policy
 
@@ -19,7 +19,7 @@ train: {model: tiny}
 
 
 def made(*overrides: str) -> OnPolicy:
-    found = of_kind(with_overrides(parse(TEXT, path="mine.yaml"), overrides))
+    found = of_kind(apply_overrides(parse(TEXT, path="mine.yaml"), overrides))
     assert isinstance(found, OnPolicy)
     return found
 

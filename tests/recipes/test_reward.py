@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefboost.errors import SettingsError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.reward import RewardModels
 
@@ -19,7 +19,7 @@ train: {model: some/model}
 
 
 def made(*overrides: str) -> RewardModels:
-    found = of_kind(with_overrides(parse(TEXT), overrides))
+    found = of_kind(apply_overrides(parse(TEXT), overrides))
     assert isinstance(found, RewardModels)
     return found
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from prefboost.errors import SettingsError
-from prefboost.recipes.documents import parse, with_overrides
-from prefboost.recipes.validate import overridden, override, validate
+from prefboost.recipes.documents import apply_overrides, parse
+from prefboost.recipes.validate import override, validate, validate_with
 from prefboost.settings import Settings, choice
 
 
@@ -51,7 +51,7 @@ class Outer(Settings):
 
 def faults(text: str, *overrides: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        validate(Outer, with_overrides(parse(text, path="r.yaml"), overrides))
+        validate(Outer, apply_overrides(parse(text, path="r.yaml"), overrides))
     return caught.value.found.splitlines()
 
 
@@ -106,7 +106,7 @@ def test_a_document_that_is_no_mapping_is_refused() -> None:
 
 
 def test_an_override_below_a_kind_keeps_the_kind() -> None:
-    settings = validate(Outer, with_overrides(parse("name: x\ntrain: {loss: near}"), ["train.loss.beta=0.5"]))
+    settings = validate(Outer, apply_overrides(parse("name: x\ntrain: {loss: near}"), ["train.loss.beta=0.5"]))
     assert settings.train.loss == Near(beta=0.5)
 
 
@@ -123,19 +123,19 @@ class Whole(Settings):
 
 
 def test_an_override_below_a_branch_that_is_not_written_out_changes_that_setting_alone() -> None:
-    assert overridden(Whole, parse("{}"), ["inner.loss.beta=0.5"]).inner == Inner(
+    assert validate_with(Whole, parse("{}"), ["inner.loss.beta=0.5"]).inner == Inner(
         rate=2.0, sizes=[7], loss=Near(beta=0.5)
     )
-    assert overridden(Whole, parse("{}"), ["far.depth=9"]).far == Far(depth=9)
-    assert overridden(Whole, parse("far: near"), ["far.beta=9"]).far == Near(beta=9)
-    assert overridden(Whole, parse("outer: {name: x}"), ["outer.train.rate=1"]).outer == Outer(
+    assert validate_with(Whole, parse("{}"), ["far.depth=9"]).far == Far(depth=9)
+    assert validate_with(Whole, parse("far: near"), ["far.beta=9"]).far == Near(beta=9)
+    assert validate_with(Whole, parse("outer: {name: x}"), ["outer.train.rate=1"]).outer == Outer(
         name="x", train=Inner(rate=1)
     )
 
 
 def test_a_branch_that_an_override_made_is_named_by_the_override() -> None:
     with pytest.raises(SettingsError, match=r"^override 'outer\.low=2': outer\.name is missing"):
-        overridden(Whole, parse("{}", path="r.yaml"), ["outer.low=2"])
+        validate_with(Whole, parse("{}", path="r.yaml"), ["outer.low=2"])
 
 
 def test_a_kind_that_is_missing_is_said_to_be_missing() -> None:

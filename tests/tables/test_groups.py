@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.tables import MESSAGES
-from prefboost.tables.groups import group_numbers, same_prompts
+from prefboost.tables.groups import group_numbers, has_consistent_prompts
 
 LABELS = st.lists(st.sampled_from(["", "a", "b", "ab", "z"]), max_size=12)
 
@@ -32,4 +32,4 @@ def test_rows_of_an_id_have_one_prompt_or_they_have_not(rows: list[tuple[str, st
         {"prompt_id": [name for name, _ in rows], "prompt": prompts},
         schema={"prompt_id": pl.String, "prompt": MESSAGES},
     )
-    assert same_prompts(frame) == (len(set(rows)) == len({name for name, _ in rows}))
+    assert has_consistent_prompts(frame) == (len(set(rows)) == len({name for name, _ in rows}))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.tables import MESSAGES
-from prefboost.tables.message_lists import insert_first, replace_contents, same_messages, take_rows
+from prefboost.tables.message_lists import compare_messages, insert_first, replace_contents, take_rows
 
 MESSAGE = st.fixed_dictionaries(
     {
@@ -40,7 +40,7 @@ def test_messages_are_the_same_where_every_key_is(pairs: list[tuple[Any, Any]]) 
     both = [*pairs, *[(one, one) for one, _ in pairs]]
     frame = pl.DataFrame({"a": series([one for one, _ in both]), "b": series([other for _, other in both])})
     expected = [None if None in pair else pair[0] == pair[1] for pair in both]
-    assert frame.select(same_messages("a", "b")).to_series().to_list() == expected
+    assert frame.select(compare_messages("a", "b")).to_series().to_list() == expected
 
 
 @given(LISTS, st.data())

@@ -66,7 +66,7 @@ def test_no_row_is_lost_between_kept_and_rejected(x: list[float]) -> None:
 def test_the_next_table_appends_rejects_and_history() -> None:
     first = Table(SPEC, conform(frame([1.0, 2.0]), SPEC), path="f")
     kept, rejects = reject_where(first.frame, pl.col("x") > 1, stage="cut", reason="too large", path="f")
-    then = first.then(SPEC, kept, Step("cut", {}, 2, 1, {"too large": 1}), rejects=rejects)
+    then = first.derive(SPEC, kept, Step("cut", {}, 2, 1, {"too large": 1}), rejects=rejects)
     assert (len(first), len(then), then.rejects.height) == (2, 1, 1)
     assert [step.verb for step in then.steps] == ["cut"]
     assert then.with_scales({"": 1}).scales == {"": 1}

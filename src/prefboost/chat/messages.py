@@ -13,7 +13,7 @@ __all__ = [
     "dump_extra",
     "extra_of",
     "join_text",
-    "says_more",
+    "has_extra",
     "to_record",
     "tools_of",
     "with_tools",
@@ -57,7 +57,7 @@ def extra_of(record: Mapping[str, Any], role_key: str = "role", text_key: str = 
     return dump_extra(others)
 
 
-def says_more(message: Mapping[str, Any]) -> bool:
+def has_extra(message: Mapping[str, Any]) -> bool:
     """Return whether a message has more than its text: a key with a value, besides the tools of the conversation."""
     extra = message.get("extra")
     if not extra:
@@ -68,10 +68,10 @@ def says_more(message: Mapping[str, Any]) -> bool:
 def dump_extra(extra: Mapping[str, Any]) -> str:
     """Write ``extra`` as JSON: order, types and nulls stay; lone surrogates, which no file can hold, are escaped."""
     text = json.dumps(extra, ensure_ascii=False)
-    return text if text.isascii() or _encodable(text) else json.dumps(extra)
+    return text if text.isascii() or _can_be_encoded(text) else json.dumps(extra)
 
 
-def _encodable(text: str) -> bool:
+def _can_be_encoded(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

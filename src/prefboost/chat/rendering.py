@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from prefboost.chat.faithful import find_lost_part
-from prefboost.chat.messages import says_more, to_record, tools_of
+from prefboost.chat.messages import has_extra, to_record, tools_of
 from prefboost.errors import ModelError, TemplateRefusal
 
 __all__ = ["ChatEncoder", "merge_system", "print_day"]
@@ -54,7 +54,7 @@ class ChatEncoder:
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special = set(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
 
-    def prompt_text(self, prompt: Messages) -> str:
+    def render_prompt(self, prompt: Messages) -> str:
         """Render the prompt; it ends where the assistant begins to speak.
 
         Raises:
@@ -62,7 +62,7 @@ class ChatEncoder:
         """
         return self._render(prompt, add_generation_prompt=True)
 
-    def whole_text(self, prompt: Messages, completion: Messages, *, ended: bool = True) -> str:
+    def render_conversation(self, prompt: Messages, completion: Messages, *, ended: bool = True) -> str:
         """Render prompt and completion together.
 
         Args:
@@ -74,7 +74,7 @@ class ChatEncoder:
             TemplateRefusal: the chat template refuses the messages.
         """
         *before, last = completion
-        if ended or says_more(last):
+        if ended or has_extra(last):
             return self._render([*prompt, *completion], add_generation_prompt=False)
         marked = {**last, "content": f"{last['content']}{_CUT}"}
         return self._render([*prompt, *before, marked], add_generation_prompt=False).partition(_CUT)[0]
@@ -88,8 +88,9 @@ class ChatEncoder:
         if not self.merges_system or prompt[0]["role"] != "system":
             return prompt
         try:
-            text = self.prompt_text(prompt)
-            if find_lost_part(text, prompt[:1]) is None and self.whole_text(prompt, completion).startswith(text):
+            text = self.render_prompt(prompt)
+            whole = self.render_conversation(prompt, completion)
+            if find_lost_part(text, prompt[:1]) is None and whole.startswith(text):
                 return prompt
         except TemplateRefusal:
             pass
@@ -232,8 +233,8 @@ def print_day(template: str, day: date) -> str:
     replaced = "".join(f" | replace({json.dumps(name)}, {json.dumps(text)})" for name, text in pairs)
     # Blanks before a block at the beginning would be removed there, and are not in the middle of a line.
     stripped = template.lstrip(" \t")
-    own = stripped if stripped.startswith(("{%", "{#")) else template
-    return f"{{%- macro strftime_now(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro -%}}{{{{- '' }}}}{own}"
+    body = stripped if stripped.startswith(("{%", "{#")) else template
+    return f"{{%- macro strftime_now(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro -%}}{{{{- '' }}}}{body}"
 
 
 _DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"

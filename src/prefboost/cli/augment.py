@@ -59,10 +59,10 @@ def augment_command(
     `condition`, `scale`, `select`), and those of the source under `data`.
     """
     from prefboost.errors import SettingsError
-    from prefboost.recipes.given_source import given_source
+    from prefboost.recipes.source_arguments import read_source
     from prefboost.runs.augment.augment import augment, preview
 
-    data, others = given_source(source, overrides or [])
+    data, others = read_source(source, overrides or [])
     settings = _read_settings(others, {"format": format_, "tokenizer": tokenizer})
     if dry_run:
         sample = preview(data, settings)

@@ -34,7 +34,7 @@ def read_evaluate(
     Raises:
         SettingsError: no model and no file is named, or one line for every wrong setting.
     """
-    from prefboost.recipes.documents import Document, with_overrides
+    from prefboost.recipes.documents import Document, apply_overrides
     from prefboost.recipes.validate import validate
     from prefboost.runs.evaluate.settings import Evaluate
 
@@ -57,7 +57,7 @@ def read_evaluate(
     }
     names = _list_names(kinds, models, judge_stands_alone=any(get_first_name(text) == "kind" for text in others))
     placed = place_overrides(others, names, "; of the judge judge.KEY, of the models engine.KEY")
-    return validate(Evaluate, with_overrides(Document(values), placed))
+    return validate(Evaluate, apply_overrides(Document(values), placed))
 
 
 def _is_override(text: str) -> bool:
@@ -74,9 +74,9 @@ def _read_engine(text: str) -> dict[str, Any]:
 
 def _read_benchmarks(overrides: Sequence[str]) -> list[str]:
     """Read the kinds of ``benchmarks=[alpaca_eval,pairwise]``."""
-    from prefboost.recipes.documents import Document, with_overrides
+    from prefboost.recipes.documents import Document, apply_overrides
 
-    value = with_overrides(Document({}), overrides).values.get("benchmarks", [])
+    value = apply_overrides(Document({}), overrides).values.get("benchmarks", [])
     kinds = [value] if isinstance(value, str) else value
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
         raise SettingsError(f"benchmarks is {value!r}", remedy="write benchmarks=[alpaca_eval,pairwise]")

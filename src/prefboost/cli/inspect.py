@@ -45,7 +45,7 @@ def inspect_command(
     """
     from prefboost.cli.audit import audit_files, print_audits, read_audit, record_audits
     from prefboost.diagnosis import inspect
-    from prefboost.recipes.given_source import given_columns, given_source
+    from prefboost.recipes.source_arguments import read_columns, read_source
     from prefboost.runs.generate.prompt_files import read_benchmark_prompts
 
     others, files, settings = read_audit(overrides or [])
@@ -53,9 +53,9 @@ def inspect_command(
     if files:
         print_json(record_audits(audits)) if as_json else print_audits(audits)
         return
-    data, columns = given_source(source, others)
+    data, columns = read_source(source, others)
     prompts = [] if against is None else read_benchmark_prompts(against)
-    inspection = inspect(data, columns=given_columns(columns), against=prompts)
+    inspection = inspect(data, columns=read_columns(columns), against=prompts)
     if as_json:
         print_json({**json.loads(inspection.to_json()), **record_audits(audits)})
         return

@@ -109,10 +109,10 @@ def read_overrides(
         SettingsError: one line for every wrong override.
     """
     from prefboost.recipes.documents import Document
-    from prefboost.recipes.validate import overridden
+    from prefboost.recipes.validate import validate_with
 
     placed = list(overrides) if names is None else place_overrides(overrides, names)
-    return overridden(cls, Document(dict(base or {})), placed)
+    return validate_with(cls, Document(dict(base or {})), placed)
 
 
 def read_kind(overrides: Sequence[str], cls: type[S], part: str, kinds: Mapping[str, type[Settings]]) -> S:

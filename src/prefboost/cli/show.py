@@ -17,10 +17,10 @@ def show_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
 ) -> None:
     """Check a recipe and print it with every default written out; without one, list the shipped recipes."""
-    from prefboost.recipes.load import dump, load_any, shipped_names
+    from prefboost.recipes.load import dump, list_shipped_recipes, load_any
 
     if not recipe:
-        print_report(shipped_names(), shipped_names(), as_json=as_json)
+        print_report(list_shipped_recipes(), list_shipped_recipes(), as_json=as_json)
         return
     loaded = load_any(recipe, overrides or [])
     print(loaded.model_dump_json(indent=2) if as_json else dump(loaded), end="\n" if as_json else "")

@@ -149,4 +149,4 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
         rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
         notes=prompts,
     )
-    return table.then(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)
+    return table.derive(SCORED_COMPLETIONS, chosen.drop("at"), step, rejects=rejects)

@@ -135,7 +135,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
     scales = table.scales
     if not scales:
         scales = {"": build_identity_scale(say.low, say.high)}
-    return table.then(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
+    return table.derive(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
 
 
 def with_room_for_goal(

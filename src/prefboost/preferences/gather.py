@@ -31,7 +31,7 @@ def gather(table: Table) -> Table:
     """
     frame, rejects = gathered(table.frame, stage="gather", path=table.path)
     step = Step("gather", {}, len(table), frame.height, rejected=dict(Counter(rejects["reason"].to_list())))
-    return table.then(table.spec, frame, step, rejects=rejects)
+    return table.derive(table.spec, frame, step, rejects=rejects)
 
 
 def gathered(

@@ -77,7 +77,7 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
         notes={"training pairs": counts, "evaluation pairs": made.height - train.height},
     )
     first = next(iter(tables.values()))
-    return Table(first.spec, first.frame.clear()).then(PREFERENCE_PAIRS, made, step, rejects=rejects)
+    return Table(first.spec, first.frame.clear()).derive(PREFERENCE_PAIRS, made, step, rejects=rejects)
 
 
 def _named(table: Table, name: str, part: Part) -> pl.DataFrame:

@@ -14,8 +14,8 @@ from prefboost.preferences.score_hint import score_hint
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
-from prefboost.tables.groups import group_numbers, same_prompts
-from prefboost.tables.message_lists import same_messages, take_rows
+from prefboost.tables.groups import group_numbers, has_consistent_prompts
+from prefboost.tables.message_lists import compare_messages, take_rows
 
 __all__ = [
     "PAIR_STRATEGIES",
@@ -215,7 +215,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
         rejected=_count(rejects),
         notes={"rows_in_are": "completions", "rows_out_are": "pairs", "over_the_cap": capped},
     )
-    return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+    return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
 
 
 def _refuse_shared_ids(table: Table) -> None:
@@ -223,7 +223,7 @@ def _refuse_shared_ids(table: Table) -> None:
 
     What `read` gives has passed; tables made in memory have not.
     """
-    if not same_prompts(table.frame):
+    if not has_consistent_prompts(table.frame):
         other = pl.col("prompt").hash(0) != pl.col("prompt").hash(0).first().over("prompt_id")
         first = table.frame.filter(other).row(0, named=True)
         raise DataError(
@@ -327,7 +327,7 @@ def _of_side(name: str, side: str) -> str:
 def _reject_equal_texts(pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     return reject_where(
         pairs,
-        same_messages("chosen", "rejected"),
+        compare_messages("chosen", "rejected"),
         stage="pair",
         reason="both completions are the same text",
         path=path,
@@ -367,7 +367,7 @@ def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
         rejected=_count(rejects),
         notes={"over_the_cap": capped, "read_as_pairs": True},
     )
-    return table.then(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
+    return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
 
 
 def _wide_enough(pairs: pl.DataFrame, margin: float, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:

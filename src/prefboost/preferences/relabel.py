@@ -343,7 +343,7 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
         rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
         notes=notes,
     )
-    return table.then(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
+    return table.derive(GOAL_PAIRS, views, step, rejects=rejects, scales=scales)
 
 
 def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:

@@ -221,7 +221,7 @@ def _then(
         rows_out=frame.height,
         rejected=dict(rejects["reason"].value_counts().sort("reason").iter_rows()),
     )
-    return table.then(table.spec, frame, step, rejects=rejects)
+    return table.derive(table.spec, frame, step, rejects=rejects)
 
 
 def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> Table:
@@ -297,5 +297,5 @@ def split(
             rows_out=frame.height,
             notes={"part": name, "prompts": held.height if name == "set aside" else prompts.height - held.height},
         )
-        parts.append(table.then(table.spec, frame, step))
+        parts.append(table.derive(table.spec, frame, step))
     return parts[0], parts[1]

@@ -80,7 +80,7 @@ def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
         rejected={TIE: rejects.height} if rejects.height else {},
         notes={"labels that the judge turns round": count, "rows_in_are": "judged pairs", "rows_out_are": "pairs"},
     )
-    return table.then(PREFERENCE_PAIRS, labelled, step, rejects=rejects)
+    return table.derive(PREFERENCE_PAIRS, labelled, step, rejects=rejects)
 
 
 def _sides(frame: pl.DataFrame) -> pl.DataFrame:

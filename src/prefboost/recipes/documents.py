@@ -12,7 +12,7 @@ import yaml
 
 from prefboost.errors import Place, SettingsError
 
-__all__ = ["Begins", "Document", "KeyPath", "given_value", "parse", "with_overrides", "write"]
+__all__ = ["Begins", "Document", "KeyPath", "parse_value", "parse", "apply_overrides", "write_yaml"]
 
 KeyPath = tuple[str | int, ...]
 """Path of a value: names of settings and list indices."""
@@ -40,7 +40,7 @@ for _side in (_Loader, _Dumper):
     )
 
 
-def write(values: Any) -> str:
+def write_yaml(values: Any) -> str:
     """Write plain values as YAML text that `parse` reads back to the same values."""
     text = _dump_yaml(values, allow_unicode=True)
     # PyYAML writes line separators such as U+0085 as they are and reads them back as spaces: then all is escaped.
@@ -115,12 +115,12 @@ class _Reading:
             )
         self.origins.setdefault(at, Place(self.path, line=line))
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, at)
+            return self._read_mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*at, position)) for position, item in enumerate(node.value)]
         return self.loader.construct_object(node)
 
-    def _mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
+    def _read_mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
         seen: dict[str, int] = {}
         for key_node, _ in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
@@ -132,7 +132,7 @@ class _Reading:
                 )
             if key in seen and key != "<<":
                 raise SettingsError(
-                    f"{'.'.join(map(str, (*at, key)))} stands twice, first in line {seen[key]}",
+                    f"{'.'.join(map(str, (*at, key)))} occurs twice, first in line {seen[key]}",
                     remedy="keep one of them",
                     place=Place(self.path, line=line),
                 )
@@ -147,16 +147,16 @@ def _empty(values: Any, path: KeyPath) -> dict[str, Any]:
     return {}
 
 
-def with_overrides(document: Document, overrides: Iterable[str], begins: Begins = _empty) -> Document:
-    """The document with ``dotted.path=value`` overrides applied in order; values are read as YAML in one line.
+def apply_overrides(document: Document, overrides: Iterable[str], begins: Begins = _empty) -> Document:
+    """Apply ``dotted.path=value`` overrides to a document, in order; values are read as YAML in one line.
 
     A list index is a step of the path (``lints.0=ties``); a value that is only a kind (``pair: best_vs_random``) is
     written out as a mapping where a setting below it is overridden.
 
     Args:
-        document: as it was read.
+        document: the recipe.
         overrides: of the command line.
-        begins: what a branch that the document does not write out begins as, where a setting below it is overridden.
+        begins: gives the default of a branch that the document leaves out, where a setting below it is overridden.
 
     Raises:
         SettingsError: an override that is not ``key=value``, a value that is not YAML, a path through a plain value.
@@ -168,46 +168,46 @@ def with_overrides(document: Document, overrides: Iterable[str], begins: Begins 
         key, equals, text = override.partition("=")
         if not equals or not key.strip(".") or any(not step for step in key.split(".")):
             raise SettingsError(f"{source}: not of the form key=value", remedy="write e.g. train.learning_rate=1e-6")
-        given = given_value(text, source)
-        path = _put(values, key.split("."), given, source, begins)
+        value = parse_value(text, source)
+        path = _put(values, key.split("."), value, source, begins)
         for below in [at for at in origins if at[: len(path)] == path]:
             del origins[below]
         origins[path] = source
-        for end in range(1, len(path)):  # what the override has made
+        for end in range(1, len(path)):  # branches that the override has added
             origins.setdefault(path[:end], source)
     return Document(values, origins)
 
 
-def given_value(text: str, source: str) -> Any:
-    """The value of an override, read as YAML; lists and mappings stand in brackets, so ``Score: {{ goal }}`` is text.
+def parse_value(text: str, source: str) -> Any:
+    """Read the value of an override as YAML; lists and mappings need brackets, so ``Score: {{ goal }}`` is text.
 
     Args:
-        text: what stands behind ``=``.
-        source: names the override in a message.
+        text: text behind ``=``.
+        source: name of the override in messages.
 
     Raises:
-        SettingsError: what stands in brackets or quotes is no YAML.
+        SettingsError: text in brackets or quotes is no YAML.
     """
     if not text.strip():
         return None
     in_brackets = text.lstrip().startswith(("[", "{", "'", '"')) and not text.lstrip().startswith("{{")
     try:
-        given = parse(text).values
+        value = parse(text).values
     except SettingsError as error:
         if in_brackets:
             raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
         return text
-    return given if in_brackets or not isinstance(given, dict | list) else text
+    return value if in_brackets or not isinstance(value, dict | list) else text
 
 
-def _put(values: Any, steps: Sequence[str], given: Any, source: str, begins: Begins) -> KeyPath:
+def _put(values: Any, steps: Sequence[str], value: Any, source: str, begins: Begins) -> KeyPath:
     path: list[str | int] = []
     here: Any = values
     for position, step in enumerate(steps):
         place: Any = _index(here, step, source) if isinstance(here, list) else step
         path.append(place)
         if position == len(steps) - 1:
-            here[place] = given
+            here[place] = value
             break
         below = here[place] if isinstance(here, list) else here.get(place)
         if below is None:

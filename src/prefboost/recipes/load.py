@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import Document, KeyPath, parse, with_overrides, write
+from prefboost.recipes.documents import Document, KeyPath, apply_overrides, parse, write_yaml
 from prefboost.recipes.kinds import OFFLINE, RECIPES, AnyRecipe
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.tree import default_at
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
 
-__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "shipped_names"]
+__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "list_shipped_recipes"]
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The recipes that come with the package."""
@@ -48,8 +48,9 @@ def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
         raise SettingsError(
             f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
         ) from None
-    shown = str(path) if path.parent != SHIPPED else path.name
-    return of_kind(with_overrides(parse(text, path=shown), overrides, _begins))
+    # A shipped recipe is shown by its name, not by where the package is installed.
+    name = str(path) if path.parent != SHIPPED else path.name
+    return of_kind(apply_overrides(parse(text, path=name), overrides, _begins))
 
 
 def of_kind(document: Document) -> AnyRecipe:
@@ -74,10 +75,10 @@ def of_kind(document: Document) -> AnyRecipe:
 
 def dump(recipe: Settings) -> str:
     """Write settings as YAML that loads to an equal object, with defaults."""
-    return write(recipe.model_dump(mode="json"))
+    return write_yaml(recipe.model_dump(mode="json"))
 
 
-def shipped_names() -> list[str]:
+def list_shipped_recipes() -> list[str]:
     """List the recipes that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
@@ -93,11 +94,11 @@ def _find(recipe: str | Path) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
-    if str(recipe) in shipped_names():
+    if str(recipe) in list_shipped_recipes():
         return SHIPPED / f"{recipe}.yaml"
-    near = difflib.get_close_matches(str(recipe), shipped_names(), n=1)
+    near = difflib.get_close_matches(str(recipe), list_shipped_recipes(), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise SettingsError(
         f"no recipe {str(recipe)!r}: neither a file nor a shipped recipe",
-        remedy=f"{hint}shipped recipes: {', '.join(shipped_names())}",
+        remedy=f"{hint}shipped recipes: {', '.join(list_shipped_recipes())}",
     )

@@ -24,16 +24,16 @@ __all__ = ["OnPolicy", "RoundCompletions", "RoundEvaluation"]
 Engine = Annotated[EngineSettings, choice(ENGINES)]
 
 POLICY = "policy"
-"""Stands for the model of the round where an engine must be given a name."""
+"""Placeholder for the model of the round where an engine needs a name."""
 
 
 def engine_of_policy(engine: Any) -> Any:
     """Add the policy of the round to ``engine: vllm`` without a model."""
-    given = {"kind": engine} if isinstance(engine, str) else engine
-    if not isinstance(given, Mapping) or given.get("kind") not in ENGINES:
+    settings = {"kind": engine} if isinstance(engine, str) else engine
+    if not isinstance(settings, Mapping) or settings.get("kind") not in ENGINES:
         return engine
-    needs = "model" in ENGINES[given["kind"]].model_fields
-    return {"model": POLICY, **given} if needs else given
+    needs_model = "model" in ENGINES[settings["kind"]].model_fields
+    return {"model": POLICY, **settings} if needs_model else settings
 
 
 class RoundCompletions(Settings):
@@ -59,7 +59,7 @@ class RoundCompletions(Settings):
         return engine_of_policy(engine)
 
     @model_validator(mode="after")
-    def _both_are_sampled(self) -> RoundCompletions:
+    def _check_mixture(self) -> RoundCompletions:
         if self.goal == "mixture" and not 0 < self.counts["top"] < self.n:
             raise ValueError(f"top_share {self.top_share:g} of n {self.n} leaves nothing to one of the two; change one")
         return self

@@ -45,8 +45,8 @@ def path_as_file(source: Any) -> Any:
     """Expand ``data: scored.jsonl``, also with settings of a file added to it, to a file source."""
     kind = source.get("kind") if isinstance(source, Mapping) else source
     if isinstance(kind, str) and kind not in SOURCES and ":" not in kind and _looks_like_a_path(kind):
-        more = source if isinstance(source, Mapping) else {}
-        return {**more, "kind": "file", "path": kind}
+        settings = source if isinstance(source, Mapping) else {}
+        return {**settings, "kind": "file", "path": kind}
     return source
 
 

@@ -87,11 +87,11 @@ class RewardModels(_Parts):
             model: Mix(
                 parts={
                     name: self.parts[name].model_copy(update={"share": share})
-                    for name, share in own.items()
+                    for name, share in mixture.items()
                     if share > 0
                 },
                 size=self.size,
                 seed=self.seed,
             )
-            for model, own in shares.items()
+            for model, mixture in shares.items()
         }

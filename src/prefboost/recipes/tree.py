@@ -75,15 +75,16 @@ def default_at(root: type[Settings], document: Any, path: Sequence[str | int]) -
 
     Args:
         root: where the path begins.
-        document: the values that stand there; a ``kind`` in them chooses the arm.
+        document: values of the document; a ``kind`` among them chooses the arm.
         path: names of settings and list indices, at least one.
 
     Returns:
-        plain values; empty where nothing stands there by default, no settings, or one thing or another.
+        plain values; empty where the default is no settings, or differs between the arms that are possible.
     """
-    above = classes_at(root, path[:-1], document)
-    found = [_dump_differences(cls.model_fields[str(path[-1])]) for cls in above if str(path[-1]) in cls.model_fields]
-    return found[0] if found and all(each == found[0] for each in found) else {}
+    name = str(path[-1])
+    fields = [cls.model_fields.get(name) for cls in classes_at(root, path[:-1], document)]
+    defaults = [_dump_differences(field) for field in fields if field is not None]
+    return defaults[0] if defaults and all(each == defaults[0] for each in defaults) else {}
 
 
 def _dump_differences(field: FieldInfo) -> dict[str, Any]:

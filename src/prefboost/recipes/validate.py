@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prefboost.errors import Place, SettingsError
-from prefboost.recipes.documents import Begins, Document, KeyPath, with_overrides
+from prefboost.recipes.documents import Begins, Document, KeyPath, apply_overrides
 from prefboost.recipes.tree import classes_at, default_at
 from prefboost.settings import Settings
 
-__all__ = ["overridden", "override", "validate"]
+__all__ = ["validate_with", "override", "validate"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -46,17 +46,17 @@ def override(settings: S, overrides: Iterable[str]) -> S:
     Raises:
         SettingsError: one line for every wrong override.
     """
-    return overridden(type(settings), Document(settings.model_dump(mode="json")), overrides)
+    return validate_with(type(settings), Document(settings.model_dump(mode="json")), overrides)
 
 
-def overridden(cls: type[S], document: Document, overrides: Iterable[str]) -> S:
+def validate_with(cls: type[S], document: Document, overrides: Iterable[str]) -> S:
     """Read a document with overrides as settings; a branch that it leaves out has its defaults.
 
     Raises:
         SettingsError: one line for every wrong setting or override.
     """
     begins: Begins = partial(default_at, cls)
-    return validate(cls, with_overrides(document, overrides, begins))
+    return validate(cls, apply_overrides(document, overrides, begins))
 
 
 Fault = tuple[int, str, str]

@@ -100,4 +100,4 @@ def _drop_cut(table: Table) -> Table:
         table.frame, cut.fill_null(value=False), stage="select", reason=reason, path=table.path
     )
     step = Step("select", {"cut": "drop"}, len(table), frame.height, {reason: rejects.height} if len(rejects) else {})
-    return table.then(SCORED_COMPLETIONS, frame, step, rejects=rejects)
+    return table.derive(SCORED_COMPLETIONS, frame, step, rejects=rejects)

@@ -104,9 +104,9 @@ class ImplicitReward(LogRatio):
         limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
 
         def encode(item: Item) -> Encoded:
-            head = encoder.prompt_text(item.prompt)
+            head = encoder.render_prompt(item.prompt)
             ids = encoder.encode([head])[0]
-            whole = encoder.whole_text(item.prompt, item.completion, ended=not item.cut)
+            whole = encoder.render_conversation(item.prompt, item.completion, ended=not item.cut)
             return ids, encoder.completion_ids(head, ids, whole)
 
         usable = []

@@ -131,7 +131,7 @@ def with_scores(
         notes=notes,
     )
     spec = PREFERENCE_PAIRS if table.spec is PREFERENCE_PAIRS else SCORED_COMPLETIONS
-    scored = table.then(spec, kept, step, rejects=aside, scales={})
+    scored = table.derive(spec, kept, step, rejects=aside, scales={})
     if scale is None:
         return scored
     overall = [scored.frame[name] for name in list_score_columns(scored) if "." not in name]

@@ -43,7 +43,7 @@ def pairs_table(prompts: Table, method: Method, proposals: Sequence[Proposal], n
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"rows_in_are": "proposed pairs", "rows_out_are": "pairs", **notes},
     )
-    return prompts.then(PREFERENCE_PAIRS, _frame(kept), step, rejects=rejects, scales={})
+    return prompts.derive(PREFERENCE_PAIRS, _frame(kept), step, rejects=rejects, scales={})
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -77,7 +77,7 @@ class Rehearsal:
         """See `prefboost.synthesis.calls.Asks`: scores are the rows' numbers."""
         self.texts_scored += len(table)
         frame = table.frame.with_columns(score=pl.int_range(pl.len()).cast(pl.Float64))
-        return table.then(SCORED_COMPLETIONS, frame, Step("score", {}, len(table), len(table)))
+        return table.derive(SCORED_COMPLETIONS, frame, Step("score", {}, len(table), len(table)))
 
     def _count(self, stage: str, settings: EngineSettings, requests: Sequence[Request], most: int) -> None:
         engine = self._engines.setdefault(repr(settings), settings.open())

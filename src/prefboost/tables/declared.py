@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from prefboost.tables.message_lists import same_messages
+from prefboost.tables.message_lists import compare_messages
 from prefboost.tables.table import MESSAGES, Column, Fact, TableSpec, aspects_of
 
 __all__ = [
@@ -110,7 +110,7 @@ def _within(schema: Mapping[str, pl.DataType], column: str, highest: float | Non
     return pl.col(column).is_finite() & (pl.col(column) >= 0.0) & (pl.col(column) <= (highest or float("inf")))
 
 
-_DIFFERENT = Fact("the two completions differ", lambda _: ~same_messages("chosen", "rejected"))
+_DIFFERENT = Fact("the two completions differ", lambda _: ~compare_messages("chosen", "rejected"))
 
 PREFERENCE_PAIRS = TableSpec(
     "PreferencePairs",

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from prefboost.tables.table import MESSAGES
 
-__all__ = ["insert_first", "replace_contents", "same_messages", "take_rows"]
+__all__ = ["insert_first", "replace_contents", "compare_messages", "take_rows"]
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -25,7 +25,7 @@ def take_rows(frame: pl.DataFrame, rows: pl.Series | Numbers) -> pl.DataFrame:
     return frame.rechunk()[rows]
 
 
-def same_messages(column: str, other: str) -> pl.Expr:
+def compare_messages(column: str, other: str) -> pl.Expr:
     """Compare two columns of messages row by row; null where either is null: ``column == other``.
 
     Last texts are compared first, and whole conversations only where those are equal.

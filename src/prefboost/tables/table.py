@@ -101,7 +101,7 @@ class Table:
     def __len__(self) -> int:
         return self.frame.height
 
-    def then(
+    def derive(
         self,
         spec: TableSpec,
         frame: pl.DataFrame,

@@ -21,7 +21,7 @@ class Drifting(LengthScorer):
     def score(self, table):
         own = LengthScorer(sign=self.sign).score(table)
         moved = own.frame.with_columns(own.frame["score"] + (5 if self.batch_tokens > 1 else 0))
-        return own.then(own.spec, moved, own.steps[-1])
+        return own.derive(own.spec, moved, own.steps[-1])
 
 
 def bench(tmp_path, count=6):

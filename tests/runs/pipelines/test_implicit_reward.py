@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.runs.folder.manifest import Run
@@ -26,7 +26,7 @@ data: {json.dumps(str(data))}
 train: {{model: {json.dumps(str(model))}, precision: fp32, batch_size: 4, learning_rate: 1.0e-3, max_length: 1000,
         max_prompt_length: 700, loss: {{kind: dpo, beta: 0.2}}}}
 """
-    return of_kind(with_overrides(parse(text), overrides))
+    return of_kind(apply_overrides(parse(text), overrides))
 
 
 @pytest.fixture

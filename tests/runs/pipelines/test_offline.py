@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from prefboost.errors import MissingScores, RunError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.recipe import Recipe
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import FirstOfMany
@@ -33,7 +33,7 @@ pair: all_pairs
 train: {{model: {json.dumps(str(model))}, batch_size: 8, epochs: 1, learning_rate: 1.0e-3,
         precision: fp32, max_length: 900, max_prompt_length: 600}}
 """
-    return validate(Recipe, with_overrides(parse(text), overrides))
+    return validate(Recipe, apply_overrides(parse(text), overrides))
 
 
 @pytest.fixture(scope="session")

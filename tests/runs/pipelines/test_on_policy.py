@@ -11,7 +11,7 @@ import pytest
 from faulty_server import FaultyServer
 
 from prefboost.errors import ModelError, RunError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.runs.folder.manifest import Run
@@ -21,7 +21,7 @@ from prefboost.runs.pipelines.run import RunReport
 
 
 def made(text: str, *overrides: str) -> OnPolicy:
-    found = of_kind(with_overrides(parse(text), overrides))
+    found = of_kind(apply_overrides(parse(text), overrides))
     assert isinstance(found, OnPolicy)
     return found
 

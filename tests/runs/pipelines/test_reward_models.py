@@ -11,7 +11,7 @@ import pytest
 from tests.training.conftest import build_folder
 
 from prefboost.errors import DataError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.runs.pipelines.run import run
@@ -44,7 +44,7 @@ def recipe(folder: Path, start: Path, *overrides: str) -> AnyRecipe:
         f"train: {{model: {start}, precision: fp32, batch_size: 4, max_steps: 2, learning_rate: 3e-3}}\n"
         "accuracy: {batch_check: 0, interval: {resamples: 200}}\n"
     )
-    return of_kind(with_overrides(parse(text), overrides))
+    return of_kind(apply_overrides(parse(text), overrides))
 
 
 def test_mixtures_have_equal_size_and_every_model_is_measured_once(start: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from waiting import PATIENCE_S
 
 from prefboost.errors import RunError
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.recipe import Recipe
@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "scored.jsonl"
 
 
 def made(text: str, *overrides: str) -> AnyRecipe:
-    return of_kind(with_overrides(parse(text), overrides))
+    return of_kind(apply_overrides(parse(text), overrides))
 
 
 def offline(model: Path, *overrides: str) -> AnyRecipe:

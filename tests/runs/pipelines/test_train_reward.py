@@ -31,7 +31,7 @@ def settings(start: Path, **changes: Any) -> pb.TrainReward:
 def scored() -> Table:
     table = completions_table([("q", "best"), ("q", "middle"), ("q", "worst"), ("r", "yes"), ("r", "no")])
     frame = table.frame.with_columns(score=pl.Series([9.0, 5.0, 2.0, 8.0, 1.0]))
-    return table.then(SCORED_COMPLETIONS, frame, Step("score", {}, 5, 5))
+    return table.derive(SCORED_COMPLETIONS, frame, Step("score", {}, 5, 5))
 
 
 def test_scored_completions_give_the_pairs_of_the_strategy(start: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_no_question_is_on_both_sides_of_the_split(start: Path, tmp_path: Path) 
 def test_a_regression_says_which_scores_its_heads_give(start: Path, tmp_path: Path) -> None:
     train_reward_on(scored(), settings(start, loss="regression"), tmp_path / "seen")
     table = scored()
-    read = table.then(table.spec, table.frame, Step("read", {}, 5, 5, notes={"score range": [0, 10]}))
+    read = table.derive(table.spec, table.frame, Step("read", {}, 5, 5, notes={"score range": [0, 10]}))
     train_reward_on(read, settings(start, loss="regression"), tmp_path / "declared")
     found = [json.loads((tmp_path / name / "model" / "prefboost.json").read_text())["score_range"]
              for name in ("seen", "declared")]  # fmt: skip

@@ -62,7 +62,7 @@ def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:
     table = completions_table([("one", "a b c"), ("two", "")])
     rules = json.dumps([{"kind": "at_most_words", "count": 2}])
     frame = table.frame.with_columns(rules=pl.lit(rules))
-    ruled = table.then(table.spec, frame, Step("read", {}, 2, 2))
+    ruled = table.derive(table.spec, frame, Step("read", {}, 2, 2))
     scored = score(ruled, RulesScorer(), tmp_path / "o.jsonl")
     counts = count_scores(scored)
     assert counts["rows"] == 2 and counts["score mean"] == 1.0 and counts["empty completions, scored 1"] == 1

@@ -32,7 +32,7 @@ def judged(prompts: int = 30) -> Table:
     table = completions_table(list(dict.fromkeys(texts)))
     liked = [9.0 if "cat" in messages[0]["content"] else 2.0 for messages in table.frame["completion"].to_list()]
     frame = table.frame.with_columns(score=pl.Series(liked))
-    return table.then(SCORED_COMPLETIONS, frame, Step("read", {}, len(frame), len(frame)))
+    return table.derive(SCORED_COMPLETIONS, frame, Step("read", {}, len(frame), len(frame)))
 
 
 def test_the_figures_are_those_of_unseen_prompts_beside_length_alone(encoder: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -64,7 +64,7 @@ def test_the_template_sees_the_source_s_own_json(
     rows = {row["row"]: row for row in table.frame.iter_rows(named=True)}
     assert len(rows) == len(records)
     for number, record in enumerate(records):
-        ours = ChatEncoder(tokenizer).whole_text(rows[number]["prompt"], rows[number]["chosen"])
+        ours = ChatEncoder(tokenizer).render_conversation(rows[number]["prompt"], rows[number]["chosen"])
         own = tokenizer.apply_chat_template([*record["prompt"], *record["chosen"]], tokenize=False, goal=False)
         assert ours == own
 

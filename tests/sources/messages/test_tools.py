@@ -40,7 +40,7 @@ def test_the_template_is_given_the_source_s_own_tools(name: str, spell: Any, tmp
     assert table.rejects.is_empty() and table.frame["prompt_id"].n_unique() == 3
     assert [tools_of(prompt) for prompt in table.frame["prompt"].to_list()] == [TOOLS, TOOLS, OTHER, None]
     tokenizer = tokenizer_with(WHOLE)
-    ours = ChatEncoder(tokenizer).prompt_text(table.frame["prompt"].to_list()[2])
+    ours = ChatEncoder(tokenizer).render_prompt(table.frame["prompt"].to_list()[2])
     assert ours == tokenizer.apply_chat_template(ASKED, tools=OTHER, tokenize=False, goal=False)
 
 

@@ -376,7 +376,7 @@ def test_the_saved_template_merges_system_messages_as_training_did(goals: bool, 
     saved = AutoTokenizer.from_pretrained(tmp_path / "model")
     ours = ChatEncoder(load_tokenizer(settings), merge_system=True)
     for row in pairs.to_pylist():
-        seen = ours.prompt_text(ours.renderable_prompt(row["prompt"], row["chosen"]))
+        seen = ours.render_prompt(ours.renderable_prompt(row["prompt"], row["chosen"]))
         question = [message for message in row["prompt"] if not goals or message["role"] == "user"]
         messages = [{"role": message["role"], "content": message["content"]} for message in question]
         asked = {"goal": row["goal"]} if goals else {}

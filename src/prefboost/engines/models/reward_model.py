@@ -183,7 +183,7 @@ def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:
 
 def text_ids(encoder: ChatEncoder, prompt: Sequence[Any], completion: Sequence[Any], pad_id: int) -> list[int]:
     """Token ids of a prompt and its completion, as the chat template writes a whole conversation."""
-    return ids_of_text(encoder, encoder.whole_text(prompt, completion), pad_id)
+    return ids_of_text(encoder, encoder.render_conversation(prompt, completion), pad_id)
 
 
 def ids_of_text(encoder: ChatEncoder, text: str, pad_id: int) -> list[int]:

@@ -69,7 +69,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         rows_out=frame.height,
         rejected=dict(rejects["reason"].value_counts().iter_rows()),
     )
-    return table.then(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
+    return table.derive(table.spec, frame, step, rejects=rejects, scales={**table.scales, **by_aspect})
 
 
 def _word_outside(fitted: FittedScale) -> str:

@@ -15,7 +15,7 @@ from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import DataError, Place
 from prefboost.preferences import FittedScale
 from prefboost.preferences.stated_goals import StatedGoals
-from prefboost.recipes.documents import given_value
+from prefboost.recipes.documents import parse_value
 from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
@@ -286,5 +286,5 @@ def _format_command(about: AugmentFacts) -> str:
 
 def _format_override(value: Any) -> str:
     """Format a value as an override that is read back unchanged."""
-    plain = isinstance(value, str) and not value.startswith(("[", "{", "'", '"')) and given_value(value, "") == value
+    plain = isinstance(value, str) and not value.startswith(("[", "{", "'", '"')) and parse_value(value, "") == value
     return value if plain else json.dumps(value, ensure_ascii=False)

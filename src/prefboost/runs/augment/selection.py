@@ -65,7 +65,7 @@ class Selection:
             path=table.path,
         )
         step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
-        return table.then(table.spec, frame.drop("_prompt", "_id", "_owner"), step, rejects=rejects)
+        return table.derive(table.spec, frame.drop("_prompt", "_id", "_owner"), step, rejects=rejects)
 
     def _first_seen(self, table: Table) -> Table:
         sides = [name for name in ("prompt", "completion", "chosen", "rejected") if name in table.frame.columns]
@@ -81,7 +81,7 @@ class Selection:
             path=table.path,
         )
         step = Step("dedupe", {}, len(table), frame.height, dict(rejects["reason"].value_counts().iter_rows()))
-        return table.then(table.spec, frame.drop("_again"), step, rejects=rejects)
+        return table.derive(table.spec, frame.drop("_again"), step, rejects=rejects)
 
     def _split(self, table: Table) -> Table:
         """Mark whole prompts by their normalised text, as `prefboost.preferences.select.split` divides."""
@@ -90,4 +90,4 @@ class Selection:
         held = seeded_share(self.settings.seed, "_key") < self.settings.test_share
         marked = frame.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(old)).drop("_key")
         step = Step("split", {"fraction": self.settings.test_share}, len(table), len(table))
-        return table.then(table.spec, marked, step)
+        return table.derive(table.spec, marked, step)

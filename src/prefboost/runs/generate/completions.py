@@ -64,7 +64,7 @@ def build_completions(
             "tokens": sum(result.tokens for _, result in completed),
         },
     )
-    return prompts.then(COMPLETIONS, made, step, rejects=rejects, scales={})
+    return prompts.derive(COMPLETIONS, made, step, rejects=rejects, scales={})
 
 
 _FAILURES = {False: "the engine gave no completion", True: "the engine refused the prompt"}

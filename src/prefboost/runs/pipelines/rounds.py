@@ -116,7 +116,7 @@ def read_round_prompts(recipe: OnPolicy) -> Table:
                 place=Place(str(path) or None),
             )
     step = Step("prompts", {}, len(table), frame.height, notes=counts)
-    return table.then(PROMPTS, frame, step, scales={})
+    return table.derive(PROMPTS, frame, step, scales={})
 
 
 def select_held_out(prompts: Table) -> Table:
@@ -275,7 +275,7 @@ def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
     frame, rejects = with_room_for_goal(prompts.frame, place, stage="generate", path=prompts.path)
     said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
     step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)
-    return prompts.then(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)
+    return prompts.derive(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)
 
 
 def _drop_identical(table: Table) -> Table:
@@ -288,7 +288,7 @@ def _drop_identical(table: Table) -> Table:
         "drop identical", {}, len(table), frame.height, {IDENTICAL: dropped} if dropped else {},
         {"prompts dropped": table.frame["prompt_id"].n_unique() - frame["prompt_id"].n_unique()},
     )  # fmt: skip
-    return table.then(COMPLETIONS, frame, step, rejects=rejects)
+    return table.derive(COMPLETIONS, frame, step, rejects=rejects)
 
 
 def _compute_mean(values: pl.Series) -> float | None:

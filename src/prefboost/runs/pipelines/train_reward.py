@@ -15,7 +15,7 @@ from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import Mix, mix
 from prefboost.preferences.scales.fit import read_declared_range
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import choose_executor
 from prefboost.runs.generate.generate import write_rejects
@@ -72,7 +72,7 @@ def load_reward_run(recipe: str | Path, overrides: Iterable[str] = ()) -> Reward
         raise SettingsError(
             f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
         ) from None
-    return validate(RewardRun, with_overrides(parse(text, path=str(path)), overrides))
+    return validate(RewardRun, apply_overrides(parse(text, path=str(path)), overrides))
 
 
 def read_mixture(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:

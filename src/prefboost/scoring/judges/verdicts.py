@@ -97,7 +97,7 @@ def verdicts_table(
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
     )
-    return pairs.then(VERDICTS, frame, step, rejects=rejects, scales={})
+    return pairs.derive(VERDICTS, frame, step, rejects=rejects, scales={})
 
 
 def _judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:

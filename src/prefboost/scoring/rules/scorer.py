@@ -76,7 +76,7 @@ class RulesScorer(Settings):
         )
         names = ["", *aspects_of(scored.schema, "score")]
         scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
-        return table.then(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
+        return table.derive(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
 
     def _scored(self, frame: pl.DataFrame, known: Mapping[str, Sequence[Rule]]) -> tuple[pl.DataFrame, int]:
         kinds = sorted({rule.kind for rules in known.values() for rule in rules}) if self.aspects else []

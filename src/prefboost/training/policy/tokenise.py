@@ -117,7 +117,7 @@ def tokenise(
         unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
         try:
             prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
-            prompt_text = encoder.prompt_text(prompt)
+            prompt_text = encoder.render_prompt(prompt)
             winners.add(number, row, prompt_text)
             view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _goal_of(row, say)), loss)
             reason = _unusable(view)
@@ -172,7 +172,7 @@ def _encode(
     open_ends = 0
     for side in ("chosen", "rejected"):
         ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
-        whole_text = encoder.whole_text(prompt, row[side], ended=ended)
+        whole_text = encoder.render_conversation(prompt, row[side], ended=ended)
         sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
         refuse_unfaithful(whole_text[len(prompt_text) :], row[side], side)
         open_ends += ended and not encoder.ends_turn(sides[side])

@@ -199,8 +199,8 @@ def _texts(
     from prefboost.engines.models.reward_model import ids_of_text
 
     prompt = encoder.renderable_prompt(row["prompt"], row[sides[0]])
-    prompt_text = encoder.prompt_text(prompt)
-    texts = [encoder.whole_text(prompt, row[side]) for side in sides]
+    prompt_text = encoder.render_prompt(prompt)
+    texts = [encoder.render_conversation(prompt, row[side]) for side in sides]
     for side, text in zip(sides, texts, strict=True):
         refuse_unfaithful(text.removeprefix(prompt_text), row[side], side)
     loss.count("lost message", where=find_lost_part(prompt_text, prompt, ("system", "user")) is not None)

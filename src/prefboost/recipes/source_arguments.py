@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prefboost.errors import SettingsError
-from prefboost.recipes.documents import Document, with_overrides
+from prefboost.recipes.documents import Document, apply_overrides
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings, choice
 from prefboost.sources import SOURCES, Columns, Source
 
-__all__ = ["given_columns", "given_source"]
+__all__ = ["read_columns", "read_source"]
 
 
 class _Given(Settings):
@@ -25,7 +25,7 @@ class _Named(Settings):
     columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
 
 
-def given_columns(overrides: Sequence[str]) -> Columns:
+def read_columns(overrides: Sequence[str]) -> Columns:
     """Read columns from ``columns.NAME=COLUMN``.
 
     Raises:
@@ -37,10 +37,10 @@ def given_columns(overrides: Sequence[str]) -> Columns:
             f"override {odd!r}: neither columns.NAME=COLUMN nor data.NAME=VALUE",
             remedy="e.g. columns.score=helpfulness, data.split=test",
         )
-    return validate(_Named, with_overrides(Document({}), overrides)).columns
+    return validate(_Named, apply_overrides(Document({}), overrides)).columns
 
 
-def given_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, list[str]]:
+def read_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, list[str]]:
     """Read the source at a path, and split off the overrides that are about something else.
 
     Args:
@@ -58,7 +58,7 @@ def given_source(path: str, overrides: Sequence[str]) -> tuple[str | Source, lis
     others = [text for text in overrides if text not in about]
     if not about:
         return path, others
-    document = with_overrides(Document({}), about)
+    document = apply_overrides(Document({}), about)
     values = document.values.get("data")
     named: Any = {"kind": values} if isinstance(values, str) else values
     if isinstance(named, dict):
