@@ -20,10 +20,10 @@ pytest.importorskip("torch")
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """No choice of another test, before or after."""
-    for cached in (numbers._native_choice, announce):
+    for cached in (numbers._choose_native, announce):
         cached.cache_clear()
     yield
-    for cached in (numbers._native_choice, announce):
+    for cached in (numbers._choose_native, announce):
         cached.cache_clear()
 
 
@@ -120,7 +120,7 @@ def test_what_was_begun_elsewhere_is_ended_in_the_same_numbers(monkeypatch: pyte
         assert not run.exists(), "nothing was computed yet"
         assert choose_numbers("auto", "cpu").name == "bfloat16"
     assert json.loads(run.read_text()) == {"numbers": "bfloat16"}
-    numbers._native_choice.cache_clear()
+    numbers._choose_native.cache_clear()
     put_cpu(monkeypatch, units=False, ratios=[12.0])
     assert choose_numbers("auto", "cpu").name == "float32"
     with keep_numbers(run), keep_numbers(store):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tables_of import pair_table
 
-from prefboost.diagnosis.examples import with_texts
+from prefboost.diagnosis.examples import add_texts
 from prefboost.diagnosis.finding import Example, Finding
 
 
@@ -15,7 +15,7 @@ def test_texts_are_fetched_by_position_over_several_tables_and_no_further() -> N
             yield pair_table([(9, 1), (8, 2)])
 
     finding = Finding("any", "note", "", 2, 6, (Example(0, position=0), Example(1, position=3)))
-    (filled,) = with_texts([finding], stream)
+    (filled,) = add_texts([finding], stream)
     assert [example.text for example in filled.examples] == [
         "chosen: good 0 | rejected: bad 0 | prompt: question 0",
         "chosen: good 1 | rejected: bad 1 | prompt: question 1",
@@ -25,11 +25,11 @@ def test_texts_are_fetched_by_position_over_several_tables_and_no_further() -> N
 
 def test_without_examples_nothing_is_read_again() -> None:
     finding = Finding("any", "note", "", 2, 6)
-    assert with_texts([finding], lambda: iter([1, 2])) == (finding,)  # type: ignore[list-item]
+    assert add_texts([finding], lambda: iter([1, 2])) == (finding,)  # type: ignore[list-item]
 
 
 def test_characters_without_width_are_shown() -> None:
     finding = Finding("near_empty", "warning", "", 1, 1, (Example(0, position=0),))
     table = pair_table([(9, 1)], prompt=[{"role": "user", "content": "\u200b", "extra": None}])
-    (filled,) = with_texts([finding], lambda: iter([table]))
+    (filled,) = add_texts([finding], lambda: iter([table]))
     assert filled.examples[0].text.endswith("prompt: ␣")

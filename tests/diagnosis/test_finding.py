@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from prefboost.diagnosis.finding import EXAMPLES, found
+from prefboost.diagnosis.finding import EXAMPLES, build_finding
 
 FRAME = pl.DataFrame({"row": [10, 11, 12, 13, 14, 15, 16], "bad": [None, True, True, True, True, True, True]})
 
 
 def test_the_first_cases_are_shown_and_all_are_counted() -> None:
-    made = found(FRAME, pl.col("bad"), "name", "note", ("sentence", "remedy"))
+    made = build_finding(FRAME, pl.col("bad"), "name", "note", ("sentence", "remedy"))
     assert made is not None
     assert (made.count, made.of, made.rows) == (6, 7, tuple(range(11, 11 + EXAMPLES)))
     assert [example.position for example in made.examples] == list(range(1, 1 + EXAMPLES))
 
 
 def test_no_case_is_no_finding() -> None:
-    assert found(FRAME, pl.lit(None, dtype=pl.Boolean), "name", "note", ("", "")) is None
+    assert build_finding(FRAME, pl.lit(None, dtype=pl.Boolean), "name", "note", ("", "")) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from prefboost.diagnosis.goal_files import goal_pair_tables, goal_reader
+from prefboost.diagnosis.goal_files import open_goal_pairs, read_goal_pairs
 from prefboost.errors import DataError
 from prefboost.tables import Table
 
@@ -17,9 +17,9 @@ def test_goal_pairs_come_back_as_they_were(tmp_path: Path, goal_table: Callable[
     path = tmp_path / f"goal.{ending}"
     frame = goal_table(3).frame
     frame.write_parquet(path) if ending == "parquet" else frame.write_ndjson(path)
-    reader = goal_reader(path)
+    reader = open_goal_pairs(path)
     assert reader is not None
-    (table,) = goal_pair_tables(reader)
+    (table,) = read_goal_pairs(reader)
     assert (
         table.frame.drop("row")
         .select(sorted(frame.drop("row").columns))
@@ -31,8 +31,8 @@ def test_goal_pairs_come_back_as_they_were(tmp_path: Path, goal_table: Callable[
 def test_other_files_are_not_goal_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}', encoding="utf-8")
-    assert goal_reader(path) is None
-    assert goal_reader(tmp_path / "nowhere") is None
+    assert open_goal_pairs(path) is None
+    assert open_goal_pairs(tmp_path / "nowhere") is None
 
 
 def test_rows_that_hold_no_pair_are_counted_rejects(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_rows_that_hold_no_pair_are_counted_rejects(tmp_path: Path) -> None:
     ]
     path = tmp_path / "goal.jsonl"
     path.write_text("\n".join([*map(json.dumps, rows), "{"]), encoding="utf-8")
-    reader = goal_reader(path)
+    reader = open_goal_pairs(path)
     assert reader is not None
-    tables = list(goal_pair_tables(reader))
+    tables = list(read_goal_pairs(reader))
     kept, aside = (pl.concat([getattr(table, name) for table in tables])["row"] for name in ("frame", "rejects"))
     assert sorted([*kept, *aside]) == [0, 1, 2, 3, 4]
     assert 0 in kept and {1, 2, 4} <= set(aside)
@@ -55,7 +55,7 @@ def test_rows_that_hold_no_pair_are_counted_rejects(tmp_path: Path) -> None:
 def test_goal_pairs_without_a_side_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "goal.jsonl"
     path.write_text('{"goal_pair_id": "a/chosen", "prompt": "q", "chosen": "x"}', encoding="utf-8")
-    reader = goal_reader(path)
+    reader = open_goal_pairs(path)
     assert reader is not None
     with pytest.raises(DataError, match="rejected"):
-        list(goal_pair_tables(reader))
+        list(read_goal_pairs(reader))

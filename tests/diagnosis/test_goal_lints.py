@@ -7,11 +7,11 @@ from typing import Any
 import polars as pl
 
 from prefboost.diagnosis.goal_lints import (
-    goal_unsaid,
-    goals_said_alike,
-    half_pairs,
-    reads_alike,
-    repeated_goal_pair,
+    find_goals_read_alike,
+    find_goals_said_alike,
+    find_half_pairs,
+    find_missing_goals,
+    find_repeated_goal_pairs,
 )
 
 GOOD = [
@@ -30,41 +30,41 @@ def frame(row: int | None = None, **changed: Any) -> pl.DataFrame:
 
 
 def test_goal_pairs_as_they_should_be_have_no_finding() -> None:
-    assert [lint(frame()) for lint in (goal_unsaid, repeated_goal_pair, half_pairs)] == [None] * 3
+    assert [lint(frame()) for lint in (find_missing_goals, find_repeated_goal_pairs, find_half_pairs)] == [None] * 3
     bare = frame().select("row", "pair_key")
-    assert [lint(bare) for lint in (goal_unsaid, repeated_goal_pair, half_pairs)] == [None] * 3
+    assert [lint(bare) for lint in (find_missing_goals, find_repeated_goal_pairs, find_half_pairs)] == [None] * 3
 
 
 def test_two_goals_behind_one_prompt_are_an_error_of_both_rows() -> None:
-    finding = goal_unsaid(frame(3, said=3))
+    finding = find_missing_goals(frame(3, said=3))
     assert finding is not None
     assert (finding.severity, finding.rows, finding.of) == ("error", (2, 3), 4)
-    assert goal_unsaid(frame(3, said=3, goal_key=7)) is None, "the same goal may stand behind the same prompt"
-    assert goal_unsaid(frame(3, said=3).with_columns(goal=pl.lit(None, dtype=pl.Float64))) is None
+    assert find_missing_goals(frame(3, said=3, goal_key=7)) is None, "the same goal may stand behind the same prompt"
+    assert find_missing_goals(frame(3, said=3).with_columns(goal=pl.lit(None, dtype=pl.Float64))) is None
 
 
 def test_the_second_copy_of_a_goal_pair_is_an_error() -> None:
-    finding = repeated_goal_pair(frame(3, goal_pair_key=1))
+    finding = find_repeated_goal_pairs(frame(3, goal_pair_key=1))
     assert finding is not None
     assert (finding.severity, finding.rows) == ("error", (3,))
 
 
 def test_a_view_without_its_twin_is_a_note_except_for_ties_and_controls() -> None:
-    finding = half_pairs(frame(3, pair_key=9))
+    finding = find_half_pairs(frame(3, pair_key=9))
     assert finding is not None
     assert (finding.severity, finding.rows) == ("note", (2, 3))
-    assert half_pairs(frame().filter(pl.col("row") < 1).with_columns(view=pl.lit("tie"))) is None
+    assert find_half_pairs(frame().filter(pl.col("row") < 1).with_columns(view=pl.lit("tie"))) is None
 
 
 def test_goals_that_are_printed_as_one_number_are_named_as_such_and_not_as_unsaid() -> None:
     alike = frame(3, said=3).with_columns(alike=pl.Series([None, None, True, True]))
-    finding = goals_said_alike(alike)
+    finding = find_goals_said_alike(alike)
     assert finding is not None
     assert (finding.severity, finding.rows, finding.of) == ("error", (2, 3), 4)
     assert "augment" not in finding.remedy
-    assert goal_unsaid(alike) is None
-    assert goals_said_alike(frame(3, said=3)) is None
-    assert goals_said_alike(alike.with_columns(goal_key=pl.lit(7))) is None
+    assert find_missing_goals(alike) is None
+    assert find_goals_said_alike(frame(3, said=3)) is None
+    assert find_goals_said_alike(alike.with_columns(goal_key=pl.lit(7))) is None
 
 
 def test_a_prompt_explains_two_goals_only_by_a_number_that_both_round_to() -> None:
@@ -81,5 +81,5 @@ def test_a_prompt_explains_two_goals_only_by_a_number_that_both_round_to() -> No
         ("e", 6, 3.0, None, "Overall score: 3."),
     ]
     columns = {"pair_id": pl.String, "said": pl.UInt64, "goal": pl.Float64, "goal.wit": pl.Float64, "text": pl.String}
-    found = reads_alike(pl.DataFrame(rows, schema=columns, orient="row")).to_list()
+    found = find_goals_read_alike(pl.DataFrame(rows, schema=columns, orient="row")).to_list()
     assert found == [True, True, False, False, False, False, True, True, None, None]

@@ -11,16 +11,16 @@ from tables_of import pair_scores, pair_table, said, scored_table
 
 from prefboost.diagnosis.finding import Finding
 from prefboost.diagnosis.lints import LINTS
-from prefboost.diagnosis.slim import slim
+from prefboost.diagnosis.row_digest import digest_rows
 from prefboost.tables import MESSAGES, Table
 
 
 def finding(name: str, table: Table) -> Finding | None:
-    return LINTS[name](slim(table))
+    return LINTS[name](digest_rows(table))
 
 
 def names_of(table: Table) -> list[str]:
-    rows = slim(table)
+    rows = digest_rows(table)
     return [name for name, lint in LINTS.items() if lint(rows) is not None]
 
 
@@ -46,7 +46,7 @@ def test_goal_pairs_as_augment_makes_them_have_no_finding(goal_table: Callable[.
 
 @given(pair_scores)
 def test_a_finding_counts_rows_and_shows_some_of_them(pairs: list[tuple[float | None, float | None]]) -> None:
-    rows = slim(pair_table(pairs))
+    rows = digest_rows(pair_table(pairs))
     for name, lint in LINTS.items():
         found = lint(rows)
         if found is not None:

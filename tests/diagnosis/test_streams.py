@@ -7,7 +7,7 @@ import pytest
 from tables_of import scored_table
 
 from prefboost.diagnosis import inspect
-from prefboost.diagnosis.streams import stream_of
+from prefboost.diagnosis.streams import open_stream
 from prefboost.errors import UnreadableFile
 from prefboost.sources import Columns
 from prefboost.sources.readers.split_files import split_named
@@ -32,7 +32,7 @@ def test_files_named_after_splits_are_read_split_by_split(tmp_path: Path) -> Non
     pairs(tmp_path / "train-0.jsonl", range(6))
     pairs(tmp_path / "test-0.jsonl", range(4, 8))
     for source in (tmp_path, f"{tmp_path}/*.jsonl"):
-        tables = list(stream_of(source, Columns())())
+        tables = list(open_stream(source, Columns())())
         assert sorted(table.frame["split"][0] for table in tables) == ["test", "train"]
         (found,) = [finding for finding in inspect(source).findings if finding.name == "split_overlap"]
         assert found.count == 4
@@ -61,10 +61,10 @@ def test_every_split_of_a_saved_data_set_is_read(tmp_path: Path) -> None:
 def test_a_broken_list_of_splits_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset_dict.json").write_text("{", encoding="utf-8")
     with pytest.raises(UnreadableFile, match=r"dataset_dict\.json"):
-        stream_of(tmp_path, Columns())
+        open_stream(tmp_path, Columns())
 
 
 def test_a_table_is_a_stream_of_itself() -> None:
     table = scored_table([("a", [1.0])])
-    stream = stream_of(table, Columns())
+    stream = open_stream(table, Columns())
     assert [*stream(), *stream()] == [table, table]

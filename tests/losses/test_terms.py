@@ -74,7 +74,7 @@ def test_a_nan_stays_a_nan():
 def test_the_likelihood_is_averaged_over_what_is_asked_for(numbers, batch):
     arrays = numbers(5)
     pairs = batch(arrays)
-    rows = {mean: terms.chosen_nll(pairs, mean).detach().numpy() for mean in ("completion", "batch", "none")}
+    rows = {mean: terms.compute_chosen_nll(pairs, mean).detach().numpy() for mean in ("completion", "batch", "none")}
     assert rows["none"] == pytest.approx(-arrays["chosen"])
     assert rows["completion"] == pytest.approx(-arrays["chosen"] / arrays["length_chosen"])
     assert rows["batch"].mean() == pytest.approx(-arrays["chosen"].sum() / arrays["length_chosen"].sum())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from prefboost.errors import DataError
-from prefboost.statistics import bound_share, measure_win_rate
+from prefboost.statistics import compute_share_bounds, measure_win_rate
 
 
 def test_both_orders_of_a_prompt_count_as_one():
@@ -22,5 +22,5 @@ def test_shares_outside_of_their_range_are_refused():
 
 
 def test_bounds_hold_whatever_is_missing():
-    assert bound_share([1.0, 0.0], 2) == (0.25, 0.75)
-    assert bound_share([], 0) == (0.0, 1.0)
+    assert compute_share_bounds([1.0, 0.0], 2) == (0.25, 0.75)
+    assert compute_share_bounds([], 0) == (0.0, 1.0)

@@ -129,7 +129,9 @@ def _print_goals(console: Console, inspection: Inspection) -> None:
     if inspection.goals is not None:
         first, last = inspection.goals.edges[0], inspection.goals.edges[-1]
         name = "goals" if inspection.views else "own goals (r_w and r_l)"
-        tenths = f"{inspection.goals.filled()} of {len(inspection.goals.counts)} tenths of the range hold 1 % or more"
+        tenths = (
+            f"{inspection.goals.count_filled()} of {len(inspection.goals.counts)} tenths of the range hold 1 % or more"
+        )
         console.print(f"{name} from {first:g} to {last:g}: {_draw_bar(inspection.goals)}  {tenths}")
     if inspection.distinct is not None:
         console.print(f"scores differ in {inspection.distinct:.1%} of the pairs of a prompt")

@@ -20,7 +20,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 def usable_cores() -> int:
     """Count the cores that this process may use: its CPU affinity and the quotas of its control groups, at least 1."""
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [math.ceil(quota) for quota in _quotas(_CGROUPS, _MEMBERSHIP)]
+    quotas = [math.ceil(quota) for quota in _read_quotas(_CGROUPS, _MEMBERSHIP)]
     return max(1, min([granted, *quotas]))
 
 
@@ -36,8 +36,8 @@ def limit_threads() -> None:
 def set_thread_environment(environment: MutableMapping[str, str], load: float | None = None) -> None:
     """Set what OpenMP reads once, when torch is loaded. What the user has set stays.
 
-    Threads of OpenMP spin while they wait for the next piece of work. Where other programs want the same cores, they
-    keep these from working and are themselves late; they then sleep instead.
+    Threads of OpenMP spin while they wait for work. Where other programs want the same cores, spinning delays both
+    sides; the threads then sleep instead.
 
     Args:
         environment: of this process, before torch is imported.
@@ -52,8 +52,8 @@ def set_thread_environment(environment: MutableMapping[str, str], load: float | 
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _quotas(root: Path, membership: Path) -> Iterator[float]:
-    """Cores granted by every control group that this process is in, from the innermost out; none where unlimited."""
+def _read_quotas(root: Path, membership: Path) -> Iterator[float]:
+    """Yield the cores that each control group of this process grants, from the innermost out; unlimited ones do not."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -66,15 +66,15 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
         base = root if not controllers else root / "cpu"
         folder = base / path.lstrip("/")
         for group in [folder, *folder.parents]:
-            quota = _quota_of_group(group)
+            quota = _read_quota(group)
             if quota is not None:
                 yield quota
             if group == base:
                 break
 
 
-def _quota_of_group(group: Path) -> float | None:
-    """Cores that one group grants: ``cpu.max`` (version 2) or ``cpu.cfs_quota_us`` (version 1)."""
+def _read_quota(group: Path) -> float | None:
+    """Read the cores that a group grants: ``cpu.max`` (version 2) or ``cpu.cfs_quota_us`` (version 1)."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()

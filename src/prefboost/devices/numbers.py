@@ -1,7 +1,8 @@
-"""Number types: bfloat16 where a device computes it natively, float32 otherwise; float16 never unasked.
+"""Number types: bfloat16 where a device computes it natively, float32 otherwise; float16 on request only.
 
 A CPU without bf16 units computes bf16 products 6 to 60 times slower than float32 ones, mostly in the backward pass, so
-the choice decides whether a training ends. Everything that loads weights or opens an autocast context asks here.
+the choice decides whether a training ends. Everything that loads weights or opens an autocast context calls
+`choose_numbers`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ NumberName = Literal["bfloat16", "float16", "float32"]
 """Number types by their names in torch."""
 
 NumberSetting = Literal["auto", "bfloat16", "float16", "float32"]
-"""What a setting may say; ``auto`` leaves the choice to `choose_numbers`."""
+"""Values of a setting; ``auto`` leaves the choice to `choose_numbers`."""
 
 _MOST_RATIO = 1.25
 """bf16 is native if its products take at most this multiple of the float32 time; with units it is 0.2 to 0.5."""
@@ -49,13 +50,13 @@ _PROBES = 3
 """A busy machine can spoil one measurement; bf16 units are only doubted after this many."""
 
 _PROBE_SECONDS = 0.05
-"""Time after which a measurement is not repeated any more."""
+"""Seconds after which a measurement is not repeated."""
 
 NUMBERS_FILE = "numbers.json"
-"""In the folder of a run or a store: what it computes in."""
+"""File in the folder of a run or a store that records its number type."""
 
-_KEPT: list[tuple[Path, bool]] = []
-"""Files of the runs and stores at work, the innermost last, and whether they may be written."""
+_RECORDS: list[tuple[Path, bool]] = []
+"""Files of the runs and stores in progress, the innermost last, and whether they may be written."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,30 +81,30 @@ class NumberChoice:
         return f"numbers: {self.name} ({self.reason})"
 
 
-def choose_numbers(asked: NumberSetting, device: str = "auto", *, exact: str | None = None) -> NumberChoice:
+def choose_numbers(setting: NumberSetting, device: str = "auto", *, exact: str | None = None) -> NumberChoice:
     """Choose the number type of weights and matrix products.
 
     Args:
-        asked: a number type, or ``auto``.
+        setting: a number type, or ``auto``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``; ``auto`` as in `resolve_device`.
         exact: why the computation needs float32 on every device (a measurement must not round weights), if it does.
 
     Returns:
-        ``asked`` itself unless it is ``auto``. For ``auto``: bfloat16 where the device computes it natively and
+        the setting itself unless it is ``auto``. For ``auto``: bfloat16 where the device computes it natively and
         nothing needs float32, else float32.
     """
-    if asked != "auto":
-        return _explicit_choice(asked, resolve_device(device))
+    if setting != "auto":
+        return _confirm_setting(setting, resolve_device(device))
     if exact is not None:
         return NumberChoice("float32", exact)
-    return _begun_choice(_native_choice(resolve_device(device)))
+    return _apply_records(_choose_native(resolve_device(device)))
 
 
 @contextmanager
 def keep_numbers(path: Path) -> Iterator[None]:
-    """While the block runs, let ``auto`` choose what it chose when the file was written; write the file if it is new.
+    """Let ``auto`` choose what a file records while the block runs; write the file if it is new.
 
-    Work that was begun on one machine and resumed on another one is then computed alike from beginning to end.
+    Work that is begun on one machine and resumed on another is then computed alike from beginning to end.
 
     Args:
         path: JSON file, in the folder of a run or a store. Where blocks are nested, the innermost file that exists
@@ -118,13 +119,13 @@ def keep_numbers(path: Path) -> Iterator[None]:
 
 def start_keeping(path: Path, *, writes: bool = True) -> None:
     """Begin what `keep_numbers` does, to be followed by `stop_keeping`; without ``writes`` the file is only read."""
-    _KEPT.append((path, writes))
+    _RECORDS.append((path, writes))
 
 
 def stop_keeping(path: Path) -> None:
     """End what `start_keeping` began last for this file."""
-    at = max(index for index, (kept, _) in enumerate(_KEPT) if kept == path)
-    del _KEPT[at]
+    at = max(index for index, (record, _) in enumerate(_RECORDS) if record == path)
+    del _RECORDS[at]
 
 
 def resolve_device(device: str = "auto") -> str:
@@ -142,20 +143,21 @@ def announce(choice: NumberChoice) -> None:
     logger.log(logging.WARNING if choice.unwise else logging.INFO, "%s", choice.line)
 
 
-def _explicit_choice(asked: NumberName, device: str) -> NumberChoice:
-    if asked == "float32" or device.partition(":")[0] != "cpu":
-        return NumberChoice(asked, "as asked")
-    native = _native_choice(device)
-    if asked == "bfloat16" and native.name == "float32":
-        return NumberChoice(asked, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
-    return NumberChoice(asked, "as asked")
+def _confirm_setting(setting: NumberName, device: str) -> NumberChoice:
+    """Take an explicit setting, and say where it is unwise. Only CPUs are measured: a GPU runs bf16 or refuses it."""
+    if setting == "float32" or device.partition(":")[0] != "cpu":
+        return NumberChoice(setting, "as asked")
+    native = _choose_native(device)
+    if setting == "bfloat16" and native.name == "float32":
+        return NumberChoice(setting, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
+    return NumberChoice(setting, "as asked")
 
 
-def _begun_choice(native: NumberChoice) -> NumberChoice:
-    """Take the choice of a run in progress that was begun elsewhere, or note this one for the time when it resumes."""
-    noted = [name for path, _ in reversed(_KEPT) if (name := _read_choice(path)) is not None]
-    name = noted[0] if noted else native.name
-    for path, writes in _KEPT:
+def _apply_records(native: NumberChoice) -> NumberChoice:
+    """Take the recorded choice of a run in progress, or record this one for the time when it resumes."""
+    recorded = [name for path, _ in reversed(_RECORDS) if (name := _read_choice(path)) is not None]
+    name = recorded[0] if recorded else native.name
+    for path, writes in _RECORDS:
         if writes and not path.exists():
             with suppress(OSError, RunError):
                 write_atomically(path, json.dumps({"numbers": name}) + "\n")
@@ -175,7 +177,7 @@ def _read_choice(path: Path) -> NumberName | None:
 
 
 @functools.cache
-def _native_choice(device: str) -> NumberChoice:
+def _choose_native(device: str) -> NumberChoice:
     """Decide once per process and device, so that all parts of a command compute alike."""
     kind = device.partition(":")[0]
     rule = {"cpu": _choose_for_cpu, "cuda": _choose_for_cuda, "mps": _choose_for_mps, "xpu": _choose_for_xpu}.get(kind)
@@ -214,7 +216,7 @@ def _choose_for_cuda(device: str) -> NumberChoice:
 
 
 def _choose_for_mps(device: str) -> NumberChoice:
-    """Apple's GPUs take bf16 from macOS 14 on; older systems refuse it with an error."""
+    """Choose for Apple's GPUs, which take bf16 from macOS 14 on; older systems refuse it with an error."""
     import torch
 
     try:
@@ -236,10 +238,10 @@ def _choose_for_xpu(device: str) -> NumberChoice:
 
 
 def _cpu_has_bf16_units() -> bool:
-    """Tell whether the CPU multiplies bf16 matrices in hardware, and torch may use that.
+    """Return whether the CPU multiplies bf16 matrices in hardware, and torch may use that.
 
     oneDNN already reports bf16 as supported on any AVX-512 CPU, where it is emulated; hence the units themselves are
-    asked for as well. ``ONEDNN_MAX_CPU_ISA=AVX2`` and ``ATEN_CPU_CAPABILITY=avx2`` are respected.
+    queried as well. ``ONEDNN_MAX_CPU_ISA=AVX2`` and ``ATEN_CPU_CAPABILITY=avx2`` are respected.
     """
     import torch
 
@@ -255,7 +257,7 @@ def _cpu_has_bf16_units() -> bool:
 
 
 def measure_bf16_ratio() -> float:
-    """Time of bf16 products divided by that of float32 products, forward and backward, in some milliseconds.
+    """Measure the time of bf16 products over that of float32 products, forward and backward; takes milliseconds.
 
     The shapes are those of a small model's linear layer: x [128, 256], weight [768, 256], gradient [128, 768].
     """
@@ -264,12 +266,12 @@ def measure_bf16_ratio() -> float:
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         x, weight, gradient = (torch.ones(shape, dtype=dtype) for shape in ((128, 256), (768, 256), (128, 768)))
-        seconds[dtype] = _shortest_seconds(functools.partial(_compute_layer, x, weight, gradient))
+        seconds[dtype] = _time_shortest(functools.partial(_compute_layer, x, weight, gradient))
     return seconds[torch.bfloat16] / seconds[torch.float32]
 
 
 def _compute_layer(x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor) -> None:
-    """Forward product, and both products of the backward pass, whose operands are laid out differently."""
+    """Compute the forward product and both products of the backward pass, whose operands are laid out differently."""
     import torch
 
     with torch.inference_mode():
@@ -278,8 +280,8 @@ def _compute_layer(x: torch.Tensor, weight: torch.Tensor, gradient: torch.Tensor
         torch.mm(gradient.t(), x)
 
 
-def _shortest_seconds(compute: Callable[[], None]) -> float:
-    """Shortest of up to 8 repetitions; the first one, which sets things up, counts only if it took long already."""
+def _time_shortest(compute: Callable[[], None]) -> float:
+    """Time up to 8 repetitions and return the shortest, in seconds; the first, a warm-up, counts only if it is long."""
     began = time.perf_counter()
     compute()
     shortest = first = time.perf_counter() - began

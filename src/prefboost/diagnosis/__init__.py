@@ -1,6 +1,6 @@
 """Looking into data and policies: what is there, and what is wrong with it."""
 
-from prefboost.diagnosis.benchmark import benchmark_texts
+from prefboost.diagnosis.benchmark_texts import read_question_texts
 from prefboost.diagnosis.finding import Example, Finding
 from prefboost.diagnosis.inspection import Inspection, inspect
 from prefboost.diagnosis.lints import LINTS
@@ -14,6 +14,6 @@ __all__ = [
     "LINTS",
     "Lengths",
     "ScoreSummary",
-    "benchmark_texts",
+    "read_question_texts",
     "inspect",
 ]

@@ -1,4 +1,4 @@
-"""What a lint says: a sentence, a count, examples, and what to do."""
+"""Result of a lint: a sentence, a count, examples, and what to do."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Literal
 
 import polars as pl
 
-__all__ = ["EXAMPLES", "Example", "Finding", "Severity", "found"]
+__all__ = ["EXAMPLES", "Example", "Finding", "Severity", "build_finding"]
 
 Severity = Literal["error", "warning", "note"]
 
 EXAMPLES = 5
-"""How many cases are shown of each kind."""
+"""Most cases shown of each kind."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One case.
+    """A case of a finding.
 
     Args:
-        row: record number in its file, from 0; None where the fault is not one of a row.
-        text: the beginning of what stands there.
+        row: record number in its file, from 0; None where no row is at fault.
+        text: the beginning of its texts.
         path: the file.
-        position: of the row among all rows that were kept, from 0; None of rows set aside.
+        position: of the row among the rows that were read, from 0; None for rejected ones.
     """
 
     row: int | None
@@ -34,13 +34,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a lint found.
+    """Result of a lint.
 
     Args:
         name: of the lint.
-        severity: error: such rows teach the opposite; warning: look; note: good to know.
-        sentence: what it means.
-        count: how many cases, of ``of``.
+        severity: error: such rows teach the opposite; warning: worth a look; note: for information.
+        sentence: what is wrong.
+        count: cases, out of ``of``.
         examples: the first cases.
         remedy: what to do.
     """
@@ -59,13 +59,13 @@ class Finding:
         return tuple(example.row for example in self.examples if example.row is not None)
 
 
-def found(
+def build_finding(
     frame: pl.DataFrame, bad: pl.Expr | pl.Series, name: str, severity: Severity, words: tuple[str, str]
 ) -> Finding | None:
-    """A finding of the rows for which ``bad`` holds (null counts as no), None where there are none.
+    """Build a finding of the rows for which ``bad`` holds (null counts as no); None where there are none.
 
     Args:
-        frame: all rows of `prefboost.diagnosis.slim.slim`, so that a row's place in it is its position.
+        frame: all rows of `prefboost.diagnosis.row_digest.digest_rows`, so that a row's index is its position.
         bad: boolean.
         name: of the lint.
         severity: see `Finding`.

@@ -1,4 +1,4 @@
-"""Goal pairs read back from a file, without refusing those that break a fact, so that they can be shown."""
+"""Read goal pairs back from a file without refusing those that break a fact, so that they can be shown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from prefboost.sources.readers.raw import ROW, Reader
 from prefboost.sources.rows.faults import FAULT, set_aside, with_fault
 from prefboost.tables import GOAL_PAIRS, MESSAGES, Step, Table, aspects_of
 
-__all__ = ["goal_pair_tables", "goal_reader"]
+__all__ = ["read_goal_pairs", "open_goal_pairs"]
 
-KEY = "goal_pair_id"
+_KEY = "goal_pair_id"
 _TEXTS = {"prompt": ("prompt", "messages", "conversations"), "chosen": ("chosen",), "rejected": ("rejected",)}
-"""Where the exports of `prefboost augment` keep messages."""
+"""Columns in which the exports of `prefboost augment` hold messages."""
 
 _NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distance_rejected")
 
 
-def goal_reader(path: str | Path) -> Reader | None:
-    """The reader of a file or folder of goal pairs; None where it is no file, or holds something else.
+def open_goal_pairs(path: str | Path) -> Reader | None:
+    """Open a file or folder of goal pairs; None where it is no file, or holds something else.
 
     Raises:
         UnreadableFile, DataError: as `prefboost.read`.
@@ -34,19 +34,19 @@ def goal_reader(path: str | Path) -> Reader | None:
     inside = folder / "data" if (folder / "prefboost.json").is_file() and (folder / "data").is_dir() else folder
     reader = find_files(str(inside))
     first = None if reader is None else next((batch for batch in reader.batches(None, 100) if batch.frames), None)
-    return reader if first is not None and KEY in first.frames[0].columns else None
+    return reader if first is not None and _KEY in first.frames[0].columns else None
 
 
-def goal_pair_tables(reader: Reader) -> Iterator[Table]:
-    """Goal pairs as tables whose facts have not been checked; rows that hold no pair are rejects.
+def read_goal_pairs(reader: Reader) -> Iterator[Table]:
+    """Read goal pairs as tables whose facts have not been checked; rows that hold no pair are rejects.
 
     Raises:
         DataError: there is no prompt, chosen or rejected column.
     """
     for batch in reader.batches(None, None):
-        parts = [_converted(frame, reader.path) for frame in batch.frames]
-        rejects = pl.concat([batch.rejects, *(aside for _, aside, _ in parts)])
-        frame = pl.concat([kept for kept, _, _ in parts], how="diagonal") if parts else None
+        parts = [_convert(frame, reader.path) for frame in batch.frames]
+        rejects = pl.concat([batch.rejects, *(rejected for _, rejected, _ in parts)])
+        frame = pl.concat([pairs for pairs, _, _ in parts], how="diagonal") if parts else None
         if frame is None:
             continue
         counts = Counter(rejects["reason"].to_list())
@@ -55,31 +55,32 @@ def goal_pair_tables(reader: Reader) -> Iterator[Table]:
         yield Table(GOAL_PAIRS, frame, rejects, (step,), path=reader.path)
 
 
-def _converted(raw: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
-    """Rows, rejects, and which column was taken for what."""
-    taken = {part: _first(raw, names, path) for part, names in _TEXTS.items()}
+def _convert(raw: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+    """Return goal pairs, rejects, and the column that each part was read from."""
+    sources = {part: _find_column(raw, names, path) for part, names in _TEXTS.items()}
+    # What cannot be cast becomes null and shows as a broken fact: the file is inspected, not refused.
     columns: dict[str, pl.Series] = {}
     faults = {}
-    for part, name in taken.items():
+    for part, name in sources.items():
         messages, faults[part] = as_messages(raw[name], "user" if part == "prompt" else "assistant")
         columns[part] = messages.cast(MESSAGES)
-    for name in (KEY, "pair_id", "prompt_id", "view", "split"):
+    for name in (_KEY, "pair_id", "prompt_id", "view", "split"):
         columns[name] = _cast(raw, name, pl.String)
     aspects = [f"{family}.{aspect}" for family in _NUMBERS[:3] for aspect in aspects_of(raw.columns, family)]
     for name in (*_NUMBERS, *aspects):
         columns[name] = _cast(raw, name, pl.Float64)
-    missing = pl.when(columns[KEY].is_null()).then(pl.lit("is missing"))
-    faults[KEY] = raw.select(missing.alias(KEY)).to_series()
+    missing = pl.when(columns[_KEY].is_null()).then(pl.lit("is missing"))
+    faults[_KEY] = raw.select(missing.alias(_KEY)).to_series()
     rows = pl.DataFrame({"row": raw[ROW], **columns, "flipped": _cast(raw, "flipped", pl.Boolean)})
     if "split" not in raw.columns:
         rows = rows.drop("split")
-    rows = rows.with_columns(pl.col("pair_id").fill_null(pl.col(KEY).str.replace(r"/[^/]*$", "")))
+    rows = rows.with_columns(pl.col("pair_id").fill_null(pl.col(_KEY).str.replace(r"/[^/]*$", "")))
     rows = rows.with_columns(prompt_id=pl.col("prompt_id").fill_null(pl.col("pair_id")))
-    kept, aside = set_aside(with_fault(rows, faults), path, {})
-    return kept.drop(FAULT, strict=False), aside, {**taken, "goal": "goal", "goal_pair_id": KEY}
+    pairs, rejected = set_aside(with_fault(rows, faults), path, {})
+    return pairs.drop(FAULT, strict=False), rejected, {**sources, "goal": "goal", "goal_pair_id": _KEY}
 
 
-def _first(raw: pl.DataFrame, names: tuple[str, ...], path: str) -> str:
+def _find_column(raw: pl.DataFrame, names: tuple[str, ...], path: str) -> str:
     name = next((name for name in names if name in raw.columns), None)
     if name is None:
         raise DataError(
@@ -91,7 +92,7 @@ def _first(raw: pl.DataFrame, names: tuple[str, ...], path: str) -> str:
 
 
 def _cast(raw: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Series:
-    """The column in another type; what cannot be cast is null."""
+    """Cast a column to another type; what cannot be cast is null."""
     if name not in raw.columns or raw[name].dtype.is_nested():
         return pl.Series(name, [None], dtype=dtype).new_from_index(0, raw.height)
     if dtype is pl.Boolean and raw[name].dtype == pl.String:

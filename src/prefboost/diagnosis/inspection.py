@@ -1,4 +1,4 @@
-"""`inspect`: what is in preference data, measured in one streaming pass."""
+"""`inspect`: measure what preference data hold, in one streaming pass."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.diagnosis.examples import with_texts
+from prefboost.diagnosis.examples import add_texts
 from prefboost.diagnosis.finding import EXAMPLES, Example, Finding
 from prefboost.diagnosis.lints import CONTAMINATED, LINTS, NGRAM
-from prefboost.diagnosis.measures import Histogram, Lengths, ScoreSummary, histogram, lengths_of, summary
-from prefboost.diagnosis.slim import SIDES, score_columns, slim
-from prefboost.diagnosis.streams import stream_of
+from prefboost.diagnosis.measures import (
+    Histogram,
+    Lengths,
+    ScoreSummary,
+    build_histogram,
+    summarise_lengths,
+    summarise_scores,
+)
+from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, digest_rows, list_score_columns
+from prefboost.diagnosis.streams import open_stream
 from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
 from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
@@ -34,19 +41,19 @@ __all__ = ["Inspection", "inspect"]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found; `to_json` is the document that ``--json`` prints.
+    """Measurements and findings; `to_json` is the document that ``--json`` prints.
 
     Args:
         path: the source.
-        table: which declared table it was read as.
+        table: the declared table that it was read as.
         rows: rows of that table; ``records`` of the file and ``prompts`` beside it.
-        mapping: what each column was taken for.
+        mapping: part of the table -> column that it was read from.
         scores: score column -> summary; aspects as ``score.aspect``.
         lengths: prompt, completion, chosen, rejected -> characters; ``words`` the same in words.
-        goals: how the goals spread: those of goal pairs, else those that pairs would be asked for (their own two
-            scores, r_w and r_l of arXiv 2410.08067, section 3); None without scores.
+        goals: histogram of goals: those of goal pairs, else those that pairs would get (their two scores, r_w and r_l
+            of arXiv 2410.08067, section 3); None without scores.
         distinct: share of pairs (all pairs of a prompt's completions) whose two scores differ.
-        views: of goal pairs, view -> rows; ``flipped`` are the rows whose completions changed sides.
+        views: of goal pairs, view -> rows; ``flipped`` counts the rows whose completions changed sides.
         rejects: reason -> count; ``reject_examples`` holds the first of each.
         findings: lints that found something.
     """
@@ -68,11 +75,11 @@ class Inspection:
     findings: tuple[Finding, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        """One JSON document (RFC 8259: there is no NaN in it)."""
+        """Write one JSON document (RFC 8259: there is no NaN in it)."""
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, allow_nan=False)
 
 
@@ -81,50 +88,54 @@ def inspect(
 ) -> Inspection:
     """Measure a source.
 
-    Batches stream by; of each row about a hundred bytes are kept (hashes, lengths, scores), so that a million rows take
-    some 100 MB whatever their texts, and as much again while the lints run. Goal pairs, as `prefboost augment` writes
-    them, are held to their facts.
+    Batches stream by; about a hundred bytes of each row stay in memory (hashes, lengths, scores), so that a million
+    rows take some 100 MB whatever their texts, and as much again while the lints run. Goal pairs, as
+    `prefboost augment` writes them, are checked against their facts.
 
     Args:
         source: as for `read`, or a table, or a file or folder of goal pairs.
         columns: as for `read`.
-        against: texts of a benchmark; prompts that share a run of 13 words with one are a finding.
+        against: texts of a benchmark; prompts that share 13 consecutive words with it are a finding.
 
     Raises:
         DataError: as `read`.
     """
-    stream = stream_of(source, columns or Columns())
-    known = ngram_hashes(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
-    gathered = _Gathered()
-    kept = list(_slimmed(stream(), known, gathered))
-    frame = pl.concat(kept, how="diagonal_relaxed") if kept else pl.DataFrame()
+    stream = open_stream(source, columns or Columns())
+    benchmark_grams = ngram_hashes(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
+    totals = _Totals()
+    digests = list(_digest_tables(stream(), benchmark_grams, totals))
+    frame = pl.concat(digests, how="diagonal_relaxed") if digests else pl.DataFrame()
     findings = [finding for lint in LINTS.values() if frame.height and (finding := lint(frame)) is not None]
-    findings = [_with_hint(finding, gathered.hint) for finding in findings]
-    findings = [*_unmapped(gathered), *findings, *_disputed(gathered.disputed, frame.height)]
-    findings += [*_repeated(gathered.repeated, frame.height), *_undeclared(frame, gathered.declared)]
-    texts = [name for name in ("prompt", *SIDES) if f"{name}_chars" in frame.columns]
+    findings = [_add_hint(finding, totals.hint) for finding in findings]
+    findings = [*_find_unmapped(totals), *findings, *_find_disputed_ids(totals.disputed, frame.height)]
+    findings += [*_find_repeated_ids(totals.repeated, frame.height), *_find_undeclared_range(frame, totals.declared)]
+    texts = [name for name in ("prompt", *COMPLETION_COLUMNS) if f"{name}_chars" in frame.columns]
     return Inspection(
         path=str(source) if isinstance(source, str | Path) else str(getattr(source, "path", None) or ""),
-        table=gathered.table,
+        table=totals.table,
         rows=frame.height,
-        records=gathered.records,
-        prompts=_prompts(frame),
-        mapping=with_layouts(gathered.mapping, gathered.layouts),
-        scores={name: seen for name in score_columns(frame.columns) if (seen := summary(frame[name])) is not None},
-        lengths={name: lengths_of(frame[f"{name}_chars"]) for name in texts},
-        words={name: lengths_of(frame[f"{name}_words"]) for name in texts},
-        goals=_goals(frame),
-        distinct=_distinct(frame),
-        views=_views(frame),
-        rejects=dict(gathered.rejects),
-        reject_examples={reason: tuple(seen) for reason, seen in gathered.examples.items()},
-        findings=with_texts(findings, stream),
+        records=totals.records,
+        prompts=_count_prompts(frame),
+        mapping=with_layouts(totals.mapping, totals.layouts),
+        scores={
+            name: scores
+            for name in list_score_columns(frame.columns)
+            if (scores := summarise_scores(frame[name])) is not None
+        },
+        lengths={name: summarise_lengths(frame[f"{name}_chars"]) for name in texts},
+        words={name: summarise_lengths(frame[f"{name}_words"]) for name in texts},
+        goals=_count_goals(frame),
+        distinct=_measure_distinct(frame),
+        views=_count_views(frame),
+        rejects=dict(totals.rejects),
+        reject_examples={reason: tuple(examples) for reason, examples in totals.examples.items()},
+        findings=add_texts(findings, stream),
     )
 
 
 @dataclass
-class _Gathered:
-    """What batches leave behind besides their slim rows."""
+class _Totals:
+    """Totals over batches, besides the digests of their rows."""
 
     table: str = "nothing"
     records: int = 0
@@ -150,24 +161,25 @@ class _Gathered:
                 self.declared |= "score range" in step.notes
                 self.layouts = sum_unmapped([self.layouts, step.notes.get(LATER_LAYOUTS, {})])
                 self.unmapped = sum_unmapped([self.unmapped, step.notes.get(UNMAPPED, {})])
+        # Only the first cases of a reason stay in memory: a file may have a million rejects.
         first = pl.struct("row", "found", "path").head(EXAMPLES)
         by_reason = table.rejects.group_by("reason", maintain_order=True).agg(n=pl.len(), first=first)
         for reason, count, rows in by_reason.iter_rows():
             self.rejects[reason] += count
-            seen = self.examples.setdefault(reason, [])
-            more = [Example(row["row"], row["found"] or "", row["path"] or "") for row in rows]
-            seen += more[: EXAMPLES - len(seen)]
+            examples = self.examples.setdefault(reason, [])
+            added = [Example(row["row"], row["found"] or "", row["path"] or "") for row in rows]
+            examples += added[: EXAMPLES - len(examples)]
 
 
-def _with_hint(finding: Finding, hint: str) -> Finding:
-    """The finding, with the columns of numbers that may be the score where none was found."""
+def _add_hint(finding: Finding, hint: str) -> Finding:
+    """Add the columns of numbers that may be the score to the remedy of `no_scores`."""
     if finding.name != "no_scores" or not hint:
         return finding
     _, first, rest = finding.remedy.partition("score the completions first")
     return dataclasses.replace(finding, remedy=f"{hint}{first}{rest}")
 
 
-def _repeated(count: int, rows: int) -> list[Finding]:
+def _find_repeated_ids(count: int, rows: int) -> list[Finding]:
     if not count:
         return []
     sentence = "the source gives several rows the same id, so that each bears its row's number as well"
@@ -175,42 +187,46 @@ def _repeated(count: int, rows: int) -> list[Finding]:
     return [Finding("repeated_ids", "note", sentence, count, rows, (), remedy)]
 
 
-def _disputed(counts: Counter[str], rows: int) -> list[Finding]:
-    """Where the source's ids of prompts disagree with the prompts."""
+def _find_disputed_ids(counts: Counter[str], rows: int) -> list[Finding]:
+    """Report prompt ids of the source that disagree with the prompts."""
     remedy = "the prompts' content decides; name another column (columns.prompt_id=...), or mend the ids if they matter"
-    found = []
+    findings = []
     if counts[SHARED]:
         sentence = "the source gives different prompts the same id: they are told apart by their content"
-        found.append(Finding("shared_prompt_ids", "warning", sentence, counts[SHARED], rows, (), remedy))
+        findings.append(Finding("shared_prompt_ids", "warning", sentence, counts[SHARED], rows, (), remedy))
     if counts[PARTED]:
         sentence = "the source gives one prompt several ids: its completions are compared all the same"
-        found.append(Finding("parted_prompts", "note", sentence, counts[PARTED], rows, (), remedy))
-    return found
+        findings.append(Finding("parted_prompts", "note", sentence, counts[PARTED], rows, (), remedy))
+    return findings
 
 
-def _undeclared(frame: pl.DataFrame, declared: bool) -> list[Finding]:
-    """What `augment` makes of scores whose range nobody declares, where that is not 1 to 10 as published."""
+def _find_undeclared_range(frame: pl.DataFrame, declared: bool) -> list[Finding]:
+    """Report how `augment` scales scores whose range is not declared, where that is not 1 to 10 as published."""
     columns = [name for name in ("score", "score_chosen", "score_rejected") if name in frame.columns]
     if declared or not columns or "goal" in frame.columns:
         return []
     scores = pl.concat([frame[name].rename("score") for name in columns]).drop_nulls()
     scores = scores.filter(scores.is_finite())
     marks = find_marks(scores.to_numpy())
-    found = _marks(scores, marks)
+    findings = _find_marks(scores, marks)
     scores = scores.filter(~scores.is_in(list(marks)))
-    shown = infer_score_range(scores.to_numpy())
-    if scores.is_empty() or shown.ends == PUBLISHED:
-        return found
-    ends = f"{shown.ends[0]:.6g} to {shown.ends[1]:.6g}"
-    use = f"are taken for a scale from {ends}" if shown.kind == "declared" else f"are fitted to 1 to 10 as {shown.kind}"
-    sentence = f"{shown.because}: they {use}"
+    score_range = infer_score_range(scores.to_numpy())
+    if scores.is_empty() or score_range.ends == PUBLISHED:
+        return findings
+    ends = f"{score_range.ends[0]:.6g} to {score_range.ends[1]:.6g}"
+    use = (
+        f"are taken for a scale from {ends}"
+        if score_range.kind == "declared"
+        else f"are fitted to 1 to 10 as {score_range.kind}"
+    )
+    sentence = f"{score_range.because}: they {use}"
     remedy = (
         f"declare their range, e.g. data.score_range=[{ends.replace(' to ', ',')}], or choose a scale: scale=min_max"
     )
-    return [*found, Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
+    return [*findings, Finding("undeclared_range", "note", sentence, scores.len(), scores.len(), (), remedy)]
 
 
-def _marks(scores: pl.Series, marks: Sequence[float]) -> list[Finding]:
+def _find_marks(scores: pl.Series, marks: Sequence[float]) -> list[Finding]:
     """Name numbers that stand for a missing score; `augment` rejects their rows."""
     if not marks:
         return []
@@ -221,8 +237,8 @@ def _marks(scores: pl.Series, marks: Sequence[float]) -> list[Finding]:
     ]
 
 
-def _unmapped(gathered: _Gathered) -> list[Finding]:
-    """One finding for each column that may belong to the question and plays no part."""
+def _find_unmapped(totals: _Totals) -> list[Finding]:
+    """Report each column that may belong to the question and plays no part."""
     sentence = "the column {!r} may belong to the question and plays no part, so that augment refuses these data"
     return [
         Finding(
@@ -230,57 +246,60 @@ def _unmapped(gathered: _Gathered) -> list[Finding]:
             "error",
             sentence.format(name),
             counts["records"],
-            gathered.records,
+            totals.records,
             (Example(counts["first"], f"the first record in which {name!r} holds something of its own"),),
-            remedy_for(name, gathered.mapping),
+            remedy_for(name, totals.mapping),
         )
-        for name, counts in gathered.unmapped.items()
+        for name, counts in totals.unmapped.items()
     ]
 
 
-def _slimmed(tables: Iterable[Table], known: pl.Series, gathered: _Gathered) -> Iterator[pl.DataFrame]:
+def _digest_tables(tables: Iterable[Table], benchmark_grams: pl.Series, totals: _Totals) -> Iterator[pl.DataFrame]:
     for table in tables:
-        gathered.add(table)
-        rows = slim(table)
-        if known.len():
-            hit = rows_with_grams(table.frame["prompt"], known, NGRAM)
+        totals.add(table)
+        rows = digest_rows(table)
+        if benchmark_grams.len():
+            hit = rows_with_grams(table.frame["prompt"], benchmark_grams, NGRAM)
             rows = rows.with_columns(pl.int_range(pl.len()).is_in(hit.implode()).alias(CONTAMINATED))
         yield rows
 
 
-def _prompts(frame: pl.DataFrame) -> int:
-    """How many different prompts; in goal pairs the texts differ by the goal, so that their ids are counted."""
+def _count_prompts(frame: pl.DataFrame) -> int:
+    """Count different prompts; in goal pairs the texts differ by the goal, so that their ids are counted."""
     name = "prompt_key" if "view" in frame.columns else "prompt_hash"
     return frame[name].n_unique() if frame.height else 0
 
 
-def _goals(frame: pl.DataFrame) -> Histogram | None:
+def _count_goals(frame: pl.DataFrame) -> Histogram | None:
     if "goal" in frame.columns:
-        return histogram(frame["goal"])
-    own = [frame[name].rename("goal") for name in ("score", "score_chosen", "score_rejected") if name in frame.columns]
-    return histogram(pl.concat(own)) if own else None
+        return build_histogram(frame["goal"])
+    scores = [
+        frame[name].rename("goal") for name in ("score", "score_chosen", "score_rejected") if name in frame.columns
+    ]
+    return build_histogram(pl.concat(scores)) if scores else None
 
 
-def _views(frame: pl.DataFrame) -> dict[str, int]:
+def _count_views(frame: pl.DataFrame) -> dict[str, int]:
     if "view" not in frame.columns:
         return {}
     counts = {str(view): int(count) for view, count in frame["view"].value_counts().sort("view").iter_rows()}
     return {**counts, "flipped": int(frame["flipped"].sum() or 0)}
 
 
-def _distinct(frame: pl.DataFrame) -> float | None:
+def _measure_distinct(frame: pl.DataFrame) -> float | None:
     if "score_chosen" in frame.columns:
         differ = frame.select((pl.col("score_chosen") != pl.col("score_rejected")).mean()).item()
         return None if differ is None else float(differ)
     if "score" not in frame.columns or frame["score"].null_count() == frame.height:
         return None
+    # Pairs of a prompt with n completions are n (n - 1) / 2; those of equal score are counted per score and taken off.
     per_score = frame.drop_nulls("score").group_by("prompt_key", "score").agg(n=pl.len())
-    equal = per_score.select(_pairs_of(pl.col("n")).sum()).item()
+    equal = per_score.select(_count_pairs(pl.col("n")).sum()).item()
     per_prompt = per_score.group_by("prompt_key").agg(pl.col("n").sum())
-    pairs = per_prompt.select(_pairs_of(pl.col("n")).sum()).item()
+    pairs = per_prompt.select(_count_pairs(pl.col("n")).sum()).item()
     return None if not pairs else 1.0 - float(equal) / float(pairs)
 
 
-def _pairs_of(count: pl.Expr) -> pl.Expr:
+def _count_pairs(count: pl.Expr) -> pl.Expr:
     number = count.cast(pl.Float64)
     return number * (number - 1) / 2

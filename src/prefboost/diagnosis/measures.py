@@ -1,4 +1,4 @@
-"""Numbers about a column: range, histogram, quantiles."""
+"""Summaries of a column: range, histogram, quantiles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-__all__ = ["BINS", "Histogram", "Lengths", "ScoreSummary", "histogram", "lengths_of", "summary"]
+__all__ = ["BINS", "Histogram", "Lengths", "ScoreSummary", "build_histogram", "summarise_lengths", "summarise_scores"]
 
 BINS = 10
 
@@ -18,8 +18,8 @@ class Histogram:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
-    def filled(self, share: float = 0.01) -> int:
-        """How many bins hold at least this share of all values."""
+    def count_filled(self, share: float = 0.01) -> int:
+        """Count the bins that hold at least this share of all values."""
         total = sum(self.counts)
         return sum(count > 0 and count >= share * total for count in self.counts)
 
@@ -47,43 +47,44 @@ class Lengths:
     most: float
 
 
-def histogram(values: pl.Series) -> Histogram | None:
-    """Ten bins of equal width from the lowest to the highest finite value; None without any."""
-    known = _finite(values)
-    if known.is_empty():
+def build_histogram(values: pl.Series) -> Histogram | None:
+    """Count values in ten bins of equal width from the lowest to the highest finite one; None without any."""
+    finite = _select_finite(values)
+    if finite.is_empty():
         return None
-    low, high = _number(known.min()), _number(known.max())
+    low, high = _to_number(finite.min()), _to_number(finite.max())
     if low == high:
         high = low + BINS
     # Halves and shares, since the difference of two huge scores may be no float.
     width = high / 2 / BINS - low / 2 / BINS or 1.0
     edges = sorted(min(max(low * (1 - step / BINS) + high * (step / BINS), low), high) for step in range(BINS + 1))
-    bins = ((known / 2 - low / 2) / width).floor().clip(0, BINS - 1).cast(pl.Int64)
-    counted = dict(bins.value_counts().iter_rows())
-    return Histogram(tuple(edges), tuple(int(counted.get(step, 0)) for step in range(BINS)))
+    bins = ((finite / 2 - low / 2) / width).floor().clip(0, BINS - 1).cast(pl.Int64)
+    counts = dict(bins.value_counts().iter_rows())
+    return Histogram(tuple(edges), tuple(int(counts.get(step, 0)) for step in range(BINS)))
 
 
-def summary(values: pl.Series) -> ScoreSummary | None:
-    """None where there is no finite value."""
-    known = _finite(values)
-    bins = histogram(known)
+def summarise_scores(values: pl.Series) -> ScoreSummary | None:
+    """Summarise the scores of a column; None where no value is finite."""
+    finite = _select_finite(values)
+    bins = build_histogram(finite)
     if bins is None:
         return None
-    mean = _number((known / known.len()).sum())
-    low, high = _number(known.min()), _number(known.max())
-    return ScoreSummary(known.len(), values.len() - known.len(), low, high, mean, bins)
+    # Divided before they are added, since the sum of huge scores may be no float.
+    mean = _to_number((finite / finite.len()).sum())
+    low, high = _to_number(finite.min()), _to_number(finite.max())
+    return ScoreSummary(finite.len(), values.len() - finite.len(), low, high, mean, bins)
 
 
-def lengths_of(counts: pl.Series) -> Lengths:
-    """Zeros where there is nothing."""
+def summarise_lengths(counts: pl.Series) -> Lengths:
+    """Summarise lengths in characters or words; zeros where there are none."""
     marks = [counts.quantile(share, "nearest") for share in (0.05, 0.5, 0.95, 1.0)]
-    return Lengths(_number(counts.mean()), *[_number(mark) for mark in marks])
+    return Lengths(_to_number(counts.mean()), *[_to_number(mark) for mark in marks])
 
 
-def _finite(values: pl.Series) -> pl.Series:
-    known = values.drop_nulls().cast(pl.Float64)
-    return known.filter(known.is_finite())
+def _select_finite(values: pl.Series) -> pl.Series:
+    numbers = values.drop_nulls().cast(pl.Float64)
+    return numbers.filter(numbers.is_finite())
 
 
-def _number(value: object) -> float:
+def _to_number(value: object) -> float:
     return 0.0 if value is None else float(str(value))

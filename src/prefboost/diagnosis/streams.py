@@ -1,4 +1,4 @@
-"""The tables of whatever is inspected, as streams that can be run through more than once."""
+"""Tables of an inspected source, as streams that can be read more than once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.diagnosis.goal_files import goal_pair_tables, goal_reader
+from prefboost.diagnosis.goal_files import open_goal_pairs, read_goal_pairs
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources import Columns, File, Source, read_batches
 from prefboost.sources.readers.files import Readers, find_files
 from prefboost.sources.readers.split_files import split_named
 from prefboost.tables import Table
 
-__all__ = ["Stream", "stream_of"]
+__all__ = ["Stream", "open_stream"]
 
 Stream = Callable[[], Iterator[Table]]
-"""Called again, it gives the same tables from the start."""
+"""Yields the same tables from the start at every call."""
 
 
-def stream_of(source: str | Path | Source | Table, columns: Columns) -> Stream:
-    """How the tables of a source are streamed.
+def open_stream(source: str | Path | Source | Table, columns: Columns) -> Stream:
+    """Open a source as a stream of tables.
 
     Goal pairs are read with their broken rows; a folder, glob or saved data set with several splits is read split by
     split, so that a prompt in two of them is seen.
@@ -35,27 +35,28 @@ def stream_of(source: str | Path | Source | Table, columns: Columns) -> Stream:
         return lambda: iter([source])
     if not isinstance(source, str | Path):
         return lambda: read_batches(source, columns=columns)
-    goals = goal_reader(source)
+    # Goal pairs first: `read` would refuse a file of them that breaks a fact.
+    goals = open_goal_pairs(source)
     if goals is not None:
-        return lambda: goal_pair_tables(goals)
-    parts = _saved_splits(Path(source).expanduser()) or _split_files(Path(source).expanduser())
+        return lambda: read_goal_pairs(goals)
+    parts = _list_saved_splits(Path(source).expanduser()) or _list_split_files(Path(source).expanduser())
     if not parts:
-        return lambda: _tables(_file(str(source)), None, columns)
-    return lambda: (table for file, split in parts for table in _tables(file, split, columns))
+        return lambda: _read_tables(_build_file(str(source)), None, columns)
+    return lambda: (table for file, split in parts for table in _read_tables(file, split, columns))
 
 
-def _file(path: str, split: str | None = None) -> File:
-    # Nothing here needs a prompt's pairs in one batch, and without that a file is run through once less.
+def _build_file(path: str, split: str | None = None) -> File:
+    # No lint needs a prompt's pairs in one batch, and without that a file is read once less.
     return File(path=path, split=split, whole_prompts=False)
 
 
-def _tables(file: File, split: str | None, columns: Columns) -> Iterator[Table]:
+def _read_tables(file: File, split: str | None, columns: Columns) -> Iterator[Table]:
     for table in read_batches(file, columns=columns):
-        named = split is None or "split" in table.frame.columns
-        yield table if named else replace(table, frame=table.frame.with_columns(split=pl.lit(split)))
+        has_split = split is None or "split" in table.frame.columns
+        yield table if has_split else replace(table, frame=table.frame.with_columns(split=pl.lit(split)))
 
 
-def _saved_splits(folder: Path) -> list[tuple[File, str]]:
+def _list_saved_splits(folder: Path) -> list[tuple[File, str]]:
     listing = folder / "dataset_dict.json"
     if not listing.is_file():
         return []
@@ -67,17 +68,17 @@ def _saved_splits(folder: Path) -> list[tuple[File, str]]:
             remedy="save the data set again with save_to_disk",
             place=Place(str(listing)),
         ) from error
-    return [(_file(str(folder), name), str(name)) for name in names]
+    return [(_build_file(str(folder), name), str(name)) for name in names]
 
 
-def _split_files(path: Path) -> list[tuple[File, str]]:
-    """The files of a folder or glob with their splits; nothing where they do not name two or more."""
-    found = find_files(str(path))
-    if not isinstance(found, Readers):
+def _list_split_files(path: Path) -> list[tuple[File, str]]:
+    """List the files of a folder or glob with their splits; empty where they do not name two or more."""
+    readers = find_files(str(path))
+    if not isinstance(readers, Readers):
         return []
-    if len(set(found.splits) - {None}) < 2:
+    if len(set(readers.splits) - {None}) < 2:
         return []
     return [
-        (_file(member.path), split_named(Path(split or "train")) or split or "train")
-        for member, split in zip(found.members, found.splits, strict=True)
+        (_build_file(member.path), split_named(Path(split or "train")) or split or "train")
+        for member, split in zip(readers.members, readers.splits, strict=True)
     ]

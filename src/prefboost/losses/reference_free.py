@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from prefboost.losses.interface import LossOutput, PairLogps
-from prefboost.losses.terms import NllMean, attach_rewards, chosen_nll, log_odds, logistic
+from prefboost.losses.terms import NllMean, attach_rewards, compute_chosen_nll, log_odds, logistic
 from prefboost.settings import Settings
 
 __all__ = ["CPO", "ORPO", "SFT", "SimPO"]
@@ -65,7 +65,9 @@ class CPO(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B], nats, >= 0."""
         chosen, rejected = self.beta * batch.chosen, self.beta * batch.rejected
-        losses = logistic(chosen - rejected, self.label_smoothing) + self.nll_weight * chosen_nll(batch, self.nll_mean)
+        losses = logistic(chosen - rejected, self.label_smoothing) + self.nll_weight * compute_chosen_nll(
+            batch, self.nll_mean
+        )
         return attach_rewards(losses, chosen, rejected)
 
 
@@ -93,7 +95,7 @@ class ORPO(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B], nats, >= 0."""
         chosen, rejected = batch.average_chosen, batch.average_rejected
-        losses = chosen_nll(batch, self.nll_mean) + self.beta * logistic(log_odds(chosen) - log_odds(rejected))
+        losses = compute_chosen_nll(batch, self.nll_mean) + self.beta * logistic(log_odds(chosen) - log_odds(rejected))
         return attach_rewards(losses, self.beta * chosen, self.beta * rejected)
 
 
@@ -119,4 +121,4 @@ class SFT(Settings):
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B], nats, >= 0."""
-        return attach_rewards(chosen_nll(batch, self.nll_mean), batch.chosen, batch.rejected)
+        return attach_rewards(compute_chosen_nll(batch, self.nll_mean), batch.chosen, batch.rejected)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NllMean",
     "bernoulli_kl",
-    "chosen_nll",
+    "compute_chosen_nll",
     "log_odds",
     "log_sigmoid",
     "logistic",
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 NllMean = Literal["completion", "batch", "none"]
-"""How a negative log-likelihood is averaged: over the completion's tokens, over all the batch's tokens, or summed."""
+"""Average of a negative log-likelihood: over the completion's tokens, over all the batch's tokens, or its sum."""
 
 
 def log_sigmoid(logit: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def log_odds(logp: Tensor) -> Tensor:
     return logp - log_rest
 
 
-def chosen_nll(batch: PairLogps, mean: NllMean) -> Tensor:
+def compute_chosen_nll(batch: PairLogps, mean: NllMean) -> Tensor:
     """Compute the negative log-likelihood of chosen [B], nats (per token, unless ``mean`` is none), >= 0.
 
     With ``mean="batch"`` the mean over the B rows is the mean over all tokens of the batch.

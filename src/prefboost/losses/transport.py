@@ -30,6 +30,7 @@ class AOT(Settings):
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B], nats, >= 0, in sorted order."""
+        # Sorting is differentiable in the values; the permutation is a constant.
         delta = (batch.chosen - batch.rejected).sort().values - batch.ref_delta.sort().values
         return attach_ratio_rewards(logistic(self.beta * delta, self.label_smoothing), batch, self.beta)
 

@@ -34,6 +34,7 @@ class KTOPair(Settings):
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B], in 0..(weight_chosen + weight_rejected)/2."""
         chosen, rejected = batch.ratio_chosen, batch.ratio_rejected
+        # The reference point of each half is an estimate, as in the paper: no gradient flows through it.
         kl_chosen, kl_rejected = (ratio.detach().mean().clamp(min=0) for ratio in (chosen, rejected))
         loss_chosen = (self.beta * (kl_rejected - chosen)).sigmoid()
         loss_rejected = (self.beta * (rejected - kl_chosen)).sigmoid()

@@ -46,6 +46,7 @@ class WeightedSum(Settings):
 
     def __call__(self, batch: PairLogps) -> LossOutput:
         """Compute losses [B]: the terms' losses times their weights, added."""
+        # Rewards are logged, not trained on, so that those of the first term serve for all.
         first, *others = [(term.weight, term.loss(batch)) for term in self.terms]
         losses = first[0] * first[1].losses
         for weight, output in others:

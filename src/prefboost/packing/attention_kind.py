@@ -11,7 +11,7 @@ __all__ = ["AttentionKind"]
 
 @dataclass(frozen=True)
 class AttentionKind:
-    """What a layer adds to plain causal attention.
+    """Attention of one layer, beyond plain causal attention.
 
     Args:
         scale: factor of the scores; None is 1 / sqrt(D).

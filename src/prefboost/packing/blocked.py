@@ -86,7 +86,7 @@ class _Path:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where queries and keys lie for H query heads and G key heads.
+    """Order of queries and keys for H query heads and G key heads.
 
     Args:
         query_order: [T * H], rows of [T, H] in the order of the blocks; in a block by key head, query head, token.

@@ -33,7 +33,7 @@ from prefboost.statistics.rank_correlation import WithinGroups, rank_values, spe
 from prefboost.statistics.separability import measure_separability
 from prefboost.statistics.significance import PairedTest, holm, minimum_detectable_effect, run_paired_test
 from prefboost.statistics.slope import bootstrap_slope, fit_slope
-from prefboost.statistics.win_rate import WinRate, bound_share, measure_win_rate
+from prefboost.statistics.win_rate import WinRate, compute_share_bounds, measure_win_rate
 
 __all__ = [
     "Battles",
@@ -52,7 +52,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "bootstrap_mean_by",
-    "bound_share",
+    "compute_share_bounds",
     "fit_bradley_terry",
     "cluster_standard_error",
     "cohens_kappa",

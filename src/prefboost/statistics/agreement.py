@@ -22,7 +22,7 @@ Labels = Sequence[Hashable]
 
 @dataclass(frozen=True)
 class LengthBias:
-    """How far verdicts follow length.
+    """Dependence of verdicts on length.
 
     Args:
         longer_wins: share of wins of the longer side, ties half; above 0.5 may be bias or merit.

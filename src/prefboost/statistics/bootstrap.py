@@ -34,7 +34,7 @@ _BLOCK = 4_000_000
 
 
 class Bootstrap(Settings):
-    """How intervals are drawn (Efron and Tibshirani 1993, chapter 13)."""
+    """Settings of the bootstrap (Efron and Tibshirani 1993, chapter 13)."""
 
     resamples: int = Field(2000, ge=100, description="Resamples drawn; 1000 to 2000 (Efron and Tibshirani 1993, 13.3).")
     level: float = Field(0.95, gt=0, lt=1, description="Share of intervals that should hold the true value.")

@@ -34,7 +34,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far forecasts are off.
+    """Errors of forecasts.
 
     Args:
         bins: ranges that hold at least one forecast.

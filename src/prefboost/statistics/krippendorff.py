@@ -17,7 +17,7 @@ from prefboost.statistics.columns import FloatColumn
 __all__ = ["MeasurementLevel", "krippendorff_alpha"]
 
 MeasurementLevel = Literal["nominal", "ordinal", "interval"]
-"""What values are: names, ranks, or numbers whose distances count."""
+"""Kinds of values: names, ranks, or numbers whose distances count."""
 
 
 def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: MeasurementLevel = "nominal") -> float:

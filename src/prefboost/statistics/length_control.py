@@ -351,7 +351,7 @@ def _fit_path(rows: _MergedRows) -> Matrix:
 
 @dataclass(frozen=True)
 class _FoldedRows:
-    """What cross-validation needs: rows, weights and multiplicities of every resample [B, N], and folds [N]."""
+    """Input of cross-validation: rows, weights and multiplicities of every resample [B, N], and folds [N]."""
 
     data: SoftLabels
     weights: Matrix

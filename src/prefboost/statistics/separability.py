@@ -1,4 +1,4 @@
-"""How well a benchmark tells models apart (arXiv 2406.11939, section 3)."""
+"""Separability: the share of pairs of models that a benchmark tells apart (arXiv 2406.11939, section 3)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from prefboost.statistics.cluster_error import cluster_standard_error
 from prefboost.statistics.columns import check_columns
 from prefboost.statistics.interval import Interval
 
-__all__ = ["WinRate", "bound_share", "measure_win_rate"]
+__all__ = ["WinRate", "compute_share_bounds", "measure_win_rate"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how
     )
 
 
-def bound_share(shares: ArrayLike, missing: int) -> tuple[float, float]:
+def compute_share_bounds(shares: ArrayLike, missing: int) -> tuple[float, float]:
     """Bound the mean share: if every missing row was lost, and if every missing row was won.
 
     Args:

@@ -53,7 +53,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[NumberChoice]
 
     def become(choice: NumberChoice) -> None:
         announce.cache_clear()
-        monkeypatch.setattr(numbers, "_native_choice", lambda device: choice)
+        monkeypatch.setattr(numbers, "_choose_native", lambda device: choice)
 
     yield become
     announce.cache_clear()

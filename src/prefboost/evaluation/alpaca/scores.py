@@ -27,7 +27,7 @@ from prefboost.statistics import (
     Interval,
     LengthRows,
     bootstrap_mean,
-    bound_share,
+    compute_share_bounds,
     estimate_length_control,
     fit_length_control,
     measure_win_rate,
@@ -198,7 +198,7 @@ def _select_rows(model: str, group: Sequence[JudgeVerdict], rules: AlpacaRules, 
         tuple(usable),
         len(group),
         is_withheld(len(group) - len(usable), len(group), allow_missing=allow_missing),
-        bound_share([row.value for row in valued if row.value is not None], len(group) - len(valued)),
+        compute_share_bounds([row.value for row in valued if row.value is not None], len(group) - len(valued)),
     )
 
 

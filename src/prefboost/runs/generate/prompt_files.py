@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.diagnosis import benchmark_texts
+from prefboost.diagnosis import read_question_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
@@ -46,7 +46,7 @@ def read_benchmark_prompts(path: str | Path) -> list[str]:
     try:
         found = read_prompts(path).frame.select(text=prompt_text())["text"]
     except UnknownShape:
-        return list(dict.fromkeys(benchmark_texts(path)))
+        return list(dict.fromkeys(read_question_texts(path)))
     return found.unique(maintain_order=True).to_list()
 
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import polars as pl
 from tables_of import pair_table, scored_table
 
-from prefboost.diagnosis.slim import score_columns, slim
+from prefboost.diagnosis.row_digest import digest_rows, list_score_columns
 from prefboost.tables import Table
 
 
 def test_no_text_is_kept_and_every_row_is() -> None:
     table = scored_table([("a", [1.0, None]), ("b", [3.0])], {"wit": [1.0, 2.0, 3.0]})
-    made = slim(table)
+    made = digest_rows(table)
     assert made.height == len(table)
     assert made.columns == [
         "row", "score", "score.wit", "prompt_key", "prompt_hash", "prompt_chars", "prompt_words", "broken",
@@ -21,12 +21,12 @@ def test_no_text_is_kept_and_every_row_is() -> None:
 
 
 def test_lengths_count_characters_and_words_of_what_is_said() -> None:
-    row = slim(pair_table([(9, 1)])).row(0, named=True)
+    row = digest_rows(pair_table([(9, 1)])).row(0, named=True)
     assert (row["chosen_chars"], row["chosen_words"]) == (len("good 0"), 2)
 
 
 def test_goal_pairs_keep_their_goal_and_which_fact_they_break(goal_table: Callable[..., Table]) -> None:
-    made = slim(goal_table(1))
+    made = digest_rows(goal_table(1))
     assert made["goal"].to_list() == [7.0, 3.0]
     assert made["broken"].null_count() == 2
     assert made["said"].n_unique() == made["goal_key"].n_unique() == 2
@@ -34,4 +34,4 @@ def test_goal_pairs_keep_their_goal_and_which_fact_they_break(goal_table: Callab
 
 
 def test_score_columns_are_named_overall_first() -> None:
-    assert score_columns(["score.b", "score", "score.a", "row"]) == ["score", "score.a", "score.b"]
+    assert list_score_columns(["score.b", "score", "score.a", "row"]) == ["score", "score.a", "score.b"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.diagnosis import benchmark_texts
+from prefboost.diagnosis import read_question_texts
 from prefboost.errors import DataError
 
 
@@ -22,11 +22,11 @@ from prefboost.errors import DataError
 def test_questions_are_found_under_many_names(tmp_path: Path, record: dict[str, Any], texts: list[str]) -> None:
     path = tmp_path / "benchmark.jsonl"
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert sorted(benchmark_texts(path)) == sorted(texts)
+    assert sorted(read_question_texts(path)) == sorted(texts)
 
 
 def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "benchmark.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(DataError, match="found a, b"):
-        benchmark_texts(path)
+        read_question_texts(path)
