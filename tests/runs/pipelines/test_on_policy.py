@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import OnPolicy
 from prefboost.runs.folder.manifest import Run
+from prefboost.runs.pipelines import rounds
 from prefboost.runs.pipelines import run as recipe_run
 from prefboost.runs.pipelines.on_policy import _Stages, build_on_policy_stages
 from prefboost.runs.pipelines.run import RunReport
@@ -252,3 +254,15 @@ def test_stages_are_named_by_round_and_each_depends_on_earlier_ones(on_policy_te
     assert names[:3] == ["prompts", "start/evaluate", "round 1/generate"] and len(set(names)) == 12
     for position, stage in enumerate(stages):
         assert set(stage.after) <= set(names[:position])
+
+
+def test_the_first_prompts_that_ask_for_a_score_depend_on_the_range_that_the_scorer_declares(
+    on_policy_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings(ends: tuple[float, float] | None) -> dict[str, Any]:
+        monkeypatch.setattr(rounds, "read_declared_range", lambda _: ends)
+        stages = build_on_policy_stages(made(on_policy_text), Run(tmp_path))
+        return {stage.name: stage.settings.get("scorer range") for stage in stages if stage.name.endswith("generate")}
+
+    assert settings((0.0, 1.0)) == {"round 1/generate": (0.0, 1.0), "round 2/generate": None}
+    assert settings(None) == {"round 1/generate": None, "round 2/generate": None}

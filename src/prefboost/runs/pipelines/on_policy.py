@@ -101,6 +101,9 @@ class _Stages:
         settings = self._settings("generate", "seed", "prompts_a_round", "trust_remote_code")
         if self.recipe.generate.goal != "plain":
             settings |= self._settings(*_SAID) | {"evaluate.goal": self._evaluated("goal")}
+            # Before scores were seen the scale that prompts name is foreseen, by the range that the scorer declares.
+            declared = rounds.read_declared_range(self.recipe) if number == 1 else None
+            settings |= {} if declared is None else {"scorer range": declared}
         if self.recipe.prompts_a_round == "parts":
             settings["rounds"] = self.recipe.rounds
         settings |= self._template_of(number - 1)

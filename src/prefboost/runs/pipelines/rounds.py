@@ -39,6 +39,7 @@ __all__ = [
     "select_held_out",
     "measure_policy",
     "select_round_prompts",
+    "read_declared_range",
     "read_round_prompts",
     "choose_wording",
 ]
@@ -148,11 +149,16 @@ def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -
     return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
 
 
+def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
+    """Return the range that the recipe's scorer declares for its scores; None where it declares none."""
+    declare = getattr(recipe.scorer, "declared_range", None)
+    return None if declare is None else declare()
+
+
 def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
     """Foresee the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
-    declared = getattr(recipe.scorer, "declared_range", None)
-    own = None if declared is None else declared()
+    own = read_declared_range(recipe)
     if scale is None:
         return {} if own is None else {"": FittedScale(kind="foreseen", knots=own, values=own)}
     if isinstance(scale, DeclaredRange):
