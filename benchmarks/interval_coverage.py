@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prefboost.evaluation.arena_hard.judging import ArenaRules, Game
-from prefboost.evaluation.arena_hard.scores import arena_scores
+from prefboost.evaluation.arena_hard.judging import ArenaRules, compute_share
+from prefboost.evaluation.arena_hard.scores import score_categories
+from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.reporting.figures import coverage
 from prefboost.statistics import (
     Battles,
@@ -80,13 +81,14 @@ def rate(places: np.ndarray) -> float:
     return 100 * float((weights * (places < 2)).sum() / weights.sum())
 
 
-def games(places: np.ndarray) -> list[Game]:
+def games(places: np.ndarray) -> list[JudgeVerdict]:
     """As a judge's verdicts."""
-    found = []
-    for at, (one, other) in enumerate(places):
-        found.append(Game(f"q{at}", "m", 1, LABELS[one], "hard_prompt"))
-        found.append(Game(f"q{at}", "m", 2, SWAPPED[LABELS[other]], "hard_prompt"))
-    return found
+    verdicts = []
+    for at, (first, second) in enumerate(places):
+        for game, label in ((1, LABELS[first]), (2, SWAPPED[LABELS[second]])):
+            facts = {"category": "hard_prompt", "game": game, "label": label}
+            verdicts.append(JudgeVerdict(f"q{at}", "m", f"game {game}", compute_share(label, game), facts))
+    return verdicts
 
 
 def raw_world(prompts: int, how: Bootstrap) -> World:
@@ -99,7 +101,7 @@ def raw_world(prompts: int, how: Bootstrap) -> World:
 
     def intervals(rng: np.random.Generator) -> dict[str, list[Ends]]:
         own = games(drawn(rng, prompts))
-        found = {name: arena_scores(own, rule)[0].win_rate for name, rule in rules.items()}
+        found = {name: score_categories(own, rule)[0].figures[0].value for name, rule in rules.items()}
         return {name: [(value.low, value.high)] for name, value in found.items() if value is not None}
 
     return World("raw win rate", [rate(drawn(np.random.default_rng(0), 1_000_000))], intervals)
