@@ -24,7 +24,7 @@ from prefboost.preferences import (
     relabel,
     resolve_place,
 )
-from prefboost.preferences.condition import said_on
+from prefboost.preferences.condition import fit_wording_to_scales
 from prefboost.preferences.views import SAID_ALIKE
 
 content = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
@@ -50,7 +50,9 @@ def test_the_vectorised_prompt_equals_the_one_that_engines_say(
     made = condition(relabel(pair_table([(high, low)], prompt)), say)
     assert made.scales[""].values == (1, 5 if high <= 5 else 10)
     for row in made.frame.iter_rows(named=True):
-        assert row["prompt"] == place_goal(prompt, goal_text(said_on(say, made.scales), row["goal"]), place)
+        assert row["prompt"] == place_goal(
+            prompt, goal_text(fit_wording_to_scales(say, made.scales), row["goal"]), place
+        )
 
 
 @given(st.floats(1, 10), st.floats(1, 10), st.integers(0, 4))
@@ -104,8 +106,8 @@ def test_the_ends_of_the_tables_scale_are_said_unless_others_are_set(say: SayGoa
     table = apply_scale(pair_table([(4, 0)]), fit_scale(DeclaredRange(), declared=(0.0, 4.0)))
     made = condition(relabel(table), say)
     assert f"on a scale of {told}," in made.frame["prompt"][0][0]["content"]
-    assert said_on(say, table.scales).high == made.steps[-1].settings["high"]
-    assert said_on(say, {}) == say
+    assert fit_wording_to_scales(say, table.scales).high == made.steps[-1].settings["high"]
+    assert fit_wording_to_scales(say, {}) == say
 
 
 near = st.tuples(st.floats(0, 1), st.floats(0, 0.02)).map(lambda pair: (pair[0] + pair[1], pair[0]))
@@ -200,9 +202,13 @@ def test_the_narrowest_aspect_decides_the_decimals() -> None:
         name: FittedScale(kind="declared", knots=ends, values=ends)
         for name, ends in {"": (1.0, 10.0), "wit": (0.0, 1.0), "tact": (1.0, 5.0)}.items()
     }
-    assert said_on(SayGoal(), scales, ("wit", "tact")).decimals == 3
-    assert said_on(SayGoal(), scales, ("tact",)).decimals == said_on(SayGoal(), scales).decimals == 2
-    assert said_on(SayGoal(decimals=1), scales, ("wit",)).decimals == 1
+    assert fit_wording_to_scales(SayGoal(), scales, ("wit", "tact")).decimals == 3
+    assert (
+        fit_wording_to_scales(SayGoal(), scales, ("tact",)).decimals
+        == fit_wording_to_scales(SayGoal(), scales).decimals
+        == 2
+    )
+    assert fit_wording_to_scales(SayGoal(decimals=1), scales, ("wit",)).decimals == 1
 
 
 def test_a_relabelling_that_flips_without_a_goal_is_refused() -> None:

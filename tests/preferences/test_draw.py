@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.preferences import draw
-from prefboost.preferences.draw import seeded_rank, seeded_share
+from prefboost.preferences.draw import draw_rank, draw_share
 
 texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=20)
 
 
 def ranks(found: list[str], seed: int = 42) -> list[int]:
-    return pl.DataFrame({"id": found}).select(seeded_rank(seed, "id")).to_series().to_list()
+    return pl.DataFrame({"id": found}).select(draw_rank(seed, "id")).to_series().to_list()
 
 
 @given(texts, st.integers(1, 5))
@@ -36,13 +36,13 @@ def test_long_columns_are_hashed_in_pieces_alike(monkeypatch) -> None:  # type: 
 
 def test_shares_are_uniform_and_independent_of_each_other_between_seeds() -> None:
     frame = pl.DataFrame({"id": [f"q{number}" for number in range(20_000)]})
-    shares = frame.select(a=seeded_share(1, "id"), b=seeded_share(2, "id"))
+    shares = frame.select(a=draw_share(1, "id"), b=draw_share(2, "id"))
     tenths = shares.select((pl.col("a") * 10).floor())["a"].value_counts()["count"]
     assert tenths.min() > 1850 and tenths.max() < 2150  # type: ignore[operator]
     assert abs(shares.select(pl.corr("a", "b")).item()) < 0.03
-    assert frame.select(seeded_rank(1, "id").is_unique().all()).item()
+    assert frame.select(draw_rank(1, "id").is_unique().all()).item()
 
 
 def test_two_columns_are_not_their_joined_text() -> None:
     frame = pl.DataFrame({"a": ["x", "xy"], "b": ["yz", "z"]})
-    assert frame.select(seeded_rank(0, "a", "b").n_unique()).item() == 2
+    assert frame.select(draw_rank(0, "a", "b").n_unique()).item() == 2

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.chat import SayGoal, goal_text
-from prefboost.preferences.goal_texts import goal_texts, said_alike, text_numbers
+from prefboost.preferences.goal_texts import find_equal_wordings, number_goal_texts, write_goal_texts
 
 SAYS = st.sampled_from(
     [
@@ -30,21 +30,21 @@ def test_texts_and_likeness_are_those_that_engines_would_say(
 ) -> None:
     frame = pl.DataFrame(scores, schema={"one": pl.Float64, "other": pl.Float64}, orient="row")
     expected = [[None if score is None else goal_text(say, score) for score in pair] for pair in scores]
-    texts, numbers = text_numbers(frame, say, {"": "one"})
+    texts, numbers = number_goal_texts(frame, say, {"": "one"})
     assert texts.gather(numbers).to_list() == [one for one, _ in expected]
-    assert goal_texts(frame, say, {"": "other"}).to_list() == [other for _, other in expected]
+    assert write_goal_texts(frame, say, {"": "other"}).to_list() == [other for _, other in expected]
     assert texts.is_unique().all()
-    alike = said_alike(frame, say, {"": "one"}, {"": "other"})
+    alike = find_equal_wordings(frame, say, {"": "one"}, {"": "other"})
     assert alike.to_list() == [one is not None and one == other for one, other in expected]
 
 
 def test_aspects_read_alike_only_where_all_of_them_do() -> None:
     columns = {"a1": [1.001, 1.0, None], "a2": [1.002, 1.5, 1.0], "b1": [3.0, 2.0, 2.0], "b2": [3.0, 2.0, 2.0]}
     first, second = {"a": "a1", "b": "b1"}, {"a": "a2", "b": "b2"}
-    assert said_alike(pl.DataFrame(columns), SayGoal(), first, second).to_list() == [True, False, False]
+    assert find_equal_wordings(pl.DataFrame(columns), SayGoal(), first, second).to_list() == [True, False, False]
 
 
 @pytest.mark.parametrize("say", [SayGoal(), SayGoal(wording="{{ goal }}")])
 def test_an_empty_frame_has_no_texts(say: SayGoal) -> None:
     nothing = pl.DataFrame(schema={"one": pl.Float64, "other": pl.Float64})
-    assert said_alike(nothing, say, {"": "one"}, {"": "other"}).to_list() == []
+    assert find_equal_wordings(nothing, say, {"": "one"}, {"": "other"}).to_list() == []

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from prefboost.errors import SettingsError
-from prefboost.preferences.languages import check_languages, language_of, languages_of
+from prefboost.preferences.languages import check_languages, detect_language, detect_languages
 
 pytest.importorskip("py3langid", reason="the extra synthesis is not installed")
 
@@ -20,12 +20,12 @@ TEXTS = {
 
 @pytest.mark.parametrize(("language", "text"), TEXTS.items())
 def test_languages_are_told_from_sentences(language: str, text: str) -> None:
-    assert language_of(text) == language
+    assert detect_language(text) == language
 
 
 def test_a_text_of_few_words_is_in_no_language() -> None:
     texts = pl.Series([TEXTS["de"], "Hi", None, TEXTS["zh"]])
-    assert languages_of(texts).to_list() == ["de", None, None, "zh"]
+    assert detect_languages(texts).to_list() == ["de", None, None, "zh"]
 
 
 def test_a_code_that_is_never_told_is_refused() -> None:

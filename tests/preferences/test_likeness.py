@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from prefboost.preferences.likeness import asked_text, exactly, text_of, worded
+from prefboost.preferences.likeness import build_exact_key, build_question_key, build_word_key, join_contents
 from prefboost.tables import MESSAGES
 
 SYSTEM = {"role": "system", "content": "Be brief.", "extra": None}
@@ -25,10 +25,10 @@ def groups(key: pl.Expr) -> list[int]:
 
 
 def test_messages_are_the_same_to_the_letter_in_words_or_as_a_question() -> None:
-    assert groups(exactly("prompt")) == [0, 1, 2, 3]
-    assert groups(worded("prompt")) == [0, 0, 2, 3]
-    assert groups(asked_text()) == [0, 0, 0, 3]
+    assert groups(build_exact_key("prompt")) == [0, 1, 2, 3]
+    assert groups(build_word_key("prompt")) == [0, 0, 2, 3]
+    assert groups(build_question_key()) == [0, 0, 0, 3]
 
 
 def test_contents_stand_on_lines_of_their_own() -> None:
-    assert FRAME.select(text=text_of("prompt"))["text"][2] == "Be brief.\nWhy so?"
+    assert FRAME.select(text=join_contents("prompt"))["text"][2] == "Be brief.\nWhy so?"

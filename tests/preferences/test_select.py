@@ -11,7 +11,7 @@ from tables_of import pair_table, prompt_scores, said, scored_table
 
 from prefboost.errors import DataError, SettingsError
 from prefboost.preferences import condition, relabel
-from prefboost.preferences.ngrams import ngram_hashes
+from prefboost.preferences.ngrams import hash_ngrams
 from prefboost.preferences.select import Select, decontaminate, prompt_text, select, split
 from prefboost.tables import Table
 
@@ -128,7 +128,7 @@ def test_a_benchmark_prompt_is_found_whatever_its_case_and_punctuation() -> None
 
 @given(st.lists(st.text(alphabet="ab ", max_size=12), min_size=1, max_size=6), st.integers(1, 4))
 def test_ngrams_are_those_of_a_plain_loop(texts: list[str], n: int) -> None:
-    found = ngram_hashes(pl.Series(texts), n)
+    found = hash_ngrams(pl.Series(texts), n)
     expected = 0
     for text in texts:
         words = text.split()

@@ -8,34 +8,42 @@ from hypothesis import strategies as st
 from tables_of import pair_table
 
 from prefboost.preferences import RewardAugmented, relabel
-from prefboost.preferences.views import as_labelled, interleave, name_goal, own_views, renaming, swapped, tied
+from prefboost.preferences.views import (
+    build_own_views,
+    has_equal_scores,
+    interleave,
+    map_other_side,
+    name_goal,
+    restore_pairs,
+    swap_sides,
+)
 
 
 def test_both_sides_change_places_with_all_that_is_theirs() -> None:
     pairs = pair_table([(8.0, 3.0)]).frame.with_columns(
         pl.lit(1.0).alias("score_chosen.a"), pl.lit(2.0).alias("score_rejected.a")
     )
-    turned = swapped(pairs)
+    turned = swap_sides(pairs)
     assert (turned["score_chosen"][0], turned["score_rejected"][0], turned["score_chosen.a"][0]) == (3.0, 8.0, 2.0)
-    assert swapped(turned).select(pairs.columns).equals(pairs)
-    assert renaming(["finish_chosen", "goal"])["finish_chosen"] == "finish_rejected"
+    assert swap_sides(turned).select(pairs.columns).equals(pairs)
+    assert map_other_side(["finish_chosen", "goal"])["finish_chosen"] == "finish_rejected"
 
 
 def test_goal_pairs_of_any_goal_lead_back_to_their_pairs() -> None:
     pairs = pair_table([(8.0, 3.0), (9.0, 2.0), (5.0, 5.0)]).frame
     for how in (RewardAugmented(), RewardAugmented(goals="grid", grid=(1.0, 9.0))):
         views, _ = how.views(pairs, None)
-        assert as_labelled(views, pairs.columns).equals(pairs[:2])
+        assert restore_pairs(views, pairs.columns).equals(pairs[:2])
 
 
 def test_views_of_a_pair_stand_next_to_each_other() -> None:
     pairs = pair_table([(8.0, 3.0), (9.0, 2.0)]).frame
-    assert interleave(pairs, own_views(pairs))["pair_id"].to_list() == ["p0/0", "p0/0", "p1/0", "p1/0"]
+    assert interleave(pairs, build_own_views(pairs))["pair_id"].to_list() == ["p0/0", "p0/0", "p1/0", "p1/0"]
 
 
 def test_unknown_scores_are_no_tie() -> None:
     pairs = pair_table([(5.0, 5.0), (None, None), (5.0, 4.0)]).frame
-    assert pairs.select(tied())["score_chosen"].to_list() == [True, False, False]
+    assert pairs.select(has_equal_scores())["score_chosen"].to_list() == [True, False, False]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -14,7 +14,7 @@ from attacks import ATTACKS
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, ModelError
-from prefboost.preferences.scales.fit import read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.scoring import RewardModelScorer
 from prefboost.tables import SCORED_COMPLETIONS
 
@@ -49,7 +49,7 @@ def test_scores_are_the_model_s_own(judge_folder: Callable[..., Path]) -> None:
 def test_the_range_that_a_model_was_trained_on_is_that_of_its_scores(judge_folder: Callable[..., Path]) -> None:
     folder = judge_folder("overall")
     (folder / "prefboost.json").write_text('{"heads": ["overall"], "score_range": {"overall": [0.0, 4.0]}}')
-    assert read_declared_range(RewardModelScorer(model=str(folder)).score(completions_table(TEXTS))) == (0.0, 4.0)
+    assert find_declared_range(RewardModelScorer(model=str(folder)).score(completions_table(TEXTS))) == (0.0, 4.0)
 
 
 def test_both_sides_of_a_pair_are_scored(judge_folder: Callable[..., Path]) -> None:

@@ -25,10 +25,10 @@ from prefboost.diagnosis.measures import (
 )
 from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, digest_rows, list_score_columns
 from prefboost.diagnosis.streams import open_stream
-from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
+from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
 from prefboost.preferences.scales.missing_marks import describe_marks, find_marks
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
-from prefboost.preferences.score_hint import score_hint
+from prefboost.preferences.score_hint import suggest_score_column
 from prefboost.sources import Columns, Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, remedy_for, sum_unmapped
@@ -101,7 +101,7 @@ def inspect(
         DataError: as `read`.
     """
     stream = open_stream(source, columns or Columns())
-    benchmark_grams = ngram_hashes(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
+    benchmark_grams = hash_ngrams(pl.Series(list(against), dtype=pl.String), NGRAM)["gram"]
     totals = _Totals()
     digests = list(_digest_tables(stream(), benchmark_grams, totals))
     frame = pl.concat(digests, how="diagonal_relaxed") if digests else pl.DataFrame()
@@ -151,7 +151,7 @@ class _Totals:
 
     def add(self, table: Table) -> None:
         self.table = table.spec.name
-        self.hint = self.hint or score_hint(table)
+        self.hint = self.hint or suggest_score_column(table)
         for step in table.steps:
             if step.verb == "read":
                 self.records += int(step.notes.get("records", step.rows_in))
@@ -259,7 +259,7 @@ def _digest_tables(tables: Iterable[Table], benchmark_grams: pl.Series, totals: 
         totals.add(table)
         rows = digest_rows(table)
         if benchmark_grams.len():
-            hit = rows_with_grams(table.frame["prompt"], benchmark_grams, NGRAM)
+            hit = find_rows_with_grams(table.frame["prompt"], benchmark_grams, NGRAM)
             rows = rows.with_columns(pl.int_range(pl.len()).is_in(hit.implode()).alias(CONTAMINATED))
         yield rows
 

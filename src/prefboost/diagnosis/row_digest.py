@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from prefboost.diagnosis.goal_lints import find_goals_read_alike
-from prefboost.preferences.ngrams import normalised
+from prefboost.preferences.ngrams import normalise_words
 from prefboost.sources.messages.encoded import likely_encoded
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
@@ -44,7 +44,7 @@ def digest_rows(table: Table) -> pl.DataFrame:
     measured = {
         # Splits are read apart, so that ids may restart; the prompts of goal pairs differ by their goals.
         "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
-        "prompt_hash": normalised(join_texts("prompt")).hash(0),
+        "prompt_hash": normalise_words(join_texts("prompt")).hash(0),
         **_measure_lengths("prompt"),
         "broken": _find_broken_fact(table),
         "encoded": pl.any_horizontal(

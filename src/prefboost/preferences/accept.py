@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, MissingScores, Place
-from prefboost.preferences.draw import seeded_rank, seeded_share
+from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.settings import Settings, kind_of
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
@@ -20,13 +20,13 @@ __all__ = ["SELECT_STRATEGIES", "BestOfN", "RejectionSampling", "ScoreAtLeast", 
 
 @runtime_checkable
 class SelectStrategy(Protocol):
-    """Which of a prompt's completions are kept."""
+    """A rule that picks completions of each prompt by their scores."""
 
-    def kept(self, scored: pl.DataFrame) -> pl.Series:
-        """Row numbers that stay.
+    def pick(self, scored: pl.DataFrame) -> pl.Series:
+        """Pick the row numbers that stay.
 
         Args:
-            scored: one row a completion that has a score: ``at`` (row number, unique), ``prompt_id``,
+            scored: one row per completion that has a score: ``at`` (row number, unique), ``prompt_id``,
                 ``completion_id``, ``score``.
 
         Returns:
@@ -41,8 +41,8 @@ class BestOfN(Settings):
     count: int = Field(1, ge=1, description="How many completions of a prompt are kept; ties go by completion_id.")
     at_least: float | None = Field(None, description="Only those with this score or more, in score units.")
 
-    def kept(self, scored: pl.DataFrame) -> pl.Series:
-        """See `SelectStrategy`."""
+    def pick(self, scored: pl.DataFrame) -> pl.Series:
+        """Pick the first ``count`` completions of each prompt, best first (see `SelectStrategy`)."""
         good = scored if self.at_least is None else scored.filter(pl.col("score") >= self.at_least)
         order = good.sort("prompt_id", "score", "completion_id", descending=[False, True, False])
         return order.group_by("prompt_id", maintain_order=True).head(self.count)["at"]
@@ -54,8 +54,8 @@ class ScoreAtLeast(Settings):
     kind: Literal["score_at_least"] = Field("score_at_least", description="The strategy's name in recipes.")
     score: float = Field(description="Lowest score that is kept, in score units.")
 
-    def kept(self, scored: pl.DataFrame) -> pl.Series:
-        """See `SelectStrategy`."""
+    def pick(self, scored: pl.DataFrame) -> pl.Series:
+        """Pick the scores at or above the threshold (see `SelectStrategy`)."""
         return scored.filter(pl.col("score") >= self.score)["at"]
 
 
@@ -76,23 +76,23 @@ class RejectionSampling(Settings):
     )
     seed: int = Field(42, ge=0, description="Seed of the draws, which depend on nothing but it and the ids.")
 
-    def kept(self, scored: pl.DataFrame) -> pl.Series:
-        """See `SelectStrategy`. The completions of a prompt stand in a seeded order, so that ``count`` favours none."""
-        left = scored.with_columns(_order=seeded_rank(self.seed, "prompt_id", "completion_id")).sort("_order", "at")
-        rounds, kept = 0, scored.clear().select("at", "prompt_id")
+    def pick(self, scored: pl.DataFrame) -> pl.Series:
+        """Draw completions round by round (see `SelectStrategy`), in a seeded order, so that ``count`` favours none."""
+        left = scored.with_columns(_order=draw_rank(self.seed, "prompt_id", "completion_id")).sort("_order", "at")
+        rounds, picked = 0, scored.clear().select("at", "prompt_id")
         while left.height and (rounds == 0 or self.count is not None):
             threshold = ((pl.col("score") - pl.col("score").max().over("prompt_id")) / self.beta).exp()
-            drawn = seeded_share(self.seed + 1 + rounds, "prompt_id", "completion_id")
+            drawn = draw_share(self.seed + 1 + rounds, "prompt_id", "completion_id")
             # The best is kept even where the draw is 1, so that every round takes at least one completion of a prompt.
             won = (drawn < threshold) | (threshold >= 1)
             marked = left.with_columns(_won=won)
-            kept = pl.concat([kept, marked.filter("_won").select("at", "prompt_id")])
+            picked = pl.concat([picked, marked.filter("_won").select("at", "prompt_id")])
             if self.count is not None:
-                kept = kept.group_by("prompt_id", maintain_order=True).head(self.count).select("at", "prompt_id")
-            full = kept.group_by("prompt_id").len().filter(pl.col("len") >= (self.count or 1))
+                picked = picked.group_by("prompt_id", maintain_order=True).head(self.count).select("at", "prompt_id")
+            full = picked.group_by("prompt_id").len().filter(pl.col("len") >= (self.count or 1))
             left = marked.filter(~pl.col("_won")).drop("_won").join(full, on="prompt_id", how="anti")
             rounds += 1
-        return kept["at"]
+        return picked["at"]
 
 
 SELECT_STRATEGIES: dict[str, type[Settings]] = {
@@ -133,9 +133,9 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
         table.frame, pl.col("score").is_null(), stage="select", reason="the completion has no score", path=table.path
     )
     frame = frame.with_row_index("at")
-    kept = strategy.kept(frame.select("at", "prompt_id", "completion_id", "score"))
+    picked = strategy.pick(frame.select("at", "prompt_id", "completion_id", "score"))
     chosen, others = reject_where(
-        frame, ~pl.col("at").is_in(kept.implode()), stage="select",
+        frame, ~pl.col("at").is_in(picked.implode()), stage="select",
         reason="the completion was not selected by its score", path=table.path, found=pl.col("score"),
     )  # fmt: skip
     rejects = pl.concat([unscored, others])

@@ -1,4 +1,4 @@
-"""`condition`: say the goal in the prompt. Who wins was decided by `relabel`; this only writes text."""
+"""`condition`: write the goal into the prompt. `relabel` has decided who wins; this only writes text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import decimals_for
 from prefboost.chat.template import Render, probe_template
 from prefboost.errors import DataError, ModelError, Place
-from prefboost.preferences.goal_texts import SIDES, goal_of, said_alike, text_numbers
+from prefboost.preferences.goal_texts import SIDES, find_equal_wordings, name_goal_columns, number_goal_texts
 from prefboost.preferences.scales.fit import choose_goal_scale
 from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
 from prefboost.preferences.scales.kinds import FittedScale
@@ -30,13 +30,13 @@ from prefboost.tables import (
 )
 from prefboost.tables.message_lists import insert_first, replace_contents
 
-__all__ = ["condition", "resolve_place", "said_on", "with_room_for_goal"]
+__all__ = ["condition", "resolve_place", "fit_wording_to_scales", "reject_without_user_turn"]
 
 Resolved = Literal["system", "user", "after"]
 
 
 def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved, str]:
-    """Where the goal will stand, and why.
+    """Resolve where the goal stands, and say why.
 
     Args:
         say: ``place`` may be ``auto``.
@@ -66,8 +66,8 @@ def resolve_place(say: SayGoal, render: Render | None = None) -> tuple[Resolved,
     return say.place, "as set"
 
 
-def said_on(say: SayGoal, scales: Mapping[str, FittedScale], aspects: Sequence[str] = ()) -> SayGoal:
-    """How a goal is said on the scales of a table.
+def fit_wording_to_scales(say: SayGoal, scales: Mapping[str, FittedScale], aspects: Sequence[str] = ()) -> SayGoal:
+    """Set the ends and decimals of a wording to the scales of a table.
 
     Args:
         say: its ends of the scale stay where they are others than 1 and 10, and its decimals where it sets them.
@@ -85,8 +85,9 @@ def said_on(say: SayGoal, scales: Mapping[str, FittedScale], aspects: Sequence[s
         say = say.model_copy(update={"low": scale.values[0], "high": scale.values[-1]})
     if say.decimals is not None:
         return say
-    asked = [scales[name] for name in aspects if name in scales] or [scale]
-    narrowest = min(each.values[-1] - each.values[0] for each in asked)
+    # Decimals must tell goals apart on the narrowest scale, such as that of an aspect from 0 to 1.
+    spans = [scales[name] for name in aspects if name in scales] or [scale]
+    narrowest = min(each.values[-1] - each.values[0] for each in spans)
     return say.model_copy(update={"decimals": decimals_for(narrowest)})
 
 
@@ -95,7 +96,7 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
 
     Args:
         table: GoalPairs. Rows without a goal (the plain control) keep their prompt as it is.
-        say: wording, place, number format; the ends of the scale are the table's own (`said_on`, `find_goal_scales`).
+        say: wording, place, number format; the scale's ends are the table's own (`find_goal_scales`).
         render: the chat template of the model to train, for ``place: auto``.
 
     Returns:
@@ -115,33 +116,33 @@ def condition(table: Table, say: SayGoal | None = None, *, render: Render | None
             remedy="call relabel first",
             place=Place(path=table.path),
         )
-    frame, untold = _without_silent_ties(table, say)
-    say = said_on(say, find_goal_scales(table), aspects)
+    frame, silent = _settle_silent_ties(table, say)
+    say = fit_wording_to_scales(say, find_goal_scales(table), aspects)
     place, why = resolve_place(say, render)
-    frame, rejects = with_room_for_goal(frame, place, stage="condition", path=table.path)
-    texts, numbers = text_numbers(frame, say, {name.partition(".")[2]: name for name in _goals(frame)})
-    frame, numbers, alike = _with_one_winner(frame, numbers, texts, _marks_ties(table), table.path)
-    said = frame.with_columns(prompt=_placed(frame["prompt"], texts.gather(numbers), place))
-    check_fact(said, ONE_WINNER, GOAL_PAIRS, path=table.path)
-    rejects = pl.concat([untold, *([] if rejects is None else [rejects]), alike])
+    frame, rejects = reject_without_user_turn(frame, place, stage="condition", path=table.path)
+    texts, numbers = number_goal_texts(frame, say, {name.partition(".")[2]: name for name in _list_goal_columns(frame)})
+    frame, numbers, alike = _settle_two_winners(frame, numbers, texts, _keeps_ties(table), table.path)
+    conditioned = frame.with_columns(prompt=_place_texts(frame["prompt"], texts.gather(numbers), place))
+    check_fact(conditioned, ONE_WINNER, GOAL_PAIRS, path=table.path)
+    rejects = pl.concat([silent, *([] if rejects is None else [rejects]), alike])
     step = Step(
         "condition",
         {**say.model_dump(), "place": place},
         rows_in=len(table),
-        rows_out=said.height,
+        rows_out=conditioned.height,
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"place": place, "because": why},
     )
     scales = table.scales
     if not scales:
         scales = {"": build_identity_scale(say.low, say.high)}
-    return table.derive(GOAL_PAIRS, said, step, rejects=rejects, scales=scales)
+    return table.derive(GOAL_PAIRS, conditioned, step, rejects=rejects, scales=scales)
 
 
-def with_room_for_goal(
+def reject_without_user_turn(
     frame: pl.DataFrame, place: Resolved, *, stage: str, path: str | None
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Rows whose prompt can take a goal: in a system message every one, beside the user's text those with a user turn.
+    """Reject rows whose prompt has no user turn, where the goal is to stand in one.
 
     Args:
         frame: with ``prompt``.
@@ -163,49 +164,50 @@ def with_room_for_goal(
     )
 
 
-def _goals(frame: pl.DataFrame) -> list[str]:
+def _list_goal_columns(frame: pl.DataFrame) -> list[str]:
     return ["goal", *[f"goal.{aspect}" for aspect in aspects_of(frame.schema, "goal")]]
 
 
-def _marks_ties(table: Table) -> bool:
-    """Whether the relabelling that made the table keeps one row of a tied pair."""
+def _keeps_ties(table: Table) -> bool:
+    """Tell whether the relabelling that made the table keeps one row of a tied pair."""
     relabelled = [step.settings for step in table.steps if step.verb == "relabel"]
     return bool(relabelled) and relabelled[-1].get("ties") == "mark"
 
 
-def _relabelled(table: Table) -> Mapping[str, Any]:
+def _read_relabelling(table: Table) -> Mapping[str, Any]:
     """Return the settings of the relabelling that made the table; of a control, those of the one that it follows."""
     last = next((step.settings for step in reversed(table.steps) if step.verb == "relabel"), {})
     return {**last, **(last.get("like") or {}), "kind": last.get("kind")}
 
 
-def _without_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _settle_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drop or mark pairs of the controls whose two scores are said alike, as reward augmentation drops or marks them.
 
     `relabel` does so where it is given ``say``. A control has one view of a pair, so that nothing in its rows
     contradicts, but it would train on pairs that the method it is compared with leaves out.
     """
     nothing = pl.DataFrame(schema=REJECTS)
-    how = _relabelled(table)
+    how = _read_relabelling(table)
+    # Under a grid or the top, both completions face the same goal, and their own scores are not printed.
     if how["kind"] not in ("plain", "high_goal_only") or how.get("goals", "own") != "own":
         return table.frame, nothing
     aspects = tuple(how.get("aspects", ()))
-    goals = [goal_of(side, aspects) for side in SIDES]
-    said = said_alike(table.frame, said_on(say, find_goal_scales(table), aspects), *goals)
+    goals = [name_goal_columns(side, aspects) for side in SIDES]
+    equal = find_equal_wordings(table.frame, fit_wording_to_scales(say, find_goal_scales(table), aspects), *goals)
     scored = (pl.any_horizontal(pl.col(name).is_not_null() for name in goal.values()) for goal in goals)
-    alike = said & table.frame.select(pl.all_horizontal(*scored, pl.col("view") != "tie").alias("alike")).to_series()
+    alike = equal & table.frame.select(pl.all_horizontal(*scored, pl.col("view") != "tie").alias("alike")).to_series()
     if not alike.any():
         return table.frame, nothing
     if how["ties"] == "mark":
         first = table.frame["pair_id"].is_first_distinct()
-        return _marked(table.frame, alike & first).filter(~alike | first), nothing
+        return _mark_ties(table.frame, alike & first).filter(~alike | first), nothing
     return reject_where(
         table.frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=table.path,
         found=pl.format("{} and {}", *[next(iter(goal.values())) for goal in goals]),
     )  # fmt: skip
 
 
-def _marked(frame: pl.DataFrame, tied: pl.Series) -> pl.DataFrame:
+def _mark_ties(frame: pl.DataFrame, tied: pl.Series) -> pl.DataFrame:
     """Name rows as the one row of a tie."""
     marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
     return frame.with_columns(
@@ -213,25 +215,27 @@ def _marked(frame: pl.DataFrame, tied: pl.Series) -> pl.DataFrame:
     )
 
 
-def _with_one_winner(
+def _settle_two_winners(
     frame: pl.DataFrame, numbers: pl.Series, texts: pl.Series, mark: bool, path: str | None
 ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
-    """The rows without those pairs of which both completions win under the same text, their texts' numbers, rejects."""
+    """Reject or mark the pairs of which both completions win under the same text."""
     nothing = pl.DataFrame(schema=REJECTS)
     if not frame["flipped"].any():
         return frame, numbers, nothing
-    told = frame.select(pair=pl.col("pair_id").hash(0), view="view", flipped="flipped").with_columns(text=numbers)
+    rows = frame.select(pair=pl.col("pair_id").hash(0), view="view", flipped="flipped").with_columns(text=numbers)
+    # Rows are compared by the number of their text, which is cheaper than by the text.
     both = pl.col("flipped").n_unique().over("pair", "text") > 1
-    alike = told.select(alike=both & pl.lit(texts.is_not_null().gather(numbers))).to_series()
+    alike = rows.select(alike=both & pl.lit(texts.is_not_null().gather(numbers))).to_series()
     if not alike.any():
         return frame, numbers, nothing
     if mark:
-        first = told.select(first=pl.struct("pair", "text").is_first_distinct() & (pl.col("view") == "chosen"))
+        first = rows.select(first=pl.struct("pair", "text").is_first_distinct() & (pl.col("view") == "chosen"))
         tied = alike & first["first"]
-        frame = _marked(frame, tied)
-        own = told.with_columns(tied=tied).select(pl.col("tied").any().over("pair", "text")).to_series()
-        twins = alike & own & ~tied
-        frame, numbers, alike = frame.filter(~twins), numbers.filter(~twins), (alike & ~own).filter(~twins)
+        frame = _mark_ties(frame, tied)
+        winner = rows.with_columns(tied=tied).select(pl.col("tied").any().over("pair", "text")).to_series()
+        # The twin of a marked row goes without a reject: its pair is still there, once.
+        twins = alike & winner & ~tied
+        frame, numbers, alike = frame.filter(~twins), numbers.filter(~twins), (alike & ~winner).filter(~twins)
     _, rejects = reject_where(
         frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=path,
         found=pl.format("{} and {}", "score_chosen", "score_rejected"),
@@ -239,24 +243,25 @@ def _with_one_winner(
     return frame.filter(~alike), numbers.filter(~alike), rejects
 
 
-def _placed(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:
-    """The prompts with the texts in them; equals `prefboost.chat.place_goal` row by row (property-tested)."""
+def _place_texts(prompts: pl.Series, texts: pl.Series, place: Resolved) -> pl.Series:
+    """Write the texts into the prompts; equals `prefboost.chat.place_goal` row by row (property-tested)."""
+    # Only the message that changes is rebuilt; the rest of a conversation is not copied.
     rows = pl.DataFrame({"prompt": prompts, "text": texts})
-    said = pl.col("text").is_not_null()
+    has_goal = pl.col("text").is_not_null()
     if place == "system":
-        led = pl.col("prompt").list.first().struct.field("role") == "system"
-        extended, at = said & led.fill_null(False), pl.lit(0)
-        own = pl.col("prompt").list.first().struct.field("content")
+        has_system = pl.col("prompt").list.first().struct.field("role") == "system"
+        extended, at = has_goal & has_system.fill_null(False), pl.lit(0)
+        content = pl.col("prompt").list.first().struct.field("content")
     else:
         roles = pl.col("prompt").list.eval(pl.element().struct.field("role") == "user")
         at = roles.list.arg_max() if place == "user" else roles.list.len() - 1 - roles.list.reverse().list.arg_max()
-        extended, own = said, pl.col("prompt").list.get(at).struct.field("content")
-    found = rows.select(extended=extended, at=at, added=said & ~extended)
-    if found["extended"].any():
-        parts = (own, pl.col("text")) if place == "after" else (pl.col("text"), own)
+        extended, content = has_goal, pl.col("prompt").list.get(at).struct.field("content")
+    places = rows.select(extended=extended, at=at, added=has_goal & ~extended)
+    if places["extended"].any():
+        parts = (content, pl.col("text")) if place == "after" else (pl.col("text"), content)
         contents = rows.select(pl.concat_str(*parts, separator="\n\n")).to_series()
-        prompts = replace_contents(prompts, found["extended"], found["at"], contents)
-    if not found["added"].any():
+        prompts = replace_contents(prompts, places["extended"], places["at"], contents)
+    if not places["added"].any():
         return prompts
     system = pl.struct(role=pl.lit("system"), content=pl.col("text"), extra=pl.lit(None, dtype=pl.String))
-    return insert_first(prompts, found["added"], rows.select(system.cast(MESSAGE)).to_series())
+    return insert_first(prompts, places["added"], rows.select(system.cast(MESSAGE)).to_series())

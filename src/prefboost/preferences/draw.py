@@ -1,4 +1,4 @@
-"""Seeded draws that depend on nothing but a seed and texts: the same for any shard, batch, thread count and release.
+"""Seeded draws that depend on a seed and texts only: the same for any shard, batch, thread count and release.
 
 Polars' own hash is no use here: it promises the same numbers within one version of Polars only, and a recipe must draw
 the same pairs next year.
@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["seeded_rank", "seeded_share"]
+__all__ = ["draw_rank", "draw_share"]
 
 _MOST = 2**64 - 1
-_BYTES_AT_ONCE = 1 << 22
+_BYTES_AT_ONCE = 1 << 22  # an array of 8 bytes per byte of text takes 32 MB then
 _Numbers = NDArray[np.uint64]
 
 
-def seeded_rank(seed: int, *columns: str) -> pl.Expr:
-    """A 64-bit number per row from a hash of the columns: sort by it for a uniformly random order.
+def draw_rank(seed: int, *columns: str) -> pl.Expr:
+    """Hash the columns into a 64-bit number per row: sorted by it, rows are in a uniformly random order.
 
     Args:
         seed: another seed gives another order.
@@ -28,13 +28,13 @@ def seeded_rank(seed: int, *columns: str) -> pl.Expr:
     return joined.map_batches(lambda texts: _hash(texts, seed), return_dtype=pl.UInt64, is_elementwise=True)
 
 
-def seeded_share(seed: int, *columns: str) -> pl.Expr:
-    """A number in 0..1 per row, uniform over ids: ``seeded_share(...) < 0.5`` keeps half of them."""
-    return seeded_rank(seed, *columns).cast(pl.Float64) / _MOST
+def draw_share(seed: int, *columns: str) -> pl.Expr:
+    """Draw a number in 0..1 per row, uniform over ids: ``draw_share(...) < 0.5`` keeps half of them."""
+    return draw_rank(seed, *columns).cast(pl.Float64) / _MOST
 
 
 def _hash(texts: pl.Series, seed: int) -> pl.Series:
-    """The sum over a text's bytes of a random number for (byte, position), scrambled with the seed."""
+    """Sum a random number for (byte, position) over a text's bytes, and scramble the sum with the seed."""
     parts, start, bound = [], 0, np.cumsum(texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64))
     while start < texts.len():
         before = int(bound[start - 1]) if start else 0
@@ -51,23 +51,25 @@ def _hash_piece(texts: pl.Series, seed: int) -> _Numbers:
     lengths, whole = np.diff(offsets), slice(int(offsets[0]), int(offsets[-1]))
     place = np.arange(offsets[0], offsets[-1]) - np.repeat(offsets[:-1], lengths)
     keys = (place << 8) + np.frombuffer(content, np.uint8)[whole] if place.size else place
+    # key = 256 place + byte. Most are in the table; a lookup is cheaper than scrambling anew.
     mixed = _FIRST.take(keys, mode="clip")
     late = np.flatnonzero(keys >= _FIRST.size)
-    mixed[late] = _mixed(keys[late].astype(np.uint64))
+    mixed[late] = _scramble(keys[late].astype(np.uint64))
+    # Sums over each text are differences of running sums; they wrap modulo 2**64, so a difference is exact.
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed)])
     ends = offsets - offsets[0]
-    salt = _mixed(np.array([seed % 2**64], np.uint64))
-    scrambled: _Numbers = _mixed(sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64) + salt)
+    salt = _scramble(np.array([seed % 2**64], np.uint64))
+    scrambled: _Numbers = _scramble(sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64) + salt)
     return scrambled
 
 
-def _mixed(numbers: _Numbers) -> _Numbers:
-    """The output function of SplitMix64 (Steele, Lea and Flood 2014), modulo 2**64."""
+def _scramble(numbers: _Numbers) -> _Numbers:
+    """Apply the output function of SplitMix64 (Steele, Lea and Flood 2014), modulo 2**64."""
     mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
 
 
-_FIRST = _mixed(np.arange(256 * 64, dtype=np.uint64))
+_FIRST = _scramble(np.arange(256 * 64, dtype=np.uint64))
 """The numbers of all bytes at the first 64 places, where most ids end."""

@@ -1,4 +1,4 @@
-"""The text of every row's goal, and whether two scores of a row are said in the same words."""
+"""Write the text of every row's goal, and find rows whose two goals have the same text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from prefboost.chat import PAPER_WORDING, SayGoal, goal_text
 
-__all__ = ["SIDES", "goal_of", "goal_texts", "said_alike", "text_numbers"]
+__all__ = ["SIDES", "name_goal_columns", "write_goal_texts", "find_equal_wordings", "number_goal_texts"]
 
 Goal = Mapping[str, str]
 """Aspect -> the column with the score asked for; "" is the overall goal."""
@@ -17,19 +17,19 @@ Goal = Mapping[str, str]
 SIDES = ("chosen", "rejected")
 
 
-def goal_of(side: str, aspects: Sequence[str] = ()) -> Goal:
+def name_goal_columns(side: str, aspects: Sequence[str] = ()) -> Goal:
     """Give the columns that are asked for where the goal is a side's own score."""
     return {name: f"score_{side}.{name}" for name in aspects} or {"": f"score_{side}"}
 
 
-def goal_texts(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> pl.Series:
-    """The wording of each row's goal (`prefboost.chat.goal_text`), null where the row has none."""
-    texts, numbers = text_numbers(frame, say, goal)
+def write_goal_texts(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> pl.Series:
+    """Write the wording of each row's goal (`prefboost.chat.goal_text`); null where the row has none."""
+    texts, numbers = number_goal_texts(frame, say, goal)
     return texts.gather(numbers)
 
 
-def text_numbers(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> tuple[pl.Series, pl.Series]:
-    """The different wordings of a frame's goals, and which one each row has.
+def number_goal_texts(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> tuple[pl.Series, pl.Series]:
+    """Write each different wording of a frame's goals once, and number the rows by it.
 
     Goals that print the same digits are rendered once, so that the cost is one join of numbers.
 
@@ -37,20 +37,20 @@ def text_numbers(frame: pl.DataFrame, say: SayGoal, goal: Goal) -> tuple[pl.Seri
         texts (null: no goal), each once; and for every row of the frame the place of its text among them.
     """
     names = list(goal.values())
-    rounded = frame.select(_rounded(name, say.digits) for name in names)
-    asked = rounded.lazy().unique(maintain_order=True).collect()
+    rounded = frame.select(_round_column(name, say.digits) for name in names)
+    goals = rounded.lazy().unique(maintain_order=True).collect()
     wordings = pl.Series(
-        [_render_once(say, tuple(zip(goal, numbers, strict=True))) for numbers in asked.iter_rows()], dtype=pl.String
+        [_render_once(say, tuple(zip(goal, numbers, strict=True))) for numbers in goals.iter_rows()], dtype=pl.String
     )
     texts = wordings.unique(maintain_order=True)
     places = pl.DataFrame({"text": texts}).with_row_index("place")
-    asked = asked.with_columns(text=wordings).join(places, on="text", how="left", nulls_equal=True)
-    found = rounded.join(asked.drop("text"), on=names, how="left", nulls_equal=True, maintain_order="left")
-    return texts, found["place"]
+    goals = goals.with_columns(text=wordings).join(places, on="text", how="left", nulls_equal=True)
+    numbered = rounded.join(goals.drop("text"), on=names, how="left", nulls_equal=True, maintain_order="left")
+    return texts, numbered["place"]
 
 
-def said_alike(frame: pl.DataFrame, say: SayGoal, first: Goal, second: Goal) -> pl.Series:
-    """Whether two goals of a row are said in the same words, though their scores may differ.
+def find_equal_wordings(frame: pl.DataFrame, say: SayGoal, first: Goal, second: Goal) -> pl.Series:
+    """Find rows whose two goals have the same text, though their scores may differ.
 
     Args:
         frame: with the columns of both goals.
@@ -62,23 +62,25 @@ def said_alike(frame: pl.DataFrame, say: SayGoal, first: Goal, second: Goal) -> 
         booleans; False where a side has no goal at all.
     """
     if say.wording != PAPER_WORDING:
-        one, other = (goal_texts(frame, say, goal) for goal in (first, second))
-        return (one == other).fill_null(False).rename("alike")
+        first_texts, second_texts = (write_goal_texts(frame, say, goal) for goal in (first, second))
+        return (first_texts == second_texts).fill_null(False).rename("alike")
     # The published wording prints every number, so that texts are equal where the digits are.
-    equal = [_rounded(first[name], say.digits).eq_missing(_rounded(second[name], say.digits)) for name in first]
+    equal = [
+        _round_column(first[name], say.digits).eq_missing(_round_column(second[name], say.digits)) for name in first
+    ]
     some = pl.any_horizontal(pl.col(name).is_not_null() for name in first.values())
     return frame.select((pl.all_horizontal(equal) & some).alias("alike")).to_series()
 
 
-def _rounded(name: str, digits: int) -> pl.Expr:
-    """`prefboost.chat.goal_text.round_number` of a column, by the same arithmetic."""
+def _round_column(name: str, digits: int) -> pl.Expr:
+    """Round a column as `prefboost.chat.goal_text.round_number` does, by the same arithmetic."""
     size = (pl.col(name).abs() * 10**digits + 0.5).floor() / 10**digits
     return pl.when(pl.col(name) < 0).then(-size).otherwise(size).alias(name)
 
 
 @lru_cache(maxsize=1 << 16)
 def _render_once(say: SayGoal, goal: tuple[tuple[str, float | None], ...]) -> str | None:
-    """The wording of one goal; scores repeat from batch to batch, so that a text is rendered once."""
+    """Render one goal; scores repeat from batch to batch, so that a text is rendered once."""
     aspects = {name: value for name, value in goal if name}
     overall = next((value for name, value in goal if not name), None)
     if overall is None and all(value is None for value in aspects.values()):

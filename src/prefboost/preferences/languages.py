@@ -1,4 +1,4 @@
-"""Which language a text is in, told by py3langid (langid.py's method, arXiv 1107.5576): its only home."""
+"""Detect the language of a text with py3langid (langid.py's method, arXiv 1107.5576): its only home."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from prefboost.errors import MissingExtra, SettingsError
 
-__all__ = ["FEWEST_WORDS", "check_languages", "language_of", "languages_of"]
+__all__ = ["FEWEST_WORDS", "check_languages", "detect_language", "detect_languages"]
 
 FEWEST_WORDS = 5
 """Texts of fewer words are too short to tell their language."""
@@ -20,7 +20,7 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
 """Letters of scripts that put no space between words: Thai, Lao, Burmese, kana, Han."""
 
 
-def _library() -> Any:
+def _load_library() -> Any:
     try:
         import py3langid
     except ImportError as error:
@@ -28,36 +28,38 @@ def _library() -> Any:
     return py3langid
 
 
-def language_of(text: str) -> str:
-    """The ISO 639 code of the likeliest language of a text's first thousand characters.
+def detect_language(text: str) -> str:
+    """Detect the likeliest language of a text's first thousand characters, as an ISO 639 code.
 
     Raises:
         MissingExtra: py3langid is not installed.
     """
-    return str(_library().classify(text[:_LOOKED_AT])[0])
+    return str(_load_library().classify(text[:_LOOKED_AT])[0])
 
 
-def languages_of(texts: pl.Series) -> pl.Series:
-    """`language_of` each text; null where it has too few words, or letters of a script without spaces, to tell."""
-    told = [language_of(text) if text is not None and _long_enough(text) else None for text in texts.to_list()]
-    return pl.Series(texts.name, told, dtype=pl.String)
+def detect_languages(texts: pl.Series) -> pl.Series:
+    """Detect the language of each text; null where it has too few words, or letters where no spaces part them."""
+    languages = [
+        detect_language(text) if text is not None and _is_long_enough(text) else None for text in texts.to_list()
+    ]
+    return pl.Series(texts.name, languages, dtype=pl.String)
 
 
 def check_languages(languages: Sequence[str]) -> None:
-    """Refuse codes that are never told.
+    """Refuse codes that py3langid never gives.
 
     Raises:
         SettingsError: names the first one, and those there are.
         MissingExtra: py3langid is not installed.
     """
-    known = {str(language) for language, _ in _library().rank("")}
-    wrong = [language for language in languages if language not in known]
+    codes = {str(language) for language, _ in _load_library().rank("")}
+    wrong = [language for language in languages if language not in codes]
     if wrong:
         raise SettingsError(
-            f"{wrong[0]!r} is no language that can be told", remedy=f"one of {', '.join(sorted(known))}"
+            f"{wrong[0]!r} is no language that can be told", remedy=f"one of {', '.join(sorted(codes))}"
         )
 
 
-def _long_enough(text: str) -> bool:
+def _is_long_enough(text: str) -> bool:
     head = text[:_LOOKED_AT]
     return len(head.split()) >= FEWEST_WORDS or len(_UNSPACED.findall(head)) >= 2 * FEWEST_WORDS

@@ -1,39 +1,40 @@
-"""When two messages are the same, as expressions over columns of messages: to the letter, or as questions."""
+"""Keys of messages, as expressions over columns: equal for messages that are equal to the letter, or as questions."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from prefboost.preferences.ngrams import normalised
+from prefboost.preferences.ngrams import normalise_words
 
-__all__ = ["asked_text", "exactly", "text_of", "worded"]
+__all__ = ["build_question_key", "build_exact_key", "join_contents", "build_word_key"]
 
 
-def text_of(column: str) -> pl.Expr:
-    """The messages' contents, joined by newlines."""
+def join_contents(column: str) -> pl.Expr:
+    """Join the messages' contents with newlines."""
     return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
 
 
-def exactly(column: str) -> pl.Expr:
-    """A text that is equal for equal messages alone."""
+def build_exact_key(column: str) -> pl.Expr:
+    """Build a text that is equal for equal messages only."""
+    # The separators are control characters, which texts do not hold in practice: joining is one to one.
     fields = [pl.element().struct.field(name).fill_null("\x1d") for name in ("role", "content", "extra")]
     return pl.col(column).list.eval(pl.concat_str(fields, separator="\x1f")).list.join("\x1e")
 
 
-def asked_text(column: str = "prompt") -> pl.Expr:
-    """What makes two prompts the same question: the contents without system messages, or all where that is no word.
+def build_question_key(column: str = "prompt") -> pl.Expr:
+    """Build a text that is equal for the same question: contents without system messages, or all if those hold no word.
 
     Case, punctuation and white space play no part.
     """
     turns = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
-    return _first_with_words(normalised(pl.col(column).list.eval(turns).list.join("\n")), column)
+    return _first_with_words(normalise_words(pl.col(column).list.eval(turns).list.join("\n")), column)
 
 
-def worded(column: str) -> pl.Expr:
-    """All contents, but for case, punctuation and white space; to the letter where there is no word."""
-    return _first_with_words(normalised(text_of(column)), column)
+def build_word_key(column: str) -> pl.Expr:
+    """Join all contents without case, punctuation and white space; keep them to the letter where they hold no word."""
+    return _first_with_words(normalise_words(join_contents(column)), column)
 
 
 def _first_with_words(text: pl.Expr, column: str) -> pl.Expr:
-    texts = [text, normalised(text_of(column)), text_of(column)]
+    texts = [text, normalise_words(join_contents(column)), join_contents(column)]
     return pl.coalesce(*[pl.when(each != "").then(each) for each in texts], pl.lit(""))

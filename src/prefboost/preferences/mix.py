@@ -1,4 +1,4 @@
-"""`mix`: real and synthetic pairs as one training set, of a stated size and in stated shares."""
+"""`mix`: real and synthetic pairs as one training set, of a given size and in given shares."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, Place
-from prefboost.preferences.draw import seeded_rank
-from prefboost.preferences.gather import gathered
-from prefboost.preferences.likeness import asked_text
+from prefboost.preferences.draw import draw_rank
+from prefboost.preferences.gather import gather_frame
+from prefboost.preferences.likeness import build_question_key
 from prefboost.settings import Settings
 from prefboost.tables import EVALUATION_SPLITS, PREFERENCE_PAIRS, Step, Table
 
@@ -56,31 +56,32 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
         DataError: a part is no table of pairs, or has fewer pairs than its share of ``size``.
     """
     frame = pl.concat(
-        [_named(tables[name], name, part) for name, part in settings.parts.items()], how="diagonal_relaxed"
+        [_name_part(tables[name], name, part) for name, part in settings.parts.items()], how="diagonal_relaxed"
     )
-    asked = None if evaluated is None else evaluated.frame.select(asked_text())["prompt"]
-    frame, rejects = gathered(frame, stage="mix", asked=asked)
+    questions = None if evaluated is None else evaluated.frame.select(build_question_key())["prompt"]
+    frame, rejects = gather_frame(frame, stage="mix", questions=questions)
     evaluation = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
-    counts = _counts(frame.filter(~evaluation), settings)
-    order = seeded_rank(settings.seed, "pair_id").rank("ordinal").over("source")
+    counts = _count_part_pairs(frame.filter(~evaluation), settings)
+    # The rank does not depend on the counts, so a smaller mixture is a part of a larger one.
+    order = draw_rank(settings.seed, "pair_id").rank("ordinal").over("source")
     drawn = pl.lit(False)
     for name, count in counts.items():
         drawn = drawn | ((pl.col("source") == name) & (order <= count))
     train = frame.filter(~evaluation).filter(drawn)
-    made = pl.concat([train, frame.filter(evaluation)]).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    mixture = pl.concat([train, frame.filter(evaluation)]).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     step = Step(
         "mix",
         settings.model_dump(mode="json"),
         rows_in=sum(map(len, tables.values())),
-        rows_out=made.height,
+        rows_out=mixture.height,
         rejected=dict(Counter(rejects["reason"].to_list())),
-        notes={"training pairs": counts, "evaluation pairs": made.height - train.height},
+        notes={"training pairs": counts, "evaluation pairs": mixture.height - train.height},
     )
     first = next(iter(tables.values()))
-    return Table(first.spec, first.frame.clear()).derive(PREFERENCE_PAIRS, made, step, rejects=rejects)
+    return Table(first.spec, first.frame.clear()).derive(PREFERENCE_PAIRS, mixture, step, rejects=rejects)
 
 
-def _named(table: Table, name: str, part: Part) -> pl.DataFrame:
+def _name_part(table: Table, name: str, part: Part) -> pl.DataFrame:
     if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
             f"the part {name} holds {table.spec.name}, a mixture is made of PreferencePairs",
@@ -98,8 +99,8 @@ def _named(table: Table, name: str, part: Part) -> pl.DataFrame:
     )
 
 
-def _counts(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
-    """Training pairs of every part."""
+def _count_part_pairs(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
+    """Count the training pairs to draw from every part."""
     there = dict(train["source"].value_counts().iter_rows())
     total = math.fsum(part.share for part in settings.parts.values())
     shares = {name: part.share / total if total else 0.0 for name, part in settings.parts.items()}
@@ -108,7 +109,7 @@ def _counts(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
         size = min(
             (math.floor(there.get(name, 0) / share + 1e-9) for name, share in shares.items() if share), default=0
         )
-    counts = _apportioned(shares, size)
+    counts = _apportion(shares, size)
     for name, count in counts.items():
         if count > there.get(name, 0):
             raise DataError(
@@ -119,8 +120,9 @@ def _counts(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
     return counts
 
 
-def _apportioned(shares: Mapping[str, float], size: int) -> dict[str, int]:
-    """Whole numbers that sum to the size, nearest to the shares (largest remainders first)."""
+def _apportion(shares: Mapping[str, float], size: int) -> dict[str, int]:
+    """Apportion the size to whole numbers nearest to the shares (largest remainders first)."""
+    # 1e-9: 0.29 * 100 is 28.999... in floating point, and would lose a row.
     counts = {name: math.floor(share * size + 1e-9) for name, share in shares.items()}
     by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * size)
     left = size - sum(counts.values()) if any(shares.values()) else 0

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import polars as pl
 
-__all__ = ["ngram_hashes", "normalised", "rows_with_grams"]
+__all__ = ["hash_ngrams", "normalise_words", "find_rows_with_grams"]
 
 
-def normalised(text: pl.Expr) -> pl.Expr:
-    """Lower case, with every run of anything but letters and digits as one space."""
+def normalise_words(text: pl.Expr) -> pl.Expr:
+    """Convert to lower case, with every run of anything but letters and digits as one space."""
     return text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
 
 
-def ngram_hashes(texts: pl.Series, n: int) -> pl.DataFrame:
-    """Hashes of all word n-grams.
+def hash_ngrams(texts: pl.Series, n: int) -> pl.DataFrame:
+    """Hash all word n-grams.
 
     Args:
         texts: strings; nulls have none.
-        n: words a gram; a text with fewer words is one gram by itself.
+        n: words per n-gram; a text with fewer words is one n-gram by itself.
 
     Returns:
-        Columns ``at`` (position of the text, UInt32) and ``gram`` (UInt64), one row a distinct gram of a text.
+        Columns ``at`` (position of the text, UInt32) and ``gram`` (UInt64), one row per distinct n-gram of a text.
     """
     words = (
         pl.DataFrame({"text": texts.cast(pl.String)})
         .with_row_index("at")
-        .select("at", word=normalised(pl.col("text")).str.split(" "))
+        .select("at", word=normalise_words(pl.col("text")).str.split(" "))
         .explode("word")
         .filter(pl.col("word").is_not_null() & (pl.col("word") != ""))
         .with_columns(count=pl.len().over("at"), place=pl.int_range(pl.len()).over("at"))
@@ -39,13 +39,13 @@ def ngram_hashes(texts: pl.Series, n: int) -> pl.DataFrame:
     return both.select("at", gram=pl.col("gram").hash(0)).unique()
 
 
-def rows_with_grams(prompts: pl.Series, known: pl.Series, n: int) -> pl.Series:
-    """Positions of the prompts of which a turn, or all turns together, hold one of the known grams.
+def find_rows_with_grams(prompts: pl.Series, grams_to_find: pl.Series, n: int) -> pl.Series:
+    """Find the prompts of which a turn, or all turns together, hold one of the given n-grams.
 
     Args:
         prompts: lists of messages. System messages are left out beside others: they differ where questions do not.
-        known: hashes of `ngram_hashes`.
-        n: words a gram.
+        known: hashes of `hash_ngrams`.
+        n: words per n-gram.
     """
     element = pl.element()
     turns = element.filter((element.struct.field("role") != "system") | (element.len() == 1)).struct.field("content")
@@ -53,6 +53,6 @@ def rows_with_grams(prompts: pl.Series, known: pl.Series, n: int) -> pl.Series:
     single = spoken.explode("turns").rename({"turns": "text"})
     several = spoken.filter(pl.col("turns").list.len() > 1).select("row", text=pl.col("turns").list.join("\n"))
     texts = pl.concat([single, several])
-    grams = ngram_hashes(texts["text"], n)
-    hit = grams.filter(pl.col("gram").is_in(known.implode()))["at"].unique()
+    grams = hash_ngrams(texts["text"], n)
+    hit = grams.filter(pl.col("gram").is_in(grams_to_find.implode()))["at"].unique()
     return texts["row"].gather(hit).unique().sort()

@@ -9,8 +9,8 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.errors import DataError, MissingScores, Place
-from prefboost.preferences.draw import seeded_rank
-from prefboost.preferences.score_hint import score_hint
+from prefboost.preferences.draw import draw_rank
+from prefboost.preferences.score_hint import suggest_score_column
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, VERDICTS, Step, Table, aspects_of, reject_where
@@ -30,17 +30,17 @@ __all__ = [
 
 
 class PairStrategy(Protocol):
-    """Which pairs of a prompt's completions are compared."""
+    """A rule that decides which of a prompt's completions are compared."""
 
     @property
     def cap(self) -> int | None:
         """Most pairs a prompt may give."""
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """Pairs of completions of each prompt.
+        """Choose the pairs of completions of each prompt.
 
         Args:
-            ranked: one row a completion: ``at`` (row number, unique), ``prompt_id``, ``completion_id``, ``score``,
+            ranked: one row per completion: ``at`` (row number, unique), ``prompt_id``, ``completion_id``, ``score``,
                 ``place`` (0 for the best of its prompt; ties in order of completion_id). Rows of a prompt stand
                 together, best first.
 
@@ -64,14 +64,15 @@ class BestVsRandom(_Pairing):
     seed: int = Field(42, ge=0, description="Seed of the draw, which depends on nothing but it and the prompt's ids.")
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """See `PairStrategy`."""
+        """Pair the best with one other per prompt, drawn by id (see `PairStrategy`)."""
         others = ranked.filter(pl.col("place") > 0).with_columns(
-            drawn=seeded_rank(self.seed, "completion_id"), group=pl.col("prompt_id").rle_id()
+            drawn=draw_rank(self.seed, "completion_id"), group=pl.col("prompt_id").rle_id()
         )
         first = others.filter(pl.col("drawn") == pl.col("drawn").min().over("group"))
+        # Two ids with the same 64-bit hash: rare, and settled by the ids, so that the draw stays determined.
         if first.height and first["group"].is_duplicated().any():
             first = first.sort("completion_id").unique("group", keep="first", maintain_order=True)
-        return _join(_best(ranked), first.select("prompt_id", worse="at"))
+        return _join(_select_best(ranked), first.select("prompt_id", worse="at"))
 
 
 class BestVsWorst(_Pairing):
@@ -80,9 +81,9 @@ class BestVsWorst(_Pairing):
     kind: Literal["best_vs_worst"] = Field("best_vs_worst", description="The strategy's name in recipes.")
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """See `PairStrategy`."""
+        """Pair the first with the last place of each prompt (see `PairStrategy`)."""
         last = ranked.sort("prompt_id", "place").unique("prompt_id", keep="last", maintain_order=True)
-        return _join(_best(ranked), last.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
+        return _join(_select_best(ranked), last.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
 
 
 class AllPairs(_Pairing):
@@ -91,7 +92,7 @@ class AllPairs(_Pairing):
     kind: Literal["all_pairs"] = Field("all_pairs", description="The strategy's name in recipes.")
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """See `PairStrategy`."""
+        """Pair every completion with all below it (see `PairStrategy`)."""
         side = ranked.select("prompt_id", "at", "place")
         crossed = side.join(side, on="prompt_id", suffix="_other")
         return crossed.filter(pl.col("place") < pl.col("place_other")).select(
@@ -105,7 +106,7 @@ class Adjacent(_Pairing):
     kind: Literal["adjacent"] = Field("adjacent", description="The strategy's name in recipes.")
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """See `PairStrategy`."""
+        """Pair every completion with the next below it (see `PairStrategy`)."""
         ordered = ranked.sort("prompt_id", "place")
         lower = ordered.select("prompt_id", better="at", worse=pl.col("at").shift(-1).over("prompt_id"))
         return lower.drop_nulls("worse")
@@ -122,7 +123,7 @@ class MarginAtLeast(_Pairing):
     )
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """See `PairStrategy`."""
+        """Take the pairs of ``among`` whose scores differ by the margin (see `PairStrategy`)."""
         pairs = AMONG[self.among](ranked)
         scores = ranked.select("at", "score")
         wide = pairs.join(scores, left_on="better", right_on="at").join(
@@ -134,7 +135,7 @@ class MarginAtLeast(_Pairing):
 
 
 def _best_vs_others(ranked: pl.DataFrame) -> pl.DataFrame:
-    return _join(_best(ranked), ranked.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
+    return _join(_select_best(ranked), ranked.filter(pl.col("place") > 0).select("prompt_id", worse="at"))
 
 
 AMONG: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
@@ -182,18 +183,18 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     if table.spec is not SCORED_COMPLETIONS:
         raise DataError(
             f"pair needs ScoredCompletions or PreferencePairs, found {table.spec.name}",
-            remedy=f"{score_hint(table)}score the completions first",
+            remedy=f"{suggest_score_column(table)}score the completions first",
             place=Place(path=table.path),
         )
     if len(table) and table.frame["score"].null_count() == len(table):
         raise MissingScores(
             "no completion has a score, so none can be preferred",
-            remedy=_remedy(aspects_of(table.frame.schema, "score")),
+            remedy=_suggest_score(aspects_of(table.frame.schema, "score")),
             place=Place(path=table.path, column="score"),
         )
     _refuse_shared_ids(table)
-    frame, rejects = _usable(table)
-    ranked = _ranked(frame)
+    frame, rejects = _drop_unusable(table)
+    ranked = _rank(frame)
     edges = strategy.edges(ranked)
     pairs = _gather(frame, edges)
     dropped = getattr(strategy, "ties", "drop") == "drop"
@@ -205,7 +206,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     pairs, same = _reject_equal_texts(pairs, table.path)
     pairs, capped = _cap(pairs, strategy.cap)
     rejects = pl.concat(
-        [rejects, *_unpaired(frame, edges, int((ranked["place"] == 0).sum()), strategy, table.path), ties, same]
+        [rejects, *_reject_unpaired(frame, edges, int((ranked["place"] == 0).sum()), strategy, table.path), ties, same]
     )
     step = Step(
         "pair",
@@ -233,7 +234,7 @@ def _refuse_shared_ids(table: Table) -> None:
         )
 
 
-def _remedy(aspects: Sequence[str]) -> str:
+def _suggest_score(aspects: Sequence[str]) -> str:
     if not aspects:
         return "name the score's column (columns.score=NAME), or score the completions first"
     return (
@@ -242,10 +243,10 @@ def _remedy(aspects: Sequence[str]) -> str:
     )
 
 
-def _unpaired(
+def _reject_unpaired(
     frame: pl.DataFrame, edges: pl.DataFrame, prompts: int, strategy: PairStrategy, path: str | None
 ) -> tuple[pl.DataFrame, ...]:
-    """A reject for each prompt of which no pair was made, known by its best-scored completion."""
+    """Reject each prompt of which no pair was made, named by its best-scored completion."""
     if edges["prompt_id"].n_unique() == prompts:
         return ()
     margin = getattr(strategy, "margin", None)
@@ -269,7 +270,7 @@ def _count(rejects: pl.DataFrame) -> dict[str, int]:
     return dict(rejects["reason"].value_counts().sort("reason").iter_rows())
 
 
-def _usable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _drop_unusable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame, unscored = reject_where(
         table.frame, pl.col("score").is_null(), stage="pair", reason="the completion has no score", path=table.path
     )
@@ -280,7 +281,7 @@ def _usable(table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     return frame, pl.concat([unscored, alone])
 
 
-def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
+def _rank(frame: pl.DataFrame) -> pl.DataFrame:
     slim = frame.lazy().select("prompt_id", "completion_id", "score").with_row_index("at").collect()
     slim = slim.with_columns(group=group_numbers(slim["prompt_id"]))
     again = pl.col("group") == pl.col("group").shift(1)
@@ -294,7 +295,7 @@ def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(place=pl.int_range(pl.len()).over("group")).drop("group")
 
 
-def _best(ranked: pl.DataFrame) -> pl.DataFrame:
+def _select_best(ranked: pl.DataFrame) -> pl.DataFrame:
     return ranked.filter(pl.col("place") == 0).select("prompt_id", better="at")
 
 
@@ -303,23 +304,24 @@ def _join(better: pl.DataFrame, worse: pl.DataFrame) -> pl.DataFrame:
 
 
 def _gather(frame: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-    """Put the texts to the pairs: the payload is gathered once, by row number."""
+    """Gather the texts of the pairs: the payload is taken once, by row number."""
+    # A join promises no order: sorted, the pairs come out the same every time, in the order of the file.
     edges = edges.sort("better", "worse")
     better, worse = edges["better"], edges["worse"]
     aspects = [f"score.{aspect}" for aspect in aspects_of(frame.schema, "score")]
-    kept = [name for name in ("row", "prompt_id", "prompt", "source", "split") if name in frame.columns]
+    shared = [name for name in ("row", "prompt_id", "prompt", "source", "split") if name in frame.columns]
     sided = ["completion", "score", *aspects, *(["finish_reason"] if "finish_reason" in frame.columns else [])]
-    left = take_rows(frame.select(*kept, "completion_id", *sided), better)
+    left = take_rows(frame.select(*shared, "completion_id", *sided), better)
     right = take_rows(frame.select("completion_id", *sided), worse)
-    left = left.rename({name: _of_side(name, "chosen") for name in sided})
-    right = right.rename({"completion_id": "other_id", **{name: _of_side(name, "rejected") for name in sided}})
+    left = left.rename({name: _name_side_column(name, "chosen") for name in sided})
+    right = right.rename({"completion_id": "other_id", **{name: _name_side_column(name, "rejected") for name in sided}})
     return left.hstack(right).with_columns(
         pair_id=pl.concat_str("completion_id", pl.col("other_id").str.strip_prefix(pl.col("prompt_id")), separator="~")
     )
 
 
-def _of_side(name: str, side: str) -> str:
-    """The name of a completion's column in a table of pairs: score.style -> score_chosen.style."""
+def _name_side_column(name: str, side: str) -> str:
+    """Name a completion's column in a table of pairs: score.style -> score_chosen.style."""
     whole = {"completion": side, "finish_reason": f"finish_{side}"}
     return whole.get(name) or name.replace("score", f"score_{side}", 1)
 
@@ -348,15 +350,15 @@ def _cap(pairs: pl.DataFrame, cap: int | None) -> tuple[pl.DataFrame, int]:
         .head(cap)
         .collect()
     )
-    kept = pairs[order["at"].sort()]
-    return kept, pairs.height - kept.height
+    capped = pairs[order["at"].sort()]
+    return capped, pairs.height - capped.height
 
 
 def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
     pairs, rejects = _reject_equal_texts(table.frame, table.path)
     margin = getattr(strategy, "margin", None)
     if margin is not None:
-        pairs, narrow = _wide_enough(pairs, margin, table.path)
+        pairs, narrow = _require_margin(pairs, margin, table.path)
         rejects = pl.concat([rejects, narrow])
     pairs, capped = _cap(pairs, strategy.cap)
     step = Step(
@@ -370,8 +372,8 @@ def _cap_pairs(table: Table, strategy: PairStrategy) -> Table:
     return table.derive(PREFERENCE_PAIRS, pairs, step, rejects=rejects)
 
 
-def _wide_enough(pairs: pl.DataFrame, margin: float, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs whose scores differ by the margin, and rejects; a label against the scores is for relabel to judge."""
+def _require_margin(pairs: pl.DataFrame, margin: float, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Reject pairs whose scores differ by less than the margin; a label against the scores is left to relabel."""
     sides = [pl.col("score_chosen"), pl.col("score_rejected")]
     if pairs.height and pairs["score_chosen"].null_count() == pairs.height:
         raise MissingScores(

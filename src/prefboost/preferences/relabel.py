@@ -17,30 +17,30 @@ from pydantic import Field, model_validator
 from prefboost.chat import SayGoal
 from prefboost.chat.goal_text import round_number
 from prefboost.errors import DataError, MissingScores, Place, SettingsError
-from prefboost.preferences.condition import said_on
-from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.goal_texts import SIDES, goal_of, goal_texts, said_alike
+from prefboost.preferences.condition import fit_wording_to_scales
+from prefboost.preferences.draw import draw_share
+from prefboost.preferences.goal_texts import SIDES, find_equal_wordings, name_goal_columns, write_goal_texts
 from prefboost.preferences.scales.identity import build_identity_scale, find_goal_scales
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.missing_marks import reject_marks
 from prefboost.preferences.scales.score_range import PUBLISHED
-from prefboost.preferences.score_hint import score_hint
+from prefboost.preferences.score_hint import suggest_score_column
 from prefboost.preferences.views import (
-    against,
-    agreeing,
-    as_labelled,
-    consistent,
+    average_weighted,
+    build_goal_view,
+    build_own_view,
+    build_own_views,
+    contradicts_scores,
     distance,
     gap,
+    has_equal_scores,
     interleave,
     name_view,
-    own_view,
-    own_views,
-    swapped,
-    tied,
-    under_goal,
-    weighted,
-    without_ties,
+    require_scores,
+    restore_pairs,
+    settle_contradictions,
+    settle_ties,
+    swap_sides,
 )
 from prefboost.settings import Settings, kind_of
 from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, REJECTS, Step, Table, aspects_of, reject_where
@@ -55,10 +55,10 @@ NO_SCORES_REMEDY = (
 
 
 class Relabelling(Protocol):
-    """How preference pairs become goal pairs."""
+    """A rule that turns preference pairs into goal pairs."""
 
     def views(self, pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Goal pairs (columns of GoalPairs) and rejects."""
+        """Build goal pairs (columns of GoalPairs) and rejects."""
 
 
 class RewardAugmented(Settings):
@@ -106,34 +106,34 @@ class RewardAugmented(Settings):
     def views(
         self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`; ``say`` lets ties be judged by the text of the goals."""
+        """Build both goal pairs of every pair (see `Relabelling`); with ``say``, goals of the same text tie."""
         if self.fraction < 1:
-            pairs = pairs.filter(seeded_share(self.seed, "prompt_id") < self.fraction)
+            pairs = pairs.filter(draw_share(self.seed, "prompt_id") < self.fraction)
         if self.aspects:
-            return self._aspect_views(pairs, path, say)
-        pairs, rejects = consistent(pairs, path, self.contradictions)
+            return self._build_aspect_views(pairs, path, say)
+        pairs, rejects = require_scores(pairs, path, self.contradictions)
         if self.goals != "own":
-            parts = [under_goal(pairs, goal, self.goals, path) for goal in _goals_as_said(self.asked, say)]
+            parts = [build_goal_view(pairs, goal, self.goals, path) for goal in _round_goals(self.fixed_goals, say)]
             skipped = [aside for _, aside in parts if not aside.is_empty()]
-            return interleave(pairs, [kept for kept, _ in parts]), pl.concat([rejects, *skipped])
-        kept, ties = _untied(own_views(pairs), pairs, self.ties, path, say)
-        return interleave(pairs, kept), pl.concat([rejects, ties])
+            return interleave(pairs, [views for views, _ in parts]), pl.concat([rejects, *skipped])
+        views, ties = _settle_equal_scores(build_own_views(pairs), pairs, self.ties, path, say)
+        return interleave(pairs, views), pl.concat([rejects, ties])
 
     @property
-    def asked(self) -> tuple[float, ...]:
+    def fixed_goals(self) -> tuple[float, ...]:
         """The goals that are asked for whatever the scores of a pair: those of the grid, or the top."""
         top = PUBLISHED[1] if self.top is None else self.top
         return {"own": (), "grid": self.grid, "top": (top,)}[self.goals]
 
-    def _aspect_views(
+    def _build_aspect_views(
         self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Goal vectors: the distance is the weighted mean over aspects that both sides have."""
-        known = set(aspects_of(pairs.schema, "score_chosen")) & set(aspects_of(pairs.schema, "score_rejected"))
-        missing = [name for name in self.aspects if name not in known]
+        """Build both views under goal vectors g; scores s are sum_a w_a abs(g_a - s_a) / sum_a w_a away from g."""
+        rated = set(aspects_of(pairs.schema, "score_chosen")) & set(aspects_of(pairs.schema, "score_rejected"))
+        missing = [name for name in self.aspects if name not in rated]
         if missing:
             raise DataError(
-                f"no aspect {', '.join(missing)}; found {', '.join(sorted(known)) or 'none'}",
+                f"no aspect {', '.join(missing)}; found {', '.join(sorted(rated)) or 'none'}",
                 remedy="name aspects of the data, or none to use the overall score",
                 place=Place(path=path, column=f"score.{missing[0]}"),
             )
@@ -144,31 +144,37 @@ class RewardAugmented(Settings):
             reason="no aspect is rated on both sides",
             path=path,
         )
-        pairs, opposed = agreeing(pairs, weighted(self.aspects, self.weights, gap) < 0, path, self.contradictions)
+        pairs, opposed = settle_contradictions(
+            pairs, average_weighted(self.aspects, self.weights, gap) < 0, path, self.contradictions
+        )
         pairs = pairs.with_columns(apart=distance(self.aspects, self.weights))
         views = []
         for view, flipped in (("chosen", False), ("rejected", True)):
             goals = {f"goal.{aspect}": pl.col(f"score_{view}.{aspect}") for aspect in self.aspects}
-            shown = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
-            turned = swapped(shown) if flipped else shown
+            under_goal = pairs.with_columns(**goals, distance_chosen=pl.lit(0.0), distance_rejected="apart")
+            turned = swap_sides(under_goal) if flipped else under_goal
             views.append(name_view(turned, view, flipped).with_columns(goal=pl.lit(None, dtype=pl.Float64)))
-        alike = None if say is None else said_alike(pairs, say, *(goal_of(side, self.aspects) for side in SIDES))
-        kept, ties = without_ties(views, self.ties, path, (pairs["apart"] == 0).fill_null(False), alike)
-        return interleave(pairs, kept), pl.concat([masked, opposed, ties])
+        alike = (
+            None
+            if say is None
+            else find_equal_wordings(pairs, say, *(name_goal_columns(side, self.aspects) for side in SIDES))
+        )
+        views, ties = settle_ties(views, self.ties, path, (pairs["apart"] == 0).fill_null(False), alike)
+        return interleave(pairs, views), pl.concat([masked, opposed, ties])
 
 
-def _untied(
+def _settle_equal_scores(
     views: Sequence[pl.DataFrame], pairs: pl.DataFrame, ties: str, path: str | None, say: SayGoal | None
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Views of the pairs whose two scores differ, and are said in different words where it is known how."""
-    known = pairs["score_chosen"].is_not_null() & pairs["score_rejected"].is_not_null()
-    alike = None if say is None else said_alike(pairs, say, *map(goal_of, SIDES)) & known
-    same = pairs.select(tied()).to_series()
-    return without_ties(views, ties, path, same, alike, found=pl.col("score_chosen"))
+    """Reject or mark the pairs of equal scores, and, where the wording is known, of goals with the same text."""
+    scored = pairs["score_chosen"].is_not_null() & pairs["score_rejected"].is_not_null()
+    alike = None if say is None else find_equal_wordings(pairs, say, *map(name_goal_columns, SIDES)) & scored
+    same = pairs.select(has_equal_scores()).to_series()
+    return settle_ties(views, ties, path, same, alike, shown_scores=pl.col("score_chosen"))
 
 
-def _goals_as_said(goals: Sequence[float], say: SayGoal | None) -> list[float]:
-    """The numbers that stand in the prompts: whoever is nearer to a goal is judged by what the policy reads.
+def _round_goals(goals: Sequence[float], say: SayGoal | None) -> list[float]:
+    """Round goals to the numbers that prompts print: the policy reads those, so they decide who is nearer.
 
     Raises:
         SettingsError: two of the goals are said in the same words.
@@ -176,7 +182,7 @@ def _goals_as_said(goals: Sequence[float], say: SayGoal | None) -> list[float]:
     if say is None:
         return list(goals)
     numbers = [round_number(goal, say.digits) for goal in goals]
-    texts = goal_texts(pl.DataFrame({"goal": numbers}, schema={"goal": pl.Float64}), say, {"": "goal"})
+    texts = write_goal_texts(pl.DataFrame({"goal": numbers}, schema={"goal": pl.Float64}), say, {"": "goal"})
     again = next((at for at, text in enumerate(texts) if text in texts[:at].to_list()), None)
     if again is not None:
         raise SettingsError(
@@ -187,7 +193,7 @@ def _goals_as_said(goals: Sequence[float], say: SayGoal | None) -> list[float]:
 
 
 class _Control(Settings):
-    """What the controls share: the pairs that reward augmentation drops are dropped, so that a comparison is fair."""
+    """The part that the controls share: they drop the pairs that reward augmentation drops, to be comparable."""
 
     repeat: int = Field(1, ge=1, description="Copies of every pair; 2 gives as many rows as reward augmentation.")
     ties: Literal["drop", "mark"] = Field(
@@ -202,25 +208,25 @@ class _Control(Settings):
         "contradictions say which; needed where its pairs are not told by these settings alone.",
     )
 
-    def _chosen_views(
+    def _build_chosen_views(
         self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None
     ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-        """Each pair under the goal of its chosen completion, never flipped, ``repeat`` times."""
+        """Build each pair under the goal of its chosen completion, never flipped, ``repeat`` times."""
         if self.like is None:
-            pairs, rejects = consistent(pairs, path, self.contradictions)
-            copies = [own_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
-            kept, ties = _untied(copies, pairs, self.ties, path, say)
-            return kept, pl.concat([rejects, ties])
+            pairs, rejects = require_scores(pairs, path, self.contradictions)
+            copies = [build_own_view(pairs, "chosen", flipped=False, copy=copy) for copy in range(self.repeat)]
+            chosen, ties = _settle_equal_scores(copies, pairs, self.ties, path, say)
+            return chosen, pl.concat([rejects, ties])
         views, rejects = self.like.views(pairs, path, say)
-        used = as_labelled(views, pairs.columns)
+        used = restore_pairs(views, pairs.columns)
         marked = used["pair_id"].is_in(views.filter(pl.col("view") == "tie")["pair_id"].implode())
-        copies = [self._under_own_goal(used, copy) for copy in range(self.repeat)]
-        kept, _ = without_ties(copies, "mark", path, marked)
-        return kept, rejects.filter(pl.col("id").is_in(used["pair_id"].implode()).not_())
+        copies = [self._give_own_goal(used, copy) for copy in range(self.repeat)]
+        chosen, _ = settle_ties(copies, "mark", path, marked)
+        return chosen, rejects.filter(pl.col("id").is_in(used["pair_id"].implode()).not_())
 
-    def _under_own_goal(self, pairs: pl.DataFrame, copy: int) -> pl.DataFrame:
+    def _give_own_goal(self, pairs: pl.DataFrame, copy: int) -> pl.DataFrame:
         if self.like is None or not self.like.aspects:
-            return own_view(pairs, "chosen", flipped=False, copy=copy)
+            return build_own_view(pairs, "chosen", flipped=False, copy=copy)
         goals = {f"goal.{aspect}": pl.col(f"score_chosen.{aspect}") for aspect in self.like.aspects}
         named = name_view(pairs, "chosen", flipped=False, copy=copy)
         apart = distance(self.like.aspects, self.like.weights)
@@ -237,9 +243,9 @@ class HighGoalOnly(_Control):
     def views(
         self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`; ties as reward augmentation judges them."""
-        kept, rejects = self._chosen_views(pairs, path, say)
-        return interleave(kept[0], kept), rejects
+        """Build the pairs under the chosen completion's score (see `Relabelling`); ties as in reward augmentation."""
+        chosen, rejects = self._build_chosen_views(pairs, path, say)
+        return interleave(chosen[0], chosen), rejects
 
 
 class Plain(_Control):
@@ -255,25 +261,25 @@ class Plain(_Control):
     def views(
         self, pairs: pl.DataFrame, path: str | None, say: SayGoal | None = None
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """See `Relabelling`; ties as reward augmentation judges them."""
+        """Build the pairs without a goal (see `Relabelling`); ties as in reward augmentation."""
         nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("goal", "distance_chosen", "distance_rejected")}
         if self.like is not None:
-            kept, rejects = self._chosen_views(pairs, path, say)
-            bare = [_plain_named(view.drop(cs.starts_with("goal."))).with_columns(**nothing) for view in kept]
+            chosen, rejects = self._build_chosen_views(pairs, path, say)
+            bare = [_rename_plain(view.drop(cs.starts_with("goal."))).with_columns(**nothing) for view in chosen]
             return interleave(bare[0], bare), rejects
         if self.unscored == "drop":
-            pairs, rejects = consistent(pairs, path, self.contradictions)
+            pairs, rejects = require_scores(pairs, path, self.contradictions)
         else:
-            pairs, rejects = agreeing(pairs, against(), path, self.contradictions)
+            pairs, rejects = settle_contradictions(pairs, contradicts_scores(), path, self.contradictions)
         copies = [
             name_view(pairs, "plain", flipped=False, copy=copy).with_columns(**nothing) for copy in range(self.repeat)
         ]
-        kept, ties = _untied(copies, pairs, self.ties, path, say)
-        return interleave(pairs, kept), pl.concat([rejects, ties])
+        chosen, ties = _settle_equal_scores(copies, pairs, self.ties, path, say)
+        return interleave(pairs, chosen), pl.concat([rejects, ties])
 
 
-def _plain_named(view: pl.DataFrame) -> pl.DataFrame:
-    """A view named chosen under the name plain; a marked tie keeps its name."""
+def _rename_plain(view: pl.DataFrame) -> pl.DataFrame:
+    """Rename the view chosen to plain; a marked tie keeps its name."""
     return view.with_columns(
         view=pl.col("view").str.replace("^chosen$", "plain"),
         goal_pair_id=pl.col("goal_pair_id").str.replace(r"/chosen(/\d+)?$", "/plain${1}"),
@@ -318,16 +324,16 @@ def relabel(table: Table, how: Relabelling | None = None, *, say: SayGoal | None
     if len(table) and (like is not None or not isinstance(how, Plain)):
         _refuse_unscored(table, getattr(like or how, "aspects", ()))
     rows = len(table)
-    table, marked = _without_marks(table)
+    table, marked = _drop_marks(table)
     if "" in table.scales:
-        how = _asking_for_the_top(how, table.scales[""].top)
+        how = _fill_top(how, table.scales[""].top)
         _refuse_goals_outside(how, table.scales[""])
     scales = dict(table.scales)
     if say is not None and isinstance(how, RewardAugmented | _Control):
         aspects = tuple(getattr(like or how, "aspects", ()))
         # `condition` has to say goals on this scale: the pairs that are left need not show the same ends.
         scales = find_goal_scales(table) or {"": build_identity_scale(say.low, say.high)}
-        views, rejects = how.views(table.frame, table.path, said_on(say, scales, aspects))
+        views, rejects = how.views(table.frame, table.path, fit_wording_to_scales(say, scales, aspects))
     else:
         views, rejects = how.views(table.frame, table.path)
     notes: dict[str, object] = {"pairs_used": views["pair_id"].n_unique()}
@@ -353,12 +359,12 @@ def _refuse_unscored(table: Table, aspects: Sequence[str]) -> None:
         return
     raise MissingScores(
         f"the {len(table):,} pairs have no scores, so they have no goals",
-        remedy=score_hint(table) + NO_SCORES_REMEDY,
+        remedy=suggest_score_column(table) + NO_SCORES_REMEDY,
         place=Place(path=table.path, column="score_chosen"),
     )
 
 
-def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
+def _drop_marks(table: Table) -> tuple[Table, pl.DataFrame]:
     """Reject pairs with a mark in the place of a score; of a table that went through a scale, the scale did."""
     scale = None if table.scales else find_goal_scales(table).get("")
     if scale is None or not scale.missing:
@@ -368,10 +374,10 @@ def _without_marks(table: Table) -> tuple[Table, pl.DataFrame]:
     return replace(table, frame=frame), rejects
 
 
-def _asking_for_the_top(how: Relabelling, top: float) -> Relabelling:
-    """The same relabelling with the scale's top where the top is asked for without a number."""
+def _fill_top(how: Relabelling, top: float) -> Relabelling:
+    """Fill in the scale's top where the top is asked for without a number."""
     if isinstance(how, _Control) and how.like is not None:
-        return how.model_copy(update={"like": _asking_for_the_top(how.like, top)})
+        return how.model_copy(update={"like": _fill_top(how.like, top)})
     if isinstance(how, RewardAugmented) and how.goals == "top" and how.top is None:
         return how.model_copy(update={"top": top})
     return how
@@ -381,7 +387,7 @@ def _refuse_goals_outside(how: Relabelling, scale: FittedScale) -> None:
     """Refuse a goal that no completion can reach: every pair would only learn which of its two is nearer to an end."""
     how = how.like if isinstance(how, _Control) and how.like is not None else how
     low, high = scale.values[0], scale.values[-1]
-    outside = [goal for goal in how.asked if not low <= goal <= high] if isinstance(how, RewardAugmented) else []
+    outside = [goal for goal in how.fixed_goals if not low <= goal <= high] if isinstance(how, RewardAugmented) else []
     if outside:
         word = "top" if isinstance(how, RewardAugmented) and how.goals == "top" else "grid"
         raise SettingsError(

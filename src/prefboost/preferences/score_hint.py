@@ -1,17 +1,17 @@
-"""A remedy for tables without scores: columns of their source that hold numbers and may be the score."""
+"""Suggest a remedy for tables without scores: columns of their source that hold numbers and may be the score."""
 
 from __future__ import annotations
 
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["NUMBERS", "score_hint"]
+__all__ = ["NUMBERS", "suggest_score_column"]
 
 NUMBERS = "columns of numbers"
 """Note of the step ``read`` of a table without scores: columns that nothing was read from and that hold numbers."""
 
 
-def score_hint(table: Table) -> str:
-    """What to name as the score, ending in "; or "; empty where no column could be it."""
+def suggest_score_column(table: Table) -> str:
+    """Suggest which column to name as the score, ending in "; or "; empty where no column could be it."""
     names = [name for step in table.steps[:1] for name in step.notes.get(NUMBERS, ())]
     if not names:
         return ""

@@ -1,4 +1,4 @@
-"""`select`: what is kept of a table before it is relabelled; everything left out is counted.
+"""`select`: keep the rows of a table to relabel; everything left out is counted.
 
 Goal pairs are refused: their views share prompt and completions, so they would count as duplicates, and once a goal
 is said in the prompts, the views of one pair would be split apart.
@@ -14,17 +14,26 @@ from pydantic import Field
 
 from prefboost.errors import DataError, Place, SettingsError
 from prefboost.preferences.accept import SelectStrategy, accept
-from prefboost.preferences.draw import seeded_rank, seeded_share
-from prefboost.preferences.languages import check_languages, languages_of
-from prefboost.preferences.likeness import asked_text, exactly, text_of
-from prefboost.preferences.ngrams import ngram_hashes, rows_with_grams
+from prefboost.preferences.draw import draw_rank, draw_share
+from prefboost.preferences.languages import check_languages, detect_languages
+from prefboost.preferences.likeness import build_exact_key, build_question_key, join_contents
+from prefboost.preferences.ngrams import find_rows_with_grams, hash_ngrams
 from prefboost.settings import Settings
 from prefboost.tables import GOAL_PAIRS, REJECTS, Step, Table, reject_where
 
-__all__ = ["CountTokens", "Select", "asked_text", "decontaminate", "given_id", "prompt_text", "select", "split"]
+__all__ = [
+    "CountTokens",
+    "Select",
+    "build_question_key",
+    "decontaminate",
+    "prefer_given_id",
+    "prompt_text",
+    "select",
+    "split",
+]
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
-"""How many tokens each text has."""
+"""Texts -> number of tokens of each."""
 
 Script = Literal["latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "han", "kana", "hangul", "thai"]
 
@@ -43,7 +52,7 @@ _SCRIPTS: dict[Script, str] = {
 
 
 class Select(Settings):
-    """Which rows are kept. Every limit is off by default."""
+    """Limits on rows. Every limit is off by default."""
 
     dedupe: Literal["none", "exact", "prompt"] = Field(
         "exact",
@@ -79,15 +88,15 @@ class Select(Settings):
         return self.max_prompt_tokens is not None or self.max_completion_tokens is not None
 
 
-def given_id(columns: Sequence[str]) -> pl.Expr:
-    """The id that the source gave a prompt, which may be one of several."""
-    own = pl.col("prompt_id")
-    return pl.coalesce("given_prompt_id", own) if "given_prompt_id" in columns else own
+def prefer_given_id(columns: Sequence[str]) -> pl.Expr:
+    """Take the id that the source gave a prompt, which may be one of several, before our own."""
+    prompt_id = pl.col("prompt_id")
+    return pl.coalesce("given_prompt_id", prompt_id) if "given_prompt_id" in columns else prompt_id
 
 
 def prompt_text() -> pl.Expr:
-    """The prompt's messages' contents, joined by newlines."""
-    return text_of("prompt")
+    """Join the contents of the prompt's messages with newlines."""
+    return join_contents("prompt")
 
 
 def _refuse_goal_pairs(table: Table, verb: str) -> None:
@@ -99,7 +108,7 @@ def _refuse_goal_pairs(table: Table, verb: str) -> None:
         )
 
 
-def _sides(table: Table) -> list[str]:
+def _list_completion_columns(table: Table) -> list[str]:
     return [name for name in ("completion", "chosen", "rejected") if name in table.frame.columns]
 
 
@@ -131,14 +140,14 @@ def select(
             remedy="name the model to train (tokenizer=...), or set the limit in words or characters",
         )
     frame, parts = table.frame, []
-    for reason, bad in _limits(table, how, count_tokens):
+    for reason, bad in _list_limits(table, how, count_tokens):
         frame, rejects = reject_where(frame, bad, stage="select", reason=reason, path=table.path)
         parts.append(rejects)
     if how.dedupe == "prompt":
         # Told by the texts themselves: a collision of hashes would lose a whole prompt.
         frame, rejects = reject_where(
-            frame.with_columns(_key=exactly("prompt")),
-            given_id(frame.columns) != given_id(frame.columns).first().over("_key"),
+            frame.with_columns(_key=build_exact_key("prompt")),
+            prefer_given_id(frame.columns) != prefer_given_id(frame.columns).first().over("_key"),
             stage="select",
             reason="the same prompt was seen before under another id",
             path=table.path,
@@ -146,7 +155,7 @@ def select(
         frame = frame.drop("_key")
         parts.append(rejects)
     if how.dedupe != "none":
-        seen = pl.struct("prompt", *_sides(table)).hash(0)
+        seen = pl.struct("prompt", *_list_completion_columns(table)).hash(0)
         # Hashed 64-bit keys: two different rows of a million coincide with a chance of 3e-8.
         frame, rejects = reject_where(
             frame.with_columns(_key=seen),
@@ -157,16 +166,19 @@ def select(
         )
         frame = frame.drop("_key")
         parts.append(rejects)
-    return _then(table, "select", how.model_dump(), frame, parts)
+    return _build_result(table, "select", how.model_dump(), frame, parts)
 
 
-def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
-    """Reasons with the rows that they leave out."""
-    texts = {"prompt": [text_of("prompt")], "completion": [text_of(side) for side in _sides(table)]}
+def _list_limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list[tuple[str, pl.Expr]]:
+    """List reasons with the rows that they leave out."""
+    texts = {
+        "prompt": [join_contents("prompt")],
+        "completion": [join_contents(side) for side in _list_completion_columns(table)],
+    }
     lengths = {
         (part, unit): [length(text) for text in texts[part]]
         for part in texts
-        for unit, length in _units(count_tokens).items()
+        for unit, length in _build_length_counters(count_tokens).items()
     }
     most = [
         ("the prompt is too long", how.max_prompt_chars, lengths["prompt", "chars"]),
@@ -180,37 +192,39 @@ def _limits(table: Table, how: Select, count_tokens: CountTokens | None) -> list
         ("a completion is too short", how.min_completion_chars, lengths["completion", "chars"]),
         ("a completion has too few words", how.min_completion_words, lengths["completion", "words"]),
     ]
-    found = [(reason, pl.any_horizontal(of > at for of in each)) for reason, at, each in most if at and each]
-    found += [(reason, pl.any_horizontal(of < at for of in each)) for reason, at, each in fewest if at and each]
-    letters = pl.concat_str([text_of(name) for name in ("prompt", *_sides(table))], separator="\n")
+    limits = [(reason, pl.any_horizontal(of > at for of in each)) for reason, at, each in most if at and each]
+    limits += [(reason, pl.any_horizontal(of < at for of in each)) for reason, at, each in fewest if at and each]
+    letters = pl.concat_str(
+        [join_contents(name) for name in ("prompt", *_list_completion_columns(table))], separator="\n"
+    )
     if how.languages:
         check_languages(how.languages)
-        language = letters.map_batches(languages_of, return_dtype=pl.String, is_elementwise=True)
-        found.append((f"the language is not {' or '.join(how.languages)}", language.is_in(how.languages).not_()))
+        language = letters.map_batches(detect_languages, return_dtype=pl.String, is_elementwise=True)
+        limits.append((f"the language is not {' or '.join(how.languages)}", language.is_in(how.languages).not_()))
     if how.scripts:
         inside = letters.str.count_matches("|".join(_SCRIPTS[script] for script in how.scripts))
         few = inside * 2 < letters.str.count_matches(r"\p{L}")
-        found.append((f"most letters are not {' or '.join(how.scripts)}", few))
-    return found
+        limits.append((f"most letters are not {' or '.join(how.scripts)}", few))
+    return limits
 
 
-def _units(count_tokens: CountTokens | None) -> dict[str, Callable[[pl.Expr], pl.Expr]]:
-    """What a text's length is measured in."""
+def _build_length_counters(count_tokens: CountTokens | None) -> dict[str, Callable[[pl.Expr], pl.Expr]]:
+    """Build an expression for the length of a text, per unit."""
     return {
         "chars": lambda text: text.str.len_chars(),
         "words": lambda text: text.str.count_matches(r"\S+"),
-        "tokens": lambda text: _tokens(text, count_tokens),
+        "tokens": lambda text: _count_tokens(text, count_tokens),
     }
 
 
-def _tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
-    def counted(texts: pl.Series) -> pl.Series:
+def _count_tokens(text: pl.Expr, count_tokens: CountTokens | None) -> pl.Expr:
+    def count_series(texts: pl.Series) -> pl.Series:
         return pl.Series(texts.name, count_tokens(texts.to_list()) if count_tokens else [], dtype=pl.Int64)
 
-    return text.map_batches(counted, return_dtype=pl.Int64, is_elementwise=True)
+    return text.map_batches(count_series, return_dtype=pl.Int64, is_elementwise=True)
 
 
-def _then(
+def _build_result(
     table: Table, verb: str, settings: dict[str, object], frame: pl.DataFrame, parts: list[pl.DataFrame]
 ) -> Table:
     rejects = pl.concat(parts) if parts else pl.DataFrame(schema=REJECTS)
@@ -236,8 +250,8 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
         DataError: the table holds goal pairs.
     """
     _refuse_goal_pairs(table, "decontaminate")
-    known = ngram_hashes(pl.Series(list(against), dtype=pl.String), ngram)["gram"]
-    hit = rows_with_grams(table.frame["prompt"], known, ngram)
+    grams = hash_ngrams(pl.Series(list(against), dtype=pl.String), ngram)["gram"]
+    hit = find_rows_with_grams(table.frame["prompt"], grams, ngram)
     frame, rejects = reject_where(
         table.frame.with_row_index("_at"),
         pl.col("_at").is_in(hit.implode()),
@@ -246,7 +260,7 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
         path=table.path,
         found=prompt_text(),
     )
-    return _then(table, "decontaminate", {"ngram": ngram, "texts": known.len()}, frame.drop("_at"), [rejects])
+    return _build_result(table, "decontaminate", {"ngram": ngram, "texts": grams.len()}, frame.drop("_at"), [rejects])
 
 
 def split(
@@ -274,7 +288,7 @@ def split(
     _refuse_goal_pairs(table, "split")
     if (fraction is None) == (count is None):
         raise DataError("split needs one of fraction and count", remedy="write split(table, 0.1) or count=2000")
-    keys = table.frame.select(_key=asked_text())
+    keys = table.frame.select(_key=build_question_key())
     prompts = keys.unique()
     if count is not None and not 0 < count < prompts.height:
         raise DataError(
@@ -283,9 +297,9 @@ def split(
             place=Place(path=table.path),
         )
     if fraction is not None:
-        held = prompts.filter(seeded_share(seed, "_key") < fraction)
+        held = prompts.filter(draw_share(seed, "_key") < fraction)
     else:
-        held = prompts.sort(seeded_rank(seed, "_key"), "_key").head(count or 0)
+        held = prompts.sort(draw_rank(seed, "_key"), "_key").head(count or 0)
     aside = keys["_key"].is_in(held["_key"].implode())
     parts = []
     for name, mask in (("kept", ~aside), ("set aside", aside)):

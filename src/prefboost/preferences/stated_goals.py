@@ -1,4 +1,4 @@
-"""How the goals of a data set stand in its prompts: one record that travels from `condition` to the checkpoint."""
+"""The record of how goals stand in the prompts of a data set; it travels from `condition` to the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from prefboost.chat import SayGoal
 from prefboost.chat.template import Render
-from prefboost.preferences.condition import resolve_place, said_on
+from prefboost.preferences.condition import fit_wording_to_scales, resolve_place
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.tables import Table
 
@@ -17,7 +17,7 @@ __all__ = ["StatedGoals"]
 
 @dataclass(frozen=True)
 class StatedGoals:
-    """How and where goals are said in the prompts of a data set, and on which scales.
+    """Wording, place and scales of the goals in the prompts of a data set.
 
     Args:
         say: wording, number format, ends of the scale, and the place: system, user or after, never auto.
@@ -48,7 +48,7 @@ class StatedGoals:
         Raises:
             ModelError: see `resolve_place`.
         """
-        say = said_on(say, scales, aspects)
+        say = fit_wording_to_scales(say, scales, aspects)
         place, because = resolve_place(say, render)
         return cls(say.model_copy(update={"place": place}), scales, because)
 
@@ -62,7 +62,7 @@ class StatedGoals:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> StatedGoals:
-        """Take up what `record` gave."""
+        """Restore the record that `record` returned."""
         scales = {name: FittedScale(**scale) for name, scale in record["scales"].items()}
         return cls(SayGoal(**record["say"]), scales, record["because"])
 

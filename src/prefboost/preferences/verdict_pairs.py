@@ -1,4 +1,4 @@
-"""Verdicts to pairs: what a judge said in both orders becomes a label and its probability."""
+"""Turn verdicts into pairs: the judge's votes in both orders become a label and its probability."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIE = "the judge calls it a tie, or its two orders disagree"
 
 
 class ByVerdict(Settings):
-    """How verdicts become labels."""
+    """The rule by which verdicts become labels."""
 
     ties: Literal["drop", "keep"] = Field(
         "drop", description="Pairs without a winner: drop them (counted), or keep them as they are labelled, at their "
@@ -29,7 +29,7 @@ class ByVerdict(Settings):
 
 
 def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
-    """Preference pairs as a judge labels them: the side that both orders together find the better is chosen.
+    """Label preference pairs as a judge does: the side that both orders together prefer is chosen.
 
     Args:
         table: Verdicts, which hold the completions that were judged.
@@ -48,24 +48,24 @@ def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
             f"these are {table.spec.name}, not Verdicts", remedy="judge pairs first", place=Place(path=table.path)
         )
     by = by or ByVerdict()
-    pairs = _sides(table.frame)
+    pairs = _average_orders(table.frame)
     undecided = (pl.col("_wins") - 0.5).abs() <= by.tie_within
-    rejects, kept = pl.DataFrame(schema=REJECTS), pairs
+    rejects, decided = pl.DataFrame(schema=REJECTS), pairs
     if by.ties == "drop":
-        kept, rejects = reject_where(
+        decided, rejects = reject_where(
             pairs, undecided, stage="pair", reason=TIE, path=table.path, found=pl.col("_wins").round(3)
         )
-    if len(pairs) and kept.is_empty():
+    if len(pairs) and decided.is_empty():
         raise DataError(
             f"all of {len(pairs):,} verdicts are ties",
             remedy="ask a judge that decides, or keep ties for soft labels",
             place=Place(path=table.path, column="verdict"),
         )
     turned = (pl.col("_wins") < 0.5) & ~undecided
-    count = int(kept.select(turned.sum()).item())
+    count = int(decided.select(turned.sum()).item())
     wins = pl.when(turned).then(1 - pl.col("_wins")).otherwise("_wins")
-    labelled = kept.select(
-        *[name for name in kept.columns if name not in ("chosen", "rejected", "_wins")],
+    labelled = decided.select(
+        *[name for name in decided.columns if name not in ("chosen", "rejected", "_wins")],
         chosen=pl.when(turned).then("rejected").otherwise("chosen"),
         rejected=pl.when(turned).then("chosen").otherwise("rejected"),
         score_chosen=pl.lit(None, pl.Float64),
@@ -83,10 +83,15 @@ def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
     return table.derive(PREFERENCE_PAIRS, labelled, step, rejects=rejects)
 
 
-def _sides(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a judged pair, with the probability ``_wins`` of the side that the data call chosen."""
-    said = pl.col("verdict").replace_strict({"first": 1.0, "second": 0.0, "tie": 0.5}, return_dtype=pl.Float64)
-    first = pl.coalesce("first_wins", said)
+def _average_orders(frame: pl.DataFrame) -> pl.DataFrame:
+    """Average both orders of each judged pair.
+
+    Returns:
+        one row per pair, with the probability ``_wins`` that the side the data call chosen is the better.
+
+    """
+    vote = pl.col("verdict").replace_strict({"first": 1.0, "second": 0.0, "tie": 0.5}, return_dtype=pl.Float64)
+    first = pl.coalesce("first_wins", vote)
     shown_chosen = pl.col("shown_first") == "chosen"
     wins = frame.with_columns(_wins=pl.when(shown_chosen).then(first).otherwise(1 - first))
     means = wins.group_by("pair_id", maintain_order=True).agg(pl.col("_wins").mean())

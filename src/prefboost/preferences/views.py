@@ -1,4 +1,4 @@
-"""The parts of which relabellings are made: which pairs can be used, and goal pairs of one view of them."""
+"""The parts of relabellings: which pairs can be used, and goal pairs of one view of them."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from prefboost.tables import REJECTS, reject_where
 from prefboost.tables.message_lists import take_rows
 
 __all__ = [
-    "against",
+    "contradicts_scores",
     "SAID_ALIKE",
-    "agreeing",
-    "as_labelled",
-    "consistent",
+    "settle_contradictions",
+    "restore_pairs",
+    "require_scores",
     "distance",
     "gap",
     "interleave",
     "name_goal",
     "name_view",
-    "own_view",
-    "own_views",
-    "renaming",
-    "swapped",
-    "tied",
-    "under_goal",
-    "weighted",
-    "without_ties",
+    "build_own_view",
+    "build_own_views",
+    "map_other_side",
+    "swap_sides",
+    "has_equal_scores",
+    "build_goal_view",
+    "average_weighted",
+    "settle_ties",
 ]
 
 SAID_ALIKE = "the goals of both completions are said in the same words, so one goal would have two winners"
-"""Why a pair is tied whose scores differ by less than the wording prints."""
+"""Reason of ties between scores that differ by less than the wording prints."""
 
 _SWAP = {"chosen": "rejected", "rejected": "chosen"}
 
 
-def tied() -> pl.Expr:
-    """Whether both scores are known and equal; never null."""
+def has_equal_scores() -> pl.Expr:
+    """Tell whether both scores are known and equal; never null."""
     return (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False)
 
 
-def against() -> pl.Expr:
-    """Whether the label contradicts the scores; null where one is unknown."""
+def contradicts_scores() -> pl.Expr:
+    """Tell whether the label contradicts the scores; null where one is unknown."""
     return pl.col("score_chosen") < pl.col("score_rejected")
 
 
-def consistent(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs with two finite scores that agree with the label, and rejects."""
+def require_scores(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Reject pairs without two finite scores; settle those whose scores contradict the label."""
     sides = [pl.col("score_chosen"), pl.col("score_rejected")]
     pairs, unscored = reject_where(
         pairs,
@@ -65,21 +65,22 @@ def consistent(pairs: pl.DataFrame, path: str | None, contradictions: str) -> tu
         path=path,
         found=pl.format("{} and {}", *sides),
     )
-    pairs, opposed = agreeing(pairs, against(), path, contradictions)
+    pairs, opposed = settle_contradictions(pairs, contradicts_scores(), path, contradictions)
     return pairs, pl.concat([unscored, odd, opposed])
 
 
-def agreeing(
+def settle_contradictions(
     pairs: pl.DataFrame, wrong: pl.Expr, path: str | None, contradictions: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What becomes of pairs whose label contradicts their scores; a null in ``wrong`` is no contradiction."""
+    """Keep, swap or drop pairs whose label contradicts their scores; a null in ``wrong`` is no contradiction."""
+    # Evaluated once: the expression would be computed again for every column that is swapped.
     mask = pairs.select(wrong.fill_null(False).alias("wrong")).to_series()
     if contradictions == "keep" or not mask.any():
         return pairs, pl.DataFrame(schema=REJECTS)
     if contradictions == "swap":
         exchanged = pairs.with_columns(
             pl.when(mask).then(pl.col(other)).otherwise(pl.col(name)).alias(name)
-            for name, other in renaming(pairs.columns).items()
+            for name, other in map_other_side(pairs.columns).items()
         )
         return exchanged, pl.DataFrame(schema=REJECTS)
     return reject_where(
@@ -92,15 +93,15 @@ def agreeing(
     )
 
 
-def without_ties(
+def settle_ties(
     views: Sequence[pl.DataFrame],
     ties: str,
     path: str | None,
     same: pl.Series,
     alike: pl.Series | None = None,
-    found: pl.Expr | None = None,
+    shown_scores: pl.Expr | None = None,
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Views of untied pairs; a tied pair is a reject, or keeps its first view alone, under the name tie.
+    """Reject tied pairs, or mark them: a marked pair keeps its first view alone, under the name tie.
 
     Args:
         views: frames of the same pairs in the same order.
@@ -108,7 +109,7 @@ def without_ties(
         path: for the rejects.
         same: whether both completions of a row have the same score.
         alike: whether the goals of both are said in the same words; None where that is not known yet.
-        found: what is shown of a pair whose scores are the same.
+        shown_scores: what a reject shows of a pair whose scores are the same.
 
     Returns:
         views, and rejects.
@@ -119,30 +120,30 @@ def without_ties(
     first, *others = views
     if ties == "mark":
         marks = {"view": pl.lit("tie"), "goal_pair_id": pl.col("pair_id") + "/tie"}
-        tied = pl.lit(equal)
-        named = (pl.when(tied).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
+        tie_mask = pl.lit(equal)
+        named = (pl.when(tie_mask).then(mark).otherwise(pl.col(name)).alias(name) for name, mark in marks.items())
         return [first.with_columns(named), *[view.filter(~equal) for view in others]], pl.DataFrame(schema=REJECTS)
     bare = first.drop("goal_pair_id")  # so that a reject is known by the pair's id
-    scores = None if found is None else pl.format("{} and {}", "score_chosen", "score_rejected")
+    scores = None if shown_scores is None else pl.format("{} and {}", "score_chosen", "score_rejected")
     _, exact = reject_where(
         bare,
         pl.lit(same),
         stage="relabel",
         reason="both completions have the same score, so one goal would have two winners",
         path=path,
-        found=found,
+        found=shown_scores,
     )
     _, printed = reject_where(bare, pl.lit(equal & ~same), stage="relabel", reason=SAID_ALIKE, path=path, found=scores)
     return [view.filter(~equal) for view in views], pl.concat([exact, printed])
 
 
-def own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:
-    """Both views of a pair: under the score of the chosen completion, and flipped under that of the rejected one."""
-    return [own_view(pairs, "chosen", flipped=False), own_view(pairs, "rejected", flipped=True)]
+def build_own_views(pairs: pl.DataFrame) -> list[pl.DataFrame]:
+    """Build both views of a pair: under the chosen completion's score, and flipped under the rejected one's."""
+    return [build_own_view(pairs, "chosen", flipped=False), build_own_view(pairs, "rejected", flipped=True)]
 
 
-def renaming(columns: Sequence[str]) -> dict[str, str]:
-    """Every column of one side -> the column of the other side."""
+def map_other_side(columns: Sequence[str]) -> dict[str, str]:
+    """Map every column of one side to the column of the other side."""
     names = dict(_SWAP)
     for column in columns:
         for side, other in _SWAP.items():
@@ -151,22 +152,22 @@ def renaming(columns: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def swapped(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Chosen and rejected change places, with their scores; distances stay those of chosen and rejected."""
-    return pairs.rename(renaming(pairs.columns))
+def swap_sides(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Swap chosen and rejected, with their scores; distances stay those of chosen and rejected."""
+    return pairs.rename(map_other_side(pairs.columns))
 
 
 def name_view(pairs: pl.DataFrame, view: str, flipped: bool, *, copy: int = 0, tag: str = "") -> pl.DataFrame:
-    """The pairs with ``view``, ``flipped`` and a ``goal_pair_id`` of their own."""
+    """Name the view: add ``view``, ``flipped`` and a ``goal_pair_id`` unique to it."""
     suffix = f"/{view}{tag}" + (f"/{copy}" if copy else "")
     return pairs.with_columns(
         goal_pair_id=pl.col("pair_id") + suffix, view=pl.lit(view), flipped=pl.lit(flipped, dtype=pl.Boolean)
     )
 
 
-def own_view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) -> pl.DataFrame:
-    """One view under the winner's own score: its distance is 0, the other's is the gap of the scores."""
-    turned = swapped(pairs) if flipped else pairs
+def build_own_view(pairs: pl.DataFrame, view: str, *, flipped: bool, copy: int = 0) -> pl.DataFrame:
+    """Build one view under the winner's own score: its distance is 0, the other's is the gap of the scores."""
+    turned = swap_sides(pairs) if flipped else pairs
     apart = (pl.col("score_chosen") - pl.col("score_rejected")).abs()
     return name_view(turned, view, flipped, copy=copy).with_columns(
         goal=pl.col("score_chosen"), distance_chosen=pl.lit(0.0), distance_rejected=apart
@@ -179,8 +180,8 @@ def name_goal(goal: float) -> str:
     return short if float(short) == goal else repr(float(goal))
 
 
-def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Any goal: the completion nearer to it wins; equidistant pairs are set aside."""
+def build_goal_view(pairs: pl.DataFrame, goal: float, view: str, path: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Build the view under a given goal g: the completion with the smaller abs(score - g) wins; ties are rejected."""
     to_chosen, to_rejected = ((pl.col(f"score_{side}") - goal).abs() for side in ("chosen", "rejected"))
     pairs, equal = reject_where(
         pairs,
@@ -193,8 +194,9 @@ def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) ->
     measured = pairs.with_columns(distance_chosen=to_chosen, distance_rejected=to_rejected, goal=pl.lit(float(goal)))
     nearer = pl.col("distance_chosen") < pl.col("distance_rejected")
     stays, turns = measured.filter(nearer), measured.filter(~nearer)
+    # swap_sides() leaves distances where they are; here they were measured before the swap, so they swap too.
     crossed = {"distance_chosen": "distance_rejected", "distance_rejected": "distance_chosen"}
-    turned = swapped(turns).rename(crossed)
+    turned = swap_sides(turns).rename(crossed)
     named = [
         name_view(part, view, flipped, tag=f"-{name_goal(goal)}") for part, flipped in ((stays, False), (turned, True))
     ]
@@ -202,39 +204,41 @@ def under_goal(pairs: pl.DataFrame, goal: float, view: str, path: str | None) ->
 
 
 def gap(aspect: str) -> pl.Expr:
-    """Score of the chosen completion minus that of the rejected one; null where one is missing."""
+    """Subtract the rejected completion's score from the chosen one's; null where one is missing."""
     return pl.col(f"score_chosen.{aspect}") - pl.col(f"score_rejected.{aspect}")
 
 
-def weighted(aspects: Sequence[str], weights: Mapping[str, float], value: Callable[[str], pl.Expr]) -> pl.Expr:
-    """Weighted mean of a value over the aspects that both sides have, renormalised."""
+def average_weighted(aspects: Sequence[str], weights: Mapping[str, float], value: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Average a value over the aspects that both sides have, with weights renormalised to those."""
     total = pl.sum_horizontal(value(aspect).fill_null(0) * weights.get(aspect, 1.0) for aspect in aspects)
     rated = (gap(aspect).is_not_null().cast(pl.Float64) * weights.get(aspect, 1.0) for aspect in aspects)
     return total / pl.sum_horizontal(rated)
 
 
 def distance(aspects: Sequence[str], weights: Mapping[str, float]) -> pl.Expr:
-    """Weighted mean distance of the two score vectors."""
-    return weighted(aspects, weights, lambda aspect: gap(aspect).abs())
+    """Compute the weighted mean distance of the two score vectors: sum_a w_a abs(s_a - t_a) / sum_a w_a."""
+    return average_weighted(aspects, weights, lambda aspect: gap(aspect).abs())
 
 
 def interleave(pairs: pl.DataFrame, views: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """All views of a pair next to each other, in the order of the views; pairs in the order they came in."""
+    """Put all views of a pair next to each other, in the order of the views; pairs in the order they came in."""
     columns = views[0].columns
     stacked = pl.concat([view.select(columns) for view in views])
     if all(view["pair_id"].equals(pairs["pair_id"]) for view in views):
         if len(views) == 1:
             return stacked
+        # Stacked views lie at view * rows + pair; row i of the result is view i % count of pair i // count.
         rows, count = pairs.height, len(views)
         place = np.arange(rows * count)
         return take_rows(stacked, place % count * rows + place // count)
+    # Some view lacks some pairs (ties, rejects), so the pairs' order is looked up instead of computed.
     came = pairs.lazy().select("pair_id").with_row_index("came").unique("pair_id", keep="first").collect()
     at = stacked.select("pair_id").join(came, on="pair_id", how="left", maintain_order="left")["came"]
     return take_rows(stacked, np.argsort(at.to_numpy(), kind="stable"))
 
 
-def as_labelled(views: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The pairs that goal pairs were made of, once each and as their label has them.
+def restore_pairs(views: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Restore the pairs that goal pairs were made of, once each and as their label has them.
 
     Args:
         views: goal pairs; of each pair, the first is taken.
@@ -243,6 +247,6 @@ def as_labelled(views: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     first = views.unique("pair_id", keep="first", maintain_order=True)
     straight = first.with_columns(
         pl.when("flipped").then(pl.col(other)).otherwise(pl.col(name)).alias(name)
-        for name, other in renaming(first.columns).items()
+        for name, other in map_other_side(first.columns).items()
     )
     return straight.select(columns)

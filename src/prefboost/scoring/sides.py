@@ -11,7 +11,7 @@ import polars as pl
 
 from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.scales.apply import apply_scale
-from prefboost.preferences.scales.fit import fit_scale, list_score_columns
+from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, REJECTS, SCORED_COMPLETIONS, Step, Table, reject_where
 
@@ -134,7 +134,7 @@ def with_scores(
     scored = table.derive(spec, kept, step, rejects=aside, scales={})
     if scale is None:
         return scored
-    overall = [scored.frame[name] for name in list_score_columns(scored) if "." not in name]
+    overall = [scored.frame[name] for name in find_score_columns(scored) if "." not in name]
     return apply_scale(scored, fit_scale(scale, overall))
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import MissingExtra
-from prefboost.preferences.languages import language_of
+from prefboost.preferences.languages import detect_language
 from prefboost.settings import Settings, choice
 from prefboost.synthesis.meta_talk import Kind, find_leak
 from prefboost.synthesis.proposal import Draft, Proposal
@@ -178,7 +178,7 @@ def _languages(filters: Filters, proposal: Proposal) -> str | None:
         return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
     if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
         return None
-    languages = [language_of(text) for text in texts]
+    languages = [detect_language(text) for text in texts]
     return f"{languages[0]} and {languages[1]}: {texts[1]}" if languages[0] != languages[1] else None
 
 

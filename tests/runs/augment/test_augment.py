@@ -20,7 +20,7 @@ from waiting import PATIENCE_S
 from prefboost.diagnosis import inspect
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.preferences import MinMax
-from prefboost.preferences.scales.fit import read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.runs.augment.augment import Augment, augment, preview
 from prefboost.runs.augment.settings import AugmentProgress
 from prefboost.sources import File, HelpSteer, read
@@ -345,7 +345,7 @@ def test_aspect_names_that_promise_0_to_4_are_not_believed_against_the_scores(tm
         report = augment(path, tmp_path / name, settings)
         assert (report.pairs, report.rejects) == (3, ())
         assert f"to {top} (highest)" in report.scale
-        assert read_declared_range(read(path, columns=settings.columns)) == (None if name == "own" else (0, 4))
+        assert find_declared_range(read(path, columns=settings.columns)) == (None if name == "own" else (0, 4))
 
 
 def test_a_grid_outside_the_scale_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefboost.preferences import pair
-from prefboost.preferences.scales.fit import read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.runs.augment.augment import Augment, augment
 from prefboost.sources import File, Nectar, read, read_batches
 
@@ -41,7 +41,7 @@ def test_the_best_rank_is_the_top_of_the_scale_wherever_counting_begins(
     path.write_text("\n".join(map(json.dumps, records)))
     table = read(path)
     assert table.rejects.is_empty()
-    assert read_declared_range(table) == (1.0, float(most))
+    assert find_declared_range(table) == (1.0, float(most))
     best = table.frame.filter(table.frame["score"] == most)["completion"].list.first().struct.field("content")
     assert set(best) == {f"a{first}"}
     assert table.frame["score"].min() == 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.preferences.scales.fit import list_score_columns
+from prefboost.preferences.scales.fit import find_score_columns
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.missing_marks import is_mark, reject_marks
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_where
@@ -38,7 +38,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
         )
     by_aspect = {"": fitted} if isinstance(fitted, FittedScale) else dict(fitted)
     fitted = by_aspect[""]
-    overall = [name for name in list_score_columns(table) if "." not in name]
+    overall = [name for name in find_score_columns(table) if "." not in name]
     frame, rejects = reject_marks(table.frame, overall, fitted.missing, stage="scale", path=table.path)
     if fitted.strict:
         outside = pl.any_horizontal(~pl.col(name).is_between(fitted.knots[0], fitted.knots[-1]) for name in overall)
@@ -51,7 +51,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
             found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
         rejects = pl.concat([rejects, beyond])
-    scales = {name: by_aspect.get(name.partition(".")[2]) for name in list_score_columns(table)}
+    scales = {name: by_aspect.get(name.partition(".")[2]) for name in find_score_columns(table)}
     unrated = {
         name: is_mark(name, scale.missing) for name, scale in scales.items() if scale is not None and scale.missing
     }

@@ -19,12 +19,12 @@ __all__ = [
     "fit_scale",
     "fit_scales",
     "fit_without_marks",
-    "list_score_columns",
-    "read_declared_range",
+    "find_score_columns",
+    "find_declared_range",
 ]
 
 
-def read_declared_range(table: Table) -> tuple[float, float] | None:
+def find_declared_range(table: Table) -> tuple[float, float] | None:
     """Read the range that a source or scorer declared for the scores of a table.
 
     Returns:
@@ -43,7 +43,7 @@ def fit_scale(
     Args:
         scale: the kind of scale.
         scores: pieces; nulls, NaN and infinities are left out. Not read where the scale needs none.
-        declared: the range that the source declares (`read_declared_range`), for a `DeclaredRange` that sets none.
+        declared: the range that the source declares (`find_declared_range`), for a `DeclaredRange` that sets none.
             A score within it is never a mark of a missing one (`scales.missing_marks`); marks outside are left out of
             the fit and noted in the scale.
 
@@ -99,7 +99,7 @@ def fit_scales(
         scale = scale.fill_ends(declared)
     pieces: dict[str, list[pl.Series]] = defaultdict(list)
     for table in tables if scale.needs_scores or aspects else ():
-        for name in list_score_columns(table):
+        for name in find_score_columns(table):
             aspect = name.partition(".")[2]
             if not aspect or aspect in aspects:
                 pieces[aspect].append(table.frame[name])
@@ -139,7 +139,7 @@ def choose_goal_scale(scales: Mapping[str, FittedScale], aspects: Sequence[str])
     return FittedScale(kind="aspects", knots=ends, values=ends) if ends[0] < ends[1] else scales.get("")
 
 
-def list_score_columns(table: Table) -> list[str]:
+def find_score_columns(table: Table) -> list[str]:
     """List the columns of a table that hold scores: overall ones first, then those of aspects."""
     families = ("score",) if table.spec is SCORED_COMPLETIONS else ("score_chosen", "score_rejected")
     names = [name for name in families if name in table.frame.columns]

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prefboost.preferences.scales.fit import fit_without_marks, read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range, fit_without_marks
 from prefboost.preferences.scales.kinds import FittedScale
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
 from prefboost.settings import Settings
@@ -53,7 +53,7 @@ def find_goal_scales(table: Table) -> dict[str, FittedScale]:
     """
     if table.scales:
         return dict(table.scales)
-    declared = read_declared_range(table)
+    declared = find_declared_range(table)
     if declared is not None:
         return {"": IdentityScale(ends=declared).fit(np.empty(0))}
     sides = [name for name in ("score_chosen", "score_rejected") if name in table.frame.columns]

@@ -21,7 +21,7 @@ from prefboost.chat import SayGoal, to_record
 from prefboost.chat.goal_text import print_goal
 from prefboost.errors import DataError, Place, RunError
 from prefboost.preferences import fit_scales
-from prefboost.preferences.scales.fit import list_score_columns, read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range, find_score_columns
 from prefboost.preferences.scales.identity import IdentityScale
 from prefboost.preferences.scales.kinds import DeclaredRange
 from prefboost.preferences.stated_goals import StatedGoals
@@ -109,7 +109,7 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     """
     export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
     first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
-    goals = _settle_goals(settings, [first], read_declared_range(first))
+    goals = _settle_goals(settings, [first], find_declared_range(first))
     table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
     export = export_named(settings.format)
     about = AugmentFacts(
@@ -200,7 +200,7 @@ def _suggest_range(error: DataError, source: str | Path | Source, settings: Augm
     pieces = [
         table.frame[name]
         for table in _read_scored(whole, settings)
-        for name in list_score_columns(table)
+        for name in find_score_columns(table)
         if "." not in name
     ]
     scores = pl.concat([piece.rename("score").cast(pl.Float64) for piece in pieces]).drop_nulls() if pieces else None

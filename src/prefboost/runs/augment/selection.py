@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from prefboost.preferences.draw import seeded_share
-from prefboost.preferences.select import asked_text, decontaminate, given_id, select
+from prefboost.preferences.draw import draw_share
+from prefboost.preferences.select import build_question_key, decontaminate, prefer_given_id, select
 from prefboost.runs.augment.settings import Augment
 from prefboost.runs.preparation import load_token_counter, read_benchmark_texts
 from prefboost.tables import Step, Table, reject_where
@@ -52,7 +52,7 @@ class Selection:
 
     def _first_owner(self, table: Table) -> Table:
         """Reject rows whose prompt was seen under another id."""
-        keys = {"_prompt": pl.col("prompt").hash(0), "_id": given_id(table.frame.columns).hash(0)}
+        keys = {"_prompt": pl.col("prompt").hash(0), "_id": prefer_given_id(table.frame.columns).hash(0)}
         keyed = table.frame.with_columns(**keys)
         first = keyed.select("_prompt", _owner="_id").unique("_prompt", keep="first", maintain_order=True)
         self.owners = pl.concat([self.owners, first.join(self.owners, on="_prompt", how="anti")])
@@ -85,9 +85,9 @@ class Selection:
 
     def _split(self, table: Table) -> Table:
         """Mark whole prompts by their normalised text, as `prefboost.preferences.select.split` divides."""
-        frame = table.frame.with_columns(_key=asked_text())
+        frame = table.frame.with_columns(_key=build_question_key())
         old = pl.col("split").fill_null("train") if "split" in frame.columns else pl.lit("train")
-        held = seeded_share(self.settings.seed, "_key") < self.settings.test_share
+        held = draw_share(self.settings.seed, "_key") < self.settings.test_share
         marked = frame.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(old)).drop("_key")
         step = Step("split", {"fraction": self.settings.test_share}, len(table), len(table))
         return table.derive(table.spec, marked, step)

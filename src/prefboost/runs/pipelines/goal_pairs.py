@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefboost.atomic import replacing
 from prefboost.errors import DataError, Place
 from prefboost.preferences import fit_scales
-from prefboost.preferences.scales.fit import read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.recipes.kinds import PolicyRecipe
 from prefboost.recipes.on_policy import OnPolicy
@@ -76,7 +76,7 @@ def make_recipe_pairs(recipe: PolicyRecipe, table: Table, render: Render | None,
     """
     if fitted is None and recipe.scale is not None:
         fitted = fit_scales(
-            recipe.scale, [table], aspects=requested_aspects(recipe), declared=read_declared_range(table)
+            recipe.scale, [table], aspects=requested_aspects(recipe), declared=find_declared_range(table)
         )
     return make_goal_pairs(table, recipe, fitted or {}, recipe.condition, render)
 

@@ -16,8 +16,8 @@ from prefboost.engines.kinds import EngineSettings
 from prefboost.engines.local.engine import Local
 from prefboost.errors import DataError, Place
 from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
-from prefboost.preferences.condition import said_on, with_room_for_goal
-from prefboost.preferences.draw import seeded_rank, seeded_share
+from prefboost.preferences.condition import fit_wording_to_scales, reject_without_user_turn
+from prefboost.preferences.draw import draw_rank, draw_share
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
@@ -104,7 +104,7 @@ def read_round_prompts(recipe: OnPolicy) -> Table:
     elif marked:
         aside = pl.col("split").is_in(EVALUATION_SPLITS).fill_null(False)
     else:
-        aside = seeded_share(recipe.seed, "prompt_id") < recipe.evaluate.share
+        aside = draw_share(recipe.seed, "prompt_id") < recipe.evaluate.share
     split = pl.when(aside).then(pl.lit("test")).otherwise(pl.lit("train"))
     frame = frame.with_columns(split=split)
     counts = dict(frame["split"].value_counts().iter_rows())
@@ -129,7 +129,7 @@ def select_round_prompts(prompts: Table, recipe: OnPolicy, number: int) -> Table
     """Select the prompts that the policy of a round (from 1) completes."""
     frame = prompts.frame.filter(pl.col("split") == "train")
     if recipe.prompts_a_round == "parts":
-        part = seeded_rank(recipe.seed, "prompt_id") % recipe.rounds
+        part = draw_rank(recipe.seed, "prompt_id") % recipe.rounds
         frame = frame.filter(part == number - 1)
     return replace(prompts, frame=frame)
 
@@ -144,7 +144,7 @@ def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -
     if isinstance(recipe.relabel, Plain):
         return None
     aspects = tuple(getattr(recipe.relabel, "aspects", ()))
-    say = said_on(recipe.condition, fitted or _guess_scales(recipe), aspects)
+    say = fit_wording_to_scales(recipe.condition, fitted or _guess_scales(recipe), aspects)
     top = say.high if recipe.evaluate is None or recipe.evaluate.goal is None else recipe.evaluate.goal
     return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
 
@@ -278,7 +278,7 @@ def build_evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Ro
 
 def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
     place, _ = resolve_place(wording.say, engine.rendered_conversation)
-    frame, rejects = with_room_for_goal(prompts.frame, place, stage="generate", path=prompts.path)
+    frame, rejects = reject_without_user_turn(prompts.frame, place, stage="generate", path=prompts.path)
     said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
     step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)
     return prompts.derive(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)

@@ -14,7 +14,7 @@ from prefboost.errors import Place, SettingsError
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import Mix, mix
-from prefboost.preferences.scales.fit import read_declared_range
+from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import choose_executor
@@ -145,6 +145,6 @@ def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrat
 
 def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
     """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
-    own = read_declared_range(table)
+    own = find_declared_range(table)
     scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
     return ({} if own is None else {"overall": own}) | scaled

@@ -15,7 +15,7 @@ from pydantic import Field
 from prefboost.chat import join_text
 from prefboost.engines.store.store import Store
 from prefboost.errors import Place, UnreadableFile
-from prefboost.preferences.draw import seeded_rank
+from prefboost.preferences.draw import draw_rank
 from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import Settings, choice
 from prefboost.sources import read
@@ -81,7 +81,7 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
 
 
 def _draw_pairs(table: Table, settings: Auditing) -> Table:
-    order = seeded_rank(settings.seed, "pair_id").rank("ordinal")
+    order = draw_rank(settings.seed, "pair_id").rank("ordinal")
     frame = table.frame.filter(order <= settings.pairs)
     return Table(table.spec, frame, path=table.path)
 
