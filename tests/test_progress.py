@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 from waiting import PATIENCE_S, wait_until
 
-from prefboost.progress import FIRST_LINE_S, LINE_EVERY_S, Bars, RichProgress, duration, line_of, phase
+from prefboost.engines.budget import Spend
+from prefboost.progress import (
+    FIRST_LINE_S,
+    LINE_EVERY_S,
+    Bars,
+    RichProgress,
+    WorkProgress,
+    duration,
+    line_of,
+    phase,
+    tell_bar,
+)
 
 
 class Shown:
@@ -143,3 +154,42 @@ def test_a_reader_that_went_away_does_not_stop_the_work() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout == "done\n"
+
+
+class _Bar:
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def begin(self, what: str, total: int | None) -> None:
+        self.calls.append(("begin", what, total))
+
+    def advance(self, parts: int, **facts: float) -> None:
+        self.calls.append(("advance", parts, facts))
+
+    def end(self) -> None:
+        self.calls.append(("end",))
+
+
+def test_a_bar_gets_the_differences_of_the_states_that_a_verb_reports() -> None:
+    bar = _Bar()
+    tell = tell_bar(bar)
+    for done, tokens in ((0, 0), (2, 10), (5, 30)):
+        tell(WorkProgress("generate", 5, done, spent=Spend(tokens=tokens)))
+    assert bar.calls == [
+        ("begin", "generate", 5), ("advance", 2, {"tokens": 10.0}), ("advance", 3, {"tokens": 20.0}), ("end",),
+    ]  # fmt: skip
+
+
+def test_a_bar_begins_anew_with_each_part_of_the_work() -> None:
+    bar = _Bar()
+    tell = tell_bar(bar)
+    for part in ("policy", "reference"):
+        tell(WorkProgress(part, 3))
+        tell(WorkProgress(part, 3, 3))
+    assert bar.calls == [
+        step for part in ("policy", "reference") for step in (("begin", part, 3), ("advance", 3, {}), ("end",))
+    ]
+
+
+def test_without_a_bar_nothing_is_shown() -> None:
+    tell_bar(None)(WorkProgress("policy", 3, 3))

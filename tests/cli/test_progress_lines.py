@@ -16,8 +16,8 @@ from prefboost.cli.evaluate import show_benchmarks
 from prefboost.cli.main import main
 from prefboost.devices import announce
 from prefboost.engines.replay import Replay
+from prefboost.progress import WorkProgress
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
 
 pytestmark = pytest.mark.torch
@@ -106,8 +106,8 @@ def test_training_names_its_parts(tiny: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_judging_a_benchmark_says_which(capsys: pytest.CaptureFixture[str]) -> None:
-    tells: list[Callable[[ScoreProgress], None]] = []
+    tells: list[Callable[[WorkProgress], None]] = []
     with show_benchmarks(hidden=False) as name_stages:
         tells.append(name_stages("alpaca_eval"))
-        tells[0](ScoreProgress("judge", 4, 4))
+        tells[0](WorkProgress("judge", 4, 4))
     assert "alpaca_eval: judge: 4/4" in capsys.readouterr().err

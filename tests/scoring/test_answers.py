@@ -58,7 +58,7 @@ def test_a_failure_stops_no_other_row_and_is_asked_again_next_time(tmp_path: Pat
         answers = Asking(engine, SAMPLING, Desk(store, tell=told.append)).answers(asks("a", "broken", "b"))
     assert [answer.fault for answer in answers] == [None, FAILED, None]
     assert engine.rounds == [3], "a server gets all that is missing at once, to ask many things side by side"
-    assert answers[1].text == "HTTP 500" and (told[-1].sequences, told[-1].done, told[-1].stored) == (3, 3, 0)
+    assert answers[1].text == "HTTP 500" and (told[-1].total, told[-1].done, told[-1].stored) == (3, 3, 0)
     engine.healed = True
     engine.asked.clear()
     with Store(tmp_path / "s") as store:

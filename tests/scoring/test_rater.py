@@ -16,8 +16,9 @@ from tests.scoring.conftest import completions_table, pairs_table
 from prefboost.engines.engine import Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError
+from prefboost.progress import WorkProgress
 from prefboost.scoring import Rater
-from prefboost.scoring.stored import Desk, ScoreProgress
+from prefboost.scoring.stored import Desk
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS
 
 WARM = Sampling(temperature=1.0)
@@ -194,7 +195,7 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
     expected = Rater(engine=Scripted.by(by_words)).score(table).frame
     first, second = Scripted.by(by_words), Scripted.by(by_words)
 
-    def stop(progress: ScoreProgress) -> None:
+    def stop(progress: WorkProgress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 

@@ -11,7 +11,8 @@ from scripted_engine import Scripted
 from prefboost.engines.budget import Budget, Spending
 from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
-from prefboost.scoring.stored import Desk, ScoreProgress, filled, key_of_ids
+from prefboost.progress import WorkProgress
+from prefboost.scoring.stored import Desk, filled, key_of_ids
 
 KEYS = ["a", "b", "a", "c", "d"]
 RIGHT = [[float(ord(key))] for key in KEYS]
@@ -35,7 +36,7 @@ class Counting:
 
 def test_equal_keys_are_computed_once() -> None:
     compute = Counting()
-    told: list[ScoreProgress] = []
+    told: list[WorkProgress] = []
     assert filled(KEYS, in_twos, compute, Desk(tell=told.append), "x") == RIGHT
     assert compute.batches == [["a", "b"], ["c", "d"]] and [each.done for each in told] == [0, 2, 4]
 
@@ -45,7 +46,7 @@ def test_an_interrupted_call_loses_no_finished_batch(tmp_path: Path) -> None:
         filled(KEYS, in_twos, Counting(fails_at=1), Desk(store), "x")
     again = Counting()
     with Store(tmp_path / "s") as store:
-        told: list[ScoreProgress] = []
+        told: list[WorkProgress] = []
         assert filled(KEYS, in_twos, Counting(), Desk(store, partial=True), "x") == [*RIGHT[:3], None, None]
         assert filled(KEYS, in_twos, again, Desk(store, tell=told.append), "x") == RIGHT
     assert again.batches == [["c", "d"]] and (told[-1].done, told[-1].stored) == (4, 2)

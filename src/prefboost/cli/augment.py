@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import Work, show_work
+from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
 from prefboost.cli.report import format_columns, print_report
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from prefboost.runs.augment.augment import Preview
-    from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport
+    from prefboost.runs.augment.settings import Augment, AugmentReport
 
 __all__ = ["augment_command"]
 
@@ -70,7 +70,7 @@ def augment_command(
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
-    with show_work(_read_progress, hidden=quiet, begin="augmenting") as tell:
+    with show_work(hidden=quiet, begin="augmenting") as tell:
         report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=tell)
     print_report(report.as_json(), _list_report(report), as_json=as_json)
 
@@ -81,12 +81,6 @@ def _read_settings(overrides: list[str], flags: Mapping[str, str | None]) -> Aug
 
     flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return read_overrides(Augment, [*flagged, *overrides], base=Augment().model_dump(mode="json"))
-
-
-def _read_progress(progress: AugmentProgress) -> Work:
-    # The total of JSON lines is an estimate, which the records may exceed.
-    total = None if progress.records_total is None else max(progress.records_total, progress.records)
-    return Work("augmenting", progress.records, total, unit="records", label=progress.stage)
 
 
 def _list_report(report: AugmentReport) -> Iterator[str]:

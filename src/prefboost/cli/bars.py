@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefboost.engines.budget import Spend
-    from prefboost.progress import RichProgress
+    from prefboost.progress import RichProgress, Tell, WorkProgress
 
-__all__ = ["Work", "describe_rates", "open_progress", "show_wait", "show_work"]
-
-P = TypeVar("P")
+__all__ = ["describe_rates", "open_progress", "show_wait", "show_work"]
 
 
-@dataclass(frozen=True)
-class Work:
-    """State of a piece of work.
-
-    Args:
-        name: of its bar; a new name begins a new bar.
-        done: parts that are finished or failed.
-        total: all parts; None where their number is unknown.
-        stored: finished parts that an earlier call or another process did; they count in no rate.
-        failed: parts that failed.
-        spent: tokens and dollars so far; None where no model is asked.
-        unit: of the rate, in the plural; empty for none.
-        label: text in front of the bar, where it is not the name.
-        note: text in front of the rates.
-    """
-
-    name: str
-    done: int
-    total: int | None
-    stored: int = 0
-    failed: int = 0
-    spent: Spend | None = None
-    unit: str = ""
-    label: str = ""
-    note: str = ""
-
-
-def describe_rates(work: Work, elapsed_s: float) -> str:
+def describe_rates(work: WorkProgress, elapsed_s: float) -> str:
     """Describe rate, tokens, dollars, failures and stored parts, each where there is something to tell."""
     fresh = work.done - work.stored
     tokens, dollars = (
@@ -61,24 +30,22 @@ def describe_rates(work: Work, elapsed_s: float) -> str:
 
 
 @contextmanager
-def show_work(read: Callable[[P], Work], *, hidden: bool, begin: str = "") -> Iterator[Callable[[P], None]]:
+def show_work(*, hidden: bool, begin: str = "") -> Iterator[Tell]:
     """Show bars while the block runs.
 
     Args:
-        read: turns what the work reports into the state of its bar.
         hidden: show nothing.
         begin: name of a bar that is there before the first report.
 
     Yields:
-        a function that takes a report.
+        a function that takes the state of the work.
     """
     from prefboost.progress import Bars
 
     with Bars(hidden=hidden) as bars:
         tasks = {begin: bars.add_task(begin, total=None, detail="loading")} if begin else {}
 
-        def tell(report: P) -> None:
-            work = read(report)
+        def tell(work: WorkProgress) -> None:
             label = work.label or work.name
             if work.name not in tasks:
                 tasks[work.name] = bars.add_task(label, total=work.total, detail="")

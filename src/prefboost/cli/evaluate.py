@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefboost.evaluation.results import Results
+    from prefboost.progress import Tell, WorkProgress
     from prefboost.runs.evaluate.forecast import ForecastLine
     from prefboost.runs.evaluate.settings import Evaluate
-    from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["compare_command", "evaluate_command", "show_benchmarks"]
 
@@ -115,8 +115,8 @@ def show_benchmarks(*, hidden: bool) -> Iterator[Callable[[str], Tell]]:
     with show_stages(hidden=hidden) as show:
 
         def name_stages(benchmark: str) -> Tell:
-            def tell(progress: ScoreProgress) -> None:
-                show(replace(progress, stage=f"{benchmark}: {progress.stage}"))
+            def tell(progress: WorkProgress) -> None:
+                show(replace(progress, name=f"{benchmark}: {progress.name}"))
 
             return tell
 

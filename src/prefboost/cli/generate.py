@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import Work, show_wait, show_work
+from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.report import list_changes, list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.generate.generate import Generate, GenerationPlan, Progress
+    from prefboost.runs.generate.generate import Generate, GenerationPlan
     from prefboost.tables import Table
 
 __all__ = ["generate_command", "read_generate"]
@@ -60,7 +60,7 @@ def generate_command(
     if partial:
         completions = write_finished_completions(table, settings, out, store=store)
     else:
-        with show_work(_read_progress, hidden=quiet, begin="generate") as tell:
+        with show_work(hidden=quiet, begin="generate") as tell:
             completions = generate(table, settings, out, store=store, progress=tell)
     counts = _count(completions, out)
     print_report(counts, _list_counts(counts), as_json=as_json)
@@ -84,10 +84,6 @@ def read_generate(model: str, overrides: list[str]) -> Generate:
         **dict.fromkeys(Generate.model_fields, ""),
     }
     return read_overrides(Generate, overrides, names, {"engine": engine})
-
-
-def _read_progress(progress: Progress) -> Work:
-    return Work("generate", progress.done, progress.rows, progress.stored, progress.failed, progress.spent, unit="rows")
 
 
 def _list_plan(plan: GenerationPlan) -> Iterator[str]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import Work, show_wait, show_work
+from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
 from prefboost.cli.report import list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
+    from prefboost.progress import Tell
     from prefboost.runs.score.questions import QuestionPlan
     from prefboost.runs.score.score import Score
-    from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["print_questions", "read_score", "score_command", "show_stages"]
 
@@ -80,11 +80,7 @@ def read_score(overrides: list[str]) -> Score:
 
 def show_stages(*, hidden: bool) -> AbstractContextManager[Tell]:
     """Show a bar per stage of scoring, judging or measuring."""
-    return show_work(_read_progress, hidden=hidden)
-
-
-def _read_progress(progress: ScoreProgress) -> Work:
-    return Work(progress.stage, progress.done, progress.sequences, progress.stored, spent=progress.spent)
+    return show_work(hidden=hidden)
 
 
 def print_questions(plan: QuestionPlan, *, as_json: bool) -> None:

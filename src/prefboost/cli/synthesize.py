@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.bars import Work, show_wait, show_work
+from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, Quiet, add_retry
 from prefboost.cli.report import list_rejected, print_report
 
 if TYPE_CHECKING:
-    from prefboost.runs.synthesize.synthesize import SynthesisForecast, SynthesisProgress, Synthesize
+    from prefboost.runs.synthesize.synthesize import SynthesisForecast, Synthesize
     from prefboost.tables import Table
 
 __all__ = ["read_synthesize", "synthesize_command"]
@@ -61,7 +61,7 @@ def synthesize_command(
         plan = forecast_synthesis(table, settings, out)
         print_report(asdict(plan), _list_plan(plan), as_json=as_json)
         return
-    with show_work(_read_progress, hidden=quiet, begin="prompts") as tell:
+    with show_work(hidden=quiet, begin="prompts") as tell:
         pairs = synthesize(table, settings, out, progress=tell)
     counts = _count(pairs, out)
     print_report(counts, _list_counts(pairs, counts), as_json=as_json)
@@ -100,11 +100,6 @@ def _list_unnamed_judges(placed: list[str]) -> list[str]:
     """List the judges that have settings and no kind: they are language models."""
     parts = [part for part in ("judge", "rescore") if any(text.startswith(f"method.{part}.") for text in placed)]
     return [part for part in parts if not any(text.startswith(f"method.{part}.kind") for text in placed)]
-
-
-def _read_progress(progress: SynthesisProgress) -> Work:
-    note = f"{progress.stage} {progress.rows_done:,}/{progress.rows:,}" if progress.stage else ""
-    return Work("prompts", progress.done, progress.prompts, spent=progress.spent, unit="prompts", note=note)
 
 
 def _list_plan(plan: SynthesisForecast) -> Iterator[str]:

@@ -21,7 +21,8 @@ from prefboost.engines.store.reuse import (
 from prefboost.engines.store.sightings import Watch
 from prefboost.engines.store.store import Asked, Store
 from prefboost.errors import ModelError, RunError
-from prefboost.scoring.stored import NOT_YET, Desk, ScoreProgress
+from prefboost.progress import WorkProgress
+from prefboost.scoring.stored import NOT_YET, Desk
 
 __all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "shares_of"]
 
@@ -202,7 +203,7 @@ class Asking:
             raise RunError(f"the engine gave {len(found)} of {questions} answers", remedy="run the same command again")
 
     def _tell(self, questions: int, done: int, stored: int) -> None:
-        self.desk.tell(ScoreProgress("answers", questions, done, stored, self.engine.ledger.spent))
+        self.desk.tell(WorkProgress("answers", questions, done, stored, self.engine.ledger.spent))
 
     def _too_long(
         self, places: Mapping[str, Sequence[int]], requests: Sequence[Request], most_tokens: int

@@ -6,40 +6,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spend, Spending, Tally, price_of
+from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, price_of
 from prefboost.engines.engine import Engine, Failure
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.reuse import computed_stored
 from prefboost.engines.store.sightings import change_of
 from prefboost.engines.store.store import Asked, Store
+from prefboost.progress import Tell, WorkProgress
 
-__all__ = ["NOT_YET", "Desk", "ScoreProgress", "Tell", "filled", "key_of_ids"]
+__all__ = ["NOT_YET", "Desk", "filled", "key_of_ids"]
 
 NOT_YET = "not done yet"
 """Why a row of a partial table has no score."""
-
-
-@dataclass(frozen=True)
-class ScoreProgress:
-    """How far it is.
-
-    Args:
-        stage: what is being computed or asked.
-        sequences: how many are wanted.
-        done: those that there are, and those that failed.
-        stored: of them, those of an earlier call or another process.
-        spent: by this call, where a model is asked.
-    """
-
-    stage: str
-    sequences: int
-    done: int = 0
-    stored: int = 0
-    spent: Spend = field(default_factory=Spend)
-
-
-Tell = Callable[[ScoreProgress], None]
-"""Is told after every batch."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +84,7 @@ def filled(
         numbers in the order of the keys; None where only what is stored is wanted and this is not.
     """
     different = len(set(keys))
-    desk.tell(ScoreProgress(stage, different))
+    desk.tell(WorkProgress(stage, different))
     if desk.store is None:
         found: Mapping[str, list[float]] = _computed(keys, plan, compute, desk, stage)
     elif desk.partial:
@@ -133,7 +111,7 @@ def _computed(
     found: dict[str, list[float]] = {}
     for batch in plan(sorted(first.values())):
         found.update(zip((keys[index] for index in batch), compute(batch), strict=True))
-        desk.tell(ScoreProgress(stage, len(first), len(found)))
+        desk.tell(WorkProgress(stage, len(first), len(found)))
     return found
 
 
@@ -151,5 +129,5 @@ def _from_store(
         before = len(found)
         found.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
         stored += len(found) - before if batch.stored else 0
-        desk.tell(ScoreProgress(stage, len(set(keys)), len(found), stored))
+        desk.tell(WorkProgress(stage, len(set(keys)), len(found), stored))
     return found

@@ -21,8 +21,8 @@ from prefboost.diagnosis import inspect
 from prefboost.errors import DataError, RunError, SettingsError
 from prefboost.preferences import MinMax
 from prefboost.preferences.scales.fit import find_declared_range
+from prefboost.progress import WorkProgress
 from prefboost.runs.augment.augment import Augment, augment, preview
-from prefboost.runs.augment.settings import AugmentProgress
 from prefboost.sources import File, HelpSteer, read
 
 
@@ -107,13 +107,13 @@ def test_a_source_with_settings_of_its_own_is_taken(tmp_path: Path, scored: Call
 
 
 def test_progress_counts_up_to_all_records(tmp_path: Path, scored: Callable[..., Any]) -> None:
-    seen: list[AugmentProgress] = []
+    seen: list[WorkProgress] = []
     augment(scored(tmp_path / "in.jsonl"), tmp_path / "out", Augment(batch_rows=10), progress=seen.append)
-    records = [each.records for each in seen]
+    records = [each.done for each in seen]
     assert len(records) > 4
     assert records == sorted(records)
     assert records[-1] == 40
-    assert seen[-1].goal_pairs == 76
+    assert seen[-1].note == "76 goal pairs" and seen[-1].total == 40
 
 
 def test_a_preview_writes_nothing(tmp_path: Path, scored: Callable[..., Any]) -> None:

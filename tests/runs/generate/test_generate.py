@@ -23,10 +23,10 @@ from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.engines.replay import Replay
 from prefboost.errors import ModelError, RunError, SettingsError
+from prefboost.progress import WorkProgress
 from prefboost.runs.generate.generate import (
     Generate,
     GenerationPlan,
-    Progress,
     generate,
     locate_rejects,
     locate_store,
@@ -218,10 +218,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         generate(table, settings(), out, engine=Stops())  # type: ignore[arg-type]
     assert not out.exists()
-    seen: list[Progress] = []
+    seen: list[WorkProgress] = []
     generate(table, settings(), out, engine=ECHO, progress=seen.append)
     assert out.read_bytes() == whole.read_bytes()
-    assert (seen[-1].rows, seen[-1].done, seen[-1].stored, seen[-1].tokens) == (12, 12, 6, 24)
+    assert (seen[-1].total, seen[-1].done, seen[-1].stored, seen[-1].spent.tokens) == (12, 12, 6, 24)
     assert seen[-1].spent.requests == 6
 
 

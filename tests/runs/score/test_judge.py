@@ -10,9 +10,9 @@ import pytest
 from scripted_engine import Scripted
 from tests.scoring.conftest import pairs_table
 
+from prefboost.progress import WorkProgress
 from prefboost.runs.score.judge import Judging, judge
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.scoring.stored import ScoreProgress
 from prefboost.tables import VERDICTS, Table
 
 PAIRS = [("one", "good", "b"), ("two", "c", "good"), ("three", "e", "f")]
@@ -38,7 +38,7 @@ def test_an_interrupted_call_goes_on_to_the_same_verdicts(tmp_path: Path) -> Non
     out, first, second = tmp_path / "v.jsonl", Scripted.by(good), Scripted.by(good)
     expected, _ = judge(pairs_table(PAIRS), LlmJudge(engine=Scripted.by(good)))
 
-    def stop(progress: ScoreProgress) -> None:
+    def stop(progress: WorkProgress) -> None:
         if progress.done >= 4:
             raise KeyboardInterrupt
 
@@ -57,7 +57,7 @@ class Mine:
 
 
 def test_anyones_judge_will_do() -> None:
-    told: list[ScoreProgress] = []
+    told: list[WorkProgress] = []
     verdicts, _ = judge(pairs_table(PAIRS), Mine(), progress=told.append)
     assert verdicts.spec is VERDICTS and told[-1].done == 3
 

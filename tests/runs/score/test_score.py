@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
+from prefboost.progress import WorkProgress
 from prefboost.runs.generate.generate import locate_store
 from prefboost.runs.score.score import count_scores, score
 from prefboost.scoring import ImplicitReward, RulesScorer
-from prefboost.scoring.stored import ScoreProgress
 from prefboost.sources import read
 from prefboost.tables import PREFERENCE_PAIRS, Step
 
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_back_as_scored_pairs(policies: tuple[Path, Path
     assert history["scales"][""]["kind"] == "percentile" and history["rows"] == 3
     assert history["rejected"] == {"the conversation is longer than the model can see": 1}
     assert (tmp_path / "scored.parquet.rejects.parquet").exists()
-    told: list[ScoreProgress] = []
+    told: list[WorkProgress] = []
     score(pairs_table(PAIRS), implicit(policies, max_length=100, scale="percentile"), out, progress=told.append)
     assert told[-1].stored == told[-1].done > 0, "a second call computes nothing"
 
@@ -44,16 +44,16 @@ def test_an_interrupted_call_goes_on_to_the_same_scores(policies: tuple[Path, Pa
     table, out = pairs_table(PAIRS), tmp_path / "scored.jsonl"
     expected = score(table, implicit(policies)).frame
 
-    def stop(progress: ScoreProgress) -> None:
-        if progress.stage == "reference" and progress.done:
+    def stop(progress: WorkProgress) -> None:
+        if progress.name == "reference" and progress.done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         score(table, implicit(policies), out, progress=stop)
     assert not out.exists() and locate_store(out).exists()
-    told: list[ScoreProgress] = []
+    told: list[WorkProgress] = []
     assert score(table, implicit(policies), out, progress=told.append).frame.equals(expected)
-    assert told[-1].stored and max(each.stored for each in told if each.stage == "policy") == 7
+    assert told[-1].stored and max(each.stored for each in told if each.name == "policy") == 7
 
 
 def test_rules_score_too_and_counts_say_how(tmp_path: Path) -> None:

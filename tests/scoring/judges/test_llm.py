@@ -19,9 +19,10 @@ from prefboost.engines.engine import Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError
+from prefboost.progress import WorkProgress
 from prefboost.scoring.judges.figures import judge_figures
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.scoring.stored import Desk, ScoreProgress
+from prefboost.scoring.stored import Desk
 from prefboost.tables import VERDICTS
 
 WARM = Sampling(temperature=1.0)
@@ -173,7 +174,7 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
     expected = LlmJudge(engine=Scripted.by(by_words)).judge(pairs_table(PAIRS)).frame
     first, second = Scripted.by(by_words), Scripted.by(by_words)
 
-    def stop(progress: ScoreProgress) -> None:
+    def stop(progress: WorkProgress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 

@@ -25,10 +25,11 @@ from prefboost.preferences.scales.fit import find_declared_range, find_score_col
 from prefboost.preferences.scales.identity import IdentityScale
 from prefboost.preferences.scales.kinds import DeclaredRange
 from prefboost.preferences.stated_goals import StatedGoals
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.augment.output import Output, name_source
 from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report, list_source_settings
 from prefboost.runs.augment.selection import Selection
-from prefboost.runs.augment.settings import Augment, AugmentProgress, AugmentReport, Watch
+from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
 from prefboost.runs.preparation import build_renderer, make_goal_pairs, requested_aspects
 from prefboost.sources import Collection, File, Source, read_batches
@@ -63,7 +64,7 @@ def augment(
     *,
     overwrite: bool = False,
     push_to: str | None = None,
-    progress: Watch | None = None,
+    progress: Tell | None = None,
 ) -> AugmentReport:
     """Turn scored preference data into goal-conditioned pairs.
 
@@ -127,7 +128,7 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
 
 
 def _run_parts(
-    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Watch | None
+    output: Output, source: str | Path | Source, settings: Augment, overwrite: bool, progress: Tell | None
 ) -> AugmentReport:
     output.refuse_existing(overwrite)
     try:
@@ -142,9 +143,7 @@ def _run_parts(
             except DataError as error:
                 raise _suggest_range(error, source, settings) from None
             if progress is not None:
-                progress(
-                    AugmentProgress(report.records, report.records, report.goal_pairs, "putting the parts together")
-                )
+                progress(_report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
             output.publish(staging, report, parts, goals)
             found, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -241,7 +240,7 @@ def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
 
 
 def _write_parts(
-    source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Watch | None
+    source: str | Path | Source, goals: StatedGoals, output: Output, staging: Staging, progress: Tell | None
 ) -> None:
     """Compute the next part while the last one is written; parts that are already there are only read past."""
     settings, total = output.about.settings, output.records_total()
@@ -261,9 +260,15 @@ def _write_parts(
             else:
                 goal_pairs += staging.entries[number]["made"]["goal_pairs"]
             if progress is not None:
-                progress(AugmentProgress(records, total, goal_pairs, "augmenting"))
+                progress(_report_work(records, total, goal_pairs, "augmenting"))
         if pending is not None:
             pending.result()
+
+
+def _report_work(records: int, total: int | None, goal_pairs: int, label: str) -> WorkProgress:
+    # The total of JSON lines is an estimate, which the records may exceed.
+    total = None if total is None else max(total, records)
+    return WorkProgress("augmenting", total, records, unit="records", label=label, note=f"{goal_pairs:,} goal pairs")
 
 
 def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:

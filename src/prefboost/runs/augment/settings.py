@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from prefboost.preferences.select import Select
 from prefboost.recipes.preparation import Preparation
 from prefboost.sources import Columns
 
-__all__ = ["Augment", "AugmentProgress", "AugmentReport", "Reject", "Watch"]
+__all__ = ["Augment", "AugmentReport", "Reject"]
 
 Format = Literal["prefboost", "trl", "llamafactory", "axolotl", "openrlhf", "verl"]
 
@@ -38,19 +38,6 @@ class Augment(Preparation):
     batch_rows: int | None = Field(
         None, ge=1, description="Records a part, about; none makes parts of about 64 MB, which bounds the memory."
     )
-
-
-@dataclass(frozen=True)
-class AugmentProgress:
-    """Progress of `augment`: records read, of how many (None: unknown), goal pairs written."""
-
-    records: int
-    records_total: int | None
-    goal_pairs: int
-    stage: str
-
-
-Watch = Callable[[AugmentProgress], None]
 
 
 @dataclass(frozen=True)

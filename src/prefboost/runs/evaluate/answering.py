@@ -16,8 +16,8 @@ from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.evaluate.settings import Answering
-from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = ["Answered", "Speaker", "answered", "sampling_for", "speaker", "unfinished"]
 
@@ -173,7 +173,7 @@ def answered(
     """
     talk = _Talk({prompt.uid: [] for prompt in prompts})
     turns, name = sum(len(prompt.turns) for prompt in prompts), who.contestant.name
-    tell(ScoreProgress(name, turns))
+    tell(WorkProgress(name, turns))
     for turn in range(max((len(prompt.turns) for prompt in prompts), default=0)):
         wanted = [prompt for prompt in prompts if len(prompt.turns) > turn and prompt.uid not in talk.faults]
         for drawn, rows in _alike(wanted, sampling):
@@ -181,7 +181,7 @@ def answered(
             before = len(asked) + talk.done
             for batch in generate_stored(who.engine, [request for _, request in asked], drawn, store):
                 talk.take([(asked[index][0].uid, outcome) for index, outcome in batch.results], batch.stored)
-                tell(ScoreProgress(name, turns, talk.done, talk.stored, who.engine.ledger.spent))
+                tell(WorkProgress(name, turns, talk.done, talk.stored, who.engine.ledger.spent))
             if talk.done < before:
                 raise unfinished(who.engine, name, talk.done, turns)
     completions = {uid: tuple(said) for uid, said in talk.said.items() if uid not in talk.faults}

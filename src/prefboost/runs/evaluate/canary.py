@@ -19,8 +19,9 @@ from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_requests, measure_drift
 from prefboost.evaluation.user_files import read_records
+from prefboost.progress import Tell
 from prefboost.runs.evaluate.judging import judged
-from prefboost.scoring.stored import Desk, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.sources.writers.outputs import refuse_inputs
 
 __all__ = ["CanaryReport", "canary", "canary_facts", "now"]

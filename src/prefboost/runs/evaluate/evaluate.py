@@ -24,12 +24,12 @@ from prefboost.evaluation.prompt_sets import read_answers
 from prefboost.evaluation.protocols import Completions, Contestant, MeasuredBenchmark, PreparedBenchmark
 from prefboost.evaluation.results import Results
 from prefboost.evaluation.user_files import read_records
+from prefboost.progress import Tell, WorkProgress
 from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, evaluation_page
 from prefboost.runs.evaluate.answering import Answered, Speaker, answered, sampling_for, speaker
 from prefboost.runs.evaluate.canary import canary_facts
 from prefboost.runs.evaluate.judging import fallback_of, judged
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
-from prefboost.scoring.stored import ScoreProgress, Tell
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 
 __all__ = [
@@ -200,7 +200,7 @@ class _Run:
             self.settings.assets,
             folder=folder,
             limit=self.settings.limit,
-            tell=lambda words: self.tell(ScoreProgress(words, 0)),
+            tell=lambda words: self.tell(WorkProgress(words, 0)),
         )
         results = self._told(found.results, {}, [])
         write_evaluation(folder, found.verdicts, results)

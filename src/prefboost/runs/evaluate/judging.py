@@ -14,8 +14,8 @@ from prefboost.engines.store.sightings import Sighting, Watch, sightings, today
 from prefboost.engines.store.store import Asked, Store
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.evaluate.answering import unfinished
-from prefboost.scoring.stored import ScoreProgress, Tell
 
 __all__ = [
     "JudgeForecast",
@@ -84,7 +84,7 @@ def judged(
     replies: dict[int, JudgeReply] = {}
     watch = Watch(engine, store, clock)
     wanted, stored = sum(request.needs_call for request in requests), 0
-    tell(ScoreProgress("judge", wanted))
+    tell(WorkProgress("judge", wanted))
     too_long = _too_long(requests, engine)
     replies.update((at, JudgeReply(fault=TOO_LONG)) for at in too_long)
     for numbers in _alike(requests, too_long):
@@ -93,7 +93,7 @@ def judged(
             stored += len(found.results) if found.stored else 0
             if not found.stored:
                 watch.look()
-            tell(ScoreProgress("judge", wanted, len(replies), stored, engine.ledger.spent))
+            tell(WorkProgress("judge", wanted, len(replies), stored, engine.ledger.spent))
     if getattr(engine, "answered_as", None):
         watch.look()
     if len(replies) < wanted:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from prefboost.atomic import replacing
-from prefboost.engines.budget import Ledger, Spend, budget_spent, price_of
+from prefboost.engines.budget import Ledger, budget_spent, price_of
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
 from prefboost.engines.store.reuse import Finished, asked_for, generate_stored, generated
 from prefboost.engines.store.sightings import Watch, change_of
 from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
@@ -28,7 +29,6 @@ __all__ = [
     "MODEL_CHANGES",
     "Generate",
     "GenerationPlan",
-    "Progress",
     "write_finished_completions",
     "generate",
     "plan_generation",
@@ -70,27 +70,6 @@ class GenerationPlan:
     estimated: bool = False
     again: int = 0
     refused: int = 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress of a generation.
-
-    Args:
-        rows: completions that are wanted.
-        done: those that there are, and those that failed.
-        stored: of them, those of an earlier call or another process.
-        tokens: of new completions.
-        failed: rows that the engine could not complete.
-        spent: by this call.
-    """
-
-    rows: int
-    done: int = 0
-    stored: int = 0
-    tokens: int = 0
-    failed: int = 0
-    spent: Spend = field(default_factory=Spend)
 
 
 def plan_generation(
@@ -162,7 +141,7 @@ def generate(
     *,
     engine: Engine | None = None,
     store: str | Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Tell = lambda _: None,
 ) -> Table:
     """Complete prompts.
 
@@ -258,19 +237,17 @@ def _collect_outcomes(
     rows: Sequence[CompletionRequest],
     batches: Iterable[Finished[Result]],
     engine: Engine,
-    progress: Callable[[Progress], None],
+    progress: Tell,
 ) -> list[tuple[CompletionRequest, Outcome]]:
     """Collect the outcomes of the rows, in their order; those that the budget did not allow are absent."""
     results: dict[int, Outcome] = {}
-    stored = tokens = failed = 0
-    progress(Progress(len(rows)))
+    stored = failed = 0
+    progress(WorkProgress("generate", len(rows), unit="rows"))
     for batch in batches:
         results.update(batch.results)
         stored += len(batch.results) if batch.stored else 0
-        completed = [result for _, result in batch.results if isinstance(result, Result)]
-        tokens += 0 if batch.stored else sum(result.tokens for result in completed)
-        failed += len(batch.results) - len(completed)
-        progress(Progress(len(rows), len(results), stored, tokens, failed, engine.ledger.spent))
+        failed += sum(not isinstance(result, Result) for _, result in batch.results)
+        progress(WorkProgress("generate", len(rows), len(results), stored, engine.ledger.spent, failed, "rows"))
     if len(results) < len(rows) and not engine.ledger.exhausted:
         raise RunError(
             f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"

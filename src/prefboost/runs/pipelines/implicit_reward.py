@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefboost.preferences import Plain, condition, pair, relabel
+from prefboost.progress import tell_bar
 from prefboost.recipes.implicit_reward import ImplicitRewards
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
-from prefboost.runs.pipelines.bars import scoring
 from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
     REJECTS,
@@ -111,7 +111,7 @@ class _Stages:
                 policy=policy, reference=reference, reference_revision=revision, beta=self.recipe.beta, **how
             )
             table = load_table(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
-            scored, notes = score_table(table, scorer, self.run.path / SCORED, scoring(self.progress))
+            scored, notes = score_table(table, scorer, self.run.path / SCORED, tell_bar(self.progress))
             return {**notes, **scored.steps[-1].notes}
 
         return Stage(

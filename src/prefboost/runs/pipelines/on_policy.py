@@ -11,11 +11,11 @@ import polars as pl
 
 from prefboost.atomic import write_atomically
 from prefboost.preferences import FittedScale
+from prefboost.progress import tell_bar
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
 from prefboost.runs.pipelines import rounds
-from prefboost.runs.pipelines.bars import scoring
 from prefboost.runs.pipelines.goal_pairs import (
     PAIRS,
     REJECTS,
@@ -234,7 +234,7 @@ class _Stages:
             table,
             self.recipe.scorer,
             self.run.path / name,
-            scoring(self.progress),
+            tell_bar(self.progress),
             spending=self.recipe.spending,
             store=self.run.path / SCORES,
         )

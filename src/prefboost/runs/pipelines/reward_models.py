@@ -13,10 +13,10 @@ from prefboost.errors import DataError
 from prefboost.preferences import pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import mix
+from prefboost.progress import tell_bar
 from prefboost.recipes.reward import RewardModels
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
-from prefboost.runs.pipelines.bars import scoring
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, write_table
 from prefboost.runs.pipelines.train_reward import train_reward_on
 from prefboost.runs.pipelines.training import build_training_stage, fingerprint_models, join_folder
@@ -117,7 +117,7 @@ class _Stages:
         def work() -> Mapping[str, Any]:
             scorer = RewardModelScorer(model=str((folder / MODEL).resolve()), dtype="float32")
             report: Any = reward_accuracy(
-                self._test(), scorer, self.recipe.accuracy, folder / ACCURACY, progress=scoring(self.progress)
+                self._test(), scorer, self.recipe.accuracy, folder / ACCURACY, progress=tell_bar(self.progress)
             )
             return _pick_figures(report)
 

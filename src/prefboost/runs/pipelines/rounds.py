@@ -18,10 +18,10 @@ from prefboost.errors import DataError, Place
 from prefboost.preferences import DeclaredRange, FittedScale, Plain, resolve_place
 from prefboost.preferences.condition import fit_wording_to_scales, reject_without_user_turn
 from prefboost.preferences.draw import draw_rank, draw_share
+from prefboost.progress import tell_bar
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
-from prefboost.runs.pipelines.bars import generating
 from prefboost.sources import read
 from prefboost.statistics import Bootstrap, bootstrap_difference, bootstrap_mean, match_means
 from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
@@ -219,7 +219,7 @@ def complete_prompts(
     out.parent.mkdir(parents=True, exist_ok=True)
     engine = settings.engine.open()
     asked = prompts if wording is None else _say_goal(prompts, wording, engine)
-    made = generate(asked, settings, out, engine=engine, progress=generating(progress))
+    made = generate(asked, settings, out, engine=engine, progress=tell_bar(progress))
     if wording is None:
         return made
     plain = prompts.frame.select("prompt_id", _plain="prompt")

@@ -12,11 +12,11 @@ import polars as pl
 from prefboost.atomic import replacing
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
+from prefboost.progress import Tell
 from prefboost.runs.generate.generate import locate_rejects, write_rejects
 from prefboost.runs.score.questions import open_desk
 from prefboost.runs.score.score import score_by, write_history
 from prefboost.scoring.scorer import Scorer
-from prefboost.scoring.stored import Tell
 from prefboost.tables import Table, TableSpec, conform
 
 __all__ = ["write_table", "score_table", "load_table", "list_table_files"]

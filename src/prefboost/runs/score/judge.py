@@ -8,13 +8,14 @@ from typing import Annotated
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
 from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.runs.score.score import write_history
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
 from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
-from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write
@@ -109,7 +110,7 @@ def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tupl
 def _judge_by(table: Table, by: Judge, desk: Desk) -> Table:
     if isinstance(by, StoredJudge):
         return by.judge_stored(table, desk)
-    desk.tell(ScoreProgress("verdicts", len(table)))
+    desk.tell(WorkProgress("verdicts", len(table)))
     verdicts = by.judge(table)
-    desk.tell(ScoreProgress("verdicts", len(table), len(table)))
+    desk.tell(WorkProgress("verdicts", len(table), len(table)))
     return verdicts

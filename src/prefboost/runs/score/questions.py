@@ -15,10 +15,11 @@ from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
+from prefboost.progress import Tell
 from prefboost.runs.generate.generate import locate_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
-from prefboost.scoring.stored import Desk, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
 __all__ = ["QuestionAsker", "QuestionPlan", "check_rejects", "open_desk", "plan_questions"]

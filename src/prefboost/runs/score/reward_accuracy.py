@@ -12,9 +12,9 @@ from prefboost.atomic import write_atomically
 from prefboost.errors import DataError
 from prefboost.evaluation.reward_models.accuracy import RewardAccuracy
 from prefboost.evaluation.reward_models.reports import RewardReport, report_rewards
+from prefboost.progress import Tell
 from prefboost.runs.score.score import score
 from prefboost.scoring.scorer import SCORERS, Scorer
-from prefboost.scoring.stored import Tell
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.writers.outputs import companions, guard_file, refuse_foreign, refuse_inputs

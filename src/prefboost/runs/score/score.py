@@ -11,11 +11,12 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
 from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
-from prefboost.scoring.stored import Desk, ScoreProgress, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write
@@ -123,9 +124,9 @@ def score_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
     """Score a table; a scorer that stores its answers does so at the desk."""
     if isinstance(scorer, StoredScorer):
         return scorer.score_stored(table, desk)
-    desk.tell(ScoreProgress("scores", len(table)))
+    desk.tell(WorkProgress("scores", len(table)))
     scored = scorer.score(table)
-    desk.tell(ScoreProgress("scores", len(table), len(table)))
+    desk.tell(WorkProgress("scores", len(table), len(table)))
     return scored
 
 

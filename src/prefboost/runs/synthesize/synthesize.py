@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Patience
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, Place
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, locate_store, write_rejects
 from prefboost.runs.score.questions import check_rejects
 from prefboost.runs.score.score import write_history
@@ -33,7 +34,7 @@ from prefboost.synthesis.rehearsal import Count, Rehearsal
 from prefboost.synthesis.review import reviewed
 from prefboost.tables import Table
 
-__all__ = ["SynthesisForecast", "Synthesize", "SynthesisProgress", "forecast_synthesis", "synthesize"]
+__all__ = ["SynthesisForecast", "Synthesize", "forecast_synthesis", "synthesize"]
 
 
 class Synthesize(Patience):
@@ -48,28 +49,6 @@ class Synthesize(Patience):
         64, ge=1, description="Prompts that are taken through all steps before the next ones; no pair depends on it."
     )
     columns: Columns = Field(Columns(), description="Columns of the prompts' file, where they are not guessed right.")
-
-
-@dataclass(frozen=True)
-class SynthesisProgress:
-    """Progress of a synthesis.
-
-    Args:
-        prompts: that are wanted.
-        done: that are through all steps.
-        pairs: proposed so far, filters not yet applied.
-        stage: what is being asked for.
-        rows: of that stage, of these prompts; ``rows_done`` of them are there.
-        spent: over all calls that share the store.
-    """
-
-    prompts: int
-    done: int = 0
-    pairs: int = 0
-    stage: str = ""
-    rows: int = 0
-    rows_done: int = 0
-    spent: Spend = field(default_factory=Spend)
 
 
 @dataclass(frozen=True)
@@ -100,7 +79,7 @@ def synthesize(
     settings: Synthesize,
     out: str | Path | None = None,
     *,
-    progress: Callable[[SynthesisProgress], None] = lambda _: None,
+    progress: Tell = lambda _: None,
 ) -> Table:
     """Make preference pairs of prompts.
 
@@ -184,13 +163,11 @@ def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]
         yield Calls(store, settings.budget, settings.prices)
 
 
-def _propose_all(
-    items: list[Item], settings: Synthesize, calls: Calls, progress: Callable[[SynthesisProgress], None]
-) -> list[Proposal]:
+def _propose_all(items: list[Item], settings: Synthesize, calls: Calls, progress: Tell) -> list[Proposal]:
     """Propose pairs for all prompts; once the budget is spent the other prompts are rejected unasked."""
     proposals: list[Proposal] = []
     done = 0
-    progress(SynthesisProgress(len(items)))
+    progress(WorkProgress("prompts", len(items), unit="prompts"))
     for some in _split_items(items, settings):
         if calls.exhausted:
             proposals += [Proposal(item, Draft(), Draft(), fault=(BUDGET_SPENT, "")) for item in some]
@@ -198,12 +175,13 @@ def _propose_all(
 
         def tell(stage: str, rows: int, rows_done: int) -> None:
             total = calls.book.total()
-            progress(SynthesisProgress(len(items), done, len(proposals), stage, rows, rows_done, total))  # noqa: B023
+            note = f"{stage} {rows_done:,}/{rows:,}"
+            progress(WorkProgress("prompts", len(items), done, spent=total, unit="prompts", note=note))  # noqa: B023
 
         calls.tell = tell
         proposals += reviewed(settings.method.filters, settings.method.propose(some, calls), calls)
         done += len(some)
-        progress(SynthesisProgress(len(items), done, len(proposals), spent=calls.book.total()))
+        progress(WorkProgress("prompts", len(items), done, spent=calls.book.total(), unit="prompts"))
     return proposals
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from prefboost.atomic import replacing, write_atomically
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import DataError, MissingExtra, Place
+from prefboost.progress import Tell
 from prefboost.scoring.regressor.scorer import (
     FORMAT,
     SETTINGS_FILE,
@@ -24,7 +25,7 @@ from prefboost.scoring.regressor.scorer import (
     text_of,
 )
 from prefboost.scoring.sides import items_of
-from prefboost.scoring.stored import Desk, Tell
+from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 from prefboost.statistics.bootstrap import bootstrap_mean
