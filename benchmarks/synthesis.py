@@ -45,7 +45,7 @@ from synthesis_report import draw, markdown, nested, summed
 from synthesis_rewards import Counted, Trunk, some_of
 
 import prefboost as pb
-from prefboost.engines.kinds import EngineSettings, engine_settings_of
+from prefboost.engines.kinds import EngineSettings, parse_engine
 from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
 from prefboost.errors import PrefboostError
@@ -175,9 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     asked = parser.parse_args(argv)
     given = {name: value for name in (*sizes, "reward") if (value := getattr(asked, name)) is not None}
-    engine: Any = Synthesize.model_validate(
-        {"method": {"kind": "rlcd", "generator": engine_settings_of(asked.model)}}
-    ).method
+    engine: Any = Synthesize.model_validate({"method": {"kind": "rlcd", "generator": parse_engine(asked.model)}}).method
     plan = Plan(
         engine.generator, asked.start or asked.model, asked.work, embedder=asked.embedder,
         **{**SIZES[asked.size], **given},

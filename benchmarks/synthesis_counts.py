@@ -22,7 +22,7 @@ from synthesis_questions import texts_of, words_of
 
 import prefboost as pb
 from prefboost.chat import join_text
-from prefboost.scoring.sides import Scores, items_of, with_scores
+from prefboost.scoring.sides import Scores, list_scored_items, with_scores
 from prefboost.settings import Settings
 
 __all__ = ["COUNTED", "CountedScorer", "counted", "differences", "fitted", "rights"]
@@ -120,7 +120,7 @@ class CountedScorer(Settings):
         known = json.loads(Path(self.grounds).read_text(encoding="utf-8")) if self.grounds else {}
         names = table.frame["prompt_id"].to_list()
         scores = Scores()
-        for item in items_of(table):
+        for item in list_scored_items(table):
             prompt = join_text(item.prompt)
             counts = counted(join_text(item.completion), prompt, known.get(names[item.row], prompt))
             scores.values[item.row, item.side] = [float(np.dot(counts, slopes))]

@@ -22,7 +22,7 @@ class Plain:
         self.says_goals = says_goals
         self.system = system
 
-    def rendered_conversation(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render_conversation(self, messages: Sequence[Mapping[str, Any]]) -> str:
         if not self.system and messages[0]["role"] == "system":
             raise ModelError("no system role")
         return "".join(f"<{message['role']}>{message['content']}</>" for message in messages)

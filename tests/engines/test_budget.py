@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.budget import Budget, Ledger, Price, Spend, Tally, budget_spent, price_of
+from prefboost.engines.budget import Budget, Ledger, Price, Spend, Tally, describe_spent_budget, find_price
 from prefboost.errors import SettingsError
 
 PRICE = Price(prompt=2.0, completion=8.0)
@@ -58,10 +58,10 @@ def test_dollars_are_by_the_million_tokens() -> None:
 
 
 def test_a_budget_in_dollars_needs_a_price() -> None:
-    assert price_of("m", {"m": PRICE}, Budget(dollars=1)) == PRICE
-    assert price_of("m", {}, Budget(tokens=1)) is None
+    assert find_price("m", {"m": PRICE}, Budget(dollars=1)) == PRICE
+    assert find_price("m", {}, Budget(tokens=1)) is None
     with pytest.raises(SettingsError, match="the price table has no 'm'"):
-        price_of("m", {"other": PRICE}, Budget(dollars=1))
+        find_price("m", {"other": PRICE}, Budget(dollars=1))
 
 
 def test_without_a_budget_calls_are_booked_ahead_and_what_is_left_goes_back() -> None:
@@ -89,6 +89,9 @@ def test_without_a_budget_calls_are_booked_ahead_and_what_is_left_goes_back() ->
 def test_a_budget_that_a_bill_has_exceeded_says_so() -> None:
     ledger = Ledger(Budget(tokens=100))
     assert ledger.reserve(Spend(1, 40, 50))
-    assert "billed more" not in budget_spent(ledger, 0, 9).found
+    assert "billed more" not in describe_spent_budget(ledger, 0, 9).found
     ledger.settle(Spend(1, 40, 50), Spend(1, 40, 500))
-    assert "540 tokens" in (found := budget_spent(ledger, 1, 9).found) and "billed more than any call may cost" in found
+    assert (
+        "540 tokens" in (found := describe_spent_budget(ledger, 1, 9).found)
+        and "billed more than any call may cost" in found
+    )

@@ -14,7 +14,7 @@ from prefboost.engines.llamacpp import LlamaCpp
 from prefboost.engines.local import engine as local
 from prefboost.engines.local.engine import Local
 from prefboost.engines.openai.engine import OpenAICompatible
-from prefboost.engines.store.reuse import asked_for, asked_logprobs
+from prefboost.engines.store.reuse import query_completion, query_logprobs
 from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings
 
@@ -44,7 +44,7 @@ def test_each_setting_is_in_the_identity_or_has_a_reason_to_be_left_out(module: 
 def test_keys_of_a_model_on_disk_change_with_all_that_changes_an_answer(folder: Path) -> None:
     def keys(**settings: Any) -> tuple[str, ...]:
         engine = Local(model=str(folder), dtype="float32", device="cpu").model_copy(update=settings).open()
-        return asked_for(engine, QUESTION, Sampling()).key, asked_logprobs(engine, QUESTION, ["A", "B"]).key
+        return query_completion(engine, QUESTION, Sampling()).key, query_logprobs(engine, QUESTION, ["A", "B"]).key
 
     assert keys(batch_rows=2) == keys()
     for settings in ({"chat_template": "{{ messages[0]['content'] }}"}, {"dtype": "bfloat16"}):
@@ -70,7 +70,7 @@ def test_each_setting_of_a_server_is_part_of_the_key_or_never_sent() -> None:
     assert {*SENT} | NOT_SENT == {*OpenAICompatible.model_fields}
 
     def key(settings: OpenAICompatible) -> str:
-        return asked_for(settings.open(), QUESTION, Sampling()).key
+        return query_completion(settings.open(), QUESTION, Sampling()).key
 
     plain = OpenAICompatible(model="m")
     for name, value in SENT.items():

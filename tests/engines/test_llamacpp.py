@@ -62,10 +62,10 @@ def test_it_writes_weighs_and_counts(engine: LlamaCppEngine) -> None:
 @real
 @pytest.mark.slow
 def test_rendered_prompts_are_those_of_the_checkpoint_and_a_template_can_say_goals(engine: LlamaCppEngine) -> None:
-    assert engine.rendered(request("Hi")).endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+    assert engine.render(request("Hi")).endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     assert not engine.says_goals
     said = LlamaCpp(model=MODEL, context=64, parallel=1, threads=1, chat_template=SAYS).open()
-    assert said.says_goals and said.rendered(request("Hi", goal=7)).startswith("Score 7. user: Hi")
+    assert said.says_goals and said.render(request("Hi", goal=7)).startswith("Score 7. user: Hi")
     assert said.identity != engine.identity
     (written,) = dict(said.generate([request("Hi", goal=7)], SAMPLING)).values()
     assert isinstance(written, Result) and written.prompt_tokens == said.prompt_tokens([request("Hi", goal=7)])[0]
@@ -76,7 +76,7 @@ def test_rendered_prompts_are_those_of_the_checkpoint_and_a_template_can_say_goa
 @real
 @pytest.mark.slow
 def test_a_schema_holds_and_a_budget_too(engine: LlamaCppEngine) -> None:
-    from prefboost.engines.store.reuse import generated
+    from prefboost.engines.store.reuse import generate_within_budget
 
     schema = json.dumps({"type": "object", "properties": {"a": {"type": "integer", "enum": [1, 2]}}, "required": ["a"],
                          "additionalProperties": False})  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_schema_holds_and_a_budget_too(engine: LlamaCppEngine) -> None:
     (found,) = dict(engine.generate(rows, Sampling(max_tokens=32, temperature=0.0))).values()
     assert isinstance(found, Result) and json.loads(found.text)["a"] in (1, 2)
     engine.ledger = Ledger(Budget(tokens=10))
-    assert list(generated(engine, rows, SAMPLING)) == [] and engine.ledger.exhausted
+    assert list(generate_within_budget(engine, rows, SAMPLING)) == [] and engine.ledger.exhausted
 
 
 WITHOUT_SYSTEM = (
@@ -120,8 +120,8 @@ def test_a_saved_policy_is_asked_for_goals_as_the_local_engine_asks_it(
     assert local.says_goals and there.says_goals
     talks = TALKS if place == "system" else TALKS[:2]
     asked = [Request(talk, 0, goal) for talk in talks for goal in (None, False, 1, 7, 7.25, 10.0)]
-    assert [there.rendered(each) for each in asked] == [local.rendered(each) for each in asked]
-    assert len({there.rendered(each) for each in asked[:6]}) == 5, "none given asks for the top"
+    assert [there.render(each) for each in asked] == [local.render(each) for each in asked]
+    assert len({there.render(each) for each in asked[:6]}) == 5, "none given asks for the top"
     rows = {index: row for index, row in there.generate(asked[:4], SAMPLING) if isinstance(row, Result)}
     assert sorted(rows) == [0, 1, 2, 3]
     assert [rows[at].prompt_tokens for at in range(4)] == there.prompt_tokens(asked[:4])

@@ -136,7 +136,7 @@ def test_rows_are_requests_with_seeds_of_their_own(engine: VLLMEngine, requests:
     sampling = Sampling(max_tokens=9, temperature=0.5)
     found = dict(engine.generate(iter(requests), sampling))
     for index, request in enumerate(requests):
-        seed = row_seed(sampling, engine.rendered(request), request.sample) % 2**63
+        seed = row_seed(sampling, engine.render(request), request.sample) % 2**63
         assert (found[index].text, found[index].finish_reason, found[index].tokens) == (f"#{seed}", "stop", 3)
     assert [result.prompt_tokens for result in found.values()] == engine.prompt_tokens(requests)
     assert [len(call["prompts"]) for call in LLM.calls] == [4, 4, 4, 3]
@@ -181,7 +181,7 @@ def test_log_probs_of_choices_and_of_completions(
 def test_a_row_that_vllm_refuses_or_breaks_off_stops_no_other(
     engine: VLLMEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = len(engine._template.encoded([engine.rendered(requests[0])])[0])
+    long = len(engine._template.encode_texts([engine.render(requests[0])])[0])
     answer = LLM._one
 
     def refuse_or_answer(self: LLM, ids: list[int], params: SamplingParams) -> RequestOutput:

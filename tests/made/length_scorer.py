@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from prefboost.chat import join_text
-from prefboost.scoring.sides import Scores, items_of, with_scores
+from prefboost.scoring.sides import Scores, list_scored_items, with_scores
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
@@ -22,7 +22,7 @@ class LengthScorer(Settings):
 
     def score(self, table: Table) -> Table:
         scores = Scores()
-        for item in items_of(table):
+        for item in list_scored_items(table):
             length = len(join_text(item.completion))
             if length > self.limit:
                 scores.faults[item.row, item.side] = ("the conversation is longer than the model can see", str(length))

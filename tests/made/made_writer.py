@@ -75,11 +75,11 @@ class WriterEngine:
         self.weigh = weigh
         self.asked: list[Request] = []
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         return json.dumps([dict(message) for message in request.prompt])
 
-    def rendered_conversation(self, messages: Any) -> str:
-        return self.rendered(Request(messages))
+    def render_conversation(self, messages: Any) -> str:
+        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         return [sum(len(str(m["content"]).split()) for m in request.prompt) for request in requests]

@@ -55,14 +55,14 @@ class WordyEngine:
         self.ledger = Ledger()
         self.asked: list[Request] = []
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         return json.dumps([dict(message) for message in request.prompt])
 
-    def rendered_conversation(self, messages: Any) -> str:
-        return self.rendered(Request(messages))
+    def render_conversation(self, messages: Any) -> str:
+        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        return [len(self.rendered(request).split()) for request in requests]
+        return [len(self.render(request).split()) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         order = list(range(len(requests)))

@@ -6,23 +6,23 @@ import pytest
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, ModelError
-from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
 from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
 
 def test_a_pair_is_two_items_and_a_completion_one() -> None:
-    pairs = items_of(pairs_table([("q", "a", "b"), ("r", "c", "d")]))
+    pairs = list_scored_items(pairs_table([("q", "a", "b"), ("r", "c", "d")]))
     assert [(item.row, item.side, item.completion[0]["content"]) for item in pairs] == [
         (0, "chosen", "a"), (0, "rejected", "b"), (1, "chosen", "c"), (1, "rejected", "d"),
     ]  # fmt: skip
-    [item] = items_of(completions_table([("q", "a")]))
+    [item] = list_scored_items(completions_table([("q", "a")]))
     assert item.side == "completion" and item.prompt[0]["content"] == "q" and not item.cut
 
 
 def test_other_tables_are_refused() -> None:
     table = pairs_table([("q", "a", "b")])
     with pytest.raises(DataError, match="found GoalPairs"):
-        items_of(Table(GOAL_PAIRS, table.frame))
+        list_scored_items(Table(GOAL_PAIRS, table.frame))
 
 
 def test_earlier_scores_are_replaced_and_aspects_get_columns() -> None:
@@ -48,9 +48,9 @@ def test_rows_with_a_fault_or_an_infinite_score_are_rejects() -> None:
 
 def test_a_refusal_of_the_chat_template_is_a_fault_of_that_row_alone() -> None:
     scores = Scores()
-    item = Item(3, "chosen", [], [], cut=False)
+    item = ScoredItem(3, "chosen", [], [], cut=False)
 
-    def refuse(_: Item) -> int:
+    def refuse(_: ScoredItem) -> int:
         raise ModelError("no system role", remedy="")
 
     assert scores.try_item(item, refuse) is None

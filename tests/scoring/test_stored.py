@@ -12,7 +12,7 @@ from prefboost.engines.budget import Budget, Spending
 from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
 from prefboost.progress import WorkProgress
-from prefboost.scoring.stored import Desk, filled, key_of_ids
+from prefboost.scoring.stored import Desk, fill_numbers, key_of_ids
 
 KEYS = ["a", "b", "a", "c", "d"]
 RIGHT = [[float(ord(key))] for key in KEYS]
@@ -37,25 +37,25 @@ class Counting:
 def test_equal_keys_are_computed_once() -> None:
     compute = Counting()
     told: list[WorkProgress] = []
-    assert filled(KEYS, in_twos, compute, Desk(tell=told.append), "x") == RIGHT
+    assert fill_numbers(KEYS, in_twos, compute, Desk(tell=told.append), "x") == RIGHT
     assert compute.batches == [["a", "b"], ["c", "d"]] and [each.done for each in told] == [0, 2, 4]
 
 
 def test_an_interrupted_call_loses_no_finished_batch(tmp_path: Path) -> None:
     with Store(tmp_path / "s") as store, pytest.raises(KeyboardInterrupt):
-        filled(KEYS, in_twos, Counting(fails_at=1), Desk(store), "x")
+        fill_numbers(KEYS, in_twos, Counting(fails_at=1), Desk(store), "x")
     again = Counting()
     with Store(tmp_path / "s") as store:
         told: list[WorkProgress] = []
-        assert filled(KEYS, in_twos, Counting(), Desk(store, partial=True), "x") == [*RIGHT[:3], None, None]
-        assert filled(KEYS, in_twos, again, Desk(store, tell=told.append), "x") == RIGHT
+        assert fill_numbers(KEYS, in_twos, Counting(), Desk(store, partial=True), "x") == [*RIGHT[:3], None, None]
+        assert fill_numbers(KEYS, in_twos, again, Desk(store, tell=told.append), "x") == RIGHT
     assert again.batches == [["c", "d"]] and (told[-1].done, told[-1].stored) == (4, 2)
 
 
 def test_a_desk_needs_a_price_for_a_budget_in_dollars() -> None:
     desk = Desk(spending=Spending(budget=Budget(dollars=1.0)))
     with pytest.raises(SettingsError, match="price table"):
-        desk.opened(Scripted.by(str.upper))
+        desk.open_engine(Scripted.by(str.upper))
 
 
 def test_keys_tell_models_prompts_and_completions_apart() -> None:

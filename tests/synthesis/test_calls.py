@@ -52,14 +52,14 @@ def test_one_budget_holds_for_all_models() -> None:
 def test_a_prompt_that_the_model_cannot_take_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = Writer.by()
     engine = writer.open()
-    plain = engine.rendered
+    plain = engine.render
 
     def rendered(one: Any) -> str:
         if one.prompt[-1]["content"] == "b":
             raise ModelError("no such role\nat all", remedy="x")
         return str(plain(one))
 
-    monkeypatch.setattr(engine, "rendered", rendered)
+    monkeypatch.setattr(engine, "render", rendered)
     long = request("word " * 10_000)
     found = Calls().completions("x", writer, [*REQUESTS, long], SAMPLING)
     assert isinstance(found[1], Failure) and "refuses the prompt: no such role" in found[1].reason

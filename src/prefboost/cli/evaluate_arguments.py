@@ -66,10 +66,10 @@ def _is_override(text: str) -> bool:
 
 def _read_engine(text: str) -> dict[str, Any]:
     """Read the settings of an engine from MODEL."""
-    from prefboost.engines.kinds import engine_settings_of
+    from prefboost.engines.kinds import parse_engine
     from prefboost.recipes.documents import parse
 
-    return dict(parse(text).values) if text.startswith("{") else dict(engine_settings_of(text))
+    return dict(parse(text).values) if text.startswith("{") else dict(parse_engine(text))
 
 
 def _read_benchmarks(overrides: Sequence[str]) -> list[str]:

@@ -74,10 +74,10 @@ def read_generate(model: str, overrides: list[str]) -> Generate:
     """
     from prefboost.cli.overrides import read_overrides
     from prefboost.engines.engine import Sampling
-    from prefboost.engines.kinds import ENGINES, engine_settings_of
+    from prefboost.engines.kinds import ENGINES, parse_engine
     from prefboost.runs.generate.generate import Generate
 
-    engine = engine_settings_of(model)
+    engine = parse_engine(model)
     names = {
         **dict.fromkeys(ENGINES[engine["kind"]].model_fields, "engine."),
         **dict.fromkeys(Sampling.model_fields, "sampling."),

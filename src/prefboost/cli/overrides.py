@@ -160,13 +160,13 @@ def load_settings_class(kind: str, kinds: Mapping[str, type[Settings]]) -> type[
 
 def expand_model(override: str) -> str:
     """Write ``generator=MODEL`` as the settings of an engine; return every other override as it is."""
-    from prefboost.engines.kinds import engine_settings_of
+    from prefboost.engines.kinds import parse_engine
 
     key, _, value = override.partition("=")
     last, value = key.strip().rpartition(".")[2], value.strip()
     if last in _ENGINES and not value.startswith("{"):
-        return f"{key.strip()}={json.dumps(engine_settings_of(value))}"
+        return f"{key.strip()}={json.dumps(parse_engine(value))}"
     if last == "pool" and not value.startswith("[{"):
         models = [part.strip() for part in value.strip("[]").split(",")]
-        return f"{key.strip()}={json.dumps([engine_settings_of(model) for model in models])}"
+        return f"{key.strip()}={json.dumps([parse_engine(model) for model in models])}"
     return override

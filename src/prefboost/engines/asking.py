@@ -40,7 +40,7 @@ def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
             return Request(prompt, sample, False if silent and goal is None else goal)
 
         return pass_on
-    place, _ = resolve_place(say, engine.rendered_conversation)
+    place, _ = resolve_place(say, engine.render_conversation)
 
     def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
         warn_outside(goal, ends)

@@ -14,7 +14,18 @@ from prefboost.engines.patience import Patience
 from prefboost.errors import RunError, SettingsError
 from prefboost.settings import Settings
 
-__all__ = ["Book", "Budget", "Ledger", "Price", "Spend", "Spending", "UNLIMITED", "Tally", "budget_spent", "price_of"]
+__all__ = [
+    "Book",
+    "Budget",
+    "Ledger",
+    "Price",
+    "Spend",
+    "Spending",
+    "UNLIMITED",
+    "Tally",
+    "describe_spent_budget",
+    "find_price",
+]
 
 T = TypeVar("T")
 
@@ -171,7 +182,7 @@ class Ledger:
         """Take note of what a server bills beyond what a call could cost by its limits.
 
         Some count hidden prompts, or tokens of reasoning over ``max_tokens``. Twice what was billed beyond the limits
-        is set aside for every later call (`most_cost`), so that the budget is only exceeded where a bill goes beyond
+        is set aside for every later call (`limit_cost`), so that the budget is only exceeded where a bill goes beyond
         them more than twice as far as any before.
 
         Args:
@@ -182,7 +193,7 @@ class Ledger:
         self._read_beyond = max(self._read_beyond, billed[0] - most[0])
         self._written_times = max(self._written_times, billed[1] / max(most[1], 1))
 
-    def most_cost(self, prompt_tokens: int, tokens: int) -> Spend:
+    def limit_cost(self, prompt_tokens: int, tokens: int) -> Spend:
         """The most that a call can cost, by its limits and by what the server has billed beyond them before."""
         times = 1.0 + _HEADROOM * (self._written_times - 1.0)
         return self.cost(prompt_tokens + _HEADROOM * self._read_beyond, math.ceil(tokens * times))
@@ -237,7 +248,7 @@ class Ledger:
                 self._ahead = Spend()
 
 
-def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:
+def describe_spent_budget(ledger: Ledger, done: int, rows: int) -> RunError:
     """What a call ends with that the budget does not allow to go on: limits, what is spent, how far it came."""
     total = ledger.book.total()
     budget = ", ".join(f"{name} {limit:,}" for name, limit in ledger.budget if limit is not None)
@@ -250,7 +261,7 @@ def budget_spent(ledger: Ledger, done: int, rows: int) -> RunError:
     )
 
 
-def price_of(model: str, prices: Mapping[str, Price], budget: Budget) -> Price | None:
+def find_price(model: str, prices: Mapping[str, Price], budget: Budget) -> Price | None:
     """The price of a model in a price table.
 
     Raises:

@@ -109,7 +109,7 @@ class Result:
             object.__setattr__(self, "reasoning", spoken.reasoning)
 
     @classmethod
-    def spoken(
+    def from_text(
         cls,
         text: str,
         finish_reason: FinishReason,
@@ -212,14 +212,14 @@ class Engine(Protocol):
         tokens before a call are estimates. Else rows of a planned batch are completed and stored together.
         """
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """The prompt as the model sees it.
 
         Raises:
             ModelError: the chat template refuses the messages.
         """
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """A whole conversation as the model sees it, nothing said about goals (to probe the chat template)."""
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:

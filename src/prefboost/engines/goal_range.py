@@ -25,13 +25,13 @@ def goal_range(engine: Engine, say: SayGoal) -> tuple[float, float] | None:
         the ends of the recorded scale, else those that the prompt names; None where the model says goals by itself and
         records none (a server, a recording).
     """
-    recorded = _recorded_wording(getattr(getattr(engine, "settings", None), "model", None))
+    recorded = _read_wording(getattr(getattr(engine, "settings", None), "model", None))
     if recorded is not None:
         return float(recorded["low"]), float(recorded["high"])
     return None if engine.says_goals else (say.low, say.high)
 
 
-def _recorded_wording(model: Any) -> dict[str, Any] | None:
+def _read_wording(model: Any) -> dict[str, Any] | None:
     """Read how goals were said in training from the folder of a checkpoint."""
     try:
         facts = json.loads((Path(str(model)).expanduser() / "prefboost.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from prefboost.engines.replay import Replay
 from prefboost.engines.vllm import VLLM
 from prefboost.settings import Settings
 
-__all__ = ["ENGINES", "EngineSettings", "engine_settings_of", "model_name"]
+__all__ = ["ENGINES", "EngineSettings", "parse_engine", "model_name"]
 
 
 class EngineSettings(Protocol):
@@ -41,7 +41,7 @@ _PREFIXES = {
 """How MODEL on the command line may begin: kind, and the setting that holds the rest."""
 
 
-def engine_settings_of(model: str) -> dict[str, str]:
+def parse_engine(model: str) -> dict[str, str]:
     """What MODEL on the command line means.
 
     ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), ``vllm:MODEL``

@@ -22,7 +22,7 @@ from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
 from prefboost.engines.identity import identity_of
 from prefboost.engines.models.packaged import gguf_file
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, choice_logprobs, results_of
+from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_choice_logprobs, read_results
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings
@@ -122,7 +122,7 @@ class LlamaCppEngine:
     def identity(self) -> str:
         """Fingerprint of the file, and of the chat template where it is another, and what else changes answers."""
         digest = hashlib.sha256()
-        for file in _parts_of(self.file):
+        for file in _list_parts(self.file):
             size = file.stat().st_size
             with file.open("rb") as stream:
                 for start in range(0, size, max(_BLOCK, size // 256)):
@@ -135,30 +135,30 @@ class LlamaCppEngine:
     def says_goals(self) -> bool:
         """Whether asking for another goal changes the rendered prompt."""
         prompt = [{"role": "user", "content": "Hello"}]
-        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
 
     @property
     def context(self) -> int | None:
         """As set."""
         return self.settings.context
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """The prompt through llama.cpp's chat template.
 
         Raises:
             ModelError: the chat template refuses the messages.
         """
-        return self._applied(request.prompt, request)
+        return self._apply_template(request.prompt, request)
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """A whole conversation through the chat template."""
-        return self._applied(messages, Request(messages, goal=False), add_generation_prompt=False)
+        return self._apply_template(messages, Request(messages, goal=False), add_generation_prompt=False)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Length of each rendered prompt."""
-        texts = [self.rendered(request) for request in requests]
+        texts = [self.render(request) for request in requests]
         bodies = [{"content": text, "add_special": True, "parse_special": True} for text in texts]
-        return [len(self._posted("/tokenize", body)["tokens"]) for body in bodies]
+        return [len(self._post("/tokenize", body)["tokens"]) for body in bodies]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """``batch_rows`` at a time, in order, so that samples of a prompt find it computed."""
@@ -170,7 +170,7 @@ class LlamaCppEngine:
         wanted = list(requests)
 
         def ask(request: Request) -> Outcome:
-            text = self.rendered(request)
+            text = self.render(request)
             # llama.cpp would keep 40 tokens, and drop those far below the likeliest, without being asked to
             drawn = {
                 "temperature": sampling.temperature,
@@ -182,7 +182,7 @@ class LlamaCppEngine:
             }
             opened = opens_reasoning(text)
             return self._chat(
-                request, drawn, lambda reply: results_of(reply, text, sampling.max_tokens, opened=opened)[0]
+                request, drawn, lambda reply: read_results(reply, text, sampling.max_tokens, opened=opened)[0]
             )
 
         yield from self._side_by_side(ask, wanted)
@@ -194,7 +194,7 @@ class LlamaCppEngine:
         options = {"max_tokens": 1, "temperature": 1.0, "logprobs": True, "top_logprobs": _TOP}
 
         def ask(request: Request) -> tuple[float, ...] | Failure:
-            return self._chat(request, options, lambda reply: choice_logprobs(reply, choices))
+            return self._chat(request, options, lambda reply: read_choice_logprobs(reply, choices))
 
         yield from self._side_by_side(ask, list(requests))
 
@@ -239,10 +239,10 @@ class LlamaCppEngine:
         said = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
         return {"messages": [to_record(message) for message in messages], **request.tool_fields, **said}
 
-    def _applied(self, messages: Messages, request: Request, **options: Any) -> str:
-        return str(self._posted("/apply-template", {**self._messages(messages, request), **options})["prompt"])
+    def _apply_template(self, messages: Messages, request: Request, **options: Any) -> str:
+        return str(self._post("/apply-template", {**self._messages(messages, request), **options})["prompt"])
 
-    def _posted(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
         """What llama.cpp's own interface on loopback answers; for what xllamacpp has no method for.
 
         Raises:
@@ -262,7 +262,7 @@ class LlamaCppEngine:
             ) from error
 
 
-def _parts_of(file: Path) -> list[Path]:
+def _list_parts(file: Path) -> list[Path]:
     """All files of a model: llama.cpp loads those that stand beside ``NAME-00001-of-00003.gguf`` with it."""
     numbered = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", file.name)
     if numbered is None:

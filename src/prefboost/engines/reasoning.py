@@ -98,7 +98,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
     at, inside, found = 0, opened, opened
     while True:
         # Inside of a thought every closing mark counts: thoughts hold half-written code.
-        mark = _CLOSE.search(text, at) if inside else _next_mark(text, at)
+        mark = _CLOSE.search(text, at) if inside else _find_mark(text, at)
         if mark is None:
             break
         found = True
@@ -116,7 +116,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         return Spoken(text)
     reasoning = "\n\n".join(part for each in thoughts if (part := _OPEN.sub("", each).strip()))
     answer = "\n\n".join(part for each in answers if (part := each.strip()))
-    return Spoken(_unwrapped(answer), reasoning, inside)
+    return Spoken(_unwrap_answer(answer), reasoning, inside)
 
 
 def answer_of(text: str) -> str:
@@ -146,7 +146,7 @@ def join_reasoning(*parts: str | None) -> str | None:
     return "\n\n".join(part.strip() for part in known if part.strip()) if known else None
 
 
-def _next_mark(text: str, start: int) -> re.Match[str] | None:
+def _find_mark(text: str, start: int) -> re.Match[str] | None:
     """The next mark outside of a thought that is one: not quoted, not in code, not an honest text's own tag."""
     code = [span.span() for span in _CODE.finditer(text, start)]
     marks = sorted(
@@ -169,7 +169,7 @@ def _is_mentioned(text: str, mark: re.Match[str]) -> bool:
     )
 
 
-def _unwrapped(answer: str) -> str:
+def _unwrap_answer(answer: str) -> str:
     answer = _ENDS.sub("", answer)
     for start, end in _WRAPS:
         if start.search(answer) and end.search(answer):

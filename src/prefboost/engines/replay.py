@@ -61,7 +61,7 @@ class ReplayEngine:
             ) from error
         for number, line in enumerate(lines, 1):
             if line.strip():
-                name, result = self._parsed(line, number)
+                name, result = self._parse_line(line, number)
                 self._recorded.setdefault(name, []).append(result)
 
     @cached_property
@@ -69,15 +69,15 @@ class ReplayEngine:
         """Fingerprint of the file."""
         return f"replay/{hashlib.sha256(Path(self.path).read_bytes()).hexdigest()[:16]}"
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """Messages and goal as JSON."""
         goal = None if request.goal is None or request.goal is False else float(request.goal)
         asked = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
         return json.dumps(asked, sort_keys=True)
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """Messages as JSON."""
-        return self.rendered(Request(messages))
+        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Words of each prompt: there is no tokenizer."""
@@ -90,7 +90,7 @@ class ReplayEngine:
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         """The recorded completions, in the order of the requests; a row that was not recorded is a Failure."""
         for index, request in enumerate(requests):
-            found = self._recorded.get(self.rendered(request), [])
+            found = self._recorded.get(self.render(request), [])
             if request.sample >= len(found):
                 goal = "no goal" if request.goal in (None, False) else f"goal {request.goal:g}"
                 count = f"{len(found)} completion{'s' * (len(found) != 1)}"
@@ -117,7 +117,7 @@ class ReplayEngine:
         """
         raise ModelError(f"recorded completions have no log-probs of {choices!r}", remedy="use a local engine")
 
-    def _parsed(self, line: bytes, number: int) -> tuple[str, Result]:
+    def _parse_line(self, line: bytes, number: int) -> tuple[str, Result]:
         try:
             record: dict[str, Any] = json.loads(line)
             goal = record.get("goal")
@@ -127,7 +127,7 @@ class ReplayEngine:
             tokens = record.get("tokens")
             counted = len(text.split()) if tokens is None else int(tokens)
             counts = (self.prompt_tokens([request])[0], counted)
-            return self.rendered(request), Result.spoken(text, reason, counts, reasoning=record.get("reasoning"))
+            return self.render(request), Result.from_text(text, reason, counts, reasoning=record.get("reasoning"))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnreadableFile(
                 f"this is no record of a completion ({type(error).__name__}: {error})",

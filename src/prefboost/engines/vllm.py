@@ -153,13 +153,13 @@ class VLLMEngine:
         """As set; else what vLLM found in the model's configuration."""
         return self.settings.context or int(self.llm.llm_engine.model_config.max_model_len)
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """The prompt through the chat template."""
-        return self._template.rendered(request)
+        return self._template.render(request)
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """A whole conversation through the chat template."""
-        return self._template.rendered_conversation(messages)
+        return self._template.render_conversation(messages)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Length of each rendered prompt."""
@@ -174,7 +174,7 @@ class VLLMEngine:
         """Complete every request, in the order of the plan; a row that vLLM refuses is a Failure and stops no other."""
         wanted = list(requests)
         for batch in self.plan(wanted, sampling):
-            texts = [self.rendered(wanted[index]) for index in batch]
+            texts = [self.render(wanted[index]) for index in batch]
             options = [
                 {
                     "temperature": sampling.temperature,
@@ -185,7 +185,7 @@ class VLLMEngine:
                 }
                 for index, text in zip(batch, texts, strict=True)
             ]
-            outputs = self._outputs(self._template.encoded(texts), options)
+            outputs = self._outputs(self._template.encode_texts(texts), options)
             for index, prompt, output in zip(batch, texts, outputs, strict=True):
                 yield index, output if isinstance(output, Failure) else self._result(prompt, output)
 
@@ -197,7 +197,7 @@ class VLLMEngine:
         Raises:
             ModelError: as many rows as are evidence had no log-probs, and none had them.
         """
-        prompts = self._template.encoded([self.rendered(request) for request in requests])
+        prompts = self._template.encode_texts([self.render(request) for request in requests])
         options = [{"temperature": 1.0, "max_tokens": 1, "logprobs": _TOP, "seed": 0}] * len(prompts)
         lacking, weighed = 0, 0
         for index, output in enumerate(self._outputs(prompts, options)):
@@ -216,8 +216,8 @@ class VLLMEngine:
         Raises:
             ModelError: no row could be had.
         """
-        texts = [self._template.ended_turn(*row) for row in zip(requests, completions, strict=True)]
-        turns = [tuple(self._template.encoded(parts)) for parts in texts]
+        texts = [self._template.render_ended_turn(*row) for row in zip(requests, completions, strict=True)]
+        turns = [tuple(self._template.encode_texts(parts)) for parts in texts]
         options = [{"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0}] * len(turns)
         outputs = self._outputs([[*prompt, *answer] for prompt, answer in turns], options)
         logps = [_logprob_behind(len(prompt), answer, output)
@@ -234,8 +234,8 @@ class VLLMEngine:
             return Failure(f"vLLM ended the row with {why}", 1)
         reason: Literal["stop", "length"] = "length" if written.finish_reason == "length" else "stop"
         counts = (len(output.prompt_token_ids), len(written.token_ids))
-        text = self._template.marked_text(written.token_ids) or written.text
-        return Result.spoken(text, reason, counts, opened=opens_reasoning(prompt))
+        text = self._template.decode_marked(written.token_ids) or written.text
+        return Result.from_text(text, reason, counts, opened=opens_reasoning(prompt))
 
     def _outputs(self, prompts: Sequence[Sequence[int]], options: Sequence[dict[str, Any]]) -> list[Any]:
         """What vLLM gives for each row, or why it refuses it. It refuses a whole call over one row."""
@@ -249,7 +249,7 @@ class VLLMEngine:
         inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         try:
             outputs: list[Any] = llm.generate(
-                inputs, [_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
+                inputs, [_make_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
             )
         except ValueError as error:
             if len(prompts) == 1:
@@ -281,7 +281,7 @@ def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
     return math.fsum(math.nan if entry is None else float(entry.logprob) for entry in entries)
 
 
-def _sampling_params(options: dict[str, Any]) -> Any:
+def _make_sampling_params(options: dict[str, Any]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 

@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefboost.engines.budget import budget_spent
+from prefboost.engines.budget import describe_spent_budget
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.reuse import (
     Finished,
-    asked_for,
-    asked_logprobs,
     generate_stored,
-    generated,
+    generate_within_budget,
     logprobs_stored,
-    weighed,
+    query_completion,
+    query_logprobs,
+    weigh_within_budget,
 )
 from prefboost.engines.store.sightings import Watch
-from prefboost.engines.store.store import Asked, Store
+from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import ModelError, RunError
 from prefboost.progress import WorkProgress
 from prefboost.scoring.stored import NOT_YET, Desk
 
-__all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "shares_of"]
+__all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "normalise_shares"]
 
 CUT = "the answer was cut at max_tokens"
 FAILED = "the engine gave no answer"
@@ -92,11 +92,11 @@ class Questions:
         """Tokens that an answer has at most; whoever gives log-probs writes one."""
         return self.sampling.max_tokens if self.choices is None else 1
 
-    def asked(self, engine: Engine) -> list[Asked]:
+    def list_queries(self, engine: Engine) -> list[StoreQuery]:
         """The rows of the store that hold the answers."""
         if self.choices is None:
-            return [asked_for(engine, request, self.sampling) for request in self.requests]
-        return [asked_logprobs(engine, request, self.choices) for request in self.requests]
+            return [query_completion(engine, request, self.sampling) for request in self.requests]
+        return [query_logprobs(engine, request, self.choices) for request in self.requests]
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ class Asking:
         Raises:
             RunError: the budget does not allow all questions; answers that came stay in the store.
         """
-        found = self._asked(
+        found = self._collect(
             requests,
-            asked=lambda request: asked_for(self.engine, request, self.sampling),
+            asked=lambda request: query_completion(self.engine, request, self.sampling),
             from_store=lambda wanted, store: generate_stored(self.engine, wanted, self.sampling, store),
-            ask=lambda wanted: generated(self.engine, wanted, self.sampling),
+            ask=lambda wanted: generate_within_budget(self.engine, wanted, self.sampling),
             most_tokens=self.sampling.max_tokens,
         )
         return [_answer(found[index]) for index in range(len(requests))]
@@ -145,20 +145,20 @@ class Asking:
                 f"the engine {self.engine.identity} gives no log-probs of choices",
                 remedy="set read: answer, or take an engine that gives them",
             )
-        found = self._asked(
+        found = self._collect(
             requests,
-            asked=lambda request: asked_logprobs(self.engine, request, choices),
+            asked=lambda request: query_logprobs(self.engine, request, choices),
             from_store=lambda wanted, store: logprobs_stored(self.engine, wanted, choices, store),
-            ask=lambda wanted: weighed(self.engine, wanted, choices),
+            ask=lambda wanted: weigh_within_budget(self.engine, wanted, choices),
             most_tokens=1,
         )
-        return [shares_of(found[index], min_mass) for index in range(len(requests))]
+        return [normalise_shares(found[index], min_mass) for index in range(len(requests))]
 
-    def _asked(
+    def _collect(
         self,
         requests: Sequence[Request],
         *,
-        asked: Callable[[Request], Asked],
+        asked: Callable[[Request], StoreQuery],
         from_store: Callable[[Sequence[Request], Store], Iterator[Finished[Any]]],
         ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
         most_tokens: int,
@@ -167,12 +167,12 @@ class Asking:
         places: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
             places.setdefault(asked(request).key, []).append(index)
-        found = self._too_long(places, requests, most_tokens)
+        found = self._find_too_long(places, requests, most_tokens)
         left = [key for key in places if key not in found]
         wanted = [requests[places[key][0]] for key in left]
         store = self.desk.store
         if store is not None and self.desk.partial:
-            found |= _known(store, places, found)
+            found |= _read_from_store(store, places, found)
         elif store is not None:
             self._gather(left, from_store(wanted, store), found, len(places))
         else:
@@ -198,14 +198,14 @@ class Asking:
             stored += len(batch.results) if batch.stored else 0
             self._tell(questions, len(found), stored)
         if len(found) < questions and self.engine.ledger.exhausted:
-            raise budget_spent(self.engine.ledger, len(found), questions)
+            raise describe_spent_budget(self.engine.ledger, len(found), questions)
         if len(found) < questions:
             raise RunError(f"the engine gave {len(found)} of {questions} answers", remedy="run the same command again")
 
     def _tell(self, questions: int, done: int, stored: int) -> None:
         self.desk.tell(WorkProgress("answers", questions, done, stored, self.engine.ledger.spent))
 
-    def _too_long(
+    def _find_too_long(
         self, places: Mapping[str, Sequence[int]], requests: Sequence[Request], most_tokens: int
     ) -> dict[str, Any]:
         """Questions that the model cannot see whole."""
@@ -220,10 +220,10 @@ class Asking:
         }
 
 
-def _known(store: Store, keys: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
+def _read_from_store(store: Store, keys: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
     """What the store holds of the other keys, and a fault for what it does not."""
     left = [key for key in keys if key not in found]
-    known = store.known(left)
+    known = store.find_answers(left)
     return {key: _read(known[key]) if key in known else Answer("", NOT_YET) for key in left}
 
 
@@ -248,7 +248,7 @@ def _tail(outcome: Result) -> str:
     return f"thoughts: …{outcome.reasoning[-200:]}" if outcome.reasoning else ""
 
 
-def shares_of(outcome: Answer | Failure | Sequence[float], min_mass: float = MIN_MASS) -> Shares:
+def normalise_shares(outcome: Answer | Failure | Sequence[float], min_mass: float = MIN_MASS) -> Shares:
     """Shares of choices from their log-probs, made to sum to 1.
 
     Args:

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from prefboost.devices import NumberSetting
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -72,21 +72,21 @@ class ImplicitReward(LogRatio):
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
         """The same at a desk: what its store holds is not computed again."""
-        items = items_of(table)
+        items = list_scored_items(table)
         scores = Scores()
-        usable = self._encoded(items, scores)
-        policy = self._logps(self.policy, "policy", usable, desk)
-        reference = self._logps(self.reference, "reference", usable, desk)
+        usable = self._encode_items(items, scores)
+        policy = self._compute_logps(self.policy, "policy", usable, desk)
+        reference = self._compute_logps(self.reference, "reference", usable, desk)
         for (item, (_, completion)), ours, theirs in zip(usable, policy, reference, strict=True):
             if ours is None or theirs is None:
                 scores.faults[item.row, item.side] = (NOT_YET, "")
                 continue
             share = len(completion) if self.length_normalise else 1
             scores.values[item.row, item.side] = [self.beta * (ours - theirs) / share]
-        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": _contradicted(scores)}
+        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": _count_contradictions(scores)}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
-    def _encoded(self, items: Sequence[Item], scores: Scores) -> list[tuple[Item, Encoded]]:
+    def _encode_items(self, items: Sequence[ScoredItem], scores: Scores) -> list[tuple[ScoredItem, Encoded]]:
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
         from prefboost.errors import ModelError
@@ -103,7 +103,7 @@ class ImplicitReward(LogRatio):
         encoder = ChatEncoder(ours)
         limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
 
-        def encode(item: Item) -> Encoded:
+        def encode(item: ScoredItem) -> Encoded:
             head = encoder.render_prompt(item.prompt)
             ids = encoder.encode([head])[0]
             whole = encoder.render_conversation(item.prompt, item.completion, ended=not item.cut)
@@ -124,11 +124,11 @@ class ImplicitReward(LogRatio):
                 usable.append((item, found))
         return usable
 
-    def _logps(
+    def _compute_logps(
         self,
         name: str,
         stage: str,
-        usable: Sequence[tuple[Item, Encoded]],
+        usable: Sequence[tuple[ScoredItem, Encoded]],
         desk: Desk,
     ) -> list[float | None]:
         """Log-probs of all items under one model; None where only what is stored is wanted and this is not."""
@@ -162,10 +162,10 @@ class ImplicitReward(LogRatio):
             return [[logp] for logp in logps.tolist()]
 
         keys = [key_of_ids(identity, *ids) for _, ids in usable]
-        return [None if own is None else own[0] for own in filled(keys, plan, compute, desk, stage)]
+        return [None if own is None else own[0] for own in fill_numbers(keys, plan, compute, desk, stage)]
 
 
-def _contradicted(scores: Scores) -> int:
+def _count_contradictions(scores: Scores) -> int:
     """Pairs whose rejected completion has the higher score."""
     best = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "chosen"}
     other = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "rejected"}

@@ -21,14 +21,14 @@ from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Share
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of, turn_marks
 from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
-from prefboost.scoring.sides import Item, Scores, items_of, with_scores
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
 from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
 __all__ = ["Rater"]
 
-Group = Sequence[Item]
+Group = Sequence[ScoredItem]
 """Completions of one prompt that are shown together, in the order in which they are shown."""
 
 
@@ -111,23 +111,25 @@ class Rater(Settings):
                 remedy="leave together at 1, or give completions",
                 place=Place(path=table.path),
             )
-        items = items_of(table)
-        rubric, engine = load_rubric(self.rubric), desk.opened(self.engine)
-        groups = self._groups(items, table.frame["prompt_id"].to_list())
+        items = list_scored_items(table)
+        rubric, engine = load_rubric(self.rubric), desk.open_engine(self.engine)
+        groups = self._group_items(items, table.frame["prompt_id"].to_list())
         asking = Asking(engine, self.sampling, desk)
         scores = Scores(heads=["", *rubric.aspects])
-        requests = self._requests(rubric, groups)
+        requests = self._build_requests(rubric, groups)
         if self.read == "logprobs":
-            more = _expected(rubric, groups, asking.shares(requests, _choices(rubric), self.min_mass), scores)
+            more = _compute_expectations(
+                rubric, groups, asking.shares(requests, _list_choices(rubric), self.min_mass), scores
+            )
         else:
-            more = _averaged(rubric, groups, asking.answers(requests), scores)
+            more = _average_answers(rubric, groups, asking.answers(requests), scores)
         notes = {
             "rater": engine.identity,
             "rubric": rubric.identity,
             "questions": len(requests),
             **more,
-            **_fenced(items),
-            **({} if self.scale is not None else {"score range": list(self.declared_range())}),
+            **_count_marked(items),
+            **({} if self.scale is not None else {"score range": list(self.find_range())}),
         }
         if self.together > 1:
             places = {item.row: place for group in groups for place, item in enumerate(group)}
@@ -136,44 +138,44 @@ class Rater(Settings):
         scored = with_scores(
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
-        return _with_ranges(scored, rubric)
+        return _declare_ranges(scored, rubric)
 
-    def declared_range(self) -> tuple[float, float]:
+    def find_range(self) -> tuple[float, float]:
         """Return the lowest and highest rating that the rubric allows."""
         rubric = load_rubric(self.rubric)
         return float(rubric.low), float(rubric.high)
 
     def questions(self, table: Table) -> list[Request]:
         """What the model is asked, completion by completion: every sample, or every aspect."""
-        return self._requests(
-            load_rubric(self.rubric), self._groups(items_of(table), table.frame["prompt_id"].to_list())
+        return self._build_requests(
+            load_rubric(self.rubric), self._group_items(list_scored_items(table), table.frame["prompt_id"].to_list())
         )
 
     def asks(self, table: Table) -> Questions:
         """The same, with who is asked and how (for an estimate of tokens and cost)."""
-        choices = _choices(load_rubric(self.rubric)) if self.read == "logprobs" else None
+        choices = _list_choices(load_rubric(self.rubric)) if self.read == "logprobs" else None
         return Questions(self.engine, self.questions(table), self.sampling, choices)
 
-    def _requests(self, rubric: Rubric, groups: Sequence[Group]) -> list[Request]:
+    def _build_requests(self, rubric: Rubric, groups: Sequence[Group]) -> list[Request]:
         if self.read == "logprobs":
             return [
-                _request(rubric, group, _single_ending(rubric, at, key, len(group)))
+                _build_request(rubric, group, _build_choice_ending(rubric, at, key, len(group)))
                 for group in groups
                 for at in range(len(group))
                 for key in rubric.keys
             ]
-        schema = _schema(rubric, self.reason)
+        schema = _build_schema(rubric, self.reason)
         return [
-            _request(rubric, group, _ending(rubric, len(group), self.reason), sample, schema)
+            _build_request(rubric, group, _build_ending(rubric, len(group), self.reason), sample, schema)
             for group in groups
             for sample in range(self.samples)
         ]
 
-    def _groups(self, items: Sequence[Item], prompt_ids: Sequence[str]) -> list[Group]:
+    def _group_items(self, items: Sequence[ScoredItem], prompt_ids: Sequence[str]) -> list[Group]:
         """Completions that are shown together; the order depends on nothing but the seed and the texts."""
         if self.together == 1:
             return [[item] for item in items]
-        by_prompt: dict[str, list[Item]] = {}
+        by_prompt: dict[str, list[ScoredItem]] = {}
         for item in items:
             by_prompt.setdefault(prompt_ids[item.row], []).append(item)
         groups: list[Group] = []
@@ -183,12 +185,12 @@ class Rater(Settings):
             groups += [order[at::calls] for at in range(calls)]
         return groups
 
-    def _draw(self, prompt_id: str, item: Item) -> bytes:
+    def _draw(self, prompt_id: str, item: ScoredItem) -> bytes:
         text = f"{self.seed}\0{prompt_id}\0{join_text(item.completion)}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
+def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
     """One question: rubric, notice, the fenced material, and what is to be answered."""
     prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
     mark = mark_of([join_text(prompt), *texts])
@@ -197,7 +199,9 @@ def _request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema:
     return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}], sample, json_schema=schema)
 
 
-def _averaged(rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer], scores: Scores) -> dict[str, Any]:
+def _average_answers(
+    rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer], scores: Scores
+) -> dict[str, Any]:
     """The mean over a question's answers that can be read; where none can, its completions have a fault."""
     unread: Counter[str] = Counter()
     samples = len(answers) // max(len(groups), 1)
@@ -215,13 +219,15 @@ def _averaged(rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer]
         for at, item in enumerate(group):
             if readable:
                 rated = {key: _mean([ratings[at][key] for ratings in readable]) for key in rubric.keys}
-                scores.values[item.row, item.side] = _heads(rated)
+                scores.values[item.row, item.side] = _list_heads(rated)
             else:
                 scores.faults[item.row, item.side] = (faults[0], said[0].text)
     return {f"answers not used: {reason}": count for reason, count in unread.items()}
 
 
-def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares], scores: Scores) -> dict[str, Any]:
+def _compute_expectations(
+    rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares], scores: Scores
+) -> dict[str, Any]:
     """The expectation over all ratings: sum of rating x probability (G-Eval, arXiv 2303.16634, eq. 1)."""
     ratings = range(rubric.low, rubric.high + 1)
     told = iter(shares)
@@ -234,7 +240,7 @@ def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares],
                 scores.faults[item.row, item.side] = (share.fault, f"{key}: {share.found}" if share.found else key)
             expected[key] = sum(one * likely for one, likely in zip(ratings, share.of, strict=False))
         if (item.row, item.side) not in scores.faults:
-            scores.values[item.row, item.side] = _heads(expected)
+            scores.values[item.row, item.side] = _list_heads(expected)
             scores.masses[item.row, item.side] = least
     masses = [share.mass for share in shares if share.fault is None]
     return {
@@ -243,13 +249,13 @@ def _expected(rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares],
     }
 
 
-def _choices(rubric: Rubric) -> list[str]:
+def _list_choices(rubric: Rubric) -> list[str]:
     """What is read the probabilities of: ratings begin with different tokens, or letters stand for them."""
     ratings = range(rubric.low, rubric.high + 1)
-    return [_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
+    return [_name_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
 
 
-def _heads(ratings: Mapping[str, float | None]) -> list[float | None]:
+def _list_heads(ratings: Mapping[str, float | None]) -> list[float | None]:
     """The overall score and, where there are aspects, theirs."""
     own = list(ratings.values())
     return own if list(ratings) == ["rating"] else [_mean(own), *own]
@@ -260,7 +266,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _ending(rubric: Rubric, completions: int, reason: bool) -> str:
+def _build_ending(rubric: Rubric, completions: int, reason: bool) -> str:
     fields = ['"candidate": NUMBER', *(['"reason": "ONE SENTENCE"'] if reason else [])]
     fields += [f'"{key}": RATING' for key in rubric.keys]
     what = "the completion" if completions == 1 else f"each of the {completions} completions"
@@ -271,7 +277,7 @@ def _ending(rubric: Rubric, completions: int, reason: bool) -> str:
     )
 
 
-def _schema(rubric: Rubric, reason: bool) -> str:
+def _build_schema(rubric: Rubric, reason: bool) -> str:
     """The JSON schema of the answer, within what servers of structured output support."""
     rating = {"anyOf": [{"type": "integer", "enum": list(range(rubric.low, rubric.high + 1))},
                         {"type": "string", "enum": ["N/A"]}]}  # fmt: skip
@@ -283,12 +289,12 @@ def _schema(rubric: Rubric, reason: bool) -> str:
     return json.dumps(whole)
 
 
-def _single_ending(rubric: Rubric, at: int, key: str, completions: int) -> str:
+def _build_choice_ending(rubric: Rubric, at: int, key: str, completions: int) -> str:
     of = "the completion" if completions == 1 else f"completion {at + 1}"
     what = f"Your rating of {of}" + (f" for {key}" if rubric.aspects else "")
     if not _has_two_digits(rubric):
         return f"{what}? Answer with one whole number from {rubric.low} to {rubric.high} and nothing else."
-    named = ", ".join(f"{_letter(rubric, rating)} for {rating}" for rating in range(rubric.low, rubric.high + 1))
+    named = ", ".join(f"{_name_letter(rubric, rating)} for {rating}" for rating in range(rubric.low, rubric.high + 1))
     return f"{what}? Answer with one letter and nothing else: {named}."
 
 
@@ -297,17 +303,17 @@ def _has_two_digits(rubric: Rubric) -> bool:
     return rubric.high > 9
 
 
-def _letter(rubric: Rubric, rating: int) -> str:
+def _name_letter(rubric: Rubric, rating: int) -> str:
     return chr(ord("A") + rating - rubric.low)
 
 
-def _fenced(items: Sequence[Item]) -> dict[str, int]:
+def _count_marked(items: Sequence[ScoredItem]) -> dict[str, int]:
     """How many texts hold marks of chat templates, which were broken."""
     count = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
     return {"completions with marks of chat templates": count} if count else {}
 
 
-def _with_ranges(table: Table, rubric: Rubric) -> Table:
+def _declare_ranges(table: Table, rubric: Rubric) -> Table:
     """The rubric's range as the scale of every score that has no other."""
     ends = (float(rubric.low), float(rubric.high))
     own = FittedScale(kind="declared", knots=ends, values=ends)

@@ -75,7 +75,7 @@ def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, 
     def lines(text: str) -> Ratings | None:
         return _ratings_in_lines(_without_marks(text), keys, number) if count == 1 else None
 
-    return _first_found(text, [_last_json(lambda found: _ratings_in_json(found, keys, count, number)), lines],
+    return _read_first(text, [_last_json(lambda found: _ratings_in_json(found, keys, count, number)), lines],
                         "the answer holds no ratings")  # fmt: skip
 
 
@@ -117,10 +117,10 @@ def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Un
         )
         return (verdict(told[-1]), text) if told and _bare(told[-1]) in _VERDICTS else None
 
-    return _first_found(text, [_last_json(in_json, in_line), in_words], "the answer holds no verdict")
+    return _read_first(text, [_last_json(in_json, in_line), in_words], "the answer holds no verdict")
 
 
-def _first_found(text: str, ways: Sequence[Callable[[str], T | None]], nothing: str) -> T | Unreadable:
+def _read_first(text: str, ways: Sequence[Callable[[str], T | None]], nothing: str) -> T | Unreadable:
     spoken = separate_reasoning(text)
     text = spoken.answer
     if not text.strip():
@@ -141,7 +141,7 @@ def _last_json(
         behind: what the text behind the value says; it comes later, so it counts where it says anything.
     """
 
-    def found_in(text: str) -> T | None:
+    def find_last(text: str) -> T | None:
         wrong: _Wrong | None = None
         for value, end in reversed(list(_json_values(text))):
             try:
@@ -153,7 +153,7 @@ def _last_json(
             raise wrong
         return None
 
-    return found_in
+    return find_last
 
 
 def _json_values(text: str) -> Iterator[tuple[Any, int]]:
@@ -165,13 +165,13 @@ def _json_values(text: str) -> Iterator[tuple[Any, int]]:
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            value, end = _mended(text, at)
+            value, end = _mend_json(text, at)
             at = end if value is not None else at + 1
         if value is not None:
             yield value, at
 
 
-def _mended(text: str, start: int) -> tuple[Any, int]:
+def _mend_json(text: str, start: int) -> tuple[Any, int]:
     """A value with trailing commas or Python's quotes, up to the last bracket that closes it."""
     closing = {"{": "}", "[": "]"}[text[start]]
     end = text.find(closing, start)
@@ -207,11 +207,11 @@ def _ratings_in_json(
         else:
             found = [found]
     rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-    if not any(_given(row, keys) for row in rows):
+    if not any(_has_rating(row, keys) for row in rows):
         return None
     if len(rows) != count:
         raise _Wrong("the answer rates another number of completions")
-    return _in_order([{key: number(_one(row, key)) for key in keys} for row in rows], rows)
+    return _in_order([{key: number(_find_value(row, key)) for key in keys} for row in rows], rows)
 
 
 def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
@@ -225,14 +225,14 @@ def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
     return [rating for _, rating in sorted(zip(places, ratings, strict=True), key=lambda pair: pair[0])]
 
 
-def _given(row: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    return any(_one(row, key, _ABSENT) is not _ABSENT for key in keys)
+def _has_rating(row: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    return any(_find_value(row, key, _ABSENT) is not _ABSENT for key in keys)
 
 
 _MISSING, _ABSENT = object(), object()
 
 
-def _one(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
+def _find_value(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
     """The value under a key, however it is spelt; the overall rating is also called score."""
     names = {_bare(key)} | ({"score", "overallscore", "overallrating", "overall"} if key == "rating" else set())
     value = next((value for name, value in row.items() if _bare(str(name)) in names), default)
@@ -262,7 +262,7 @@ def _ratings_in_lines(text: str, keys: Sequence[str], number: Callable[[Any], fl
 
 def _number(value: Any, low: int, high: int) -> float | None:
     if isinstance(value, dict):
-        value = _one({_bare(str(name)): inner for name, inner in value.items()}, "rating")
+        value = _find_value({_bare(str(name)): inner for name, inner in value.items()}, "rating")
     if value is None or (isinstance(value, str) and _bare(value) in _NOT_RATED):
         return None
     match = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None

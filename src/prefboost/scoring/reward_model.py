@@ -13,8 +13,8 @@ from prefboost.devices import NumberSetting
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
@@ -86,11 +86,11 @@ class RewardModelScorer(Settings):
         """The same at a desk: what its store holds is not computed again."""
         from prefboost.engines.models.reward_model import text_ids, with_heads
 
-        items = items_of(table)
-        found, encoder, identity = self._opened()
+        items = list_scored_items(table)
+        found, encoder, identity = self._open_model()
         scores = Scores()
 
-        def encode(item: Item) -> list[int]:
+        def encode(item: ScoredItem) -> list[int]:
             return text_ids(encoder, item.prompt, item.completion, found.pad_id)
 
         encoded = [(item, scores.try_item(item, encode)) for item in items]
@@ -110,11 +110,11 @@ class RewardModelScorer(Settings):
             else:
                 scores.values[item.row, item.side] = self._with_overall(own, found.heads)
         notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
-        declared = self.declared_range(found.heads[0]) if len(found.heads) == 1 else None
+        declared = self.find_range(found.heads[0]) if len(found.heads) == 1 else None
         notes |= {} if declared is None else {"score range": list(declared)}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
-    def declared_range(self, head: str | None = None) -> tuple[float, float] | None:
+    def find_range(self, head: str | None = None) -> tuple[float, float] | None:
         """Return the lowest and highest score that a model of ours was trained to give; None where it records none.
 
         Args:
@@ -127,7 +127,7 @@ class RewardModelScorer(Settings):
         ends = ranges.get(head) if head is not None else next(iter(ranges.values())) if len(ranges) == 1 else None
         return None if ends is None else (float(ends[0]), float(ends[1]))
 
-    def _opened(self) -> tuple[RewardModel, Any, str]:
+    def _open_model(self) -> tuple[RewardModel, Any, str]:
         from dataclasses import replace
 
         from prefboost.chat.rendering import ChatEncoder
@@ -162,7 +162,7 @@ class RewardModelScorer(Settings):
     def _rewards(
         self,
         found: RewardModel,
-        usable: Sequence[tuple[Item, list[int]]],
+        usable: Sequence[tuple[ScoredItem, list[int]]],
         identity: str,
         desk: Desk,
     ) -> list[list[float] | None]:
@@ -189,7 +189,7 @@ class RewardModelScorer(Settings):
             return numbers
 
         keys = [key_of_ids(identity, ids) for ids in texts]
-        return filled(keys, plan, compute, desk, "rewards")
+        return fill_numbers(keys, plan, compute, desk, "rewards")
 
     def _with_overall(self, own: Sequence[float], heads: Sequence[str]) -> list[float]:
         if len(heads) == 1:

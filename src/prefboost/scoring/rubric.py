@@ -75,13 +75,13 @@ def load_rubric(name: str) -> Rubric:
             remedy=f"name a Jinja file, or one of {', '.join(RUBRICS)}",
             place=Place(name),
         ) from error
-    (alone, said), (together, _) = (_rendered(source, name, several=several) for several in (False, True))
+    (alone, said), (together, _) = (_render(source, name, several=several) for several in (False, True))
     low, high = _range(said, name)
     identity = f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     return Rubric(name, identity, low, high, _aspects(said, name), alone, together)
 
 
-def _rendered(source: str, name: str, *, several: bool) -> tuple[str, dict[str, Any]]:
+def _render(source: str, name: str, *, several: bool) -> tuple[str, dict[str, Any]]:
     """The text, and what the template sets at its top level."""
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment

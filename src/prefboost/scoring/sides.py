@@ -15,7 +15,7 @@ from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, REJECTS, SCORED_COMPLETIONS, Step, Table, reject_where
 
-__all__ = ["Item", "Scores", "items_of", "with_scores"]
+__all__ = ["ScoredItem", "Scores", "list_scored_items", "with_scores"]
 
 _SIDES = {
     COMPLETIONS.name: {"completion": ("score", "finish_reason")},
@@ -32,7 +32,7 @@ _MASS = "label_mass"
 
 
 @dataclass(frozen=True)
-class Item:
+class ScoredItem:
     """One completion of a table.
 
     Args:
@@ -66,7 +66,7 @@ class Scores:
     faults: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     masses: dict[tuple[int, str], float] = field(default_factory=dict)
 
-    def try_item(self, item: Item, encode: Callable[[Item], Any]) -> Any:
+    def try_item(self, item: ScoredItem, encode: Callable[[ScoredItem], Any]) -> Any:
         """What ``encode`` gives; None and a fault where the chat template refuses the messages."""
         try:
             return encode(item)
@@ -75,7 +75,7 @@ class Scores:
             return None
 
 
-def items_of(table: Table) -> list[Item]:
+def list_scored_items(table: Table) -> list[ScoredItem]:
     """Every completion of a table, row by row.
 
     Raises:
@@ -90,7 +90,7 @@ def items_of(table: Table) -> list[Item]:
         )
     wanted = ["prompt", *sides, *(ends for _, ends in sides.values() if ends in table.frame.columns)]
     return [
-        Item(at, side, row["prompt"], row[side], row.get(ends) == "length")
+        ScoredItem(at, side, row["prompt"], row[side], row.get(ends) == "length")
         for at, row in enumerate(table.frame.select(wanted).iter_rows(named=True))
         for side, (_, ends) in sides.items()
     ]
@@ -104,7 +104,7 @@ def with_scores(
     Masses stand in a column ``label_mass`` (of pairs one for each side), where there are any.
 
     Args:
-        table: that `items_of` was given.
+        table: that `list_scored_items` was given.
         scores: of its items; rows with a fault, or with a number that is not finite, are rejects.
         settings: of the scorer, for the table's history.
         notes: for the table's history.

@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, price_of
+from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, find_price
 from prefboost.engines.engine import Engine, Failure
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store.reuse import computed_stored
-from prefboost.engines.store.sightings import change_of
-from prefboost.engines.store.store import Asked, Store
+from prefboost.engines.store.reuse import compute_stored
+from prefboost.engines.store.sightings import describe_change
+from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.progress import Tell, WorkProgress
 
-__all__ = ["NOT_YET", "Desk", "filled", "key_of_ids"]
+__all__ = ["NOT_YET", "Desk", "fill_numbers", "key_of_ids"]
 
 NOT_YET = "not done yet"
 """Why a row of a partial table has no score."""
@@ -41,15 +41,15 @@ class Desk:
     @property
     def changes(self) -> list[str | None]:
         """Of every engine opened here, whether different models have answered under its name."""
-        return [] if self.store is None else [change_of(self.store, engine) for engine in self._engines]
+        return [] if self.store is None else [describe_change(self.store, engine) for engine in self._engines]
 
-    def opened(self, settings: EngineSettings) -> Engine:
+    def open_engine(self, settings: EngineSettings) -> Engine:
         """An engine whose calls are held to the budget, over all calls that share the store.
 
         Raises:
             SettingsError: the budget is in dollars, and the price table does not name the model.
         """
-        price = price_of(model_name(settings), self.spending.prices, self.spending.budget)
+        price = find_price(model_name(settings), self.spending.prices, self.spending.budget)
         engine = settings.open()
         engine.ledger = Ledger(self.spending.budget, price, self._tally if self.store is None else self.store.book())
         self._engines.append(engine)
@@ -62,7 +62,7 @@ def key_of_ids(identity: str, *ids: Sequence[int]) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
 
-def filled(
+def fill_numbers(
     keys: Sequence[str],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
@@ -86,21 +86,21 @@ def filled(
     different = len(set(keys))
     desk.tell(WorkProgress(stage, different))
     if desk.store is None:
-        found: Mapping[str, list[float]] = _computed(keys, plan, compute, desk, stage)
+        found: Mapping[str, list[float]] = _compute_all(keys, plan, compute, desk, stage)
     elif desk.partial:
-        known = desk.store.known(_asked(key).key for key in keys)
-        by_key = {key: known.get(_asked(key).key) for key in keys}
+        known = desk.store.find_answers(_make_query(key).key for key in keys)
+        by_key = {key: known.get(_make_query(key).key) for key in keys}
         found = {key: row["values"] for key, row in by_key.items() if row is not None and not isinstance(row, Failure)}
     else:
         found = _from_store(keys, plan, compute, desk, stage)
     return [found.get(key) for key in keys]
 
 
-def _asked(key: str) -> Asked:
-    return Asked("numbers", {"sequence": key})
+def _make_query(key: str) -> StoreQuery:
+    return StoreQuery("numbers", {"sequence": key})
 
 
-def _computed(
+def _compute_all(
     keys: Sequence[str],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
@@ -125,7 +125,7 @@ def _from_store(
     assert desk.store is not None
     found: dict[str, list[float]] = {}
     stored = 0
-    for batch in computed_stored([_asked(key) for key in keys], plan, compute, desk.store):
+    for batch in compute_stored([_make_query(key) for key in keys], plan, compute, desk.store):
         before = len(found)
         found.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
         stored += len(found) - before if batch.stored else 0

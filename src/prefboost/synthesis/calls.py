@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Spending, Tally, price_of
+from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Spending, Tally, find_price
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store.reuse import Finished, generate_stored, generated, logprobs_stored, weighed
+from prefboost.engines.store.reuse import (
+    Finished,
+    generate_stored,
+    generate_within_budget,
+    logprobs_stored,
+    weigh_within_budget,
+)
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, PrefboostError
 from prefboost.scoring.scorer import Scorer, StoredScorer
@@ -82,7 +88,7 @@ class Calls:
         key = repr(settings)
         if key not in self._engines:
             engine = settings.open()
-            engine.ledger = Ledger(self.budget, price_of(model_name(settings), self.prices, self.budget), self.book)
+            engine.ledger = Ledger(self.budget, find_price(model_name(settings), self.prices, self.budget), self.book)
             self._engines[key] = engine
         return self._engines[key]
 
@@ -99,7 +105,7 @@ class Calls:
             if self.store is not None:
                 yield from generate_stored(opened, wanted, sampling, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in generated(opened, wanted, sampling))
+                yield from (Finished([pair], stored=False) for pair in generate_within_budget(opened, wanted, sampling))
 
         found = self._gathered(stage, opened, len(wanted), ask)
         place = {at: number for number, at in enumerate(asked)}
@@ -119,7 +125,7 @@ class Calls:
             if self.store is not None:
                 yield from logprobs_stored(opened, requests, choices, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in weighed(opened, requests, choices))
+                yield from (Finished([pair], stored=False) for pair in weigh_within_budget(opened, requests, choices))
 
         found = self._gathered(stage, opened, len(requests), ask)
         return [found.get(at) for at in range(len(requests))]
@@ -159,7 +165,7 @@ class Calls:
 def _refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
     """Why a prompt cannot be asked."""
     try:
-        engine.rendered(request)
+        engine.render(request)
     except ModelError as error:
         return Failure(f"{REFUSED}: {_first_line(error)}", 0, permanent=True)
     if engine.context is None:

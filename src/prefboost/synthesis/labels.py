@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.engines.engine import Failure, Request, Result
-from prefboost.scoring.answers import THINKS, shares_of
+from prefboost.scoring.answers import THINKS, normalise_shares
 from prefboost.scoring.judges.judge import Judge
 from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
 from prefboost.scoring.readings import Unreadable, read_verdict
@@ -142,7 +142,7 @@ def _share(found: Any, min_mass: float) -> tuple[Share, float | None]:
         return (BUDGET_SPENT, ""), None
     if isinstance(found, Failure):
         return (NO_ANSWER, found.reason), None
-    shares = shares_of(found, min_mass)
+    shares = normalise_shares(found, min_mass)
     if shares.fault is not None:
         return (NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)), shares.mass
     return shares.of[0] + sum(shares.of[2:]) / 2, min(shares.mass, 1.0)

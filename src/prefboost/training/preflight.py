@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.engines.models.weights import context_of, embedding_rows
+from prefboost.engines.models.weights import context_of, count_embedding_rows
 from prefboost.errors import DataError, ModelError, SettingsError
 from prefboost.training.optimisation import Optimisation
 from prefboost.training.trackers import check_trackers
@@ -127,7 +127,7 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         DataError: sequences are longer than the model's table of positions.
     """
     name = type(model).__name__
-    rows = embedding_rows(model)
+    rows = count_embedding_rows(model)
     if rows is not None and tokens.highest >= rows:
         token = tokenizer.convert_ids_to_tokens(tokens.highest)
         raise ModelError(

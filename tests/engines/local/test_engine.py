@@ -78,8 +78,8 @@ def test_a_template_that_says_goals_is_noticed(folder: Path, engine: LocalEngine
     asking = Local(model=str(folder), dtype="float32").open()
     asking.tokenizer.chat_template = "[{{ goal if goal is defined else 10 }}]" + asking.tokenizer.chat_template
     assert asking.says_goals
-    assert asking.rendered(Request(user("hi"), goal=3)).startswith("[3]")
-    assert asking.rendered(Request(user("hi"))).startswith("[10]")
+    assert asking.render(Request(user("hi"), goal=3)).startswith("[3]")
+    assert asking.render(Request(user("hi"))).startswith("[10]")
 
 
 def test_identity_changes_with_the_weights_and_the_number_type(folder: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_template_that_raises_names_the_roles(folder: Path) -> None:
     engine = Local(model=str(folder)).open()
     engine.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(ModelError, match="roles user: no system role"):
-        engine.rendered(Request(user("hi")))
+        engine.render(Request(user("hi")))
 
 
 def test_a_tokenizer_without_a_template_and_a_device_that_is_not_there_are_refused(
@@ -129,8 +129,8 @@ def test_a_checkpoint_of_ours_is_asked_through_its_template_in_the_words_of_trai
     assert trained.says_goals
     for goal, request in ((7.0, Request(user("hi"), goal=7.0)), (10.0, Request(user("hi")))):
         placed = place_goal(user("hi"), goal_text(say, goal), "system")
-        assert trained.rendered(request) == plain.rendered(Request(placed))
-    assert trained.rendered(Request(user("hi"), goal=False)) == plain.rendered(Request(user("hi")))
+        assert trained.render(request) == plain.render(Request(placed))
+    assert trained.render(Request(user("hi"), goal=False)) == plain.render(Request(user("hi")))
 
 
 def test_packed_log_probs_are_those_of_padding_and_leave_generation_alone(folder: Path) -> None:
@@ -152,7 +152,7 @@ def test_log_probs_of_choices_are_those_of_their_tokens_after_the_prompt(
 
     found = dict(engine.logprobs_of(iter(requests[:4]), ["A", "B"]))
     for index, request in enumerate(requests[:4]):
-        ids = engine.tokenizer(engine.rendered(request), add_special_tokens=False)["input_ids"]
+        ids = engine.tokenizer(engine.render(request), add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             logps = engine.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
         expected = [float(logps[engine.tokenizer(text, add_special_tokens=False)["input_ids"][0]]) for text in "AB"]

@@ -36,7 +36,7 @@ class Watched:
 def test_every_job_is_done_once_and_no_more_run_than_are_allowed() -> None:
     watched = Watched()
     with BackgroundLoop() as loop:
-        batches = list(loop.as_they_finish(watched.jobs(50), 7))
+        batches = list(loop.run_jobs(watched.jobs(50), 7))
     assert sorted(number for batch in batches for number in batch) == list(range(50))
     assert watched.most == 7
 
@@ -44,7 +44,7 @@ def test_every_job_is_done_once_and_no_more_run_than_are_allowed() -> None:
 def test_jobs_are_taken_when_there_is_room_for_them() -> None:
     watched = Watched()
     with BackgroundLoop() as loop:
-        results = loop.as_they_finish(watched.jobs(50), 4)
+        results = loop.run_jobs(watched.jobs(50), 4)
         finished = len(next(results))
         assert watched.taken <= 4 + finished
         results.close()
@@ -53,7 +53,7 @@ def test_jobs_are_taken_when_there_is_room_for_them() -> None:
 def test_it_works_inside_a_running_loop_too() -> None:
     async def caller() -> list[int]:
         with BackgroundLoop() as loop:
-            return [number for batch in loop.as_they_finish(Watched().jobs(3), 2) for number in batch]
+            return [number for batch in loop.run_jobs(Watched().jobs(3), 2) for number in batch]
 
     assert sorted(asyncio.run(caller())) == [0, 1, 2]
 
@@ -68,7 +68,7 @@ def test_an_exception_is_raised_after_what_has_finished_was_given() -> None:
 
     seen: list[int] = []
     with BackgroundLoop() as loop, pytest.raises(ValueError, match="broken"):
-        for batch in loop.as_they_finish(iter([fails, gives]), 2):
+        for batch in loop.run_jobs(iter([fails, gives]), 2):
             seen += batch
     assert seen == [1]
 
@@ -82,7 +82,7 @@ def test_jobs_that_finish_while_one_breaks_are_given_too() -> None:
 
     seen: list[int] = []
     with BackgroundLoop() as loop, pytest.raises(ValueError, match="broken"):
-        for batch in loop.as_they_finish((partial(gives, number) for number in range(20)), 20):
+        for batch in loop.run_jobs((partial(gives, number) for number in range(20)), 20):
             seen += batch
     assert sorted(seen) == [number for number in range(20) if number != 7]
 
@@ -103,6 +103,6 @@ def test_ctrl_c_gives_what_has_finished_and_goes_on() -> None:
 
     seen: list[int] = []
     with BackgroundLoop() as loop, pytest.raises(KeyboardInterrupt):
-        for batch in loop.as_they_finish(jobs(), 3):
+        for batch in loop.run_jobs(jobs(), 3):
             seen += batch
     assert seen == [1, 1]

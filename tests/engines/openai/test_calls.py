@@ -12,11 +12,11 @@ import pytest
 
 from prefboost.engines.budget import Budget, Ledger, Spend
 from prefboost.engines.engine import Failure
-from prefboost.engines.openai.calls import BudgetSpent, Caller, Limits, Question, redactor
+from prefboost.engines.openai.calls import BudgetSpent, Caller, CallLimits, Question, make_redactor
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable
 from prefboost.errors import ModelError
 
-QUICK = Limits(attempts=3, backoff_s=0.001, timeout_s=0.2, longest_wait_s=0.5)
+QUICK = CallLimits(attempts=3, backoff_s=0.001, timeout_s=0.2, longest_wait_s=0.5)
 QUESTION = Question("/chat/completions", {"messages": []}, 10, 40, 60)
 KEY = "sk-live-0123456789abcdef"
 FINE = {"choices": [1], "usage": {"prompt_tokens": 12, "completion_tokens": 5}}
@@ -43,10 +43,12 @@ class Server:
         return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
 
 
-def call(server: Server, read: Any = lambda reply: "fine", limits: Limits = QUICK, ledger: Ledger | None = None) -> Any:
+def call(
+    server: Server, read: Any = lambda reply: "fine", limits: CallLimits = QUICK, ledger: Ledger | None = None
+) -> Any:
     async def asked() -> Any:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            return await Caller(client, limits, ledger or Ledger(), redactor(KEY)).ask(QUESTION, read)
+            return await Caller(client, limits, ledger or Ledger(), make_redactor(KEY)).ask(QUESTION, read)
 
     return asyncio.run(asked())
 
@@ -106,12 +108,12 @@ def test_a_server_that_starts_is_waited_for_and_a_model_that_is_missing_is_not()
 
 def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(httpx.Response(404, json={"detail": "Not Found"}))
-    limits = Limits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
+    limits = CallLimits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
     monkeypatch.setattr("prefboost.engines.openai.calls._RELOAD_S", 0.1)
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            caller = Caller(client, limits, Ledger(), make_redactor(KEY))
             rows = [asyncio.create_task(caller.ask(QUESTION, lambda reply: "fine")) for _ in range(16)]
             await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
             return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
@@ -120,12 +122,12 @@ def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeyp
     assert 2 < len(server.times) <= 16 + 0.1 / 0.005 + 2
 
 
-def calls(server: Server, rows: int, limits: Limits = QUICK) -> list[Any]:
+def calls(server: Server, rows: int, limits: CallLimits = QUICK) -> list[Any]:
     """What became of rows that one caller asks one after another."""
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            caller = Caller(client, limits, Ledger(), make_redactor(KEY))
             return [await caller.ask(QUESTION, lambda reply: "fine") for _ in range(rows)]
 
     return asyncio.run(asked())
@@ -186,9 +188,9 @@ def test_a_server_that_refuses_every_row_from_the_first_on_stops_the_run_and_one
     refusal = httpx.Response(400, json={"error": {"message": "unknown field top_p"}})
     server = Server(refusal)
     with pytest.raises(ModelError, match=r"unknown field top_p \(34 rows in succession") as caught:
-        calls(server, 100, Limits(concurrency=1))
+        calls(server, 100, CallLimits(concurrency=1))
     assert len(server.times) == 34 and "leave_out" in str(caught.value)
-    assert all(isinstance(row, Failure) for row in calls(Server(good(), refusal), 100, Limits(concurrency=1))[1:])
+    assert all(isinstance(row, Failure) for row in calls(Server(good(), refusal), 100, CallLimits(concurrency=1))[1:])
 
 
 def test_refusals_of_contents_are_told_from_those_of_the_request() -> None:
@@ -220,11 +222,11 @@ def test_a_refusal_without_a_word_is_no_empty_reason(status: int) -> None:
 
 def test_connections_that_always_break_end_after_a_bound() -> None:
     server = Server(httpx.ReadError(""))
-    limits = Limits(attempts=6, backoff_s=0.001, concurrency=16)
+    limits = CallLimits(attempts=6, backoff_s=0.001, concurrency=16)
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            caller = Caller(client, limits, Ledger(), make_redactor(KEY))
             rows = [asyncio.create_task(caller.ask(QUESTION, lambda reply: "fine")) for _ in range(16)]
             await asyncio.wait(rows, return_when=asyncio.FIRST_EXCEPTION)
             return [row.exception() for row in rows if row.done()] + [row.cancel() for row in rows if not row.done()]
@@ -235,7 +237,7 @@ def test_connections_that_always_break_end_after_a_bound() -> None:
 
 
 def test_rows_whose_calls_break_among_others_say_nothing_of_the_server() -> None:
-    once = Limits(attempts=1, concurrency=16)
+    once = CallLimits(attempts=1, concurrency=16)
     broken = [httpx.ReadError("cut")] * 3
     found = calls(Server(good(), *broken, httpx.Response(500), *broken, good()), 9, once)
     assert [isinstance(row, Failure) for row in found] == [False, *[True] * 7, False]
@@ -243,11 +245,11 @@ def test_rows_whose_calls_break_among_others_say_nothing_of_the_server() -> None
 
 def test_a_server_that_is_back_in_time_is_asked_by_all_again() -> None:
     server = Server(*[httpx.ReadError("cut")] * 19, good())
-    limits = Limits(attempts=6, backoff_s=0.001, concurrency=16)
+    limits = CallLimits(attempts=6, backoff_s=0.001, concurrency=16)
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, limits, Ledger(), redactor(KEY))
+            caller = Caller(client, limits, Ledger(), make_redactor(KEY))
             return await asyncio.gather(*(caller.ask(QUESTION, lambda reply: "fine") for _ in range(16)))
 
     assert asyncio.run(asked()) == ["fine"] * 16
@@ -260,7 +262,7 @@ def test_a_server_that_bills_beyond_its_limits_does_not_carry_the_budget_away() 
 
     async def asked() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-            caller = Caller(client, Limits(concurrency=32), ledger, redactor(KEY))
+            caller = Caller(client, CallLimits(concurrency=32), ledger, make_redactor(KEY))
             rows = [caller.ask(QUESTION, lambda reply: "fine") for _ in range(32)]
             await asyncio.gather(*rows, return_exceptions=True)
 
@@ -281,7 +283,7 @@ def test_bills_that_grow_up_to_twice_as_far_beyond_the_limits_stay_within_the_bu
 
         async def asked(server: Server, ledger: Ledger) -> None:
             async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:
-                caller = Caller(client, Limits(concurrency=64), ledger, redactor(KEY))
+                caller = Caller(client, CallLimits(concurrency=64), ledger, make_redactor(KEY))
                 rows = [caller.ask(QUESTION, lambda reply: "fine") for _ in range(64)]
                 await asyncio.gather(*rows, return_exceptions=True)
 
@@ -331,12 +333,12 @@ def test_no_call_is_made_that_the_budget_may_not_allow() -> None:
 
 
 def test_a_rate_spreads_calls() -> None:
-    limits = Limits(requests_per_minute=600.0, attempts=60, backoff_s=1e-6, longest_wait_s=1e-3)
+    limits = CallLimits(requests_per_minute=600.0, attempts=60, backoff_s=1e-6, longest_wait_s=1e-3)
     server = Server(*[httpx.Response(500)] * 54, good())
     call(server, limits=limits)
     assert server.times[-1] - server.times[0] > 0.3, "ten a second after a burst of five seconds' worth"
 
 
 def test_secrets_are_taken_out_of_a_text() -> None:
-    assert redactor(KEY)(f"a {KEY} b Bearer abcdefghijkl c") == "a [secret] b Bearer [secret] c"
-    assert len(redactor(None)("x" * 1000)) == 300
+    assert make_redactor(KEY)(f"a {KEY} b Bearer abcdefghijkl c") == "a [secret] b Bearer [secret] c"
+    assert len(make_redactor(None)("x" * 1000)) == 300

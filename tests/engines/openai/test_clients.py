@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from faulty_server import FaultyServer
 
-from prefboost.engines.openai.calls import Limits
+from prefboost.engines.openai.calls import CallLimits
 from prefboost.engines.openai.clients import Clients, client_for
 
 KEY = "sk-live-0123456789abcdef"
 
 
 def test_a_key_is_sent_to_one_address_alone() -> None:
-    client = client_for("http://127.0.0.1:1/v1", KEY, Limits())
+    client = client_for("http://127.0.0.1:1/v1", KEY, CallLimits())
     assert client.headers["authorization"] == f"Bearer {KEY}"
-    assert "authorization" not in client_for("http://127.0.0.1:1/v1", None, Limits()).headers
+    assert "authorization" not in client_for("http://127.0.0.1:1/v1", None, CallLimits()).headers
     assert not client.follow_redirects
 
 
@@ -25,7 +25,7 @@ def test_as_many_calls_go_out_at_once_as_are_allowed_and_never_more(concurrency:
     body = {"model": "m", "messages": [{"role": "user", "content": "p"}]}
 
     async def main(url: str) -> list[int]:
-        clients = Clients(url, None, Limits(concurrency=concurrency))
+        clients = Clients(url, None, CallLimits(concurrency=concurrency))
         calls = [clients.post("/chat/completions", json=body) for _ in range(3 * concurrency)]
         replies = await asyncio.gather(*calls)
         await clients.aclose()
@@ -38,7 +38,7 @@ def test_as_many_calls_go_out_at_once_as_are_allowed_and_never_more(concurrency:
 
 def test_a_call_that_fails_gives_its_connection_back() -> None:
     async def main(url: str) -> int:
-        clients = Clients(url, None, Limits(concurrency=2))
+        clients = Clients(url, None, CallLimits(concurrency=2))
         body = {"messages": [{"content": "p"}], "model": "m"}
         await asyncio.gather(*(clients.post("/x", json=body) for _ in range(6)), return_exceptions=True)
         reply = await clients.post("/chat/completions", json=body)
@@ -53,10 +53,10 @@ def test_a_call_is_the_one_that_httpx_makes_by_itself() -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "ä 😀"}], "seed": 3}
 
     async def main(url: str) -> None:
-        clients = Clients(url, KEY, Limits())
+        clients = Clients(url, KEY, CallLimits())
         await clients.post("/chat/completions", json=body)
         await clients.aclose()
-        async with client_for(url, KEY, Limits()) as client:
+        async with client_for(url, KEY, CallLimits()) as client:
             await client.post("/chat/completions", json=body)
 
     with FaultyServer() as server:
@@ -70,7 +70,7 @@ def test_half_a_character_stops_no_call_and_a_query_stays_behind_the_path() -> N
     body = {"model": "m", "messages": [{"role": "user", "content": "cut \ud83d"}]}
 
     async def main(url: str) -> tuple[int, str]:
-        clients = Clients(f"{url}?api-version=7", None, Limits())
+        clients = Clients(f"{url}?api-version=7", None, CallLimits())
         reply = await clients.post("/chat/completions", json=body)
         await clients.aclose()
         return reply.status_code, str(reply.request.url)

@@ -20,7 +20,7 @@ from waiting import PATIENCE_S
 from prefboost.engines.budget import Budget, Ledger, Price
 from prefboost.engines.engine import Failure, Request, Result, Sampling, row_seed
 from prefboost.engines.openai.engine import OpenAICompatible, OpenAICompatibleEngine
-from prefboost.engines.store.reuse import asked_for, asked_logprobs, generate_stored, logprobs_stored
+from prefboost.engines.store.reuse import generate_stored, logprobs_stored, query_completion, query_logprobs
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, RunError, SettingsError
 
@@ -47,7 +47,7 @@ def request(text: str, sample: int = 0, **more: Any) -> Request:
 
 
 def right(engine: OpenAICompatibleEngine, asked: Request, place: int = 0, sample: int | None = None) -> str:
-    seed = row_seed(SAMPLING, engine.rendered(asked), asked.sample if sample is None else sample) % 2**31
+    seed = row_seed(SAMPLING, engine.render(asked), asked.sample if sample is None else sample) % 2**31
     return answer_to(str(asked.prompt[-1]["content"]), seed, place)
 
 
@@ -234,8 +234,8 @@ SETTINGS: list[dict[str, Any]] = [
 def test_every_setting_that_changes_the_body_changes_the_key_of_completions_and_of_log_probs() -> None:
     address = {"base_url": "http://h/v1", "model": "m"}
     engines = [OpenAICompatible(**(address | changes)).open() for changes in SETTINGS]
-    assert len({asked_for(engine, request("p"), SAMPLING).key for engine in engines}) == len(SETTINGS)
-    with_logprobs = [asked_logprobs(engine, request("p"), ["A", "B"]) for engine in engines]
+    assert len({query_completion(engine, request("p"), SAMPLING).key for engine in engines}) == len(SETTINGS)
+    with_logprobs = [query_logprobs(engine, request("p"), ["A", "B"]) for engine in engines]
     bodies = [json.dumps(dict(each.parts), sort_keys=True) for each in with_logprobs]
     assert len({each.key for each in with_logprobs}) == len(set(bodies)) == len(SETTINGS) - 2, "seed and n play no part"
 
@@ -254,7 +254,7 @@ def test_two_questions_have_one_key_exactly_where_their_bodies_are_one(
     plain = engine()
     other = engine(extra=extra, leave_out=tuple(sorted(leave_out)), max_tokens_field=field)
     bodies = [one.generation_body(request("p"), SAMPLING) for one in (plain, other)]
-    keys = [asked_for(one, request("p"), SAMPLING).key for one in (plain, other)]
+    keys = [query_completion(one, request("p"), SAMPLING).key for one in (plain, other)]
     assert (keys[0] == keys[1]) == (bodies[0] == bodies[1])
 
 
@@ -270,7 +270,9 @@ def test_the_body_in_the_key_is_the_body_that_is_sent() -> None:
 
 def test_samples_without_a_seed_are_different_rows() -> None:
     engine = OpenAICompatible(model="m", leave_out=("seed",)).open()
-    assert asked_for(engine, request("p"), SAMPLING).key != asked_for(engine, request("p", 1), SAMPLING).key
+    assert (
+        query_completion(engine, request("p"), SAMPLING).key != query_completion(engine, request("p", 1), SAMPLING).key
+    )
 
 
 def test_a_setting_that_cures_a_refusal_is_asked_with(tmp_path: Path) -> None:
@@ -433,7 +435,7 @@ def test_a_row_without_log_probs_stops_no_other_and_a_later_run_asks_it_again(tm
         assert [index for index in range(12) if isinstance(found[index], Failure)] == [3, 7]
         assert "no log-probs" in found[3].reason and not found[3].permanent
     with Store(tmp_path / "store") as store:
-        known = store.known([asked_logprobs(open_at(server), each, ["A", "B"]).key for each in asked])
+        known = store.find_answers([query_logprobs(open_at(server), each, ["A", "B"]).key for each in asked])
     assert len(known) == 10, "the two others are open"
 
 
@@ -459,7 +461,7 @@ def test_goals_travel_in_the_prompt() -> None:
     with FaultyServer() as server:
         engine = open_at(server)
     assert not engine.says_goals
-    assert json.loads(engine.rendered(request("p"))) == [{"role": "user", "content": "p"}]
+    assert json.loads(engine.render(request("p"))) == [{"role": "user", "content": "p"}]
     assert engine.prompt_tokens([request("abcdefgh")]) == [6]
     assert engine.plan([request("a"), request("a", 1), request("b")], SAMPLING) == [[0], [1], [2]]
     assert open_at(server, choices=2).plan([request("a", at) for at in range(3)], SAMPLING) == [[0, 1], [2]]
@@ -476,6 +478,6 @@ def test_prompts_for_completions_go_through_the_tokenizers_template(folder: Path
         engine = open_at(server, api="completions", tokenizer=str(folder))
         [(_, result)] = engine.generate([request("p")], SAMPLING)
     rendered = "<|im_start|>user\np<|im_end|>\n<|im_start|>assistant\n"
-    assert server.bodies[0]["prompt"] == engine.rendered(request("p")) == rendered
+    assert server.bodies[0]["prompt"] == engine.render(request("p")) == rendered
     assert isinstance(result, Result)
     assert result.text.startswith(rendered[::-1])

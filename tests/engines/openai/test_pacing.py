@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.engines.openai.pacing import BURST_S, Pace, backoff_s, retry_after_s
+from prefboost.engines.openai.pacing import BURST_S, RateLimit, backoff_s, retry_after_s
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(0, 30)), min_size=1, max_size=60), st.floats(1, 6000))
 def test_no_window_has_more_than_its_rate_and_a_burst(calls: list[tuple[float, float]], per_minute: float) -> None:
-    pace, now, sent = Pace(per_minute), 0.0, []
+    pace, now, sent = RateLimit(per_minute), 0.0, []
     for gap, amount in calls:
         now += gap
         sent.append((now + pace.wait_s(amount, now), amount))
@@ -26,7 +26,7 @@ def test_no_window_has_more_than_its_rate_and_a_burst(calls: list[tuple[float, f
 
 
 def test_without_a_limit_nobody_waits() -> None:
-    assert [Pace(None).wait_s(1e9, 0.0) for _ in range(3)] == [0.0] * 3
+    assert [RateLimit(None).wait_s(1e9, 0.0) for _ in range(3)] == [0.0] * 3
 
 
 @given(st.integers(1, 500), st.floats(0.01, 10), st.floats(0.01, 100), st.integers())

@@ -14,14 +14,14 @@ from prefboost.engines.openai.replies import (
     Malformed,
     Refused,
     Unavailable,
-    choice_logprobs,
-    echoed_logprob,
-    estimated_tokens,
-    most_tokens,
-    prompt_length,
-    prompt_logprob,
-    results_of,
-    usage_of,
+    estimate_tokens,
+    limit_prompt_tokens,
+    read_choice_logprobs,
+    read_echoed_logprob,
+    read_prompt_length,
+    read_prompt_logprob,
+    read_results,
+    read_usage,
 )
 
 VALUES = st.recursive(
@@ -40,8 +40,9 @@ VALUES = st.recursive(
 @example({"prompt_logprobs": [None, {"choices": None}]})
 def test_any_body_is_read_or_named_as_faulty(body: Any) -> None:
     readers = (
-        lambda: results_of(body, "x"), lambda: choice_logprobs(body, ["A"]), lambda: echoed_logprob(body, 1),
-        lambda: prompt_logprob(body, 1), lambda: prompt_length(body),
+        lambda: read_results(body, "x"), lambda: read_choice_logprobs(body, ["A"]),
+        lambda: read_echoed_logprob(body, 1),
+        lambda: read_prompt_logprob(body, 1), lambda: read_prompt_length(body),
     )  # fmt: skip
     for read in readers:
         try:
@@ -58,12 +59,12 @@ def test_completions_come_in_the_order_of_their_index_and_share_the_tokens_writt
     one = {"index": 1, "message": {"content": "b"}, "finish_reason": "length"}
     two = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
     reply = {"choices": [one, two], "usage": {"prompt_tokens": 9, "completion_tokens": 5}}
-    assert results_of(reply, "x") == [Result("a", "stop", 9, 3), Result("b", "length", 9, 2)]
+    assert read_results(reply, "x") == [Result("a", "stop", 9, 3), Result("b", "length", 9, 2)]
 
 
 def test_tokens_are_estimated_where_the_server_counts_none() -> None:
-    assert results_of(said("abcdefgh"), "four") == [Result("abcdefgh", "stop", 1, 2)]
-    assert usage_of({"usage": {"prompt_tokens": -1, "completion_tokens": "7 of 9"}}, 4, [1, 2]) == (4, 3)
+    assert read_results(said("abcdefgh"), "four") == [Result("abcdefgh", "stop", 1, 2)]
+    assert read_usage({"usage": {"prompt_tokens": -1, "completion_tokens": "7 of 9"}}, 4, [1, 2]) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_tokens_are_estimated_where_the_server_counts_none() -> None:
 )
 def test_what_is_no_completion_is_malformed_or_refused(reply: Any, fault: type[Exception]) -> None:
     with pytest.raises(fault):
-        results_of(reply, "x")
+        read_results(reply, "x")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,13 @@ def test_what_is_no_completion_is_malformed_or_refused(reply: Any, fault: type[E
     ],
 )  # fmt: skip
 def test_a_finish_reason_in_other_words_or_missing_loses_no_text(reason: Any, end: str) -> None:
-    assert results_of(said("text", reason), "")[0] == Result("text", end, 0, 1)  # type: ignore[arg-type]
+    assert read_results(said("text", reason), "")[0] == Result("text", end, 0, 1)  # type: ignore[arg-type]
 
 
 def test_a_cut_is_told_by_the_tokens_where_the_server_gives_no_reason() -> None:
     reply = said("text", None) | {"usage": {"completion_tokens": 7, "prompt_tokens": 2}}
-    assert results_of(reply, "", 7)[0].finish_reason == "length"
-    assert results_of(reply, "", 8)[0].finish_reason == "stop"
+    assert read_results(reply, "", 7)[0].finish_reason == "length"
+    assert read_results(reply, "", 8)[0].finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -127,41 +128,41 @@ def test_a_cut_is_told_by_the_tokens_where_the_server_gives_no_reason() -> None:
     ],
 )
 def test_content_is_text_parts_or_nothing(content: Any, text: str, reasoning: str | None) -> None:
-    (result,) = results_of(said(content), "")
+    (result,) = read_results(said(content), "")
     assert (result.text, result.reasoning, result.finish_reason) == (text, reasoning, "stop")
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
 def test_thoughts_beside_the_content_are_kept_and_are_no_content(name: str) -> None:
-    (result,) = results_of(said("a", **{name: "hm"}), "")
+    (result,) = read_results(said("a", **{name: "hm"}), "")
     assert (result.text, result.reasoning) == ("a", "hm")
-    (silent,) = results_of(said(None, **{name: "hm"}), "")
+    (silent,) = read_results(said(None, **{name: "hm"}), "")
     assert silent.only_thinks and silent.reasoning == "hm"
-    (both,) = results_of(said("a", reasoning="hm", reasoning_content="hm"), "")
+    (both,) = read_results(said("a", reasoning="hm", reasoning_content="hm"), "")
     assert both.reasoning == "hm", "the same thoughts under two names are one"
 
 
 def test_a_prompt_that_ends_inside_a_thought_makes_the_beginning_a_thought() -> None:
-    assert results_of(said("hm, so"), "", opened=True)[0].only_thinks
-    (result,) = results_of(said("hm</think>a"), "", opened=True)
+    assert read_results(said("hm, so"), "", opened=True)[0].only_thinks
+    (result,) = read_results(said("hm</think>a"), "", opened=True)
     assert (result.text, result.reasoning) == ("a", "hm")
-    (parsed,) = results_of(said("a", reasoning_content="hm"), "", opened=True)
+    (parsed,) = read_results(said("a", reasoning_content="hm"), "", opened=True)
     assert (parsed.text, parsed.reasoning) == ("a", "hm"), "the server has separated them already"
 
 
 def test_one_bad_choice_costs_no_other() -> None:
     good = {"index": 1, "message": {"content": "b"}, "finish_reason": "stop"}
     for bad in ({"index": 0, "message": {"content": "a"}, "finish_reason": "content_filter"}, {"index": 0}):
-        assert [each.text for each in results_of({"choices": [bad, good]}, "")] == ["b"]
+        assert [each.text for each in read_results({"choices": [bad, good]}, "")] == ["b"]
 
 
 def test_reasoning_that_used_all_tokens_leaves_an_empty_completion() -> None:
-    assert results_of(said(None, "length"), "")[0].text == ""
+    assert read_results(said(None, "length"), "")[0].text == ""
 
 
 def test_half_characters_are_replaced_so_that_tables_can_hold_the_text() -> None:
-    assert results_of(said("a\ud83d\ude00b"), "")[0].text == "a\U0001f600b"
-    results_of(said("\ud800"), "")[0].text.encode()
+    assert read_results(said("a\ud83d\ude00b"), "")[0].text == "a\U0001f600b"
+    read_results(said("\ud800"), "")[0].text.encode()
 
 
 def top(*pairs: tuple[str, Any]) -> dict[str, Any]:
@@ -170,48 +171,52 @@ def top(*pairs: tuple[str, Any]) -> dict[str, Any]:
 
 
 def test_tokens_that_differ_in_blanks_are_one_choice_and_absent_ones_are_impossible() -> None:
-    found = choice_logprobs(top((" A", math.log(0.2)), ("A", math.log(0.3)), ("B", math.log(0.4))), ["A", "B", "C"])
+    found = read_choice_logprobs(
+        top((" A", math.log(0.2)), ("A", math.log(0.3)), ("B", math.log(0.4))), ["A", "B", "C"]
+    )
     assert found == pytest.approx((math.log(0.5), math.log(0.4), -math.inf))
     older = {"choices": [{"logprobs": {"top_logprobs": [{"A": -1.0, " B": -2.0}]}}]}
-    assert choice_logprobs(older, ["A", "B"]) == (-1.0, -2.0)
+    assert read_choice_logprobs(older, ["A", "B"]) == (-1.0, -2.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, None, "x", 3.0, True])
 def test_what_is_no_log_prob_is_malformed_for_a_choice_and_nothing_for_other_tokens(value: Any) -> None:
     with pytest.raises(Malformed):
-        choice_logprobs(top(("A", value)), ["A"])
-    assert choice_logprobs(top(("A", -1.0), ("x", value)), ["A", "B"]) == (-1.0, -math.inf)
+        read_choice_logprobs(top(("A", value)), ["A"])
+    assert read_choice_logprobs(top(("A", -1.0), ("x", value)), ["A", "B"]) == (-1.0, -math.inf)
 
 
 @pytest.mark.parametrize("token", ["Ġ1", "▁1", " 1", "1", "Ċ1", "<0x31>", "\u00a01"])
 def test_a_token_is_the_choice_however_its_vocabulary_writes_blanks(token: str) -> None:
-    assert choice_logprobs(top((token, -1.0), ("Ġtie", -2.0)), ["1", "2", "tie"]) == (-1.0, -math.inf, -2.0)
+    assert read_choice_logprobs(top((token, -1.0), ("Ġtie", -2.0)), ["1", "2", "tie"]) == (-1.0, -math.inf, -2.0)
 
 
 def test_the_token_that_was_written_counts_where_it_is_missing_among_the_likeliest() -> None:
     written = {"token": "A", "logprob": -0.01, "top_logprobs": []}
-    assert choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"]) == (-0.01, -math.inf)
+    assert read_choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"]) == (-0.01, -math.inf)
     by_name = {"token": "A", "logprob": -0.5, "top_logprobs": {"A": -0.5, "B": -1.5}}
-    assert choice_logprobs({"choices": [{"logprobs": {"content": [by_name]}}]}, ["A", "B"]) == (-0.5, -1.5)
+    assert read_choice_logprobs({"choices": [{"logprobs": {"content": [by_name]}}]}, ["A", "B"]) == (-0.5, -1.5)
 
 
 def test_the_log_prob_of_one_token_alone_makes_no_sure_verdict() -> None:
     for likely in ([], None, {}, [{"token": "A", "logprob": -0.5}]):
         written = {"token": "A", "logprob": -0.5, "top_logprobs": likely}
         with pytest.raises(Unavailable, match="alone"):
-            choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"])
+            read_choice_logprobs({"choices": [{"logprobs": {"content": [written]}}]}, ["A", "B"])
 
 
 def test_log_probs_are_read_as_text_by_bytes_and_in_lists() -> None:
-    assert choice_logprobs(top(("A", "-1.0"), ("B", "-0.5")), ["A", "B"]) == (-1.0, -0.5)
+    assert read_choice_logprobs(top(("A", "-1.0"), ("B", "-0.5")), ["A", "B"]) == (-1.0, -0.5)
     numbered = [{"token": f"token_id:{byte}", "bytes": [byte], "logprob": -1.0} for byte in b"AB"]
-    assert choice_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": numbered}]}}]}, ["A"]) == (-1.0,)
+    assert read_choice_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": numbered}]}}]}, ["A"]) == (
+        -1.0,
+    )
     older = {
         "choices": [
             {"logprobs": {"top_logprobs": [[{"token": "A", "logprob": -1.0}, {"token": "B", "logprob": -0.5}]]}}
         ]
     }
-    assert choice_logprobs(older, ["A", "B"]) == (-1.0, -0.5)
+    assert read_choice_logprobs(older, ["A", "B"]) == (-1.0, -0.5)
 
 
 @pytest.mark.parametrize("usage", [
@@ -220,14 +225,14 @@ def test_log_probs_are_read_as_text_by_bytes_and_in_lists() -> None:
     {"promptTokenCount": 5, "candidatesTokenCount": 7},
 ])  # fmt: skip
 def test_bills_are_read_under_all_names_in_use(usage: dict[str, Any]) -> None:
-    assert usage_of({"usage": usage}, 100, [100]) == (5, 7)
+    assert read_usage({"usage": usage}, 100, [100]) == (5, 7)
 
 
 @pytest.mark.parametrize(
     "usage", [None, {}, {"prompt_tokens": -5, "completion_tokens": True}, {"prompt_tokens": "5 tokens"}]
 )
 def test_what_is_no_bill_is_estimated(usage: Any) -> None:
-    assert usage_of({"usage": usage}, 100, [40, 60]) == (100, 100)
+    assert read_usage({"usage": usage}, 100, [40, 60]) == (100, 100)
 
 
 @pytest.mark.parametrize("beside", [
@@ -236,25 +241,25 @@ def test_what_is_no_bill_is_estimated(usage: Any) -> None:
 ])  # fmt: skip
 def test_thoughts_beside_a_text_are_read_in_all_the_shapes_in_use(beside: dict[str, Any]) -> None:
     reply = {"choices": [{"message": {"content": "Hi", **beside}, "finish_reason": "stop"}]}
-    assert [(each.text, each.reasoning) for each in results_of(reply, "")] == [("Hi", "hm")]
+    assert [(each.text, each.reasoning) for each in read_results(reply, "")] == [("Hi", "hm")]
 
 
 def test_servers_without_log_probs_say_so() -> None:
     with pytest.raises(Unavailable):
-        choice_logprobs({"choices": [{"logprobs": None}]}, ["A"])
+        read_choice_logprobs({"choices": [{"logprobs": None}]}, ["A"])
     with pytest.raises(Unavailable, match="vLLM"):
-        prompt_logprob({"choices": []}, 1)
+        read_prompt_logprob({"choices": []}, 1)
     with pytest.raises(Unavailable, match="echo"):
-        echoed_logprob({"choices": [{"logprobs": {"token_logprobs": [-1.0]}}], "usage": {"prompt_tokens": 2}}, 1)
+        read_echoed_logprob({"choices": [{"logprobs": {"token_logprobs": [-1.0]}}], "usage": {"prompt_tokens": 2}}, 1)
 
 
 def test_log_probs_of_a_completion_are_those_behind_the_prompt_without_trailing_white_space() -> None:
     entries = [None, *({"7": {"logprob": -float(at), "decoded_token": text}} for at, text in enumerate("abc\n", 1))]
-    assert prompt_logprob({"prompt_logprobs": entries}, 2) == -(2.0 + 3.0)
+    assert read_prompt_logprob({"prompt_logprobs": entries}, 2) == -(2.0 + 3.0)
     echoed = {"choices": [{"logprobs": {"token_logprobs": [None, -1.0, -2.0, -9.0]}}], "usage": {"prompt_tokens": 3}}
-    assert echoed_logprob(echoed, 1) == -3.0
+    assert read_echoed_logprob(echoed, 1) == -3.0
 
 
 @given(st.text())
 def test_no_estimate_is_above_the_most(text: str) -> None:
-    assert estimated_tokens(text) <= most_tokens(text, 1)
+    assert estimate_tokens(text) <= limit_prompt_tokens(text, 1)

@@ -11,7 +11,7 @@ import pytest
 
 from prefboost.engines.budget import Budget, Ledger
 from prefboost.engines.engine import Failure, Outcome, Request, Result, Sampling
-from prefboost.engines.store.reuse import asked_for, generate_stored, generated, logprobs_stored
+from prefboost.engines.store.reuse import generate_stored, generate_within_budget, logprobs_stored, query_completion
 from prefboost.engines.store.store import Store
 
 SAMPLING = Sampling(max_tokens=10)
@@ -30,7 +30,7 @@ class Counting:
         self.asked: list[str] = []
         self.failing: dict[str, Failure] = {}
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         return f"{request.prompt[-1]['content']}|{request.goal}"
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
@@ -41,13 +41,13 @@ class Counting:
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         for index, request in enumerate(requests):
-            text = f"{self.rendered(request)}|{request.sample}"
+            text = f"{self.render(request)}|{request.sample}"
             self.asked.append(text)
             yield index, self.failing.get(text, Result(text, "stop", 3, 4))
 
     def logprobs_of(self, requests: Iterable[Request], choices: Sequence[str]) -> Iterator[Any]:
         for index, request in enumerate(requests):
-            self.asked.append(self.rendered(request))
+            self.asked.append(self.render(request))
             yield index, tuple(-float(at) if at else -math.inf for at in range(len(choices)))
 
 
@@ -92,7 +92,7 @@ def test_keys_tell_apart_all_that_a_completion_depends_on(engine: Any) -> None:
         (one, SAMPLING), (request("b"), SAMPLING), (request("a", 1), SAMPLING), (request("a", goal=7.0), SAMPLING),
         (request("a", json_schema="{}"), SAMPLING), (one, Sampling(max_tokens=11)), (one, Sampling(seed=1)),
     ]  # fmt: skip
-    assert len({asked_for(engine, each, sampling).key for each, sampling in variants}) == len(variants)
+    assert len({query_completion(engine, each, sampling).key for each, sampling in variants}) == len(variants)
 
 
 def test_failures_stop_no_other_row_and_are_asked_again_in_the_next_call(engine: Any, tmp_path: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_budget_ends_generation_before_it_is_exceeded_and_a_larger_one_goes_on
 def test_without_a_store_the_budget_counts_too() -> None:
     engine: Any = Counting(remote=False)
     engine.ledger = Ledger(Budget(requests=3))
-    assert list(generated(engine, REQUESTS[:4], SAMPLING)) == []
+    assert list(generate_within_budget(engine, REQUESTS[:4], SAMPLING)) == []
     assert engine.ledger.exhausted
     engine.ledger = Ledger(Budget(requests=4))
-    assert len(list(generated(engine, REQUESTS[:4], SAMPLING))) == 4
+    assert len(list(generate_within_budget(engine, REQUESTS[:4], SAMPLING))) == 4
     assert engine.ledger.spent.tokens == 16
 
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from waiting import PATIENCE_S
 
 from prefboost.engines.engine import Failure
-from prefboost.engines.store.store import Asked, Store
+from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import RunError
 
 PROCESSES = multiprocessing.get_context("spawn")
 
 
-def asked(number: int) -> Asked:
-    return Asked("generate", {"prompt": f"p{number} \ud800", "sample": number})
+def asked(number: int) -> StoreQuery:
+    return StoreQuery("generate", {"prompt": f"p{number} \ud800", "sample": number})
 
 
 ROWS = [asked(number) for number in range(8)]
@@ -42,9 +42,9 @@ def path(tmp_path: Path) -> Path:
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()), st.text(), st.text())
 def test_keys_tell_apart_whatever_differs(parts: dict[str, Any], kind: str, other: str) -> None:
-    assert Asked(kind, parts).key == Asked(kind, dict(reversed(parts.items()))).key
-    assert (Asked(kind, parts).key == Asked(other, parts).key) == (kind == other)
-    assert Asked(kind, {**parts, "more": 1}).key != Asked(kind, {**parts, "more": 2}).key
+    assert StoreQuery(kind, parts).key == StoreQuery(kind, dict(reversed(parts.items()))).key
+    assert (StoreQuery(kind, parts).key == StoreQuery(other, parts).key) == (kind == other)
+    assert StoreQuery(kind, {**parts, "more": 1}).key != StoreQuery(kind, {**parts, "more": 2}).key
 
 
 def test_answers_and_refusals_survive_and_passing_failures_are_asked_again(path: Path) -> None:
@@ -53,7 +53,7 @@ def test_answers_and_refusals_survive_and_passing_failures_are_asked_again(path:
         store.finish([(ROWS[0], ANSWER), (ROWS[1], UNSAFE), (ROWS[2], Failure("500", 6))])
         assert store.claim(ROWS[:3]).known.keys() == set(KEYS[:3]), "in one call a failure is final"
     with Store(path) as store:
-        assert store.known(KEYS) == {KEYS[0]: ANSWER, KEYS[1]: UNSAFE}
+        assert store.find_answers(KEYS) == {KEYS[0]: ANSWER, KEYS[1]: UNSAFE}
         assert store.claim(ROWS[:3]).granted == [KEYS[2]]
         store.finish([(ROWS[2], Failure("500", 6))])
         assert list(store.rows())[-1].stored == Failure("500", 12), "attempts add up over calls"
@@ -97,7 +97,7 @@ def test_what_is_asked_again_is_what_was_told(path: Path) -> None:
     for retry, asked_again in (("none", []), ("failed", KEYS[1:3]), ("refused", KEYS[1:4])):
         with Store(path, retry=retry) as store:  # type: ignore[arg-type]
             assert store.failures(KEYS) == dict(zip(KEYS[1:4], failures, strict=True))
-            assert [key for key in KEYS[:4] if key not in store.known(KEYS)] == asked_again
+            assert [key for key in KEYS[:4] if key not in store.find_answers(KEYS)] == asked_again
             assert store.claim(ROWS[:4]).granted == asked_again
 
 
@@ -131,14 +131,14 @@ def test_a_store_of_another_version_is_refused(path: Path) -> None:
 
 
 def test_of_version_1_what_this_machine_computed_is_read_and_what_servers_said_is_refused(path: Path) -> None:
-    local = Asked("generate", {"engine": "abc/float32", "prompt": "p", "sampling": {}, "sample": 0})
+    local = StoreQuery("generate", {"engine": "abc/float32", "prompt": "p", "sampling": {}, "sample": 0})
     assert local.key == "7076dd044383455a5ff0de0705a70bce", "as version 1 made it"
     with Store(path) as store:
         store.finish([(local, ANSWER)])
     turn_into_version_1(path)
     with Store(path) as store:
-        assert store.known([local.key]) == {local.key: ANSWER}
-    served = Asked("generate", {"engine": "http://h/v1/m//chat", "prompt": "p", "sampling": {}, "sample": 0})
+        assert store.find_answers([local.key]) == {local.key: ANSWER}
+    served = StoreQuery("generate", {"engine": "http://h/v1/m//chat", "prompt": "p", "sampling": {}, "sample": 0})
     with Store(path) as store:
         store.finish([(served, ANSWER)])
     turn_into_version_1(path)
@@ -157,7 +157,7 @@ def test_a_disk_that_fills_up_is_one_message_and_what_is_kept_is_safe(path: Path
     assert "every answer that was kept is safe" in str(caught.value)
     assert "delete" not in str(caught.value)
     with Store(path) as store:
-        assert store.known(KEYS) == {KEYS[0]: ANSWER}
+        assert store.find_answers(KEYS) == {KEYS[0]: ANSWER}
 
 
 def test_a_disk_that_is_full_from_the_start_advises_no_deleting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_damaged_page_is_named_with_how_to_rescue_the_rest(path: Path) -> None
         whole[start : start + 64] = b"\xff" * 64
     file.write_bytes(bytes(whole))
     with pytest.raises(RunError, match="damaged") as caught, Store(path) as store:
-        store.known([asked(number).key for number in range(60)])
+        store.find_answers([asked(number).key for number in range(60)])
         list(store.rows())
     assert ".recover" in str(caught.value)
     assert "delete" not in str(caught.value)
@@ -190,8 +190,8 @@ def read_as_nobody(path: str, out: str) -> None:
     """What a user without the right to write sees of a store."""
     os.setgid(65534)
     os.setuid(65534)
-    with Store(path, retry="none", read_only=True) as store, store.alone():
-        found = sorted(store.known(KEYS))
+    with Store(path, retry="none", read_only=True) as store, store.exclude_others():
+        found = sorted(store.find_answers(KEYS))
     assert found
     os.write(int(out), ",".join(found).encode())
 
@@ -253,5 +253,5 @@ def test_processes_share_a_store_and_what_a_killed_one_held_is_taken_up(path: Pa
     done = sorted(int(line) for share in shares if Path(share).exists() for line in Path(share).read_text().split())
     assert done == list(range(60)), "every row once"
     with Store(path) as store:
-        assert len(store.known([asked(number).key for number in range(60)])) == 60
+        assert len(store.find_answers([asked(number).key for number in range(60)])) == 60
         assert [entry.name for entry in (path / "owners").iterdir()] == [store.owner]

@@ -26,7 +26,7 @@ class Echo:
     def __init__(self, says: bool) -> None:
         self.says_goals = says
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         said = f"<system>Score: {request.goal:g}." if self.says_goals and request.goal else ""
         return said + "".join(f"<{turn['role']}>{turn['content']}" for turn in request.prompt)
 
@@ -101,7 +101,7 @@ def test_a_template_that_says_goals_by_itself_gets_the_number(tmp_path):
     _, settings = configure_contest(AcademicSet(), one)
     assert (settings.template_options, settings.system) == ({"goal": 7.0}, None)
     assert "Score: 7." in settings.must_contain
-    assert find_goal_text(Echo(True), 3.0) in Echo(True).rendered(Request([{"role": "user", "content": "x"}], 0, 3.0))
+    assert find_goal_text(Echo(True), 3.0) in Echo(True).render(Request([{"role": "user", "content": "x"}], 0, 3.0))
 
 
 def test_models_are_reached_as_lm_eval_reaches_them(tmp_path):

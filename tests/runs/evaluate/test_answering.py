@@ -58,7 +58,7 @@ def test_the_goals_text_stands_in_every_rendered_prompt_and_so_in_every_key(tmp_
 
 
 def test_a_template_that_drops_system_messages_is_refused_by_name_or_takes_the_goal_elsewhere(tmp_path):
-    engine = engine_of(rendered=dropping)
+    engine = engine_of(render=dropping)
     with pytest.raises(ModelError, match="m: place is system, but the chat template's system role is dropped"):
         who(engine, 10.0, SayGoal(place="system"))
     with Store(tmp_path / "s") as store:
@@ -69,8 +69,8 @@ def test_a_template_that_drops_system_messages_is_refused_by_name_or_takes_the_g
 
 def test_a_template_that_loses_the_goal_in_one_prompt_alone_ends_the_run_by_name(tmp_path):
     engine = engine_of()
-    kept = engine.rendered
-    engine.rendered = lambda request: dropping(request) if "question 3" in str(request.prompt) else kept(request)
+    kept = engine.render
+    engine.render = lambda request: dropping(request) if "question 3" in str(request.prompt) else kept(request)
     with Store(tmp_path / "s") as store, pytest.raises(ModelError, match=r"the goal of m does not stand .* 'p3'"):
         answered(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
     assert not engine.asked
@@ -82,7 +82,7 @@ def test_a_checkpoint_that_says_goals_itself_is_seen_to_say_the_number(tmp_path,
     heard = (
         (lambda request: f"aim {request.goal:g} {request.prompt}") if says else (lambda request: str(request.prompt))
     )
-    engine.rendered = lambda request: str(request.prompt) if request.goal is False else heard(request)
+    engine.render = lambda request: str(request.prompt) if request.goal is False else heard(request)
     with Store(tmp_path / "s") as store:
         if says:
             assert len(answered(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store).completions) == 6
@@ -93,7 +93,7 @@ def test_a_checkpoint_that_says_goals_itself_is_seen_to_say_the_number(tmp_path,
 
 def test_what_cannot_be_asked_or_failed_is_missing_with_its_reason_and_not_asked_on(tmp_path):
     engine = engine_of()
-    kept = engine.rendered
+    kept = engine.render
 
     def rendered(request):
         if "first 2" in str(request.prompt[0]["content"]):
@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_or_failed_is_missing_with_its_reason_and_not_asked
             failed = "first 1" in str(requests[index].prompt[-1]["content"])
             yield index, Failure("refused", 1, permanent=True) if failed else outcome
 
-    engine.rendered, engine.generate = rendered, generate
+    engine.render, engine.generate = rendered, generate
     with Store(tmp_path / "s") as store:
         found = answered(who(engine), TALKS, choose_likeliest_tokens, store)
     assert set(found.completions) == {"t0", "t3"}
@@ -151,6 +151,6 @@ def test_a_spent_budget_ends_the_run_and_what_is_done_stays(tmp_path):
 
 
 def test_a_prompt_without_a_user_turn_first_cannot_say_a_goal_where_it_has_no_place():
-    engine = engine_of(rendered=dropping)
+    engine = engine_of(render=dropping)
     with pytest.raises(DataError):
         who(engine, 3.0, SayGoal(place="user")).request(BenchmarkPrompt("u", ()), ())

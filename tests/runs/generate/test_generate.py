@@ -48,10 +48,10 @@ class Echo:
         self.says_goals = says_goals
         self.ledger = Ledger()
 
-    def rendered(self, request: Request) -> str:
-        return self.rendered_conversation(request.prompt) + f"<{request.goal}>"
+    def render(self, request: Request) -> str:
+        return self.render_conversation(request.prompt) + f"<{request.goal}>"
 
-    def rendered_conversation(self, messages: Sequence[Any]) -> str:
+    def render_conversation(self, messages: Sequence[Any]) -> str:
         return "".join(f"<{message['role']}>{message['content']}</>" for message in messages)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
@@ -62,7 +62,7 @@ class Echo:
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         for index, request in reversed(list(enumerate(requests))):
-            yield index, Result(f"{self.rendered(request)} {request.sample}", "stop", 1, 4)
+            yield index, Result(f"{self.render(request)} {request.sample}", "stop", 1, 4)
 
     def logprob_of(self, requests: Any, completions: Any) -> list[float]:
         raise NotImplementedError("an echo has no log-probs; not needed here")
@@ -129,10 +129,10 @@ def test_prompts_that_are_too_long_or_stand_twice_are_counted_rejects() -> None:
 class Picky(Echo):
     """A chat template that knows no tools."""
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         if "tool" in [message["role"] for message in request.prompt]:
             raise ModelError("no tools here", remedy="ask without tools")
-        return super().rendered(request)
+        return super().render(request)
 
 
 def with_roles(*conversations: str) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefboost.scoring.rules.rule import Rule, compare, counted, words_of
+from prefboost.scoring.rules.rule import Rule, compare, format_count, words_of
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_words_are_counted_as_ifeval_counts_them() -> None:
 
 
 def test_numbers_agree_with_their_noun() -> None:
-    assert (counted(1, "word"), counted(2, "word")) == ("1 word", "2 words")
+    assert (format_count(1, "word"), format_count(2, "word")) == ("1 word", "2 words")
 
 
 def test_a_rule_without_a_check_says_what_it_lacks() -> None:

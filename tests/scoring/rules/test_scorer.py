@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prefboost.errors import DataError
 from prefboost.scoring import SCORERS, RulesScorer
 from prefboost.scoring.rules import AtMostWords, Lowercase, NoCommas, Rule, rules_json
-from prefboost.scoring.rules.scorer import text_of
+from prefboost.scoring.rules.scorer import join_turns
 from prefboost.tables import COMPLETIONS, MESSAGES, PROMPTS, SCORED_COMPLETIONS, Table
 
 FOUR: list[Rule] = [AtMostWords(count=2), Lowercase(), NoCommas(), AtMostWords(count=3)]
@@ -102,7 +102,7 @@ def test_only_what_the_assistant_says_is_looked_at() -> None:
         {"role": "tool", "content": "b,"},
         {"role": "assistant", "content": "c"},
     ]
-    assert text_of(turns) == "a\nc"
+    assert join_turns(turns) == "a\nc"
 
 
 def test_the_scorer_is_listed_under_its_kind() -> None:

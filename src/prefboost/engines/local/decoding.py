@@ -90,7 +90,7 @@ def decode(
     while batch.rows.numel():
         with torch.inference_mode():
             tokens = pick_tokens(batch.logits, batch.draws_now(), sampling)
-            drawn = [pair for pair, on in zip(batch.drawn(tokens), batch.running.tolist(), strict=True) if on]
+            drawn = [pair for pair, on in zip(batch.pair_rows(tokens), batch.running.tolist(), strict=True) if on]
             batch.keep_running(tokens)
         yield drawn
         with torch.inference_mode():
@@ -136,7 +136,7 @@ class _Batch:
         """[B], this step's random number of each row."""
         return self.draws[self.rows, self.time]
 
-    def drawn(self, tokens: Tensor) -> list[tuple[int, int]]:
+    def pair_rows(self, tokens: Tensor) -> list[tuple[int, int]]:
         """(row, token) of every row of the batch."""
         return list(zip(self.rows.tolist(), tokens.tolist(), strict=True))
 

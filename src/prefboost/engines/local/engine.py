@@ -127,7 +127,7 @@ class LocalEngine:
     def says_goals(self) -> bool:
         """Whether asking for another goal changes the rendered prompt."""
         prompt = [{"role": "user", "content": "Hello"}]
-        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
 
     @cached_property
     def context(self) -> int | None:
@@ -137,17 +137,17 @@ class LocalEngine:
         config = load_config(settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
         return context_of(config)
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """The prompt through the chat template, ending where the assistant begins to speak."""
         return self._through_template(request.prompt, request, add_generation_prompt=True)
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """A whole conversation through the chat template."""
         return self._through_template(messages, Request(messages, goal=False), add_generation_prompt=False)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Length of each rendered prompt."""
-        return [len(ids) for ids in self.encoded([self.rendered(request) for request in requests])]
+        return [len(ids) for ids in self.encode_texts([self.render(request) for request in requests])]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
@@ -156,22 +156,22 @@ class LocalEngine:
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
         """Complete every request, in the order of the plan."""
         requests = list(requests)
-        texts = [self.rendered(request) for request in requests]
-        prompts = self.encoded(texts)
+        texts = [self.render(request) for request in requests]
+        prompts = self.encode_texts(texts)
         for batch in self._batches([len(ids) for ids in prompts], sampling):
             seeds = [row_seed(sampling, texts[index], requests[index].sample) for index in batch]
             opened = [opens_reasoning(texts[index]) for index in batch]
-            written = self._written([prompts[index] for index in batch], seeds, sampling, opened)
+            written = self._write([prompts[index] for index in batch], seeds, sampling, opened)
             yield from zip(batch, written, strict=True)
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
         """One completion, piece by piece as it is written, thoughts included; `generate` gives the answer alone."""
-        text = self.rendered(request)
+        text = self.render(request)
         draws = draws_for(row_seed(sampling, text, request.sample), sampling.max_tokens)[None]
         tokens: list[int] = []
         shown = ""
         for [(_, token)] in decode(
-            self.model, self._checked(self.encoded([text]), sampling), draws, sampling, self.ends
+            self.model, self._check_lengths(self.encode_texts([text]), sampling), draws, sampling, self.ends
         ):
             tokens += [] if token in self.ends else [token]
             whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -189,8 +189,8 @@ class LocalEngine:
         """
         prompts, answers, groups = [], [], []
         for request, completion in zip(requests, completions, strict=True):
-            head, answer = self.rendered_turn(request, completion)
-            prompts.append(self.encoded([head])[0])
+            head, answer = self.render_turn(request, completion)
+            prompts.append(self.encode_texts([head])[0])
             answers.append(self._answer_ids(answer))
             groups.append(head)
         return self._logps(prompts, answers, groups)
@@ -206,20 +206,20 @@ class LocalEngine:
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
-        texts = [self.rendered(request) for request in requests]
-        prompts = [ids for ids in self.encoded(texts) for _ in choices]
+        texts = [self.render(request) for request in requests]
+        prompts = [ids for ids in self.encode_texts(texts) for _ in choices]
         heads = [text for text in texts for _ in choices]
-        found = self._logps(prompts, self.encoded(choices) * len(texts), heads)
+        found = self._logps(prompts, self.encode_texts(choices) * len(texts), heads)
         for index in range(len(texts)):
             yield index, tuple(found[index * len(choices) : (index + 1) * len(choices)])
 
-    def rendered_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+    def render_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
         """The prompt as the model sees it, and what the chat template makes of the completion after it.
 
         Raises:
             ModelError: the template renders a prompt differently when a completion follows.
         """
-        head = self.rendered(request)
+        head = self.render(request)
         whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
         if not whole.startswith(head):
             raise ModelError(
@@ -235,13 +235,13 @@ class LocalEngine:
         several = named if isinstance(named, list) else [named]
         return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
 
-    def ended_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
-        """As `rendered_turn`, the completion cut behind the tokenizer's end token; loads no model.
+    def render_ended_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
+        """As `render_turn`, the completion cut behind the tokenizer's end token; loads no model.
 
         Raises:
-            ModelError: see `rendered_turn`.
+            ModelError: see `render_turn`.
         """
-        head, answer = self.rendered_turn(request, completion)
+        head, answer = self.render_turn(request, completion)
         end = self.tokenizer.eos_token
         before, found, _ = answer.rpartition(end) if end else ("", "", answer)
         return head, before + found if found else answer
@@ -252,12 +252,12 @@ class LocalEngine:
         pad, room = self.tokenizer.pad_token_id or 0, self.settings.batch_tokens
         return logps_of_groups(self.model, prompts, answers, groups, pad, room, packed=self.packs)
 
-    def _written(
+    def _write(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling, opened: Sequence[bool]
     ) -> list[Result]:
         draws = np.stack([draws_for(seed, sampling.max_tokens) for seed in seeds])
         tokens: list[list[int]] = [[] for _ in prompts]
-        for step in decode(self.model, self._checked(prompts, sampling), draws, sampling, self.ends):
+        for step in decode(self.model, self._check_lengths(prompts, sampling), draws, sampling, self.ends):
             for row, token in step:
                 tokens[row].append(token)
         return [
@@ -267,8 +267,8 @@ class LocalEngine:
     def _result(self, prompt_tokens: int, ids: list[int], opened: bool) -> Result:
         ended = ids[-1] in self.ends
         said = ids[:-1] if ended else ids
-        text = self.marked_text(said) or self.tokenizer.decode(said, skip_special_tokens=True)
-        return Result.spoken(text, "stop" if ended else "length", (prompt_tokens, len(ids)), opened=opened)
+        text = self.decode_marked(said) or self.tokenizer.decode(said, skip_special_tokens=True)
+        return Result.from_text(text, "stop" if ended else "length", (prompt_tokens, len(ids)), opened=opened)
 
     @cached_property
     def _marks(self) -> dict[int, str]:
@@ -276,7 +276,7 @@ class LocalEngine:
         added = self.tokenizer.added_tokens_decoder.items()
         return {number: token.content for number, token in added if token.special and is_marker(token.content)}
 
-    def marked_text(self, ids: Sequence[int]) -> str | None:
+    def decode_marked(self, ids: Sequence[int]) -> str | None:
         """What tokens say, special tokens that mark thoughts left in; None where there is none among them."""
         if not any(token in self._marks for token in ids):
             return None
@@ -289,7 +289,7 @@ class LocalEngine:
                 plain.append(token)
         return "".join([*pieces, self.tokenizer.decode(plain, skip_special_tokens=True)])
 
-    def _checked(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Sequence[Sequence[int]]:
+    def _check_lengths(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Sequence[Sequence[int]]:
         longest = max(len(prompt) for prompt in prompts)
         if self.context is not None and longest + sampling.max_tokens > self.context:
             raise ModelError(
@@ -318,9 +318,9 @@ class LocalEngine:
             )
             return text
 
-        return _guarded(render, messages)
+        return _call_template(render, messages)
 
-    def encoded(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts."""
         if not texts:
             return []
@@ -329,12 +329,12 @@ class LocalEngine:
 
     def _answer_ids(self, text: str) -> list[int]:
         """Token ids of a completion, up to the token that ends the turn: no engine writes what the template adds."""
-        ids = self.encoded([text])[0]
+        ids = self.encode_texts([text])[0]
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
         return ids[: last + 1]
 
 
-def _guarded(render: Callable[[], str], messages: Sequence[Mapping[str, Any]]) -> str:
+def _call_template(render: Callable[[], str], messages: Sequence[Mapping[str, Any]]) -> str:
     try:
         return render()
     except Exception as error:  # a template is code of the model's author: it may raise anything

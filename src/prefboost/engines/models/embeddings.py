@@ -10,7 +10,7 @@ from prefboost.devices import NumberChoice, choose_numbers
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import (
     fingerprint_of_model,
-    guarded,
+    load_quietly,
     load_tokenizer,
     on_device,
     reason_for_float32,
@@ -83,7 +83,7 @@ class Embedder:
         from transformers import AutoModel
 
         folder, dtype = model_folder(self.name), self.numbers.name
-        loaded = guarded(self.name, lambda: AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
+        loaded = load_quietly(self.name, lambda: AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
         return on_device(loaded.eval(), self.device)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

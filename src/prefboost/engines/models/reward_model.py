@@ -18,7 +18,7 @@ from prefboost.chat.rendering import ChatEncoder
 from prefboost.devices import NumberName
 from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.engines.models.packaged import model_folder
-from prefboost.engines.models.weights import embedding_rows, load_tokenizer
+from prefboost.engines.models.weights import count_embedding_rows, load_tokenizer
 from prefboost.errors import ModelError
 from prefboost.losses.completion_logps import pad_sequences
 from prefboost.losses.rope_by_length import apply_rope_groups, group_rows
@@ -133,7 +133,7 @@ def load_reward_model(
     text = model.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = tokenizer.pad_token_id
-    rows = embedding_rows(model)
+    rows = count_embedding_rows(model)
     if None not in (rows, text.pad_token_id) and text.pad_token_id >= rows:
         raise ModelError(
             f"texts would be padded with token {text.pad_token_id}, and the embedding of {name} has {rows:,} rows",
@@ -259,7 +259,7 @@ def with_heads(found: RewardModel, text: Sequence[int], names: Sequence[str] = (
 
     if not found.packs:
         with torch.inference_mode():
-            tensors = _moved(text_tensors(found, [text]), next(found.model.parameters()).device)
+            tensors = _move_tensors(text_tensors(found, [text]), next(found.model.parameters()).device)
             count = rewards_of(found, tensors).shape[1]
     else:
         count = int(found.model.config.num_labels)
@@ -293,7 +293,7 @@ def enable_packed_rewards(found: RewardModel) -> RewardModel:
         try:
             with _quiet():
                 enable_packing(model, dense=dense)
-            if _difference(found) < 1.0:
+            if _measure_difference(found) < 1.0:
                 return replace(found, unpacked="")
             reason = f"{type(model).__name__} gives other rewards over a packed stream than over padded texts"
         except _FAILS as error:
@@ -308,12 +308,12 @@ def _patch(model: Any) -> None:
 
     @wraps(original)
     def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
-        return original(*args, **kwargs) if texts is None else _packed_rewards(model, texts)
+        return original(*args, **kwargs) if texts is None else _compute_packed_rewards(model, texts)
 
     model.forward = forward
 
 
-def _packed_rewards(model: Any, texts: Packed) -> Tensor:
+def _compute_packed_rewards(model: Any, texts: Packed) -> Tensor:
     import torch
 
     from prefboost.packing import compute_end_states
@@ -324,7 +324,7 @@ def _packed_rewards(model: Any, texts: Packed) -> Tensor:
     return found
 
 
-def _difference(found: RewardModel) -> float:
+def _measure_difference(found: RewardModel) -> float:
     """The largest difference of packed and padded rewards, in units of what is tolerated."""
     from dataclasses import replace
 
@@ -332,13 +332,13 @@ def _difference(found: RewardModel) -> float:
 
     model = found.model
     parameter = next(model.parameters())
-    texts = _example(int(model.config.get_text_config().vocab_size), found.pad_id)
+    texts = _draw_texts(int(model.config.get_text_config().vocab_size), found.pad_id)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
             packed, padded = (
-                rewards_of(way, _moved(text_tensors(way, texts), parameter.device)).double()
+                rewards_of(way, _move_tensors(text_tensors(way, texts), parameter.device)).double()
                 for way in (replace(found, unpacked=""), replace(found, unpacked="for comparison"))
             )
     finally:
@@ -347,11 +347,11 @@ def _difference(found: RewardModel) -> float:
     return float(((packed - padded).abs() / (tolerance * (1 + padded.abs()))).max())
 
 
-def _moved(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
+def _move_tensors(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def _example(vocabulary: int, pad_id: int) -> list[list[int]]:
+def _draw_texts(vocabulary: int, pad_id: int) -> list[list[int]]:
     """Texts with a common beginning."""
     import torch
 

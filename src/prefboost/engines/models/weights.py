@@ -15,9 +15,9 @@ from prefboost.errors import ModelError
 
 __all__ = [
     "context_of",
-    "embedding_rows",
+    "count_embedding_rows",
     "fingerprint_of_model",
-    "guarded",
+    "load_quietly",
     "load_causal_lm",
     "load_config",
     "load_tokenizer",
@@ -52,7 +52,7 @@ def load_causal_lm(
 
     disable_progress_bar()  # progress is the caller's
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
-    model = guarded(
+    model = load_quietly(
         name,
         lambda: AutoModelForCausalLM.from_pretrained(
             model_folder(name),
@@ -82,7 +82,7 @@ def load_tokenizer(
     from transformers import AutoTokenizer
 
     options: dict[str, Any] = {} if config is None else {"config": config}
-    tokenizer = guarded(
+    tokenizer = load_quietly(
         name,
         lambda: AutoTokenizer.from_pretrained(
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code, **options
@@ -117,7 +117,7 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
     from transformers import AutoConfig
 
     options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
-    return guarded(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
+    return load_quietly(name, lambda: AutoConfig.from_pretrained(model_folder(name), **options))
 
 
 def on_device(model: Any, device: str) -> Any:
@@ -170,7 +170,7 @@ def context_of(config: Any) -> int | None:
     return found
 
 
-def embedding_rows(model: Any) -> int | None:
+def count_embedding_rows(model: Any) -> int | None:
     """Tokens that a model has an embedding for; None where the model does not show it (code of its own)."""
     try:
         embedding = model.get_input_embeddings()
@@ -232,7 +232,7 @@ def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def guarded(name: str, load: Callable[[], Any]) -> Any:
+def load_quietly(name: str, load: Callable[[], Any]) -> Any:
     """What ``load`` gives, without bars.
 
     Args:

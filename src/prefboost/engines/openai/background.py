@@ -26,7 +26,7 @@ class BackgroundLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.wait_for(self.cancelled())
+        self.wait_for(self.cancel_jobs())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -35,7 +35,7 @@ class BackgroundLoop:
         """Run one job to its end."""
         return asyncio.run_coroutine_threadsafe(job, self._loop).result()
 
-    def as_they_finish(self, jobs: Iterator[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> Iterator[list[T]]:
+    def run_jobs(self, jobs: Iterator[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> Iterator[list[T]]:
         """Run jobs, some at once, and give what they return as they finish: all that is there, then what comes next.
 
         Jobs are taken from the iterator, in the caller's thread, when there is room for them. After Ctrl-C, or when a
@@ -66,12 +66,12 @@ class BackgroundLoop:
                 if broken is not None:
                     broken.result()
         except (KeyboardInterrupt, Exception):
-            yield self.wait_for(crew.finished_well())
+            yield self.wait_for(crew.collect_results())
             raise
         finally:
             self._loop.call_soon_threadsafe(crew.cancel)
 
-    async def cancelled(self) -> None:
+    async def cancel_jobs(self) -> None:
         """Cancel all jobs that still run, and wait for their end."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -98,7 +98,7 @@ class _Crew(Generic[T]):
         for task in self._running:
             task.cancel()
 
-    async def finished_well(self) -> list[T]:
+    async def collect_results(self) -> list[T]:
         """Results that nobody was given yet."""
         self._hand_over()
         tasks: list[asyncio.Task[T]] = []

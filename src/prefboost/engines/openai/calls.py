@@ -18,8 +18,8 @@ from pydantic import Field
 from prefboost.engines.budget import Ledger, Spend
 from prefboost.engines.engine import Failure
 from prefboost.engines.openai.clients import CONNECT_S, Clients
-from prefboost.engines.openai.pacing import Pace, backoff_s
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, usage_of
+from prefboost.engines.openai.pacing import RateLimit, backoff_s
+from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_usage
 from prefboost.engines.openai.troubles import Evidence, Trouble, trouble_inside, trouble_of
 from prefboost.errors import ModelError
 from prefboost.settings import Settings
@@ -28,7 +28,7 @@ from prefboost.settings.secrets import without_secrets
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["BudgetSpent", "Caller", "Limits", "Question", "redactor"]
+__all__ = ["BudgetSpent", "Caller", "CallLimits", "Question", "make_redactor"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _OFFERS = frozenset({"logprobs", "prompt_logprobs", "echo"})
 """Fields of a body that ask for what not every server gives."""
 
 
-class Limits(Settings):
+class CallLimits(Settings):
     """How hard a server is pressed, and how patiently it is asked again."""
 
     concurrency: int = Field(32, ge=1, description="Most calls at once.")
@@ -87,28 +87,28 @@ class Caller:
         client: of the server.
         limits: pace and patience.
         ledger: every attempt is settled with it.
-        redacted: takes secrets out of a text.
+        redact: takes secrets out of a text.
         answered_as: gets the model's name and the system's fingerprint out of every good reply.
     """
 
     def __init__(
         self,
         client: Clients | httpx.AsyncClient,
-        limits: Limits,
+        limits: CallLimits,
         ledger: Ledger,
-        redacted: Callable[[str], str],
+        redact: Callable[[str], str],
         answered_as: set[tuple[str, str]] | None = None,
     ) -> None:
         self.client = client
         self.limits = limits
         self.ledger = ledger
-        self.redacted = redacted
+        self.redact = redact
         self.evidence = Evidence(limits.concurrency)
         self.replied = False
         """Whether there was any reply that shows the address to be right."""
         self.answered_as: set[tuple[str, str]] = set() if answered_as is None else answered_as
-        self._requests = Pace(limits.requests_per_minute)
-        self._tokens = Pace(limits.tokens_per_minute)
+        self._requests = RateLimit(limits.requests_per_minute)
+        self._tokens = RateLimit(limits.tokens_per_minute)
         self._paused_until = 0.0
         self._given: set[frozenset[str]] = set()
         self._lacking: Counter[frozenset[str]] = Counter()
@@ -135,11 +135,11 @@ class Caller:
         try:
             for attempt in itertools.count(1):
                 is_prober = is_prober or (self._is_silent() and await self._probe())
-                most = await self._cleared(question)
+                most = await self._wait_for_clearance(question)
                 try:
                     answer = await self._attempt(question, most, read)
                 except Trouble as trouble:
-                    outcome = self._concluded(trouble, attempt)
+                    outcome = self._conclude(trouble, attempt)
                 else:
                     self.evidence.add_answer()
                     return answer
@@ -158,7 +158,7 @@ class Caller:
             ModelError: nothing was answered, and no row was.
         """
         if self._last_account_trouble is not None and not self.evidence.answered:
-            raise self._stopped(self._last_account_trouble, self.evidence.rows["account"])
+            raise self._make_stop_error(self._last_account_trouble, self.evidence.rows["account"])
 
     def _is_silent(self) -> bool:
         """Whether one row asks for all: nobody replies, or the server that may be starting knows no path yet.
@@ -180,7 +180,7 @@ class Caller:
         self._probing.release()
         return False
 
-    def _concluded(self, trouble: Trouble, attempt: int) -> Failure | float:
+    def _conclude(self, trouble: Trouble, attempt: int) -> Failure | float:
         """What follows from an attempt that failed: the row's failure, or seconds to wait before the next attempt.
 
         Raises:
@@ -188,13 +188,13 @@ class Caller:
         """
         if trouble.kind in ("refused", "content"):
             if self.evidence.add_row(trouble.kind):
-                raise self._stopped(trouble, self.evidence.rows[trouble.kind])
+                raise self._make_stop_error(trouble, self.evidence.rows[trouble.kind])
             return Failure(trouble.reason, attempt, permanent=True, content=trouble.kind == "content")
         if trouble.kind == "unavailable":
             # Asking again would cost the same and most likely give the same; a later run may meet a better server.
             return Failure(trouble.reason, attempt, unavailable=True)
         if trouble.kind == "account" or attempt >= self.limits.attempts:
-            return self._failed(trouble, attempt)
+            return self._fail_row(trouble, attempt)
         wait = self._wait_s(attempt, trouble)
         if wait is not None:
             is_starting = trouble.may_reload and not self.replied and self._missing_since is not None
@@ -203,9 +203,9 @@ class Caller:
         trouble.reason += f"; it asks to wait {trouble.wait_s:.0f} s"
         if trouble.status == 429:  # a limit that lasts is the account's
             trouble.kind = "account"
-        return self._failed(trouble, attempt)
+        return self._fail_row(trouble, attempt)
 
-    def _failed(self, trouble: Trouble, attempts: int) -> Failure:
+    def _fail_row(self, trouble: Trouble, attempts: int) -> Failure:
         """The failure of a row that time, or the account's owner, may cure: another call of the program asks it again.
 
         Raises:
@@ -217,7 +217,7 @@ class Caller:
         if trouble.kind == "account":
             self._last_account_trouble = trouble
         if trouble.kind == "address" and not self.replied:
-            raise self._refused_for_all(trouble)
+            raise self._make_refusal_error(trouble)
         if not self.replied:
             raise ModelError(
                 f"the server at {self.client.base_url} gave no answer in {attempts} attempts: {trouble.reason}",
@@ -225,10 +225,10 @@ class Caller:
             )
         # A server that replies to anybody, be it with an error, has not gone: rows whose calls broke are their own.
         if enough and (trouble.kind != "connection" or self._is_silent()):
-            raise self._stopped(trouble, self.evidence.rows[trouble.kind])
+            raise self._make_stop_error(trouble, self.evidence.rows[trouble.kind])
         return Failure(trouble.reason, attempts)
 
-    def _stopped(self, trouble: Trouble, rows: int) -> ModelError:
+    def _make_stop_error(self, trouble: Trouble, rows: int) -> ModelError:
         address = self.client.base_url
         told = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
         kept = "what is answered is kept, and the same command goes on with the rest"
@@ -263,7 +263,7 @@ class Caller:
             self._paused_until = max(self._paused_until, time.monotonic() + trouble.wait_s)
         return trouble.wait_s + jittered * 0.1
 
-    async def _cleared(self, question: Question) -> Spend:
+    async def _wait_for_clearance(self, question: Question) -> Spend:
         """Wait until the pace and the budget allow a call; what was set aside for it."""
         tokens = question.prompt_estimate + question.most_written
         now = time.monotonic()
@@ -275,24 +275,24 @@ class Caller:
             wait = self._paused_until - time.monotonic()
         while self.ledger.must_measure:  # one call goes first and shows how this server counts
             await asyncio.sleep(_LOOK_AGAIN_S)
-        most = self.ledger.most_cost(question.most_prompt, question.most_written)
+        most = self.ledger.limit_cost(question.most_prompt, question.most_written)
         while not self.ledger.reserve(most):
             if self.ledger.exhausted or not self.ledger.in_flight:
                 self.ledger.exhausted = True
                 raise BudgetSpent
             await asyncio.sleep(_LOOK_AGAIN_S)
-            most = self.ledger.most_cost(question.most_prompt, question.most_written)
+            most = self.ledger.limit_cost(question.most_prompt, question.most_written)
         return most
 
     async def _attempt(self, question: Question, most: Spend, read: Callable[[Any], T]) -> T:
         actual = most  # a call that was broken off may be billed: then it counts as the most it can cost
         try:
-            reply = await self._posted(question)
-            tokens = usage_of(reply, question.most_prompt, [question.most_written])
+            reply = await self._post(question)
+            tokens = read_usage(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*tokens)
             self.ledger.measure((question.most_prompt, question.most_written), tokens)
             found = read(reply)
-            self._given.add(_offer(question))
+            self._given.add(_list_offers(question))
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
             return found
@@ -301,25 +301,25 @@ class Caller:
                 actual = self.ledger.cost(0, 0)
             raise
         except Malformed as error:
-            raise Trouble(self.redacted(str(error)), "reply", billed=True) from error
+            raise Trouble(self.redact(str(error)), "reply", billed=True) from error
         except Refused as error:
-            raise Trouble(self.redacted(str(error)), "content", billed=True) from error
+            raise Trouble(self.redact(str(error)), "content", billed=True) from error
         except Unavailable as error:
-            raise self._not_offered(question, error) from error
+            raise self._judge_missing_logprobs(question, error) from error
         finally:
             self.ledger.settle(most, actual)
 
-    def _not_offered(self, question: Question, error: Unavailable) -> Trouble | ModelError:
+    def _judge_missing_logprobs(self, question: Question, error: Unavailable) -> Trouble | ModelError:
         """What a reply without log-probs comes to: one is its row's fault, several and no other are the server's."""
-        offer = _offer(question)
+        offer = _list_offers(question)
         self._lacking[offer] += 1
         if self._lacking[offer] < _EVIDENCE or offer in self._given:
-            return Trouble(self.redacted(str(error)), "unavailable", billed=True)
+            return Trouble(self.redact(str(error)), "unavailable", billed=True)
         return ModelError(
-            self.redacted(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
+            self.redact(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
         )
 
-    async def _posted(self, question: Question) -> Any:
+    async def _post(self, question: Question) -> Any:
         """The body of a good reply; a number that is too long for a float, or no JSON, is trouble."""
         import httpx
 
@@ -328,47 +328,47 @@ class Caller:
                 response = await self.client.post(question.path, json=dict(question.body))
         except httpx.ConnectTimeout as error:
             within = min(CONNECT_S, self.limits.timeout_s)
-            raise self._unheard(f"no connection in {within:g} s") from error
+            raise self._note_silence(f"no connection in {within:g} s") from error
         except httpx.ConnectError as error:
-            raise self._unheard(f"cannot connect ({error or type(error).__name__})") from error
+            raise self._note_silence(f"cannot connect ({error or type(error).__name__})") from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Trouble(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
         except httpx.HTTPError as error:
             named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise self._unheard(f"the connection broke ({named})", billed=True) from error
+            raise self._note_silence(f"the connection broke ({named})", billed=True) from error
         self._silent = 0
         if response.status_code in _UNBILLED:
-            raise self._declined(response)
+            raise self._interpret_refusal(response)
         self.replied = True
         try:
             reply = json.loads(response.content)
         except (ValueError, RecursionError) as error:
             raise Trouble(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
         if isinstance(reply, Mapping) and reply.get("error") and not reply.get("choices"):
-            raise trouble_inside(reply, response.headers, self.redacted)
+            raise trouble_inside(reply, response.headers, self.redact)
         return reply
 
-    def _unheard(self, reason: str, *, billed: bool = False) -> Trouble:
+    def _note_silence(self, reason: str, *, billed: bool = False) -> Trouble:
         """Trouble of a call to which there was no reply."""
         self._silent += 1
-        return Trouble(self.redacted(reason), "connection", billed=billed)
+        return Trouble(self.redact(reason), "connection", billed=billed)
 
-    def _declined(self, response: httpx.Response) -> Trouble:
+    def _interpret_refusal(self, response: httpx.Response) -> Trouble:
         """What a reply means that is no answer.
 
         Raises:
             ModelError: it means the same for every row.
         """
-        trouble = trouble_of(response.status_code, response.headers, response.content, self.redacted)
+        trouble = trouble_of(response.status_code, response.headers, response.content, self.redact)
         is_wrong = trouble.kind == "address" and not self.replied
         if is_wrong and trouble.may_reload and self._may_start():
             return trouble
         if trouble.status == 401 or is_wrong:
-            raise self._refused_for_all(trouble)
+            raise self._make_refusal_error(trouble)
         self.replied = True
         return trouble
 
-    def _refused_for_all(self, trouble: Trouble) -> ModelError:
+    def _make_refusal_error(self, trouble: Trouble) -> ModelError:
         return ModelError(
             f"the server at {self.client.base_url} refuses: {trouble.reason}",
             remedy="mend base_url, model, or the environment variable that api_key_env names",
@@ -382,16 +382,16 @@ class Caller:
         return now - self._missing_since < _RELOAD_S
 
 
-def _offer(question: Question) -> frozenset[str]:
+def _list_offers(question: Question) -> frozenset[str]:
     """What a question asks for beyond a text."""
     return frozenset(name for name in _OFFERS if name in question.body)
 
 
-def redactor(key: str | None) -> Callable[[str], str]:
+def make_redactor(key: str | None) -> Callable[[str], str]:
     """A function that takes a key, and whatever else looks like a secret, out of a text and shortens it."""
 
-    def redacted(text: str) -> str:
+    def redact(text: str) -> str:
         plain = text.replace(key, "[secret]") if key else text
         return without_secrets(plain, os.environ)[:300]
 
-    return redacted
+    return redact

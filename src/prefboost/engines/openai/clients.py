@@ -11,7 +11,7 @@ from prefboost.errors import MissingExtra
 if TYPE_CHECKING:
     import httpx
 
-    from prefboost.engines.openai.calls import Limits
+    from prefboost.engines.openai.calls import CallLimits
 
 __all__ = ["CONNECT_S", "Clients", "client_for"]
 
@@ -35,7 +35,7 @@ class Clients:
         MissingExtra: httpx is not installed.
     """
 
-    def __init__(self, base_url: str, key: str | None, limits: Limits) -> None:
+    def __init__(self, base_url: str, key: str | None, limits: CallLimits) -> None:
         context = _ssl_context(base_url)
         import httpx
 
@@ -65,7 +65,7 @@ class Clients:
             url = self._urls[path] = self._address.copy_with(path=self._address.path.rstrip("/") + path)
         # The same as client.post(), which would put address, headers and time-outs together anew for every call.
         request = httpx.Request(
-            "POST", url, headers=self._headers, content=_encoded(json), extensions={"timeout": self._timeouts}
+            "POST", url, headers=self._headers, content=_encode_body(json), extensions={"timeout": self._timeouts}
         )
         try:
             return await (client or self._clients[0]).send(request)
@@ -79,7 +79,7 @@ class Clients:
             await client.aclose()
 
 
-def _encoded(body: Any) -> bytes:
+def _encode_body(body: Any) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -90,7 +90,7 @@ def _encoded(body: Any) -> bytes:
 def client_for(
     base_url: str,
     key: str | None,
-    limits: Limits,
+    limits: CallLimits,
     connections: int | None = None,
     context: ssl.SSLContext | None = None,
 ) -> httpx.AsyncClient:

@@ -15,16 +15,16 @@ from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.openai.background import BackgroundLoop
-from prefboost.engines.openai.calls import BudgetSpent, Caller, Limits, Question, redactor
+from prefboost.engines.openai.calls import BudgetSpent, Caller, CallLimits, Question, make_redactor
 from prefboost.engines.openai.clients import Clients
 from prefboost.engines.openai.replies import (
-    choice_logprobs,
-    echoed_logprob,
-    estimated_tokens,
-    most_tokens,
-    prompt_length,
-    prompt_logprob,
-    results_of,
+    estimate_tokens,
+    limit_prompt_tokens,
+    read_choice_logprobs,
+    read_echoed_logprob,
+    read_prompt_length,
+    read_prompt_logprob,
+    read_results,
 )
 from prefboost.engines.openai.samples import Numbered, group_samples
 from prefboost.engines.reasoning import opens_reasoning
@@ -43,7 +43,7 @@ _TOP = 20
 """Likeliest tokens that are asked for: the most that servers give."""
 
 
-class OpenAICompatible(Limits):
+class OpenAICompatible(CallLimits):
     """A server that speaks OpenAI's HTTP interface."""
 
     kind: Literal["openai_compatible"] = Field("openai_compatible", description="Asks a server over HTTP.")
@@ -75,7 +75,7 @@ class OpenAICompatible(Limits):
 
     @field_validator("base_url")
     @classmethod
-    def _an_address_without_secrets(cls, base_url: str) -> str:
+    def _check_address(cls, base_url: str) -> str:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError("an address begins with http:// or https://")
         if "@" in base_url or without_secrets(base_url) != base_url:
@@ -107,7 +107,7 @@ class OpenAICompatibleEngine:
         self.ledger = Ledger()
         self.answered_as: set[tuple[str, str]] = set()
         """Names and system fingerprints that the server has given in its replies."""
-        self._key = _key_from(settings.api_key_env)
+        self._key = _read_key(settings.api_key_env)
         self._follows_schemas = True
         if settings.api == "completions" and settings.tokenizer is None:
             raise SettingsError(
@@ -130,27 +130,27 @@ class OpenAICompatibleEngine:
     def says_goals(self) -> bool:
         """Whether the tokenizer's chat template does; through ``chat`` goals travel in the prompt."""
         prompt = [{"role": "user", "content": "Hello"}]
-        return self.rendered(Request(prompt, goal=3.0)) != self.rendered(Request(prompt, goal=7.0))
+        return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
 
-    def rendered(self, request: Request) -> str:
+    def render(self, request: Request) -> str:
         """The messages as JSON, or, for completions, through the tokenizer's chat template."""
         if self._template is not None:
-            return self._template.rendered(request)
+            return self._template.render(request)
         return request.as_json()
 
-    def rendered_conversation(self, messages: Messages) -> str:
+    def render_conversation(self, messages: Messages) -> str:
         """A whole conversation, in the same way."""
         if self._template is not None:
-            return self._template.rendered_conversation(messages)
-        return self.rendered(Request(messages))
+            return self._template.render_conversation(messages)
+        return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
         """About how many tokens each prompt has; counted where there is a tokenizer."""
         if self._template is not None:
             return self._template.prompt_tokens(requests)
-        if self._counted is not None:
-            return [self._counted(_records(request.prompt)) for request in requests]
-        return [sum(estimated_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
+        if self._count_messages is not None:
+            return [self._count_messages(_records(request.prompt)) for request in requests]
+        return [sum(estimate_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Samples of one prompt that follow each other, up to ``choices``."""
@@ -169,8 +169,8 @@ class OpenAICompatibleEngine:
     def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
         """The same, all together that finished together."""
         groups = group_samples(enumerate(requests), self.settings.choices)
-        jobs = (partial(self._completed, group, sampling) for group in groups)
-        for batch in self._asked(jobs):
+        jobs = (partial(self._complete_group, group, sampling) for group in groups)
+        for batch in self._run_jobs(jobs):
             yield [outcome for outcomes in batch for outcome in outcomes]
 
     def logprobs_of(
@@ -185,25 +185,25 @@ class OpenAICompatibleEngine:
     ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
         """The same, all together that finished together."""
 
-        async def asked(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
-            question = self._question(request, self.choices_body(request), 1)
-            return index, await caller.ask(question, lambda reply: choice_logprobs(reply, choices))
+        async def ask(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
+            question = self._make_question(request, self.choices_body(request), 1)
+            return index, await caller.ask(question, lambda reply: read_choice_logprobs(reply, choices))
 
-        yield from self._asked(partial(asked, index, request) for index, request in enumerate(requests))
+        yield from self._run_jobs(partial(ask, index, request) for index, request in enumerate(requests))
 
     def generation_body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """The body that asks for one completion: all that the answer depends on, besides the server (see `Engine`).
 
         Where a call asks for several samples at once, how many is part of every one of them.
         """
-        body = self._generation_body([request], sampling, self.rendered(request))
+        body = self._generation_body([request], sampling, self.render(request))
         return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
 
     def choices_body(self, request: Request) -> dict[str, Any]:
         """The body that asks for the likeliest first tokens."""
         top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
         fields = {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
-        return self._sent(self._prompt_fields(request) | fields)
+        return self._apply_settings(self._prompt_fields(request) | fields)
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
         """Log-prob of each completion given its prompt (nats): by echo, or by vLLM's log-probs of chat prompts.
@@ -215,7 +215,7 @@ class OpenAICompatibleEngine:
             RunError: all calls failed, or the budget is spent.
         """
         pairs = zip(requests, completions, strict=True)
-        batches = self._asked(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs))
+        batches = self._run_jobs(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs))
         found = dict(pair for batch in batches for pair in batch)
         failed = [value for value in found.values() if isinstance(value, Failure)]
         if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
@@ -239,7 +239,7 @@ class OpenAICompatibleEngine:
         return Local(model=str(self.settings.tokenizer)).open()
 
     @cached_property
-    def _counted(self) -> Callable[[list[dict[str, Any]]], int] | None:
+    def _count_messages(self) -> Callable[[list[dict[str, Any]]], int] | None:
         """How many tokens messages have by the tokenizer that is named for chat."""
         if self.settings.tokenizer is None:
             return None
@@ -248,11 +248,11 @@ class OpenAICompatibleEngine:
         tokenizer = load_tokenizer(self.settings.tokenizer)
         return lambda messages: message_tokens(tokenizer, messages)
 
-    def _asked(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
+    def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
         """What jobs return, until the budget is spent; together what finished together."""
         settings = self.settings
         client = Clients(settings.base_url, self._key, settings)
-        caller = Caller(client, settings, self.ledger, redactor(self._key), self.answered_as)
+        caller = Caller(client, settings, self.ledger, make_redactor(self._key), self.answered_as)
 
         async def within_budget(job: Callable[[Caller], Coroutine[Any, Any, T]]) -> T | None:
             try:
@@ -263,18 +263,18 @@ class OpenAICompatibleEngine:
         waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
         with BackgroundLoop() as loop:
             try:
-                for batch in loop.as_they_finish(waiting, settings.concurrency):
+                for batch in loop.run_jobs(waiting, settings.concurrency):
                     if outcomes := [outcome for outcome in batch if outcome is not None]:
                         yield outcomes
                 caller.check_account()
             finally:
-                loop.wait_for(loop.cancelled())
+                loop.wait_for(loop.cancel_jobs())
                 self.ledger.close()
                 loop.wait_for(client.aclose())
 
-    async def _completed(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
+    async def _complete_group(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
         """Samples of one prompt in one call; one by one where the server gives another number of them."""
-        results = await self._written([request for _, request in group], sampling, caller)
+        results = await self._ask_group([request for _, request in group], sampling, caller)
         if isinstance(results, Failure):
             return [(index, results) for index, _ in group]
         outcomes: list[tuple[int, Outcome]] = [
@@ -282,38 +282,40 @@ class OpenAICompatibleEngine:
         ]
         try:
             for index, request in group[len(results) :]:
-                alone = await self._written([request], sampling, caller)
+                alone = await self._ask_group([request], sampling, caller)
                 outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
         except BudgetSpent:
             pass  # those that were paid for are kept; the ledger says that it is exhausted
         return outcomes
 
-    async def _written(self, requests: Sequence[Request], sampling: Sampling, caller: Caller) -> list[Result] | Failure:
+    async def _ask_group(
+        self, requests: Sequence[Request], sampling: Sampling, caller: Caller
+    ) -> list[Result] | Failure:
         """Samples of one prompt in one call; without a schema where the server refuses it, in whatever words.
 
         Servers name it response_format, guided decoding, grammar, an unknown field, or not at all: what tells is that
         the same question is answered without it.
         """
         first = requests[0]
-        rendered = self.rendered(first)
+        rendered = self.render(first)
         opened = opens_reasoning(rendered)
 
-        async def asked(body: dict[str, Any]) -> list[Result] | Failure:
-            question = self._question(first, body, sampling.max_tokens * len(requests), rendered)
+        async def ask(body: dict[str, Any]) -> list[Result] | Failure:
+            question = self._make_question(first, body, sampling.max_tokens * len(requests), rendered)
             return await caller.ask(
                 question,
-                lambda reply: results_of(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
+                lambda reply: read_results(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
             )
 
         body = self._generation_body(requests, sampling, rendered)
         plain = {name: value for name, value in body.items() if name != "response_format"}
         has_schema = len(plain) < len(body) and "response_format" not in self.settings.extra
         if not has_schema or not self._follows_schemas:
-            return await asked(plain if has_schema else body)
-        results = await asked(body)
+            return await ask(plain if has_schema else body)
+        results = await ask(body)
         if not isinstance(results, Failure) or not _may_blame_schema(results):
             return results
-        without = await asked(plain)
+        without = await ask(plain)
         if isinstance(without, Failure):
             return results
         self._follows_schemas = False
@@ -323,19 +325,19 @@ class OpenAICompatibleEngine:
         self, index: int, request: Request, completion: Messages, caller: Caller
     ) -> tuple[int, float | Failure]:
         """Two calls: how many tokens the prompt has, and the log-probs of all that follow them."""
-        prompt = self._sent(self._prompt_fields(request) | self._limit(1))
-        start = await caller.ask(self._question(request, prompt, 1), prompt_length)
+        prompt = self._apply_settings(self._prompt_fields(request) | self._limit(1))
+        start = await caller.ask(self._make_question(request, prompt, 1), read_prompt_length)
         if isinstance(start, Failure):
             return index, start
         whole = Request([*request.prompt, *completion])
         if self._template is not None:
-            text = "".join(self._template.ended_turn(request, completion))
+            text = "".join(self._template.render_ended_turn(request, completion))
             body = {"model": self.settings.model, "prompt": text, "echo": True, "logprobs": 1}
-            question = self._question(whole, self._sent(body | self._limit(1)), 1)
-            return index, await caller.ask(question, lambda reply: echoed_logprob(reply, start))
+            question = self._make_question(whole, self._apply_settings(body | self._limit(1)), 1)
+            return index, await caller.ask(question, lambda reply: read_echoed_logprob(reply, start))
         body = self._prompt_fields(whole) | {"prompt_logprobs": 0, "add_generation_prompt": False}
-        question = self._question(whole, self._sent(body | self._limit(1)), 1)
-        return index, await caller.ask(question, lambda reply: prompt_logprob(reply, start))
+        question = self._make_question(whole, self._apply_settings(body | self._limit(1)), 1)
+        return index, await caller.ask(question, lambda reply: read_prompt_logprob(reply, start))
 
     def _generation_body(self, requests: Sequence[Request], sampling: Sampling, rendered: str) -> dict[str, Any]:
         first = requests[0]
@@ -346,31 +348,31 @@ class OpenAICompatibleEngine:
             body["n"] = len(requests)
         if first.json_schema is not None:
             body["response_format"] = _response_format(first.json_schema)
-        return self._sent(body)
+        return self._apply_settings(body)
 
     def _prompt_fields(self, request: Request, rendered: str | None = None) -> dict[str, Any]:
         if self.settings.api == "completions":
-            text = self.rendered(request) if rendered is None else rendered
+            text = self.render(request) if rendered is None else rendered
             return {"model": self.settings.model, "prompt": text}
         return {"model": self.settings.model, "messages": _records(request.prompt), **request.tool_fields}
 
     def _limit(self, tokens: int) -> dict[str, Any]:
         return {self.settings.max_tokens_field: tokens}
 
-    def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _apply_settings(self, body: dict[str, Any]) -> dict[str, Any]:
         """A body with the fields that the settings add, and without those that they leave out."""
         kept = {name: value for name, value in body.items() if name not in self.settings.leave_out}
         return kept | self.settings.extra
 
-    def _question(
+    def _make_question(
         self, request: Request, body: dict[str, Any], most_written: int, rendered: str | None = None
     ) -> Question:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
-        text = self.rendered(request) if rendered is None else rendered
-        return Question(path, body, estimated_tokens(text), most_tokens(text, len(request.prompt)), most_written)
+        text = self.render(request) if rendered is None else rendered
+        return Question(path, body, estimate_tokens(text), limit_prompt_tokens(text, len(request.prompt)), most_written)
 
 
-def _key_from(variable: str | None) -> str | None:
+def _read_key(variable: str | None) -> str | None:
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()

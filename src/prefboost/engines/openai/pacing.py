@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["Pace", "backoff_s", "retry_after_s"]
+__all__ = ["RateLimit", "backoff_s", "retry_after_s"]
 
 BURST_S = 5.0
 """Seconds of a rate that may go out at once."""
 
 
-class Pace:
+class RateLimit:
     """A rate that is kept: amounts are spread over time, a few seconds' worth at once.
 
     Args:

@@ -18,16 +18,16 @@ __all__ = [
     "Malformed",
     "Refused",
     "Unavailable",
-    "choice_logprobs",
-    "echoed_logprob",
-    "estimated_tokens",
+    "read_choice_logprobs",
+    "read_echoed_logprob",
+    "estimate_tokens",
     "log_sum",
-    "most_tokens",
-    "prompt_length",
-    "prompt_logprob",
-    "results_of",
+    "limit_prompt_tokens",
+    "read_prompt_length",
+    "read_prompt_logprob",
+    "read_results",
     "token_text",
-    "usage_of",
+    "read_usage",
 ]
 
 
@@ -77,7 +77,7 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasonin
 """Fields of a message in which servers send what the model thought."""
 
 
-def results_of(reply: Any, rendered: str, max_tokens: int | None = None, *, opened: bool = False) -> list[Result]:
+def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, opened: bool = False) -> list[Result]:
     """The completions of a reply of ``/chat/completions`` or ``/completions``, at least one.
 
     A choice that cannot be read costs no other: it is left out, and whoever asked for several asks for it alone.
@@ -92,19 +92,19 @@ def results_of(reply: Any, rendered: str, max_tokens: int | None = None, *, open
         Malformed: no choice has a text, or all of them broke off.
         Refused: the model declined, called a tool, or was filtered, in all choices.
     """
-    choices = sorted(_choices(reply), key=lambda choice: _whole(choice.get("index")) or 0)
+    choices = sorted(_choices(reply), key=lambda choice: _parse_count(choice.get("index")) or 0)
     read = [_read_choice(choice) for choice in choices]
     spoken = [each for each in read if isinstance(each, _Said)]
     if not spoken:
         raise next(each for each in read if isinstance(each, Exception))
-    estimates = [estimated_tokens(each.text + (each.reasoning or "")) for each in spoken]
-    prompt_tokens, written = usage_of(reply, estimated_tokens(rendered), estimates)
+    estimates = [estimate_tokens(each.text + (each.reasoning or "")) for each in spoken]
+    prompt_tokens, written = read_usage(reply, estimate_tokens(rendered), estimates)
     share, rest = divmod(written, len(spoken))
     # A server that gives no reason for the end has cut the completion if it wrote all tokens that it might.
     is_unsaid = max_tokens is not None and any(each.end is None for each in spoken)
-    cut = is_unsaid and usage_of(reply, 0, [0])[1] >= (max_tokens or 0) * len(choices)
+    cut = is_unsaid and read_usage(reply, 0, [0])[1] >= (max_tokens or 0) * len(choices)
     return [
-        Result.spoken(
+        Result.from_text(
             each.text,
             each.end or ("length" if cut else "stop"),
             (prompt_tokens, share + (at < rest)),
@@ -127,8 +127,8 @@ class _Said:
 def _read_choice(choice: Mapping[str, Any]) -> _Said | Malformed | Refused:
     """One choice, or why it cannot be read."""
     try:
-        end = _end_of(choice)
-        text, reasoning = _text_of(choice)
+        end = _read_end(choice)
+        text, reasoning = _read_text(choice)
         if not text and reasoning is None and end is None:
             raise Malformed("a choice has no text and no reason to have ended")
         return _Said(text, reasoning, end)
@@ -136,17 +136,17 @@ def _read_choice(choice: Mapping[str, Any]) -> _Said | Malformed | Refused:
         return fault
 
 
-def usage_of(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tuple[int, int]:
+def read_usage(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tuple[int, int]:
     """Tokens read and written, as the server counts them under any of the names in use; estimates where it does not."""
     usage = reply.get("usage") if isinstance(reply, Mapping) else None
     usage = usage if isinstance(usage, Mapping) else {}
-    read, written = _counted(usage, _READ), _counted(usage, _WRITTEN)
-    if written is None and read is not None and (both := _counted(usage, _BOTH)) is not None:
+    read, written = _read_count(usage, _READ), _read_count(usage, _WRITTEN)
+    if written is None and read is not None and (both := _read_count(usage, _BOTH)) is not None:
         written = max(both - read, 0)
     return prompt_estimate if read is None else read, sum(estimates) if written is None else written
 
 
-def choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
+def read_choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
     """Log-prob of each choice as the first token: tokens that differ in blanks around them count together.
 
     Args:
@@ -164,7 +164,7 @@ def choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
     if not isinstance(listed, Mapping):
         raise Unavailable("the server gives no log-probs of the tokens it writes")
     masses: dict[str, list[Any]] = {}
-    alternatives = _alternatives(listed)
+    alternatives = _list_alternatives(listed)
     if not any(_is_logprob(value) for _, value in alternatives):
         raise Malformed("none of the likeliest tokens has a log-prob")
     if len(alternatives) == 1 and math.exp(min(_number(alternatives[0][1]), 0.0)) < _NEARLY_ALL:
@@ -181,19 +181,19 @@ def token_text(token: str) -> str:
     return chr(int(byte[1], 16)).strip() if byte else token.strip(" \t\r\n\u00a0ĠĊĉ▁")
 
 
-def prompt_length(reply: Any) -> int:
+def read_prompt_length(reply: Any) -> int:
     """Tokens of the prompt, as the server counts them.
 
     Raises:
         Unavailable: it does not.
     """
-    read, _ = usage_of(reply, 0, [0])
+    read, _ = read_usage(reply, 0, [0])
     if read == 0:
         raise Unavailable("the server does not count the tokens of prompts")
     return read
 
 
-def echoed_logprob(reply: Any, start: int) -> float:
+def read_echoed_logprob(reply: Any, start: int) -> float:
     """Log-prob of the tokens of a prompt from ``start`` on, from ``/completions`` with ``echo``.
 
     Args:
@@ -206,7 +206,7 @@ def echoed_logprob(reply: Any, start: int) -> float:
     """
     found = _choices(reply)[0].get("logprobs")
     values = found.get("token_logprobs") if isinstance(found, Mapping) else None
-    end = prompt_length(reply)
+    end = read_prompt_length(reply)
     if not isinstance(values, list) or len(values) <= 1:
         raise Unavailable("the server gives no log-probs of what it is told to echo (vLLM does)")
     if len(values) < end:
@@ -214,7 +214,7 @@ def echoed_logprob(reply: Any, start: int) -> float:
     return math.fsum(_logprob(value) for value in values[max(start, 1) : end])
 
 
-def prompt_logprob(reply: Any, start: int) -> float:
+def read_prompt_logprob(reply: Any, start: int) -> float:
     """Log-prob of the tokens of a prompt from ``start`` on, from vLLM's ``prompt_logprobs: 0``.
 
     White space that the chat template adds after the token that ends the turn is left out.
@@ -237,12 +237,12 @@ def prompt_logprob(reply: Any, start: int) -> float:
     return math.fsum(_logprob(entry.get("logprob")) for entry in entries)
 
 
-def estimated_tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About how many tokens a text has: a token is some four bytes of English and its like."""
     return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
-def most_tokens(text: str, messages: int) -> int:
+def limit_prompt_tokens(text: str, messages: int) -> int:
     """No prompt has more tokens: each is a byte or more, and room is left for what the template adds to messages."""
     return len(text.encode("utf-8", "replace")) + 16 * messages + 64
 
@@ -260,7 +260,7 @@ def _choices(reply: Any) -> list[Mapping[str, Any]]:
     return choices
 
 
-def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
+def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     """Text and thoughts of a choice.
 
     Raises:
@@ -273,8 +273,8 @@ def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     if message.get("refusal"):
         raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
-    text, beside = _joined_parts(content)
-    thoughts = [join_reasoning(*_joined_parts(message[name])) for name in _THOUGHTS if message.get(name)]
+    text, beside = _join_parts(content)
+    thoughts = [join_reasoning(*_join_parts(message[name])) for name in _THOUGHTS if message.get(name)]
     fields = [value for value in thoughts if value]
     # Servers send the same thoughts under two names; one of them is enough.
     reasoning = join_reasoning(*fields[:1], beside)
@@ -287,7 +287,7 @@ def _text_of(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     return (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"), reasoning
 
 
-def _joined_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
+def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
     """Text and thoughts of a content that is text, a part, or a list of parts; None where there is none of it."""
     if isinstance(content, str):
         return content, None
@@ -299,21 +299,21 @@ def _joined_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]
             inner = next(
                 (content[name] for name in ("thinking", "reasoning", "text", "content") if name in content), ""
             )
-            text, beside = _joined_parts(inner, depth + 1)
+            text, beside = _join_parts(inner, depth + 1)
             return None, join_reasoning(text, beside) or ""
         if kind == "refusal":
             raise Refused(f"the model declined: {str(content.get('refusal'))[:120]}")
         named = next((content[name] for name in ("text", "content", "value", "parts") if name in content), None)
-        return _joined_parts(named, depth + 1)
+        return _join_parts(named, depth + 1)
     if not isinstance(content, list):
         return None, None
-    pairs = [_joined_parts(part, depth + 1) for part in content]
+    pairs = [_join_parts(part, depth + 1) for part in content]
     texts = [text for text, _ in pairs if text is not None]
     # A list without parts is a text without characters; a list of images alone is no text.
     return ("".join(texts) if texts or not content else None), join_reasoning(*(beside for _, beside in pairs))
 
 
-def _end_of(choice: Mapping[str, Any]) -> FinishReason | None:
+def _read_end(choice: Mapping[str, Any]) -> FinishReason | None:
     """Why a choice ended; None where the server gives no reason, or one that nobody knows.
 
     Raises:
@@ -330,7 +330,7 @@ def _end_of(choice: Mapping[str, Any]) -> FinishReason | None:
     return "stop" if end == "stop" else "length" if end == "length" else None
 
 
-def _alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _list_alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """(token, log-prob) of the likeliest first tokens, in the chat form or the older one."""
     content, older = listed.get("content"), listed.get("top_logprobs")
     if isinstance(content, list) and content and isinstance(content[0], Mapping):
@@ -338,15 +338,15 @@ def _alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
         top = written.get("top_logprobs")
         if isinstance(top, Mapping):
             top = [{"token": token, "logprob": value} for token, value in top.items()]
-        pairs = [(_named_token(each), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
+        pairs = [(_read_token(each), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
         if pairs or "token" in written:
             # Some servers leave the token that they wrote out of its alternatives.
-            known = any(token == _named_token(written) for token, _ in pairs)
-            return pairs if known or "logprob" not in written else [*pairs, (_named_token(written), written["logprob"])]
+            known = any(token == _read_token(written) for token, _ in pairs)
+            return pairs if known or "logprob" not in written else [*pairs, (_read_token(written), written["logprob"])]
     if isinstance(older, list) and older and isinstance(older[0], Mapping):
         return list(older[0].items())
     if isinstance(older, list) and older and isinstance(older[0], list):
-        return [(_named_token(each), each.get("logprob")) for each in older[0] if isinstance(each, Mapping)]
+        return [(_read_token(each), each.get("logprob")) for each in older[0] if isinstance(each, Mapping)]
     if content is None and older is None:
         raise Unavailable("the server gives no log-probs of the tokens it writes")
     raise Malformed("the likeliest tokens are missing")
@@ -373,7 +373,7 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _named_token(entry: Mapping[str, Any]) -> str:
+def _read_token(entry: Mapping[str, Any]) -> str:
     """What a token says: by its bytes where its text is empty or a number of the vocabulary (``token_id:32``)."""
     token, spelt = str(entry.get("token")), entry.get("bytes")
     if (not token or token.startswith("token_id:")) and isinstance(spelt, list):
@@ -382,14 +382,14 @@ def _named_token(entry: Mapping[str, Any]) -> str:
     return token
 
 
-def _counted(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
+def _read_count(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
     for name in names:
-        if name in usage and (count := _whole(usage[name])) is not None:
+        if name in usage and (count := _parse_count(usage[name])) is not None:
             return count
     return None
 
 
-def _whole(value: Any) -> int | None:
+def _parse_count(value: Any) -> int | None:
     """A count, also as ``5.0`` or ``"5"``, as some servers write it."""
     if type(value) is int:  # no bool
         return value if value >= 0 else None

@@ -118,36 +118,36 @@ class Evidence:
         return self.rows[kind] >= _ENOUGH.get(kind, never)
 
 
-def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redacted: Callable[[str], str]) -> Trouble:
+def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: Callable[[str], str]) -> Trouble:
     """What a reply with a status of 3xx, 4xx or 5xx means.
 
     Args:
         status: of HTTP.
         headers: of the reply, by lower-case name.
         content: the body.
-        redacted: takes secrets out of a text.
+        redact: takes secrets out of a text.
     """
     said, code, page = _words(content)
-    reason = redacted(f"HTTP {status}: {said}") if said else f"HTTP {status}, and not a word of why"
+    reason = redact(f"HTTP {status}: {said}") if said else f"HTTP {status}, and not a word of why"
     kind = _kind_of(status, said, code, page)
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
     may_reload = status == 404 and not _NO_MODEL.search(f"{code} {said}")
     return Trouble(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
 
 
-def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redacted: Callable[[str], str]) -> Trouble:
+def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact: Callable[[str], str]) -> Trouble:
     """What a reply of status 200 means that holds an error: the same as a reply of the status that the error names.
 
     Args:
         reply: the body, with a field ``error``.
         headers: of the reply, by lower-case name.
-        redacted: takes secrets out of a text.
+        redact: takes secrets out of a text.
     """
     error = reply["error"]
     codes = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, Mapping) else []
     status = next((int(code) for code in map(str, codes) if code.isdecimal() and 400 <= int(code) < 600), None)
-    trouble = Trouble("") if status is None else trouble_of(status, headers, json.dumps(reply).encode(), redacted)
-    trouble.reason = redacted(f"an error in a good reply: {message_of(reply)}")
+    trouble = Trouble("") if status is None else trouble_of(status, headers, json.dumps(reply).encode(), redact)
+    trouble.reason = redact(f"an error in a good reply: {message_of(reply)}")
     trouble.billed = True  # the status says that the call was served
     return trouble
 

@@ -106,17 +106,17 @@ def connect_read_only(file: Path, tables: str) -> sqlite3.Connection:
         empty.executescript(tables)
         return empty
     try:
-        return _connected(file, "mode=ro")
+        return _connect(file, "mode=ro")
     except sqlite3.OperationalError:
         log = file.with_name(f"{file.name}-wal")
         if not log.exists() or not log.stat().st_size:
-            return _connected(file, "mode=ro&immutable=1")
+            return _connect(file, "mode=ro&immutable=1")
     # What a killed process left in the log is read with an index beside it, which cannot be made in this folder.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         shutil.copyfile(file, copy)
         shutil.copyfile(log, copy.with_name(log.name))
-        source = _connected(copy, "mode=rw")
+        source = _connect(copy, "mode=rw")
         whole = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         source.backup(whole)
         source.close()
@@ -124,7 +124,7 @@ def connect_read_only(file: Path, tables: str) -> sqlite3.Connection:
     return whole
 
 
-def _connected(file: Path, mode: str) -> sqlite3.Connection:
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?{mode}", uri=True, timeout=60.0, isolation_level=None, check_same_thread=False
     )

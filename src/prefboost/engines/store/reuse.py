@@ -11,19 +11,19 @@ from typing import Any, Generic, TypeVar, cast
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
 from prefboost.engines.openai.replies import LOGPROBS_READER, READER
-from prefboost.engines.store.store import Asked, Store, Stored
+from prefboost.engines.store.store import Store, Stored, StoreQuery
 
 __all__ = [
     "Finished",
     "Logprobs",
     "Numbers",
-    "asked_for",
-    "asked_logprobs",
-    "computed_stored",
+    "query_completion",
+    "query_logprobs",
+    "compute_stored",
     "generate_stored",
-    "generated",
+    "generate_within_budget",
     "logprobs_stored",
-    "weighed",
+    "weigh_within_budget",
 ]
 
 T = TypeVar("T")
@@ -49,20 +49,20 @@ class Finished(Generic[T]):
     stored: bool
 
 
-def asked_for(engine: Engine, request: Request, sampling: Sampling) -> Asked:
+def query_completion(engine: Engine, request: Request, sampling: Sampling) -> StoreQuery:
     """A completion in the store.
 
     Of a server: the body that is sent, the sample's number (the body may hold no seed) and the version of the reader.
     Of this machine: model, rendered prompt, sampling, sample's number and schema.
     """
     if (server := _server_of(engine)) is not None:
-        return _sent("generate", engine, server.generation_body(request, sampling), READER, sample=request.sample)
+        return _query_body("generate", engine, server.generation_body(request, sampling), READER, sample=request.sample)
     schema = {} if request.json_schema is None else {"json_schema": request.json_schema}
-    return Asked(
+    return StoreQuery(
         "generate",
         {
             "engine": engine.identity,
-            "prompt": engine.rendered(request),
+            "prompt": engine.render(request),
             "sampling": sampling.model_dump(),
             "sample": request.sample,
             **schema,
@@ -86,8 +86,8 @@ def generate_stored(
     Yields:
         rows as they finish. Those that the budget did not allow are missing in the end.
     """
-    rows = _Rows([asked_for(engine, request, sampling) for request in requests], store, _result_of)
-    found = rows.known()
+    rows = _Rows([query_completion(engine, request, sampling) for request in requests], store, _result_of)
+    found = rows.read_stored()
     if found.results:
         yield found
     if engine.remote:
@@ -98,15 +98,17 @@ def generate_stored(
                 return server.generate_batches(some, sampling)
             return ([pair] for pair in engine.generate(some, sampling))
 
-        yield from _one_by_one(engine, rows, complete)
+        yield from _ask_singly(engine, rows, complete)
         return
-    chosen = rows.unique()
+    chosen = rows.list_unique()
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
-    ask = partial(_ask_some, lambda wanted: generated(engine, wanted, sampling), requests)
-    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+    ask = partial(_ask_some, lambda wanted: generate_within_budget(engine, wanted, sampling), requests)
+    yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
 
 
-def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
+def generate_within_budget(
+    engine: Engine, requests: Sequence[Request], sampling: Sampling
+) -> Iterator[tuple[int, Outcome]]:
     """What an engine generates within its ledger's budget: nothing of a batch of which the budget allows a part alone.
 
     A remote engine settles every call by itself; for others all requests count as one batch.
@@ -136,9 +138,9 @@ def logprobs_stored(
     engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
 ) -> Iterator[Finished[Logprobs]]:
     """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds; batches as in generation."""
-    asked = [asked_logprobs(engine, request, choices) for request in requests]
+    asked = [query_logprobs(engine, request, choices) for request in requests]
     rows = _Rows(asked, store, lambda answer: tuple(answer["logprobs"]))
-    found = rows.known()
+    found = rows.read_stored()
     if found.results:
         yield found
     if engine.remote:
@@ -149,31 +151,33 @@ def logprobs_stored(
                 return server.logprobs_batches(some, choices)
             return ([pair] for pair in engine.logprobs_of(some, choices))
 
-        yield from _one_by_one(engine, rows, weigh)
+        yield from _ask_singly(engine, rows, weigh)
         return
-    chosen = rows.unique()
+    chosen = rows.list_unique()
     batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
     plan = [[chosen[at] for at in batch] for batch in batches]
-    ask = partial(_ask_some, lambda wanted: weighed(engine, wanted, choices), requests)
-    yield from _in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+    ask = partial(_ask_some, lambda wanted: weigh_within_budget(engine, wanted, choices), requests)
+    yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
 
 
-def asked_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> Asked:
+def query_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> StoreQuery:
     """Log-probs of choices in the store: the body that is sent, or model and rendered prompt; and the choices."""
     if (server := _server_of(engine)) is not None:
-        return _sent("logprobs", engine, server.choices_body(request), LOGPROBS_READER, choices=list(choices))
-    return Asked("logprobs", {"engine": engine.identity, "prompt": engine.rendered(request), "choices": list(choices)})
+        return _query_body("logprobs", engine, server.choices_body(request), LOGPROBS_READER, choices=list(choices))
+    return StoreQuery(
+        "logprobs", {"engine": engine.identity, "prompt": engine.render(request), "choices": list(choices)}
+    )
 
 
 def _server_of(engine: Engine) -> SendsBodies | None:
     return cast(SendsBodies, engine) if hasattr(engine, "generation_body") else None
 
 
-def _sent(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **more: Any) -> Asked:
-    return Asked(kind, {"engine": engine.identity, "body": body, "reader": reader, **more})
+def _query_body(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **more: Any) -> StoreQuery:
+    return StoreQuery(kind, {"engine": engine.identity, "body": body, "reader": reader, **more})
 
 
-def weighed(
+def weigh_within_budget(
     engine: Engine, requests: Sequence[Request], choices: Sequence[str]
 ) -> Iterator[tuple[int, Logprobs | Failure]]:
     """Log-probs of choices within the ledger's budget, in which a question of a local engine counts as a call too."""
@@ -190,8 +194,8 @@ def weighed(
     yield from engine.logprobs_of(requests, choices)
 
 
-def computed_stored(
-    asked: Sequence[Asked],
+def compute_stored(
+    asked: Sequence[StoreQuery],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
     store: Store,
@@ -205,7 +209,7 @@ def computed_stored(
         store: open.
     """
     rows = _Rows(asked, store, lambda answer: Numbers(**answer))
-    found = rows.known()
+    found = rows.read_stored()
     if found.results:
         yield found
 
@@ -213,14 +217,14 @@ def computed_stored(
         for at, values in enumerate(compute(wanted)):
             yield at, Numbers(values)
 
-    batches = plan(rows.unique()) if rows.missing() else []
-    yield from _in_batches(lambda: False, rows, list(batches), ask)
+    batches = plan(rows.list_unique()) if rows.list_missing() else []
+    yield from _ask_in_batches(lambda: False, rows, list(batches), ask)
 
 
 class _Rows(Generic[T]):
     """What is asked, by index; several indices may ask the same."""
 
-    def __init__(self, asked: Sequence[Asked], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
+    def __init__(self, asked: Sequence[StoreQuery], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
         self.asked = asked
         self.store = store
         self.read = read
@@ -229,25 +233,25 @@ class _Rows(Generic[T]):
             self.places.setdefault(each.key, []).append(index)
         self.done: set[str] = set()
 
-    def unique(self) -> list[int]:
+    def list_unique(self) -> list[int]:
         """The first index of everything that is asked."""
         return [places[0] for places in self.places.values()]
 
-    def missing(self) -> list[int]:
+    def list_missing(self) -> list[int]:
         """Those of them that have no answer yet."""
         return [places[0] for key, places in self.places.items() if key not in self.done]
 
-    def missing_in_order(self) -> list[int]:
+    def order_missing(self) -> list[int]:
         """The same, rows that failed in an earlier call last: if they stop this one too, the others are done."""
-        missing = self.missing()
+        missing = self.list_missing()
         failed = self.store.failures(self.asked[index].key for index in missing)
         return sorted(missing, key=lambda index: self.asked[index].key in failed)
 
-    def known(self) -> Finished[T]:
+    def read_stored(self) -> Finished[T]:
         """What the store has answered already."""
-        return self.finished(self.store.known(self.places), stored=True)
+        return self.collect(self.store.find_answers(self.places), stored=True)
 
-    def finished(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
+    def collect(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
         """Answers at all the places where they are asked for."""
         self.done.update(stored_by_key)
         return Finished(
@@ -261,22 +265,22 @@ class _Rows(Generic[T]):
 
     def keep(self, outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
         """Store answers that have come."""
-        return self.finished(
+        return self.collect(
             self.store.finish([(self.asked[index], _answer_of(outcome)) for index, outcome in outcomes]), stored=False
         )
 
 
-def _one_by_one(
+def _ask_singly(
     engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[Sequence[tuple[int, Any]]]]
 ) -> Iterator[Finished[T]]:
     """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
-    waiting = rows.missing_in_order()
+    waiting = rows.order_missing()
     while waiting:
         taken: list[int] = []
         held: list[int] = []
         others: list[Finished[T]] = []
-        for batch in ask(_claimed(rows, waiting, taken, held, others)):
-            yield _kept_whole(rows, [(taken[at], outcome) for at, outcome in batch])
+        for batch in ask(_claim_rows(rows, waiting, taken, held, others)):
+            yield _keep_all(rows, [(taken[at], outcome) for at, outcome in batch])
             while others:
                 yield others.pop()
         yield from others
@@ -287,7 +291,7 @@ def _one_by_one(
             time.sleep(_POLL_S)
 
 
-def _kept_whole(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
+def _keep_all(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
     """Keep answers also where Ctrl-C comes in between: they are paid for."""
     try:
         return rows.keep(outcomes)
@@ -296,7 +300,7 @@ def _kept_whole(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished
         raise
 
 
-def _claimed(
+def _claim_rows(
     rows: _Rows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
 ) -> Iterator[int]:
     for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
@@ -304,7 +308,7 @@ def _claimed(
         claim = rows.store.claim([rows.asked[index] for index in chunk])
         first = {rows.asked[index].key: index for index in chunk}
         if claim.known:
-            others.append(rows.finished(claim.known, stored=True))
+            others.append(rows.collect(claim.known, stored=True))
         held.extend(first[key] for key in claim.held)
         for key in claim.granted:
             taken.append(first[key])
@@ -317,7 +321,7 @@ def _ask_some(
     return ask([requests[index] for index in wanted])
 
 
-def _in_batches(
+def _ask_in_batches(
     stopped: Callable[[], bool],
     rows: _Rows[T],
     plan: Sequence[Sequence[int]],
@@ -331,7 +335,7 @@ def _in_batches(
             missing = [index for index in batch if rows.asked[index].key not in rows.done]
             claim = rows.store.claim([rows.asked[index] for index in missing], whole=True)
             if claim.known:
-                yield rows.finished(claim.known, stored=True)
+                yield rows.collect(claim.known, stored=True)
             if claim.held:
                 held.append(batch)
                 continue

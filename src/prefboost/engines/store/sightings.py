@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefboost.engines.engine import Engine
-from prefboost.engines.store.store import Asked, Store
+from prefboost.engines.store.store import Store, StoreQuery
 
-__all__ = ["Sighting", "Watch", "change_of", "sightings", "today"]
+__all__ = ["Sighting", "Watch", "describe_change", "sightings", "today"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Watch:
         names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
         # Replies come in while this looks: the set is copied before it is walked through.
         fresh = {Sighting(engine.identity, *name, date) for name in set(names)} - self._kept
-        rows = [Asked("sighting", asdict(one)) for one in sorted(fresh, key=lambda one: one.name)]
-        known = self.store.known([row.key for row in rows])
-        missing: list[tuple[Asked, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
+        rows = [StoreQuery("sighting", asdict(one)) for one in sorted(fresh, key=lambda one: one.name)]
+        known = self.store.find_answers([row.key for row in rows])
+        missing: list[tuple[StoreQuery, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
         if missing:
             self.store.finish(missing)
         self._kept |= fresh
@@ -74,7 +74,7 @@ def sightings(store: Store) -> list[Sighting]:
     return [Sighting(**row.asked) for row in store.rows("sighting")]
 
 
-def change_of(store: Store, engine: Engine) -> str | None:
+def describe_change(store: Store, engine: Engine) -> str | None:
     """A sentence where a server answered under several names or as several systems; None where it did not.
 
     Args:

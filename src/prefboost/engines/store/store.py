@@ -30,7 +30,7 @@ from prefboost.engines.store.faults import connect_read_only, refuse_old_answers
 from prefboost.errors import RunError
 from prefboost.locks import hold_lock, is_lock_held
 
-__all__ = ["Asked", "Claim", "Row", "Store"]
+__all__ = ["StoreQuery", "Claim", "StoredRow", "Store"]
 
 SCHEMA = 2
 """Version of the file. Version 1 had other keys for what servers are asked, see `refuse_old_answers`."""
@@ -68,7 +68,7 @@ Stored = Answer | Failure
 
 
 @dataclass(frozen=True)
-class Asked:
+class StoreQuery:
     """What is asked of an engine.
 
     Args:
@@ -100,7 +100,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredRow:
     """A row as it is exported."""
 
     key: str
@@ -144,7 +144,7 @@ class Store:
                 return self
             (self.path / "owners").mkdir(parents=True, exist_ok=True)
             self._life.enter_context(hold_lock(self.path / "owners" / self.owner))
-            with self.alone():
+            with self.exclude_others():
                 self._open()
         except (OSError, sqlite3.Error) as error:
             self._leave()
@@ -180,7 +180,7 @@ class Store:
                 (self.path / "owners" / self.owner).unlink(missing_ok=True)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclude_others(self) -> Iterator[None]:
         """Keep other processes out of such a block of the same store (to write a file that all would write)."""
         with ExitStack() as stack:
             try:
@@ -190,22 +190,22 @@ class Store:
                     raise
             yield
 
-    def known(self, keys: Iterable[str]) -> dict[str, Stored]:
+    def find_answers(self, keys: Iterable[str]) -> dict[str, Stored]:
         """Answers, and failures that are not to be asked again (``retry``), of those keys that have one."""
         found: dict[str, Stored] = {}
         with self._transaction("DEFERRED") as run:
-            for row in _selected(run, keys):
+            for row in _select(run, keys):
                 if row["state"] == "done" or (row["state"] == "failed" and self._is_final(row)):
-                    found[row["key"]] = _stored(row)
+                    found[row["key"]] = _parse_row(row)
         return found
 
     def failures(self, keys: Iterable[str]) -> dict[str, Failure]:
         """Failures that are recorded of those keys, whether they are asked again or not."""
         with self._transaction("DEFERRED") as run:
-            rows = [row for row in _selected(run, keys) if row["state"] == "failed"]
+            rows = [row for row in _select(run, keys) if row["state"] == "failed"]
         return {row["key"]: _failure(row) for row in rows}
 
-    def claim(self, rows: Sequence[Asked], *, whole: bool = False) -> Claim:
+    def claim(self, rows: Sequence[StoreQuery], *, whole: bool = False) -> Claim:
         """Claim rows, so that no other process asks them.
 
         A row that failed in an earlier call is claimed anew where ``retry`` says so.
@@ -217,12 +217,12 @@ class Store:
         claim = Claim()
         alive: dict[str, bool] = {}
         with self._transaction() as run:
-            found = {row["key"]: row for row in _selected(run, [asked.key for asked in rows])}
+            found = {row["key"]: row for row in _select(run, [asked.key for asked in rows])}
             for asked in rows:
                 row = found.get(asked.key)
-                if row is not None and self._settled(row, alive):
-                    claim.known[asked.key] = _stored(row)
-                elif row is not None and self._held(row, alive):
+                if row is not None and self._is_settled(row, alive):
+                    claim.known[asked.key] = _parse_row(row)
+                elif row is not None and self._is_held(row, alive):
                     claim.held.append(asked.key)
                 else:
                     claim.granted.append(asked.key)
@@ -240,7 +240,7 @@ class Store:
                     )
         return claim
 
-    def finish(self, rows: Sequence[tuple[Asked, Stored]]) -> dict[str, Stored]:
+    def finish(self, rows: Sequence[tuple[StoreQuery, Stored]]) -> dict[str, Stored]:
         """Keep answers, all or none of them; the first answer of a row stays.
 
         Returns:
@@ -253,13 +253,13 @@ class Store:
                 done = run(_FINISH, {**values, "by": self.owner, "at": time.time()})
                 kept[asked.key] = stored
                 if not done.rowcount:
-                    kept.update({row["key"]: _stored(row) for row in _selected(run, [asked.key])})
+                    kept.update({row["key"]: _parse_row(row) for row in _select(run, [asked.key])})
             if time.time() > self._renewed + self.lease_s / 8:
                 self._renewed = time.time()
                 run("UPDATE rows SET lease = ? WHERE owner = ?", (self._renewed + self.lease_s, self.owner))
         return kept
 
-    def rows(self, kind: str | None = None) -> Iterator[Row]:
+    def rows(self, kind: str | None = None) -> Iterator[StoredRow]:
         """Every row that is done or failed, or those of one kind, oldest first; other processes may go on writing."""
         with self._transaction("DEFERRED") as run:
             found = run(
@@ -268,7 +268,7 @@ class Store:
                 {"kind": kind},
             ).fetchall()
         for row in found:
-            yield Row(row["key"], row["kind"], json.loads(row["asked"]), _stored(row), row["finished_at"])
+            yield StoredRow(row["key"], row["kind"], json.loads(row["asked"]), _parse_row(row), row["finished_at"])
 
     def book(self) -> StoreBook:
         """The total spent in this store, by all processes and calls."""
@@ -316,34 +316,34 @@ class Store:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
-    def _settled(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
+    def _is_settled(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
         """Whether a row needs no more asking: answered, failed for good, or failed in a call that goes on."""
         if row["state"] != "failed":
             return bool(row["state"] == "done")
-        return self._is_final(row) or self._lives(row["finished_by"], alive)
+        return self._is_final(row) or self._is_alive(row["finished_by"], alive)
 
     def _is_final(self, row: sqlite3.Row) -> bool:
         """Whether a failure of an earlier call stays as it is."""
         return self.retry == "none" or (self.retry == "failed" and row["permanent"] == _CONTENT)
 
-    def _held(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
+    def _is_held(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
         another = row["owner"] is not None and row["owner"] != self.owner
-        return another and row["lease"] > time.time() and self._lives(row["owner"], alive)
+        return another and row["lease"] > time.time() and self._is_alive(row["owner"], alive)
 
-    def _lives(self, owner: str, alive: dict[str, bool]) -> bool:
+    def _is_alive(self, owner: str, alive: dict[str, bool]) -> bool:
         if owner not in alive:
             alive[owner] = owner == self.owner or is_lock_held(self.path / "owners" / owner)
         return alive[owner]
 
 
-def _selected(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator[sqlite3.Row]:
+def _select(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator[sqlite3.Row]:
     wanted = list(keys)
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
         yield from run(f"SELECT * FROM rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
 
 
-def _stored(row: sqlite3.Row) -> Stored:
+def _parse_row(row: sqlite3.Row) -> Stored:
     if row["state"] == "failed":
         return _failure(row)
     found: Answer = json.loads(row["answer"])

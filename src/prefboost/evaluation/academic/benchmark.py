@@ -90,7 +90,7 @@ def find_goal_text(engine: Engine, goal: float) -> str:
         goal: requested score.
     """
     prompt = [{"role": "user", "content": "?"}]
-    with_goal, without = (engine.rendered(Request(prompt, goal=value)) for value in (goal, False))
+    with_goal, without = (engine.render(Request(prompt, goal=value)) for value in (goal, False))
     before = _count_shared_prefix(with_goal, without)
     after = _count_shared_prefix(with_goal[before:][::-1], without[before:][::-1])
     return with_goal[before : len(with_goal) - after]

@@ -64,7 +64,7 @@ class Speaker:
             turns += [{"role": "assistant", "content": one, "extra": None} for one in said[at : at + 1]]
         request = self.ask(turns, self.contestant.goal, 0)
         try:
-            rendered = self.engine.rendered(request)
+            rendered = self.engine.render(request)
         except ModelError as error:
             raise DataError(f"the chat template refuses the prompt: {error.found}") from error
         if self.contestant.goal is not None and not self._is_said(request, rendered):
@@ -81,7 +81,7 @@ class Speaker:
             plain = text.strip()
             return any(one in rendered for one in (plain, _inside_json(plain, True), _inside_json(plain, False)))
         goal = self.contestant.goal or 0.0
-        silent = self.engine.rendered(Request(request.prompt, request.sample, False))
+        silent = self.engine.render(Request(request.prompt, request.sample, False))
         numbers = {format_number(goal, decimals) for decimals in range(7)}
         return rendered != silent and any(rendered.count(one) > silent.count(one) for one in numbers)
 

@@ -102,7 +102,7 @@ def canary(
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / f"running-{asked_at[:10]}"
     with Store(running) as store:
-        engine = Desk(store, spending).opened(judge)
+        engine = Desk(store, spending).open_engine(judge)
         verdicts = judged(CANARY, build_canary_requests(), engine, store, tell=tell)
         if all(one.value is None for one in verdicts):
             raise DataError(

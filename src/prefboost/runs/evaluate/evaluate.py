@@ -10,7 +10,7 @@ from typing import Any
 
 import prefboost
 from prefboost.atomic import write_atomically
-from prefboost.engines.budget import Ledger, Price, Spend, price_of
+from prefboost.engines.budget import Ledger, Price, Spend, find_price
 from prefboost.engines.engine import Engine
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.patience import check_answered
@@ -139,7 +139,7 @@ def price_for(engine: Engine, settings: EngineSettings, evaluating: Evaluate) ->
     name = model_name(settings)
     if not engine.remote and name not in evaluating.prices:
         return Price(prompt=0.0, completion=0.0)
-    return price_of(name, evaluating.prices, evaluating.budget)
+    return find_price(name, evaluating.prices, evaluating.budget)
 
 
 def check_judge(settings: Evaluate) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store.reuse import asked_for
+from prefboost.engines.store.reuse import query_completion
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
@@ -166,12 +166,12 @@ class _Plan:
     def _known(self, engine: Engine, request: Request, sampling: Sampling) -> Mapping[str, Any] | Failure | None:
         if self.store is None:
             return None
-        key = asked_for(engine, request, sampling).key
-        return self.store.known([key]).get(key)
+        key = query_completion(engine, request, sampling).key
+        return self.store.find_answers([key]).get(key)
 
     def _failed(self, engine: Engine, request: Request, sampling: Sampling) -> bool:
         """Whether a question failed in an earlier run."""
-        return self.store is not None and bool(self.store.failures([asked_for(engine, request, sampling).key]))
+        return self.store is not None and bool(self.store.failures([query_completion(engine, request, sampling).key]))
 
     def _judge(
         self,
@@ -232,8 +232,8 @@ class _StandIn:
 def _question_key(who: Speaker, request: Request, sampling: Sampling) -> str:
     """Two contestants with the same weights are the same; without a store weights are not looked at."""
     if who.engine.remote:
-        return asked_for(who.engine, request, sampling).key
-    return json.dumps([model_name(who.contestant.engine), who.engine.rendered(request), sampling.model_dump()])
+        return query_completion(who.engine, request, sampling).key
+    return json.dumps([model_name(who.contestant.engine), who.engine.render(request), sampling.model_dump()])
 
 
 def _estimates(engine: Engine, settings: EngineSettings) -> bool:

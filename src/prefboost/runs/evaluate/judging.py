@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.store.reuse import Finished, asked_for, asked_logprobs, generate_stored, logprobs_stored
+from prefboost.engines.store.reuse import Finished, generate_stored, logprobs_stored, query_completion, query_logprobs
 from prefboost.engines.store.sightings import Sighting, Watch, sightings, today
-from prefboost.engines.store.store import Asked, Store
+from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
 from prefboost.progress import Tell, WorkProgress
@@ -133,7 +133,7 @@ def forecast(
         store: open: what it holds is not asked; None: everything is.
         counted: questions of earlier benchmarks, which are not asked again; those of this one are added.
     """
-    asked = {f"{one.choices} {engine.rendered(_request(one))}": one for one in requests if one.needs_call}
+    asked = {f"{one.choices} {engine.render(_request(one))}": one for one in requests if one.needs_call}
     earlier = set() if counted is None else counted
     asked = {text: one for text, one in asked.items() if text not in earlier}
     earlier.update(asked)
@@ -142,7 +142,7 @@ def forecast(
     if store is not None:
         in_words = bool(_known_fallback(requests, engine, store))
         keys = {text: _key(one, engine, in_words) for text, one in asked.items()}
-        held = store.known(keys.values())
+        held = store.find_answers(keys.values())
         known = {text for text, key in keys.items() if key in held}
         failures = store.failures(keys.values())
         failed = {text for text, key in keys.items() if key in failures} - known
@@ -164,7 +164,7 @@ def likely_prompt_tokens(engine: Engine, requests: Sequence[Request]) -> int:
     return round(sum(len(text.encode("utf-8", "replace")) / _BYTES + _A_MESSAGE for text in texts))
 
 
-def _capability(first: JudgeRequest, engine: Engine, again: int = 0) -> Asked:
+def _capability(first: JudgeRequest, engine: Engine, again: int = 0) -> StoreQuery:
     """Whether the engine gives log-probs of these choices, as it is set up: what a server is sent but the prompt.
 
     Args:
@@ -176,8 +176,8 @@ def _capability(first: JudgeRequest, engine: Engine, again: int = 0) -> Asked:
     parts |= {"again": again} if again else {}
     if engine.remote:
         hello = Request([{"role": "user", "content": "Hello", "extra": None}])
-        parts |= asked_logprobs(engine, hello, first.choices).parts
-    return Asked("gives logprobs", parts)
+        parts |= query_logprobs(engine, hello, first.choices).parts
+    return StoreQuery("gives logprobs", parts)
 
 
 def _known_fallback(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> str | None:
@@ -196,7 +196,7 @@ def _last_probe(first: JudgeRequest, engine: Engine, store: Store) -> tuple[int,
     last = None
     for again in itertools.count():
         key = _capability(first, engine, again).key
-        probe = store.known([key]).get(key)
+        probe = store.find_answers([key]).get(key)
         if probe is None or isinstance(probe, Failure):
             return again, last
         last = probe
@@ -279,8 +279,8 @@ def _sampling(one: JudgeRequest) -> Sampling:
 
 def _key(one: JudgeRequest, engine: Engine, in_words: bool) -> str:
     if one.choices and not in_words:
-        return asked_logprobs(engine, _request(one), one.choices).key
-    return asked_for(engine, _request(one), _sampling(one)).key
+        return query_logprobs(engine, _request(one), one.choices).key
+    return query_completion(engine, _request(one), _sampling(one)).key
 
 
 def _replies(requests: Sequence[JudgeRequest], engine: Engine, store: Store) -> Iterator[Finished[JudgeReply]]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.atomic import replacing
-from prefboost.engines.budget import Ledger, budget_spent, price_of
+from prefboost.engines.budget import Ledger, describe_spent_budget, find_price
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
-from prefboost.engines.store.reuse import Finished, asked_for, generate_stored, generated
-from prefboost.engines.store.sightings import Watch, change_of
+from prefboost.engines.store.reuse import Finished, generate_stored, generate_within_budget, query_completion
+from prefboost.engines.store.sightings import Watch, describe_change
 from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
 from prefboost.progress import Tell, WorkProgress
@@ -92,7 +92,7 @@ def plan_generation(
     Raises:
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
-    price = price_of(settings.model, settings.prices, settings.budget)
+    price = find_price(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
     frame, rejects = split_renderable(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
@@ -103,8 +103,8 @@ def plan_generation(
     left = rows
     if place is not None and Path(place).exists():
         with Store(place, retry=settings.retry, read_only=True) as held:
-            keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
-            known, failed = held.known(keys), held.failures(keys)
+            keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
+            known, failed = held.find_answers(keys), held.failures(keys)
         left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     read = sum(engine.prompt_tokens([row.request for row in left]))
     most = len(left) * settings.sampling.max_tokens
@@ -170,14 +170,16 @@ def generate(
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
     guard_file(out, "generate", [prompts], [settings], store=store)
-    price = price_of(settings.model, settings.prices, settings.budget)
+    price = find_price(settings.model, settings.prices, settings.budget)
     engine = engine or settings.engine.open()
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
     requests = [row.request for row in rows]
     if out is None:
         engine.ledger = Ledger(settings.budget, price)
-        one_by_one = (Finished([pair], stored=False) for pair in generated(engine, requests, settings.sampling))
+        one_by_one = (
+            Finished([pair], stored=False) for pair in generate_within_budget(engine, requests, settings.sampling)
+        )
         results = _collect_outcomes(rows, one_by_one, engine, progress)
         table = build_completions(prompts, frame, rejects, settings, results)
         _check_answers(results, settings)
@@ -187,9 +189,9 @@ def generate(
         watched = _watch_answers(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
         results = _collect_outcomes(rows, watched, engine, progress)
         if len(results) < len(rows):
-            raise budget_spent(engine.ledger, len(results), len(rows))
+            raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = _write_completions(note_changes(completed, change_of(held, engine)), Path(out), held)
+        table = _write_completions(note_changes(completed, describe_change(held, engine)), Path(out), held)
     _check_answers(results, settings)
     return table
 
@@ -222,15 +224,15 @@ def write_finished_completions(
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
     with Store(place, retry="none", read_only=True) as held:
-        keys = [asked_for(engine, row.request, settings.sampling).key for row in rows]
-        known = held.known(keys)
+        keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
+        known = held.find_answers(keys)
         results = [
             (row, found if isinstance(found, Failure) else Result(**found))
             for row, key in zip(rows, keys, strict=True)
             if (found := known.get(key)) is not None
         ]
         completed = build_completions(prompts, frame, rejects, settings, results)
-        return _write_completions(note_changes(completed, change_of(held, engine)), Path(out), held)
+        return _write_completions(note_changes(completed, describe_change(held, engine)), Path(out), held)
 
 
 def _collect_outcomes(
@@ -264,7 +266,7 @@ def _watch_answers(batches: Iterable[Finished[Result]], watch: Watch) -> Iterato
 
 
 def note_changes(table: Table, *changes: str | None) -> Table:
-    """Note in a table's history that another model answered under the same name (`change_of`)."""
+    """Note in a table's history that another model answered under the same name (`describe_change`)."""
     told = [change for change in changes if change]
     if not told:
         return table
@@ -279,7 +281,7 @@ def _check_answers(results: Sequence[tuple[CompletionRequest, Outcome]], setting
 
 
 def _write_completions(table: Table, target: Path, store: Store) -> Table:
-    with store.alone():
+    with store.exclude_others():
         written = write(table, target, overwrite=True)
         write_rejects(written.rejects, locate_rejects(target))
     return written

@@ -87,7 +87,7 @@ def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine)
     """Return why a prompt cannot be rendered, and its fault; two None where it can."""
     try:
         for goal in goals or (None,):
-            engine.rendered(ask(prompt, goal, 0))
+            engine.render(ask(prompt, goal, 0))
     except tuple(_REFUSALS) as error:
         return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.found
     return None, None

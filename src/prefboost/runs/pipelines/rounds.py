@@ -151,7 +151,7 @@ def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -
 
 def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
     """Return the range that the recipe's scorer declares for its scores; None where it declares none."""
-    declare = getattr(recipe.scorer, "declared_range", None)
+    declare = getattr(recipe.scorer, "find_range", None)
     return None if declare is None else declare()
 
 
@@ -277,7 +277,7 @@ def build_evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Ro
 
 
 def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
-    place, _ = resolve_place(wording.say, engine.rendered_conversation)
+    place, _ = resolve_place(wording.say, engine.render_conversation)
     frame, rejects = reject_without_user_turn(prompts.frame, place, stage="generate", path=prompts.path)
     said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
     step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)

@@ -99,7 +99,7 @@ def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tupl
         return verdicts, figures
     target = Path(out)
     file_type_of(target)
-    with desk.store.alone():
+    with desk.store.exclude_others():
         written = write(verdicts, target, overwrite=True)
         write_rejects(written.rejects, locate_rejects(target))
         history = target.with_name(f"{target.name}.judge.json")

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from prefboost.engines.budget import Spending, price_of
+from prefboost.engines.budget import Spending, find_price
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
@@ -117,15 +117,15 @@ def plan_questions(
     if not isinstance(asker, QuestionAsker):
         return QuestionPlan(len(table))
     questions = asker.asks(table)
-    price = price_of(model_name(questions.engine), spending.prices, spending.budget)
+    price = find_price(model_name(questions.engine), spending.prices, spending.budget)
     engine = questions.engine.open()
-    places = {asked.key: index for index, asked in enumerate(questions.asked(engine))}
+    places = {asked.key: index for index, asked in enumerate(questions.list_queries(engine))}
     known: dict[str, Any] = {}
     failed: set[str] = set()
     place = store or (out and locate_store(out))
     if place is not None and Path(place).exists():
         with Store(place, retry=spending.retry, read_only=True) as held:
-            known, failed = held.known(places), set(held.failures(places))
+            known, failed = held.find_answers(places), set(held.failures(places))
     left = [questions.requests[index] for key, index in places.items() if key not in known]
     read = sum(engine.prompt_tokens(left))
     most = len(left) * questions.most_tokens

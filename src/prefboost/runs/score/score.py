@@ -97,7 +97,7 @@ def _write_scores(scored: Table, out: str | Path | None, desk: Desk) -> Table:
         return scored
     target = Path(out)
     file_type_of(target)
-    with desk.store.alone():
+    with desk.store.exclude_others():
         written = write(scored, target, overwrite=True)
         write_rejects(written.rejects, locate_rejects(target))
         write_history(written, target.with_name(f"{target.name}.score.json"), count_scores(written))

@@ -112,7 +112,7 @@ def synthesize(
         )
         if out is not None:
             assert calls.store is not None
-            with calls.store.alone():
+            with calls.store.exclude_others():
                 table = _write_pairs(table, Path(out))
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
@@ -136,7 +136,7 @@ def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | N
         with Store(locate_store(out), retry=settings.retry, read_only=True) as store:
             spent = store.book().total()
             failed = [row.key for row in store.rows() if isinstance(row.stored, Failure)]
-            refused = len(store.known(failed))
+            refused = len(store.find_answers(failed))
     counts = rehearsal.counts, rehearsal.texts_scored
     return SynthesisForecast(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
 

@@ -60,7 +60,7 @@ class JudgeFigures:
 
     def record(self) -> dict[str, Any]:
         """As JSON takes them: null for what is not known."""
-        found: dict[str, Any] = _known(asdict(self))
+        found: dict[str, Any] = _replace_nan(asdict(self))
         mass = found.pop("label_mass")
         return found if mass is None else {**found, "label_mass": {"mean": mass[0], "least": mass[1]}}
 
@@ -131,7 +131,7 @@ def _label_mass(frame: pl.DataFrame) -> tuple[float, float] | None:
     return (sum(masses) / len(masses), min(masses)) if masses else None
 
 
-def _known(value: Any) -> Any:
+def _replace_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _known(inner) for name, inner in value.items()}
+        return {name: _replace_nan(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and np.isnan(value) else value

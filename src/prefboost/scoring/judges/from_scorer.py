@@ -56,7 +56,7 @@ class ScorerJudge(Settings):
         pairs = table.frame["pair_id"].to_list()
         rulings = {
             first: [
-                self._ruling(known[pair] * sign) if pair in known else Ruling(fault=faults.get(pair, _UNSCORED))
+                self._rule(known[pair] * sign) if pair in known else Ruling(fault=faults.get(pair, _UNSCORED))
                 for pair in pairs
             ]
             for first, sign in zip(ORDERS, (1, -1), strict=True)
@@ -65,7 +65,7 @@ class ScorerJudge(Settings):
         named = next((str(notes[name]) for name in ("model", "rater") if name in notes), kind_of(scorer))
         return verdicts_table(table, rulings, named, self.model_dump(mode="json"), notes)
 
-    def _ruling(self, ahead: float) -> Ruling:
+    def _rule(self, ahead: float) -> Ruling:
         """By how far the first-shown side is ahead, in score units."""
         sides: tuple[Verdict, Verdict] = ("first", "second")
         verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else sides[ahead < 0]

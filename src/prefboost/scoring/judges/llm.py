@@ -77,19 +77,23 @@ class LlmJudge(Settings):
     def judge_stored(self, table: Table, desk: Desk) -> Table:
         """The same at a desk: what its store holds is not asked again."""
         check_pairs(table)
-        engine = desk.opened(self.engine)
+        engine = desk.open_engine(self.engine)
         asking = Asking(engine, self.sampling, desk)
-        found = list((self._weighed if self.read == "logprobs" else self._told)(asking, self.questions(table)))
+        found = list(
+            (self._rule_by_probabilities if self.read == "logprobs" else self._rule_by_words)(
+                asking, self.questions(table)
+            )
+        )
         rulings = {first: found[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
         notes = {"questions": len(found) * self.samples}
         return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
 
     def questions(self, table: Table) -> list[Request]:
         """What the model is asked: pair by pair, both orders, every sample."""
-        ending, schema = self._ending()
+        ending, schema = self._build_ending()
         rows = table.frame.select("prompt", "chosen", "rejected").rows(named=True)
         return [
-            Request(_asked(self.criteria, row, first, ending), sample, json_schema=schema)
+            Request(_build_messages(self.criteria, row, first, ending), sample, json_schema=schema)
             for row in rows
             for first in ORDERS
             for sample in range(self.samples)
@@ -100,7 +104,7 @@ class LlmJudge(Settings):
         choices = self._choices if self.read == "logprobs" else None
         return Questions(self.engine, self.questions(table), self.sampling, choices)
 
-    def _ending(self) -> tuple[str, str | None]:
+    def _build_ending(self) -> tuple[str, str | None]:
         """What is to be answered, and its JSON schema."""
         named = " or ".join(f'"{verdict}"' for verdict in self._choices)
         if self.read == "logprobs":
@@ -117,12 +121,12 @@ class LlmJudge(Settings):
     def _choices(self) -> list[str]:
         return ["1", "2", *(["tie"] if self.ties else [])]
 
-    def _told(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
+    def _rule_by_words(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
         answers = asking.answers(requests)
         for at in range(0, len(answers), self.samples):
-            yield self._counted(answers[at : at + self.samples])
+            yield self._count_votes(answers[at : at + self.samples])
 
-    def _counted(self, answers: Sequence[Answer]) -> Ruling:
+    def _count_votes(self, answers: Sequence[Answer]) -> Ruling:
         """The share of votes, and the reason of one who voted with the result."""
         read = [
             Unreadable(answer.fault) if answer.fault else read_verdict(answer.text, ties=self.ties)
@@ -135,7 +139,7 @@ class LlmJudge(Settings):
         share = sum(vote for vote, _ in votes) / len(votes)
         return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
 
-    def _weighed(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
+    def _rule_by_probabilities(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
         for share in asking.shares(requests, self._choices, self.min_mass):
             if share.fault is not None:
                 yield Ruling(fault=(share.fault, share.found))
@@ -144,7 +148,7 @@ class LlmJudge(Settings):
                 yield Ruling(verdict_of(first_wins, self.tie_within), first_wins, label_mass=min(share.mass, 1.0))
 
 
-def _asked(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:
+def _build_messages(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:
     """The messages for one order. Both orders have the same mark, and differ in nothing but the order."""
     texts = [join_text(row[side]) for side in ORDERS[first]]
     mark = mark_of([join_text(row["prompt"]), *sorted(texts)])

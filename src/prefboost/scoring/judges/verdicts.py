@@ -80,14 +80,14 @@ def verdicts_table(
     Raises:
         DataError: no pair at all could be judged.
     """
-    kept, rejects = _judged(pairs, rulings)
+    kept, rejects = _split_judged(pairs, rulings)
     if len(pairs) and kept.is_empty():
         raise DataError(
             f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
             remedy="ask a judge that takes these pairs and answers as it is asked",
             place=Place(path=pairs.path),
         )
-    parts = [_shown(kept, first, [rulings[first][at] for at in kept["_at"]], judge) for first in ORDERS]
+    parts = [_build_rows(kept, first, [rulings[first][at] for at in kept["_at"]], judge) for first in ORDERS]
     frame = pl.concat(parts).sort("_at", "shown_first")
     step = Step(
         "judge",
@@ -100,7 +100,7 @@ def verdicts_table(
     return pairs.derive(VERDICTS, frame, step, rejects=rejects, scales={})
 
 
-def _judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs with a verdict in both orders, with their number ``_at``; and rejects."""
     faults = [
         next((ruling.fault for ruling in both if ruling.fault), None) for both in zip(*rulings.values(), strict=True)
@@ -118,7 +118,7 @@ def _judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.D
     return frame, pl.concat(rejects)
 
 
-def _shown(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
+def _build_rows(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
     """The rows of one order."""
     one, other = ORDERS[first]
     masses = [ruling.label_mass for ruling in rulings]

@@ -21,10 +21,10 @@ from prefboost.scoring.regressor.scorer import (
     Text,
     embeddings_of,
     features_of,
-    lengths_of,
-    text_of,
+    join_texts,
+    measure_log_lengths,
 )
-from prefboost.scoring.sides import items_of
+from prefboost.scoring.sides import list_scored_items
 from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
@@ -126,7 +126,7 @@ def fit_regressor(
         import sklearn  # noqa: F401
     except ImportError as error:
         raise MissingExtra("scikit-learn", "regressor") from error
-    texts, scores, prompts = _judged(table)
+    texts, scores, prompts = _list_judged(table)
     embedder = Embedder(settings.embedder, settings.device, settings.max_tokens)
     vectors = embeddings_of(embedder, texts, desk or Desk(tell=tell), settings.batch_tokens)
     features = features_of(texts, [pair for pair in vectors if pair is not None])
@@ -142,7 +142,7 @@ def fit_regressor(
         held_out_prompts=len(set(others)),
         penalty=penalty,
         regressor=_figures(scaled[test] @ slopes + at, scores[test], others),
-        length_alone=_figures(lengths_of(texts)[test], scores[test], others),
+        length_alone=_figures(measure_log_lengths(texts)[test], scores[test], others),
     )
     written = {"format": FORMAT, "embedder": settings.embedder, "embedder_identity": embedder.identity,
                "max_tokens": settings.max_tokens, "fitted_on": table.path, "held_out": report.record()}  # fmt: skip
@@ -150,15 +150,15 @@ def fit_regressor(
     return report
 
 
-def _judged(table: Table) -> tuple[list[Text], Any, list[str]]:
+def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
     import numpy as np
 
-    items = items_of(table)
+    items = list_scored_items(table)
     columns = {"completion": "score", "chosen": "score_chosen", "rejected": "score_rejected"}
     ids = table.frame["prompt_id"].to_list()
     scores = {side: table.frame[name].to_list() for side, name in columns.items() if name in table.frame.columns}
     rows = [
-        (text_of(item), value, ids[item.row])
+        (join_texts(item), value, ids[item.row])
         for item in items
         if item.side in scores and (value := scores[item.side][item.row]) is not None
     ]

@@ -17,12 +17,12 @@ from prefboost.chat import join_text
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import ModelError, Place
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sides import Item, Scores, items_of, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, filled, key_of_ids
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
-__all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "RegressorScorer", "embeddings_of", "features_of", "lengths_of"]
+__all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "RegressorScorer", "embeddings_of", "features_of", "measure_log_lengths"]
 
 SETTINGS_FILE = "regressor.json"
 WEIGHTS_FILE = "regressor.safetensors"
@@ -67,8 +67,8 @@ class RegressorScorer(Settings):
                 remedy="install that version of it, or fit the regressor again",
                 place=Place(self.model),
             )
-        items = items_of(table)
-        texts = [text_of(item) for item in items]
+        items = list_scored_items(table)
+        texts = [join_texts(item) for item in items]
         vectors = embeddings_of(embedder, texts, desk, self.batch_tokens)
         scores = Scores()
         for item, text, pair in zip(items, texts, vectors, strict=True):
@@ -81,12 +81,12 @@ class RegressorScorer(Settings):
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
 
-def text_of(item: Item) -> Text:
+def join_texts(item: ScoredItem) -> Text:
     """What the regressor sees of a completion."""
     return join_text(item.prompt), join_text(item.completion)
 
 
-def lengths_of(texts: Sequence[Text]) -> Any:
+def measure_log_lengths(texts: Sequence[Text]) -> Any:
     """Log of the characters of each completion: [N], float64. The baseline."""
     import numpy as np
 
@@ -105,7 +105,7 @@ def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Sequence[float], 
     prompts = np.array([prompt for prompt, _ in vectors])
     completions = np.array([completion for _, completion in vectors])
     product = prompts * completions
-    lengths = lengths_of(texts)[:, None]
+    lengths = measure_log_lengths(texts)[:, None]
     return np.hstack([completions, product, product.sum(1, keepdims=True), lengths, lengths**2])
 
 
@@ -127,7 +127,7 @@ def embeddings_of(
         return embedder.embed([ids[index] for index in batch])
 
     keys = [key_of_ids(embedder.identity, text) for text in ids]
-    found = filled(keys, plan, compute, desk, "embeddings")
+    found = fill_numbers(keys, plan, compute, desk, "embeddings")
     pairs = zip(found[::2], found[1::2], strict=True)
     return [None if prompt is None or completion is None else (prompt, completion) for prompt, completion in pairs]
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from prefboost.scoring.rules.rule import Relation, Rule, compare, counted, words_of
+from prefboost.scoring.rules.rule import Relation, Rule, compare, format_count, words_of
 from prefboost.scoring.rules.sentences import sentences_of
 
 __all__ = [
@@ -32,7 +32,7 @@ class AtMostWords(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Use at most {counted(self.count, 'word')}."
+        return f"Use at most {format_count(self.count, 'word')}."
 
     def holds(self, text: str) -> bool:
         """Whether there are at most so many words, and there is text at all."""
@@ -47,7 +47,7 @@ class AtLeastWords(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Use at least {counted(self.count, 'word')}."
+        return f"Use at least {format_count(self.count, 'word')}."
 
     def holds(self, text: str) -> bool:
         """Whether there are at least so many words."""
@@ -62,7 +62,7 @@ class BetweenWords(Rule):
     high: int = Field(ge=1, description="Most words.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_order(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}; swap them")
         return self
@@ -84,7 +84,7 @@ class ExactSentences(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Write exactly {counted(self.count, 'sentence')}."
+        return f"Write exactly {format_count(self.count, 'sentence')}."
 
     def holds(self, text: str) -> bool:
         """Whether there are exactly so many."""
@@ -100,7 +100,7 @@ class Sentences(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Write {self.relation} {counted(self.count, 'sentence')}."
+        return f"Write {self.relation} {format_count(self.count, 'sentence')}."
 
     def holds(self, text: str) -> bool:
         """Whether the number of sentences fits."""
@@ -117,7 +117,7 @@ class Paragraphs(Rule):
     def say(self) -> str:
         """The sentence."""
         how = "a blank line" if self.divider == "blank line" else "the markdown divider ***"
-        return f"Write exactly {counted(self.count, 'paragraph')}, separated by {how}."
+        return f"Write exactly {format_count(self.count, 'paragraph')}, separated by {how}."
 
     def holds(self, text: str) -> bool:
         """Whether there are exactly so many; an empty paragraph between two dividers breaks the rule."""
@@ -135,7 +135,7 @@ class Bullets(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f'Write exactly {counted(self.count, "bullet point")}, each on a line that begins with "* ".'
+        return f'Write exactly {format_count(self.count, "bullet point")}, each on a line that begins with "* ".'
 
     def holds(self, text: str) -> bool:
         """Whether exactly so many lines begin with ``*`` (not ``**``) or ``-``."""
@@ -152,7 +152,9 @@ class Sections(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Divide the text into at least {counted(self.count, 'section')}, headed {self.heading} 1 and so on."
+        return (
+            f"Divide the text into at least {format_count(self.count, 'section')}, headed {self.heading} 1 and so on."
+        )
 
     def holds(self, text: str) -> bool:
         """Whether the heading stands before a number so many times."""
@@ -167,7 +169,7 @@ class Highlights(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Highlight at least {counted(self.count, 'passage')} with markdown, like *this*."
+        return f"Highlight at least {format_count(self.count, 'passage')} with markdown, like *this*."
 
     def holds(self, text: str) -> bool:
         """Whether there are so many, empty ones not counted."""
@@ -184,7 +186,7 @@ class Placeholders(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        what = counted(self.count, "placeholder")
+        what = format_count(self.count, "placeholder")
         return f"Use at least {what} in square brackets, such as [address]."
 
     def holds(self, text: str) -> bool:

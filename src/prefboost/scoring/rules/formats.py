@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from prefboost.scoring.rules.rule import Rule, counted
+from prefboost.scoring.rules.rule import Rule, format_count
 
 __all__ = ["JSON", "Lowercase", "NumberedList", "Quoted", "Title", "TwoAnswers", "Uppercase"]
 
@@ -97,7 +97,7 @@ class NumberedList(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Write a numbered list of exactly {counted(self.count, 'item')}: 1., 2., and so on."
+        return f"Write a numbered list of exactly {format_count(self.count, 'item')}: 1., 2., and so on."
 
     def holds(self, text: str) -> bool:
         """Whether the lines that begin with a number and a dot or bracket are numbered 1, 2, ... to the last."""

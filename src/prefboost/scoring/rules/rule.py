@@ -9,7 +9,7 @@ from pydantic import Field
 
 from prefboost.settings import Settings
 
-__all__ = ["Relation", "Rule", "compare", "counted", "words_of"]
+__all__ = ["Relation", "Rule", "compare", "format_count", "words_of"]
 
 Relation = Literal["at least", "at most", "exactly"]
 
@@ -40,6 +40,6 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def counted(number: int, singular: str) -> str:
+def format_count(number: int, singular: str) -> str:
     """``1 word``, ``2 words``."""
     return f"{number} {singular}" if number == 1 else f"{number} {singular}s"

@@ -16,7 +16,7 @@ from prefboost.scoring.rules.rule import Rule
 from prefboost.settings import Settings
 from prefboost.tables import COMPLETIONS, SCORED_COMPLETIONS, Step, Table, aspects_of, reject_where
 
-__all__ = ["RulesScorer", "text_of"]
+__all__ = ["RulesScorer", "join_turns"]
 
 LOW, HIGH = 1.0, 10.0
 """Scale of the score: 1 where no rule holds, 10 where all do."""
@@ -25,7 +25,7 @@ _NO_RULES = "the prompt has no rules to check"
 _BAD_RULES = "the rules of the prompt cannot be read"
 
 
-def text_of(completion: Sequence[Mapping[str, Any]]) -> str:
+def join_turns(completion: Sequence[Mapping[str, Any]]) -> str:
     """The text that rules look at: what the assistant says, turn after turn."""
     return "\n".join(str(message["content"]) for message in completion if message["role"] == "assistant")
 
@@ -65,7 +65,7 @@ class RulesScorer(Settings):
             )  # fmt: skip
             rejects.append(more)
         aside = pl.concat(rejects)
-        scored, empty = self._scored(frame, {text: rules for text, rules in known.items() if rules})
+        scored, empty = self._score_rules(frame, {text: rules for text, rules in known.items() if rules})
         step = Step(
             "score",
             self.model_dump(),
@@ -78,12 +78,12 @@ class RulesScorer(Settings):
         scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
         return table.derive(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
 
-    def _scored(self, frame: pl.DataFrame, known: Mapping[str, Sequence[Rule]]) -> tuple[pl.DataFrame, int]:
+    def _score_rules(self, frame: pl.DataFrame, known: Mapping[str, Sequence[Rule]]) -> tuple[pl.DataFrame, int]:
         kinds = sorted({rule.kind for rules in known.values() for rule in rules}) if self.aspects else []
         columns: dict[str, list[float | None]] = {name: [] for name in ("score", *(f"score.{k}" for k in kinds))}
         empty = 0
         for completion, text in frame.select("completion", "rules").iter_rows():
-            said, rules = text_of(completion), known[text]
+            said, rules = join_turns(completion), known[text]
             verdicts = _verdicts(rules, said)
             empty += not said.strip()
             columns["score"].append(LOW + (HIGH - LOW) * sum(verdicts) / len(rules))

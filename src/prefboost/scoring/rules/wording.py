@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from prefboost.scoring.rules.rule import Relation, Rule, compare, counted
+from prefboost.scoring.rules.rule import Relation, Rule, compare, format_count
 
 __all__ = [
     "BeginsWith",
@@ -36,7 +36,7 @@ def _visible(text: str) -> str:
 Phrase = Annotated[str, AfterValidator(_visible)]
 
 
-def _count_of(keyword: str, text: str, whole: bool) -> int:
+def _count_word(keyword: str, text: str, whole: bool) -> int:
     """How often a keyword occurs, upper and lower case alike; whole words where it begins and ends with letters."""
     keyword = keyword.strip()
     left = r"(?<!\w)" if whole and re.match(r"\w", keyword) else ""
@@ -44,7 +44,7 @@ def _count_of(keyword: str, text: str, whole: bool) -> int:
     return len(re.findall(left + re.escape(keyword) + right, text, re.IGNORECASE))
 
 
-def _listed(words: tuple[str, ...]) -> str:
+def _join_quoted(words: tuple[str, ...]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
@@ -60,7 +60,7 @@ class IncludeKeyword(Rule):
 
     def holds(self, text: str) -> bool:
         """Whether it occurs as a whole word."""
-        return _count_of(self.word, text, whole=True) > 0
+        return _count_word(self.word, text, whole=True) > 0
 
 
 class IncludeKeywords(Rule):
@@ -72,11 +72,11 @@ class IncludeKeywords(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Use the words {_listed(self.words)}."
+        return f"Use the words {_join_quoted(self.words)}."
 
     def holds(self, text: str) -> bool:
         """Whether each occurs."""
-        return all(_count_of(word, text, self.whole) for word in self.words)
+        return all(_count_word(word, text, self.whole) for word in self.words)
 
 
 class ForbidWords(Rule):
@@ -88,14 +88,14 @@ class ForbidWords(Rule):
     def say(self) -> str:
         """The sentence."""
         return (
-            f"Do not use the words {_listed(self.words)}."
+            f"Do not use the words {_join_quoted(self.words)}."
             if len(self.words) > 1
-            else f"Do not use the word {_listed(self.words)}."
+            else f"Do not use the word {_join_quoted(self.words)}."
         )
 
     def holds(self, text: str) -> bool:
         """Whether none occurs as a whole word."""
-        return not any(_count_of(word, text, whole=True) for word in self.words)
+        return not any(_count_word(word, text, whole=True) for word in self.words)
 
 
 class KeywordFrequency(Rule):
@@ -108,11 +108,11 @@ class KeywordFrequency(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f'Use the word "{self.word}" {self.relation} {counted(self.count, "time")}.'
+        return f'Use the word "{self.word}" {self.relation} {format_count(self.count, "time")}.'
 
     def holds(self, text: str) -> bool:
         """Whether the count fits."""
-        return compare(_count_of(self.word, text, whole=False), self.relation, self.count)
+        return compare(_count_word(self.word, text, whole=False), self.relation, self.count)
 
 
 class LetterFrequency(Rule):
@@ -125,7 +125,7 @@ class LetterFrequency(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f'Use the letter "{self.letter}" {self.relation} {counted(self.count, "time")}.'
+        return f'Use the letter "{self.letter}" {self.relation} {format_count(self.count, "time")}.'
 
     def holds(self, text: str) -> bool:
         """Whether the count fits."""
@@ -143,7 +143,7 @@ class Marks(Rule):
     def say(self) -> str:
         """The sentence."""
         name = {"?": "question mark", "!": "exclamation mark"}[self.mark]
-        return f"Use {self.relation} {counted(self.count, name)}."
+        return f"Use {self.relation} {format_count(self.count, name)}."
 
     def holds(self, text: str) -> bool:
         """Whether the count fits."""
@@ -159,7 +159,7 @@ class CapitalWords(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Write {self.relation} {counted(self.count, 'word')} in capital letters."
+        return f"Write {self.relation} {format_count(self.count, 'word')} in capital letters."
 
     def holds(self, text: str) -> bool:
         """Whether the count fits; a hyphenated word is one."""
@@ -237,7 +237,7 @@ class ParagraphBeginsWith(Rule):
     def say(self) -> str:
         """The sentence."""
         return (
-            f"Write exactly {counted(self.paragraphs, 'paragraph')}, separated by blank lines; "
+            f"Write exactly {format_count(self.paragraphs, 'paragraph')}, separated by blank lines; "
             f'paragraph {self.paragraph} begins with the word "{self.word}".'
         )
 
@@ -279,7 +279,7 @@ class ContainsOneOf(Rule):
 
     def say(self) -> str:
         """The sentence."""
-        return f"Answer with one of the following: {_listed(self.options)}."
+        return f"Answer with one of the following: {_join_quoted(self.options)}."
 
     def holds(self, text: str) -> bool:
         """Whether one occurs."""
