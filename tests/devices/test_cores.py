@@ -54,9 +54,9 @@ def test_openmp_sleeps_where_other_programs_want_the_cores(monkeypatch: pytest.M
     alone: dict[str, str] = {}
     set_thread_environment(alone, load=0.2)
     assert alone == {"OMP_NUM_THREADS": "2"}
-    own = {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE"}
-    set_thread_environment(own, load=9.0)
-    assert own == {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE"}, "the user's own settings stay"
+    rows_of_model = {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE"}
+    set_thread_environment(rows_of_model, load=9.0)
+    assert rows_of_model == {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE"}, "the user's own settings stay"
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     free: dict[str, str] = {}
     set_thread_environment(free, load=0.0)

@@ -8,10 +8,10 @@ FRAME = pl.DataFrame({"row": [10, 11, 12, 13, 14, 15, 16], "bad": [None, True, T
 
 
 def test_the_first_cases_are_shown_and_all_are_counted() -> None:
-    made = build_finding(FRAME, pl.col("bad"), "name", "note", ("sentence", "remedy"))
-    assert made is not None
-    assert (made.count, made.of, made.rows) == (6, 7, tuple(range(11, 11 + EXAMPLES)))
-    assert [example.position for example in made.examples] == list(range(1, 1 + EXAMPLES))
+    built = build_finding(FRAME, pl.col("bad"), "name", "note", ("sentence", "remedy"))
+    assert built is not None
+    assert (built.count, built.of, built.rows) == (6, 7, tuple(range(11, 11 + EXAMPLES)))
+    assert [example.position for example in built.examples] == list(range(1, 1 + EXAMPLES))
 
 
 def test_no_case_is_no_finding() -> None:

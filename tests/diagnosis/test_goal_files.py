@@ -47,9 +47,9 @@ def test_rows_that_hold_no_pair_are_counted_rejects(tmp_path: Path) -> None:
     reader = open_goal_pairs(path)
     assert reader is not None
     tables = list(read_goal_pairs(reader))
-    kept, aside = (pl.concat([getattr(table, name) for table in tables])["row"] for name in ("frame", "rejects"))
-    assert sorted([*kept, *aside]) == [0, 1, 2, 3, 4]
-    assert 0 in kept and {1, 2, 4} <= set(aside)
+    remaining, aside = (pl.concat([getattr(table, name) for table in tables])["row"] for name in ("frame", "rejects"))
+    assert sorted([*remaining, *aside]) == [0, 1, 2, 3, 4]
+    assert 0 in remaining and {1, 2, 4} <= set(aside)
 
 
 def test_goal_pairs_without_a_side_are_refused(tmp_path: Path) -> None:

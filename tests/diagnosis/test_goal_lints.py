@@ -81,5 +81,5 @@ def test_a_prompt_explains_two_goals_only_by_a_number_that_both_round_to() -> No
         ("e", 6, 3.0, None, "Overall score: 3."),
     ]
     columns = {"pair_id": pl.String, "said": pl.UInt64, "goal": pl.Float64, "goal.wit": pl.Float64, "text": pl.String}
-    found = find_goals_read_alike(pl.DataFrame(rows, schema=columns, orient="row")).to_list()
-    assert found == [True, True, False, False, False, False, True, True, None, None]
+    result = find_goals_read_alike(pl.DataFrame(rows, schema=columns, orient="row")).to_list()
+    assert result == [True, True, False, False, False, False, True, True, None, None]

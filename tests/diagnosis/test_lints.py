@@ -25,11 +25,11 @@ def names_of(table: Table) -> list[str]:
 
 
 def with_texts(table: Table, **columns: list[str]) -> Table:
-    made = [
+    built = [
         pl.Series(name, [[said("user" if name == "prompt" else "assistant", text)] for text in texts], dtype=MESSAGES)
         for name, texts in columns.items()
     ]
-    return replace(table, frame=table.frame.with_columns(made))
+    return replace(table, frame=table.frame.with_columns(built))
 
 
 def test_clean_pairs_have_no_finding() -> None:
@@ -48,20 +48,20 @@ def test_goal_pairs_as_augment_makes_them_have_no_finding(goal_table: Callable[.
 def test_a_finding_counts_rows_and_shows_some_of_them(pairs: list[tuple[float | None, float | None]]) -> None:
     rows = digest_rows(pair_table(pairs))
     for name, lint in LINTS.items():
-        found = lint(rows)
-        if found is not None:
-            assert found.name == name
-            assert 0 < found.count <= found.of <= len(pairs)
-            assert len(found.examples) <= min(5, found.count)
-            assert found.sentence and found.remedy
+        result = lint(rows)
+        if result is not None:
+            assert result.name == name
+            assert 0 < result.count <= result.of <= len(pairs)
+            assert len(result.examples) <= min(5, result.count)
+            assert result.sentence and result.remedy
 
 
 def test_a_ten_that_should_be_a_one_is_found() -> None:
     aspects = {name: [5.0, 1.0, 4.0, 1.0] for name in ("helpfulness", "honesty")}
     table = scored_table([("q", [9.0, 10.0, 8.0, 1.0])], aspects)
-    found = finding("overall_contradicts_aspects", table)
-    assert found is not None
-    assert (found.count, found.rows) == (1, (1,))
+    result = finding("overall_contradicts_aspects", table)
+    assert result is not None
+    assert (result.count, result.rows) == (1, (1,))
 
 
 def test_labels_against_their_scores_and_ties_are_counted() -> None:
@@ -73,21 +73,21 @@ def test_labels_against_their_scores_and_ties_are_counted() -> None:
 
 def test_a_pair_with_both_labels_is_found() -> None:
     table = with_texts(pair_table([(9, 1)] * 3), prompt=["q"] * 3, chosen=["a", "b", "a"], rejected=["b", "a", "c"])
-    found = finding("both_orders", table)
-    assert found is not None and found.rows == (0, 1)
+    result = finding("both_orders", table)
+    assert result is not None and result.rows == (0, 1)
 
 
 def test_sides_that_differ_in_space_alone_are_found() -> None:
     table = with_texts(pair_table([(9, 1)] * 2), chosen=["yes", "yes"], rejected=[" yes\n", "no!"])
-    found = finding("same_completions", table)
-    assert found is not None and found.rows == (0,)
+    result = finding("same_completions", table)
+    assert result is not None and result.rows == (0,)
     assert finding("both_orders", table) is None
 
 
 def test_one_completion_with_two_scores_is_found() -> None:
     table = with_texts(scored_table([("q", [1.0, 9.0, 4.0])]), completion=["the same", "the same", "another"])
-    found = finding("same_text_other_score", table)
-    assert found is not None and (found.count, found.rows) == (2, (0, 1))
+    result = finding("same_text_other_score", table)
+    assert result is not None and (result.count, result.rows) == (2, (0, 1))
 
 
 def test_duplicates_and_near_empty_texts_are_found() -> None:
@@ -100,14 +100,14 @@ def test_duplicates_and_near_empty_texts_are_found() -> None:
 def test_prompts_on_both_sides_of_a_split_are_found_whatever_their_case() -> None:
     table = with_texts(pair_table([(9, 1)] * 3), prompt=["One", "one!", "two"])
     table = replace(table, frame=table.frame.with_columns(split=pl.Series(["train", "test", "test"])))
-    found = finding("split_overlap", table)
-    assert found is not None and found.rows == (0, 1)
+    result = finding("split_overlap", table)
+    assert result is not None and result.rows == (0, 1)
 
 
 @pytest.mark.parametrize("table", [pair_table([(None, None)]), scored_table([("q", [None, None])])])
 def test_missing_scores_name_the_remedy(table: Table) -> None:
-    found = finding("no_scores", table)
-    assert found is not None and "implicit rewards" in found.remedy
+    result = finding("no_scores", table)
+    assert result is not None and "implicit rewards" in result.remedy
 
 
 def test_completions_without_a_score_column_have_no_scores() -> None:
@@ -120,15 +120,15 @@ def test_completions_without_a_score_column_have_no_scores() -> None:
 
 def test_the_length_of_binary_pairs_is_held_against_their_label() -> None:
     table = with_texts(pair_table([(None, None)] * 2), chosen=["long answer"] * 2, rejected=["short"] * 2)
-    found = finding("score_follows_length", table)
-    assert found is not None
-    assert "the longer completion is the chosen one in 100%" in found.sentence
+    result = finding("score_follows_length", table)
+    assert result is not None
+    assert "the longer completion is the chosen one in 100%" in result.sentence
 
 
 def test_in_goal_pairs_the_length_is_held_against_the_score_not_the_label(goal_table: Callable[..., Table]) -> None:
-    found = finding("score_follows_length", goal_table(3))
-    assert found is not None
-    assert "the longer completion has the higher score in 100%" in found.sentence
+    result = finding("score_follows_length", goal_table(3))
+    assert result is not None
+    assert "the longer completion has the higher score in 100%" in result.sentence
 
 
 def test_a_goal_pair_that_points_away_from_its_goal_is_found(
@@ -136,23 +136,23 @@ def test_a_goal_pair_that_points_away_from_its_goal_is_found(
 ) -> None:
     table = goal_table(3)
     wrong = table.frame.with_columns(goal=pl.when(pl.col("row") == 1).then(3.0).otherwise("goal"))
-    found = finding("broken_fact", replace(table, frame=wrong))
-    assert found is not None
-    assert (found.count, found.rows) == (1, (1,))
-    assert "at least as near the goal" in found.sentence
+    result = finding("broken_fact", replace(table, frame=wrong))
+    assert result is not None
+    assert (result.count, result.rows) == (1, (1,))
+    assert "at least as near the goal" in result.sentence
 
 
 def test_goals_that_are_no_number_are_found(goal_table: Callable[..., Table]) -> None:
     table = goal_table(1)
-    found = finding("broken_fact", replace(table, frame=table.frame.with_columns(goal=float("nan"))))
-    assert found is not None and "finite" in found.sentence
+    result = finding("broken_fact", replace(table, frame=table.frame.with_columns(goal=float("nan"))))
+    assert result is not None and "finite" in result.sentence
 
 
 def test_prompts_that_do_not_say_the_goal_are_found(goal_table: Callable[..., Table]) -> None:
     table = goal_table(2)
     unsaid = table.frame.with_columns(prompt=pl.col("prompt").list.slice(1))
-    found = finding("goal_unsaid", replace(table, frame=unsaid))
-    assert found is not None and found.count == 4
+    result = finding("goal_unsaid", replace(table, frame=unsaid))
+    assert result is not None and result.count == 4
 
 
 def test_goal_pairs_that_stand_twice_or_have_lost_their_other_view_are_found(goal_table: Callable[..., Table]) -> None:

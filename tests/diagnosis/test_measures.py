@@ -13,23 +13,23 @@ numbers = st.lists(st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity
 
 @given(numbers)
 def test_every_finite_value_is_counted_once_and_no_number_is_odd(values: list[float | None]) -> None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    found = summarise_scores(pl.Series(values, dtype=pl.Float64))
-    if found is None:
-        assert not known
+    labels = [value for value in values if value is not None and math.isfinite(value)]
+    result = summarise_scores(pl.Series(values, dtype=pl.Float64))
+    if result is None:
+        assert not labels
         return
-    assert sum(found.histogram.counts) == found.count == len(known)
-    assert found.missing == len(values) - len(known)
-    assert (found.low, found.high) == (min(known), max(known))
-    assert math.isfinite(found.mean)
-    edges = found.histogram.edges
+    assert sum(result.histogram.counts) == result.count == len(labels)
+    assert result.missing == len(values) - len(labels)
+    assert (result.low, result.high) == (min(labels), max(labels))
+    assert math.isfinite(result.mean)
+    edges = result.histogram.edges
     assert len(edges) == BINS + 1 and all(map(math.isfinite, edges)) and list(edges) == sorted(edges)
 
 
 def test_values_fall_between_their_edges() -> None:
-    found = build_histogram(pl.Series([1.0, 1.5, 5.0, 10.0, 11.0]))
-    assert found is not None
-    assert (found.edges[0], found.edges[-1], found.counts) == (1.0, 11.0, (2, 0, 0, 0, 1, 0, 0, 0, 0, 2))
+    result = build_histogram(pl.Series([1.0, 1.5, 5.0, 10.0, 11.0]))
+    assert result is not None
+    assert (result.edges[0], result.edges[-1], result.counts) == (1.0, 11.0, (2, 0, 0, 0, 1, 0, 0, 0, 0, 2))
 
 
 def test_bins_with_few_values_are_not_covered() -> None:

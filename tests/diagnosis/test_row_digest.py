@@ -11,13 +11,13 @@ from prefboost.tables import Table
 
 def test_no_text_is_kept_and_every_row_is() -> None:
     table = scored_table([("a", [1.0, None]), ("b", [3.0])], {"wit": [1.0, 2.0, 3.0]})
-    made = digest_rows(table)
-    assert made.height == len(table)
-    assert made.columns == [
+    built = digest_rows(table)
+    assert built.height == len(table)
+    assert built.columns == [
         "row", "score", "score.wit", "prompt_key", "prompt_hash", "prompt_chars", "prompt_words", "broken",
         "encoded", "completion_hash", "completion_chars", "completion_words",
     ]  # fmt: skip
-    assert pl.String not in made.dtypes
+    assert pl.String not in built.dtypes
 
 
 def test_lengths_count_characters_and_words_of_what_is_said() -> None:
@@ -26,11 +26,11 @@ def test_lengths_count_characters_and_words_of_what_is_said() -> None:
 
 
 def test_goal_pairs_keep_their_goal_and_which_fact_they_break(goal_table: Callable[..., Table]) -> None:
-    made = digest_rows(goal_table(1))
-    assert made["goal"].to_list() == [7.0, 3.0]
-    assert made["broken"].null_count() == 2
-    assert made["said"].n_unique() == made["goal_key"].n_unique() == 2
-    assert made["pair_key"].n_unique() == 1
+    built = digest_rows(goal_table(1))
+    assert built["goal"].to_list() == [7.0, 3.0]
+    assert built["broken"].null_count() == 2
+    assert built["said"].n_unique() == built["goal_key"].n_unique() == 2
+    assert built["pair_key"].n_unique() == 1
 
 
 def test_score_columns_are_named_overall_first() -> None:

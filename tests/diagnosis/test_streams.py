@@ -34,28 +34,28 @@ def test_files_named_after_splits_are_read_split_by_split(tmp_path: Path) -> Non
     for source in (tmp_path, f"{tmp_path}/*.jsonl"):
         tables = list(open_stream(source, Columns())())
         assert sorted(table.frame["split"][0] for table in tables) == ["test", "train"]
-        (found,) = [finding for finding in inspect(source).findings if finding.name == "split_overlap"]
-        assert found.count == 4
-        assert {Path(example.path).name for example in found.examples} == {"test-0.jsonl", "train-0.jsonl"}
+        (result,) = [finding for finding in inspect(source).findings if finding.name == "split_overlap"]
+        assert result.count == 4
+        assert {Path(example.path).name for example in result.examples} == {"test-0.jsonl", "train-0.jsonl"}
 
 
 def test_files_of_one_split_are_one_source(tmp_path: Path) -> None:
     pairs(tmp_path / "train-0.jsonl", range(3))
     pairs(tmp_path / "train-1.jsonl", range(3))
-    found = inspect(tmp_path)
-    assert [finding.name for finding in found.findings if finding.severity == "error"] == []
-    assert found.rows == 6
+    result = inspect(tmp_path)
+    assert [finding.name for finding in result.findings if finding.severity == "error"] == []
+    assert result.rows == 6
 
 
 def test_every_split_of_a_saved_data_set_is_read(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = {name: [f"{name} {n}" for n in range(3)] for name in ("chosen", "rejected")}
     both = {"train": {"prompt": ["a", "b", "c"], **rows}, "test": {"prompt": ["c", "d", "e"], **rows}}
-    made = datasets.DatasetDict({name: datasets.Dataset.from_dict(columns) for name, columns in both.items()})
-    made.save_to_disk(str(tmp_path / "saved"))
-    found = inspect(tmp_path / "saved")
-    assert (found.rows, found.records) == (6, 6)
-    assert [finding.count for finding in found.findings if finding.name == "split_overlap"] == [2]
+    built = datasets.DatasetDict({name: datasets.Dataset.from_dict(columns) for name, columns in both.items()})
+    built.save_to_disk(str(tmp_path / "saved"))
+    result = inspect(tmp_path / "saved")
+    assert (result.rows, result.records) == (6, 6)
+    assert [finding.count for finding in result.findings if finding.name == "split_overlap"] == [2]
 
 
 def test_a_broken_list_of_splits_is_refused(tmp_path: Path) -> None:

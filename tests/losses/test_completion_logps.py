@@ -42,9 +42,9 @@ def naive(model: Any, prompt: list[int], completion: list[int]) -> torch.Tensor:
 def test_log_probs_equal_the_naive_ones_in_every_architecture(kind: str) -> None:
     changes = {"cohere": {"logit_scale": 0.25}, "granite": {"logits_scaling": 3.0}}.get(kind, {})
     model = tiny(kind, **changes)
-    found = compute_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0))
+    result = compute_logps(model, **pad_sequences(PROMPTS, COMPLETIONS, 0))
     expected = [naive(model, *pair) for pair in zip(PROMPTS, COMPLETIONS, strict=True)]
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 512])

@@ -23,8 +23,8 @@ def values(loss, pairs):
 def test_conservative_dpo_equals_its_closed_form(numbers, batch):
     a = numbers()
     p = 1 / (1 + np.exp(-0.2 * delta_of(a)))
-    wanted = -0.7 * np.log(p) - 0.3 * np.log(1 - p)
-    assert values(DPO(beta=0.2, label_smoothing=0.3), batch(a)) == pytest.approx(wanted, rel=1e-12)
+    expected = -0.7 * np.log(p) - 0.3 * np.log(1 - p)
+    assert values(DPO(beta=0.2, label_smoothing=0.3), batch(a)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_dpo_starts_at_log_two_where_policy_and_reference_agree(numbers, batch):

@@ -41,8 +41,8 @@ def test_a_tensor_of_another_shape_is_named(numbers, batch, shape):
 
 
 def test_what_is_missing_is_named_when_it_is_asked_for():
-    one = torch.zeros(1)
-    bare = PairLogps(chosen=one, rejected=one, length_chosen=one, length_rejected=one)
+    first = torch.zeros(1)
+    bare = PairLogps(chosen=first, rejected=first, length_chosen=first, length_rejected=first)
     with pytest.raises(SettingsError, match=r"PairLogps\.ref_chosen is None"):
         _ = bare.delta
     with pytest.raises(MissingScores, match=r"PairLogps\.score_chosen is None"):

@@ -36,10 +36,10 @@ def value_and_gradient(loss: Any, batch: PairLogps) -> list[Any]:
 
 def bare(trainer: type, **attributes: Any) -> Any:
     """A trainer without a model: only what its loss reads."""
-    made = object.__new__(trainer)
+    built = object.__new__(trainer)
     metrics: Any = defaultdict(lambda: defaultdict(list))
-    vars(made).update({"accelerator": ACCELERATOR, "_metrics": metrics, "aux_loss_enabled": False} | attributes)
-    return made
+    vars(built).update({"accelerator": ACCELERATOR, "_metrics": metrics, "aux_loss_enabled": False} | attributes)
+    return built
 
 
 def completion_mask(batch: PairLogps) -> Any:
@@ -114,17 +114,17 @@ def test_our_loss_and_gradient_equal_the_dpo_trainers(numbers, batch, kind, sett
     pairs = batch(numbers(seed=seed))
     ours = LOSSES[kind](**settings)
     same = {name: getattr(ours, name) for name in ("beta", "label_smoothing") if hasattr(ours, name)}
-    wanted = value_and_gradient(dpo_trainer_loss(pairs, [theirs], **same), pairs)
-    torch.testing.assert_close(value_and_gradient(ours(pairs).losses.mean(), pairs), wanted, **TOLERANCE)
+    expected = value_and_gradient(dpo_trainer_loss(pairs, [theirs], **same), pairs)
+    torch.testing.assert_close(value_and_gradient(ours(pairs).losses.mean(), pairs), expected, **TOLERANCE)
 
 
 def test_a_weighted_sum_equals_the_dpo_trainers_list_of_losses(numbers, batch):
     pairs = batch(numbers())
     bco, sft = {"kind": "bco_pair", "beta": 0.1}, {"kind": "sft", "nll_mean": "batch"}
     ours = WeightedSum(terms=({"loss": "dpo", "weight": 0.8}, {"loss": bco, "weight": 0.2}, {"loss": sft}))
-    wanted = dpo_trainer_loss(pairs, ["sigmoid", "bco_pair", "sft"], [0.8, 0.2, 1.0])
+    expected = dpo_trainer_loss(pairs, ["sigmoid", "bco_pair", "sft"], [0.8, 0.2, 1.0])
     torch.testing.assert_close(
-        value_and_gradient(ours(pairs).losses.mean(), pairs), value_and_gradient(wanted, pairs), **TOLERANCE
+        value_and_gradient(ours(pairs).losses.mean(), pairs), value_and_gradient(expected, pairs), **TOLERANCE
     )
 
 
@@ -158,8 +158,8 @@ def test_cpo_equals_the_cpo_trainers_loss_plus_its_token_averaged_likelihood(num
     losses, *rewards = cpo_trainer_losses(pairs, "sigmoid", *leaves(pairs), beta=0.2, label_smoothing=0.1)
     likelihood = dpo_trainer_loss(pairs, ["sft"])
     ours = LOSSES["cpo"](beta=0.2, label_smoothing=0.1, nll_weight=0.7, nll_mean="batch")(pairs)
-    wanted = value_and_gradient(losses.mean() + 0.7 * likelihood, pairs)
-    torch.testing.assert_close(value_and_gradient(ours.losses.mean(), pairs), wanted, **TOLERANCE)
+    expected = value_and_gradient(losses.mean() + 0.7 * likelihood, pairs)
+    torch.testing.assert_close(value_and_gradient(ours.losses.mean(), pairs), expected, **TOLERANCE)
     torch.testing.assert_close([ours.reward_chosen, ours.reward_rejected], rewards)
 
 
@@ -170,8 +170,8 @@ def test_simpo_equals_the_cpo_trainers_simpo(numbers, batch):
     settings = {"beta": 2.5, "label_smoothing": 0.1, "simpo_gamma": 0.3 * 2.5}
     losses, *rewards = cpo_trainer_losses(pairs, "simpo", *averages, **settings)
     ours = LOSSES["simpo"](beta=2.5, gamma_beta_ratio=0.3, label_smoothing=0.1)(pairs)
-    wanted = value_and_gradient(losses.mean(), pairs)
-    torch.testing.assert_close(value_and_gradient(ours.losses.mean(), pairs), wanted, **TOLERANCE)
+    expected = value_and_gradient(losses.mean(), pairs)
+    torch.testing.assert_close(value_and_gradient(ours.losses.mean(), pairs), expected, **TOLERANCE)
     torch.testing.assert_close([ours.reward_chosen, ours.reward_rejected], rewards)
 
 

@@ -20,8 +20,8 @@ def averages(a):
 def test_simpo_equals_its_closed_form(numbers, batch):
     a = numbers()
     w, l = averages(a)  # noqa: E741
-    wanted = np.log1p(np.exp(-(2.5 * w - 2.5 * l - 0.75)))
-    assert values(SimPO(beta=2.5, gamma_beta_ratio=0.3), batch(a)) == pytest.approx(wanted)
+    expected = np.log1p(np.exp(-(2.5 * w - 2.5 * l - 0.75)))
+    assert values(SimPO(beta=2.5, gamma_beta_ratio=0.3), batch(a)) == pytest.approx(expected)
 
 
 def test_simpos_reward_is_the_scaled_mean_log_prob(numbers, batch):
@@ -33,14 +33,14 @@ def test_orpo_equals_its_closed_form(numbers, batch):
     a = numbers()
     w, l = averages(a)  # noqa: E741
     odds_w, odds_l = (np.exp(x) / (1 - np.exp(x)) for x in (w, l))
-    wanted = -w - 0.3 * np.log(1 / (1 + np.exp(-np.log(odds_w / odds_l))))
-    assert values(ORPO(beta=0.3), batch(a)) == pytest.approx(wanted)
+    expected = -w - 0.3 * np.log(1 / (1 + np.exp(-np.log(odds_w / odds_l))))
+    assert values(ORPO(beta=0.3), batch(a)) == pytest.approx(expected)
 
 
 def test_cpo_equals_its_closed_form(numbers, batch):
     a = numbers()
-    wanted = np.log1p(np.exp(-0.2 * (a["chosen"] - a["rejected"]))) - 0.5 * a["chosen"]
-    assert values(CPO(beta=0.2, nll_weight=0.5, nll_mean="none"), batch(a)) == pytest.approx(wanted)
+    expected = np.log1p(np.exp(-0.2 * (a["chosen"] - a["rejected"]))) - 0.5 * a["chosen"]
+    assert values(CPO(beta=0.2, nll_weight=0.5, nll_mean="none"), batch(a)) == pytest.approx(expected)
 
 
 def test_fine_tuning_ignores_the_rejected_completion(numbers, batch):

@@ -43,13 +43,13 @@ def rows_around_the_switch() -> tuple[list[list[int]], list[list[int]]]:
 
 def logps_alone(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> torch.Tensor:
     """Log-probs by the model's own logits, a row at a time in a model that has seen nothing else."""
-    found = []
+    result = []
     for prompt, completion in zip(prompts, completions, strict=True):
         model(input_ids=torch.tensor([[3, 4]]))  # dynamic frequencies are set back by a short row
         whole = torch.tensor([prompt + completion])
         logits = model(input_ids=whole, use_cache=False).logits[0, len(prompt) - 1 : -1]
-        found.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
-    return torch.stack(found)
+        result.append(logits.log_softmax(-1).gather(-1, whole[0, len(prompt) :, None]).sum())
+    return torch.stack(result)
 
 
 @pytest.mark.parametrize("kind", DEPENDENT)
@@ -59,9 +59,9 @@ def test_padded_rows_are_what_they_are_alone_whatever_their_neighbours(kind: str
     padded = pad_sequences(prompts, completions, 0)
     with KeepDouble(), torch.no_grad():
         expected = logps_alone(model, prompts, completions)
-        found = compute_logps(model, **padded)
+        result = compute_logps(model, **padded)
         again = logps_alone(model, prompts, completions)
-    assert torch.allclose(found, expected, rtol=1e-9) and torch.equal(again, expected)
+    assert torch.allclose(result, expected, rtol=1e-9) and torch.equal(again, expected)
 
 
 @pytest.mark.parametrize(("kind", "groups"), [("phi3", [24, 24, 26, 26]), ("llama", [24, 24, 25, 26])])

@@ -25,9 +25,9 @@ def test_the_balance_of_padded_sequences_is_the_models_own(kind: str) -> None:
     model = tiny_model(kind)
     padded = pad_sequences(*_texts(), 0)
     with torch.no_grad():
-        logps, found = compute_balanced_logps(model, **padded)
-        own = model(padded["input_ids"], attention_mask=padded["attention_mask"], output_router_logits=True)
-    torch.testing.assert_close(found, own.aux_loss)
+        logps, result = compute_balanced_logps(model, **padded)
+        rows_of_model = model(padded["input_ids"], attention_mask=padded["attention_mask"], output_router_logits=True)
+    torch.testing.assert_close(result, rows_of_model.aux_loss)
     torch.testing.assert_close(logps, compute_logps(model, **padded))
 
 
@@ -40,21 +40,21 @@ def test_a_shared_token_counts_for_every_sequence_through_it(kind: str) -> None:
     packed = pack(prompts, completions, min_shared=1)
     assert packed.tokens < packed.unshared_tokens == int(packed.uses.sum())
     fed = pad_sequences(prompts, [completion[:-1] for completion in completions], 0)
-    found, slopes = [], []
+    result, slopes = [], []
     for logps, balance in (model(packed=packed, balance=True), compute_balanced_logps(model, **fed)):
         model.zero_grad()
         balance.backward()
-        found.append(balance.detach())
+        result.append(balance.detach())
         slopes.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
         assert logps.shape == (3,)
-    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result[0], result[1], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-3, atol=1e-6)
     assert slopes[0].abs().max() > 1e-4
 
 
 def test_the_weight_is_the_architectures_unless_another_is_asked_for() -> None:
     model = tiny_model("mixtral", router_aux_loss_coef=0.02)
-    assert [choose_balance_weight(model, asked) for asked in (None, 0.0, 0.5)] == [0.02, 0.0, 0.5]
+    assert [choose_balance_weight(model, requested) for requested in (None, 0.0, 0.5)] == [0.02, 0.0, 0.5]
     assert choose_balance_weight(tiny_model("llama"), None) == 0.0
     with pytest.raises(SettingsError, match="LlamaForCausalLM is no mixture of experts"):
         choose_balance_weight(tiny_model("llama"), 0.5)

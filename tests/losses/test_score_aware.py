@@ -28,8 +28,8 @@ def test_rpo_equals_its_closed_form(numbers, batch, distance):
     a = numbers()
     delta, gap = delta_and_gap(a)
     p, q = (1 / (1 + np.exp(-x)) for x in (0.3 * delta, 0.5 * gap))
-    wanted = {"squared": (0.3 * delta - 0.5 * gap) ** 2, "forward_kl": kl(p, q), "backward_kl": kl(q, p)}[distance]
-    assert values(RPO(beta=0.3, eta=0.5, distance=distance), batch(a)) == pytest.approx(wanted)
+    expected = {"squared": (0.3 * delta - 0.5 * gap) ** 2, "forward_kl": kl(p, q), "backward_kl": kl(q, p)}[distance]
+    assert values(RPO(beta=0.3, eta=0.5, distance=distance), batch(a)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("distance", ["squared", "forward_kl", "backward_kl"])
@@ -53,8 +53,8 @@ def test_the_offset_equals_its_closed_form(numbers, batch):
     a = numbers()
     delta, gap = delta_and_gap(a)
     for margin, offset in (("log", np.log(gap)), ("linear", gap)):
-        wanted = np.log1p(np.exp(-(0.3 * delta - 0.7 * offset)))
-        assert values(MarginDPO(beta=0.3, alpha=0.7, margin=margin), batch(a)) == pytest.approx(wanted)
+        expected = np.log1p(np.exp(-(0.3 * delta - 0.7 * offset)))
+        assert values(MarginDPO(beta=0.3, alpha=0.7, margin=margin), batch(a)) == pytest.approx(expected)
 
 
 def test_without_an_offset_it_is_dpo(numbers, batch):
@@ -66,8 +66,8 @@ def test_a_goal_pairs_gap_is_how_much_nearer_the_chosen_completion_is(numbers, b
     a = numbers()
     a["score_chosen"], a["score_rejected"] = a["score_rejected"], a["score_chosen"]
     gap = a["distance_rejected"] - a["distance_chosen"]
-    wanted = np.log1p(np.exp(-(0.1 * delta_and_gap(a)[0] - np.log(gap))))
-    assert values(MarginDPO(gap="distance"), batch(a)) == pytest.approx(wanted)
+    expected = np.log1p(np.exp(-(0.1 * delta_and_gap(a)[0] - np.log(gap))))
+    assert values(MarginDPO(gap="distance"), batch(a)) == pytest.approx(expected)
 
 
 def test_the_logarithm_of_a_tie_is_refused_with_its_row(numbers, batch):

@@ -22,14 +22,14 @@ def double(value):
 @given(logits)
 def test_log_sigmoid_equals_its_definition_in_high_precision(x):
     with mpmath.workdps(60):
-        wanted = float(-mpmath.log1p(mpmath.exp(-mpmath.mpf(x))))
-    assert terms.log_sigmoid(double(x)).item() == pytest.approx(wanted, rel=1e-12, abs=1e-300)
+        expected = float(-mpmath.log1p(mpmath.exp(-mpmath.mpf(x))))
+    assert terms.log_sigmoid(double(x)).item() == pytest.approx(expected, rel=1e-12, abs=1e-300)
 
 
 @given(logits, st.floats(0, 0.49))
 def test_the_smoothed_logistic_loss_is_the_mean_of_both_labels(x, smoothing):
-    wanted = (1 - smoothing) * terms.logistic(double(x)).item() + smoothing * terms.logistic(double(-x)).item()
-    assert terms.logistic(double(x), smoothing).item() == pytest.approx(wanted, rel=1e-12)
+    expected = (1 - smoothing) * terms.logistic(double(x)).item() + smoothing * terms.logistic(double(-x)).item()
+    assert terms.logistic(double(x), smoothing).item() == pytest.approx(expected, rel=1e-12)
 
 
 @given(st.floats(0.01, 0.49))
@@ -43,18 +43,18 @@ def test_the_smoothed_logistic_loss_is_least_where_the_probability_is_that_of_th
 def test_the_kl_equals_its_definition_and_is_never_negative(a, b):
     with mpmath.workdps(60):
         p, q = (1 / (1 + mpmath.exp(-mpmath.mpf(x))) for x in (a, b))
-        wanted = float(p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q)))
-    found = terms.bernoulli_kl(double(a), double(b)).item()
-    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-13)
-    assert found >= -1e-14
+        expected = float(p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q)))
+    result = terms.bernoulli_kl(double(a), double(b)).item()
+    assert result == pytest.approx(expected, rel=1e-9, abs=1e-13)
+    assert result >= -1e-14
 
 
 @given(st.floats(-60, -1e-12))
 def test_the_log_odds_equal_their_definition(logp):
     with mpmath.workdps(60):
         p = mpmath.exp(mpmath.mpf(logp))
-        wanted = float(mpmath.log(p / (1 - p)))
-    assert terms.log_odds(double(logp)).item() == pytest.approx(wanted, rel=1e-12, abs=1e-12)
+        expected = float(mpmath.log(p / (1 - p)))
+    assert terms.log_odds(double(logp)).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

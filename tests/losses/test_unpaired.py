@@ -27,8 +27,8 @@ def test_kto_equals_its_closed_form_with_the_other_halfs_mean_as_point_of_refere
     a = numbers(seed=seed)
     w, l = ratios(a)  # noqa: E741
     z_w, z_l = max(w.mean(), 0), max(l.mean(), 0)
-    wanted = (2 * (1 - sigmoid(0.4 * (w - z_l))) + 0.5 * (1 - sigmoid(0.4 * (z_w - l)))) / 2
-    assert values(KTOPair(beta=0.4, weight_chosen=2, weight_rejected=0.5), batch(a)) == pytest.approx(wanted)
+    expected = (2 * (1 - sigmoid(0.4 * (w - z_l))) + 0.5 * (1 - sigmoid(0.4 * (z_w - l)))) / 2
+    assert values(KTOPair(beta=0.4, weight_chosen=2, weight_rejected=0.5), batch(a)) == pytest.approx(expected)
 
 
 def test_ktos_point_of_reference_carries_no_gradient(numbers, batch):

@@ -33,8 +33,8 @@ def test_a_sum_is_the_sum_with_the_first_terms_rewards(numbers, batch):
     ],
 )
 def test_a_sum_needs_what_any_of_its_terms_needs(terms, expected):
-    made = WeightedSum(terms=[{"loss": kind} for kind in terms])
-    assert (made.needs_reference, made.needs_scores, made.whole_batch) == expected
+    built = WeightedSum(terms=[{"loss": kind} for kind in terms])
+    assert (built.needs_reference, built.needs_scores, built.whole_batch) == expected
 
 
 def test_the_dump_of_a_sum_in_a_recipe_loads_to_itself():

@@ -65,12 +65,12 @@ CHANGED = [
 )
 def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: AttentionKind) -> None:
     packed, query, key, value = _stream()
-    found = BACKENDS[name](query, key, value, packed, asked)
+    result = BACKENDS[name](query, key, value, packed, asked)
     expected = _one_at_a_time(query, key, value, packed, asked)
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
     shares = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for mine, truth in zip(
-        torch.autograd.grad((found * shares).sum(), (query, key, value)),
+        torch.autograd.grad((result * shares).sum(), (query, key, value)),
         torch.autograd.grad((expected * shares).sum(), (query, key, value)),
         strict=True,
     ):
@@ -86,8 +86,8 @@ def test_one_call_over_variable_lengths_has_the_same_values(
 
     monkeypatch.setattr(varlen, "varlen_attn", _as_documented)
     packed, query, key, value = _stream()
-    found = BACKENDS["varlen"](query, key, value, packed, asked)
-    torch.testing.assert_close(found, _one_at_a_time(query, key, value, packed, asked), rtol=1e-10, atol=1e-12)
+    result = BACKENDS["varlen"](query, key, value, packed, asked)
+    torch.testing.assert_close(result, _one_at_a_time(query, key, value, packed, asked), rtol=1e-10, atol=1e-12)
 
 
 def _as_documented(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *starts: Any, **how: Any) -> Any:
@@ -112,9 +112,9 @@ def test_the_dense_mask_shows_the_same_keys() -> None:
     packed, query, key, value = _stream()
     key, value = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)
     scores = query @ key.transpose(2, 3) * 8**-0.5 + build_dense_mask(packed, torch.float64)
-    found = (scores.softmax(-1) @ value).transpose(1, 2)
+    result = (scores.softmax(-1) @ value).transpose(1, 2)
     torch.testing.assert_close(
-        found, _one_at_a_time(query, key[:, ::2], value[:, ::2], packed, AttentionKind()), rtol=1e-10, atol=1e-12
+        result, _one_at_a_time(query, key[:, ::2], value[:, ::2], packed, AttentionKind()), rtol=1e-10, atol=1e-12
     )
 
 
@@ -122,7 +122,7 @@ def test_under_autocast_attention_runs_in_half_precision() -> None:
     packed, query, key, value = _stream()
     single = [tensor.detach().float() for tensor in (query, key, value)]
     with torch.autocast("cpu", torch.bfloat16):
-        found = attend(*single, packed, AttentionKind())
-    assert found.dtype == torch.bfloat16
+        result = attend(*single, packed, AttentionKind())
+    assert result.dtype == torch.bfloat16
     expected = _one_at_a_time(query, key, value, packed, AttentionKind())
-    assert (found - expected).abs().max() < 0.05
+    assert (result - expected).abs().max() < 0.05

@@ -39,11 +39,11 @@ def test_values_and_gradients(prompt: int, completions: list[int], asked: Attent
         torch.randn(1, heads, packed.tokens, 4, generator=draw, dtype=torch.float64).requires_grad_()
         for heads in (4, groups, groups)
     ]
-    found, expected = (BACKENDS[name](*tensors, packed, asked) for name in ("blocked", "eager"))
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    result, expected = (BACKENDS[name](*tensors, packed, asked) for name in ("blocked", "eager"))
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
     shares = torch.randn(expected.shape, generator=draw, dtype=torch.float64)
     for mine, truth in zip(
-        torch.autograd.grad((found * shares).sum(), tensors),
+        torch.autograd.grad((result * shares).sum(), tensors),
         torch.autograd.grad((expected * shares).sum(), tensors),
         strict=True,
     ):
@@ -66,7 +66,7 @@ def test_the_last_bit_does_not_depend_on_where_the_stream_is_cut(kind: Attention
     draw = torch.Generator().manual_seed(0)
     text, short = (torch.randint(3, 90, (count,), generator=draw).tolist() for count in (491, 37))
     tensors = [torch.randn(len(text), h, 32, generator=draw).bfloat16() for h in (4, 2, 2)]
-    found = []
+    result = []
     for others in ([], [text[:401] + short], [text[:401] + short, text[:333] + short], [text[:17] + short]):
         sequences = [text, *others]
         packed = pack(sequences, [[]] * len(sequences), min_shared=1)
@@ -74,20 +74,20 @@ def test_the_last_bit_does_not_depend_on_where_the_stream_is_cut(kind: Attention
         stream = [tensor.new_zeros(packed.tokens, *tensor.shape[1:]) for tensor in tensors]
         for part, tensor in zip(stream, tensors, strict=True):
             part[rows] = tensor
-        found.append(BACKENDS["blocked"](*(part.transpose(0, 1)[None] for part in stream), packed, kind)[0, rows])
+        result.append(BACKENDS["blocked"](*(part.transpose(0, 1)[None] for part in stream), packed, kind)[0, rows])
     assert len(pack([text, text[:401] + short], [[]] * 2, min_shared=1).nodes) == 3
-    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert all(torch.equal(result[0], other) for other in result[1:])
 
 
 def test_weights_that_are_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = pack([list(range(80))] * 2, [[1] * 150, [2] * 290])
     draw = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, h, packed.tokens, 8, generator=draw).requires_grad_() for h in (4, 2, 2)]
-    kept = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
+    remaining = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
     monkeypatch.setattr("prefboost.packing.blocked.SAVED_BYTES", 300_000)
     again = torch.autograd.grad(BACKENDS["blocked"](*tensors, packed, AttentionKind()).square().sum(), tensors)
-    for one, other in zip(kept, again, strict=True):
-        assert torch.equal(one, other)
+    for first, second in zip(remaining, again, strict=True):
+        assert torch.equal(first, second)
 
 
 def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_layers_together_keep_no_more_than_their_share_and_give_it_back(monkeypa
     layers = [BACKENDS["blocked"](*tensors, packed, AttentionKind()) for _ in range(3)]
     (layout,) = packed.cache.values()
     assert 0 < layout.saved.count <= 500_000
-    one, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)
-    for other in others:
-        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    first, *others = (torch.autograd.grad(layer.square().sum(), tensors) for layer in layers)
+    for second in others:
+        assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
     assert layout.saved.count == 0

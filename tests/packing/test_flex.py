@@ -28,7 +28,7 @@ def test_values_over_several_blocks(asked: AttentionKind) -> None:
     assert packed.tokens > BLOCK
     draw = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, heads, packed.tokens, 8, generator=draw) for heads in (4, 2, 2))
-    found = BACKENDS["flex"](query, key, value, packed, asked)
+    result = BACKENDS["flex"](query, key, value, packed, asked)
     expected = BACKENDS["eager"](query, key, value, packed, asked)
-    assert found.shape == (1, packed.tokens, 4, 8)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert result.shape == (1, packed.tokens, 4, 8)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)

@@ -33,12 +33,12 @@ def test_values_and_gradients_are_those_of_log_softmax(
     hidden, weight, bias, targets = _given()
     head = Head(weight, bias if biased else None, scale, cap)
     shares = torch.linspace(-1, 2, 13, dtype=torch.float64)
-    wanted = [hidden, weight, *([bias] if biased else [])]
-    found, expected = compute_token_logps(hidden, targets, head, rows=rows), _plainly(hidden, targets, head)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    target = [hidden, weight, *([bias] if biased else [])]
+    result, expected = compute_token_logps(hidden, targets, head, rows=rows), _plainly(hidden, targets, head)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     for mine, truth in zip(
-        torch.autograd.grad((found * shares).sum(), wanted),
-        torch.autograd.grad((expected * shares).sum(), wanted),
+        torch.autograd.grad((result * shares).sum(), target),
+        torch.autograd.grad((expected * shares).sum(), target),
         strict=True,
     ):
         torch.testing.assert_close(mine, truth, rtol=1e-11, atol=1e-12)
@@ -50,17 +50,17 @@ def test_float32_is_no_further_from_the_truth_than_log_softmax() -> None:
     targets = torch.randint(0, 20_000, (64,), generator=draw)
     truth = _plainly(hidden.double(), targets, Head(weight.double(), None, 1.0, None))
     naive = _plainly(hidden, targets, Head(weight, None, 1.0, None))
-    found = compute_token_logps(hidden, targets, Head(weight, None, 1.0, None))
-    assert (found - truth).abs().max() <= (naive - truth).abs().max() + 1e-6
+    result = compute_token_logps(hidden, targets, Head(weight, None, 1.0, None))
+    assert (result - truth).abs().max() <= (naive - truth).abs().max() + 1e-6
 
 
 def test_under_autocast_the_product_is_half_precision_and_the_gradients_reach_the_float32_weights() -> None:
     hidden, weight, bias, targets = _given(torch.float32)
     head = Head(weight, bias, 1.0, None)
     with torch.autocast("cpu", torch.bfloat16):
-        found = compute_token_logps(hidden, targets, head)
-    assert found.dtype == torch.float32
-    found.sum().backward()
+        result = compute_token_logps(hidden, targets, head)
+    assert result.dtype == torch.float32
+    result.sum().backward()
     expected = torch.autograd.grad(_plainly(hidden, targets, head).sum(), [hidden, weight, bias])
     for tensor, truth in zip((hidden, weight, bias), expected, strict=True):
         assert tensor.grad is not None and tensor.grad.dtype == torch.float32

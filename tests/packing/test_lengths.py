@@ -21,8 +21,8 @@ def test_packed_rows_are_what_they_are_alone_whatever_their_neighbours(kind: str
     prompts, completions = rows_around_the_switch()
     with KeepDouble(), torch.no_grad():
         expected = logps_alone(model, prompts, completions)
-        found = compute_packed_logps(model, pack(prompts, completions, share=share))
-    assert torch.allclose(found, expected, rtol=1e-9)
+        result = compute_packed_logps(model, pack(prompts, completions, share=share))
+    assert torch.allclose(result, expected, rtol=1e-9)
 
 
 def test_gradients_are_those_of_rows_alone() -> None:
@@ -31,10 +31,10 @@ def test_gradients_are_those_of_rows_alone() -> None:
     prompts, completions = rows_around_the_switch()
     with KeepDouble():
         compute_packed_logps(model, pack(prompts, completions)).sum().backward()
-        found = [parameter.grad.clone() for parameter in model.parameters()]
+        result = [parameter.grad.clone() for parameter in model.parameters()]
         model.zero_grad()
         logps_alone(model, prompts, completions).sum().backward()
-    assert all(torch.allclose(one, other.grad) for one, other in zip(found, model.parameters(), strict=True))
+    assert all(torch.allclose(first, second.grad) for first, second in zip(result, model.parameters(), strict=True))
 
 
 def test_only_sequences_of_one_set_of_frequencies_share_and_nothing_else_changes() -> None:

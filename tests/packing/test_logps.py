@@ -51,12 +51,12 @@ def test_log_probs_and_gradients_are_those_of_padded_sequences(kind: str, share:
     model = _ready(kind)
     prompts, completions = _texts()
     with KeepDouble():
-        found = model(packed=pack(prompts, completions, min_shared=1, share=share))
-        mine = _gradients(model, found)
+        result = model(packed=pack(prompts, completions, min_shared=1, share=share))
+        mine = _gradients(model, result)
         expected = _padded(model, prompts, completions)
         truth = _gradients(model, expected)
-    assert found.dtype == torch.float64
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert result.dtype == torch.float64
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
     assert mine.keys() == truth.keys()
     for name, gradient in truth.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-9, msg=name)
@@ -76,25 +76,25 @@ def test_any_sequences_keep_their_log_probs(given_: list[Any], min_shared: int, 
     model = {"llama": LLAMA, "gemma2": GEMMA}[kind]
     prompts, completions = [list(p) for p, _ in given_], [list(c) for _, c in given_]
     with KeepDouble(), torch.no_grad():
-        found = model(packed=pack(prompts, completions, min_shared=min_shared))
+        result = model(packed=pack(prompts, completions, min_shared=min_shared))
         expected = _padded(model, prompts, completions)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
 
 
 def _naive(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> torch.Tensor:
     """As TRL computes it: padded, the log-softmax of all logits, the completion's entries added up."""
     padded = pad_sequences(prompts, completions, 0)
-    wanted = padded.pop("completion_mask")[:, 1:]
+    target = padded.pop("completion_mask")[:, 1:]
     logps = model(**padded, use_cache=False).logits[:, :-1].log_softmax(-1)
-    found: torch.Tensor = (logps.gather(-1, padded["input_ids"][:, 1:, None]).squeeze(-1) * wanted).sum(1)
-    return found
+    result: torch.Tensor = (logps.gather(-1, padded["input_ids"][:, 1:, None]).squeeze(-1) * target).sum(1)
+    return result
 
 
 def _lengthy(seed: int) -> Sequences:
     """A prompt and two completions, of lengths and with tokens as real ones have them."""
     draw = torch.Generator().manual_seed(seed)
-    prompt, one, other = (torch.randint(3, REAL_VOCABULARY, (n,), generator=draw).tolist() for n in (40, 60, 35))
-    return [prompt, prompt], [one, other]
+    prompt, first, second = (torch.randint(3, REAL_VOCABULARY, (n,), generator=draw).tolist() for n in (40, 60, 35))
+    return [prompt, prompt], [first, second]
 
 
 REAL_VOCABULARY = 49152
@@ -119,9 +119,9 @@ def test_float32_is_no_further_from_the_float64_truth_than_the_naive_forward(kin
     model.float()
     errors, slopes = [], []
     for logps in (lambda text: model(packed=pack(*text, min_shared=1)), lambda text: _naive(model, *text)):
-        found = torch.cat([logps(text) for text in texts])
-        slopes.append((_flat(_gradients(model, found)).double() - gradient).norm())
-        errors.append((found.detach().double() - truth.detach()).abs())
+        result = torch.cat([logps(text) for text in texts])
+        slopes.append((_flat(_gradients(model, result)).double() - gradient).norm())
+        errors.append((result.detach().double() - truth.detach()).abs())
     mine, naive = errors
     assert mine.max() <= naive.max() and mine.norm() <= naive.norm(), mine.norm() / naive.norm()
     assert slopes[0] <= 1.05 * slopes[1], slopes[0] / slopes[1]
@@ -187,8 +187,8 @@ def test_an_adapter_on_the_head_is_seen_too() -> None:
     prompts, completions = _texts()
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["lm_head"], init_lora_weights=False))
     with torch.no_grad():
-        found = adapted(packed=pack(prompts, completions, min_shared=1))
-        torch.testing.assert_close(found, _padded(model, prompts, completions), rtol=1e-4, atol=1e-4)
+        result = adapted(packed=pack(prompts, completions, min_shared=1))
+        torch.testing.assert_close(result, _padded(model, prompts, completions), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -227,6 +227,6 @@ def test_the_hidden_state_at_the_end_is_that_of_each_text_alone() -> None:
     model = _ready("qwen2")
     texts = [p + c for p, c in zip(*_texts(), strict=True)]
     with KeepDouble(), torch.no_grad():
-        found = compute_end_states(model, pack(texts, [[]] * len(texts), min_shared=1))
+        result = compute_end_states(model, pack(texts, [[]] * len(texts), min_shared=1))
         expected = [model.model(input_ids=torch.tensor([text])).last_hidden_state[0, -1] for text in texts]
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=1e-9, atol=1e-9)

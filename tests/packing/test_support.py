@@ -45,8 +45,8 @@ def test_a_model_in_its_wrappers_is_compared_by_what_it_returns() -> None:
     model = tiny_model("qwen2").train()
     add_completion_forward(model)
     enable_packing(model)
-    found = measure_difference(model, VOCABULARY, torch.device("cpu"), torch.float32)
-    assert 0 <= found < 1 and model.training
+    result = measure_difference(model, VOCABULARY, torch.device("cpu"), torch.float32)
+    assert 0 <= result < 1 and model.training
     model.forward = lambda packed=None, **padded: torch.zeros(4) if packed is None else torch.ones(4)
     assert measure_difference(model, VOCABULARY, torch.device("cpu"), torch.float32) > 1
 

@@ -26,17 +26,17 @@ pairs_of_labels = st.lists(st.tuples(labels, labels), min_size=1, max_size=40)
 @given(pairs_of_labels)
 def test_kappa_is_symmetric_and_ignores_names_and_order_of_rows(rows: list[tuple[str, str]]) -> None:
     first, second = zip(*rows, strict=True)
-    found = cohens_kappa(first, second)
+    result = cohens_kappa(first, second)
     same = [cohens_kappa(second, first), cohens_kappa(first[::-1], second[::-1])]
-    same.append(cohens_kappa([len(one) for one in first], [len(one) for one in second]))
-    assert all(other == pytest.approx(found, nan_ok=True) for other in same)
-    assert math.isnan(found) or found <= 1 + 1e-12
+    same.append(cohens_kappa([len(left) for left in first], [len(left) for left in second]))
+    assert all(right == pytest.approx(result, nan_ok=True) for right in same)
+    assert math.isnan(result) or result <= 1 + 1e-12
 
 
 @given(st.lists(labels, min_size=2, max_size=40))
 def test_kappa_of_a_judge_with_itself_is_one_unless_it_always_says_the_same(said: list[str]) -> None:
-    found = cohens_kappa(said, said)
-    assert math.isnan(found) if len(set(said)) == 1 else found == pytest.approx(1.0)
+    result = cohens_kappa(said, said)
+    assert math.isnan(result) if len(set(said)) == 1 else result == pytest.approx(1.0)
 
 
 def test_kappa_is_that_of_the_two_by_two_table_of_the_textbooks() -> None:
@@ -68,14 +68,14 @@ def test_independent_labels_have_a_kappa_near_zero() -> None:
 def test_a_judge_that_order_does_not_sway_has_a_share_of_one_half(won: list[float]) -> None:
     both = [win for first in won for win in (first, 1 - first)]
     pairs = [at for at in range(len(won)) for _ in range(2)]
-    found = measure_first_place_share(both, pairs=pairs, how=QUICK)
-    assert found.estimate == pytest.approx(0.5)
-    assert len(won) == 1 or (found.low == pytest.approx(0.5) and found.high == pytest.approx(0.5))
+    result = measure_first_place_share(both, pairs=pairs, how=QUICK)
+    assert result.estimate == pytest.approx(0.5)
+    assert len(won) == 1 or (result.low == pytest.approx(0.5) and result.high == pytest.approx(0.5))
 
 
 def test_a_judge_that_always_takes_the_first_has_a_share_of_one_and_an_interval_without_one_half() -> None:
-    found = measure_first_place_share([1.0] * 20, pairs=list(range(10)) * 2, how=QUICK)
-    assert found.estimate == 1.0 and found.excludes(0.5) and found.clusters == 10
+    result = measure_first_place_share([1.0] * 20, pairs=list(range(10)) * 2, how=QUICK)
+    assert result.estimate == 1.0 and result.excludes(0.5) and result.clusters == 10
 
 
 def test_wins_beyond_one_are_refused() -> None:
@@ -89,21 +89,21 @@ differences = st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(-500, 
 @given(differences)
 def test_length_bias_does_not_depend_on_which_side_is_named_first(rows: list[tuple[int, int]]) -> None:
     verdicts, lengths = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    one, other = (measure_length_bias(sign * verdicts, sign * lengths, how=QUICK) for sign in (1, -1))
-    assert one.correlation == pytest.approx(other.correlation, nan_ok=True)
-    assert one.per_deviation == pytest.approx(other.per_deviation, nan_ok=True)
-    assert one.equally_long == other.equally_long
-    assert (one.longer_wins is None) == (other.longer_wins is None)
-    if one.longer_wins is not None and other.longer_wins is not None:
-        assert one.longer_wins.estimate == pytest.approx(other.longer_wins.estimate)
+    left, right = (measure_length_bias(sign * verdicts, sign * lengths, how=QUICK) for sign in (1, -1))
+    assert left.correlation == pytest.approx(right.correlation, nan_ok=True)
+    assert left.per_deviation == pytest.approx(right.per_deviation, nan_ok=True)
+    assert left.equally_long == right.equally_long
+    assert (left.longer_wins is None) == (right.longer_wins is None)
+    if left.longer_wins is not None and right.longer_wins is not None:
+        assert left.longer_wins.estimate == pytest.approx(right.longer_wins.estimate)
 
 
 def test_a_judge_of_length_alone_is_seen_as_one() -> None:
     lengths = np.array([5, -3, 8, -20, 0, 2])
-    found = measure_length_bias(np.sign(lengths), lengths, how=QUICK)
-    assert found.longer_wins is not None and found.longer_wins.estimate == 1.0 and found.equally_long == 1
-    assert found.correlation == pytest.approx(np.corrcoef(np.sign(lengths), lengths)[0, 1])
-    assert found.per_deviation == pytest.approx(np.polyfit(lengths / lengths.std(), np.sign(lengths), 1)[0])
+    result = measure_length_bias(np.sign(lengths), lengths, how=QUICK)
+    assert result.longer_wins is not None and result.longer_wins.estimate == 1.0 and result.equally_long == 1
+    assert result.correlation == pytest.approx(np.corrcoef(np.sign(lengths), lengths)[0, 1])
+    assert result.per_deviation == pytest.approx(np.polyfit(lengths / lengths.std(), np.sign(lengths), 1)[0])
 
 
 def test_labels_that_do_not_match_are_refused() -> None:
@@ -117,6 +117,6 @@ def test_labels_that_do_not_match_are_refused() -> None:
 def test_kappa_is_that_of_scikit_learn(rows: list[tuple[str, str]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     first, second = zip(*rows, strict=True)
-    found = cohens_kappa(first, second)
-    if not math.isnan(found):
-        assert found == pytest.approx(metrics.cohen_kappa_score(first, second), abs=1e-12)
+    result = cohens_kappa(first, second)
+    if not math.isnan(result):
+        assert result == pytest.approx(metrics.cohen_kappa_score(first, second), abs=1e-12)

@@ -25,29 +25,29 @@ def clustered(rng, clusters=40, size=5, between=1.0, within=0.5):
 @settings(max_examples=30)
 def test_the_ends_lie_around_the_estimate_and_within_the_clusters_means(drawn):
     values, labels = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
-    found = bootstrap_mean(values, clusters=labels, how=FEW)
-    assert found.estimate == pytest.approx(values.mean())
+    result = bootstrap_mean(values, clusters=labels, how=FEW)
+    assert result.estimate == pytest.approx(values.mean())
     means = [values[labels == label].mean() for label in set(labels)]
     if len(means) > 1:
-        assert min(means) - 1e-9 <= found.low <= found.high <= max(means) + 1e-9
-    assert (found.rows, found.clusters, found.level) == (len(values), len(means), 0.95)
+        assert min(means) - 1e-9 <= result.low <= result.high <= max(means) + 1e-9
+    assert (result.rows, result.clusters, result.level) == (len(values), len(means), 0.95)
 
 
 @given(rows, st.floats(0.1, 10), st.floats(-10, 10))
 @settings(max_examples=30)
 def test_the_interval_moves_and_stretches_with_the_values(drawn, scale, shift):
     values, labels = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
-    found, moved = (bootstrap_mean(x, clusters=labels, how=FEW) for x in (values, scale * values + shift))
-    if found.clusters > 1:
-        assert (moved.low, moved.high) == pytest.approx((scale * found.low + shift, scale * found.high + shift))
+    result, moved = (bootstrap_mean(x, clusters=labels, how=FEW) for x in (values, scale * values + shift))
+    if result.clusters > 1:
+        assert (moved.low, moved.high) == pytest.approx((scale * result.low + shift, scale * result.high + shift))
 
 
 @given(rows, st.randoms())
 @settings(max_examples=30)
 def test_the_order_of_the_rows_does_not_matter(drawn, random):
     turned = random.sample(drawn, len(drawn))
-    found, other = (bootstrap_mean([v for v, _ in x], clusters=[c for _, c in x], how=FEW) for x in (drawn, turned))
-    assert (found.low, found.high) == pytest.approx((other.low, other.high), nan_ok=True)
+    result, other = (bootstrap_mean([v for v, _ in x], clusters=[c for _, c in x], how=FEW) for x in (drawn, turned))
+    assert (result.low, result.high) == pytest.approx((other.low, other.high), nan_ok=True)
 
 
 @given(rows)
@@ -76,8 +76,8 @@ def test_drawing_clusters_whole_widens_the_interval_of_correlated_rows(rng):
 
 def test_the_interval_agrees_with_the_cluster_standard_error(rng):
     values, labels = clustered(rng, clusters=200)
-    found = bootstrap_mean(values, clusters=labels)
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(cluster_standard_error(values, labels), rel=0.1)
+    result = bootstrap_mean(values, clusters=labels)
+    assert (result.high - result.low) / (2 * 1.96) == pytest.approx(cluster_standard_error(values, labels), rel=0.1)
 
 
 def test_about_95_of_100_intervals_hold_the_true_mean(rng):
@@ -90,8 +90,8 @@ def test_about_95_of_100_intervals_hold_the_true_mean(rng):
 
 def test_any_statistic_of_several_columns_has_an_interval(rng):
     x = rng.normal(size=300)
-    found = bootstrap(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, x + rng.normal(size=300), how=FEW)
-    assert found.low < 1 / math.sqrt(2) < found.high
+    result = bootstrap(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, x + rng.normal(size=300), how=FEW)
+    assert result.low < 1 / math.sqrt(2) < result.high
 
 
 def test_intervals_of_ten_clusters_hold_the_true_mean_as_often_as_they_say_where_plain_percentiles_do_not(rng):
@@ -117,16 +117,16 @@ def test_students_quantile_is_that_of_scipy(freedom, share):
 
 
 def test_one_cluster_says_nothing_about_the_spread():
-    found = bootstrap_mean([1.0, 2.0], clusters=["a", "a"])
-    assert found.estimate == 1.5 and math.isnan(found.low) and math.isnan(found.high)
+    result = bootstrap_mean([1.0, 2.0], clusters=["a", "a"])
+    assert result.estimate == 1.5 and math.isnan(result.low) and math.isnan(result.high)
     assert math.isnan(bootstrap(np.mean, [1.0, 2.0], clusters=["a", "a"]).low)
 
 
 def test_every_group_has_its_mean(rng):
     goals = np.tile([10.0, 1.0, 4.0], 50)
-    found = bootstrap_mean_by(goals / 2 + rng.normal(0, 0.1, 150), goals, clusters=np.arange(50).repeat(3), how=FEW)
-    assert list(found) == [1.0, 4.0, 10.0]
-    for goal, interval in found.items():
+    result = bootstrap_mean_by(goals / 2 + rng.normal(0, 0.1, 150), goals, clusters=np.arange(50).repeat(3), how=FEW)
+    assert list(result) == [1.0, 4.0, 10.0]
+    for goal, interval in result.items():
         assert interval.estimate == pytest.approx(goal / 2, abs=0.1)
         assert (interval.rows, interval.clusters) == (50, 50)
 

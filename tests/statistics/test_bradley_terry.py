@@ -18,15 +18,15 @@ NAMES = ["ant", "bee", "cat", "dog"]
 def drawn(seed: int, rows: int = 240, style: bool = True) -> Battles:
     """Battles among four models, prompts with several rows, soft outcomes and ties."""
     rng = np.random.default_rng(seed)
-    one = rng.integers(4, size=rows)
-    other = (one + rng.integers(1, 4, size=rows)) % 4
+    first = rng.integers(4, size=rows)
+    second = (first + rng.integers(1, 4, size=rows)) % 4
     features = rng.normal(size=(rows, 2))
-    odds = 0.6 * (one - other) + features @ [0.8, -0.3]
+    odds = 0.6 * (first - second) + features @ [0.8, -0.3]
     won = rng.choice([0.0, 0.5, 1.0, 0.3], size=rows, p=[0.1, 0.1, 0.7, 0.1])
     won = np.where(rng.random(rows) < 1 / (1 + np.exp(-odds)), won, 1 - won)
     return Battles(
-        [NAMES[at] for at in one],
-        [NAMES[at] for at in other],
+        [NAMES[at] for at in first],
+        [NAMES[at] for at in second],
         won,
         weights=rng.integers(1, 4, size=rows).astype(float),
         clusters=rng.integers(40, size=rows),
@@ -55,9 +55,9 @@ def by_torch(battles: Battles, ridge: float = 0.0) -> dict[str, float]:
         return loss
 
     solver.step(closure)
-    found = theta.detach().numpy()
-    return {**{name: found[at] - found[names.index("ant")] for at, name in enumerate(names)},
-            **dict(zip(battles.style, found[len(names) :], strict=True))}  # fmt: skip
+    result = theta.detach().numpy()
+    return {**{name: result[at] - result[names.index("ant")] for at, name in enumerate(names)},
+            **dict(zip(battles.style, result[len(names) :], strict=True))}  # fmt: skip
 
 
 @pytest.mark.torch
@@ -83,22 +83,22 @@ def test_strengths_are_those_of_scikit_learn(seed):
     won, weights = np.asarray(battles.won), np.asarray(battles.weights)
     model = linear_model.LogisticRegression(C=1.0, fit_intercept=False, tol=1e-12, max_iter=10000)
     model.fit(np.vstack([x, x]), np.repeat([1, 0], len(x)), sample_weight=np.r_[weights * won, weights * (1 - won)])
-    found = fit_bradley_terry(battles, "ant", ridge=1.0)
+    result = fit_bradley_terry(battles, "ant", ridge=1.0)
     expected = model.coef_[0, :4] - model.coef_[0, names.index("ant")]
-    assert [found.strengths[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-5)
-    assert list(found.style.values()) == pytest.approx(model.coef_[0, 4:].tolist(), abs=1e-5)
+    assert [result.strengths[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert list(result.style.values()) == pytest.approx(model.coef_[0, 4:].tolist(), abs=1e-5)
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000), st.permutations(NAMES))
 def test_relabelled_models_get_the_same_strengths(seed, renamed):
     battles = drawn(seed)
-    other = dict(zip(NAMES, renamed, strict=True))
-    relabelled = Battles([other[n] for n in battles.first], [other[n] for n in battles.second], battles.won,
+    second = dict(zip(NAMES, renamed, strict=True))
+    relabelled = Battles([second[n] for n in battles.first], [second[n] for n in battles.second], battles.won,
                          battles.weights, battles.clusters, battles.style)  # fmt: skip
-    one, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(relabelled, other["ant"])
-    for name, value in one.strengths.items():
-        assert two.strengths[other[name]] == pytest.approx(value, abs=1e-7)
+    first, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(relabelled, second["ant"])
+    for name, value in first.strengths.items():
+        assert two.strengths[second[name]] == pytest.approx(value, abs=1e-7)
 
 
 @settings(max_examples=20)
@@ -117,17 +117,17 @@ def test_swapped_and_shuffled_rows_change_nothing(seed, shuffle):
         np.asarray(battles.clusters)[order],
         {name: np.where(swap, -np.asarray(x), x)[order] for name, x in battles.style.items()},
     )
-    one, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(mixed, "ant")
-    assert two.style == pytest.approx(dict(one.style), abs=1e-7)
-    assert two.strengths == pytest.approx(dict(one.strengths), abs=1e-7)
+    first, two = fit_bradley_terry(battles, "ant"), fit_bradley_terry(mixed, "ant")
+    assert two.style == pytest.approx(dict(first.style), abs=1e-7)
+    assert two.strengths == pytest.approx(dict(first.strengths), abs=1e-7)
 
 
 def test_a_model_against_itself_wins_half_and_its_battles_change_no_strength():
     battles = drawn(1, style=False)
-    more = Battles([*battles.first, "ant"], [*battles.second, "ant"], [*battles.won, 1.0], [*battles.weights, 50.0])
-    one, two = fit_bradley_terry(battles, "bee"), fit_bradley_terry(more, "bee")
+    extra = Battles([*battles.first, "ant"], [*battles.second, "ant"], [*battles.won, 1.0], [*battles.weights, 50.0])
+    first, two = fit_bradley_terry(battles, "bee"), fit_bradley_terry(extra, "bee")
     assert two.win_rate("ant", "ant") == 0.5
-    assert two.strengths == pytest.approx(dict(one.strengths), abs=1e-9)
+    assert two.strengths == pytest.approx(dict(first.strengths), abs=1e-9)
 
 
 def test_a_weight_is_so_many_rows():
@@ -167,16 +167,16 @@ def test_resamples_in_which_a_model_wins_everything_are_fitted_too(seed, cluster
     rng = np.random.default_rng(seed)
     won = rng.choice([0.0, 0.5, 1.0], size=12, p=[0.1, 0.05, 0.85])
     battles = Battles(["bee", "cat"] * 6, ["ant"] * 12, won, rng.integers(1, 4, 12), rng.integers(clusters, size=12))
-    for name, found in estimate_win_rates(battles, "ant", how=Bootstrap(resamples=100)).items():
-        assert 0 <= found.low <= found.high <= 1 or math.isnan(found.low), name
+    for name, result in estimate_win_rates(battles, "ant", how=Bootstrap(resamples=100)).items():
+        assert 0 <= result.low <= result.high <= 1 or math.isnan(result.low), name
 
 
 def test_style_that_wins_battles_is_not_counted_as_strength():
     rng = np.random.default_rng(0)
-    longer = rng.normal(1.0, 1.0, 4000)
-    won = rng.random(4000) < 1 / (1 + np.exp(-longer))
+    length_deltas = rng.normal(1.0, 1.0, 4000)
+    won = rng.random(4000) < 1 / (1 + np.exp(-length_deltas))
     raw = Battles(["bee"] * 4000, ["ant"] * 4000, won)
-    held = Battles(["bee"] * 4000, ["ant"] * 4000, won, style={"length": longer})
+    held = Battles(["bee"] * 4000, ["ant"] * 4000, won, style={"length": length_deltas})
     assert fit_bradley_terry(raw, "ant").win_rate("bee") > 0.65
     assert fit_bradley_terry(held, "ant").win_rate("bee") == pytest.approx(0.5, abs=0.03)
     assert fit_bradley_terry(held, "ant").style["length"] == pytest.approx(1, abs=0.15)
@@ -187,9 +187,9 @@ def test_intervals_agree_with_the_cluster_errors_and_know_that_repeats_add_nothi
     how = Bootstrap(resamples=600)
     intervals, errors = estimate_win_rates(battles, "ant", how=how), estimate_win_rate_errors(battles, "ant")
     for name in ("bee", "cat", "dog"):
-        found = intervals[name]
-        assert (found.high - found.low) / 3.92 == pytest.approx(errors[name], rel=0.25)
-        assert found.low < found.estimate < found.high
+        result = intervals[name]
+        assert (result.high - result.low) / 3.92 == pytest.approx(errors[name], rel=0.25)
+        assert result.low < result.estimate < result.high
     assert (intervals["ant"].estimate, intervals["ant"].low, intervals["ant"].high) == (0.5, 0.5, 0.5)
     assert intervals["bee"].clusters == 40
 

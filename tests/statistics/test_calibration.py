@@ -14,25 +14,25 @@ shares = st.floats(0, 1).map(lambda x: round(x, 4))
 def test_forecasts_that_come_true_as_often_as_they_say_have_no_error():
     rng = np.random.default_rng(0)
     said = rng.random(20_000)
-    found = measure_calibration(said, rng.random(20_000) < said)
-    assert found.error < 0.02
-    assert found.brier == pytest.approx(1 / 6, abs=0.01)
+    result = measure_calibration(said, rng.random(20_000) < said)
+    assert result.error < 0.02
+    assert result.brier == pytest.approx(1 / 6, abs=0.01)
     assert measure_calibration(said, rng.random(20_000) < 0.5).error > 0.2
 
 
 @given(st.lists(st.tuples(shares, st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=40), st.integers(1, 12))
 def test_ranges_hold_every_row_once_and_the_error_lies_in_one(rows, bins):
-    found = measure_calibration([said for said, _ in rows], [came for _, came in rows], bins=bins)
-    assert sum(one.rows for one in found.bins) == len(rows)
-    assert all(one.low - 1e-9 <= one.forecast <= one.high + 1e-9 for one in found.bins)
-    assert 0 <= found.error <= 1
+    result = measure_calibration([said for said, _ in rows], [came for _, came in rows], bins=bins)
+    assert sum(first.rows for first in result.bins) == len(rows)
+    assert all(first.low - 1e-9 <= first.forecast <= first.high + 1e-9 for first in result.bins)
+    assert 0 <= result.error <= 1
     mean = np.mean([said - came for said, came in rows])
-    assert found.error >= abs(mean) - 1e-9  # with one range it is the difference of the means
+    assert result.error >= abs(mean) - 1e-9  # with one range it is the difference of the means
 
 
 def test_sure_and_right_has_neither_error_nor_brier():
-    found = measure_calibration([1.0, 0.0, 1.0], [1, 0, 1])
-    assert (found.error, found.brier, [one.rows for one in found.bins]) == (0, 0, [1, 2])
+    result = measure_calibration([1.0, 0.0, 1.0], [1, 0, 1])
+    assert (result.error, result.brier, [first.rows for first in result.bins]) == (0, 0, [1, 2])
 
 
 def test_numbers_that_are_no_probabilities_are_refused():

@@ -8,15 +8,15 @@ NAN = float("nan")
 
 
 def test_an_interval_excludes_what_lies_outside_its_ends():
-    found = Interval(1.0, 0.5, 1.5, 0.95, rows=10, clusters=5)
-    assert found.excludes(0.0) and found.excludes(1.6)
-    assert not found.excludes(0.5) and not found.excludes(1.0)
+    result = Interval(1.0, 0.5, 1.5, 0.95, rows=10, clusters=5)
+    assert result.excludes(0.0) and result.excludes(1.6)
+    assert not result.excludes(0.5) and not result.excludes(1.0)
 
 
 def test_an_interval_with_unknown_ends_excludes_nothing_and_says_so():
-    found = Interval(1.0, NAN, NAN, 0.95, rows=3, clusters=1)
-    assert not found.excludes(0.0)
-    assert str(found) == "1.00 [unknown] (n=3, 1 clusters)"
+    result = Interval(1.0, NAN, NAN, 0.95, rows=3, clusters=1)
+    assert not result.excludes(0.0)
+    assert str(result) == "1.00 [unknown] (n=3, 1 clusters)"
 
 
 def test_scaling_changes_the_unit_and_nothing_else():
@@ -36,5 +36,5 @@ def test_signs_and_fewer_digits_of_the_ends_are_written_on_request():
 
 def test_percentiles_of_replicates_leave_out_those_that_say_nothing():
     replicates = np.append(np.linspace(0.0, 1.0, 101), np.nan)
-    found = Interval.from_percentiles(0.5, replicates, level=0.5, rows=8, clusters=4)
-    assert (found.low, found.high) == (0.25, 0.75)
+    result = Interval.from_percentiles(0.5, replicates, level=0.5, rows=8, clusters=4)
+    assert (result.low, result.high) == (0.25, 0.75)

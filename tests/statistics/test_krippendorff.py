@@ -37,25 +37,25 @@ def test_alpha_is_that_of_the_package_krippendorff(rows, level):
     package = pytest.importorskip("krippendorff", reason="the package krippendorff is not installed")
     data = np.array([[np.nan if value is None else value for value in row] for row in rows])
     try:
-        wanted = package.alpha(data, level_of_measurement=level)
+        expected = package.alpha(data, level_of_measurement=level)
     except ValueError:  # fewer than two values in the domain
-        wanted = math.nan
+        expected = math.nan
     except (ZeroDivisionError, AssertionError):
-        wanted = math.nan
-    found = krippendorff_alpha(rows, level=level)
-    if math.isnan(found):
+        expected = math.nan
+    result = krippendorff_alpha(rows, level=level)
+    if math.isnan(result):
         pairable = [item for item in zip(*rows, strict=True) if sum(value is not None for value in item) > 1]
         values = {value for item in pairable for value in item if value is not None}
         assert len(values) < 2
     else:
-        assert found == pytest.approx(wanted, abs=1e-9)
+        assert result == pytest.approx(expected, abs=1e-9)
 
 
 @given(tables, st.randoms())
 def test_neither_the_order_of_judges_nor_that_of_items_matters(rows, chance):
     at = list(range(len(rows[0])))
     chance.shuffle(at)
-    mixed = [[row[one] for one in at] for row in reversed(rows)]
+    mixed = [[row[left] for left in at] for row in reversed(rows)]
     assert krippendorff_alpha(mixed) == pytest.approx(krippendorff_alpha(rows), nan_ok=True)
 
 

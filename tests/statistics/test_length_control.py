@@ -15,8 +15,8 @@ from prefboost.statistics.length_control import (
 
 def rows_of(seed: int, count: int = 80, pull: float = 1.0) -> LengthRows:
     rng = np.random.default_rng(seed)
-    longer = rng.normal(0, 300, count)
-    return LengthRows(1 / (1 + np.exp(pull * longer / 300 - rng.normal(0, 1, count))), longer)
+    length_deltas = rng.normal(0, 300, count)
+    return LengthRows(1 / (1 + np.exp(pull * length_deltas / 300 - rng.normal(0, 1, count))), length_deltas)
 
 
 @settings(max_examples=20, deadline=None)
@@ -44,12 +44,12 @@ def test_rows_in_another_order_give_the_same_fit(seed):
 
 def test_length_alone_is_taken_out():
     rng = np.random.default_rng(0)
-    longer = rng.normal(-300, 200, 2000)
-    shares = rng.uniform(size=2000) < 1 / (1 + np.exp(longer / 100))
-    found = fit_length_control(LengthRows(shares.astype(float), longer))
+    length_deltas = rng.normal(-300, 200, 2000)
+    shares = rng.uniform(size=2000) < 1 / (1 + np.exp(length_deltas / 100))
+    result = fit_length_control(LengthRows(shares.astype(float), length_deltas))
     assert shares.mean() > 0.85
-    assert found.share < shares.mean() - 0.1
-    assert found.minimal
+    assert result.share < shares.mean() - 0.1
+    assert result.minimal
 
 
 def test_a_model_that_is_always_longer_is_fitted_and_resampled():
@@ -73,16 +73,18 @@ def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
 def test_rows_of_a_prompt_with_the_same_features_are_fitted_as_one_and_give_the_same():
     rng = np.random.default_rng(4)
     columns = (rng.normal(0, 300, 30), rng.normal(size=30), np.arange(30))
-    longer, harder, prompts = (np.repeat(one, 2) for one in columns)
+    length_deltas, difficulty, prompts = (np.repeat(first, 2) for first in columns)
     shares = rng.uniform(size=60)
-    told = 0.1 * rng.normal(size=60)  # characters that keep rows of a prompt apart
-    one, apart = (LengthRows(shares, longer + more, harder, None, prompts) for more in (0.0, 1e-6 * told))
-    found, other = fit_length_control(one, 10.0), fit_length_control(apart, 10.0)
-    assert found.share == pytest.approx(other.share, abs=1e-7)
-    assert found.upstream_error == pytest.approx(other.upstream_error, rel=1e-4)
+    reported = 0.1 * rng.normal(size=60)  # characters that keep rows of a prompt apart
+    first, apart = (
+        LengthRows(shares, length_deltas + extra, difficulty, None, prompts) for extra in (0.0, 1e-6 * reported)
+    )
+    result, second = fit_length_control(first, 10.0), fit_length_control(apart, 10.0)
+    assert result.share == pytest.approx(second.share, abs=1e-7)
+    assert result.upstream_error == pytest.approx(second.upstream_error, rel=1e-4)
     how = Bootstrap(resamples=100)
-    assert resample_length_control(one, how) == pytest.approx(resample_length_control(apart, how), abs=1e-5)
-    assert estimate_length_control(one, how)[0].rows == 60
+    assert resample_length_control(first, how) == pytest.approx(resample_length_control(apart, how), abs=1e-5)
+    assert estimate_length_control(first, how)[0].rows == 60
 
 
 def test_draws_are_the_same_for_any_number_of_threads_and_are_the_whole_procedure():

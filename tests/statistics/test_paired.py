@@ -14,22 +14,22 @@ def rng():
 
 def test_the_difference_of_a_policy_with_itself_is_zero_with_no_width(rng):
     values = rng.normal(size=50)
-    found = bootstrap_difference(values, values)
-    assert (found.estimate, found.low, found.high) == (0, 0, 0)
+    result = bootstrap_difference(values, values)
+    assert (result.estimate, result.low, result.high) == (0, 0, 0)
 
 
 def test_swapping_the_policies_turns_the_interval_over(rng):
     first, second = rng.normal(size=(2, 80))
-    one, other = bootstrap_difference(first, second), bootstrap_difference(second, first)
-    assert (one.estimate, one.low, one.high) == pytest.approx((-other.estimate, -other.high, -other.low))
+    left, right = bootstrap_difference(first, second), bootstrap_difference(second, first)
+    assert (left.estimate, left.low, left.high) == pytest.approx((-right.estimate, -right.high, -right.low))
 
 
 def test_pairing_is_sharper_than_two_means_where_prompts_differ_in_difficulty(rng):
     difficulty = rng.normal(0, 3, 100)
     first, second = difficulty + 0.5 + rng.normal(0, 0.5, 100), difficulty + rng.normal(0, 0.5, 100)
-    found = bootstrap_difference(first, second)
+    result = bootstrap_difference(first, second)
     alone = bootstrap_mean(first)
-    assert found.excludes(0) and found.high - found.low < (alone.high - alone.low) / 3
+    assert result.excludes(0) and result.high - result.low < (alone.high - alone.low) / 3
 
 
 def test_rows_are_matched_by_key_and_averaged():

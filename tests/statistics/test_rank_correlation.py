@@ -15,8 +15,8 @@ columns = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2
 @given(columns)
 def test_ranks_count_the_smaller_and_half_of_the_equal(drawn):
     values = np.array([a for a, _ in drawn])
-    wanted = [(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values]
-    assert rank_values(values).tolist() == wanted
+    expected = [(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values]
+    assert rank_values(values).tolist() == expected
 
 
 @given(columns)
@@ -42,11 +42,11 @@ def test_within_groups_the_differences_between_groups_do_not_count():
     groups = ["a"] * 3 + ["b"] * 3
     first, second = [1, 2, 3, 11, 12, 13], [3, 2, 1, 13, 12, 11]
     assert spearman(first, second) > 0.4
-    found = spearman_within(first, second, groups)
-    assert (found.mean, found.groups, found.left_out) == (-1, 2, 0)
+    result = spearman_within(first, second, groups)
+    assert (result.mean, result.groups, result.left_out) == (-1, 2, 0)
 
 
 def test_groups_that_rank_nothing_are_counted():
-    found = spearman_within([1, 2, 3, 4, 4], [1, 2, 9, 5, 6], ["a", "a", "b", "c", "c"])
-    assert (found.mean, found.groups, found.left_out) == (1, 1, 2)
+    result = spearman_within([1, 2, 3, 4, 4], [1, 2, 9, 5, 6], ["a", "a", "b", "c", "c"])
+    assert (result.mean, result.groups, result.left_out) == (1, 1, 2)
     assert math.isnan(spearman_within([1], [1], ["a"]).mean)

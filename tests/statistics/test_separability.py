@@ -18,7 +18,7 @@ intervals = st.dictionaries(
 
 @given(intervals)
 def test_separability_is_the_share_of_pairs_of_the_overlap_matrix_that_is_off(found):
-    low, high = (np.array([getattr(one, end) for one in found.values()]) for end in ("low", "high"))
+    low, high = (np.array([getattr(first, end) for first in found.values()]) for end in ("low", "high"))
     overlap = (low[:, None] <= high) & (low <= high[:, None])
     count = len(low)
     assert measure_separability(found) == pytest.approx((~overlap).sum() / (count * (count - 1)))

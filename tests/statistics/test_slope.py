@@ -14,19 +14,19 @@ rows = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, m
 
 @given(rows)
 def test_the_slope_is_that_of_a_polynomial_fit(drawn):
-    asked, achieved = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
-    if len(set(asked)) == 1:
-        assert math.isnan(fit_slope(asked, achieved))
+    requested, achieved = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
+    if len(set(requested)) == 1:
+        assert math.isnan(fit_slope(requested, achieved))
     else:
-        assert fit_slope(asked, achieved) == pytest.approx(np.polyfit(asked, achieved, 1)[0], abs=1e-9)
+        assert fit_slope(requested, achieved) == pytest.approx(np.polyfit(requested, achieved, 1)[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("true", [1.0, 0.3, 0.0])
 def test_the_interval_holds_the_slope_of_a_policy_that_listens_so_much(true):
     rng = np.random.default_rng(3)
-    asked = np.tile([1.0, 4.0, 7.0, 10.0], 60)
+    requested = np.tile([1.0, 4.0, 7.0, 10.0], 60)
     prompts = np.arange(60).repeat(4)
-    achieved = 5 + true * (asked - 5.5) + rng.normal(0, 1, 60)[prompts] + rng.normal(0, 0.5, 240)
-    found = bootstrap_slope(asked, achieved, clusters=prompts, how=Bootstrap(resamples=500))
-    assert not found.excludes(true) and found.clusters == 60
-    assert found.excludes(true + 0.1)
+    achieved = 5 + true * (requested - 5.5) + rng.normal(0, 1, 60)[prompts] + rng.normal(0, 0.5, 240)
+    result = bootstrap_slope(requested, achieved, clusters=prompts, how=Bootstrap(resamples=500))
+    assert not result.excludes(true) and result.clusters == 60
+    assert result.excludes(true + 0.1)

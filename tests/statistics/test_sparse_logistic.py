@@ -17,14 +17,14 @@ def made(seed: int, rows: int = 60) -> SoftLabels:
 def test_the_optimum_meets_the_conditions_of_the_penalised_objective(seed, power):
     data, inverse = made(seed), 10.0**power
     weights = np.random.default_rng(seed + 1).uniform(0, 2, (1, 60))
-    found = fit_sparse(data, weights, np.array([inverse]))
-    residual = weights * (1 / (1 + np.exp(-compute_log_odds(data, found))) - data.shares)
-    for column, one in zip(data.columns, found[0], strict=True):
+    result = fit_sparse(data, weights, np.array([inverse]))
+    residual = weights * (1 / (1 + np.exp(-compute_log_odds(data, result))) - data.shares)
+    for column, first in zip(data.columns, result[0], strict=True):
         slope = float((residual * column).sum())
-        if one == 0:
+        if first == 0:
             assert abs(slope) <= 1 / inverse + 1e-6
         else:
-            assert slope == pytest.approx(-np.sign(one) / inverse, abs=1e-5)
+            assert slope == pytest.approx(-np.sign(first) / inverse, abs=1e-5)
 
 
 def test_fits_side_by_side_are_what_they_are_alone():
@@ -44,16 +44,16 @@ def test_where_it_begins_does_not_matter():
 def test_a_column_may_differ_between_fits():
     data = made(5)
     both = SoftLabels((np.stack([data.columns[0], data.columns[0] * 2]), *data.columns[1:]), data.shares)
-    found = fit_sparse(both, np.ones((2, 60)), np.full(2, 1e8))
-    assert found[0, 0] == pytest.approx(2 * found[1, 0], abs=1e-5)
+    result = fit_sparse(both, np.ones((2, 60)), np.full(2, 1e8))
+    assert result[0, 0] == pytest.approx(2 * result[1, 0], abs=1e-5)
 
 
 def test_columns_that_nearly_agree_are_fitted_to_the_optimum():
     rng = np.random.default_rng(0)
     near = 1 + rng.normal(0, 1e-3, 60)
     data = SoftLabels((near, np.ones(60)), rng.uniform(0.55, 0.65, 60))
-    found = fit_sparse(data, np.ones((1, 60)), np.array([1e4]))
-    residual = 1 / (1 + np.exp(-compute_log_odds(data, found))) - data.shares
+    result = fit_sparse(data, np.ones((1, 60)), np.array([1e4]))
+    residual = 1 / (1 + np.exp(-compute_log_odds(data, result))) - data.shares
     assert abs(float((residual * data.columns[0]).sum())) <= 1e-4 + 1e-6
 
 

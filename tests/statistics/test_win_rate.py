@@ -7,9 +7,9 @@ from prefboost.statistics import compute_share_bounds, measure_win_rate
 
 def test_both_orders_of_a_prompt_count_as_one():
     shares = np.random.default_rng(0).uniform(size=50)
-    found = measure_win_rate(np.repeat(shares, 2), prompts=np.repeat(np.arange(50), 2))
-    assert found.error == pytest.approx(measure_win_rate(shares).error)
-    assert found.upstream_error < 0.8 * found.error
+    result = measure_win_rate(np.repeat(shares, 2), prompts=np.repeat(np.arange(50), 2))
+    assert result.error == pytest.approx(measure_win_rate(shares).error)
+    assert result.upstream_error < 0.8 * result.error
 
 
 def test_a_tie_is_half_a_win_and_anything_above_is_a_whole_one():

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prefboost.losses.completion_logps import read_logit_scale
+
 __all__ = ["LOGIT_CHUNK_BYTES", "Head", "compute_token_logps", "read_head"]
 
 LOGIT_CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
@@ -201,8 +203,6 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 def read_head(model: Any) -> Head | None:
     """Read the model's output layer; None where it is not a plain linear layer (adapters on it, quantised weights)."""
-    from prefboost.losses.completion_logps import read_logit_scale
-
     layer = model.get_output_embeddings()
     # Subclasses compute something else (adapters, quantised weights), so that only the very class is taken.
     if type(layer) is not torch.nn.Linear:

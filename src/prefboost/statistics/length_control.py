@@ -331,7 +331,7 @@ def _fit(
     if starts is None:
         starts = _fit_path(rows)
     if penalty is None:
-        penalty = _cross_validate(_FoldedRows(data, weights, times, rows.fold), starts)
+        penalty = _cross_validate(data, weights, times, rows.fold, starts)
     # Each fit begins at the fit to all rows with its C: a resample moves coefficients little.
     nearest = np.abs(GRID[:, None] - penalty).argmin(0)
     return fit_sparse(data, weights, penalty, starts[nearest]), penalty
@@ -349,26 +349,26 @@ def _fit_path(rows: _MergedRows) -> Matrix:
     return np.concatenate(path)
 
 
-@dataclass(frozen=True)
-class _FoldedRows:
-    """Input of cross-validation: rows, weights and multiplicities of every resample [B, N], and folds [N]."""
+def _cross_validate(
+    data: SoftLabels, weights: Matrix, times: Matrix, fold: NDArray[np.intp], starts: Matrix
+) -> FloatColumn:
+    """Choose C [B] with the best mean over folds of the mean weighted loss; the smallest of equals.
 
-    data: SoftLabels
-    weights: Matrix
-    times: Matrix
-    fold: NDArray[np.intp]
-
-
-def _cross_validate(folded: _FoldedRows, starts: Matrix) -> FloatColumn:
-    """Choose C [B] with the best mean over folds of the mean weighted loss; the smallest of equals."""
+    Args:
+        data: rows.
+        weights: [B, N].
+        times: [B, N], how often each row stands in each resample.
+        fold: [N], 0..4.
+        starts: [10, K] to begin from, one row per C of `GRID`.
+    """
     # All folds of all resamples are fitted at once: fit number 5 b + f leaves out fold f of resample b.
-    resample = np.repeat(np.arange(len(folded.weights)), _FOLDS)
-    is_held_out = np.tile(folded.fold == np.arange(_FOLDS)[:, None], (len(folded.weights), 1))
-    data = folded.data.select_fits(resample)
-    weights = folded.weights[resample]
+    resample = np.repeat(np.arange(len(weights)), _FOLDS)
+    is_held_out = np.tile(fold == np.arange(_FOLDS)[:, None], (len(weights), 1))
+    data = data.select_fits(resample)
+    weights = weights[resample]
     train_weights = np.where(is_held_out, 0.0, weights)
     # The loss of a fold is divided by its rows and not by their weights.
-    held_out_rows = np.maximum(np.where(is_held_out, folded.times[resample], 0).sum(1, keepdims=True), 1)
+    held_out_rows = np.maximum(np.where(is_held_out, times[resample], 0).sum(1, keepdims=True), 1)
     test_weights = np.where(is_held_out, weights, 0.0) / held_out_rows
     losses = []
     for penalty, start in zip(GRID, starts, strict=True):
