@@ -31,7 +31,7 @@ class SelectCompletions(Settings):
     select: Select | None = Field(None, description="Limits that a completion passes before scores are compared.")
     cut: Literal["drop", "keep"] = Field(
         "drop",
-        description="Completions that generation cut at the token limit: set aside before scores are compared (a "
+        description="Completions that generation cut at the token limit: rejected before scores are compared (a "
         "trainer would teach an end of turn there), or kept.",
     )
     format: Literal["trl", "prefboost"] = Field(

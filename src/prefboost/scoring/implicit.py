@@ -47,7 +47,7 @@ class ImplicitReward(LogRatio):
     reference_revision: str | None = Field(None, description="Branch, tag or commit of the reference on the hub.")
     beta: float = Field(0.1, gt=0, description="The beta that the policy was trained with.")
     max_length: int | None = Field(
-        None, ge=2, description="Conversations with more tokens are set aside; none: the model's own limit."
+        None, ge=2, description="Conversations with more tokens are rejected; none: the model's own limit."
     )
     trust_remote_code: bool = Field(False, description="Run code that the checkpoints bring; off for safety.")
     scale: Annotated[Scale, choice(SCALES)] | None = Field(

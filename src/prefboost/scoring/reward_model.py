@@ -40,7 +40,7 @@ class RewardModelScorer(Settings):
     device: str = Field("auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     batch_tokens: int = Field(16384, ge=1, description="Most tokens that are computed at once.")
     max_length: int | None = Field(
-        None, ge=2, description="Conversations with more tokens are set aside; none: the model's own limit."
+        None, ge=2, description="Conversations with more tokens are rejected; none: the model's own limit."
     )
     chat_template: str | None = Field(
         None, description="Jinja text with a chat template, where the tokenizer's own will not do."

@@ -85,7 +85,7 @@ class Collection(Settings):
     streaming: bool = Field(False, description="Read from the hub as a stream instead of fetching it first.")
     score: str = Field("overall", description="What is the score: overall as found, mean of the aspects, or an aspect.")
     score_range: tuple[float, float] | None = Field(
-        None, description="Lowest and highest score there may be; rows outside are set aside."
+        None, description="Lowest and highest score there may be; rows outside are rejected."
     )
     columns: Columns = Field(Columns(), description="Columns named by the user; the others are guessed.")
     whole_prompts: bool = Field(

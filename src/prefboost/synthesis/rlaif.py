@@ -31,7 +31,7 @@ class RLAIF(Generating):
     )
     criteria: str = Field("criteria", description="Jinja file with what the judge goes by, where it has no criteria.")
     min_margin: float = Field(
-        0.0, ge=0, lt=0.5, description="Pairs whose probability is this near to one half are set aside."
+        0.0, ge=0, lt=0.5, description="Pairs whose probability is this near to one half are rejected."
     )
 
     def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:

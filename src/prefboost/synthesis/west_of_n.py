@@ -36,11 +36,11 @@ class WestOfN(Generating):
         1.0, gt=0, description="Score units by which a difference is divided for P = sigmoid(difference / temperature)."
     )
     margin_quantile: float = Field(
-        0.5, ge=0, lt=1, description="Pairs below this quantile of P are set aside (the share is not published)."
+        0.5, ge=0, lt=1, description="Pairs below this quantile of P are rejected (the share is not published)."
     )
     likelihood_quantile: float = Field(
         0.0, ge=0, lt=1,
-        description="Pairs whose less likely completion (log-prob a character) is below this quantile are set aside; "
+        description="Pairs whose less likely completion (log-prob per character) is below this quantile are rejected; "
         "above 0 it needs a generator that gives log-probs of completions.",
     )  # fmt: skip
     soft: bool = Field(False, description="Keep P as a soft label; else the best is the better for certain.")

@@ -95,7 +95,7 @@ class Optimisation(Settings):
         "on CPU (1,536 at fp32), 16,384 on CUDA.",
     )
     eval_fraction: float = Field(
-        0.0, ge=0, lt=1, description="Share of the prompts that is set aside for evaluation; a prompt is never split."
+        0.0, ge=0, lt=1, description="Share of the prompts that is held out for evaluation; a prompt is never split."
     )
     eval_every: int | None = Field(
         None, ge=1, description="Steps between evaluations; none evaluates once, at the end."

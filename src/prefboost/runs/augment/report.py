@@ -110,7 +110,7 @@ def build_report(
     if not goal_pairs:
         why = "; ".join(f"{each.count:,} x {each.reason}" for each in [*rejects, *_count_left_out(steps)][:5])
         raise DataError(
-            f"no goal pair came out of it; set aside: {why or 'nothing'}",
+            f"no goal pair came out of it; rejected: {why or 'nothing'}",
             remedy="`prefboost inspect FILE` shows what is in the data",
             place=Place(about.source),
         )
@@ -264,7 +264,7 @@ def _describe_scale(scale: FittedScale | None) -> str:
     ends = f"{low:g} (lowest) to {high:g} (highest)"
     why = f" ({scale.because}: data.score_range=[LOW,HIGH] or scale=... says otherwise)" if scale.because else ""
     if scale.is_identity:
-        return f"{ends}, as the source has them" + ("; scores outside are set aside" if scale.strict else "") + why
+        return f"{ends}, as the source has them" + ("; scores outside are rejected" if scale.strict else "") + why
     return f"{ends}, fitted as {scale.kind} to source scores {scale.knots[0]:g} to {scale.knots[-1]:g}{why}"
 
 

@@ -123,7 +123,7 @@ def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
     if not len(table):
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts.rejected.items())
         raise DataError(
-            f"no goal pair is left to train on; rows set aside: {reasons or 'none, the input is empty'}",
+            f"no goal pair is left to train on; rows rejected: {reasons or 'none, the input is empty'}",
             remedy="`prefboost inspect` shows what is in the data",
             place=Place(table.path),
         )

@@ -42,7 +42,7 @@ class Synthesize(Patience):
 
     method: Annotated[Method, choice(METHODS)] = Field(description="How pairs are made.")
     budget: Budget = Field(
-        Budget(), description="What may be spent by all models together; what is not finished then is set aside."
+        Budget(), description="What may be spent by all models together; what is not finished then is rejected."
     )
     prices: dict[str, Price] = Field({}, description="Price table: a model's name to dollars a million tokens.")
     prompts_at_once: int = Field(

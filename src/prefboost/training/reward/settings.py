@@ -39,5 +39,5 @@ class TrainReward(Optimisation):
         description="Most units that a device holds at once where texts are padded; changes memory, not values.",
     )
     max_length: int | None = Field(
-        1024, ge=2, description="Most tokens of a conversation; longer ones are set aside and counted, as in TRL."
+        1024, ge=2, description="Most tokens of a conversation; longer ones are rejected and counted, as in TRL."
     )
