@@ -1,28 +1,19 @@
-"""What a rater or judge is told: answers of an engine, and log-probs of choices, asked once and kept in a store."""
+"""Answers of an engine to a rater or judge: in words, or as shares of choices from their log-probs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefboost.engines.budget import describe_spent_budget
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.store.reuse import (
-    Finished,
-    generate_stored,
-    generate_within_budget,
-    logprobs_stored,
-    query_completion,
-    query_logprobs,
-    weigh_within_budget,
-)
 from prefboost.engines.store.sightings import Watch
-from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.engines.store.store import StoreQuery
 from prefboost.errors import ModelError, RunError
-from prefboost.progress import WorkProgress
-from prefboost.scoring.stored import NOT_YET, Desk
+from prefboost.scoring.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
+from prefboost.scoring.stored import Desk
 
 __all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "normalise_shares"]
 
@@ -88,25 +79,28 @@ class Questions:
     choices: Sequence[str] | None = None
 
     @property
+    def reading(self) -> Reading:
+        """What is read of the engine."""
+        return InWords(self.sampling) if self.choices is None else ChoiceLogprobs(tuple(self.choices))
+
+    @property
     def most_tokens(self) -> int:
-        """Tokens that an answer has at most; whoever gives log-probs writes one."""
-        return self.sampling.max_tokens if self.choices is None else 1
+        """Greatest length of an answer in tokens; log-probs take one."""
+        return self.reading.max_tokens
 
     def list_queries(self, engine: Engine) -> list[StoreQuery]:
-        """The rows of the store that hold the answers."""
-        if self.choices is None:
-            return [query_completion(engine, request, self.sampling) for request in self.requests]
-        return [query_logprobs(engine, request, self.choices) for request in self.requests]
+        """List the rows of the store that hold the answers."""
+        return [self.reading.describe(engine, request) for request in self.requests]
 
 
 @dataclass(frozen=True)
 class Asking:
-    """One round of questions to an engine. The same question is asked once; failed ones are asked again next time.
+    """Questions of a rater or judge to an engine; see `prefboost.scoring.ask`.
 
     Args:
-        engine: who is asked; its ledger holds it to a budget.
-        sampling: for answers in words.
-        desk: where answers are kept.
+        engine: the model; its ledger holds it to a budget.
+        sampling: sampling of answers in words.
+        desk: store and progress.
     """
 
     engine: Engine
@@ -114,22 +108,15 @@ class Asking:
     desk: Desk = field(default_factory=Desk)
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
-        """An answer in words to every request.
+        """Ask for an answer in words to every request.
 
         Raises:
-            RunError: the budget does not allow all questions; answers that came stay in the store.
+            RunError: the budget is too small for all questions; answers that came stay in the store.
         """
-        found = self._collect(
-            requests,
-            asked=lambda request: query_completion(self.engine, request, self.sampling),
-            from_store=lambda wanted, store: generate_stored(self.engine, wanted, self.sampling, store),
-            ask=lambda wanted: generate_within_budget(self.engine, wanted, self.sampling),
-            most_tokens=self.sampling.max_tokens,
-        )
-        return [_answer(found[index]) for index in range(len(requests))]
+        return [_read_answer(reply) for reply in self._ask(requests, InWords(self.sampling))]
 
     def shares(self, requests: Sequence[Request], choices: Sequence[str], min_mass: float = MIN_MASS) -> list[Shares]:
-        """How likely each choice is as the next thing that is said.
+        """Ask how likely each choice is as the beginning of the answer.
 
         Args:
             requests: prompts that end where one of the choices is to be said.
@@ -145,121 +132,56 @@ class Asking:
                 f"the engine {self.engine.identity} gives no log-probs of choices",
                 remedy="set read: answer, or take an engine that gives them",
             )
-        found = self._collect(
-            requests,
-            asked=lambda request: query_logprobs(self.engine, request, choices),
-            from_store=lambda wanted, store: logprobs_stored(self.engine, wanted, choices, store),
-            ask=lambda wanted: weigh_within_budget(self.engine, wanted, choices),
-            most_tokens=1,
-        )
-        return [normalise_shares(found[index], min_mass) for index in range(len(requests))]
+        replies = self._ask(requests, ChoiceLogprobs(tuple(choices)))
+        return [normalise_shares(reply, min_mass) for reply in replies]
 
-    def _collect(
-        self,
-        requests: Sequence[Request],
-        *,
-        asked: Callable[[Request], StoreQuery],
-        from_store: Callable[[Sequence[Request], Store], Iterator[Finished[Any]]],
-        ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
-        most_tokens: int,
-    ) -> dict[int, Any]:
-        """Index of the request -> what came back, or why nothing did."""
-        places: dict[str, list[int]] = {}
-        for index, request in enumerate(requests):
-            places.setdefault(asked(request).key, []).append(index)
-        found = self._find_too_long(places, requests, most_tokens)
-        left = [key for key in places if key not in found]
-        wanted = [requests[places[key][0]] for key in left]
-        store = self.desk.store
-        if store is not None and self.desk.partial:
-            found |= _read_from_store(store, places, found)
-        elif store is not None:
-            self._gather(left, from_store(wanted, store), found, len(places))
-        else:
-            self._gather(left, (Finished([pair], stored=False) for pair in ask(wanted)), found, len(places))
-        return {index: found[key] for key, indices in places.items() for index in indices}
-
-    def _gather(
-        self, keys: Sequence[str], batches: Iterable[Finished[Any]], found: dict[str, Any], questions: int
-    ) -> None:
-        """Take answers up as they come.
+    def _ask(self, requests: Sequence[Request], reading: Reading) -> list[Reply]:
+        """Return a reply to every request.
 
         Raises:
             RunError: some are missing in the end.
         """
-        stored = 0
         store = self.desk.store if self.engine.remote else None
         watch = None if store is None else Watch(self.engine, store)
-        self._tell(questions, len(found), 0)
-        for batch in batches:
-            if watch is not None and not batch.stored:
-                watch.look()
-            found.update((keys[index], outcome) for index, outcome in batch.results)
-            stored += len(batch.results) if batch.stored else 0
-            self._tell(questions, len(found), stored)
-        if len(found) < questions and self.engine.ledger.exhausted:
-            raise describe_spent_budget(self.engine.ledger, len(found), questions)
-        if len(found) < questions:
-            raise RunError(f"the engine gave {len(found)} of {questions} answers", remedy="run the same command again")
-
-    def _tell(self, questions: int, done: int, stored: int) -> None:
-        self.desk.tell(WorkProgress("answers", questions, done, stored, self.engine.ledger.spent))
-
-    def _find_too_long(
-        self, places: Mapping[str, Sequence[int]], requests: Sequence[Request], most_tokens: int
-    ) -> dict[str, Any]:
-        """Questions that the model cannot see whole."""
-        limit = self.engine.context
-        if limit is None:
-            return {}
-        lengths = self.engine.prompt_tokens([requests[indices[0]] for indices in places.values()])
-        long = {key: length for key, length in zip(places, lengths, strict=True) if length + most_tokens > limit}
-        return {
-            key: Answer(f"{length:,} tokens and {most_tokens:,}, at most {limit:,}", TOO_LONG)
-            for key, length in long.items()
-        }
+        inquiry = Inquiry(self.engine, self.desk, "answers", len(requests), watch=watch, too_long=TOO_LONG)
+        replies: dict[int, Reply] = {}
+        for batch in inquiry.ask(requests, reading):
+            replies.update(batch)
+        if len(replies) < len(requests) and self.engine.ledger.exhausted:
+            raise describe_spent_budget(self.engine.ledger, len(replies), len(requests))
+        if len(replies) < len(requests):
+            raise RunError(
+                f"the engine gave {len(replies)} of {len(requests)} answers", remedy="run the same command again"
+            )
+        return [replies[index] for index in range(len(requests))]
 
 
-def _read_from_store(store: Store, keys: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
-    """What the store holds of the other keys, and a fault for what it does not."""
-    left = [key for key in keys if key not in found]
-    known = store.find_answers(left)
-    return {key: _read(known[key]) if key in known else Answer("", NOT_YET) for key in left}
+def _read_answer(reply: Reply) -> Answer:
+    if isinstance(reply, Unasked):
+        return Answer(reply.found, reply.reason)
+    if isinstance(reply, Failure):
+        return Answer(reply.reason, FAILED)
+    assert isinstance(reply, Result)
+    # What the thoughts end with shows a reader why there is no answer.
+    thoughts = f"thoughts: …{reply.reasoning[-200:]}" if reply.reasoning else ""
+    if reply.finish_reason == "length":
+        return Answer(reply.text or thoughts, CUT)
+    return Answer(thoughts, THINKS) if reply.only_thinks else Answer(reply.text)
 
 
-def _read(stored: Any) -> Any:
-    if isinstance(stored, Failure):
-        return stored
-    return tuple(stored["logprobs"]) if "logprobs" in stored else Result(**stored)
-
-
-def _answer(outcome: Answer | Result | Failure) -> Answer:
-    if isinstance(outcome, Answer):
-        return outcome
-    if isinstance(outcome, Failure):
-        return Answer(outcome.reason, FAILED)
-    if outcome.finish_reason == "length":
-        return Answer(outcome.text or _tail(outcome), CUT)
-    return Answer(_tail(outcome), THINKS) if outcome.only_thinks else Answer(outcome.text)
-
-
-def _tail(outcome: Result) -> str:
-    """The end of the thoughts, as what was found where there is no answer."""
-    return f"thoughts: …{outcome.reasoning[-200:]}" if outcome.reasoning else ""
-
-
-def normalise_shares(outcome: Answer | Failure | Sequence[float], min_mass: float = MIN_MASS) -> Shares:
-    """Shares of choices from their log-probs, made to sum to 1.
+def normalise_shares(reply: Reply, min_mass: float = MIN_MASS) -> Shares:
+    """Scale the probabilities of choices so that they sum to 1.
 
     Args:
-        outcome: log-probs, nats; or why there are none.
-        min_mass: least probability of all choices together.
+        reply: log-probs of the choices, in nats; or why there are none.
+        min_mass: least probability of all choices together; shares of less are a fault.
     """
-    if isinstance(outcome, Answer):
-        return Shares(fault=outcome.fault, found=outcome.text)
-    if isinstance(outcome, Failure):
-        return Shares(fault=FAILED, found=outcome.reason)
-    weights = [math.nan if math.isnan(value) else math.exp(min(value, 0.0)) for value in outcome]
+    if isinstance(reply, Unasked):
+        return Shares(fault=reply.reason, found=reply.found)
+    if isinstance(reply, Failure):
+        return Shares(fault=FAILED, found=reply.reason)
+    assert isinstance(reply, tuple)
+    weights = [math.nan if math.isnan(logprob) else math.exp(min(logprob, 0.0)) for logprob in reply]
     mass = math.fsum(weights)
     if not mass > 0:
         return Shares(fault=UNLIKELY)

@@ -10,7 +10,7 @@ from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant, choose_likeliest_tokens
-from prefboost.runs.evaluate.answering import answered, sampling_for, speaker
+from prefboost.runs.evaluate.answering import answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.settings import Answering
 
 PROMPTS = [BenchmarkPrompt(f"p{at}", (f"question {at}",)) for at in range(6)]
@@ -26,7 +26,7 @@ def engine_of(say=lambda text: f"to {text}", **changes):
 
 
 def who(engine, goal=None, say=None):
-    return speaker(Contestant("m", engine=None, goal=goal, say=say or SayGoal()), engine)
+    return open_speaker(Contestant("m", engine=None, goal=goal, say=say or SayGoal()), engine)
 
 
 def dropping(request):
@@ -37,8 +37,8 @@ def dropping(request):
 def test_a_second_turn_is_asked_with_the_models_own_first_answer_before_it(tmp_path):
     engine = engine_of()
     with Store(tmp_path / "s") as store:
-        found = answered(who(engine), TALKS, choose_likeliest_tokens, store)
-        again = answered(who(engine), TALKS, choose_likeliest_tokens, store)
+        found = answer_prompts(who(engine), TALKS, choose_likeliest_tokens, store)
+        again = answer_prompts(who(engine), TALKS, choose_likeliest_tokens, store)
     assert found.completions["t2"] == ("to first 2", "to then 2")
     last = engine.asked[-1].prompt
     assert [message["role"] for message in last] == ["user", "assistant", "user"]
@@ -51,7 +51,7 @@ def test_the_goals_text_stands_in_every_rendered_prompt_and_so_in_every_key(tmp_
     engine = engine_of()
     with Store(tmp_path / "s") as store:
         for goal in (1.0, 10.0):
-            answered(who(engine, goal), TALKS, choose_likeliest_tokens, store)
+            answer_prompts(who(engine, goal), TALKS, choose_likeliest_tokens, store)
         keys = [json.dumps(row.asked) for row in store.rows()]
     assert len(keys) == 16
     assert sum("Overall score: 10." in key for key in keys) == sum("Overall score: 1." in key for key in keys) == 8
@@ -62,7 +62,7 @@ def test_a_template_that_drops_system_messages_is_refused_by_name_or_takes_the_g
     with pytest.raises(ModelError, match="m: place is system, but the chat template's system role is dropped"):
         who(engine, 10.0, SayGoal(place="system"))
     with Store(tmp_path / "s") as store:
-        answered(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
+        answer_prompts(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
     assert all("Overall score: 10." in dropping(request) for request in engine.asked)
     assert {request.prompt[0]["role"] for request in engine.asked} == {"user"}
 
@@ -72,7 +72,7 @@ def test_a_template_that_loses_the_goal_in_one_prompt_alone_ends_the_run_by_name
     kept = engine.render
     engine.render = lambda request: dropping(request) if "question 3" in str(request.prompt) else kept(request)
     with Store(tmp_path / "s") as store, pytest.raises(ModelError, match=r"the goal of m does not stand .* 'p3'"):
-        answered(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
+        answer_prompts(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
     assert not engine.asked
 
 
@@ -85,10 +85,10 @@ def test_a_checkpoint_that_says_goals_itself_is_seen_to_say_the_number(tmp_path,
     engine.render = lambda request: str(request.prompt) if request.goal is False else heard(request)
     with Store(tmp_path / "s") as store:
         if says:
-            assert len(answered(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store).completions) == 6
+            assert len(answer_prompts(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store).completions) == 6
         else:
             with pytest.raises(ModelError, match="does not stand"):
-                answered(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store)
+                answer_prompts(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store)
 
 
 def test_what_cannot_be_asked_or_failed_is_missing_with_its_reason_and_not_asked_on(tmp_path):
@@ -107,7 +107,7 @@ def test_what_cannot_be_asked_or_failed_is_missing_with_its_reason_and_not_asked
 
     engine.render, engine.generate = rendered, generate
     with Store(tmp_path / "s") as store:
-        found = answered(who(engine), TALKS, choose_likeliest_tokens, store)
+        found = answer_prompts(who(engine), TALKS, choose_likeliest_tokens, store)
     assert set(found.completions) == {"t0", "t3"}
     assert found.faults == {"t1": "refused", "t2": "the chat template refuses the prompt: no emoji"}
     assert found.record["missing"] == 2
@@ -117,11 +117,11 @@ def test_what_cannot_be_asked_or_failed_is_missing_with_its_reason_and_not_asked
 def test_a_prompt_that_leaves_no_room_is_missing_and_small_models_write_half_of_what_they_see(tmp_path):
     engine = engine_of(context=40)
     long = BenchmarkPrompt("long", ("word " * 60,))
-    drawn = sampling_for(who(engine), choose_likeliest_tokens, Answering())
+    drawn = choose_sampling(who(engine), choose_likeliest_tokens, Answering())
     assert drawn(PROMPTS[0]).max_tokens == 20
-    assert sampling_for(who(engine), choose_likeliest_tokens, Answering(max_tokens=30))(PROMPTS[0]).max_tokens == 30
+    assert choose_sampling(who(engine), choose_likeliest_tokens, Answering(max_tokens=30))(PROMPTS[0]).max_tokens == 30
     with Store(tmp_path / "s") as store:
-        found = answered(who(engine), [*PROMPTS, long], drawn, store)
+        found = answer_prompts(who(engine), [*PROMPTS, long], drawn, store)
     assert found.faults == {"long": "the prompt and max_tokens exceed the model's context"}
 
 
@@ -135,7 +135,7 @@ def test_prompts_are_drawn_as_each_asks_for(tmp_path):
     engine.generate = generate
     by_category = {"roleplay": Sampling(temperature=0.7), "math": Sampling(temperature=0.0)}
     with Store(tmp_path / "s") as store:
-        answered(who(engine), TALKS, lambda prompt: by_category[prompt.category], store)
+        answer_prompts(who(engine), TALKS, lambda prompt: by_category[prompt.category], store)
     assert sorted(seen) == [(0.0, 2)] * 2 + [(0.7, 2)] * 2
 
 
@@ -144,13 +144,13 @@ def test_a_spent_budget_ends_the_run_and_what_is_done_stays(tmp_path):
     with Store(tmp_path / "s") as store:
         engine.ledger = Ledger(Budget(requests=4))
         with pytest.raises(RunError, match="the budget is spent: m has 4 of 6 answers"):
-            answered(who(engine), PROMPTS, choose_likeliest_tokens, store)
+            answer_prompts(who(engine), PROMPTS, choose_likeliest_tokens, store)
         engine.ledger = Ledger()
-        assert len(answered(who(engine), PROMPTS, choose_likeliest_tokens, store).completions) == 6
+        assert len(answer_prompts(who(engine), PROMPTS, choose_likeliest_tokens, store).completions) == 6
     assert len(engine.asked) == 6
 
 
 def test_a_prompt_without_a_user_turn_first_cannot_say_a_goal_where_it_has_no_place():
     engine = engine_of(render=dropping)
     with pytest.raises(DataError):
-        who(engine, 3.0, SayGoal(place="user")).request(BenchmarkPrompt("u", ()), ())
+        who(engine, 3.0, SayGoal(place="user")).build_request(BenchmarkPrompt("u", ()), ())

@@ -22,11 +22,11 @@ from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
 from prefboost.evaluation.protocols import Measured, MeasuredBenchmark
 from prefboost.evaluation.results import Figure, Results
 from prefboost.runs.evaluate.evaluate import (
-    completions_of_files,
     evaluate,
-    folder_of,
+    locate_results,
+    locate_store,
+    read_files,
     read_verdicts,
-    store_in,
     write_evaluation,
 )
 from prefboost.runs.evaluate.forecast import forecast_evaluation
@@ -77,7 +77,7 @@ def test_a_model_at_two_goals_against_its_twin_is_even_at_the_same_goal_and_turn
         run.figure("win_rate", name).value.estimate for run, name in ((results, "one@1"), (turned, "one@10"))
     )
     assert forth + back == pytest.approx(100.0, abs=1e-4)
-    with Store(store_in(tmp_path / "out")) as store:
+    with Store(locate_store(tmp_path / "out")) as store:
         kinds = Counter(row.kind for row in store.rows())
     assert kinds["generate"] == 20, "one model, two goals: its twin's completions are its own"
     assert kinds["logprobs"] == 20, "the judge is asked both orders once, whoever is the baseline"
@@ -111,7 +111,7 @@ def test_several_benchmarks_have_a_folder_each_and_share_what_models_said(tiny, 
     assert set(found) == {"pairwise", "alpaca_eval"}
     for kind in found:
         assert len(read_verdicts(tmp_path / "out" / kind / "verdicts.jsonl")) == 60
-    with Store(store_in(tmp_path / "out")) as store:
+    with Store(locate_store(tmp_path / "out")) as store:
         assert Counter(row.kind for row in store.rows())["generate"] == 20
 
 
@@ -142,7 +142,7 @@ def test_a_benchmark_that_is_measured_needs_no_judge_and_gets_goals_and_limit(ti
 def test_completions_of_a_file_are_found_by_the_text_of_the_prompt(tmp_path):
     (tmp_path / "f.json").write_text('[{"instruction": "q1", "output": "a"}, {"instruction": "else", "output": "b"}]')
     prompts = [BenchmarkPrompt("id1", ("q1",)), BenchmarkPrompt("id2", ("q2",))]
-    assert completions_of_files({"f": tmp_path / "f.json"}, prompts) == {"f": {"id1": ("a",)}}
+    assert read_files({"f": tmp_path / "f.json"}, prompts) == {"f": {"id1": ("a",)}}
 
 
 def test_two_turns_are_asked_in_turn_graded_and_scored_alike_from_the_file_of_what_was_said(tmp_path):
@@ -190,7 +190,7 @@ def test_verdicts_are_read_as_they_were_written(tmp_path):
 
 def test_one_benchmark_is_written_into_the_folder_itself(tiny, tmp_path):
     settings = tiny()
-    assert folder_of(tmp_path, settings.benchmarks[0], settings) == tmp_path
+    assert locate_results(tmp_path, settings.benchmarks[0], settings) == tmp_path
 
 
 # 805 prompts, both orders, against a server that breaks.
@@ -247,9 +247,9 @@ def alpaca_like(tmp_path, tiny_model):
 
 
 def stored(out):
-    if not (store_in(out) / "rows.sqlite").exists():
+    if not (locate_store(out) / "rows.sqlite").exists():
         return 0
-    with Store(store_in(out)) as store:
+    with Store(locate_store(out)) as store:
         return sum(row.kind == "logprobs" for row in store.rows())
 
 

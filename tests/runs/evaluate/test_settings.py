@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from prefboost.engines.engine import Sampling
 from prefboost.engines.local.engine import Local
 from prefboost.errors import SettingsError
-from prefboost.runs.evaluate.settings import Answering, Evaluate, list_contestants, name_of_model
+from prefboost.runs.evaluate.settings import Answering, Evaluate, list_contestants, shorten_model_name
 
 
 def evaluating(*models, **changes):
@@ -55,4 +55,4 @@ def test_what_is_not_set_is_the_benchmarks_own():
     ("model", "name"), [("package:smol", "smol"), ("runs/a/model/", "model"), ("r.jsonl", "r"), ("gpt-4o", "gpt-4o")]
 )
 def test_names_are_the_last_part(model, name):
-    assert name_of_model(model) == name
+    assert shorten_model_name(model) == name

@@ -1,4 +1,4 @@
-"""Models answer a benchmark's prompts through the store, turn by turn, for a goal that is seen to be said."""
+"""Let models answer a benchmark's prompts through the store, turn by turn, and check that their goal is said."""
 
 from __future__ import annotations
 
@@ -11,29 +11,40 @@ from typing import Any
 from prefboost.chat import format_number, goal_text
 from prefboost.engines.asking import Ask, asker
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.store.reuse import generate_stored
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant
-from prefboost.progress import Tell, WorkProgress
+from prefboost.progress import Tell
 from prefboost.runs.evaluate.settings import Answering
+from prefboost.scoring.ask import Inquiry, InWords, Reply, Unasked
+from prefboost.scoring.stored import Desk
 
-__all__ = ["Answered", "Speaker", "answered", "sampling_for", "speaker", "unfinished"]
+__all__ = [
+    "ContestantAnswers",
+    "SamplingOf",
+    "Speaker",
+    "answer_prompts",
+    "choose_sampling",
+    "explain_unfinished",
+    "open_speaker",
+]
 
 THOUGHTS_ALONE = "the model thought and gave no answer; raise max_tokens"
-"""Why a prompt has no completion: its thoughts are none."""
+TOO_LONG = "the prompt and max_tokens exceed the model's context"
+"""Faults of prompts without a completion."""
 
 SamplingOf = Callable[[BenchmarkPrompt], Sampling]
+"""prompt -> sampling of its completions."""
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A contestant with its engine.
+    """A contestant with its open engine.
 
     Args:
         contestant: model and goal.
-        engine: open.
+        engine: open engine of the model.
         ask: (messages, goal, sample) -> request.
     """
 
@@ -43,58 +54,60 @@ class Speaker:
 
     @property
     def goal_text(self) -> str | None:
-        """What is said for the goal; None without a goal, or where the chat template says it in its own words."""
+        """Text that says the goal; None without a goal, or where the chat template says it in its own words."""
         goal = self.contestant.goal
         return None if goal is None or self.engine.says_goals else goal_text(self.contestant.say, goal)
 
-    def request(self, prompt: BenchmarkPrompt, said: Sequence[str] = ()) -> Request:
-        """The next turn of a prompt.
+    def build_request(self, prompt: BenchmarkPrompt, answers: Sequence[str] = ()) -> Request:
+        """Build the request for the next turn of a prompt, and check that it says the goal.
 
         Args:
-            prompt: of more turns than were answered.
-            said: what the model said in its earlier turns.
+            prompt: prompt with more turns than there are answers.
+            answers: the model's answers to the earlier turns.
 
         Raises:
             DataError: the goal cannot be said in this prompt, or the chat template refuses it.
             ModelError: the goal does not stand in the rendered prompt.
         """
         turns: list[dict[str, Any]] = [{**message, "extra": None} for message in prompt.before]
-        for at, text in enumerate(prompt.turns[: len(said) + 1]):
+        for at, text in enumerate(prompt.turns[: len(answers) + 1]):
             turns.append({"role": "user", "content": text, "extra": None})
-            turns += [{"role": "assistant", "content": one, "extra": None} for one in said[at : at + 1]]
+            turns += [{"role": "assistant", "content": answer, "extra": None} for answer in answers[at : at + 1]]
         request = self.ask(turns, self.contestant.goal, 0)
         try:
             rendered = self.engine.render(request)
         except ModelError as error:
             raise DataError(f"the chat template refuses the prompt: {error.found}") from error
-        if self.contestant.goal is not None and not self._is_said(request, rendered):
+        if self.contestant.goal is not None and not self._says_goal(request, rendered):
             raise ModelError(
                 f"the goal of {self.contestant.name} does not stand in the rendered prompt of {prompt.uid[:60]!r}",
                 remedy="its chat template drops what it is given: set condition.place to auto, user or after",
             )
         return request
 
-    def _is_said(self, request: Request, rendered: str) -> bool:
-        """Whether the goal's text is there; of a template that says goals itself, whether the number came with it."""
+    def _says_goal(self, request: Request, rendered: str) -> bool:
         text = self.goal_text
         if text is not None:
             plain = text.strip()
-            return any(one in rendered for one in (plain, _inside_json(plain, True), _inside_json(plain, False)))
+            # Servers are sent messages as JSON, in which the text is escaped.
+            escaped = [json.dumps(plain, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
+            return any(form in rendered for form in (plain, *escaped))
+        # A template that says goals itself words them as it likes: the number must come with the goal.
         goal = self.contestant.goal or 0.0
         silent = self.engine.render(Request(request.prompt, request.sample, False))
         numbers = {format_number(goal, decimals) for decimals in range(7)}
-        return rendered != silent and any(rendered.count(one) > silent.count(one) for one in numbers)
+        return rendered != silent and any(rendered.count(number) > silent.count(number) for number in numbers)
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a contestant said.
+class ContestantAnswers:
+    """Answers of a contestant to a benchmark's prompts.
 
     Args:
-        completions: uid -> what it said in every turn; a prompt of which a turn is missing has none.
-        faults: uid -> why there is none.
-        cut: completions that ended at ``max_tokens``.
-        tokens: written, over all turns.
+        completions: uid -> completion of every turn; prompts with a missing turn are absent.
+        faults: uid -> reason why there is none.
+        cut: number of completions that ended at ``max_tokens``.
+        tokens: tokens written over all turns.
     """
 
     completions: dict[str, tuple[str, ...]]
@@ -104,7 +117,7 @@ class Answered:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Counts, for results."""
+        """Counts for the results."""
         reasons = Counter(self.faults.values())
         return {
             "completions": len(self.completions), "missing": len(self.faults), "reasons": dict(reasons),
@@ -113,33 +126,29 @@ class Answered:
 
 
 @dataclass
-class _Talk:
-    """How far the conversations are."""
+class _Conversations:
+    """All conversations, as far as they have come."""
 
-    said: dict[str, list[str]] = field(default_factory=dict)
+    answers: dict[str, list[str]]
     faults: dict[str, str] = field(default_factory=dict)
     cut: int = 0
     tokens: int = 0
-    done: int = 0
-    stored: int = 0
 
-    def take(self, rows: Sequence[tuple[str, Result | Failure]], stored: bool) -> None:
-        """Rows that have come; what fails in one turn is not asked in the next."""
-        self.done += len(rows)
-        self.stored += len(rows) if stored else 0
-        for uid, outcome in rows:
-            if isinstance(outcome, Failure):
-                self.faults[uid] = outcome.reason
-                continue
-            if outcome.only_thinks:
-                self.faults[uid] = THOUGHTS_ALONE
-            self.said[uid].append(outcome.text)
-            self.cut += outcome.finish_reason == "length"
-            self.tokens += outcome.tokens
+    def add(self, uid: str, reply: Reply) -> None:
+        """Add an answer; a conversation with a fault is not continued."""
+        if isinstance(reply, Unasked | Failure):
+            self.faults[uid] = reply.reason
+            return
+        assert isinstance(reply, Result)
+        if reply.only_thinks:
+            self.faults[uid] = THOUGHTS_ALONE
+        self.answers[uid].append(reply.text)
+        self.cut += reply.finish_reason == "length"
+        self.tokens += reply.tokens
 
 
-def speaker(contestant: Contestant, engine: Engine) -> Speaker:
-    """A contestant that can be asked.
+def open_speaker(contestant: Contestant, engine: Engine) -> Speaker:
+    """Prepare a contestant for questions.
 
     Raises:
         ModelError: the goal is to stand in the system message, and the model's chat template drops or refuses those.
@@ -150,84 +159,87 @@ def speaker(contestant: Contestant, engine: Engine) -> Speaker:
         raise ModelError(f"{contestant.name}: {error.found}", remedy=error.remedy) from error
 
 
-def answered(
-    who: Speaker,
+def answer_prompts(
+    speaker: Speaker,
     prompts: Sequence[BenchmarkPrompt],
     sampling: SamplingOf,
     store: Store,
     *,
     tell: Tell = lambda _: None,
-) -> Answered:
-    """Complete every turn of every prompt, taking from the store what it holds.
+) -> ContestantAnswers:
+    """Complete every turn of every prompt.
 
     Args:
-        who: the model, and the goal that it is asked for.
-        prompts: of a benchmark.
-        sampling: of each prompt.
-        store: open; a call that is killed goes on from it, and its rows equal an undisturbed one's.
-        tell: is told how far it is.
+        speaker: the model, and the goal that it is asked for.
+        prompts: prompts of a benchmark.
+        sampling: prompt -> sampling.
+        store: open store. Completions that it holds are not asked for; after a kill the same call resumes from it, and
+            its rows equal those of an uninterrupted call.
+        tell: is called with the progress after every batch.
 
     Raises:
         ModelError: the model cannot be loaded or reached, or a goal is not said.
-        RunError: the budget is spent; what is done stays in the store.
+        RunError: the budget is spent; completions that came stay in the store.
     """
-    talk = _Talk({prompt.uid: [] for prompt in prompts})
-    turns, name = sum(len(prompt.turns) for prompt in prompts), who.contestant.name
-    tell(WorkProgress(name, turns))
+    conversations = _Conversations({prompt.uid: [] for prompt in prompts})
+    turns, name = sum(len(prompt.turns) for prompt in prompts), speaker.contestant.name
+    inquiry = Inquiry(speaker.engine, Desk(store, tell=tell), name, turns, too_long=TOO_LONG)
+    # Turn by turn over all prompts: a turn needs the answer to the one before, and an engine wants large batches.
     for turn in range(max((len(prompt.turns) for prompt in prompts), default=0)):
-        wanted = [prompt for prompt in prompts if len(prompt.turns) > turn and prompt.uid not in talk.faults]
-        for drawn, rows in _alike(wanted, sampling):
-            asked = _askable(who, rows, drawn, talk)
-            before = len(asked) + talk.done
-            for batch in generate_stored(who.engine, [request for _, request in asked], drawn, store):
-                talk.take([(asked[index][0].uid, outcome) for index, outcome in batch.results], batch.stored)
-                tell(WorkProgress(name, turns, talk.done, talk.stored, who.engine.ledger.spent))
-            if talk.done < before:
-                raise unfinished(who.engine, name, talk.done, turns)
-    completions = {uid: tuple(said) for uid, said in talk.said.items() if uid not in talk.faults}
-    return Answered(completions, talk.faults, talk.cut, talk.tokens)
+        open_prompts = [p for p in prompts if len(p.turns) > turn and p.uid not in conversations.faults]
+        for drawn, group in _group_by_sampling(open_prompts, sampling):
+            questions = _build_requests(speaker, group, conversations)
+            replies = 0
+            for batch in inquiry.ask([request for _, request in questions], InWords(drawn)):
+                replies += len(batch)
+                for index, reply in batch:
+                    conversations.add(questions[index][0], reply)
+            if replies < len(questions):
+                raise explain_unfinished(speaker.engine, name, inquiry.done, turns)
+    finished = conversations.answers.items()
+    completions = {uid: tuple(answers) for uid, answers in finished if uid not in conversations.faults}
+    return ContestantAnswers(completions, conversations.faults, conversations.cut, conversations.tokens)
 
 
-def sampling_for(who: Speaker, own: SamplingOf, answering: Answering, *, look: bool = True) -> SamplingOf:
-    """How a contestant's completions are drawn.
+def choose_sampling(speaker: Speaker, sampling: SamplingOf, answering: Answering, *, look: bool = True) -> SamplingOf:
+    """Choose the sampling of a contestant's completions.
 
     Args:
-        who: a model that sees few tokens gets no more than half of them to write, where nobody set ``max_tokens``.
-        own: the benchmark's.
-        answering: what is set in its place.
-        look: look at how much the model sees, for which its configuration has to be loaded.
+        speaker: the model. One with a small context writes at most half of it, where ``max_tokens`` is not set.
+        sampling: the benchmark's sampling.
+        answering: settings that replace it.
+        look: read the size of the context, for which the model's configuration is loaded.
     """
-    context = who.engine.context if look and answering.max_tokens is None else None
+    context = speaker.engine.context if look and answering.max_tokens is None else None
     most = None if context is None else max(1, context // 2)
 
-    def drawn(prompt: BenchmarkPrompt) -> Sampling:
-        found = answering.over(own(prompt))
-        return found if most is None else found.model_copy(update={"max_tokens": min(found.max_tokens, most)})
+    def choose(prompt: BenchmarkPrompt) -> Sampling:
+        chosen = answering.over(sampling(prompt))
+        return chosen if most is None else chosen.model_copy(update={"max_tokens": min(chosen.max_tokens, most)})
 
-    return drawn
+    return choose
 
 
-def unfinished(engine: Engine, name: str, done: int, wanted: int) -> RunError:
-    """What a call ends with that cannot go on: the budget is spent, or the engine gave fewer answers than it was asked.
+def explain_unfinished(engine: Engine, name: str, done: int, questions: int) -> RunError:
+    """Build the error of a call that cannot continue: the budget is spent, or the engine gave too few answers.
 
     Args:
-        engine: that was asked.
-        name: who answers, for the message.
-        done: answers there are.
-        wanted: answers asked for.
+        engine: the engine.
+        name: name of the model, for the message.
+        done: number of answers.
+        questions: number of questions.
     """
     why = "the budget is spent" if engine.ledger.exhausted else "the engine ended early"
     remedy = "raise the budget and run" if engine.ledger.exhausted else "run"
     return RunError(
-        f"{why}: {name} has {done:,} of {wanted:,} answers; they stay in the store",
+        f"{why}: {name} has {done:,} of {questions:,} answers; they stay in the store",
         remedy=f"{remedy} the same command again",
     )
 
 
-def _alike(
+def _group_by_sampling(
     prompts: Sequence[BenchmarkPrompt], sampling: SamplingOf
 ) -> Iterator[tuple[Sampling, list[BenchmarkPrompt]]]:
-    """Prompts together that are drawn alike."""
     groups: dict[str, tuple[Sampling, list[BenchmarkPrompt]]] = {}
     for prompt in prompts:
         drawn = sampling(prompt)
@@ -235,27 +247,14 @@ def _alike(
     yield from groups.values()
 
 
-def _askable(
-    who: Speaker, prompts: Sequence[BenchmarkPrompt], drawn: Sampling, talk: _Talk
-) -> list[tuple[BenchmarkPrompt, Request]]:
-    """Prompts with what is asked; those that cannot be asked become faults."""
-    found = []
+def _build_requests(
+    speaker: Speaker, prompts: Sequence[BenchmarkPrompt], conversations: _Conversations
+) -> list[tuple[str, Request]]:
+    """Build uid and request of every prompt; one that cannot be asked gets a fault instead."""
+    requests = []
     for prompt in prompts:
         try:
-            found.append((prompt, who.request(prompt, talk.said[prompt.uid])))
+            requests.append((prompt.uid, speaker.build_request(prompt, conversations.answers[prompt.uid])))
         except DataError as error:
-            talk.faults[prompt.uid] = error.found
-    context = who.engine.context
-    if context is None or not found:
-        return found
-    lengths = who.engine.prompt_tokens([request for _, request in found])
-    fits = [length + drawn.max_tokens <= context for length in lengths]
-    for (prompt, _), fit in zip(found, fits, strict=True):
-        if not fit:
-            talk.faults[prompt.uid] = "the prompt and max_tokens exceed the model's context"
-    return [row for row, fit in zip(found, fits, strict=True) if fit]
-
-
-def _inside_json(text: str, ascii_alone: bool) -> str:
-    """As it stands in a JSON string: servers are sent messages, not a rendered prompt."""
-    return json.dumps(text, ensure_ascii=ascii_alone)[1:-1]
+            conversations.faults[prompt.uid] = error.found
+    return requests

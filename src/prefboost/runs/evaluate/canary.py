@@ -20,7 +20,7 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_requests, measure_drift
 from prefboost.evaluation.user_files import read_records
 from prefboost.progress import Tell
-from prefboost.runs.evaluate.judging import judged
+from prefboost.runs.evaluate.judging import judge_requests
 from prefboost.scoring.stored import Desk
 from prefboost.sources.writers.outputs import refuse_inputs
 
@@ -103,7 +103,7 @@ def canary(
     running = folder / f"running-{asked_at[:10]}"
     with Store(running) as store:
         engine = Desk(store, spending).open_engine(judge)
-        verdicts = judged(CANARY, build_canary_requests(), engine, store, tell=tell)
+        verdicts = judge_requests(CANARY, build_canary_requests(), engine, store, tell=tell)
         if all(one.value is None for one in verdicts):
             raise DataError(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",

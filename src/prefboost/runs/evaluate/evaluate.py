@@ -1,4 +1,4 @@
-"""`evaluate`: models answer a benchmark's prompts, a judge rates what they say; both through one store, resumable."""
+"""`evaluate`: models answer a benchmark's prompts and a judge rates the answers, through one resumable store."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ from prefboost.evaluation.results import Results
 from prefboost.evaluation.user_files import read_records
 from prefboost.progress import Tell, WorkProgress
 from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, evaluation_page
-from prefboost.runs.evaluate.answering import Answered, Speaker, answered, sampling_for, speaker
+from prefboost.runs.evaluate.answering import ContestantAnswers, Speaker, answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.canary import canary_facts
-from prefboost.runs.evaluate.judging import fallback_of, judged
+from prefboost.runs.evaluate.judge_probe import find_fallback
+from prefboost.runs.evaluate.judging import judge_requests
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 
 __all__ = [
     "Engines",
-    "completions_of_files",
+    "check_judge",
     "evaluate",
-    "folder_of",
+    "guard_evaluation",
+    "locate_results",
+    "locate_store",
+    "price_for",
+    "read_files",
     "read_verdicts",
-    "store_in",
     "write_evaluation",
 ]
 
@@ -48,51 +52,51 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
 
     Args:
         settings: models, goals, benchmarks, judge.
-        out: folder. Answers of models and of the judge are kept in ``OUT/store`` as they come: the same call after an
-            interruption goes on there, a changed one asks only what changed. `write_evaluation` writes each
-            benchmark's verdicts and results into `folder_of` it, and what models said into ``completions``.
-        tell: benchmark -> who is told how far it is.
+        out: folder. Answers of models and of the judge are stored in ``OUT/store`` as they come: the same call after an
+            interruption resumes there, a changed one asks only what changed. `write_evaluation` writes each
+            benchmark's verdicts and results into its folder (`locate_results`), and completions into ``completions``.
+        tell: benchmark -> function that is called with the progress.
 
     Returns:
         benchmark -> results.
 
     Raises:
-        SettingsError: nobody is evaluated, two have one name, or a judge is needed and none is named.
+        SettingsError: there is no model, two have one name, or a judge is needed and none is named.
         ModelError: a model cannot be loaded or reached, or the goal does not stand in a rendered prompt.
-        RunError: the budget is spent, and what is done stays in the store; or a model or the judge answered less than
-            ``settings.least_answered``, and what came of it is written all the same. Or the folder lies around an
-            input, or holds results that `evaluate` did not write.
+        RunError: the budget is spent, and answers stay in the store; or a model or the judge answered less than
+            ``settings.least_answered``, and the results are written all the same. Or the folder contains an input,
+            or results that `evaluate` did not write.
     """
     contestants, folder = list_contestants(settings), Path(out)
     check_judge(settings)
     guard_evaluation(folder, [settings])
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Results] = {}
+    results: dict[str, Results] = {}
     shortfalls: list[RunError] = []
-    with Store(store_in(folder), retry=settings.retry) as store:
+    with Store(locate_store(folder), retry=settings.retry) as store:
         engines = Engines(settings, store)
         for benchmark in settings.benchmarks:
-            own = folder_of(folder, benchmark, settings)
+            place = locate_results(folder, benchmark, settings)
             run = _Run(settings, contestants, engines, store, tell(benchmark.kind))
             if isinstance(benchmark, MeasuredBenchmark):
-                found[benchmark.kind] = run.measured(benchmark, own)
+                results[benchmark.kind] = run.measure(benchmark, place)
             else:
-                found[benchmark.kind] = run.judged(benchmark.prepare(settings.assets, run.names), own)
+                results[benchmark.kind] = run.judge(benchmark.prepare(settings.assets, run.names), place)
             shortfalls += run.shortfalls
     if shortfalls:
         raise shortfalls[0]
-    return found
+    return results
 
 
 def guard_evaluation(folder: Path, inputs: Iterable[Any]) -> None:
-    """Refuse a folder that lies around an input, or whose results are not of `evaluate`.
+    """Refuse a folder that contains an input, or results that `evaluate` did not write.
 
     Raises:
         RunError: see `refuse_inputs` and `refuse_foreign`.
     """
     refuse_inputs([folder], [], inputs)
     names = ("verdicts.jsonl", "results.json", "results.md", "results.html")
-    refuse_foreign([folder / name for name in names], [store_in(folder), folder / "results.html"], "evaluate")
+    refuse_foreign([folder / name for name in names], [locate_store(folder), folder / "results.html"], "evaluate")
 
 
 class Engines:
@@ -100,7 +104,7 @@ class Engines:
 
     Args:
         settings: budget and prices.
-        store: keeps what is spent; None: nothing is asked.
+        store: holds the sum that is spent; None: nothing is asked.
     """
 
     def __init__(self, settings: Evaluate, store: Store | None) -> None:
@@ -109,8 +113,8 @@ class Engines:
         self._open: tuple[EngineSettings, Engine] | None = None
         self._spent = Spend()
 
-    def opened(self, settings: EngineSettings) -> Engine:
-        """An engine; the one before is let go, so that two models need not fit into memory together.
+    def open(self, settings: EngineSettings) -> Engine:
+        """Open an engine; the one before is released, so that two models need not fit into memory together.
 
         Raises:
             SettingsError: the budget is in dollars, and the price table does not name a model on a server.
@@ -126,12 +130,12 @@ class Engines:
 
     @property
     def spent(self) -> Spend:
-        """By this call, over all its engines."""
+        """Spending of this call over all its engines."""
         return self._spent if self._open is None else self._spent + self._open[1].ledger.spent
 
 
 def price_for(engine: Engine, settings: EngineSettings, evaluating: Evaluate) -> Price | None:
-    """A model's price; nothing for one that runs on this machine and is not in the price table.
+    """Return a model's price: zero for one that runs on this machine and is not in the price table.
 
     Raises:
         SettingsError: the budget is in dollars, and the price table does not name a model on a server.
@@ -143,34 +147,32 @@ def price_for(engine: Engine, settings: EngineSettings, evaluating: Evaluate) ->
 
 
 def check_judge(settings: Evaluate) -> None:
-    """See that there is a judge where one is needed.
+    """Check that there is a judge where one is needed.
 
     Raises:
         SettingsError: there is none.
     """
-    needing = [one.kind for one in settings.benchmarks if not isinstance(one, MeasuredBenchmark)]
-    if needing and settings.judge is None:
-        raise SettingsError(
-            f"{needing[0]} needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=..."
-        )
+    judged = [benchmark.kind for benchmark in settings.benchmarks if not isinstance(benchmark, MeasuredBenchmark)]
+    if judged and settings.judge is None:
+        raise SettingsError(f"{judged[0]} needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")
 
 
-def store_in(out: Path) -> Path:
-    """Where all answers are kept."""
+def locate_store(out: Path) -> Path:
+    """Return the folder of the store with all answers."""
     return out / "store"
 
 
-def folder_of(out: Path, benchmark: BenchmarkSettings, settings: Evaluate) -> Path:
-    """Where a benchmark's results are written: the folder itself, or one in it where there are several benchmarks."""
+def locate_results(out: Path, benchmark: BenchmarkSettings, settings: Evaluate) -> Path:
+    """Return the folder of a benchmark's results: ``out``, or a folder in it where there are several benchmarks."""
     return out if len(settings.benchmarks) == 1 else out / benchmark.kind
 
 
-def completions_of_files(files: Mapping[str, Path], prompts: Sequence[BenchmarkPrompt]) -> dict[str, Completions]:
-    """What files say to a benchmark's prompts, which are found by their text.
+def read_files(files: Mapping[str, Path], prompts: Sequence[BenchmarkPrompt]) -> dict[str, Completions]:
+    """Read the completions of a benchmark's prompts from files, which are matched by the text of the prompt.
 
     Args:
         files: name -> file with instruction and output, or of any shape that `read_answers` takes.
-        prompts: of the benchmark; one that a file has no completion of is missing there.
+        prompts: prompts of the benchmark; those that a file does not answer are absent from its completions.
 
     Raises:
         DataError: a file holds no completions.
@@ -187,101 +189,99 @@ class _Run:
     engines: Engines
     store: Store
     tell: Tell
-    asked: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
     shortfalls: list[RunError] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
-        return [*(one.name for one in self.contestants), *self.settings.file_names]
+        return [*(contestant.name for contestant in self.contestants), *self.settings.file_names]
 
-    def measured(self, benchmark: MeasuredBenchmark, folder: Path) -> Results:
-        found = benchmark.measure(
+    def measure(self, benchmark: MeasuredBenchmark, folder: Path) -> Results:
+        measured = benchmark.measure(
             self.contestants,
             self.settings.assets,
             folder=folder,
             limit=self.settings.limit,
             tell=lambda words: self.tell(WorkProgress(words, 0)),
         )
-        results = self._told(found.results, {}, [])
-        write_evaluation(folder, found.verdicts, results)
+        results = self._add_facts(measured.results, {}, [])
+        write_evaluation(folder, measured.verdicts, results)
         return results
 
-    def judged(self, prepared: PreparedBenchmark, folder: Path) -> Results:
+    def judge(self, prepared: PreparedBenchmark, folder: Path) -> Results:
         prompts = list(prepared.prompts[: self.settings.limit])
-        said: dict[str, Completions] = {
-            **prepared.given,
-            **completions_of_files(self.settings.file_names, prompts),
-            **{one.name: self._answered(one, prepared, prompts, folder).completions for one in self.contestants},
-        }
-        requests = prepared.benchmark.build(prompts, said)
+        completions: dict[str, Completions] = {**prepared.given, **read_files(self.settings.file_names, prompts)}
+        for contestant in self.contestants:
+            completions[contestant.name] = self._answer(contestant, prepared, prompts, folder).completions
+        requests = prepared.benchmark.build(prompts, completions)
         assert self.settings.judge is not None
-        judge = self.engines.opened(self.settings.judge)
-        verdicts = judged(prepared.benchmark, requests, judge, self.store, tell=self.tell)
+        judge = self.engines.open(self.settings.judge)
+        verdicts = judge_requests(prepared.benchmark, requests, judge, self.store, tell=self.tell)
         results = prepared.benchmark.score(verdicts, allow_missing=self.settings.allow_missing)
         facts = {
             "identity": judge.identity,
             "name": model_name(self.settings.judge),
             "base_url": getattr(self.settings.judge, "base_url", None),
-            "answered as": [asdict(one) for one in sightings(self.store) if one.engine == judge.identity],
-            "log-probs were not to be had, words were read": fallback_of(requests, judge, self.store),
+            "answered as": [asdict(row) for row in sightings(self.store) if row.engine == judge.identity],
+            "log-probs were not to be had, words were read": find_fallback(requests, judge, self.store),
         }
-        results = self._told(results, facts, raise_alarms(said, _sweeps(self.contestants)))
+        results = self._add_facts(results, facts, raise_alarms(completions, _group_sweeps(self.contestants)))
         write_evaluation(folder, verdicts, results)
-        asked = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.needs_call]
-        self._check("the judge", len(asked), [one.fault or "" for one in asked if one.value is None])
+        called = [verdict for request, verdict in zip(requests, verdicts, strict=True) if request.needs_call]
+        self._check("the judge", len(called), [verdict.fault or "" for verdict in called if verdict.value is None])
         return results
 
-    def _check(self, who: str, asked: int, faults: Sequence[str]) -> None:
-        """Note where too little was answered; what came of it is written first."""
+    def _check(self, name: str, questions: int, faults: Sequence[str]) -> None:
+        """Note that too little was answered; the error is raised after all results are written."""
         try:
-            check_answered(asked - len(faults), asked, self.settings, faults)
+            check_answered(questions - len(faults), questions, self.settings, faults)
         except RunError as error:
-            self.shortfalls.append(RunError(f"{who}: {error.found}", remedy=error.remedy))
+            self.shortfalls.append(RunError(f"{name}: {error.found}", remedy=error.remedy))
 
-    def _answered(
-        self, one: Contestant, prepared: PreparedBenchmark, prompts: Sequence[BenchmarkPrompt], folder: Path
-    ) -> Answered:
-        who = speaker(one, self.engines.opened(one.engine))
-        drawn = sampling_for(who, prepared.sampling, self.settings.answering)
-        found = answered(who, prompts, drawn, self.store, tell=self.tell)
-        self.asked[one.name] = _asked(who, found)
-        write_completions(folder, one, prompts, found)
-        self._check(one.name, len(prompts), list(found.faults.values()))
-        return found
+    def _answer(
+        self, contestant: Contestant, prepared: PreparedBenchmark, prompts: Sequence[BenchmarkPrompt], folder: Path
+    ) -> ContestantAnswers:
+        speaker = open_speaker(contestant, self.engines.open(contestant.engine))
+        sampling = choose_sampling(speaker, prepared.sampling, self.settings.answering)
+        answers = answer_prompts(speaker, prompts, sampling, self.store, tell=self.tell)
+        self.records[contestant.name] = _record_answers(speaker, answers)
+        write_completions(folder, contestant, prompts, answers)
+        self._check(contestant.name, len(prompts), list(answers.faults.values()))
+        return answers
 
-    def _told(self, results: Results, judge: Mapping[str, Any], alarms: Sequence[str]) -> Results:
-        """Results with what was asked of whom, and at what cost."""
+    def _add_facts(self, results: Results, judge: Mapping[str, Any], alarms: Sequence[str]) -> Results:
+        """Add to results what was asked of which model, and its cost."""
         total = self.store.book().total()
         run = {
-            "version": prefboost.__version__, "models": self.asked, "judge": judge, "limit": self.settings.limit,
+            "version": prefboost.__version__, "models": self.records, "judge": judge, "limit": self.settings.limit,
             "settings": self.settings.model_dump(mode="json"),
             "cost": {"this call": asdict(self.engines.spent), "all calls of the store": asdict(total)},
         }  # fmt: skip
-        names = {(one["model"], one["fingerprint"]) for one in judge.get("answered as", ())}
+        names = {(row["model"], row["fingerprint"]) for row in judge.get("answered as", ())}
         changed = [f"the judge answered as {len(names)} different models or systems"] if len(names) > 1 else []
-        known = dict.fromkeys([*results.alarms, *alarms, *changed])
+        unique = dict.fromkeys([*results.alarms, *alarms, *changed])
         facts = {**results.facts, **canary_facts(self.store.path.parent), "run": run}
-        return replace(results, alarms=tuple(known), facts=facts)
+        return replace(results, alarms=tuple(unique), facts=facts)
 
 
-def _asked(who: Speaker, found: Answered) -> dict[str, Any]:
+def _record_answers(speaker: Speaker, answers: ContestantAnswers) -> dict[str, Any]:
     return {
-        "engine": who.engine.identity, "goal": who.contestant.goal, "goal text": who.goal_text,
-        "the chat template says the goal": who.engine.says_goals, **found.record,
+        "engine": speaker.engine.identity, "goal": speaker.contestant.goal, "goal text": speaker.goal_text,
+        "the chat template says the goal": speaker.engine.says_goals, **answers.record,
     }  # fmt: skip
 
 
-def _sweeps(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
-    """Model without its goal -> its names with each goal."""
-    found: dict[str, list[str]] = {}
-    for one in contestants:
-        if one.goal is not None:
-            found.setdefault(one.name.rpartition("@")[0], []).append(one.name)
-    return found
+def _group_sweeps(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
+    """Return model without its goal -> its names with each goal."""
+    sweeps: dict[str, list[str]] = {}
+    for contestant in contestants:
+        if contestant.goal is not None:
+            sweeps.setdefault(contestant.name.rpartition("@")[0], []).append(contestant.name)
+    return sweeps
 
 
 def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
-    """Stored verdicts: JSON lines as `write_evaluation` writes them.
+    """Read stored verdicts: JSON lines as `write_evaluation` writes them.
 
     Raises:
         DataError: a line is no verdict.
@@ -293,9 +293,9 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
     """Write verdicts.jsonl, results.json, results.md and results.html into a folder, each at once.
 
     Args:
-        out: folder; made where it is absent.
-        verdicts: of all requests.
-        results: what came of them.
+        out: folder; created where it is absent.
+        verdicts: verdicts on all requests.
+        results: their figures.
     """
     folder = Path(out)
     scored = Scored(results, list(verdicts))
@@ -310,21 +310,23 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
         write_atomically(folder / name, text, errors="replace")
 
 
-def write_completions(out: Path, contestant: Contestant, prompts: Sequence[BenchmarkPrompt], found: Answered) -> Path:
-    """Write what a contestant said as JSON lines that `evaluate` takes as a file of completions.
+def write_completions(
+    out: Path, contestant: Contestant, prompts: Sequence[BenchmarkPrompt], answers: ContestantAnswers
+) -> Path:
+    """Write a contestant's completions as JSON lines, which `evaluate` takes as a file of completions.
 
     Args:
         out: folder of the benchmark.
-        contestant: who said it.
-        prompts: in whose order.
-        found: completions; of prompts without one there is no line.
+        contestant: model and goal.
+        prompts: prompts in the order of the lines.
+        answers: completions; a prompt without one has no line.
     """
     lines = [
         {
-            "uid": one.uid, "instruction": one.turns[0], "output": found.completions[one.uid][0],
-            "turns": found.completions[one.uid], "generator": contestant.name, "goal": contestant.goal,
+            "uid": prompt.uid, "instruction": prompt.turns[0], "output": answers.completions[prompt.uid][0],
+            "turns": answers.completions[prompt.uid], "generator": contestant.name, "goal": contestant.goal,
         }
-        for one in prompts if one.uid in found.completions
+        for prompt in prompts if prompt.uid in answers.completions
     ]  # fmt: skip
     path = out / "completions" / f"{contestant.name.replace('/', '_')}.jsonl"
     write_atomically(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), errors="replace")

@@ -1,4 +1,4 @@
-"""Who is evaluated on what, by whom, at what cost; and what the contestants are called."""
+"""Settings of `evaluate`, and the names of contestants."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from prefboost.evaluation.kinds import BENCHMARKS, BenchmarkSettings
 from prefboost.evaluation.protocols import Contestant
 from prefboost.settings import Settings, choice
 
-__all__ = ["Answering", "Evaluate", "list_contestants", "name_of_model"]
+__all__ = ["Answering", "Evaluate", "list_contestants", "shorten_model_name"]
 
 
 class Answering(Settings):
-    """How models complete a benchmark's prompts, where not as the benchmark says."""
+    """Sampling of completions, where it differs from the benchmark's."""
 
     temperature: float | None = Field(None, ge=0.0, description="None: the benchmark's own, mostly 0.")
     top_p: float | None = Field(None, gt=0.0, le=1.0, description="None: the benchmark's own, mostly 1.")
     max_tokens: int | None = Field(None, ge=1, description="None: the benchmark's own, mostly 2048.")
     seed: int | None = Field(None, description="None: the benchmark's own, mostly 0; another one draws others.")
 
-    def over(self, own: Sampling) -> Sampling:
-        """A benchmark's sampling with what is set here in its place."""
-        return own.model_copy(update=self.model_dump(exclude_none=True))
+    def over(self, sampling: Sampling) -> Sampling:
+        """Return a benchmark's sampling with the settings here in its place."""
+        return sampling.model_copy(update=self.model_dump(exclude_none=True))
 
 
 class Evaluate(Spending):
@@ -60,7 +60,7 @@ class Evaluate(Spending):
 
     @field_validator("goals")
     @classmethod
-    def _different(cls, goals: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    def _check_goals(cls, goals: tuple[float | None, ...]) -> tuple[float | None, ...]:
         if len(set(goals)) < len(goals):
             raise ValueError(f"a goal stands twice in {list(goals)}")
         if any(goal is not None and not math.isfinite(goal) for goal in goals):
@@ -69,57 +69,57 @@ class Evaluate(Spending):
 
     @field_validator("benchmarks")
     @classmethod
-    def _each_once(cls, benchmarks: tuple[Any, ...]) -> tuple[Any, ...]:
-        twice = [kind for kind, count in Counter(one.kind for one in benchmarks).items() if count > 1]
-        if twice:
-            raise ValueError(f"{twice[0]} stands twice; run it into two folders")
+    def _check_benchmarks(cls, benchmarks: tuple[Any, ...]) -> tuple[Any, ...]:
+        repeated = [kind for kind, count in Counter(benchmark.kind for benchmark in benchmarks).items() if count > 1]
+        if repeated:
+            raise ValueError(f"{repeated[0]} stands twice; run it into two folders")
         return benchmarks
 
     @property
     def file_names(self) -> dict[str, Path]:
-        """What completions out of files are called: the file's name without its ending."""
+        """Name of each file of completions: its file name without the ending."""
         return {file.stem: file for file in self.files}
 
 
 def list_contestants(settings: Evaluate) -> list[Contestant]:
-    """Every model for every goal, goals of one model together.
+    """List every model with every goal, the goals of one model together.
 
     Raises:
-        SettingsError: nobody is named, or two have one name.
+        SettingsError: there is no model, or two have one name.
     """
-    names = _shorten_names([model_name(model) for model in settings.models])
+    model_names = _name_models([model_name(model) for model in settings.models])
     goals: Sequence[float | None] = settings.goals or (None,)
-    found = [
-        Contestant(_name_with_goal(name, goal, settings.condition), model, goal, settings.condition)
-        for name, model in zip(names, settings.models, strict=True)
+    contestants = [
+        Contestant(_add_goal(name, goal, settings.condition), model, goal, settings.condition)
+        for name, model in zip(model_names, settings.models, strict=True)
         for goal in goals
     ]
-    every = [*(one.name for one in found), *(file.stem for file in settings.files)]
-    twice = [name for name, count in Counter(every).items() if count > 1]
-    if twice:
+    names = [*(contestant.name for contestant in contestants), *(file.stem for file in settings.files)]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
         raise SettingsError(
-            f"two models or files have one name: {', '.join(twice)}", remedy="name each file after its model, once"
+            f"two models or files have one name: {', '.join(repeated)}", remedy="name each file after its model, once"
         )
-    if not every:
+    if not names:
         raise SettingsError("there is nothing to evaluate", remedy="give a model, or a file of completions")
-    return found
+    return contestants
 
 
-def name_of_model(model: str) -> str:
-    """The last part of a folder, hub id or file.
+def shorten_model_name(model: str) -> str:
+    """Return the last part of a folder, hub id or file.
 
-    >>> name_of_model("HuggingFaceTB/SmolLM2-135M-Instruct"), name_of_model("runs/mine/model/")
+    >>> shorten_model_name("HuggingFaceTB/SmolLM2-135M-Instruct"), shorten_model_name("runs/mine/model/")
     ('SmolLM2-135M-Instruct', 'model')
     """
     last = model.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     return last.removesuffix(".jsonl").removesuffix(".gguf") or model
 
 
-def _shorten_names(models: Sequence[str]) -> list[str]:
-    """Short names; where two models share one, whole names."""
-    short = [name_of_model(model) for model in models]
+def _name_models(models: Sequence[str]) -> list[str]:
+    """Return short names; where two models share one, whole names."""
+    short = [shorten_model_name(model) for model in models]
     return [model.rstrip("/") if short.count(name) > 1 else name for model, name in zip(models, short, strict=True)]
 
 
-def _name_with_goal(name: str, goal: float | None, say: SayGoal) -> str:
+def _add_goal(name: str, goal: float | None, say: SayGoal) -> str:
     return name if goal is None else f"{name}@{format_number(goal, say.digits)}"

@@ -1,0 +1,195 @@
+"""Ask a model through the store: each question once, within the budget, with progress; an interrupted call resumes.
+
+Scoring, judging and the answers of an evaluation all go through `Inquiry`. Keys and files of the store are those of
+`prefboost.engines.store.reuse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store.reuse import (
+    Finished,
+    Logprobs,
+    generate_stored,
+    generate_within_budget,
+    logprobs_stored,
+    query_completion,
+    query_logprobs,
+    weigh_within_budget,
+)
+from prefboost.engines.store.sightings import Watch
+from prefboost.engines.store.store import Store, StoreQuery
+from prefboost.progress import WorkProgress
+from prefboost.scoring.stored import NOT_YET, Desk
+
+__all__ = ["ChoiceLogprobs", "InWords", "Inquiry", "Reading", "Reply", "Unasked"]
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """Mark of a question that no model was asked.
+
+    Args:
+        reason: `NOT_YET` where only stored replies are wanted; `Inquiry.too_long` where the model cannot see it whole.
+        found: the numbers behind the reason.
+    """
+
+    reason: str
+    found: str = ""
+
+
+Reply = Result | Logprobs | Failure | Unasked
+"""Outcome of a question: words, log-probs of choices, a failure, or a mark that it was not asked."""
+
+
+@dataclass(frozen=True)
+class InWords:
+    """Read a model's answer in words.
+
+    Args:
+        sampling: how answers are drawn.
+    """
+
+    sampling: Sampling
+
+    @property
+    def max_tokens(self) -> int:
+        """Greatest length of an answer in tokens."""
+        return self.sampling.max_tokens
+
+    def describe(self, engine: Engine, request: Request) -> StoreQuery:
+        """Return the row of the store that holds the answer."""
+        return query_completion(engine, request, self.sampling)
+
+    def ask(self, engine: Engine, requests: Sequence[Request], store: Store | None) -> Iterator[Finished[Any]]:
+        """Complete every request, through the store where there is one."""
+        if store is not None:
+            return generate_stored(engine, requests, self.sampling, store)
+        return (Finished([pair], stored=False) for pair in generate_within_budget(engine, requests, self.sampling))
+
+
+@dataclass(frozen=True)
+class ChoiceLogprobs:
+    """Read the log-probs with which a model would begin its answer with each of some choices.
+
+    Args:
+        choices: short texts that begin with different tokens.
+    """
+
+    choices: tuple[str, ...]
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that a model writes to give log-probs."""
+        return 1
+
+    def describe(self, engine: Engine, request: Request) -> StoreQuery:
+        """Return the row of the store that holds the log-probs."""
+        return query_logprobs(engine, request, self.choices)
+
+    def ask(self, engine: Engine, requests: Sequence[Request], store: Store | None) -> Iterator[Finished[Any]]:
+        """Read the log-probs of every request, through the store where there is one."""
+        if store is not None:
+            return logprobs_stored(engine, requests, self.choices, store)
+        return (Finished([pair], stored=False) for pair in weigh_within_budget(engine, requests, self.choices))
+
+
+Reading = InWords | ChoiceLogprobs
+"""What is read of a model."""
+
+
+class Inquiry:
+    """All questions of one stage to one engine, in one round or several; it counts them and reports progress.
+
+    Args:
+        engine: the model; its ledger holds it to a budget.
+        desk: store, progress, and whether only stored replies are wanted.
+        stage: name of the stage in progress reports.
+        questions: number of questions in all rounds.
+        watch: records the name under which a server replies.
+        too_long: reason of a question that the model cannot see whole.
+    """
+
+    def __init__(
+        self, engine: Engine, desk: Desk, stage: str, questions: int, *, watch: Watch | None = None, too_long: str
+    ) -> None:
+        self.engine = engine
+        self.desk = desk
+        self.stage = stage
+        self.questions = questions
+        self.watch = watch
+        self.too_long = too_long
+        self.done = 0
+        self.stored = 0
+        self._report()
+
+    def ask(self, requests: Sequence[Request], reading: Reading) -> Iterator[list[tuple[int, Reply]]]:
+        """Ask one round of questions; equal ones are asked once, failed ones again by the next call.
+
+        Args:
+            requests: the questions.
+            reading: what is read of the model.
+
+        Yields:
+            (index of the request, reply), in batches as they come. Where the budget or the engine ends early, the
+            remaining requests have no reply.
+        """
+        indices: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            indices.setdefault(reading.describe(self.engine, request).key, []).append(index)
+        refused = self._refuse_long({key: requests[places[0]] for key, places in indices.items()}, reading)
+        if refused:
+            yield self._count([(at, mark) for key, mark in refused.items() for at in indices[key]], False)
+        keys = [key for key in indices if key not in refused]
+        if self.desk.store is not None and self.desk.partial:
+            stored = _read_stored(self.desk.store, keys)
+            yield self._count([(at, reply) for key, reply in stored.items() for at in indices[key]], True)
+            return
+        first = [requests[indices[key][0]] for key in keys]
+        for batch in reading.ask(self.engine, first, self.desk.store):
+            # A server may change the model behind its name at any call; stored replies say nothing new of it.
+            if self.watch is not None and not batch.stored:
+                self.watch.look()
+            replies = [(at, reply) for place, reply in batch.results for at in indices[keys[place]]]
+            yield self._count(replies, batch.stored)
+
+    def _refuse_long(self, questions: dict[str, Request], reading: Reading) -> dict[str, Unasked]:
+        """Mark questions that do not fit into the model's context with their answer: cut ones would mean others."""
+        limit = self.engine.context
+        if limit is None or not questions:
+            return {}
+        lengths = self.engine.prompt_tokens(list(questions.values()))
+        most = reading.max_tokens
+        return {
+            key: Unasked(self.too_long, f"{length:,} tokens and {most:,}, at most {limit:,}")
+            for key, length in zip(questions, lengths, strict=True)
+            if length + most > limit
+        }
+
+    def _count(self, replies: list[tuple[int, Reply]], stored: bool) -> list[tuple[int, Reply]]:
+        self.done += len(replies)
+        self.stored += len(replies) if stored else 0
+        self._report()
+        return replies
+
+    def _report(self) -> None:
+        self.desk.tell(WorkProgress(self.stage, self.questions, self.done, self.stored, self.engine.ledger.spent))
+
+
+def _read_stored(store: Store, keys: Sequence[str]) -> dict[str, Reply]:
+    """Return the stored replies, and a mark for each key without one."""
+    rows = store.find_answers(keys)
+    replies: dict[str, Reply] = {}
+    for key in keys:
+        row = rows.get(key)
+        if row is None:
+            replies[key] = Unasked(NOT_YET)
+        elif isinstance(row, Failure):
+            replies[key] = row
+        else:
+            replies[key] = tuple(row["logprobs"]) if "logprobs" in row else Result(**row)
+    return replies
