@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -82,3 +83,28 @@ def test_a_list_that_is_followed_gives_a_kind_that_works(
 def test_files_of_a_list_that_are_to_be_changed_exist_and_new_ones_do_not() -> None:
     items = [item for thing in THINGS for item in read_items(read_section(thing))]
     assert [(item.file, (ROOT / item.file).exists()) for item in items] == [(item.file, item.exists) for item in items]
+
+
+def list_imports(code: str) -> list[tuple[str, str]]:
+    """List module and name of what a block imports from the package."""
+    return [
+        (str(node.module), alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("prefboost")
+        for alias in node.names
+    ]
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_names_that_the_code_of_a_list_imports_exist(thing: str) -> None:
+    """Fast, so that a name that is changed elsewhere is noticed before the lists are followed."""
+    blocks = [item for item in read_items(read_section(thing)) if not item.exists]
+    new = {item.file.removeprefix("src/").removesuffix(".py").replace("/", ".") for item in blocks}
+    imports = {each for item in blocks for each in list_imports(item.code) if each[0] not in new}
+    missing = []
+    for module, name in imports:
+        path = ROOT / "src" / module.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not re.search(rf"\b{name}\b", file.read_text(encoding="utf-8")):
+            missing.append(f"{module} has no {name}")
+    assert imports and missing == []
