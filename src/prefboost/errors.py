@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Place:
-    """Where a fault stands. ``line`` counts from 1 (text files), ``row`` from 0 (records)."""
+    """Place of a fault. ``line`` counts from 1 (text files), ``row`` from 0 (records)."""
 
     path: str | None = None
     line: int | None = None

@@ -100,7 +100,7 @@ Tell = Callable[[WorkProgress], None]
 
 
 def usual_columns(title: str = "{task.description}") -> tuple[ProgressColumn, ...]:
-    """Columns of a bar: what, bar, count, time left, and then details, which alone are cut where the line is short.
+    """List the columns of a bar: name, bar, count, time left, and details, which alone are cut where space is short.
 
     Args:
         title: Rich markup; ``{task.description}`` is the name under which a task was added.

@@ -37,6 +37,7 @@ def read_audit(overrides: Sequence[str]) -> tuple[list[str], list[str], Auditing
     if not settings:
         return others, files, None
     placed = [expand_model(text) for text in settings]
+    # A judge without a kind is a language model, as in synthesize.
     judged = any(text.startswith("judge.") for text in placed)
     if judged and not any(text.startswith("judge.kind") for text in placed):
         placed.insert(0, "judge.kind=llm")

@@ -79,6 +79,7 @@ def _read_settings(overrides: list[str], flags: Mapping[str, str | None]) -> Aug
     from prefboost.cli.overrides import read_overrides
     from prefboost.runs.augment.settings import Augment
 
+    # As JSON, so that YAML does not read the name of a tokenizer as a number or a list.
     flagged = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return read_overrides(Augment, [*flagged, *overrides], base=Augment().model_dump(mode="json"))
 

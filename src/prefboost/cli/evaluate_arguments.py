@@ -40,6 +40,7 @@ def read_evaluate(
 
     overrides = [text for text in arguments if _is_override(text)]
     contestants = [text for text in arguments if not _is_override(text)]
+    # A colon marks a model, e.g. replay:answers.jsonl, whatever its name ends with.
     files = [text for text in contestants if text.endswith(_FILES) and ":" not in text]
     if any_models and not contestants:
         raise SettingsError(

@@ -65,6 +65,7 @@ def inspect_command(
 
 def _draw_bar(histogram: Histogram) -> str:
     most = max(histogram.counts) or 1
+    # Nothing is blank, and the smallest block stands for any other count, so that rare values are seen.
     marks = [0 if not count else 1 + round(count / most * (len(_BLOCKS) - 2)) for count in histogram.counts]
     return "".join(_BLOCKS[mark] for mark in marks)
 

@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    # Only the module of this verb is imported.
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     set_thread_environment(os.environ)  # OpenMP reads it when torch is loaded, which no verb has done yet
     _log_to_stderr(logging.WARNING if "--quiet" in arguments else logging.INFO)

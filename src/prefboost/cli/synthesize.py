@@ -88,6 +88,7 @@ def read_synthesize(method: str, overrides: list[str]) -> Synthesize:
         **dict.fromkeys(Synthesize.model_fields, ""),
         **dict.fromkeys(load_settings_class(method, METHODS).model_fields, "method."),
     }
+    # The method itself is the first argument of the verb.
     del names["method"]
     placed = place_overrides(map(expand_model, overrides), names)
     # Whole models come first, then single settings of theirs, which would be lost under them.

@@ -69,6 +69,7 @@ def _print_change(outcome: StageOutcome) -> None:
 
 
 def _print_steps(prepared: PairCounts) -> None:
+    # Printed as soon as the data are ready: the forecast that follows takes minutes.
     for step in prepared.steps:
         print(f"{step['verb']:<10} {step['rows_in']:>10,} -> {step['rows_out']:>10,}")
         for line in _list_counts(step["rejected"]):
