@@ -58,7 +58,7 @@ from prefboost.statistics import bootstrap_mean
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
-from prefboost.synthesis.labels import judged, sides_table, with_criteria
+from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_shares
 from prefboost.synthesis.method import Method
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
@@ -111,7 +111,7 @@ class Plan:
     pools: int = 1
     max_tokens: int = 64
     audited: int = 40
-    judged: int = 120
+    judge_shares: int = 120
     passages: int = 90
     reward: str = "counted"
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -309,7 +309,7 @@ def _synthetic(prompts: pb.Table, method: Method, out: Path, say: Say) -> tuple[
 
 def _audited(plan: Plan, questions: Questions, table: pb.Table, out: Path) -> dict[str, Any]:
     """Biases, diversity, and noise of the labels by two judges."""
-    judge = with_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
+    judge = add_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     found = audit_file(out, Auditing(judge=judge, pairs=plan.audited, embedder=plan.embedder))
     assert found.noise is not None
     told = {
@@ -342,10 +342,10 @@ def preferences(plan: Plan, questions: Questions, held: pb.Table, say: Say) -> d
     targets = {"people": np.ones(len(held)), "expert": _expert(questions, held)}
     order = np.random.default_rng(7).permutation(len(held))[: plan.judged]
     texts = list(zip(held.frame["prompt"], texts_of(held, "chosen"), texts_of(held, "rejected"), strict=True))
-    judge = with_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
+    judge = add_criteria(plan.auditor, Aspects(task=plan.task), "criteria")
     with Store(plan.work / "held.store") as store:
         calls = Calls(store)
-        shares = judged(judge, sides_table([texts[at] for at in order]), calls)
+        shares = judge_shares(judge, build_sides_table([texts[at] for at in order]), calls)
     found = np.full(len(held), np.nan)
     for at, share in zip(order, shares, strict=True):
         found[at] = np.nan if isinstance(share, tuple) or share == 0.5 else float(share > 0.5)

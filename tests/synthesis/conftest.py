@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from prefboost.synthesis.proposal import Item
+from prefboost.synthesis.proposal import PromptItem
 from prefboost.tables import MESSAGES, PROMPTS, Table, conform
 
 
@@ -17,19 +17,19 @@ def messages(*turns: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def items() -> Callable[[int], list[Item]]:
+def items() -> Callable[[int], list[PromptItem]]:
     """So many prompts, one turn each."""
     return lambda count: [
-        Item(at, f"q{at}", messages(("user", f"Question {at}?")), {"completion": f"given answer {at}"})
+        PromptItem(at, f"q{at}", messages(("user", f"Question {at}?")), {"completion": f"given answer {at}"})
         for at in range(count)
     ]
 
 
 @pytest.fixture(scope="session")
-def conversation() -> Item:
+def conversation() -> PromptItem:
     """A prompt of several turns."""
     turns = (("system", "Be brief."), ("user", "Hello"), ("assistant", "Hi!"), ("user", "Name a river."))
-    return Item(0, "c0", messages(*turns))
+    return PromptItem(0, "c0", messages(*turns))
 
 
 @pytest.fixture(scope="session")

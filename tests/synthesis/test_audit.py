@@ -15,14 +15,14 @@ from prefboost.errors import DataError
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.audit import audit, label_noise
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.labels import sides_table
+from prefboost.synthesis.labels import build_sides_table
 from prefboost.tables import Table
 
 PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
 
 
 def pairs(rows: Sequence[tuple[str, str]], **lineage: Sequence[Any]) -> Table:
-    table = sides_table([(PROMPT, chosen, rejected) for chosen, rejected in rows])
+    table = build_sides_table([(PROMPT, chosen, rejected) for chosen, rejected in rows])
     told = [
         json.dumps({"method": "rmboost", **{name: values[at] for name, values in lineage.items()}})
         for at in range(len(rows))
@@ -85,4 +85,4 @@ def test_soft_labels_show_their_mean() -> None:
 
 def test_pairs_without_a_lineage_are_refused() -> None:
     with pytest.raises(DataError, match="lineage"):
-        audit(sides_table([(PROMPT, "a", "b")]))
+        audit(build_sides_table([(PROMPT, "a", "b")]))

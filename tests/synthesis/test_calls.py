@@ -13,7 +13,7 @@ from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, SettingsError
 from prefboost.synthesis.calls import Calls, model_name
-from prefboost.synthesis.labels import sides_table
+from prefboost.synthesis.labels import build_sides_table
 
 SAMPLING = Sampling(max_tokens=20)
 
@@ -84,7 +84,7 @@ def test_progress_counts_rows_of_a_stage() -> None:
 
 
 def test_scorers_score_by_themselves() -> None:
-    table = sides_table([(REQUESTS[0].prompt, "one two", "three")])
+    table = build_sides_table([(REQUESTS[0].prompt, "one two", "three")])
     assert Calls().scored(LengthScorer(), table).frame["score_chosen"].to_list() == [2.0]
 
 

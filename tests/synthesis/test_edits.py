@@ -14,13 +14,13 @@ from prefboost.engines.engine import Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.edits import NO_COMPLETION, Clair, RMBoost, without_plan
+from prefboost.synthesis.edits import NO_COMPLETION, Clair, RMBoost, separate_plan
 from prefboost.synthesis.filters import Filters
-from prefboost.synthesis.pairs import pairs_table
-from prefboost.synthesis.proposal import Draft, Item, items_of
+from prefboost.synthesis.pairs import build_pairs_table
+from prefboost.synthesis.proposal import Draft, PromptItem, list_prompt_items
 from prefboost.tables import Table
 
-Items = Callable[[int], list[Item]]
+Items = Callable[[int], list[PromptItem]]
 
 
 def editing(prompt: str, sample: int) -> str:
@@ -52,8 +52,8 @@ def test_thoughts_are_no_part_of_either_completion_and_stand_in_the_lineage(prom
 
     with FaultyServer(dialect=thinking) as server:
         method = RMBoost(generator=OpenAICompatible(model="m", base_url=server.base_url), filters=Filters())
-        items = items_of(prompts(8))
-        made = pairs_table(prompts(8), method, method.propose(items, Calls()), {})
+        items = list_prompt_items(prompts(8))
+        made = build_pairs_table(prompts(8), method, method.propose(items, Calls()), {})
     assert len(made) == 8
     asked = [body["messages"][-1]["content"] for body in server.bodies]
     assert not any("what is asked here?" in text for text in asked), "the reference is the answer alone"
@@ -70,7 +70,7 @@ def test_a_completion_that_is_thoughts_alone_is_set_aside_with_its_reason(items:
 
 
 def test_thoughts_in_a_completion_that_the_table_has_are_no_part_of_the_reference() -> None:
-    item = Item(
+    item = PromptItem(
         0, "q", [{"role": "user", "content": "Q?", "extra": None}], {"completion": "<think>a</think>An answer."}
     )
     made = RMBoost(generator=Writer.by(editing), first="completion").propose([item], Calls())
@@ -87,7 +87,7 @@ def test_bernoulli_draws_one_direction_a_prompt_with_its_probability(items: Item
     assert [each.first_wins for each in fewer] == [each.first_wins for each in made[::-7]]
 
 
-def test_the_request_holds_the_whole_conversation_the_reference_and_the_window(conversation: Item) -> None:
+def test_the_request_holds_the_whole_conversation_the_reference_and_the_window(conversation: PromptItem) -> None:
     writer = Writer.by(lambda prompt, sample: "one two three four five six seven eight nine ten")
     RMBoost(generator=writer, p_better=1.0, length_window=0.2).propose([conversation], Calls())
     asked = writer.prompts[1]
@@ -127,19 +127,19 @@ def test_aspects_are_drawn_by_pair(items: Items) -> None:
 
 @pytest.mark.parametrize("raw", ["more facts\n====\n better \n", "more facts\n  =====  \nbetter"])
 def test_only_what_follows_the_plan_is_the_completion(raw: str) -> None:
-    found = without_plan(Draft(raw.strip(), raw=raw), True)
+    found = separate_plan(Draft(raw.strip(), raw=raw), True)
     assert (found.text, found.plan, found.raw, found.fault) == ("better", "more facts", raw, None)
 
 
 @pytest.mark.parametrize("raw", ["more facts, and then: better", "more facts\n====\n  "])
 def test_a_plan_without_a_completion_is_a_reason(raw: str) -> None:
-    found = without_plan(Draft(raw.strip(), raw=raw), True)
+    found = separate_plan(Draft(raw.strip(), raw=raw), True)
     assert found.fault is not None and found.fault[0] == NO_COMPLETION
 
 
 def test_without_a_plan_asked_for_the_text_stays_as_it_is() -> None:
     draft = Draft("a\n====\nb", raw="a\n====\nb")
-    assert without_plan(draft, False) == draft
+    assert separate_plan(draft, False) == draft
 
 
 def test_clair_asks_for_the_smallest_revision_and_prefers_it(items: Items) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.synthesis.filters import CHECKS, Filters, apply_filters, edit_distance, script_of
-from prefboost.synthesis.proposal import Draft, Item, Proposal
+from prefboost.synthesis.filters import CHECKS, Filters, apply_filters, detect_script, edit_distance
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
 
 FIRST = "The Rhine rises in the Alps and flows through six countries before it meets the North Sea."
 GOOD = "The Rhine is a river of six countries; it rises in the Alps and ends in the North Sea near Rotterdam."
@@ -17,7 +17,7 @@ GOOD = "The Rhine is a river of six countries; it rises in the Alps and ends in 
 
 def pair(first: str = FIRST, second: str = GOOD, **changes: Any) -> Proposal:
     drafts = [Draft(text, "m", changes.pop(f"finish_{at}", "stop"), text) for at, text in enumerate((first, second))]
-    return Proposal(Item(0, "q", []), drafts[0], drafts[1], 0.0, **changes)
+    return Proposal(PromptItem(0, "q", []), drafts[0], drafts[1], 0.0, **changes)
 
 
 def reason(proposal: Proposal, **settings: Any) -> str | None:
@@ -89,7 +89,7 @@ def test_cut_completions_and_patterns_of_ones_own() -> None:
 
 def test_the_first_reason_stays() -> None:
     assert reason(pair(second="").rejected("another", "x")) == "another"
-    faulty = Proposal(Item(0, "q", []), Draft(fault=("none came", "x")), Draft())
+    faulty = Proposal(PromptItem(0, "q", []), Draft(fault=("none came", "x")), Draft())
     assert reason(faulty) == "none came"
 
 
@@ -115,4 +115,4 @@ def test_the_edit_distance_is_that_of_words_as_a_share_of_the_longer(one: str, o
     ("text", "script"), [("abc", "Latin"), ("где", "Cyrillic"), ("水の流れ水水", "Han"), ("12 !?", None)]
 )
 def test_the_script_is_that_of_most_letters(text: str, script: str | None) -> None:
-    assert script_of(text) == script
+    assert detect_script(text) == script

@@ -13,11 +13,11 @@ from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.labels import in_both_orders, judged, sides_table, with_criteria
+from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_both_orders, judge_shares
 from prefboost.synthesis.proposal import BUDGET_SPENT
 
 PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
-SIDES = sides_table([(PROMPT, "apple", "pear"), (PROMPT, "pear", "apple")])
+SIDES = build_sides_table([(PROMPT, "apple", "pear"), (PROMPT, "pear", "apple")])
 
 
 def verdict(prompt: str, sample: int) -> str:
@@ -27,7 +27,7 @@ def verdict(prompt: str, sample: int) -> str:
 
 def test_votes_in_words_are_shares_too() -> None:
     judge = LlmJudge(engine=Writer.by(verdict))
-    assert judged(judge, SIDES, Calls()) == [1.0, 0.0]
+    assert judge_shares(judge, SIDES, Calls()) == [1.0, 0.0]
 
 
 def test_several_samples_are_averaged() -> None:
@@ -35,46 +35,46 @@ def test_several_samples_are_averaged() -> None:
         return verdict(prompt, sample) if sample else '{"reason": "x", "verdict": "tie"}'
 
     judge = LlmJudge(engine=Writer.by(wavering), samples=2, sampling=Sampling(temperature=1.0))
-    assert judged(judge, SIDES, Calls()) == [0.75, 0.25]
+    assert judge_shares(judge, SIDES, Calls()) == [0.75, 0.25]
 
 
 def test_a_tie_read_off_log_probs_counts_half() -> None:
     judge = LlmJudge(
         engine=Writer.by(weigh=lambda p, c: [math.log(0.5), math.log(0.1), math.log(0.4)]), read="logprobs"
     )
-    assert judged(judge, SIDES, Calls()) == pytest.approx([0.5, 0.5])
+    assert judge_shares(judge, SIDES, Calls()) == pytest.approx([0.5, 0.5])
 
 
 def test_what_cannot_be_read_is_a_reason_of_its_pair_alone() -> None:
     judge = LlmJudge(engine=Writer.by(lambda p, s: "no idea" if p.index("apple") < p.index("pear") else verdict(p, s)))
-    found = judged(judge, SIDES, Calls())
+    found = judge_shares(judge, SIDES, Calls())
     assert all(isinstance(share, tuple) and share[0].startswith("the judge: ") for share in found)
 
 
 def test_what_the_budget_does_not_allow_is_not_asked() -> None:
     judge = LlmJudge(engine=Writer.by(), read="logprobs")
     calls = Calls(budget=Budget(requests=3))
-    assert judged(judge, SIDES, calls) == [(BUDGET_SPENT, "")] * 2
+    assert judge_shares(judge, SIDES, calls) == [(BUDGET_SPENT, "")] * 2
     assert calls.exhausted
 
 
 def test_any_other_judge_is_asked_by_itself() -> None:
-    table = sides_table(
+    table = build_sides_table(
         [(PROMPT, "a far longer text than that", "short"), (PROMPT, "short", "a far longer text than that")]
     )
     judge = ScorerJudge(scorer=LengthScorer())
-    assert judged(judge, table, Calls()) == [1.0, 0.0]
+    assert judge_shares(judge, table, Calls()) == [1.0, 0.0]
 
 
 def test_both_orders_can_be_told_apart() -> None:
-    found = in_both_orders(LlmJudge(engine=Writer.by(), read="logprobs", ties=False), SIDES, Calls())
+    found = judge_both_orders(LlmJudge(engine=Writer.by(), read="logprobs", ties=False), SIDES, Calls())
     assert found == [(pytest.approx(0.8, abs=0.01), pytest.approx(0.2, abs=0.01))] * 2
 
 
 def test_no_pairs_need_no_judge() -> None:
-    assert judged(LlmJudge(engine=Writer.by()), sides_table([]), Calls()) == []
+    assert judge_shares(LlmJudge(engine=Writer.by()), build_sides_table([]), Calls()) == []
 
 
 def test_criteria_name_the_aspects() -> None:
-    told = with_criteria(LlmJudge(engine=Writer.by()), Aspects(task="qa"), "criteria")
+    told = add_criteria(LlmJudge(engine=Writer.by()), Aspects(task="qa"), "criteria")
     assert "factuality" in told.criteria  # type: ignore[attr-defined]

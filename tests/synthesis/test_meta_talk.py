@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from prefboost.synthesis.filters import Filters, apply_filters
 from prefboost.synthesis.meta_talk import find_leak
-from prefboost.synthesis.proposal import Draft, Item, Proposal
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
 
 KINDS = ("refusal", "leaked_plan", "label_leak", "meta_talk")
 
@@ -62,16 +62,16 @@ def test_leaks_are_found_and_honest_texts_kept(capsys: pytest.CaptureFixture[str
 ])  # fmt: skip
 def test_honest_pairs_with_words_of_a_leak_are_kept(text: str) -> None:
     sides = [Draft(each, "m", "stop", each) for each in (BODY, text)]
-    kept, _ = apply_filters(Filters(max_length_ratio=9.0), Proposal(Item(0, "q", []), *sides))
+    kept, _ = apply_filters(Filters(max_length_ratio=9.0), Proposal(PromptItem(0, "q", []), *sides))
     assert kept.fault is None
 
 
 def test_the_first_completion_of_an_edit_leaks_nothing_and_what_it_says_is_the_topic() -> None:
     said = "Here is a better response: water it less."
     first, second = Draft(said, "m", "stop", said), Draft(BODY, "m", "stop", BODY)
-    blind = Proposal(Item(0, "q", []), first, second)
-    edit = Proposal(Item(0, "q", []), first, second, lineage={"direction": "worse"})
-    leaking = Proposal(Item(0, "q", []), second, first, lineage={"direction": "worse"})
+    blind = Proposal(PromptItem(0, "q", []), first, second)
+    edit = Proposal(PromptItem(0, "q", []), first, second, lineage={"direction": "worse"})
+    leaking = Proposal(PromptItem(0, "q", []), second, first, lineage={"direction": "worse"})
     assert apply_filters(Filters(), blind)[0].fault is not None
     assert apply_filters(Filters(), edit)[0].fault is None
     assert apply_filters(Filters(), leaking)[0].fault is not None

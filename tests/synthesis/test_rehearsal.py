@@ -13,8 +13,8 @@ from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.edits import Clair, RMBoost
 from prefboost.synthesis.method import Method
-from prefboost.synthesis.proposal import Item
-from prefboost.synthesis.rehearsal import Rehearsal
+from prefboost.synthesis.proposal import PromptItem
+from prefboost.synthesis.rehearsal import CallRehearsal
 from prefboost.synthesis.rlaif import RLAIF
 from prefboost.synthesis.rlcd import RLCD
 from prefboost.synthesis.ultrafeedback import UltraFeedbackPairs
@@ -39,9 +39,9 @@ def methods() -> dict[str, tuple[Method, list[Writer]]]:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_it_counts_exactly_the_calls_that_are_made(name: str, items: Callable[[int], list[Item]]) -> None:
+def test_it_counts_exactly_the_calls_that_are_made(name: str, items: Callable[[int], list[PromptItem]]) -> None:
     method, models = methods()[name]
-    rehearsal = Rehearsal()
+    rehearsal = CallRehearsal()
     method.propose(items(5), rehearsal)
     assert sum(len(model.asked) for model in models) == 0
     counted = sum(count.calls for count in rehearsal.counts.values())
@@ -49,8 +49,8 @@ def test_it_counts_exactly_the_calls_that_are_made(name: str, items: Callable[[i
     assert counted == sum(len(model.asked) for model in models) > 0
 
 
-def test_it_counts_tokens_and_dollars_at_most(items: Callable[[int], list[Item]]) -> None:
-    rehearsal = Rehearsal({"writer": Price(prompt=0, completion=1e6)})
+def test_it_counts_tokens_and_dollars_at_most(items: Callable[[int], list[PromptItem]]) -> None:
+    rehearsal = CallRehearsal({"writer": Price(prompt=0, completion=1e6)})
     calls = Calls()
     method, _ = methods()["rmboost"]
     method.propose(items(3), rehearsal)

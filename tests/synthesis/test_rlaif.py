@@ -10,10 +10,10 @@ from made_writer import Writer, first_wins
 
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.proposal import Item
-from prefboost.synthesis.rlaif import RLAIF, UNDECIDED, judge_name
+from prefboost.synthesis.proposal import PromptItem
+from prefboost.synthesis.rlaif import RLAIF, UNDECIDED, name_judge
 
-Items = Callable[[int], list[Item]]
+Items = Callable[[int], list[PromptItem]]
 
 
 def writing(prompt: str, sample: int) -> str:
@@ -79,4 +79,4 @@ def test_equal_completions_are_not_judged(items: Items) -> None:
 
 
 def test_a_judge_is_named_by_kind_and_model() -> None:
-    assert judge_name(LlmJudge(engine=Writer.by(model="x"))) == "llm/x"
+    assert name_judge(LlmJudge(engine=Writer.by(model="x"))) == "llm/x"

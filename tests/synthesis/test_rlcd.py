@@ -9,10 +9,10 @@ from made_writer import Writer
 
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.proposal import Item
+from prefboost.synthesis.proposal import PromptItem
 from prefboost.synthesis.rlcd import PHRASES, RLCD
 
-Items = Callable[[int], list[Item]]
+Items = Callable[[int], list[PromptItem]]
 
 
 def steered(prompt: str, sample: int) -> str:
@@ -27,7 +27,7 @@ def test_the_completion_under_the_better_phrase_is_preferred(items: Items) -> No
     assert made[0].lineage["phrases"] == ["giving a helpful response", "giving an unhelpful response"]
 
 
-def test_prompts_differ_in_phrases_alone_and_earlier_turns_are_opposite(conversation: Item) -> None:
+def test_prompts_differ_in_phrases_alone_and_earlier_turns_are_opposite(conversation: PromptItem) -> None:
     writer = Writer.by(steered)
     RLCD(generator=writer).propose([conversation], Calls())
     better, worse = writer.prompts

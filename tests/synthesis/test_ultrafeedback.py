@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from prefboost.preferences import AllPairs, BestVsWorst
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.proposal import Item
+from prefboost.synthesis.proposal import PromptItem
 from prefboost.synthesis.ultrafeedback import NO_PAIR, UltraFeedbackPairs
 
-Items = Callable[[int], list[Item]]
+Items = Callable[[int], list[PromptItem]]
 
 
 def pool(count: int) -> tuple[Writer, ...]:
@@ -42,7 +42,7 @@ def test_all_pairs_of_a_prompt_have_names_of_their_own(items: Items) -> None:
 
 
 def test_ids_that_look_like_numbers_and_ends_are_kept_apart(items: Items) -> None:
-    odd = [Item(at, name, items(1)[0].prompt) for at, name in enumerate(("0", "0/1", "1~0", "/1~"))]
+    odd = [PromptItem(at, name, items(1)[0].prompt) for at, name in enumerate(("0", "0/1", "1~0", "/1~"))]
     made = UltraFeedbackPairs(pool=pool(2), scorer=LengthScorer(), n=2, pair=BestVsWorst()).propose(odd, Calls())
     assert [(each.item.prompt_id, each.first.model) for each in made] == [(item.prompt_id, "m2") for item in odd]
 

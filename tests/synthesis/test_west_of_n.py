@@ -9,10 +9,10 @@ import pytest
 from made_writer import LengthScorer, Writer
 
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.proposal import Item
+from prefboost.synthesis.proposal import PromptItem
 from prefboost.synthesis.west_of_n import TOO_FEW, UNLIKELY, UNSURE, WestOfN
 
-Items = Callable[[int], list[Item]]
+Items = Callable[[int], list[PromptItem]]
 
 
 def growing(prompt: str, sample: int) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from prefboost.settings import Settings
 
-__all__ = ["TASKS", "Aspects", "Task", "drawn"]
+__all__ = ["TASKS", "Aspects", "Task", "seed_random"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Aspects(Settings):
     k: int | None = Field(None, ge=1, description="So many are drawn anew for every pair; none: all, every time.")
 
     @model_validator(mode="after")
-    def _all_defined(self) -> Aspects:
+    def _check_names(self) -> Aspects:
         if self.task not in TASKS:
             raise ValueError(f"there is no task {self.task!r}; one of: {', '.join(TASKS)}")
         missing = [name for name in self.names if name not in self.defined]
@@ -109,7 +109,7 @@ class Aspects(Settings):
         """Those that count."""
         return {name: self.defined[name] for name in self.names or self.defined}
 
-    def of(self, seed: int, *names: str) -> dict[str, str]:
+    def draw(self, seed: int, *names: str) -> dict[str, str]:
         """Those of one pair.
 
         Args:
@@ -118,12 +118,12 @@ class Aspects(Settings):
         """
         if self.k is None:
             return self.chosen
-        draw = drawn(seed, "aspects", *names)
+        draw = seed_random(seed, "aspects", *names)
         picked = set(draw.sample(sorted(self.chosen), self.k))
         return {name: line for name, line in self.chosen.items() if name in picked}
 
 
-def drawn(seed: int, *names: str) -> random.Random:
+def seed_random(seed: int, *names: str) -> random.Random:
     """Random numbers that depend on a seed and names alone: the same for any order, batch and process."""
     text = "\x1f".join([str(seed), *names])
     return random.Random(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

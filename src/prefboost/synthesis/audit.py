@@ -16,10 +16,10 @@ from prefboost.chat import join_text
 from prefboost.errors import DataError, Place
 from prefboost.scoring.judges.judge import Judge
 from prefboost.statistics import Interval, bootstrap_mean
-from prefboost.synthesis.calls import Asks
-from prefboost.synthesis.diversity import distinct, evenness
+from prefboost.synthesis.calls import ModelCalls
+from prefboost.synthesis.diversity import measure_distinct, measure_evenness
 from prefboost.synthesis.filters import edit_distance
-from prefboost.synthesis.labels import in_both_orders, sides_table
+from prefboost.synthesis.labels import build_sides_table, judge_both_orders
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
 __all__ = ["Audit", "LabelNoise", "audit", "label_noise"]
@@ -102,7 +102,7 @@ def audit(
     Raises:
         DataError: the table holds no pair with a lineage.
     """
-    frame, lineage = _synthetic(table)
+    frame, lineage = _read_lineage(table)
     prompts = frame["prompt_id"].to_numpy()
     chosen, rejected = ([join_text(said) for said in frame[side]] for side in ("chosen", "rejected"))
     lengths = np.array([[len(one), len(other)] for one, other in zip(chosen, rejected, strict=True)], dtype=np.float64)
@@ -124,16 +124,16 @@ def audit(
         second=bootstrap_mean(np.array(second), clusters=prompts),
         soft=float(np.mean(wins.to_numpy())),
         edit_distance=float(np.mean([edit_distance(*both) for both in zip(chosen, rejected, strict=True)])),
-        distinct_1=distinct([*chosen, *rejected], 1, WORDS),
-        distinct_2=distinct([*chosen, *rejected], 2, WORDS),
+        distinct_1=measure_distinct([*chosen, *rejected], 1, WORDS),
+        distinct_2=measure_distinct([*chosen, *rejected], 2, WORDS),
         spread=spread,
         aspects=dict(sorted(aspects.items())),
-        aspect_evenness=evenness(aspects),
+        aspect_evenness=measure_evenness(aspects),
         noise=noise,
     )
 
 
-def label_noise(table: Table, judge: Judge, name: str, calls: Asks) -> LabelNoise:
+def label_noise(table: Table, judge: Judge, name: str, calls: ModelCalls) -> LabelNoise:
     """Judge pairs anew, in both orders.
 
     Args:
@@ -150,7 +150,7 @@ def label_noise(table: Table, judge: Judge, name: str, calls: Asks) -> LabelNois
         (row["prompt"], join_text(row["chosen"]), join_text(row["rejected"]))
         for row in frame.select("prompt", "chosen", "rejected").iter_rows(named=True)
     ]
-    found = in_both_orders(judge, sides_table(sides), calls)
+    found = judge_both_orders(judge, build_sides_table(sides), calls)
     both = [(at, orders) for at, orders in enumerate(found) if all(isinstance(share, float) for share in orders)]
     faults = Counter(share[0] for orders in found for share in orders[:1] if isinstance(share, tuple))
     if not both:
@@ -168,7 +168,7 @@ def label_noise(table: Table, judge: Judge, name: str, calls: Asks) -> LabelNois
     )
 
 
-def _synthetic(table: Table) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any]]]:
+def _read_lineage(table: Table) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any]]]:
     """Rows with a lineage, and what it says."""
     frame = table.frame
     if table.spec is PREFERENCE_PAIRS and "lineage" in frame.columns:

@@ -22,7 +22,7 @@ from prefboost.scoring.scorer import Scorer, StoredScorer
 from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
-__all__ = ["Asks", "Calls", "Choices", "model_name"]
+__all__ = ["ModelCalls", "Calls", "Choices", "model_name"]
 
 Choices = tuple[float, ...] | Failure | None
 """Log-probs of choices, why there are none, or None where the budget did not allow the question."""
@@ -31,7 +31,7 @@ TOO_LONG = "the prompt and max_tokens exceed the model's context"
 REFUSED = "the chat template refuses the prompt"
 
 
-class Asks(Protocol):
+class ModelCalls(Protocol):
     """What a method can ask for: `Calls`, or a rehearsal that only counts."""
 
     def completions(
@@ -54,7 +54,7 @@ class Asks(Protocol):
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
         """Log-prob of each text as the completion of its prompt: nats, summed over tokens."""
 
-    def scored(self, scorer: Scorer, table: Table) -> Table:
+    def score(self, scorer: Scorer, table: Table) -> Table:
         """Completions with scores."""
 
 
@@ -95,9 +95,9 @@ class Calls:
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
-        """See `Asks`. Prompts that the model cannot take are failures and stop no others."""
+        """See `ModelCalls`. Prompts that the model cannot take are failures and stop no others."""
         opened = self.opened(engine)
-        refused = {at: fault for at, each in enumerate(requests) if (fault := _refusal(opened, each, sampling))}
+        refused = {at: fault for at, each in enumerate(requests) if (fault := _find_refusal(opened, each, sampling))}
         asked = [at for at in range(len(requests)) if at not in refused]
         wanted = [requests[at] for at in asked]
 
@@ -107,14 +107,14 @@ class Calls:
             else:
                 yield from (Finished([pair], stored=False) for pair in generate_within_budget(opened, wanted, sampling))
 
-        found = self._gathered(stage, opened, len(wanted), ask)
+        found = self._collect(stage, opened, len(wanted), ask)
         place = {at: number for number, at in enumerate(asked)}
         return [refused[at] if at in refused else found.get(place[at]) for at in range(len(requests))]
 
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
     ) -> list[Choices]:
-        """See `Asks`.
+        """See `ModelCalls`.
 
         Raises:
             ModelError: the engine gives no log-probs of choices.
@@ -127,11 +127,11 @@ class Calls:
             else:
                 yield from (Finished([pair], stored=False) for pair in weigh_within_budget(opened, requests, choices))
 
-        found = self._gathered(stage, opened, len(requests), ask)
+        found = self._collect(stage, opened, len(requests), ask)
         return [found.get(at) for at in range(len(requests))]
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
-        """See `Asks`. Computed anew by every call: nothing is written, so nothing is stored.
+        """See `ModelCalls`. Computed anew by every call: nothing is written, so nothing is stored.
 
         Raises:
             ModelError: the engine gives none.
@@ -139,8 +139,8 @@ class Calls:
         completions = [[{"role": "assistant", "content": text, "extra": None}] for text in texts]
         return self.opened(engine).logprob_of(requests, completions)
 
-    def scored(self, scorer: Scorer, table: Table) -> Table:
-        """See `Asks`."""
+    def score(self, scorer: Scorer, table: Table) -> Table:
+        """See `ModelCalls`."""
         if isinstance(scorer, StoredScorer):
             told = lambda done: self.tell("scores", done.sequences, done.done)  # noqa: E731
             return scorer.score_stored(
@@ -148,7 +148,7 @@ class Calls:
             )
         return scorer.score(table)
 
-    def _gathered(
+    def _collect(
         self, stage: str, engine: Engine, rows: int, ask: Callable[[], Iterator[Finished[Any]]]
     ) -> dict[int, Any]:
         found: dict[int, Any] = {}
@@ -162,7 +162,7 @@ class Calls:
         return found
 
 
-def _refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
+def _find_refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
     """Why a prompt cannot be asked."""
     try:
         engine.render(request)

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distinct", "evenness", "spread"]
+__all__ = ["measure_distinct", "measure_evenness", "measure_spread"]
 
 
-def distinct(texts: Sequence[str], n: int, words: int | None = None) -> float:
+def measure_distinct(texts: Sequence[str], n: int, words: int | None = None) -> float:
     """Distinct-n (arXiv 1510.03055): different n-grams as a share of all; 0..1, NaN without any.
 
     The share falls with the amount of text: compare files at the same number of words.
@@ -33,7 +33,7 @@ def distinct(texts: Sequence[str], n: int, words: int | None = None) -> float:
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
-def spread(vectors: NDArray[np.float64]) -> float:
+def measure_spread(vectors: NDArray[np.float64]) -> float:
     """Mean cosine distance of two different texts: 0 where all point one way; NaN for fewer than two.
 
     Args:
@@ -46,7 +46,7 @@ def spread(vectors: NDArray[np.float64]) -> float:
     return 1.0 - float(total @ total - count) / (count * (count - 1))
 
 
-def evenness(counts: Mapping[str, int], among: int | None = None) -> float:
+def measure_evenness(counts: Mapping[str, int], among: int | None = None) -> float:
     """Entropy of counts as a share of the most there can be: 1 where all are used alike; NaN where nothing is.
 
     Args:

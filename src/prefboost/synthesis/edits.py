@@ -12,14 +12,14 @@ from pydantic import Field
 from prefboost.engines.engine import Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.settings import choice
-from prefboost.synthesis.aspects import TASKS, drawn
-from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.aspects import TASKS, seed_random
+from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import DELIMITER, Filters
-from prefboost.synthesis.method import Generating, first_drafts
-from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
-from prefboost.synthesis.template import PromptTemplate, load_prompt, plain, turns
+from prefboost.synthesis.method import Generating, write_first_drafts
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
+from prefboost.synthesis.template import PromptTemplate, list_turns, load_prompt, strip_marks
 
-__all__ = ["Clair", "RMBoost", "without_plan"]
+__all__ = ["Clair", "RMBoost", "separate_plan"]
 
 Direction = Literal["better", "worse"]
 
@@ -43,12 +43,12 @@ class _Editing(Generating):
     )
     filters: Filters = Field(Filters(max_edit_distance=0.95), description="What sets a pair aside.")
 
-    def _written(self, edits: Sequence[_Edit], template: PromptTemplate, calls: Asks) -> list[Proposal]:
+    def _write_edits(self, edits: Sequence[_Edit], template: PromptTemplate, calls: ModelCalls) -> list[Proposal]:
         requests = [template.request(**edit.values(self.plan, self.length_window)) for edit in edits]
         engine = self.generator if self.editor is None else self.editor
         outcomes = calls.completions("edits", engine, requests, self.edit_sampling or self.sampling)
         return [
-            self._proposal(edit, without_plan(draft_of(outcome, model_name(engine)), self.plan), template)
+            self._proposal(edit, separate_plan(build_draft(outcome, model_name(engine)), self.plan), template)
             for edit, outcome in zip(edits, outcomes, strict=True)
         ]
 
@@ -68,23 +68,23 @@ class RMBoost(_Editing):
     )
     p_better: float = Field(0.5, ge=0, le=1, description="Probability that the second is asked to be the better one.")
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
-        firsts = first_drafts(items, calls, self, self.first)
+        firsts = write_first_drafts(items, calls, self, self.first)
         edits, faults = [], []
         for item, first in zip(items, firsts, strict=True):
             if first.fault is not None or not first.text:
                 faults.append(Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first")))
                 continue
             for direction in self._directions(item):
-                aspects = self.aspects.of(self.seed, item.prompt_id, direction)
+                aspects = self.aspects.draw(self.seed, item.prompt_id, direction)
                 edits.append(_Edit(item, first, self.aspects.task, aspects, direction))
-        return faults + self._written(edits, load_prompt(self.prompt), calls)
+        return faults + self._write_edits(edits, load_prompt(self.prompt), calls)
 
-    def _directions(self, item: Item) -> tuple[Direction, ...]:
+    def _directions(self, item: PromptItem) -> tuple[Direction, ...]:
         if self.label == "both":
             return ("better", "worse")
-        return ("better" if drawn(self.seed, "label", item.prompt_id).random() < self.p_better else "worse",)
+        return ("better" if seed_random(self.seed, "label", item.prompt_id).random() < self.p_better else "worse",)
 
 
 class Clair(_Editing):
@@ -93,27 +93,27 @@ class Clair(_Editing):
     kind: Literal["clair"] = Field("clair", description="The smallest revision that is better.")
     prompt: str = Field("clair", description="Jinja file of the request; clair is the shipped one.")
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
-        firsts = list(zip(items, first_drafts(items, calls, self, self.first), strict=True))
+        firsts = list(zip(items, write_first_drafts(items, calls, self, self.first), strict=True))
         faults = [
             Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first"))
             for item, first in firsts
             if first.fault is not None or not first.text
         ]
         edits = [
-            _Edit(item, first, self.aspects.task, self.aspects.of(self.seed, item.prompt_id, "better"), "better")
+            _Edit(item, first, self.aspects.task, self.aspects.draw(self.seed, item.prompt_id, "better"), "better")
             for item, first in firsts
             if first.fault is None and first.text
         ]
-        return faults + self._written(edits, load_prompt(self.prompt), calls)
+        return faults + self._write_edits(edits, load_prompt(self.prompt), calls)
 
 
 @dataclass(frozen=True)
 class _Edit:
     """A second completion that is wanted."""
 
-    item: Item
+    item: PromptItem
     first: Draft
     task: str
     aspects: Mapping[str, str]
@@ -123,8 +123,8 @@ class _Edit:
         """What the template sees."""
         return {
             "task": TASKS[self.task],
-            "turns": turns(self.item.prompt),
-            "reference": plain(self.first.text),
+            "turns": list_turns(self.item.prompt),
+            "reference": strip_marks(self.first.text),
             "aspects": dict(self.aspects),
             "direction": self.direction,
             "words": None if window is None else _window(len(self.first.text.split()), window),
@@ -133,7 +133,7 @@ class _Edit:
         }
 
 
-def without_plan(draft: Draft, planned: bool) -> Draft:
+def separate_plan(draft: Draft, planned: bool) -> Draft:
     """The completion that follows the plan; the plan stays beside it.
 
     Args:

@@ -15,7 +15,7 @@ from prefboost.settings import Settings, choice
 from prefboost.synthesis.meta_talk import Kind, find_leak
 from prefboost.synthesis.proposal import Draft, Proposal
 
-__all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "script_of"]
+__all__ = ["DELIMITER", "Filters", "apply_filters", "edit_distance", "detect_script"]
 
 DELIMITER = "===="
 """Stands between a plan and the completion."""
@@ -65,12 +65,12 @@ Check = Callable[[Filters, Proposal], str | None]
 def apply_filters(filters: Filters, proposal: Proposal) -> tuple[Proposal, list[str]]:
     """The proposal, set aside by the first filter that does not let it pass; and names of those that it passed."""
     if proposal.why_not:
-        return proposal.rejected(*proposal.why_not), []
+        return proposal.reject(*proposal.why_not), []
     passed: list[str] = []
     for name, (reason, check) in CHECKS.items():
         found = check(filters, proposal)
         if found is not None:
-            return proposal.rejected(reason, found), passed
+            return proposal.reject(reason, found), passed
         passed.append(name)
     return proposal, passed
 
@@ -88,7 +88,7 @@ def edit_distance(one: str, other: str) -> float:
     return float(Levenshtein.normalized_distance(one.split(), other.split()))
 
 
-def script_of(text: str) -> str | None:
+def detect_script(text: str) -> str | None:
     """The writing system of most of the letters; None where there are none of those known."""
     counts = {name: len(re.findall(f"[{letters}]", text)) for name, letters in _RANGES.items()}
     best = max(counts, key=lambda name: counts[name])
@@ -100,7 +100,7 @@ def _sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
     yield "second", proposal.second
 
 
-def _matching(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
+def _find_match(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
     """Where a completion matches: the side and a piece of the text."""
     for side, draft in _sides(proposal):
         for pattern in patterns:
@@ -111,7 +111,7 @@ def _matching(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
     return None
 
 
-def _leaking(kind: Kind, proposal: Proposal) -> str | None:
+def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
     """Where a completion talks about itself: the side and a piece of the text.
 
     The first completion of an edit was written without the request, or came with the table: it can leak nothing, and
@@ -129,7 +129,7 @@ def _leaking(kind: Kind, proposal: Proposal) -> str | None:
     return None
 
 
-def _empty(filters: Filters, proposal: Proposal) -> str | None:
+def _find_empty(filters: Filters, proposal: Proposal) -> str | None:
     least = max(filters.min_words, 1)
     return next(
         (f"{side}: {draft.text}" for side, draft in _sides(proposal) if len(re.findall(r"\w+", draft.text)) < least),
@@ -137,12 +137,12 @@ def _empty(filters: Filters, proposal: Proposal) -> str | None:
     )
 
 
-def _cut(filters: Filters, proposal: Proposal) -> str | None:
+def _find_cut(filters: Filters, proposal: Proposal) -> str | None:
     cut = [f"{side}: {draft.text[-80:]}" for side, draft in _sides(proposal) if draft.finish_reason == "length"]
     return cut[0] if filters.cut and cut else None
 
 
-def _same(filters: Filters, proposal: Proposal) -> str | None:
+def _find_near_identical(filters: Filters, proposal: Proposal) -> str | None:
     one, other = proposal.first.text, proposal.second.text
     if one == other:
         return f"0.00: {other}"
@@ -150,30 +150,30 @@ def _same(filters: Filters, proposal: Proposal) -> str | None:
     return f"{distance:.2f}: {other}" if distance < filters.min_edit_distance else None
 
 
-def _unrelated(filters: Filters, proposal: Proposal) -> str | None:
+def _find_unrelated(filters: Filters, proposal: Proposal) -> str | None:
     if filters.max_edit_distance >= 1:
         return None
     distance = edit_distance(proposal.first.text, proposal.second.text)
     return f"{distance:.2f}: {proposal.second.text}" if distance > filters.max_edit_distance else None
 
 
-def _echo(filters: Filters, proposal: Proposal) -> str | None:
+def _find_echo(filters: Filters, proposal: Proposal) -> str | None:
     one, other = (" ".join(draft.text.split()) for draft in (proposal.first, proposal.second))
     whole = len(one.split()) >= 5 and one != other and one in other
     return other if filters.echoes and whole else None
 
 
-def _lengths(filters: Filters, proposal: Proposal) -> str | None:
+def _compare_lengths(filters: Filters, proposal: Proposal) -> str | None:
     lengths = sorted(len(draft.text) for _, draft in _sides(proposal))
     ratio = lengths[1] / max(lengths[0], 1)
     return f"{ratio:.1f} times: {proposal.second.text}" if ratio > filters.max_length_ratio else None
 
 
-def _languages(filters: Filters, proposal: Proposal) -> str | None:
+def _compare_languages(filters: Filters, proposal: Proposal) -> str | None:
     if filters.language == "any":
         return None
     texts = [draft.text for _, draft in _sides(proposal)]
-    scripts = [script_of(text) for text in texts]
+    scripts = [detect_script(text) for text in texts]
     if scripts[0] != scripts[1]:
         return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
     if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
@@ -183,32 +183,32 @@ def _languages(filters: Filters, proposal: Proposal) -> str | None:
 
 
 CHECKS: dict[str, tuple[str, Check]] = {
-    "empty": ("a completion is empty", _empty),
-    "cut": ("a completion was cut at max_tokens", _cut),
+    "empty": ("a completion is empty", _find_empty),
+    "cut": ("a completion was cut at max_tokens", _find_cut),
     "refusal": (
         "a completion refuses",
-        lambda filters, pair: _leaking("refusal", pair) if filters.refusals else None,
+        lambda filters, pair: _find_leaking_side("refusal", pair) if filters.refusals else None,
     ),
     "leaked_plan": (
         "a plan of edits stands in a completion",
-        lambda filters, pair: _leaking("leaked_plan", pair) if filters.leaked_plans else None,
+        lambda filters, pair: _find_leaking_side("leaked_plan", pair) if filters.leaked_plans else None,
     ),
     "label_leak": (
         "a completion tells which side it is",
-        lambda filters, pair: _leaking("label_leak", pair) if filters.label_leaks else None,
+        lambda filters, pair: _find_leaking_side("label_leak", pair) if filters.label_leaks else None,
     ),
     "meta_talk": (
         "a completion talks about the request for it",
-        lambda filters, pair: _leaking("meta_talk", pair) if filters.meta_talk else None,
+        lambda filters, pair: _find_leaking_side("meta_talk", pair) if filters.meta_talk else None,
     ),
     "pattern": (
         "a completion matches a pattern of filters.patterns",
-        lambda filters, pair: _matching(filters.patterns, pair) if filters.patterns else None,
+        lambda filters, pair: _find_match(filters.patterns, pair) if filters.patterns else None,
     ),
-    "language": ("the completions are in different languages", _languages),
-    "near_identical": ("the completions are nearly the same", _same),
-    "echo": ("the second completion repeats the first", _echo),
-    "unrelated": ("the second completion is no edit of the first", _unrelated),
-    "length_ratio": ("one completion is much longer than the other", _lengths),
+    "language": ("the completions are in different languages", _compare_languages),
+    "near_identical": ("the completions are nearly the same", _find_near_identical),
+    "echo": ("the second completion repeats the first", _find_echo),
+    "unrelated": ("the second completion is no edit of the first", _find_unrelated),
+    "length_ratio": ("one completion is much longer than the other", _compare_lengths),
 }
 """Filters in the order in which they are tried: name -> reason of the reject, and what finds it."""

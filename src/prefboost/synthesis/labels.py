@@ -14,12 +14,20 @@ from prefboost.scoring.judges.judge import Judge
 from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
 from prefboost.scoring.readings import Unreadable, read_verdict
 from prefboost.synthesis.aspects import TASKS, Aspects
-from prefboost.synthesis.calls import Asks
+from prefboost.synthesis.calls import ModelCalls
 from prefboost.synthesis.proposal import BUDGET_SPENT
 from prefboost.synthesis.template import load_prompt
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
 
-__all__ = ["Judgement", "Share", "in_both_orders", "judged", "judgements", "sides_table", "with_criteria"]
+__all__ = [
+    "Judgement",
+    "Share",
+    "judge_both_orders",
+    "judge_shares",
+    "judge_pairs",
+    "build_sides_table",
+    "add_criteria",
+]
 
 Share = float | tuple[str, str]
 """Probability that the first is the better; or why there is none: reason and what was found."""
@@ -51,7 +59,7 @@ NO_ANSWER = "the judge gave no answer"
 _VOTES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
-def with_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
+def add_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
     """The judge, told what counts in this task; one with criteria of its own keeps them.
 
     Args:
@@ -65,7 +73,7 @@ def with_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
     return judge.model_copy(update={"criteria": words})
 
 
-def judged(judge: Judge, sides: Table, calls: Asks) -> list[Share]:
+def judge_shares(judge: Judge, sides: Table, calls: ModelCalls) -> list[Share]:
     """The share of a table's ``chosen`` completions, averaged over both orders, row by row.
 
     Args:
@@ -73,41 +81,41 @@ def judged(judge: Judge, sides: Table, calls: Asks) -> list[Share]:
         sides: PreferencePairs whose sides are in no order of merit.
         calls: asks.
     """
-    return [judgement.share for judgement in judgements(judge, sides, calls)]
+    return [judgement.share for judgement in judge_pairs(judge, sides, calls)]
 
 
-def in_both_orders(judge: Judge, sides: Table, calls: Asks) -> list[tuple[Share, Share]]:
+def judge_both_orders(judge: Judge, sides: Table, calls: ModelCalls) -> list[tuple[Share, Share]]:
     """The share of a table's ``chosen`` completions where they are shown first, and where they are shown second.
 
     Args:
-        judge, sides, calls: see `judged`.
+        judge, sides, calls: see `judge_shares`.
     """
-    return [judgement.orders for judgement in judgements(judge, sides, calls)]
+    return [judgement.orders for judgement in judge_pairs(judge, sides, calls)]
 
 
-def judgements(judge: Judge, sides: Table, calls: Asks) -> list[Judgement]:
+def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement]:
     """All that a judge said, pair by pair.
 
     Args:
-        judge, sides, calls: see `judged`.
+        judge, sides, calls: see `judge_shares`.
     """
     if not len(sides):
         return []
     if not isinstance(judge, LlmJudge):
-        return [Judgement(orders) for orders in _ruled(judge, sides)]
+        return [Judgement(orders) for orders in _ask_other_judge(judge, sides)]
     requests = judge.questions(sides)
-    ruled = (_weighed if judge.read == "logprobs" else _told)(judge, requests, calls)
-    return [_paired(*ruled[at : at + 2]) for at in range(0, len(ruled), 2)]
+    ruled = (_read_logprobs if judge.read == "logprobs" else _count_votes)(judge, requests, calls)
+    return [_combine_orders(*ruled[at : at + 2]) for at in range(0, len(ruled), 2)]
 
 
-def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
+def build_sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     """Two texts a row as a table that judges take.
 
     Args:
         rows: prompt (messages), first, second; the first stands as chosen.
     """
 
-    def said(text: str) -> list[dict[str, Any]]:
+    def wrap_text(text: str) -> list[dict[str, Any]]:
         return [{"role": "assistant", "content": text, "extra": None}]
 
     numbers = [str(at) for at in range(len(rows))]
@@ -117,8 +125,8 @@ def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
             "pair_id": pl.Series(numbers, dtype=pl.String),
             "prompt_id": pl.Series(numbers, dtype=pl.String),
             "prompt": pl.Series([prompt for prompt, _, _ in rows], dtype=MESSAGES),
-            "chosen": pl.Series([said(first) for _, first, _ in rows], dtype=MESSAGES),
-            "rejected": pl.Series([said(second) for _, _, second in rows], dtype=MESSAGES),
+            "chosen": pl.Series([wrap_text(first) for _, first, _ in rows], dtype=MESSAGES),
+            "rejected": pl.Series([wrap_text(second) for _, _, second in rows], dtype=MESSAGES),
             "score_chosen": pl.Series([None] * len(rows), dtype=pl.Float64),
             "score_rejected": pl.Series([None] * len(rows), dtype=pl.Float64),
         }
@@ -126,12 +134,12 @@ def sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
 
 
-def _paired(first: tuple[Share, float | None], second: tuple[Share, float | None]) -> Judgement:
+def _combine_orders(first: tuple[Share, float | None], second: tuple[Share, float | None]) -> Judgement:
     masses = [mass for _, mass in (first, second) if mass is not None]
-    return Judgement((first[0], _other(second[0])), min(masses, default=None))
+    return Judgement((first[0], _flip(second[0])), min(masses, default=None))
 
 
-def _weighed(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[tuple[Share, float | None]]:
+def _read_logprobs(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
     """P(first shown) of every question, read off the log-probs of the verdicts, and their mass."""
     names = ["1", "2", *(["tie"] if judge.ties else [])]
     return [_share(found, judge.min_mass) for found in calls.choices("judge", judge.engine, requests, names)]
@@ -148,11 +156,11 @@ def _share(found: Any, min_mass: float) -> tuple[Share, float | None]:
     return shares.of[0] + sum(shares.of[2:]) / 2, min(shares.mass, 1.0)
 
 
-def _told(judge: LlmJudge, requests: Sequence[Request], calls: Asks) -> list[tuple[Share, float | None]]:
+def _count_votes(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
     """P(first shown) of every question: the share of votes of its samples."""
     outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
     votes = [_vote(outcome, judge.ties) for outcome in outcomes]
-    return [(_counted(votes[at : at + judge.samples]), None) for at in range(0, len(votes), judge.samples)]
+    return [(_average_votes(votes[at : at + judge.samples]), None) for at in range(0, len(votes), judge.samples)]
 
 
 def _vote(outcome: Any, ties: bool) -> Share:
@@ -168,16 +176,16 @@ def _vote(outcome: Any, ties: bool) -> Share:
     return (f"the judge: {read.reason}", outcome.text) if isinstance(read, Unreadable) else _VOTES[read[0]]
 
 
-def _counted(votes: Sequence[Share]) -> Share:
+def _average_votes(votes: Sequence[Share]) -> Share:
     shares = [vote for vote in votes if isinstance(vote, float)]
     return sum(shares) / len(shares) if shares else votes[0]
 
 
-def _other(share: Share) -> Share:
+def _flip(share: Share) -> Share:
     return 1.0 - share if isinstance(share, float) else share
 
 
-def _ruled(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:
+def _ask_other_judge(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:
     verdicts = judge.judge(sides).frame
     won = pl.col("first_wins").fill_null(pl.col("verdict").replace_strict(_VOTES, return_dtype=pl.Float64))
     share = pl.when(pl.col("shown_first") == "chosen").then(won).otherwise(1.0 - won)

@@ -12,11 +12,11 @@ from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.engines.reasoning import separate_reasoning
 from prefboost.settings import Settings, choice
 from prefboost.synthesis.aspects import Aspects
-from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import Filters
-from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
 
-__all__ = ["Generating", "Method", "first_drafts", "samples"]
+__all__ = ["Generating", "Method", "write_first_drafts", "sample_drafts"]
 
 
 class Method(Protocol):
@@ -30,7 +30,7 @@ class Method(Protocol):
     def filters(self) -> Filters:
         """What its pairs are held to."""
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Pairs of some prompts; what could not be made is a proposal with a fault.
 
         Args:
@@ -56,9 +56,9 @@ class Generating(Settings):
         return list(proposals)
 
 
-def first_drafts(
-    items: Sequence[Item],
-    calls: Asks,
+def write_first_drafts(
+    items: Sequence[PromptItem],
+    calls: ModelCalls,
     method: Generating,
     source: Literal["generate", "completion", "chosen", "rejected"] = "generate",
 ) -> list[Draft]:
@@ -71,11 +71,11 @@ def first_drafts(
         source: generate, or the column.
     """
     if source == "generate":
-        return [drafts[0] for drafts in samples(items, calls, method, 1)]
-    return [_given(item.given.get(source), source) for item in items]
+        return [drafts[0] for drafts in sample_drafts(items, calls, method, 1)]
+    return [_take_given(item.given.get(source), source) for item in items]
 
 
-def _given(text: str | None, source: str) -> Draft:
+def _take_given(text: str | None, source: str) -> Draft:
     """A completion that the table has, without the thoughts that may stand in it."""
     if text is None:
         return Draft(fault=(f"the table has no {source}", ""))
@@ -83,11 +83,11 @@ def _given(text: str | None, source: str) -> Draft:
     return Draft(spoken.answer.strip(), "given", None, spoken.answer, reasoning=spoken.reasoning)
 
 
-def samples(items: Sequence[Item], calls: Asks, method: Generating, n: int) -> list[list[Draft]]:
+def sample_drafts(items: Sequence[PromptItem], calls: ModelCalls, method: Generating, n: int) -> list[list[Draft]]:
     """So many completions of every prompt."""
     requests = [Request(_said(item.prompt), sample) for item in items for sample in range(n)]
     outcomes = calls.completions("completions", method.generator, requests, method.sampling)
-    drafts = [draft_of(outcome, model_name(method.generator)) for outcome in outcomes]
+    drafts = [build_draft(outcome, model_name(method.generator)) for outcome in outcomes]
     return [drafts[at : at + n] for at in range(0, len(drafts), n)]
 
 

@@ -15,10 +15,10 @@ from prefboost.synthesis.method import Method
 from prefboost.synthesis.proposal import Draft, Proposal
 from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Step, Table
 
-__all__ = ["pairs_table"]
+__all__ = ["build_pairs_table"]
 
 
-def pairs_table(prompts: Table, method: Method, proposals: Sequence[Proposal], notes: Mapping[str, Any]) -> Table:
+def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Proposal], notes: Mapping[str, Any]) -> Table:
     """Pairs of all proposals that nothing speaks against.
 
     Args:

@@ -10,7 +10,16 @@ from prefboost.chat import join_text
 from prefboost.engines.engine import Failure, FinishReason, Result
 from prefboost.tables import Table
 
-__all__ = ["BUDGET_SPENT", "GIVEN", "NO_COMPLETION", "Draft", "Item", "Proposal", "draft_of", "items_of"]
+__all__ = [
+    "BUDGET_SPENT",
+    "GIVEN",
+    "NO_COMPLETION",
+    "Draft",
+    "PromptItem",
+    "Proposal",
+    "build_draft",
+    "list_prompt_items",
+]
 
 BUDGET_SPENT = "the budget was spent before the pair was finished"
 NO_COMPLETION = "the engine gave no completion"
@@ -20,7 +29,7 @@ GIVEN = ("completion", "chosen", "rejected")
 
 
 @dataclass(frozen=True)
-class Item:
+class PromptItem:
     """A prompt.
 
     Args:
@@ -76,7 +85,7 @@ class Proposal:
         fault: why no pair comes of it: reason and what was found.
     """
 
-    item: Item
+    item: PromptItem
     first: Draft
     second: Draft
     first_wins: float | None = None
@@ -85,7 +94,7 @@ class Proposal:
     scores: tuple[Mapping[str, float | None], Mapping[str, float | None]] = ({}, {})
     fault: tuple[str, str] | None = None
 
-    def rejected(self, reason: str, found: str) -> Proposal:
+    def reject(self, reason: str, found: str) -> Proposal:
         """The same, set aside; the first reason stays."""
         return self if self.fault else replace(self, fault=(reason, found))
 
@@ -95,7 +104,7 @@ class Proposal:
         return self.fault or self.first.fault or self.second.fault
 
 
-def draft_of(outcome: Result | Failure | None, model: str) -> Draft:
+def build_draft(outcome: Result | Failure | None, model: str) -> Draft:
     """A completion as it came from an engine."""
     if isinstance(outcome, Result):
         fault = (THOUGHTS_ALONE, str(outcome.reasoning)[-200:]) if outcome.only_thinks else None
@@ -106,13 +115,13 @@ def draft_of(outcome: Result | Failure | None, model: str) -> Draft:
     return Draft(model=model, fault=(NO_COMPLETION, outcome.reason))
 
 
-def items_of(table: Table) -> list[Item]:
+def list_prompt_items(table: Table) -> list[PromptItem]:
     """Prompts of a table, each once, in their order."""
     frame = table.frame.unique("prompt_id", keep="first", maintain_order=True)
     given = [name for name in GIVEN if name in frame.columns]
     carried = [name for name in ("source", "split") if name in frame.columns]
     return [
-        Item(
+        PromptItem(
             row["row"],
             row["prompt_id"],
             row["prompt"],

@@ -15,7 +15,7 @@ from prefboost.scoring.scorer import Scorer
 from prefboost.synthesis.calls import Choices, model_name
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table
 
-__all__ = ["Count", "Rehearsal"]
+__all__ = ["Count", "CallRehearsal"]
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Count:
 
 
 @dataclass
-class Rehearsal:
+class CallRehearsal:
     """Counts what is asked for, and answers with as many words as a completion may have.
 
     Args:
@@ -56,7 +56,7 @@ class Rehearsal:
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
-        """See `prefboost.synthesis.calls.Asks`."""
+        """See `prefboost.synthesis.calls.ModelCalls`."""
         self._count(stage, engine, requests, sampling.max_tokens)
         words = " word" * (sampling.max_tokens - 1)
         return [Result(f"{at}{words}", "stop", 0, sampling.max_tokens) for at in range(len(requests))]
@@ -64,17 +64,17 @@ class Rehearsal:
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
     ) -> list[Choices]:
-        """See `prefboost.synthesis.calls.Asks`."""
+        """See `prefboost.synthesis.calls.ModelCalls`."""
         self._count(stage, engine, requests, 0)
         return [tuple(-1.0 - at for at in range(len(choices))) for _ in requests]
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
-        """See `prefboost.synthesis.calls.Asks`."""
+        """See `prefboost.synthesis.calls.ModelCalls`."""
         self.texts_scored += len(texts)
         return [-1.0 for _ in texts]
 
-    def scored(self, scorer: Scorer, table: Table) -> Table:
-        """See `prefboost.synthesis.calls.Asks`: scores are the rows' numbers."""
+    def score(self, scorer: Scorer, table: Table) -> Table:
+        """See `prefboost.synthesis.calls.ModelCalls`: scores are the rows' numbers."""
         self.texts_scored += len(table)
         frame = table.frame.with_columns(score=pl.int_range(pl.len()).cast(pl.Float64))
         return table.derive(SCORED_COMPLETIONS, frame, Step("score", {}, len(table), len(table)))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from prefboost.engines.engine import Request, Result, Sampling
 from prefboost.scoring.fencing import NOTICE, fence, mark_of
-from prefboost.synthesis.calls import Asks
+from prefboost.synthesis.calls import ModelCalls
 from prefboost.synthesis.filters import Filters, apply_filters
 from prefboost.synthesis.proposal import BUDGET_SPENT, Proposal
 
-__all__ = ["reviewed"]
+__all__ = ["review_proposals"]
 
 TALKS = "a reviewer says that a completion talks about itself or the request for it"
 NO_REVIEW = "the reviewer gave no answer that can be read"
@@ -26,8 +26,8 @@ _ENDING = "Answer with yes or no and nothing else."
 _SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
 
 
-def reviewed(
-    filters: Filters, proposals: Sequence[Proposal], calls: Asks, *, rehearsal: bool = False
+def review_proposals(
+    filters: Filters, proposals: Sequence[Proposal], calls: ModelCalls, *, rehearsal: bool = False
 ) -> list[Proposal]:
     """Proposals, those rejected in which the filters' reviewer finds talk of a completion about itself.
 
@@ -51,14 +51,14 @@ def reviewed(
     settled = list(proposals)
     for (at, side, text), outcome in zip(asked, outcomes, strict=True):
         if outcome is None:
-            settled[at] = settled[at].rejected(BUDGET_SPENT, "")
+            settled[at] = settled[at].reject(BUDGET_SPENT, "")
             continue
         said = outcome.text if isinstance(outcome, Result) else outcome.reason
         answer = re.match(r"\W*(yes|no)\b", said, re.IGNORECASE) if isinstance(outcome, Result) else None
         if answer is None:
-            settled[at] = settled[at].rejected(NO_REVIEW, said)
+            settled[at] = settled[at].reject(NO_REVIEW, said)
         elif answer[1].lower() == "yes":
-            settled[at] = settled[at].rejected(TALKS, f"{side}: {text}")
+            settled[at] = settled[at].reject(TALKS, f"{side}: {text}")
     return settled
 
 

@@ -11,13 +11,13 @@ from pydantic import Field
 from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import choice, kind_of
 from prefboost.synthesis.aspects import Aspects
-from prefboost.synthesis.calls import Asks, model_name
-from prefboost.synthesis.labels import judgements, sides_table, with_criteria
-from prefboost.synthesis.method import Generating, samples
-from prefboost.synthesis.proposal import Item, Proposal
+from prefboost.synthesis.calls import ModelCalls, model_name
+from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_pairs
+from prefboost.synthesis.method import Generating, sample_drafts
+from prefboost.synthesis.proposal import PromptItem, Proposal
 from prefboost.synthesis.template import load_prompt
 
-__all__ = ["RLAIF", "judge_name", "labelled"]
+__all__ = ["RLAIF", "name_judge", "label_proposals"]
 
 UNDECIDED = "the judge has no preference"
 
@@ -34,18 +34,18 @@ class RLAIF(Generating):
         0.0, ge=0, lt=0.5, description="Pairs whose probability is this near to one half are rejected."
     )
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
-        drafts = samples(items, calls, self, 2)
+        drafts = sample_drafts(items, calls, self, 2)
         proposals = [Proposal(item, one, other) for item, (one, other) in zip(items, drafts, strict=True)]
-        return labelled(proposals, self.judge, (self.aspects, self.criteria), calls, self.min_margin)
+        return label_proposals(proposals, self.judge, (self.aspects, self.criteria), calls, self.min_margin)
 
 
-def labelled(
+def label_proposals(
     proposals: Sequence[Proposal],
     judge: Judge,
     said: tuple[Aspects, str],
-    calls: Asks,
+    calls: ModelCalls,
     min_margin: float = 0.0,
 ) -> list[Proposal]:
     """Proposals with a judge's probability that the first is the better.
@@ -60,8 +60,8 @@ def labelled(
     open_ones = [at for at, each in enumerate(proposals) if not each.why_not and each.first.text != each.second.text]
     pairs = [proposals[at] for at in open_ones]
     rows: list[tuple[Any, str, str]] = [(each.item.prompt, each.first.text, each.second.text) for each in pairs]
-    ruled = judgements(with_criteria(judge, *said), sides_table(rows), calls) if rows else []
-    lineage = {"judge": judge_name(judge), "criteria": load_prompt(said[1]).identity, "aspects": list(said[0].chosen)}
+    ruled = judge_pairs(add_criteria(judge, *said), build_sides_table(rows), calls) if rows else []
+    lineage = {"judge": name_judge(judge), "criteria": load_prompt(said[1]).identity, "aspects": list(said[0].chosen)}
     found = dict(zip(open_ones, ruled, strict=True))
     made = []
     for at, proposal in enumerate(proposals):
@@ -70,16 +70,16 @@ def labelled(
         mass = {} if judgement is None or judgement.label_mass is None else {"label_mass": judgement.label_mass}
         told = replace(proposal, lineage={**proposal.lineage, **lineage, **mass})
         if isinstance(share, tuple):
-            told = told.rejected(*share)
+            told = told.reject(*share)
         elif share is not None:
             told = replace(told, first_wins=share)
             undecided = share == 0.5 or abs(share - 0.5) < min_margin
-            told = told.rejected(UNDECIDED, f"{share:.3f}") if undecided else told
+            told = told.reject(UNDECIDED, f"{share:.3f}") if undecided else told
         made.append(told)
     return made
 
 
-def judge_name(judge: Judge) -> str:
+def name_judge(judge: Judge) -> str:
     """The judge's kind, and its model."""
     inner = getattr(judge, "engine", None) or getattr(judge, "scorer", None)
     return kind_of(judge) if inner is None else f"{kind_of(judge)}/{model_name(inner)}"

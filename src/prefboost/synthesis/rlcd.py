@@ -9,12 +9,12 @@ from pydantic import Field
 
 from prefboost.scoring.judges.judge import JUDGES, Judge
 from prefboost.settings import choice
-from prefboost.synthesis.aspects import drawn
-from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.aspects import seed_random
+from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.method import Generating
-from prefboost.synthesis.proposal import Item, Proposal, draft_of
-from prefboost.synthesis.rlaif import labelled
-from prefboost.synthesis.template import load_prompt, turns
+from prefboost.synthesis.proposal import PromptItem, Proposal, build_draft
+from prefboost.synthesis.rlaif import label_proposals
+from prefboost.synthesis.template import list_turns, load_prompt
 
 __all__ = ["PHRASES", "RLCD"]
 
@@ -46,7 +46,7 @@ class RLCD(Generating):
     )
     criteria: str = Field("criteria", description="Jinja file with what that judge goes by.")
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
         template = load_prompt(self.prompt)
         drawn_pairs = [self._phrases(item) for item in items]
@@ -56,7 +56,7 @@ class RLCD(Generating):
             for side in (0, 1)
         ]
         outcomes = calls.completions("completions", self.generator, requests, self.sampling)
-        drafts = [draft_of(outcome, model_name(self.generator)) for outcome in outcomes]
+        drafts = [build_draft(outcome, model_name(self.generator)) for outcome in outcomes]
         proposals = [
             Proposal(
                 item, drafts[2 * at], drafts[2 * at + 1], 1.0,
@@ -66,12 +66,12 @@ class RLCD(Generating):
         ]  # fmt: skip
         if self.rescore is None:
             return proposals
-        return labelled(proposals, self.rescore, (self.aspects, self.criteria), calls)
+        return label_proposals(proposals, self.rescore, (self.aspects, self.criteria), calls)
 
-    def _phrases(self, item: Item) -> tuple[str, str]:
-        return drawn(self.seed, "phrases", item.prompt_id).choice(self.own_phrases or PHRASES[self.phrases])
+    def _phrases(self, item: PromptItem) -> tuple[str, str]:
+        return seed_random(self.seed, "phrases", item.prompt_id).choice(self.own_phrases or PHRASES[self.phrases])
 
 
-def _with_phrases(item: Item, opposite: str) -> list[dict[str, Any]]:
+def _with_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:
     """Turns with the phrase of the other side at the assistant's."""
-    return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in turns(item.prompt)]
+    return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in list_turns(item.prompt)]

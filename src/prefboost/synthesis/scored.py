@@ -12,13 +12,13 @@ from prefboost.scoring.rater import Rater
 from prefboost.scoring.rubric import load_rubric
 from prefboost.scoring.scorer import Scorer
 from prefboost.settings import kind_of
-from prefboost.synthesis.proposal import Draft, Item
+from prefboost.synthesis.proposal import Draft, PromptItem
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, aspects_of, conform
 
-__all__ = ["completions_table", "faults_of", "scorer_name", "scores_of"]
+__all__ = ["build_completions_table", "read_score_faults", "name_scorer", "read_scores"]
 
 
-def completions_table(items: Sequence[Item], drafts: Sequence[Sequence[Draft]]) -> Table:
+def build_completions_table(items: Sequence[PromptItem], drafts: Sequence[Sequence[Draft]]) -> Table:
     """Every usable draft as a Completion; ``completion_id`` is PROMPT_ID/NUMBER."""
     rows: list[dict[str, Any]] = [
         {
@@ -40,7 +40,7 @@ def completions_table(items: Sequence[Item], drafts: Sequence[Sequence[Draft]]) 
     return Table(COMPLETIONS, conform(frame, COMPLETIONS))
 
 
-def scores_of(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]:
+def read_scores(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]:
     """(prompt_id, number) -> head -> score; "" is the overall score. What could not be scored is absent."""
     aspects = aspects_of(table.frame.schema, "score")
     columns = {"": "score", **{aspect: f"score.{aspect}" for aspect in aspects}}
@@ -51,7 +51,7 @@ def scores_of(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]
     return found
 
 
-def faults_of(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
+def read_score_faults(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
     """(prompt_id, number) -> why the scorer gave no score, and what was found."""
     rows = table.rejects.filter(pl.col("stage") == "score").select("id", "reason", "found").iter_rows()
     named = [(str(name).rpartition("/"), reason, found) for name, reason, found in rows]
@@ -62,7 +62,7 @@ def faults_of(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
     }
 
 
-def scorer_name(scorer: Scorer) -> str:
+def name_scorer(scorer: Scorer) -> str:
     """Who scores, as it stands in the lineage: the model, or the kind; of a rater also the rubric's name and hash."""
     if isinstance(scorer, Rater):
         return f"{kind_of(scorer)}/{model_name(scorer.engine)}/{load_rubric(scorer.rubric).identity}"

@@ -15,7 +15,7 @@ from prefboost.engines.engine import Request
 from prefboost.errors import Place, SettingsError
 from prefboost.scoring.fencing import without_turn_marks
 
-__all__ = ["PROMPTS", "PromptTemplate", "load_prompt", "plain", "turns"]
+__all__ = ["PROMPTS", "PromptTemplate", "load_prompt", "strip_marks", "list_turns"]
 
 PROMPTS = ("rmboost", "clair", "rlcd", "criteria")
 """Files that come with prefboost."""
@@ -47,7 +47,7 @@ class PromptTemplate:
         try:
             return str(self.compiled.render(**values)).strip()
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise _failed(self.name, error, values) from error
+            raise _build_error(self.name, error, values) from error
 
     def request(self, sample: int = 0, **values: Any) -> Request:
         """The rendered text as a user's turn."""
@@ -79,21 +79,21 @@ def load_prompt(name: str) -> PromptTemplate:
     try:
         compiled = environment.from_string(source)
     except TemplateError as error:
-        raise _failed(name, error, {}) from error
+        raise _build_error(name, error, {}) from error
     return PromptTemplate(name, f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}", source, compiled)
 
 
-def plain(text: str) -> str:
+def strip_marks(text: str) -> str:
     """A foreign text as it may stand in a prompt: no marks of chat templates, no white space around it."""
     return without_turn_marks(text).strip()
 
 
-def turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def list_turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """A conversation as a template sees it: role and content of every turn."""
-    return [{"role": str(message["role"]), "content": plain(str(message["content"]))} for message in messages]
+    return [{"role": str(message["role"]), "content": strip_marks(str(message["content"]))} for message in messages]
 
 
-def _failed(name: str, error: Exception, values: Mapping[str, Any]) -> SettingsError:
+def _build_error(name: str, error: Exception, values: Mapping[str, Any]) -> SettingsError:
     return SettingsError(
         f"the prompt file fails: {error}",
         remedy=f"it sees {', '.join(values) or 'the values that the shipped file of that method uses'}, "

@@ -14,11 +14,11 @@ from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.preferences import PAIR_STRATEGIES, BestVsRandom, PairStrategy, pair
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import Settings, choice
-from prefboost.synthesis.aspects import drawn
-from prefboost.synthesis.calls import Asks, model_name
+from prefboost.synthesis.aspects import seed_random
+from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import Filters
-from prefboost.synthesis.proposal import Draft, Item, Proposal, draft_of
-from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
+from prefboost.synthesis.scored import build_completions_table, name_scorer, read_score_faults, read_scores
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
 __all__ = ["UltraFeedbackPairs"]
@@ -48,12 +48,12 @@ class UltraFeedbackPairs(Settings):
             raise ValueError(f"n is {self.n}, and the pool has {len(self.pool)} members; name more, or set n lower")
         return self
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
         drafts = self._drafts(items, calls)
-        scored = calls.scored(self.scorer, completions_table(items, drafts))
-        scores = scores_of(scored)
-        unscored = faults_of(scored)
+        score = calls.score(self.scorer, build_completions_table(items, drafts))
+        scores = read_scores(score)
+        unscored = read_score_faults(score)
         marked = [
             [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
             for item, own in zip(items, drafts, strict=True)
@@ -61,9 +61,9 @@ class UltraFeedbackPairs(Settings):
         faults = [next((draft for draft in own if draft.fault is not None), own[0]) for own in marked]
         made: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}
-        for name, one, two in self._edges(scored):
+        for name, one, two in self._edges(score):
             at, sides = places[name], (scores[name, one], scores[name, two])
-            lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": scorer_name(self.scorer),
+            lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": name_scorer(self.scorer),
                        "aspects": [head for head in sides[0] if head]}  # fmt: skip
             made[name].append(
                 Proposal(items[at], drafts[at][one], drafts[at][two], 1.0, f"{one}~{two}", lineage, sides)
@@ -79,9 +79,11 @@ class UltraFeedbackPairs(Settings):
         """All of them as they are."""
         return list(proposals)
 
-    def _drafts(self, items: Sequence[Item], calls: Asks) -> list[list[Draft]]:
+    def _drafts(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[list[Draft]]:
         """For every prompt, completions of the members that were drawn for it."""
-        picked = [drawn(self.seed, "pool", item.prompt_id).sample(range(len(self.pool)), self.n) for item in items]
+        picked = [
+            seed_random(self.seed, "pool", item.prompt_id).sample(range(len(self.pool)), self.n) for item in items
+        ]
         drafts: list[dict[int, Draft]] = [{} for _ in items]
         for member, engine in enumerate(self.pool):
             mine = [at for at in range(len(items)) if member in picked[at]]
@@ -89,14 +91,14 @@ class UltraFeedbackPairs(Settings):
             requests = [Request([dict(m) for m in items[at].prompt], again) for at in mine]
             outcomes = calls.completions("completions", engine, requests, self.sampling)
             for at, outcome in zip(mine, outcomes, strict=True):
-                drafts[at][member] = draft_of(outcome, model_name(engine))
+                drafts[at][member] = build_draft(outcome, model_name(engine))
         return [[own[member] for member in members] for own, members in zip(drafts, picked, strict=True)]
 
-    def _edges(self, scored: Table) -> list[tuple[str, int, int]]:
+    def _edges(self, score: Table) -> list[tuple[str, int, int]]:
         """Pairs as the strategy chooses them: prompt_id, and numbers of the better and the other completion."""
-        if scored.spec is not SCORED_COMPLETIONS or not scored.frame["score"].count():
+        if score.spec is not SCORED_COMPLETIONS or not score.frame["score"].count():
             return []
-        frame = pair(scored, self.pair).frame
+        frame = pair(score, self.pair).frame
         numbers = [re.search(r"/(\d+)~/(\d+)$", name) for name in frame["pair_id"]]
         found = zip(frame["prompt_id"], numbers, strict=True)
         return [(name, int(both[1]), int(both[2])) for name, both in found if both is not None]

@@ -13,10 +13,10 @@ from pydantic import Field
 from prefboost.engines.engine import Request
 from prefboost.scoring.scorer import SCORERS, Scorer
 from prefboost.settings import choice
-from prefboost.synthesis.calls import Asks
-from prefboost.synthesis.method import Generating, samples
-from prefboost.synthesis.proposal import Draft, Item, Proposal
-from prefboost.synthesis.scored import completions_table, faults_of, scorer_name, scores_of
+from prefboost.synthesis.calls import ModelCalls
+from prefboost.synthesis.method import Generating, sample_drafts
+from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
+from prefboost.synthesis.scored import build_completions_table, name_scorer, read_score_faults, read_scores
 
 __all__ = ["WestOfN"]
 
@@ -45,12 +45,12 @@ class WestOfN(Generating):
     )  # fmt: skip
     soft: bool = Field(False, description="Keep P as a soft label; else the best is the better for certain.")
 
-    def propose(self, items: Sequence[Item], calls: Asks) -> list[Proposal]:
+    def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """See `prefboost.synthesis.method.Method`."""
-        drafts = samples(items, calls, self, self.n)
-        scored = calls.scored(self.scorer, completions_table(items, drafts)) if items else None
-        found = scores_of(scored) if scored is not None else {}
-        unscored = faults_of(scored) if scored is not None else {}
+        drafts = sample_drafts(items, calls, self, self.n)
+        score = calls.score(self.scorer, build_completions_table(items, drafts)) if items else None
+        found = read_scores(score) if score is not None else {}
+        unscored = read_score_faults(score) if score is not None else {}
         marked = [
             [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
             for item, own in zip(items, drafts, strict=True)
@@ -66,7 +66,7 @@ class WestOfN(Generating):
         made = _above(proposals, "p", self.margin_quantile, UNSURE)
         return _above(made, "likelihood", self.likelihood_quantile, UNLIKELY)
 
-    def _proposal(self, item: Item, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
+    def _proposal(self, item: PromptItem, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
         known = [at for at, score in enumerate(scores) if score and score.get("") is not None]
         faults = [draft for draft in drafts if draft.fault is not None]
         if len({drafts[at].text for at in known}) < 2:
@@ -76,12 +76,12 @@ class WestOfN(Generating):
         worst = min(known, key=lambda at: (scores[at][""], at))
         margin = scores[best][""] - scores[worst][""]
         p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
-        lineage = {"n": len(known), "p": p, "scorer": scorer_name(self.scorer), "aspects": []}
+        lineage = {"n": len(known), "p": p, "scorer": name_scorer(self.scorer), "aspects": []}
         wins = p if self.soft else 1.0
         made = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
-        return made.rejected("the judge has no preference", f"{margin:g}") if margin == 0 else made
+        return made.reject("the judge has no preference", f"{margin:g}") if margin == 0 else made
 
-    def _with_likelihoods(self, proposals: Sequence[Proposal], calls: Asks) -> list[Proposal]:
+    def _with_likelihoods(self, proposals: Sequence[Proposal], calls: ModelCalls) -> list[Proposal]:
         """The log-prob a character of the less likely side of each."""
         open_ones = [at for at, each in enumerate(proposals) if not each.why_not]
         requests = [Request([dict(m) for m in proposals[at].item.prompt]) for at in open_ones for _ in (0, 1)]
@@ -94,7 +94,7 @@ class WestOfN(Generating):
             at for place, at in enumerate(open_ones) if any(map(math.isnan, a_character[2 * place : 2 * place + 2]))
         }
         return [
-            each.rejected(NO_LIKELIHOOD, "")
+            each.reject(NO_LIKELIHOOD, "")
             if at in lost
             else replace(each, lineage={**each.lineage, "likelihood": least[at]})
             if at in least
@@ -109,7 +109,7 @@ def _above(proposals: Sequence[Proposal], name: str, quantile: float, reason: st
         return list(proposals)
     bound = float(np.quantile(values, quantile))
     return [
-        each.rejected(reason, f"{each.lineage[name]:.4g} < {bound:.4g}")
+        each.reject(reason, f"{each.lineage[name]:.4g} < {bound:.4g}")
         if not each.why_not and each.lineage.get(name, bound) < bound
         else each
         for each in proposals

@@ -21,8 +21,8 @@ from prefboost.settings import Settings, choice
 from prefboost.sources import read
 from prefboost.synthesis.audit import Audit, LabelNoise, audit, label_noise
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.diversity import spread
-from prefboost.synthesis.rlaif import judge_name
+from prefboost.synthesis.diversity import measure_spread
+from prefboost.synthesis.rlaif import name_judge
 from prefboost.tables import Table
 
 __all__ = ["Auditing", "audit_file", "is_synthetic"]
@@ -75,7 +75,7 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
         from prefboost.engines.models.embeddings import embed_texts
 
         texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
-        vectors = spread(embed_texts(settings.embedder, texts))
+        vectors = measure_spread(embed_texts(settings.embedder, texts))
     noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge, tell)
     return audit(table, _read_history(Path(path)), noise, vectors)
 
@@ -89,7 +89,7 @@ def _draw_pairs(table: Table, settings: Auditing) -> Table:
 def _judge_labels(path: Path, some: Table, judge: Judge, tell: Callable[[str, int, int], None]) -> LabelNoise:
     with ExitStack() as stack:
         store = stack.enter_context(Store(path.with_name(f"{path.name}.audit.store")))
-        return label_noise(some, judge, judge_name(judge), Calls(store, tell=tell))
+        return label_noise(some, judge, name_judge(judge), Calls(store, tell=tell))
 
 
 def _read_history(path: Path) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.kinds import METHODS
 from prefboost.synthesis.labels import NO_ANSWER
 from prefboost.synthesis.method import Method
-from prefboost.synthesis.pairs import pairs_table
-from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, Item, Proposal, items_of
-from prefboost.synthesis.rehearsal import Count, Rehearsal
-from prefboost.synthesis.review import reviewed
+from prefboost.synthesis.pairs import build_pairs_table
+from prefboost.synthesis.proposal import BUDGET_SPENT, NO_COMPLETION, Draft, PromptItem, Proposal, list_prompt_items
+from prefboost.synthesis.rehearsal import CallRehearsal, Count
+from prefboost.synthesis.review import review_proposals
 from prefboost.tables import Table
 
 __all__ = ["SynthesisForecast", "Synthesize", "forecast_synthesis", "synthesize"]
@@ -107,7 +107,7 @@ def synthesize(
     with _open_calls(settings, out) as calls:
         proposals = _propose_all(items, settings, calls, progress)
         total = calls.book.total()
-        table = pairs_table(
+        table = build_pairs_table(
             prompts, settings.method, settings.method.decide(proposals), _note_costs(items, calls, total)
         )
         if out is not None:
@@ -127,9 +127,9 @@ def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | N
         out: the file that would be written.
     """
     items = _list_items(prompts)
-    rehearsal = Rehearsal(settings.prices)
+    rehearsal = CallRehearsal(settings.prices)
     proposals = [each for some in _split_items(items, settings) for each in settings.method.propose(some, rehearsal)]
-    reviewed(settings.method.filters, proposals, rehearsal, rehearsal=True)
+    review_proposals(settings.method.filters, proposals, rehearsal, rehearsal=True)
     spent, refused = Spend(), 0
     failed: list[str] = []
     if out is not None and locate_store(out).exists():
@@ -141,14 +141,14 @@ def forecast_synthesis(prompts: Table, settings: Synthesize, out: str | Path | N
     return SynthesisForecast(len(items), len(proposals), *counts, spent, len(failed) - refused, refused)
 
 
-def _list_items(prompts: Table) -> list[Item]:
-    items = items_of(prompts)
+def _list_items(prompts: Table) -> list[PromptItem]:
+    items = list_prompt_items(prompts)
     if not items:
         raise DataError("there is no prompt", remedy="give a table with prompts", place=Place(path=prompts.path))
     return items
 
 
-def _split_items(items: list[Item], settings: Synthesize) -> Iterator[list[Item]]:
+def _split_items(items: list[PromptItem], settings: Synthesize) -> Iterator[list[PromptItem]]:
     for start in range(0, len(items), settings.prompts_at_once):
         yield items[start : start + settings.prompts_at_once]
 
@@ -163,7 +163,7 @@ def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]
         yield Calls(store, settings.budget, settings.prices)
 
 
-def _propose_all(items: list[Item], settings: Synthesize, calls: Calls, progress: Tell) -> list[Proposal]:
+def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, progress: Tell) -> list[Proposal]:
     """Propose pairs for all prompts; once the budget is spent the other prompts are rejected unasked."""
     proposals: list[Proposal] = []
     done = 0
@@ -179,13 +179,13 @@ def _propose_all(items: list[Item], settings: Synthesize, calls: Calls, progress
             progress(WorkProgress("prompts", len(items), done, spent=total, unit="prompts", note=note))  # noqa: B023
 
         calls.tell = tell
-        proposals += reviewed(settings.method.filters, settings.method.propose(some, calls), calls)
+        proposals += review_proposals(settings.method.filters, settings.method.propose(some, calls), calls)
         done += len(some)
         progress(WorkProgress("prompts", len(items), done, spent=calls.book.total(), unit="prompts"))
     return proposals
 
 
-def _note_costs(items: list[Item], calls: Calls, total: Spend) -> dict[str, Any]:
+def _note_costs(items: list[PromptItem], calls: Calls, total: Spend) -> dict[str, Any]:
     """Note the cost, over all calls that share the store."""
     return {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(total)}
 
