@@ -1,4 +1,4 @@
-"""What a task is, and the aspects of quality that count in it: a line a definition, all of them or some drawn."""
+"""Tasks, and the aspects of quality that count in each: one line per definition, all of them or some drawn."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ TASKS: dict[str, Task] = {
 
 
 class Aspects(Settings):
-    """Which aspects count."""
+    """The aspects that count."""
 
     task: str = Field("chat", description="chat, instructions, qa (with passages) or summarization.")
     names: tuple[str, ...] = Field((), description="Aspects of the task that count; none named: all of them.")
@@ -110,7 +110,7 @@ class Aspects(Settings):
         return {name: self.defined[name] for name in self.names or self.defined}
 
     def draw(self, seed: int, *names: str) -> dict[str, str]:
-        """Those of one pair.
+        """Draw the aspects of one pair.
 
         Args:
             seed: of the draw.
@@ -119,11 +119,13 @@ class Aspects(Settings):
         if self.k is None:
             return self.chosen
         draw = seed_random(seed, "aspects", *names)
+        # Sorted, so that the draw does not depend on the order in which aspects are written.
         picked = set(draw.sample(sorted(self.chosen), self.k))
         return {name: line for name, line in self.chosen.items() if name in picked}
 
 
 def seed_random(seed: int, *names: str) -> random.Random:
-    """Random numbers that depend on a seed and names alone: the same for any order, batch and process."""
+    """Seed random numbers by a seed and names alone: the same for any order, batch and process."""
+    # Not hash(): Python salts that of texts anew in every process.
     text = "\x1f".join([str(seed), *names])
     return random.Random(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

@@ -30,7 +30,7 @@ WORDS = 20_000
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What a judge says of the labels.
+    """Share of labels that a judge contradicts.
 
     Args:
         judge: who.
@@ -48,7 +48,7 @@ class LabelNoise:
 
 @dataclass(frozen=True)
 class Audit:
-    """What there is of one method in a file.
+    """Figures about the pairs of one method in a file.
 
     Args:
         method: by the pairs' lineage.
@@ -104,8 +104,10 @@ def audit(
     """
     frame, lineage = _read_lineage(table)
     prompts = frame["prompt_id"].to_numpy()
-    chosen, rejected = ([join_text(said) for said in frame[side]] for side in ("chosen", "rejected"))
-    lengths = np.array([[len(one), len(other)] for one, other in zip(chosen, rejected, strict=True)], dtype=np.float64)
+    chosen, rejected = ([join_text(messages) for messages in frame[side]] for side in ("chosen", "rejected"))
+    lengths = np.array(
+        [[len(better), len(worse)] for better, worse in zip(chosen, rejected, strict=True)], dtype=np.float64
+    )
     second = [0.5 if each.get("chosen") is None else float(each["chosen"] == "second") for each in lineage]
     wins = frame["chosen_wins"].fill_null(1.0) if "chosen_wins" in frame.columns else pl.Series([1.0])
     aspects = Counter(name for each in lineage for name in each.get("aspects") or ())
@@ -150,9 +152,11 @@ def label_noise(table: Table, judge: Judge, name: str, calls: ModelCalls) -> Lab
         (row["prompt"], join_text(row["chosen"]), join_text(row["rejected"]))
         for row in frame.select("prompt", "chosen", "rejected").iter_rows(named=True)
     ]
-    found = judge_both_orders(judge, build_sides_table(sides), calls)
-    both = [(at, orders) for at, orders in enumerate(found) if all(isinstance(share, float) for share in orders)]
-    faults = Counter(share[0] for orders in found for share in orders[:1] if isinstance(share, tuple))
+    shares_by_order = judge_both_orders(judge, build_sides_table(sides), calls)
+    both = [
+        (at, orders) for at, orders in enumerate(shares_by_order) if all(isinstance(share, float) for share in orders)
+    ]
+    faults = Counter(share[0] for orders in shares_by_order for share in orders[:1] if isinstance(share, tuple))
     if not both:
         raise DataError(
             f"{name} could judge none of {len(sides):,} pairs: {next(iter(faults), 'there are none')}",
@@ -169,7 +173,12 @@ def label_noise(table: Table, judge: Judge, name: str, calls: ModelCalls) -> Lab
 
 
 def _read_lineage(table: Table) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any]]]:
-    """Rows with a lineage, and what it says."""
+    """Read the lineage of the rows that have one.
+
+    Raises:
+        DataError: none has.
+
+    """
     frame = table.frame
     if table.spec is PREFERENCE_PAIRS and "lineage" in frame.columns:
         frame = frame.filter(pl.col("lineage").is_not_null())

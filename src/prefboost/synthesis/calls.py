@@ -1,4 +1,4 @@
-"""Asking for what a method wants: through one store, within one budget, for as many models as it takes."""
+"""Ask models for what a method needs: through one store, within one budget, for any number of models."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ REFUSED = "the chat template refuses the prompt"
 
 
 class ModelCalls(Protocol):
-    """What a method can ask for: `Calls`, or a rehearsal that only counts."""
+    """Requests that a method can make: `Calls`, or a rehearsal that only counts."""
 
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
-        """What became of every request; None where the budget did not allow it.
+        """Ask for completions; one outcome per request, None where the budget did not allow it.
 
         Args:
             stage: what is asked for, as progress shows it.
@@ -49,13 +49,13 @@ class ModelCalls(Protocol):
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
     ) -> list[Choices]:
-        """Log-probs of each choice as the next thing that is said."""
+        """Ask for the log-prob (nats) of each choice as the next text, one tuple per request."""
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
-        """Log-prob of each text as the completion of its prompt: nats, summed over tokens."""
+        """Compute the log-prob of each text as the completion of its prompt: nats, summed over tokens."""
 
     def score(self, scorer: Scorer, table: Table) -> Table:
-        """Completions with scores."""
+        """Score completions."""
 
 
 @dataclass
@@ -83,8 +83,9 @@ class Calls:
         """Where the total is kept: the store's, which remembers earlier calls, or one in memory."""
         return self._tally if self.store is None else self.store.book()
 
-    def opened(self, settings: EngineSettings) -> Engine:
-        """The engine; the same settings give the same one."""
+    def open_engine(self, settings: EngineSettings) -> Engine:
+        """Open the engine; the same settings give the same one."""
+        # Two engines of the same settings would hold two copies of the weights.
         key = repr(settings)
         if key not in self._engines:
             engine = settings.open()
@@ -95,75 +96,76 @@ class Calls:
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
-        """See `ModelCalls`. Prompts that the model cannot take are failures and stop no others."""
-        opened = self.opened(engine)
-        refused = {at: fault for at, each in enumerate(requests) if (fault := _find_refusal(opened, each, sampling))}
-        asked = [at for at in range(len(requests)) if at not in refused]
-        wanted = [requests[at] for at in asked]
+        """Ask for completions (see `ModelCalls`). Prompts that the model cannot take are failures."""
+        model = self.open_engine(engine)
+        refused = {at: fault for at, each in enumerate(requests) if (fault := _find_refusal(model, each, sampling))}
+        allowed = [at for at in range(len(requests)) if at not in refused]
+        allowed_requests = [requests[at] for at in allowed]
 
         def ask() -> Iterator[Finished[Result]]:
             if self.store is not None:
-                yield from generate_stored(opened, wanted, sampling, self.store)
+                yield from generate_stored(model, allowed_requests, sampling, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in generate_within_budget(opened, wanted, sampling))
+                yield from (Finished([pair], stored=False) for pair in generate_within_budget(model, allowed_requests, sampling))
 
-        found = self._collect(stage, opened, len(wanted), ask)
-        place = {at: number for number, at in enumerate(asked)}
-        return [refused[at] if at in refused else found.get(place[at]) for at in range(len(requests))]
+        outcomes = self._collect(stage, model, len(allowed_requests), ask)
+        place = {at: number for number, at in enumerate(allowed)}
+        return [refused[at] if at in refused else outcomes.get(place[at]) for at in range(len(requests))]
 
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
     ) -> list[Choices]:
-        """See `ModelCalls`.
+        """Ask for the log-probs of choices (see `ModelCalls`).
 
         Raises:
             ModelError: the engine gives no log-probs of choices.
         """
-        opened = self.opened(engine)
+        model = self.open_engine(engine)
 
         def ask() -> Iterator[Finished[tuple[float, ...]]]:
             if self.store is not None:
-                yield from logprobs_stored(opened, requests, choices, self.store)
+                yield from logprobs_stored(model, requests, choices, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in weigh_within_budget(opened, requests, choices))
+                yield from (Finished([pair], stored=False) for pair in weigh_within_budget(model, requests, choices))
 
-        found = self._collect(stage, opened, len(requests), ask)
-        return [found.get(at) for at in range(len(requests))]
+        outcomes = self._collect(stage, model, len(requests), ask)
+        return [outcomes.get(at) for at in range(len(requests))]
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
-        """See `ModelCalls`. Computed anew by every call: nothing is written, so nothing is stored.
+        """Compute log-probs of texts (see `ModelCalls`), anew by every call: nothing is sampled, so nothing is stored.
 
         Raises:
             ModelError: the engine gives none.
         """
         completions = [[{"role": "assistant", "content": text, "extra": None}] for text in texts]
-        return self.opened(engine).logprob_of(requests, completions)
+        return self.open_engine(engine).logprob_of(requests, completions)
 
     def score(self, scorer: Scorer, table: Table) -> Table:
-        """See `ModelCalls`."""
+        """Score completions through the same store and budget (see `ModelCalls`)."""
         if isinstance(scorer, StoredScorer):
-            told = lambda done: self.tell("scores", done.sequences, done.done)  # noqa: E731
+            tell_desk = lambda done: self.tell("scores", done.sequences, done.done)  # noqa: E731
             return scorer.score_stored(
-                table, Desk(self.store, Spending(budget=self.budget, prices=dict(self.prices)), told)
+                table, Desk(self.store, Spending(budget=self.budget, prices=dict(self.prices)), tell_desk)
             )
         return scorer.score(table)
 
     def _collect(
         self, stage: str, engine: Engine, rows: int, ask: Callable[[], Iterator[Finished[Any]]]
     ) -> dict[int, Any]:
-        found: dict[int, Any] = {}
+        outcomes: dict[int, Any] = {}
+        # The ledger counts over all stages of an engine, so a stage's share is a difference.
         before = engine.ledger.spent
         self.tell(stage, rows, 0)
         for batch in ask():
-            found.update(batch.results)
-            self.tell(stage, rows, len(found))
+            outcomes.update(batch.results)
+            self.tell(stage, rows, len(outcomes))
         self.spent[stage] = self.spent.get(stage, Spend()) + engine.ledger.spent - before
         self.exhausted = self.exhausted or engine.ledger.exhausted
-        return found
+        return outcomes
 
 
 def _find_refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
-    """Why a prompt cannot be asked."""
+    """Find why a prompt cannot be asked; None where it can."""
     try:
         engine.render(request)
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""How different texts are: distinct n-grams, spread of embeddings, evenness of counts."""
+"""Measure how different texts are: distinct n-grams, spread of embeddings, evenness of counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["measure_distinct", "measure_evenness", "measure_spread"]
 
 
 def measure_distinct(texts: Sequence[str], n: int, words: int | None = None) -> float:
-    """Distinct-n (arXiv 1510.03055): different n-grams as a share of all; 0..1, NaN without any.
+    """Compute distinct-n (arXiv 1510.03055): different n-grams as a share of all; 0..1, NaN without any.
 
     The share falls with the amount of text: compare files at the same number of words.
 
@@ -25,16 +25,16 @@ def measure_distinct(texts: Sequence[str], n: int, words: int | None = None) -> 
     grams: list[tuple[str, ...]] = []
     left = math.inf if words is None else words
     for text in texts:
-        own = re.findall(r"\w+", text.lower())[: int(min(left, 10**9))]
-        left -= len(own)
-        grams += [tuple(own[at : at + n]) for at in range(len(own) - n + 1)]
+        words_of_text = re.findall(r"\w+", text.lower())[: int(min(left, 10**9))]
+        left -= len(words_of_text)
+        grams += [tuple(words_of_text[at : at + n]) for at in range(len(words_of_text) - n + 1)]
         if left <= 0:
             break
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
 def measure_spread(vectors: NDArray[np.float64]) -> float:
-    """Mean cosine distance of two different texts: 0 where all point one way; NaN for fewer than two.
+    """Average the cosine distance of two different texts: 0 where all point one way; NaN for fewer than two.
 
     Args:
         vectors: [T, d], of unit length.
@@ -47,7 +47,7 @@ def measure_spread(vectors: NDArray[np.float64]) -> float:
 
 
 def measure_evenness(counts: Mapping[str, int], among: int | None = None) -> float:
-    """Entropy of counts as a share of the most there can be: 1 where all are used alike; NaN where nothing is.
+    """Compute the entropy of counts over its maximum: 1 where all are used alike; NaN where nothing is.
 
     Args:
         counts: how often each was used.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import DELIMITER, Filters
 from prefboost.synthesis.method import Generating, write_first_drafts
 from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
-from prefboost.synthesis.template import PromptTemplate, list_turns, load_prompt, strip_marks
+from prefboost.synthesis.template import list_turns, load_prompt, strip_marks
 
 __all__ = ["Clair", "RMBoost", "separate_plan"]
 
@@ -28,6 +28,7 @@ _LEAST_WORDS = 3
 
 
 class _Editing(Generating):
+    # A Proposal without its second completion is the request for it: direction, aspects and template are its lineage.
     editor: Annotated[EngineSettings, choice(ENGINES)] | None = Field(
         None, description="The model that writes second completions; none: the generator."
     )
@@ -43,19 +44,44 @@ class _Editing(Generating):
     )
     filters: Filters = Field(Filters(max_edit_distance=0.95), description="What sets a pair aside.")
 
-    def _write_edits(self, edits: Sequence[_Edit], template: PromptTemplate, calls: ModelCalls) -> list[Proposal]:
-        requests = [template.request(**edit.values(self.plan, self.length_window)) for edit in edits]
+    def _propose_edits(self, items: Sequence[PromptItem], prompt: str, calls: ModelCalls) -> list[Proposal]:
+        """Ask for both completions; the label of each second one is known before it is written."""
+        firsts = write_first_drafts(items, calls, self, self.first)
+        template = load_prompt(prompt)
+        proposals, faults = [], []
+        for item, first in zip(items, firsts, strict=True):
+            if first.fault is not None or not first.text:
+                faults.append(Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first")))
+                continue
+            for direction in self._choose_directions(item):
+                aspects = list(self.aspects.draw(self.seed, item.prompt_id, direction))
+                lineage = {"prompt": template.identity, "aspects": aspects, "direction": direction}
+                wins = 0.0 if direction == "better" else 1.0
+                proposals.append(Proposal(item, first, Draft(), wins, direction, lineage))
         engine = self.generator if self.editor is None else self.editor
+        requests = [template.request(**self._list_values(proposal)) for proposal in proposals]
         outcomes = calls.completions("edits", engine, requests, self.edit_sampling or self.sampling)
-        return [
-            self._proposal(edit, separate_plan(build_draft(outcome, model_name(engine)), self.plan), template)
-            for edit, outcome in zip(edits, outcomes, strict=True)
+        return faults + [
+            replace(proposal, second=separate_plan(build_draft(outcome, model_name(engine)), self.plan))
+            for proposal, outcome in zip(proposals, outcomes, strict=True)
         ]
 
-    def _proposal(self, edit: _Edit, second: Draft, template: PromptTemplate) -> Proposal:
-        lineage = {"prompt": template.identity, "aspects": list(edit.aspects), "direction": edit.direction}
-        wins = 0.0 if edit.direction == "better" else 1.0
-        return Proposal(edit.item, edit.first, second, wins, edit.direction, lineage)
+    def _choose_directions(self, item: PromptItem) -> tuple[Direction, ...]:
+        return ("better",)
+
+    def _list_values(self, proposal: Proposal) -> dict[str, Any]:
+        """List what the template sees of a proposal whose second completion is still to be written."""
+        words = len(proposal.first.text.split())
+        return {
+            "task": TASKS[self.aspects.task],
+            "turns": list_turns(proposal.item.prompt),
+            "reference": strip_marks(proposal.first.text),
+            "aspects": {name: self.aspects.defined[name] for name in proposal.lineage["aspects"]},
+            "direction": proposal.lineage["direction"],
+            "words": None if self.length_window is None else _find_window(words, self.length_window),
+            "plan": self.plan,
+            "delimiter": DELIMITER,
+        }
 
 
 class RMBoost(_Editing):
@@ -69,19 +95,10 @@ class RMBoost(_Editing):
     p_better: float = Field(0.5, ge=0, le=1, description="Probability that the second is asked to be the better one.")
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
-        firsts = write_first_drafts(items, calls, self, self.first)
-        edits, faults = [], []
-        for item, first in zip(items, firsts, strict=True):
-            if first.fault is not None or not first.text:
-                faults.append(Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first")))
-                continue
-            for direction in self._directions(item):
-                aspects = self.aspects.draw(self.seed, item.prompt_id, direction)
-                edits.append(_Edit(item, first, self.aspects.task, aspects, direction))
-        return faults + self._write_edits(edits, load_prompt(self.prompt), calls)
+        """Write both completions of each prompt (see `prefboost.synthesis.method.Method`)."""
+        return self._propose_edits(items, self.prompt, calls)
 
-    def _directions(self, item: PromptItem) -> tuple[Direction, ...]:
+    def _choose_directions(self, item: PromptItem) -> tuple[Direction, ...]:
         if self.label == "both":
             return ("better", "worse")
         return ("better" if seed_random(self.seed, "label", item.prompt_id).random() < self.p_better else "worse",)
@@ -94,47 +111,12 @@ class Clair(_Editing):
     prompt: str = Field("clair", description="Jinja file of the request; clair is the shipped one.")
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
-        firsts = list(zip(items, write_first_drafts(items, calls, self, self.first), strict=True))
-        faults = [
-            Proposal(item, first, Draft(), fault=first.fault or ("a completion is empty", "first"))
-            for item, first in firsts
-            if first.fault is not None or not first.text
-        ]
-        edits = [
-            _Edit(item, first, self.aspects.task, self.aspects.draw(self.seed, item.prompt_id, "better"), "better")
-            for item, first in firsts
-            if first.fault is None and first.text
-        ]
-        return faults + self._write_edits(edits, load_prompt(self.prompt), calls)
-
-
-@dataclass(frozen=True)
-class _Edit:
-    """A second completion that is wanted."""
-
-    item: PromptItem
-    first: Draft
-    task: str
-    aspects: Mapping[str, str]
-    direction: Direction
-
-    def values(self, plan: bool, window: float | None) -> dict[str, Any]:
-        """What the template sees."""
-        return {
-            "task": TASKS[self.task],
-            "turns": list_turns(self.item.prompt),
-            "reference": strip_marks(self.first.text),
-            "aspects": dict(self.aspects),
-            "direction": self.direction,
-            "words": None if window is None else _window(len(self.first.text.split()), window),
-            "plan": plan,
-            "delimiter": DELIMITER,
-        }
+        """Write both completions of each prompt (see `prefboost.synthesis.method.Method`)."""
+        return self._propose_edits(items, self.prompt, calls)
 
 
 def separate_plan(draft: Draft, planned: bool) -> Draft:
-    """The completion that follows the plan; the plan stays beside it.
+    """Separate the plan from the completion that follows it; both stay in the draft.
 
     Args:
         draft: as it was written.
@@ -148,6 +130,7 @@ def separate_plan(draft: Draft, planned: bool) -> Draft:
     return replace(draft, plan=parts[0].strip(), text=parts[1].strip())
 
 
-def _window(words: int, share: float) -> tuple[int, int]:
+def _find_window(words: int, share: float) -> tuple[int, int]:
+    # A window of one or two words would ask for what no model keeps to.
     least = max(_LEAST_WORDS, round(words * (1 - share)))
     return least, max(least + 2, round(words * (1 + share)))

@@ -1,4 +1,4 @@
-"""What sets a synthetic pair aside: every reason is a fixed sentence and is counted; the first that holds counts."""
+"""Filters of synthetic pairs: the reasons are fixed sentences and are counted; the first that applies counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RANGES = {
 
 
 class Filters(Settings):
-    """What sets a pair aside. Bounds are our own choice: RMBoost does not publish its."""
+    """Filters that reject a pair. Bounds are our own choice: RMBoost does not publish its."""
 
     min_edit_distance: float = Field(
         0.05,
@@ -59,24 +59,24 @@ class Filters(Settings):
 
 
 Check = Callable[[Filters, Proposal], str | None]
-"""What was found where the pair is to be set aside, or None."""
+"""Detail for the reject where the pair fails, or None."""
 
 
 def apply_filters(filters: Filters, proposal: Proposal) -> tuple[Proposal, list[str]]:
-    """The proposal, set aside by the first filter that does not let it pass; and names of those that it passed."""
+    """Reject the proposal by the first filter that it fails; list the names of those that it passed before."""
     if proposal.why_not:
         return proposal.reject(*proposal.why_not), []
     passed: list[str] = []
     for name, (reason, check) in CHECKS.items():
-        found = check(filters, proposal)
-        if found is not None:
-            return proposal.reject(reason, found), passed
+        piece = check(filters, proposal)
+        if piece is not None:
+            return proposal.reject(reason, piece), passed
         passed.append(name)
     return proposal, passed
 
 
-def edit_distance(one: str, other: str) -> float:
-    """Words to be put in, taken out or changed, as a share of the longer text's: 0 for equal texts, at most 1.
+def edit_distance(first: str, second: str) -> float:
+    """Count words to insert, delete or change, as a share of the longer text's: 0 for equal texts, at most 1.
 
     Raises:
         MissingExtra: rapidfuzz is not installed.
@@ -85,11 +85,11 @@ def edit_distance(one: str, other: str) -> float:
         from rapidfuzz.distance import Levenshtein
     except ImportError as error:
         raise MissingExtra("rapidfuzz", "synthesis") from error
-    return float(Levenshtein.normalized_distance(one.split(), other.split()))
+    return float(Levenshtein.normalized_distance(first.split(), second.split()))
 
 
 def detect_script(text: str) -> str | None:
-    """The writing system of most of the letters; None where there are none of those known."""
+    """Detect the writing system of most of the letters; None where no letter is of one that is listed."""
     counts = {name: len(re.findall(f"[{letters}]", text)) for name, letters in _RANGES.items()}
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] else None
@@ -101,18 +101,18 @@ def _sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
 
 
 def _find_match(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
-    """Where a completion matches: the side and a piece of the text."""
+    """Find where a completion matches: the side and a piece of the text."""
     for side, draft in _sides(proposal):
         for pattern in patterns:
-            found = re.search(pattern, draft.text, re.IGNORECASE)
-            if found:
-                start = max(0, found.start() - 20)
-                return f"{side}: …{draft.text[start : found.end() + 40]}"
+            match = re.search(pattern, draft.text, re.IGNORECASE)
+            if match:
+                start = max(0, match.start() - 20)
+                return f"{side}: …{draft.text[start : match.end() + 40]}"
     return None
 
 
 def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
-    """Where a completion talks about itself: the side and a piece of the text.
+    """Find where a completion talks about itself: the side and a piece of the text.
 
     The first completion of an edit was written without the request, or came with the table: it can leak nothing, and
     what it says too is of the topic.
@@ -143,11 +143,11 @@ def _find_cut(filters: Filters, proposal: Proposal) -> str | None:
 
 
 def _find_near_identical(filters: Filters, proposal: Proposal) -> str | None:
-    one, other = proposal.first.text, proposal.second.text
-    if one == other:
-        return f"0.00: {other}"
-    distance = edit_distance(one, other)
-    return f"{distance:.2f}: {other}" if distance < filters.min_edit_distance else None
+    first, second = proposal.first.text, proposal.second.text
+    if first == second:
+        return f"0.00: {second}"
+    distance = edit_distance(first, second)
+    return f"{distance:.2f}: {second}" if distance < filters.min_edit_distance else None
 
 
 def _find_unrelated(filters: Filters, proposal: Proposal) -> str | None:
@@ -158,12 +158,13 @@ def _find_unrelated(filters: Filters, proposal: Proposal) -> str | None:
 
 
 def _find_echo(filters: Filters, proposal: Proposal) -> str | None:
-    one, other = (" ".join(draft.text.split()) for draft in (proposal.first, proposal.second))
-    whole = len(one.split()) >= 5 and one != other and one in other
-    return other if filters.echoes and whole else None
+    first, second = (" ".join(draft.text.split()) for draft in (proposal.first, proposal.second))
+    repeats = len(first.split()) >= 5 and first != second and first in second
+    return second if filters.echoes and repeats else None
 
 
 def _compare_lengths(filters: Filters, proposal: Proposal) -> str | None:
+    # Characters, not words: languages without spaces have few of these.
     lengths = sorted(len(draft.text) for _, draft in _sides(proposal))
     ratio = lengths[1] / max(lengths[0], 1)
     return f"{ratio:.1f} times: {proposal.second.text}" if ratio > filters.max_length_ratio else None
@@ -176,6 +177,7 @@ def _compare_languages(filters: Filters, proposal: Proposal) -> str | None:
     scripts = [detect_script(text) for text in texts]
     if scripts[0] != scripts[1]:
         return f"{scripts[0]} and {scripts[1]}: {texts[1]}"
+    # Fewer than eight words are too few to tell two languages of one script apart.
     if filters.language == "script" or min(len(text.split()) for text in texts) < 8:
         return None
     languages = [detect_language(text) for text in texts]

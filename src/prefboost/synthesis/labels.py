@@ -1,4 +1,4 @@
-"""Which of two completions a judge prefers, as a probability over both orders (RLAIF, arXiv 2309.00267)."""
+"""Ask a judge which of two completions is better, as a probability over both orders (RLAIF, arXiv 2309.00267)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Share = float | tuple[str, str]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said of a pair.
+    """The answers of a judge about one pair, in both orders.
 
     Args:
         orders: the share of the first completion where it is shown first, and where it is shown second.
@@ -49,10 +49,10 @@ class Judgement:
     @property
     def share(self) -> Share:
         """The mean of both orders; a fault in either is the pair's."""
-        one, other = self.orders
-        if isinstance(one, float) and isinstance(other, float):
-            return (one + other) / 2
-        return one if not isinstance(one, float) else other
+        first, second = self.orders
+        if isinstance(first, float) and isinstance(second, float):
+            return (first + second) / 2
+        return first if not isinstance(first, float) else second
 
 
 NO_ANSWER = "the judge gave no answer"
@@ -60,7 +60,7 @@ _VOTES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 def add_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
-    """The judge, told what counts in this task; one with criteria of its own keeps them.
+    """Tell the judge what counts in this task; one with criteria of its own keeps them.
 
     Args:
         judge: any.
@@ -74,7 +74,7 @@ def add_criteria(judge: Judge, aspects: Aspects, prompt: str) -> Judge:
 
 
 def judge_shares(judge: Judge, sides: Table, calls: ModelCalls) -> list[Share]:
-    """The share of a table's ``chosen`` completions, averaged over both orders, row by row.
+    """Judge the share of a table's ``chosen`` completions, averaged over both orders, row by row.
 
     Args:
         judge: a language model is asked through ``calls``; any other judge by itself.
@@ -85,7 +85,7 @@ def judge_shares(judge: Judge, sides: Table, calls: ModelCalls) -> list[Share]:
 
 
 def judge_both_orders(judge: Judge, sides: Table, calls: ModelCalls) -> list[tuple[Share, Share]]:
-    """The share of a table's ``chosen`` completions where they are shown first, and where they are shown second.
+    """Judge the share of a table's ``chosen`` completions, shown first and shown second.
 
     Args:
         judge, sides, calls: see `judge_shares`.
@@ -94,7 +94,7 @@ def judge_both_orders(judge: Judge, sides: Table, calls: ModelCalls) -> list[tup
 
 
 def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement]:
-    """All that a judge said, pair by pair.
+    """Judge each pair in both orders.
 
     Args:
         judge, sides, calls: see `judge_shares`.
@@ -109,7 +109,7 @@ def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement
 
 
 def build_sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
-    """Two texts a row as a table that judges take.
+    """Build a table that judges take from two texts per row.
 
     Args:
         rows: prompt (messages), first, second; the first stands as chosen.
@@ -140,24 +140,24 @@ def _combine_orders(first: tuple[Share, float | None], second: tuple[Share, floa
 
 
 def _read_logprobs(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
-    """P(first shown) of every question, read off the log-probs of the verdicts, and their mass."""
+    """Read P(first shown) of every question off the log-probs of the verdicts, and their mass."""
     names = ["1", "2", *(["tie"] if judge.ties else [])]
-    return [_share(found, judge.min_mass) for found in calls.choices("judge", judge.engine, requests, names)]
+    return [_share(logprobs, judge.min_mass) for logprobs in calls.choices("judge", judge.engine, requests, names)]
 
 
-def _share(found: Any, min_mass: float) -> tuple[Share, float | None]:
-    if found is None:
+def _share(logprobs: Any, min_mass: float) -> tuple[Share, float | None]:
+    if logprobs is None:
         return (BUDGET_SPENT, ""), None
-    if isinstance(found, Failure):
-        return (NO_ANSWER, found.reason), None
-    shares = normalise_shares(found, min_mass)
+    if isinstance(logprobs, Failure):
+        return (NO_ANSWER, logprobs.reason), None
+    shares = normalise_shares(logprobs, min_mass)
     if shares.fault is not None:
         return (NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)), shares.mass
     return shares.of[0] + sum(shares.of[2:]) / 2, min(shares.mass, 1.0)
 
 
 def _count_votes(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
-    """P(first shown) of every question: the share of votes of its samples."""
+    """Count P(first shown) of every question as the share of votes of its samples."""
     outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
     votes = [_vote(outcome, judge.ties) for outcome in outcomes]
     return [(_average_votes(votes[at : at + judge.samples]), None) for at in range(0, len(votes), judge.samples)]
@@ -190,6 +190,9 @@ def _ask_other_judge(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:
     won = pl.col("first_wins").fill_null(pl.col("verdict").replace_strict(_VOTES, return_dtype=pl.Float64))
     share = pl.when(pl.col("shown_first") == "chosen").then(won).otherwise(1.0 - won)
     rows = verdicts.select("pair_id", "shown_first", share=share).iter_rows()
-    found = {(pair_id, first): value for pair_id, first, value in rows}
+    share_by_order = {(pair_id, first): value for pair_id, first, value in rows}
     none: Share = (NO_ANSWER, "")
-    return [(found.get((name, "chosen"), none), found.get((name, "rejected"), none)) for name in sides.frame["pair_id"]]
+    return [
+        (share_by_order.get((name, "chosen"), none), share_by_order.get((name, "rejected"), none))
+        for name in sides.frame["pair_id"]
+    ]

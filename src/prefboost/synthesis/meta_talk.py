@@ -160,14 +160,14 @@ _SHORT_RULE = 4
 
 
 class Leak(NamedTuple):
-    """Where a text talks about itself: positions in the text."""
+    """Positions in a text where it talks about itself."""
 
     start: int
     end: int
 
 
 def find_leak(kind: Kind, text: str, prompt: str = "") -> Iterator[Leak]:
-    """Places where a completion refuses, shows a plan of edits, names its side, or talks about the request.
+    """Find places where a completion refuses, shows a plan of edits, names its side, or talks about the request.
 
     Args:
         kind: which of the four.
@@ -194,7 +194,7 @@ def find_leak(kind: Kind, text: str, prompt: str = "") -> Iterator[Leak]:
 
 
 def _delimiters(text: str) -> Iterator[Leak]:
-    """Lines of equals signs that part a plan from a completion; those that underline a title, or part a page, do not."""
+    """Find lines of equals signs that part a plan from a completion, not those under a title or between pages."""
     intent = _INTENDS.search(text)
     intended = len(text) if intent is None else intent.start()
     for rule in _RULE.finditer(text):

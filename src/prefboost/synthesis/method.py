@@ -1,9 +1,9 @@
-"""What a method is: prompts in, proposals of pairs out."""
+"""The interface of methods: prompts in, proposals of pairs out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ class Method(Protocol):
         """What its pairs are held to."""
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """Pairs of some prompts; what could not be made is a proposal with a fault.
+        """Propose pairs of some prompts; what could not be made is a proposal with a fault.
 
         Args:
             items: prompts, each once.
@@ -39,11 +39,11 @@ class Method(Protocol):
         """
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """The same proposals, once those of all prompts are there: some may be set aside by comparison."""
+        """Decide once the proposals of all prompts are there: some may be rejected by comparison."""
 
 
 class Generating(Settings):
-    """What every method that generates has."""
+    """The settings of every method that generates."""
 
     generator: Annotated[EngineSettings, choice(ENGINES)] = Field(description="The model that writes completions.")
     sampling: Sampling = Field(Sampling(), description="How its tokens are drawn (RMBoost and RLCD do not publish it).")
@@ -52,7 +52,7 @@ class Generating(Settings):
     filters: Filters = Field(Filters(), description="What sets a pair aside.")
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """All of them as they are."""
+        """Return all of them as they are."""
         return list(proposals)
 
 
@@ -62,7 +62,7 @@ def write_first_drafts(
     method: Generating,
     source: Literal["generate", "completion", "chosen", "rejected"] = "generate",
 ) -> list[Draft]:
-    """The first completion of every prompt: generated, or the one that the table has.
+    """Write the first completion of every prompt, or take the one that the table has.
 
     Args:
         items: prompts.
@@ -76,7 +76,7 @@ def write_first_drafts(
 
 
 def _take_given(text: str | None, source: str) -> Draft:
-    """A completion that the table has, without the thoughts that may stand in it."""
+    """Take a completion that the table has, without the thoughts that may stand in it."""
     if text is None:
         return Draft(fault=(f"the table has no {source}", ""))
     spoken = separate_reasoning(text)
@@ -84,12 +84,8 @@ def _take_given(text: str | None, source: str) -> Draft:
 
 
 def sample_drafts(items: Sequence[PromptItem], calls: ModelCalls, method: Generating, n: int) -> list[list[Draft]]:
-    """So many completions of every prompt."""
-    requests = [Request(_said(item.prompt), sample) for item in items for sample in range(n)]
+    """Sample ``n`` completions of every prompt."""
+    requests = [Request([dict(message) for message in item.prompt], sample) for item in items for sample in range(n)]
     outcomes = calls.completions("completions", method.generator, requests, method.sampling)
     drafts = [build_draft(outcome, model_name(method.generator)) for outcome in outcomes]
     return [drafts[at : at + n] for at in range(0, len(drafts), n)]
-
-
-def _said(prompt: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(message) for message in prompt]

@@ -16,7 +16,7 @@ class _Words(NamedTuple):
     grade: str
     intent: str
     spaced: bool = True
-    """Whether the language parts words by blanks, so that they have bounds."""
+    """True where spaces part the words of the language, so that patterns can ask for word bounds."""
 
 
 _LANGUAGES = {

@@ -1,4 +1,4 @@
-"""Proposals as a table of pairs: those that pass the filters, with their lineage; the others as counted rejects."""
+"""Turn proposals into a table of pairs with their lineage; those that fail a filter are counted rejects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import polars as pl
 from prefboost.settings import Settings, kind_of
 from prefboost.synthesis.filters import apply_filters
 from prefboost.synthesis.method import Method
-from prefboost.synthesis.proposal import Draft, Proposal
+from prefboost.synthesis.proposal import Proposal
 from prefboost.tables import PREFERENCE_PAIRS, REJECTS, Step, Table
 
 __all__ = ["build_pairs_table"]
 
 
 def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Proposal], notes: Mapping[str, Any]) -> Table:
-    """Pairs of all proposals that nothing speaks against.
+    """Build pairs of all proposals that pass the filters.
 
     Args:
         prompts: what they were made for; its steps and rejects are kept.
@@ -32,22 +32,22 @@ def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Propos
         plan, filters passed, both raw texts, and which of them is the chosen one); rejects with reasons.
     """
     settled = [apply_filters(method.filters, each) for each in proposals]
-    kept = [_row(each, passed, method) for each, passed in settled if each.fault is None]
-    aside = [_reject(each, prompts.path, method) for each, _ in settled if each.fault is not None]
-    rejects = pl.DataFrame(aside, schema=REJECTS)
+    rows = [_row(each, passed, method) for each, passed in settled if each.fault is None]
+    rejected_rows = [_reject(each, prompts.path, method) for each, _ in settled if each.fault is not None]
+    rejects = pl.DataFrame(rejected_rows, schema=REJECTS)
     step = Step(
         "synthesize",
         {"kind": kind_of(method), **(method.model_dump(mode="json") if isinstance(method, Settings) else {})},
         rows_in=len(proposals),
-        rows_out=len(kept),
+        rows_out=len(rows),
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"rows_in_are": "proposed pairs", "rows_out_are": "pairs", **notes},
     )
-    return prompts.derive(PREFERENCE_PAIRS, _frame(kept), step, rejects=rejects, scales={})
+    return prompts.derive(PREFERENCE_PAIRS, _frame(rows), step, rejects=rejects, scales={})
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows of the declared types; aspects that some methods rate are columns of their own."""
+    """Build a frame of the declared types; aspects that some methods rate are columns of their own."""
     types = {column.name: column.dtype for column in PREFERENCE_PAIRS.columns if not column.name.endswith(".*")}
     named = list(dict.fromkeys(name for row in rows for name in row)) or [
         column.name for column in PREFERENCE_PAIRS.columns if column.required
@@ -63,7 +63,7 @@ def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str,
     best = 0 if wins >= 0.5 else 1
     sides = {"chosen": best, "rejected": 1 - best}
     certainty = max(wins, 1.0 - wins)
-    aspects = sorted({head for own in proposal.scores for head in own if head})
+    aspects = sorted({head for scores in proposal.scores for head in scores if head})
     return {
         "row": item.row,
         "pair_id": _pair_id(proposal, method),
@@ -74,6 +74,7 @@ def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str,
         **{f"score_{side}.{name}": proposal.scores[at].get(name) for name in aspects for side, at in sides.items()},
         **{f"finish_{side}": drafts[at].finish_reason for side, at in sides.items()},
         **item.carried,
+        # Null where the label is certain by construction, so that losses take it as a hard one.
         "chosen_wins": None if certainty == 1.0 else certainty,
         "lineage": json.dumps(
             _lineage(proposal, passed, method, "first" if best == 0 else "second"), ensure_ascii=False
@@ -92,24 +93,20 @@ def _lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: 
         **proposal.lineage,
         "chosen": chosen,
         "plan": second.plan,
-        "first": _raw(first),
-        "second": _raw(second),
+        # All that the model answered: a plan, and white space too.
+        "first": first.raw,
+        "second": second.raw,
         **({"reasoning": thoughts} if any(thoughts.values()) else {}),
         "passed": list(passed),
     }
 
 
-def _raw(draft: Draft) -> str:
-    """What the model answered, before white space and a plan were taken off."""
-    return draft.raw
-
-
 def _reject(proposal: Proposal, path: str | None, method: Method) -> dict[str, Any]:
     assert proposal.fault is not None
-    reason, found = proposal.fault
+    reason, detail = proposal.fault
     return {
         "stage": "synthesize", "path": path, "row": proposal.item.row, "id": _pair_id(proposal, method),
-        "reason": reason, "found": found[:200],
+        "reason": reason, "found": detail[:200],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a method makes of a prompt: two completions, which of them is the better, and how that came about."""
+"""The records between a prompt and a pair: two completions, which of them is the better, and how that came about."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class Proposal:
     scores: tuple[Mapping[str, float | None], Mapping[str, float | None]] = ({}, {})
     fault: tuple[str, str] | None = None
 
-    def reject(self, reason: str, found: str) -> Proposal:
-        """The same, set aside; the first reason stays."""
-        return self if self.fault else replace(self, fault=(reason, found))
+    def reject(self, reason: str, detail: str) -> Proposal:
+        """Set the fault, unless there is one: the first reason stays."""
+        return self if self.fault else replace(self, fault=(reason, detail))
 
     @property
     def why_not(self) -> tuple[str, str] | None:
@@ -105,7 +105,7 @@ class Proposal:
 
 
 def build_draft(outcome: Result | Failure | None, model: str) -> Draft:
-    """A completion as it came from an engine."""
+    """Build a draft from what an engine returned."""
     if isinstance(outcome, Result):
         fault = (THOUGHTS_ALONE, str(outcome.reasoning)[-200:]) if outcome.only_thinks else None
         text = outcome.text
@@ -116,17 +116,17 @@ def build_draft(outcome: Result | Failure | None, model: str) -> Draft:
 
 
 def list_prompt_items(table: Table) -> list[PromptItem]:
-    """Prompts of a table, each once, in their order."""
+    """List the prompts of a table, each once, in their order."""
     frame = table.frame.unique("prompt_id", keep="first", maintain_order=True)
-    given = [name for name in GIVEN if name in frame.columns]
+    completion_columns = [name for name in GIVEN if name in frame.columns]
     carried = [name for name in ("source", "split") if name in frame.columns]
     return [
         PromptItem(
             row["row"],
             row["prompt_id"],
             row["prompt"],
-            {name: join_text(row[name]) for name in given},
+            {name: join_text(row[name]) for name in completion_columns},
             {name: row[name] for name in carried},
         )
-        for row in frame.select("row", "prompt_id", "prompt", *given, *carried).iter_rows(named=True)
+        for row in frame.select("row", "prompt_id", "prompt", *completion_columns, *carried).iter_rows(named=True)
     ]

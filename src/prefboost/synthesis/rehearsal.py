@@ -1,4 +1,4 @@
-"""What a method would ask for, counted without asking: the same code runs, and nobody answers."""
+"""Count what a method would ask for, without asking: the same code runs, and nobody answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Count", "CallRehearsal"]
 
 @dataclass
 class Count:
-    """What a stage would take.
+    """The requests of one stage.
 
     Args:
         calls: rows that would be asked for.
@@ -56,25 +56,26 @@ class CallRehearsal:
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
-        """See `prefboost.synthesis.calls.ModelCalls`."""
+        """Count the requests, and answer each with ``max_tokens`` words (see `synthesis.calls.ModelCalls`)."""
         self._count(stage, engine, requests, sampling.max_tokens)
+        # The longest answers there can be, since later prompts hold them: the estimate is an upper bound.
         words = " word" * (sampling.max_tokens - 1)
         return [Result(f"{at}{words}", "stop", 0, sampling.max_tokens) for at in range(len(requests))]
 
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
     ) -> list[Choices]:
-        """See `prefboost.synthesis.calls.ModelCalls`."""
+        """Count the requests, and prefer the first choice (see `prefboost.synthesis.calls.ModelCalls`)."""
         self._count(stage, engine, requests, 0)
         return [tuple(-1.0 - at for at in range(len(choices))) for _ in requests]
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
-        """See `prefboost.synthesis.calls.ModelCalls`."""
+        """Count the texts, and find all equally likely (see `prefboost.synthesis.calls.ModelCalls`)."""
         self.texts_scored += len(texts)
         return [-1.0 for _ in texts]
 
     def score(self, scorer: Scorer, table: Table) -> Table:
-        """See `prefboost.synthesis.calls.ModelCalls`: scores are the rows' numbers."""
+        """Count the texts, and score each by its row's number (see `prefboost.synthesis.calls.ModelCalls`)."""
         self.texts_scored += len(table)
         frame = table.frame.with_columns(score=pl.int_range(pl.len()).cast(pl.Float64))
         return table.derive(SCORED_COMPLETIONS, frame, Step("score", {}, len(table), len(table)))

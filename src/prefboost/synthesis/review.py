@@ -29,7 +29,7 @@ _SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
 def review_proposals(
     filters: Filters, proposals: Sequence[Proposal], calls: ModelCalls, *, rehearsal: bool = False
 ) -> list[Proposal]:
-    """Proposals, those rejected in which the filters' reviewer finds talk of a completion about itself.
+    """Reject the proposals in which the filters' reviewer finds that a completion talks about itself.
 
     Args:
         filters: without a reviewer nothing is asked.
@@ -39,7 +39,7 @@ def review_proposals(
     """
     if filters.reviewer is None:
         return list(proposals)
-    asked = [
+    questions = [
         (at, side, draft.text)
         for at, each in enumerate(proposals)
         if not each.why_not and (rehearsal or apply_filters(filters, each)[0].fault is None)
@@ -47,16 +47,16 @@ def review_proposals(
         # The first completion of an edit was written without the request, so it cannot talk about it.
         if side == "second" or "direction" not in each.lineage
     ]
-    outcomes = calls.completions("review", filters.reviewer, [_request(text) for _, _, text in asked], _SAMPLING)
+    outcomes = calls.completions("review", filters.reviewer, [_request(text) for _, _, text in questions], _SAMPLING)
     settled = list(proposals)
-    for (at, side, text), outcome in zip(asked, outcomes, strict=True):
+    for (at, side, text), outcome in zip(questions, outcomes, strict=True):
         if outcome is None:
             settled[at] = settled[at].reject(BUDGET_SPENT, "")
             continue
-        said = outcome.text if isinstance(outcome, Result) else outcome.reason
-        answer = re.match(r"\W*(yes|no)\b", said, re.IGNORECASE) if isinstance(outcome, Result) else None
+        reply = outcome.text if isinstance(outcome, Result) else outcome.reason
+        answer = re.match(r"\W*(yes|no)\b", reply, re.IGNORECASE) if isinstance(outcome, Result) else None
         if answer is None:
-            settled[at] = settled[at].reject(NO_REVIEW, said)
+            settled[at] = settled[at].reject(NO_REVIEW, reply)
         elif answer[1].lower() == "yes":
             settled[at] = settled[at].reject(TALKS, f"{side}: {text}")
     return settled

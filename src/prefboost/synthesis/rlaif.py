@@ -35,20 +35,20 @@ class RLAIF(Generating):
     )
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
+        """Sample two completions per prompt and judge them (see `prefboost.synthesis.method.Method`)."""
         drafts = sample_drafts(items, calls, self, 2)
-        proposals = [Proposal(item, one, other) for item, (one, other) in zip(items, drafts, strict=True)]
+        proposals = [Proposal(item, first, second) for item, (first, second) in zip(items, drafts, strict=True)]
         return label_proposals(proposals, self.judge, (self.aspects, self.criteria), calls, self.min_margin)
 
 
 def label_proposals(
     proposals: Sequence[Proposal],
     judge: Judge,
-    said: tuple[Aspects, str],
+    criteria: tuple[Aspects, str],
     calls: ModelCalls,
     min_margin: float = 0.0,
 ) -> list[Proposal]:
-    """Proposals with a judge's probability that the first is the better.
+    """Label proposals with a judge's probability that the first is the better.
 
     Args:
         proposals: those with a fault, or two equal texts, are not judged.
@@ -60,26 +60,32 @@ def label_proposals(
     open_ones = [at for at, each in enumerate(proposals) if not each.why_not and each.first.text != each.second.text]
     pairs = [proposals[at] for at in open_ones]
     rows: list[tuple[Any, str, str]] = [(each.item.prompt, each.first.text, each.second.text) for each in pairs]
-    ruled = judge_pairs(add_criteria(judge, *said), build_sides_table(rows), calls) if rows else []
-    lineage = {"judge": name_judge(judge), "criteria": load_prompt(said[1]).identity, "aspects": list(said[0].chosen)}
-    found = dict(zip(open_ones, ruled, strict=True))
-    made = []
+    ruled = judge_pairs(add_criteria(judge, *criteria), build_sides_table(rows), calls) if rows else []
+    lineage = {
+        "judge": name_judge(judge),
+        "criteria": load_prompt(criteria[1]).identity,
+        "aspects": list(criteria[0].chosen),
+    }
+    judgements = dict(zip(open_ones, ruled, strict=True))
+    labelled = []
     for at, proposal in enumerate(proposals):
-        judgement = found.get(at)
+        judgement = judgements.get(at)
         share = None if judgement is None else judgement.share
         mass = {} if judgement is None or judgement.label_mass is None else {"label_mass": judgement.label_mass}
-        told = replace(proposal, lineage={**proposal.lineage, **lineage, **mass})
+        proposal_with_label = replace(proposal, lineage={**proposal.lineage, **lineage, **mass})
         if isinstance(share, tuple):
-            told = told.reject(*share)
+            proposal_with_label = proposal_with_label.reject(*share)
         elif share is not None:
-            told = replace(told, first_wins=share)
+            proposal_with_label = replace(proposal_with_label, first_wins=share)
             undecided = share == 0.5 or abs(share - 0.5) < min_margin
-            told = told.reject(UNDECIDED, f"{share:.3f}") if undecided else told
-        made.append(told)
-    return made
+            proposal_with_label = (
+                proposal_with_label.reject(UNDECIDED, f"{share:.3f}") if undecided else proposal_with_label
+            )
+        labelled.append(proposal_with_label)
+    return labelled
 
 
 def name_judge(judge: Judge) -> str:
-    """The judge's kind, and its model."""
+    """Name the judge by its kind and its model."""
     inner = getattr(judge, "engine", None) or getattr(judge, "scorer", None)
     return kind_of(judge) if inner is None else f"{kind_of(judge)}/{model_name(inner)}"

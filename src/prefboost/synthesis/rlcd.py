@@ -47,7 +47,7 @@ class RLCD(Generating):
     criteria: str = Field("criteria", description="Jinja file with what that judge goes by.")
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
+        """Write one completion under each phrase (see `prefboost.synthesis.method.Method`)."""
         template = load_prompt(self.prompt)
         drawn_pairs = [self._phrases(item) for item in items]
         requests = [
@@ -73,5 +73,5 @@ class RLCD(Generating):
 
 
 def _with_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:
-    """Turns with the phrase of the other side at the assistant's."""
+    """Add the phrase of the other side to the assistant's turns."""
     return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in list_turns(item.prompt)]

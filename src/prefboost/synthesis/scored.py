@@ -1,4 +1,4 @@
-"""Drafts as a table of completions that scorers take, and the scores back."""
+"""Turn drafts into a table of completions that scorers take, and read the scores back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["build_completions_table", "read_score_faults", "name_scorer", "read_
 
 
 def build_completions_table(items: Sequence[PromptItem], drafts: Sequence[Sequence[Draft]]) -> Table:
-    """Every usable draft as a Completion; ``completion_id`` is PROMPT_ID/NUMBER."""
+    """Build a Completion of every usable draft; ``completion_id`` is PROMPT_ID/NUMBER."""
     rows: list[dict[str, Any]] = [
         {
             "row": item.row,
@@ -30,8 +30,8 @@ def build_completions_table(items: Sequence[PromptItem], drafts: Sequence[Sequen
             "model": draft.model,
             "finish_reason": draft.finish_reason,
         }
-        for item, own in zip(items, drafts, strict=True)
-        for number, draft in enumerate(own)
+        for item, drafts_of_item in zip(items, drafts, strict=True)
+        for number, draft in enumerate(drafts_of_item)
         if draft.fault is None and draft.text
     ]
     named = {column.name: column.dtype for column in COMPLETIONS.columns}
@@ -41,29 +41,29 @@ def build_completions_table(items: Sequence[PromptItem], drafts: Sequence[Sequen
 
 
 def read_scores(table: Table) -> dict[tuple[str, int], Mapping[str, float | None]]:
-    """(prompt_id, number) -> head -> score; "" is the overall score. What could not be scored is absent."""
+    """Read scores: (prompt_id, number) -> head -> score; "" is the overall score; unscored drafts are absent."""
     aspects = aspects_of(table.frame.schema, "score")
     columns = {"": "score", **{aspect: f"score.{aspect}" for aspect in aspects}}
-    found: dict[tuple[str, int], Mapping[str, float | None]] = {}
+    scores: dict[tuple[str, int], Mapping[str, float | None]] = {}
     for row in table.frame.select("prompt_id", "completion_id", *columns.values()).iter_rows(named=True):
         number = int(row["completion_id"].rpartition("/")[2])
-        found[row["prompt_id"], number] = {head: row[column] for head, column in columns.items()}
-    return found
+        scores[row["prompt_id"], number] = {head: row[column] for head, column in columns.items()}
+    return scores
 
 
 def read_score_faults(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
-    """(prompt_id, number) -> why the scorer gave no score, and what was found."""
+    """Read faults: (prompt_id, number) -> why the scorer gave no score, and what it found."""
     rows = table.rejects.filter(pl.col("stage") == "score").select("id", "reason", "found").iter_rows()
-    named = [(str(name).rpartition("/"), reason, found) for name, reason, found in rows]
+    named = [(str(name).rpartition("/"), reason, detail) for name, reason, detail in rows]
     return {
-        (name, int(number)): (f"no score: {reason}", found or "")
-        for (name, _, number), reason, found in named
+        (name, int(number)): (f"no score: {reason}", detail or "")
+        for (name, _, number), reason, detail in named
         if number.isdigit()
     }
 
 
 def name_scorer(scorer: Scorer) -> str:
-    """Who scores, as it stands in the lineage: the model, or the kind; of a rater also the rubric's name and hash."""
+    """Name the scorer for the lineage: the model, or the kind; of a rater also the rubric's name and hash."""
     if isinstance(scorer, Rater):
         return f"{kind_of(scorer)}/{model_name(scorer.engine)}/{load_rubric(scorer.rubric).identity}"
     return str(getattr(scorer, "model", None) or getattr(scorer, "path", None) or kind_of(scorer))

@@ -1,4 +1,4 @@
-"""The texts that models are asked with: Jinja files, shipped or the user's own, rendered in a sandbox.
+"""Read the prompt files that models are asked with: Jinja, shipped or the user's own, rendered in a sandbox.
 
 Prompts and completions are values of a template, never templates themselves, and cannot begin a turn of a chat.
 """
@@ -23,7 +23,7 @@ PROMPTS = ("rmboost", "clair", "rlcd", "criteria")
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """A file that was read.
+    """A prompt file.
 
     Args:
         name: of a shipped file, or a path.
@@ -37,7 +37,7 @@ class PromptTemplate:
     compiled: Any = field(repr=False, compare=False)
 
     def text(self, **values: Any) -> str:
-        """The rendered text.
+        """Render the text.
 
         Raises:
             SettingsError: the template asks for something that it is not given, or fails.
@@ -50,7 +50,7 @@ class PromptTemplate:
             raise _build_error(self.name, error, values) from error
 
     def request(self, sample: int = 0, **values: Any) -> Request:
-        """The rendered text as a user's turn."""
+        """Render the text as a user's turn."""
         return Request([{"role": "user", "content": self.text(**values), "extra": None}], sample)
 
 
@@ -77,6 +77,7 @@ def load_prompt(name: str) -> PromptTemplate:
         ) from error
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     try:
+        # Sandboxed: the file is the user's, but its values are texts of models and data.
         compiled = environment.from_string(source)
     except TemplateError as error:
         raise _build_error(name, error, {}) from error
@@ -84,12 +85,12 @@ def load_prompt(name: str) -> PromptTemplate:
 
 
 def strip_marks(text: str) -> str:
-    """A foreign text as it may stand in a prompt: no marks of chat templates, no white space around it."""
+    """Strip marks of chat templates and outer white space from a text that is to stand in a prompt."""
     return without_turn_marks(text).strip()
 
 
 def list_turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A conversation as a template sees it: role and content of every turn."""
+    """List role and content of every turn, as a template sees a conversation."""
     return [{"role": str(message["role"]), "content": strip_marks(str(message["content"]))} for message in messages]
 
 

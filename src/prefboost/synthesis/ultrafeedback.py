@@ -49,56 +49,66 @@ class UltraFeedbackPairs(Settings):
         return self
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
+        """Write, rate and pair completions (see `prefboost.synthesis.method.Method`)."""
         drafts = self._drafts(items, calls)
         score = calls.score(self.scorer, build_completions_table(items, drafts))
         scores = read_scores(score)
         unscored = read_score_faults(score)
         marked = [
-            [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
-            for item, own in zip(items, drafts, strict=True)
+            [
+                replace(better, fault=better.fault or unscored.get((item.prompt_id, at)))
+                for at, better in enumerate(drafts_of_item)
+            ]
+            for item, drafts_of_item in zip(items, drafts, strict=True)
         ]
-        faults = [next((draft for draft in own if draft.fault is not None), own[0]) for own in marked]
-        made: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
+        faults = [
+            next((draft for draft in drafts_of_item if draft.fault is not None), drafts_of_item[0])
+            for drafts_of_item in marked
+        ]
+        proposals: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}
-        for name, one, two in self._edges(score):
-            at, sides = places[name], (scores[name, one], scores[name, two])
+        for name, better, worse in self._edges(score):
+            at, sides = places[name], (scores[name, better], scores[name, worse])
             lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": name_scorer(self.scorer),
                        "aspects": [head for head in sides[0] if head]}  # fmt: skip
-            made[name].append(
-                Proposal(items[at], drafts[at][one], drafts[at][two], 1.0, f"{one}~{two}", lineage, sides)
+            proposals[name].append(
+                Proposal(items[at], drafts[at][better], drafts[at][worse], 1.0, f"{better}~{worse}", lineage, sides)
             )
         return [
             each
             for at, item in enumerate(items)
-            for each in made[item.prompt_id]
+            for each in proposals[item.prompt_id]
             or [Proposal(item, faults[at], Draft(), fault=faults[at].fault or (NO_PAIR, faults[at].text))]
         ]
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """All of them as they are."""
+        """Return all of them as they are."""
         return list(proposals)
 
     def _drafts(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[list[Draft]]:
-        """For every prompt, completions of the members that were drawn for it."""
+        """Write, for every prompt, completions of the members that were drawn for it."""
         picked = [
             seed_random(self.seed, "pool", item.prompt_id).sample(range(len(self.pool)), self.n) for item in items
         ]
         drafts: list[dict[int, Draft]] = [{} for _ in items]
         for member, engine in enumerate(self.pool):
             mine = [at for at in range(len(items)) if member in picked[at]]
-            again = sum(one == engine for one in self.pool[:member])
+            # A model named twice is asked for its next sample, or both completions would be the same stored one.
+            again = sum(previous == engine for previous in self.pool[:member])
             requests = [Request([dict(m) for m in items[at].prompt], again) for at in mine]
             outcomes = calls.completions("completions", engine, requests, self.sampling)
             for at, outcome in zip(mine, outcomes, strict=True):
                 drafts[at][member] = build_draft(outcome, model_name(engine))
-        return [[own[member] for member in members] for own, members in zip(drafts, picked, strict=True)]
+        return [
+            [drafts_by_member[member] for member in members]
+            for drafts_by_member, members in zip(drafts, picked, strict=True)
+        ]
 
     def _edges(self, score: Table) -> list[tuple[str, int, int]]:
-        """Pairs as the strategy chooses them: prompt_id, and numbers of the better and the other completion."""
+        """Choose pairs by the strategy: prompt_id, and numbers of the better and the other completion."""
         if score.spec is not SCORED_COMPLETIONS or not score.frame["score"].count():
             return []
         frame = pair(score, self.pair).frame
         numbers = [re.search(r"/(\d+)~/(\d+)$", name) for name in frame["pair_id"]]
-        found = zip(frame["prompt_id"], numbers, strict=True)
-        return [(name, int(both[1]), int(both[2])) for name, both in found if both is not None]
+        named_pairs = zip(frame["prompt_id"], numbers, strict=True)
+        return [(name, int(both[1]), int(both[2])) for name, both in named_pairs if both is not None]

@@ -46,48 +46,55 @@ class WestOfN(Generating):
     soft: bool = Field(False, description="Keep P as a soft label; else the best is the better for certain.")
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
-        """See `prefboost.synthesis.method.Method`."""
+        """Sample and score completions, and pair the best with the worst (see `prefboost.synthesis.method.Method`)."""
         drafts = sample_drafts(items, calls, self, self.n)
         score = calls.score(self.scorer, build_completions_table(items, drafts)) if items else None
-        found = read_scores(score) if score is not None else {}
+        scores = read_scores(score) if score is not None else {}
         unscored = read_score_faults(score) if score is not None else {}
         marked = [
-            [replace(one, fault=one.fault or unscored.get((item.prompt_id, at))) for at, one in enumerate(own)]
-            for item, own in zip(items, drafts, strict=True)
+            [
+                replace(draft, fault=draft.fault or unscored.get((item.prompt_id, at)))
+                for at, draft in enumerate(drafts_of_item)
+            ]
+            for item, drafts_of_item in zip(items, drafts, strict=True)
         ]
         proposals = [
-            self._proposal(item, own, [found.get((item.prompt_id, number)) for number in range(len(own))])
-            for item, own in zip(items, marked, strict=True)
+            self._proposal(
+                item, drafts_of_item, [scores.get((item.prompt_id, number)) for number in range(len(drafts_of_item))]
+            )
+            for item, drafts_of_item in zip(items, marked, strict=True)
         ]
         return self._with_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """Those below a quantile are set aside."""
-        made = _above(proposals, "p", self.margin_quantile, UNSURE)
-        return _above(made, "likelihood", self.likelihood_quantile, UNLIKELY)
+        """Reject the pairs below a quantile."""
+        above_margin = _above(proposals, "p", self.margin_quantile, UNSURE)
+        return _above(above_margin, "likelihood", self.likelihood_quantile, UNLIKELY)
 
     def _proposal(self, item: PromptItem, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
-        known = [at for at, score in enumerate(scores) if score and score.get("") is not None]
+        scored = [at for at, score in enumerate(scores) if score and score.get("") is not None]
         faults = [draft for draft in drafts if draft.fault is not None]
-        if len({drafts[at].text for at in known}) < 2:
+        if len({drafts[at].text for at in scored}) < 2:
             first = faults[0] if faults else drafts[0]
             return Proposal(item, first, drafts[-1], fault=first.fault or (TOO_FEW, first.text))
-        best = max(known, key=lambda at: (scores[at][""], -at))
-        worst = min(known, key=lambda at: (scores[at][""], at))
+        # Equal scores go to the earlier completion on both ends, so that the pair is determined.
+        best = max(scored, key=lambda at: (scores[at][""], -at))
+        worst = min(scored, key=lambda at: (scores[at][""], at))
         margin = scores[best][""] - scores[worst][""]
+        # Bradley-Terry with temperature T: P(best > worst) = sigmoid((r_best - r_worst) / T); exp(700) still fits.
         p = 1 / (1 + math.exp(-min(margin / self.temperature, 700.0)))
-        lineage = {"n": len(known), "p": p, "scorer": name_scorer(self.scorer), "aspects": []}
+        lineage = {"n": len(scored), "p": p, "scorer": name_scorer(self.scorer), "aspects": []}
         wins = p if self.soft else 1.0
-        made = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
-        return made.reject("the judge has no preference", f"{margin:g}") if margin == 0 else made
+        proposal = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
+        return proposal.reject("the judge has no preference", f"{margin:g}") if margin == 0 else proposal
 
     def _with_likelihoods(self, proposals: Sequence[Proposal], calls: ModelCalls) -> list[Proposal]:
-        """The log-prob a character of the less likely side of each."""
+        """Compute, per pair, the log-prob per character of the less likely side."""
         open_ones = [at for at, each in enumerate(proposals) if not each.why_not]
         requests = [Request([dict(m) for m in proposals[at].item.prompt]) for at in open_ones for _ in (0, 1)]
         texts = [draft.text for at in open_ones for draft in (proposals[at].first, proposals[at].second)]
-        found = calls.likelihoods(self.generator, requests, texts) if texts else []
-        a_character = [logp / max(len(text), 1) for logp, text in zip(found, texts, strict=True)]
+        logps = calls.likelihoods(self.generator, requests, texts) if texts else []
+        a_character = [logp / max(len(text), 1) for logp, text in zip(logps, texts, strict=True)]
         least = {at: min(a_character[2 * place : 2 * place + 2]) for place, at in enumerate(open_ones)}
         # min() may pass a NaN by, so both sides are looked at.
         lost = {
