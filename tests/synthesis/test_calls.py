@@ -85,7 +85,7 @@ def test_progress_counts_rows_of_a_stage() -> None:
 
 def test_scorers_score_by_themselves() -> None:
     table = build_sides_table([(REQUESTS[0].prompt, "one two", "three")])
-    assert Calls().scored(LengthScorer(), table).frame["score_chosen"].to_list() == [2.0]
+    assert Calls().score(LengthScorer(), table).frame["score_chosen"].to_list() == [2.0]
 
 
 def test_likelihoods_are_the_engines() -> None:

@@ -88,7 +88,7 @@ def test_cut_completions_and_patterns_of_ones_own() -> None:
 
 
 def test_the_first_reason_stays() -> None:
-    assert reason(pair(second="").rejected("another", "x")) == "another"
+    assert reason(pair(second="").reject("another", "x")) == "another"
     faulty = Proposal(PromptItem(0, "q", []), Draft(fault=("none came", "x")), Draft())
     assert reason(faulty) == "none came"
 

@@ -106,7 +106,9 @@ class Calls:
             if self.store is not None:
                 yield from generate_stored(model, allowed_requests, sampling, self.store)
             else:
-                yield from (Finished([pair], stored=False) for pair in generate_within_budget(model, allowed_requests, sampling))
+                yield from (
+                    Finished([pair], stored=False) for pair in generate_within_budget(model, allowed_requests, sampling)
+                )
 
         outcomes = self._collect(stage, model, len(allowed_requests), ask)
         place = {at: number for number, at in enumerate(allowed)}
