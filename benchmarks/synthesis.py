@@ -49,9 +49,10 @@ from prefboost.engines.kinds import EngineSettings, parse_engine
 from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
 from prefboost.errors import PrefboostError
+from prefboost.progress import WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, locate_store
 from prefboost.runs.synthesize.audit import Auditing, audit_file
-from prefboost.runs.synthesize.synthesize import SynthesisProgress, Synthesize, synthesize
+from prefboost.runs.synthesize.synthesize import Synthesize, synthesize
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.scoring.rater import Rater
 from prefboost.statistics import bootstrap_mean
@@ -283,11 +284,11 @@ def _synthetic(prompts: pb.Table, method: Method, out: Path, say: Say) -> tuple[
     """Pairs of a method, and what they cost; seconds are those of the call that finished them."""
     started = last = time.monotonic()
 
-    def tell(at: SynthesisProgress) -> None:
+    def tell(at: WorkProgress) -> None:
         nonlocal last
         if time.monotonic() - last > 15:
             last = time.monotonic()
-            say(f"  {out.stem}: {at.stage} {at.rows_done}/{at.rows}, {at.done}/{at.prompts} prompts done")
+            say(f"  {out.stem}: {at.note}, {at.done}/{at.total} prompts done")
 
     table = synthesize(prompts, Synthesize(method=method), out, progress=tell)
     timing = out.with_suffix(".seconds.json")

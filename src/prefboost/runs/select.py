@@ -66,28 +66,28 @@ def select_completions(
         files = companions(out, ".select.json")
         refuse_inputs(files, [table])
         refuse_foreign(files, files[-1:], "select")
-    kept = table if how.cut == "keep" else _drop_cut(table)
-    kept = kept if how.select is None else select(kept, how.select)
-    kept = select(kept, how.strategy)
+    selected = table if how.cut == "keep" else _drop_cut(table)
+    selected = selected if how.select is None else select(selected, how.select)
+    selected = select(selected, how.strategy)
     if out is None:
-        return kept
+        return selected
     target = Path(out)
-    written = write(kept, target, format=how.format, overwrite=overwrite)
+    written = write(selected, target, format=how.format, overwrite=overwrite)
     write_rejects(written.rejects, locate_rejects(target))
     write_history(written, target.with_name(f"{target.name}.select.json"), count_selection(table, written))
     return written
 
 
-def count_selection(table: Table, kept: Table) -> dict[str, Any]:
+def count_selection(table: Table, selected: Table) -> dict[str, Any]:
     """Count completions, prompts and mean scores, of all and of those kept, and rejects by reason."""
     return {
         "rows": len(table),
-        "kept": len(kept),
+        "kept": len(selected),
         "prompts": table.frame["prompt_id"].n_unique(),
-        "prompts kept": kept.frame["prompt_id"].n_unique(),
+        "prompts kept": selected.frame["prompt_id"].n_unique(),
         "score mean": table.frame["score"].mean(),
-        "score mean kept": kept.frame["score"].mean(),
-        "rejected": dict(kept.rejects["reason"].value_counts(sort=True).iter_rows()),
+        "score mean kept": selected.frame["score"].mean(),
+        "rejected": dict(selected.rejects["reason"].value_counts(sort=True).iter_rows()),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefboost.recipes.documents import parse, with_overrides
+from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.on_policy import RoundCompletions, RoundEvaluation
 from prefboost.runs.folder.executor import LocalExecutor
@@ -112,7 +112,7 @@ def test_stages_of_on_policy_rounds_name_all_that_they_read(on_policy_text: str,
     # A chat template is named where there is one, and a scorer by its range alone: the prompts of round 1 state that.
     named_otherwise = {"start/evaluate": {"train.chat_template"}, "round 1/generate": {"train.chat_template", "scorer"}}
     overrides = ["rounds=1", "train.max_steps=1", "prompts_a_round=parts"]
-    missing = find_missing(of_kind(with_overrides(parse(on_policy_text), overrides)), tmp_path / "run")
+    missing = find_missing(of_kind(apply_overrides(parse(on_policy_text), overrides)), tmp_path / "run")
     assert missing == {name: named_otherwise.get(name, set()) for name in missing} and len(missing) == 7
 
 

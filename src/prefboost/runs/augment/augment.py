@@ -118,13 +118,13 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
     )
     shaped = shape(table.frame, export, FILE_TYPES[settings.file_type or "parquet"], path=table.path)
     table = replace(table, rejects=pl.concat([table.rejects, shaped.rejects]))
-    made = PartCounts.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
+    counts = PartCounts.of_table(table, shaped.frame.height, trimmed=shaped.trimmed)
     try:
-        report = build_report([made], about, goals, out="OUT", rejects_path="")
+        report = build_report([counts], about, goals, out="OUT", rejects_path="")
     except DataError as error:
         raise _suggest_range(error, source, settings) from None
-    shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
-    return Preview(report, [_format_row(row, goals.say) for row in shown.iter_rows(named=True)])
+    rows_shown = table.frame.filter(~pl.col("goal_pair_id").is_in(shaped.rejects["id"].to_list())).head(rows)
+    return Preview(report, [_format_row(row, goals.say) for row in rows_shown.iter_rows(named=True)])
 
 
 def _run_parts(
@@ -145,15 +145,15 @@ def _run_parts(
             if progress is not None:
                 progress(_report_work(report.records, report.records, report.goal_pairs, "putting the parts together"))
             output.publish(staging, report, parts, goals)
-            found, scraps = staging.found, staging.scraps
+            resumed, scraps = staging.found, staging.scraps
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _explain_error(error, output) from error
     messages = list(report.messages)
-    if found:
-        messages.append(f"went on after {found:,} parts that an earlier call had finished")
+    if resumed:
+        messages.append(f"went on after {resumed:,} parts that an earlier call had finished")
     if scraps:
         messages.append(f"started over: {scraps:,} unfinished parts of other settings or another input were deleted")
-    return replace(report, parts=len(parts), parts_found=found, messages=tuple(messages))
+    return replace(report, parts=len(parts), parts_found=resumed, messages=tuple(messages))
 
 
 def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
@@ -167,11 +167,11 @@ def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging
 
 
 def _settle_goals(
-    settings: Augment, tables: Iterator[Table] | Sequence[Table], own: tuple[float, float] | None
+    settings: Augment, tables: Iterator[Table] | Sequence[Table], declared: tuple[float, float] | None
 ) -> StatedGoals:
     aspects = requested_aspects(settings)
-    scale = IdentityScale(ends=own) if settings.scale is None else settings.scale
-    scales = fit_scales(scale, tables, aspects=aspects, declared=own)
+    scale = IdentityScale(ends=declared) if settings.scale is None else settings.scale
+    scales = fit_scales(scale, tables, aspects=aspects, declared=declared)
     render = None
     if settings.tokenizer is not None:  # transformers is loaded only where a tokenizer is named
         from prefboost.engines.models.weights import load_tokenizer
@@ -182,20 +182,21 @@ def _settle_goals(
 
 def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
     """Return the range that the source declares for its scores; None where it declares none or a scale is fitted."""
-    found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if not isinstance(found, Collection):
+    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    if not isinstance(resolved, Collection):
         return None
     if not isinstance(settings.scale, DeclaredRange | None):
-        return found.score_range  # a fit needs no range, but what lies in a declared one is no mark of missing scores
-    return found.declared_range(settings.columns)
+        # A fit needs no range, but what lies in a declared one is no mark of missing scores.
+        return resolved.score_range
+    return resolved.declared_range(settings.columns)
 
 
 def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
     """Add the range that the scores have to an error, where all of them lie outside the declared one."""
-    found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if "outside the" not in error.found or not isinstance(found, Collection):
+    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    if "outside the" not in error.found or not isinstance(resolved, Collection):
         return error
-    whole = found.model_copy(update={"score_range": None})
+    whole = resolved.model_copy(update={"score_range": None})
     pieces = [
         table.frame[name]
         for table in _read_scored(whole, settings)
@@ -216,18 +217,18 @@ def _suggest_range(error: DataError, source: str | Path | Source, settings: Augm
 
 def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     """Read what a scale is fitted to."""
-    found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if isinstance(found, Collection):
-        return found.score_tables(settings.columns, settings.batch_rows)
+    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(resolved, Collection):
+        return resolved.score_tables(settings.columns, settings.batch_rows)
     return _read_batches(source, settings)
 
 
 def _read_batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     """Read batches; all rows of a prompt come in one batch only where its pairs are capped."""
-    found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if isinstance(found, Collection):
-        found = found.model_copy(update={"whole_prompts": settings.pair.cap is not None})
-    return map(refuse_unmapped, read_batches(found, columns=settings.columns, rows=settings.batch_rows))
+    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(resolved, Collection):
+        resolved = resolved.model_copy(update={"whole_prompts": settings.pair.cap is not None})
+    return map(refuse_unmapped, read_batches(resolved, columns=settings.columns, rows=settings.batch_rows))
 
 
 def _read_ahead(tables: Iterator[Table]) -> Iterator[Table]:
@@ -250,9 +251,9 @@ def _write_parts(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as writer:
         for number, read in enumerate(_read_ahead(_read_batches(source, settings))):
             records += int(read.steps[0].notes.get("records", read.steps[0].rows_in))
-            kept = selection.apply(read) if number not in staging.entries or selection.remembers else read
+            selected = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:
-                table = make_goal_pairs(kept, settings, goals.scales, goals.say)
+                table = make_goal_pairs(selected, settings, goals.scales, goals.say)
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(_write_part, number, table, output, staging)
@@ -288,8 +289,8 @@ def _write_part(number: int, table: Table, output: Output, staging: Staging) -> 
     if aside.height:
         files["rejects"] = staging.path / f"{number:06d}.rejects"
         aside.write_parquet(files["rejects"])
-    made = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
-    staging.add(number, files, {"made": asdict(made)})
+    counts = PartCounts.of_table(replace(table, rejects=aside), sum(splits.values()), splits, trimmed)
+    staging.add(number, files, {"made": asdict(counts)})
 
 
 def _explain_error(error: Exception, output: Output) -> Exception:
@@ -313,7 +314,7 @@ def _explain_error(error: Exception, output: Output) -> Exception:
 def _format_row(row: dict[str, Any], say: SayGoal) -> dict[str, Any]:
     sides = {side: [to_record(message) for message in row[side]] for side in ("prompt", "chosen", "rejected")}
     aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
-    asked = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
+    goals = ([] if row["goal"] is None else [print_goal(say, row["goal"])]) + [
         f"{name} {print_goal(say, value)}" for name, value in aspects.items() if value is not None
     ]
-    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(asked) or None, **sides}
+    return {"view": row["view"], "goal": row["goal"], "said": ", ".join(goals) or None, **sides}

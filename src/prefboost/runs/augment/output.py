@@ -78,12 +78,12 @@ class Output:
         export_named(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
-        name, found = name_source(source), _list_input_files(source)
+        name, files = name_source(source), _list_input_files(source)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
         refuse_inputs(
             [path, *beside, locate_staging(path)], [source], [source, settings.tokenizer, *settings.decontaminate]
         )
-        print_of_input = hash_values(name, [hash_path(file) for file in found])
+        print_of_input = hash_values(name, [hash_path(file) for file in files])
         versions = (__version__, metadata.version("polars"))
         benchmarks = [hash_path(path) for path in settings.decontaminate]
         data = list_source_settings(source)
@@ -91,7 +91,7 @@ class Output:
             settings.model_dump(mode="json"), benchmarks, print_of_input, name, data, versions, kind.ending, single
         )
         about = AugmentFacts(name, print_of_input, path.name, single, settings, data, kind.ending)
-        return cls(path, kind, single, about, key, tuple(found))
+        return cls(path, kind, single, about, key, tuple(files))
 
     def finished(self) -> AugmentReport | None:
         """Return the report of the same output where it is already there, else None."""
@@ -127,8 +127,8 @@ class Output:
         old, new = manifest.get("settings", {}), self.about.settings.model_dump(mode="json")
         differ = [name for name in new if old.get(name) != new[name]] if manifest else []
         differ += ["data"] if manifest and manifest.get("data", {}) != self.about.data else []
-        made = "it was not made by prefboost augment" if not manifest else "it was made of another input or version"
-        why = f"it was made with other settings: {', '.join(differ)}" if differ else made
+        origin = "it was not made by prefboost augment" if not manifest else "it was made of another input or version"
+        why = f"it was made with other settings: {', '.join(differ)}" if differ else origin
         raise RunError(
             f"the output exists: {why}",
             remedy="give another -o, or --overwrite to replace it"
@@ -140,8 +140,8 @@ class Output:
     def _refuse_foreign_data(self, manifest: Mapping[str, Any]) -> None:
         """Refuse files that would be overwritten, or read as data of the new output, and are in no manifest."""
         if self.single:
-            own = {*manifest["files"], self._aside(MANIFEST).name}
-            strange = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in own]
+            written = {*manifest["files"], self._aside(MANIFEST).name}
+            strange = [name for name in (self.path.name, *map(self._beside, _BESIDE)) if name not in written]
             strange = [name for name in strange if self.path.with_name(name).exists()]
         else:
             taken = ("data/", "README.md", "rejects.parquet", "dataset_info.json")
@@ -153,10 +153,10 @@ class Output:
                 place=Place(str(self.path)),
             )
 
-    def refuse_file(self, found: str) -> None:
+    def refuse_file(self, fault: str) -> None:
         """Raise where the output is a single file."""
         if self.single:
-            raise RunError(found, remedy="-o FOLDER", place=Place(str(self.path)))
+            raise RunError(fault, remedy="-o FOLDER", place=Place(str(self.path)))
 
     def records_total(self) -> int | None:
         """Count the input's records where its files tell cheaply, else None; estimate them for plain JSON lines."""
@@ -169,9 +169,9 @@ class Output:
             yield (ALL if self.single else "train"), frame
             return
         names = frame["split"].fill_null("train").str.replace_all(r"\W+", "_").str.to_lowercase()
-        found = names.unique(maintain_order=True).to_list()
-        for name in found:
-            yield name or "train", frame if len(found) == 1 else frame.filter(names == name)
+        splits = names.unique(maintain_order=True).to_list()
+        for name in splits:
+            yield name or "train", frame if len(splits) == 1 else frame.filter(names == name)
 
     def publish(self, staging: Staging, report: AugmentReport, parts: Sequence[PartCounts], goals: StatedGoals) -> None:
         """Put the parts, the card, the manifest and the rejects in their place; a kill leaves all or nothing."""
@@ -298,13 +298,13 @@ def _count_records(path: Path) -> int | None:
 
 def _list_foreign(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """List files and links below a folder that are not in its manifest, by their relative paths."""
-    own = {*manifest.get("files", ()), MANIFEST}
+    written = {*manifest.get("files", ()), MANIFEST}
     entries = [
         (Path(at) / name).relative_to(folder).as_posix()
         for at, folders, files in os.walk(folder)
         for name in (*files, *(each for each in folders if (Path(at) / each).is_symlink()))
     ]
-    return sorted(name for name in entries if name not in own)
+    return sorted(name for name in entries if name not in written)
 
 
 def _read_size(path: Path) -> int | None:

@@ -165,8 +165,10 @@ def _list_findings(notes: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _list_messages(parts: Sequence[PartCounts], about: AugmentFacts) -> tuple[str, ...]:
     trimmed = sum(part.trimmed for part in parts)
-    said = f"{trimmed:,} rows lost white space at the ends of completions, where {about.settings.format} loses the text"
-    return (said,) if trimmed else ()
+    message = (
+        f"{trimmed:,} rows lost white space at the ends of completions, where {about.settings.format} loses the text"
+    )
+    return (message,) if trimmed else ()
 
 
 _LEFT_OUT = {
@@ -227,14 +229,14 @@ def _format_usage(export: Export, about: AugmentFacts, patterns: Mapping[str, st
     first = next((split for split in ("train", *patterns) if split in patterns), "")
     text = export.usage_of_file if about.single else export.usage + (export.usage_of_test if "test" in patterns else "")
     is_parquet = about.ending == "parquet"
-    given = {
+    values = {
         "{path}": about.name,
         "{train}": f"{about.name}/{patterns.get(first, '')}",
         "{test}": f"{about.name}/{patterns.get('test', '')}",
         "{scan}": "scan_parquet" if is_parquet else "scan_ndjson",
         "{loader}": "parquet" if is_parquet else "json",
     }
-    for word, value in given.items():
+    for word, value in values.items():
         text = text.replace(word, value)
     return text
 
@@ -244,16 +246,16 @@ def sum_steps(parts: Sequence[PartCounts]) -> list[dict[str, Any]]:
     total: dict[str, dict[str, Any]] = {}
     for part in parts:
         for step in part.steps:
-            known = total.setdefault(step["verb"], {**step, "rows_in": 0, "rows_out": 0, "rejected": {}, "notes": {}})
-            known["rows_in"] += step["rows_in"]
-            known["rows_out"] += step["rows_out"]
-            known["rejected"] = dict(sorted((Counter(known["rejected"]) + Counter(step["rejected"])).items()))
+            entry = total.setdefault(step["verb"], {**step, "rows_in": 0, "rows_out": 0, "rejected": {}, "notes": {}})
+            entry["rows_in"] += step["rows_in"]
+            entry["rows_out"] += step["rows_out"]
+            entry["rejected"] = dict(sorted((Counter(entry["rejected"]) + Counter(step["rejected"])).items()))
             for name, value in step["notes"].items():
                 if name == LATER_LAYOUTS:
-                    known["notes"][name] = sum_unmapped([known["notes"].get(name, {}), value])
+                    entry["notes"][name] = sum_unmapped([entry["notes"].get(name, {}), value])
                     continue
                 counts = isinstance(value, int) and not isinstance(value, bool)
-                known["notes"][name] = known["notes"].get(name, 0) + value if counts else value
+                entry["notes"][name] = entry["notes"].get(name, 0) + value if counts else value
     return list(total.values())
 
 
@@ -270,9 +272,9 @@ def _describe_scale(scale: FittedScale | None) -> str:
 
 def _format_command(about: AugmentFacts) -> str:
     """Format the command that makes the same output again, with the settings that differ from their defaults."""
-    plain, given = Augment().model_dump(mode="json"), about.settings.model_dump(mode="json")
+    plain, settings = Augment().model_dump(mode="json"), about.settings.model_dump(mode="json")
     words = [f"data.{key}={_format_override(value)}" for key, value in about.data.items()]
-    for name, value in given.items():
+    for name, value in settings.items():
         if value == plain[name] or name == "format":
             continue
         if name in ("columns", "condition"):

@@ -150,9 +150,9 @@ def complete_goals(
             progress.advance(1, tokens=float(result.tokens))
     if progress is not None:
         progress.end()
-    made = pl.DataFrame(rows, schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "goal": pl.Float64})
+    completions = pl.DataFrame(rows, schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "goal": pl.Float64})
     number = pl.int_range(pl.len()).over("prompt_id")
-    return made.with_columns(
+    return completions.with_columns(
         completion_id=pl.format("{}/{}", "prompt_id", number),
         question=pl.col("prompt").list.last().struct.field("content"),
     ).drop("sample")
@@ -165,21 +165,21 @@ def state_goal(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Seque
 
 def answer_prompts(
     engine: LocalEngine,
-    asked: pl.DataFrame,
+    prompts: pl.DataFrame,
     settings: Demo,
     progress: Progress | None,
     goals: Sequence[float | None] = (),
 ) -> pl.DataFrame:
     """Complete and score held-out prompts; ``goals`` default to the settings'."""
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-    made = complete_goals(
+    completions = complete_goals(
         engine,
-        asked,
+        prompts,
         sampling,
         samples=settings.samples_per_goal,
         goals=goals or settings.goals,
         progress=progress,
     )
-    scored = RulesScorer(aspects=True).score(Table(COMPLETIONS, conform(made, COMPLETIONS))).frame
-    measured = made.select("completion_id", "goal", "question", "finish_reason", "completion_tokens")
+    scored = RulesScorer(aspects=True).score(Table(COMPLETIONS, conform(completions, COMPLETIONS))).frame
+    measured = completions.select("completion_id", "goal", "question", "finish_reason", "completion_tokens")
     return scored.join(measured, on="completion_id", maintain_order="left")

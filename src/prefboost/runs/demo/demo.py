@@ -130,19 +130,19 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
         data = condition(relabel(pairs, how, say=SAY), SAY)
         trained[name] = train_on(data, _build_train_settings(settings), out / name, progress=progress)
-    asked = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
+    prompts = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     engines = {name: Local(model=str(out / name / "model")).open() for name in trained}
-    answers = {name: answer_prompts(engine, asked, settings, progress) for name, engine in engines.items()}
-    start = start.filter(pl.col("prompt_id").is_in(asked["prompt_id"].implode()))
-    found = {name: measure_following(frame) for name, frame in answers.items()}
+    answers = {name: answer_prompts(engine, prompts, settings, progress) for name, engine in engines.items()}
+    start = start.filter(pl.col("prompt_id").is_in(prompts["prompt_id"].implode()))
+    followings = {name: measure_following(frame) for name, frame in answers.items()}
     changes = _measure_unlearning(scored.frame, pairs.frame, settings, out, progress)
-    follows, sentences = state_verdict(found["augmented"], found["plain"], changes, answers)
+    follows, sentences = state_verdict(followings["augmented"], followings["plain"], changes, answers)
     facts = _gather_facts(settings, trained, len(pairs), float(str(start["score"].mean())), time.monotonic() - began)
     facts["reduced"] = size.reduced
-    page = render_demo(found, answers, changes, {**facts, "follows": follows, "verdict": sentences})
+    page = render_demo(followings, answers, changes, {**facts, "follows": follows, "verdict": sentences})
     write_atomically(out / "report.html", page)
-    write_atomically(out / "goal_response.svg", draw_goal_response(found, facts["start"]))
-    write_atomically(out / "results.json", _format_results(found, changes, facts, follows, sentences))
+    write_atomically(out / "goal_response.svg", draw_goal_response(followings, facts["start"]))
+    write_atomically(out / "results.json", _format_results(followings, changes, facts, follows, sentences))
     for name, frame in answers.items():
         frame.write_parquet(out / f"answers_{name}.parquet")
     return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
@@ -150,12 +150,12 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
 
 def _answer_without_goals(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, float]:
     """Let the start model answer the held-out prompts; returns the answers and the seconds that each one took."""
-    asked = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
+    prompts = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     engine = Local(model=settings.model).open()
     with phase(progress, f"loading {settings.model}"):
         engine.load()  # before the clock starts: the first time its weights are converted
     began = time.monotonic()
-    answers = answer_prompts(engine, asked, settings, progress, goals=(None,))
+    answers = answer_prompts(engine, prompts, settings, progress, goals=(None,))
     return answers, (time.monotonic() - began) / answers.height
 
 
@@ -234,7 +234,7 @@ def _measure_unlearning(
     rows = good.select("prompt", "completion", "score", "prompt_id").to_dicts()
     if not rows:
         return []
-    found = []
+    changes = []
     for name in NAMES:
         requests = [
             Request(state_goal(row["prompt"], row["score"] if name == "augmented" else None), goal=False)
@@ -249,8 +249,8 @@ def _measure_unlearning(
             if progress is not None:
                 progress.advance(1)
                 progress.end()
-        found.append(measure_unlearning(NAMES[name], logps[0], logps[1], [row["prompt_id"] for row in rows]))
-    return found
+        changes.append(measure_unlearning(NAMES[name], logps[0], logps[1], [row["prompt_id"] for row in rows]))
+    return changes
 
 
 def _gather_facts(
@@ -276,7 +276,7 @@ def _gather_facts(
 
 
 def _format_results(
-    found: Mapping[str, Following],
+    followings: Mapping[str, Following],
     changes: Sequence[Unlearning],
     facts: Mapping[str, Any],
     follows: bool,
@@ -287,10 +287,10 @@ def _format_results(
         "verdict": list(sentences),
         "policies": {
             name: {
-                "slope": asdict(one.slope),
-                "by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(one.by_goal.items())},
+                "slope": asdict(each.slope),
+                "by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.by_goal.items())},
             }
-            for name, one in found.items()
+            for name, each in followings.items()
         },
         "unlearning": {change.policy: asdict(change.change) for change in changes},
         "facts": {

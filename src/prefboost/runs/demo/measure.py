@@ -45,9 +45,9 @@ def measure_following(scored: pl.DataFrame) -> Following:
     Args:
         scored: one row a completion, with ``prompt_id``, ``goal`` and ``score``.
     """
-    asked, achieved, prompts = (scored[name].to_numpy() for name in ("goal", "score", "prompt_id"))
+    goals, achieved, prompts = (scored[name].to_numpy() for name in ("goal", "score", "prompt_id"))
     return Following(
-        bootstrap_mean_by(achieved, asked, clusters=prompts), bootstrap_slope(asked, achieved, clusters=prompts)
+        bootstrap_mean_by(achieved, goals, clusters=prompts), bootstrap_slope(goals, achieved, clusters=prompts)
     )
 
 

@@ -22,14 +22,14 @@ _CSS = {"augmented": "ra", "plain": "dpo"}
 _SAMPLES = 4
 
 
-def draw_goal_response(found: Mapping[str, Following], start: float | None) -> str:
+def draw_goal_response(followings: Mapping[str, Following], start: float | None) -> str:
     """Draw requested against achieved score, as SVG."""
-    curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in found.items()]
+    curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in followings.items()]
     return goal_response(curves, start=start)
 
 
 def render_demo(
-    found: Mapping[str, Following],
+    followings: Mapping[str, Following],
     scored: Mapping[str, pl.DataFrame],
     changes: Sequence[Unlearning],
     facts: Mapping[str, Any],
@@ -43,14 +43,14 @@ def render_demo(
         facts: what the run knows of itself; keys as in the template ``demo.html``, and ``start`` (mean score).
     """
     figures = {
-        "goal_response": draw_goal_response(found, facts.get("start")),
+        "goal_response": draw_goal_response(followings, facts.get("start")),
         "unlearning": _draw_changes(changes) if changes else "<p>There were no such completions.</p>",
     }
     kinds = sorted(name.removeprefix("score.") for name in scored["augmented"].columns if name.startswith("score."))
     values = {
         **facts,
         "rules": [kind.replace("_", " ") for kind in kinds],
-        "rows": [row for name in found for row in _list_rows(name, found[name], scored[name], kinds)],
+        "rows": [row for name in followings for row in _list_rows(name, followings[name], scored[name], kinds)],
         "samples": _pick_samples(scored),
     }
     return render_page("demo.html", values, figures=figures)
@@ -82,8 +82,8 @@ def _list_rows(name: str, following: Following, scored: pl.DataFrame, kinds: Seq
 
 def _format_share(scores: pl.Series) -> str:
     """Format the share of completions that keep a rule; aspect scores are 1 (broken) or 10 (kept)."""
-    known = scores.drop_nulls()
-    return "–" if known.is_empty() else f"{(known > 5.5).sum() / known.len():.0%}"
+    scored = scores.drop_nulls()
+    return "–" if scored.is_empty() else f"{(scored > 5.5).sum() / scored.len():.0%}"
 
 
 def _format_ends(at: Interval) -> str:

@@ -94,10 +94,10 @@ class DemoPrompts(Settings):
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
         """Yield one table of Prompts with ``rules`` and ``split``; see `prefboost.sources.Source`."""
         parts = ((self.train, TRAIN_TOPICS, "train"), (self.held_out, HELD_OUT_TOPICS, "test"))
-        made = [
+        frames = [
             draw_demo_prompts(count, topics, seed=self.seed + number).with_columns(split=pl.lit(split))
             for number, (count, topics, split) in enumerate(parts)
         ]
-        frame = pl.concat(made)
+        frame = pl.concat(frames)
         step = Step("read", self.model_dump(), frame.height, frame.height)
         yield Table(PROMPTS, conform(frame, PROMPTS), steps=(step,))

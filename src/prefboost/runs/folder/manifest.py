@@ -60,8 +60,8 @@ class Run:
 
     def entry(self, stage: str) -> dict[str, Any]:
         """Read the manifest's entry of a finished stage; empty where it is not finished."""
-        found: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
-        return found
+        entry: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
+        return entry
 
     def damaged(self, stage: str) -> list[str]:
         """List outputs of a finished stage that are gone, or have another size than when they were written."""
@@ -177,12 +177,12 @@ def open_run(
         "git": _read_git_revision(),
         "stages": {},
     }
-    known = _read_manifest(folder)
-    if known and revise:
-        return _revise(folder, known, fresh)
-    if known:
-        _check_same(folder, known, fresh)
-        return Run(folder, known)
+    manifest = _read_manifest(folder)
+    if manifest and revise:
+        return _revise(folder, manifest, fresh)
+    if manifest:
+        _check_same(folder, manifest, fresh)
+        return Run(folder, manifest)
     if holds_foreign_files(folder):
         raise RunError(
             "the run folder is not empty and holds no run of prefboost",
@@ -259,9 +259,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, manifest: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
     for part in ("settings", "inputs"):
-        differing = list_differences(known.get(part), fresh[part])
+        differing = list_differences(manifest.get(part), fresh[part])
         if differing:
             raise RunError(
                 f"the folder holds a run with other {part}: {'; '.join(differing[:5])}",
@@ -270,20 +270,22 @@ def _check_same(folder: Path, known: Mapping[str, Any], fresh: Mapping[str, Any]
             )
 
 
-def _revise(folder: Path, known: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
+def _revise(folder: Path, manifest: dict[str, Any], fresh: Mapping[str, Any]) -> Run:
     """Write the present settings into the manifest; what finished stages noted stays."""
-    if known.get("name") != fresh["name"]:
+    if manifest.get("name") != fresh["name"]:
         raise RunError(
-            f"the folder holds a run called {known.get('name')!r}, not {fresh['name']!r}",
+            f"the folder holds a run called {manifest.get('name')!r}, not {fresh['name']!r}",
             remedy="give another folder, or delete this one",
             place=Place(str(folder)),
         )
-    changed = [line for part in ("settings", "inputs") for line in list_differences(known.get(part), fresh[part])]
+    changed = [line for part in ("settings", "inputs") for line in list_differences(manifest.get(part), fresh[part])]
     if changed:
         line = {"at": fresh["started"], "changed": changed}
-        known["revisions"] = [*known.get("revisions", []), line]
-    kept = {name: known[name] for name in ("started", "stages", "begun", "revisions", TRAINING) if name in known}
-    run = Run(folder, dict(fresh) | kept)
+        manifest["revisions"] = [*manifest.get("revisions", []), line]
+    history = {
+        name: manifest[name] for name in ("started", "stages", "begun", "revisions", TRAINING) if name in manifest
+    }
+    run = Run(folder, dict(fresh) | history)
     run.save()
     return run
 
@@ -304,13 +306,13 @@ def _measure_size(path: Path) -> int:
 
 
 def _read_versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = metadata.version(library)
+            versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _read_git_revision() -> str | None:

@@ -83,7 +83,7 @@ class StageOutcome:
 def list_statuses(run: Run, stages: Sequence[Stage]) -> list[StageStatus]:
     """List the status of every stage; nothing is written."""
     keys: dict[str, str] = {}
-    found = []
+    statuses = []
     for stage in stages:
         depends = _as_json({
             "settings": stage.settings,
@@ -91,10 +91,10 @@ def list_statuses(run: Run, stages: Sequence[Stage]) -> list[StageStatus]:
             "after": {name: keys[name] for name in stage.after},
         })  # fmt: skip
         keys[stage.name] = hash_values(depends)
-        found.append(
+        statuses.append(
             StageStatus(stage, keys[stage.name], depends, _explain_repeat(run, stage.name, keys[stage.name], depends))
         )
-    return found
+    return statuses
 
 
 def carry_out(

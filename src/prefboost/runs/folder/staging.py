@@ -193,8 +193,8 @@ def _read_journal(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any
     if not lines or not isinstance(lines[0], dict):
         return {}, {}
     parts = {entry["part"]: entry for entry in lines[1:] if _is_intact(folder, entry)}
-    kept = [json.dumps(line) for line in (lines[0], *parts.values())]
-    write_atomically(folder / JOURNAL, "\n".join(kept) + "\n")
+    intact = [json.dumps(line) for line in (lines[0], *parts.values())]
+    write_atomically(folder / JOURNAL, "\n".join(intact) + "\n")
     return lines[0], parts
 
 

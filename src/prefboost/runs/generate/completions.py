@@ -35,9 +35,9 @@ def build_completions(
     """
     completed = [(row, result) for row, result in outcomes if isinstance(result, Result) and not result.only_thinks]
     failed = _reject_failures(
-        frame, prompts.path, [(row, found) for row, found in outcomes if isinstance(found, Failure)]
+        frame, prompts.path, [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Failure)]
     )
-    thoughts = [(row, found) for row, found in outcomes if isinstance(found, Result) and found.only_thinks]
+    thoughts = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, Result) and outcome.only_thinks]
     rejects = pl.concat([rejects, failed, _reject_thoughts(frame, prompts.path, thoughts)])
     new: dict[str, list[Any]] = {
         "completion_id": _name_completions(frame, [row for row, _ in completed]),
@@ -51,12 +51,12 @@ def build_completions(
     types = {column.name: column.dtype for column in COMPLETIONS.columns}
     columns = [pl.Series(name, values, dtype=types[name]) for name, values in new.items()]
     repeated = frame[[row.prompt for row, _ in completed]]
-    made = repeated.with_columns(*columns, pl.lit(settings.model, dtype=pl.String).alias("model"))
+    completions = repeated.with_columns(*columns, pl.lit(settings.model, dtype=pl.String).alias("model"))
     step = Step(
         "generate",
         settings.model_dump(mode="json"),
         rows_in=len(prompts),
-        rows_out=made.height,
+        rows_out=completions.height,
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={
             "prompts": frame.height,
@@ -64,7 +64,7 @@ def build_completions(
             "tokens": sum(result.tokens for _, result in completed),
         },
     )
-    return prompts.derive(COMPLETIONS, made, step, rejects=rejects, scales={})
+    return prompts.derive(COMPLETIONS, completions, step, rejects=rejects, scales={})
 
 
 _FAILURES = {False: "the engine gave no completion", True: "the engine refused the prompt"}
@@ -78,15 +78,15 @@ def _reject_failures(
     aside = pl.DataFrame(schema=REJECTS)
     for permanent, reason in _FAILURES.items():
         some = [(row, failure) for row, failure in failures if failure.permanent is permanent]
-        found = [f"{failure.reason} (attempts: {failure.attempts})" for _, failure in some]
+        faults = [f"{failure.reason} (attempts: {failure.attempts})" for _, failure in some]
         repeated = frame[[row.prompt for row, _ in some]].with_columns(
             completion_id=pl.Series(_name_completions(frame, [row for row, _ in some]), dtype=pl.String),
-            _found=pl.Series(found, dtype=pl.String),
+            _found=pl.Series(faults, dtype=pl.String),
         )
-        _, more = reject_where(
+        _, rejects = reject_where(
             repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found")
         )
-        aside = pl.concat([aside, more])
+        aside = pl.concat([aside, rejects])
     return aside
 
 
@@ -95,13 +95,13 @@ def _reject_thoughts(
 ) -> pl.DataFrame:
     """Reject rows in which the model thought and gave no answer."""
     reason = "the completion is thoughts alone: no answer stands behind them"
-    found = [
+    tails = [
         f"{result.tokens:,} tokens, {result.finish_reason}: …{(result.reasoning or '')[-120:]}"
         for _, result in thoughts
     ]
     repeated = frame[[row.prompt for row, _ in thoughts]].with_columns(
         completion_id=pl.Series(_name_completions(frame, [row for row, _ in thoughts]), dtype=pl.String),
-        _found=pl.Series(found, dtype=pl.String),
+        _found=pl.Series(tails, dtype=pl.String),
     )
     return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found"))[1]
 

@@ -40,7 +40,7 @@ __all__ = [
 
 
 MODEL_CHANGES = "answered as different models"
-"""Note of a step: what a server's replies told of who answered."""
+"""Note of a step: what a server's replies notes of who answered."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ def plan_generation(
     frame, rejects = split_renderable(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
     keys: list[str] = []
-    known: dict[str, Stored] = {}
+    answers: dict[str, Stored] = {}
     failed: dict[str, Failure] = {}
     place = store or (out and locate_store(out))
     left = rows
     if place is not None and Path(place).exists():
         with Store(place, retry=settings.retry, read_only=True) as held:
             keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
-            known, failed = held.find_answers(keys), held.failures(keys)
-        left = [row for row, key in zip(rows, keys, strict=True) if key not in known]
+            answers, failed = held.find_answers(keys), held.failures(keys)
+        left = [row for row, key in zip(rows, keys, strict=True) if key not in answers]
     read = sum(engine.prompt_tokens([row.request for row in left]))
     most = len(left) * settings.sampling.max_tokens
     return GenerationPlan(
@@ -117,8 +117,8 @@ def plan_generation(
         stored=len(rows) - len(left),
         most_dollars=None if price is None else price.dollars(read, most),
         estimated=engine.remote,
-        again=sum(key in failed and key not in known for key in keys),
-        refused=sum(key in failed and key in known for key in keys),
+        again=sum(key in failed and key not in answers for key in keys),
+        refused=sum(key in failed and key in answers for key in keys),
     )
 
 
@@ -225,11 +225,11 @@ def write_finished_completions(
     rows = list_requests(frame, settings, engine)
     with Store(place, retry="none", read_only=True) as held:
         keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
-        known = held.find_answers(keys)
+        answers = held.find_answers(keys)
         results = [
-            (row, found if isinstance(found, Failure) else Result(**found))
+            (row, answer if isinstance(answer, Failure) else Result(**answer))
             for row, key in zip(rows, keys, strict=True)
-            if (found := known.get(key)) is not None
+            if (answer := answers.get(key)) is not None
         ]
         completed = build_completions(prompts, frame, rejects, settings, results)
         return _write_completions(note_changes(completed, describe_change(held, engine)), Path(out), held)
@@ -267,11 +267,11 @@ def _watch_answers(batches: Iterable[Finished[Result]], watch: Watch) -> Iterato
 
 def note_changes(table: Table, *changes: str | None) -> Table:
     """Note in a table's history that another model answered under the same name (`describe_change`)."""
-    told = [change for change in changes if change]
-    if not told:
+    notes = [change for change in changes if change]
+    if not notes:
         return table
     last = table.steps[-1]
-    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: told})))
+    return replace(table, steps=(*table.steps[:-1], replace(last, notes={**last.notes, MODEL_CHANGES: notes})))
 
 
 def _check_answers(results: Sequence[tuple[CompletionRequest, Outcome]], settings: Generate) -> None:

@@ -44,10 +44,10 @@ def read_benchmark_prompts(path: str | Path) -> list[str]:
         UnreadableFile, DataError: as `read_prompts`; or no column holds questions.
     """
     try:
-        found = read_prompts(path).frame.select(text=prompt_text())["text"]
+        texts = read_prompts(path).frame.select(text=prompt_text())["text"]
     except UnknownShape:
         return list(dict.fromkeys(read_question_texts(path)))
-    return found.unique(maintain_order=True).to_list()
+    return texts.unique(maintain_order=True).to_list()
 
 
 def _read_lines(path: Path) -> Table:
@@ -107,5 +107,5 @@ def _find_fault(line: bytes) -> str | None:
 
 
 def _build_reject(path: Path, row: int, line: bytes, fault: str) -> dict[str, Any]:
-    shown = line[:200].decode(errors="backslashreplace").replace("\0", "\\0")
-    return {"stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {fault}", "found": shown}
+    excerpt = line[:200].decode(errors="backslashreplace").replace("\0", "\\0")
+    return {"stage": "read", "path": str(path), "row": row, "id": None, "reason": f"the line {fault}", "found": excerpt}

@@ -36,10 +36,10 @@ def prepare_prompts(prompts: Table, settings: Generate, engine: Engine) -> tuple
 
 def _drop_repeated(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Take prompts once each and reject repeated ones; tables of completions repeat prompts by their nature."""
-    kept = [
+    columns = [
         name for name in ("row", "prompt_id", "prompt", "rules", "source", "split") if name in prompts.frame.columns
     ]
-    frame = prompts.frame.select(kept)
+    frame = prompts.frame.select(columns)
     if frame["prompt_id"].is_unique().all():
         return frame, pl.DataFrame(schema=REJECTS)
     texts = pl.Series("_text", [json.dumps(prompt) for prompt in frame["prompt"].to_list()], pl.String)
@@ -64,15 +64,15 @@ def split_renderable(prompts: Table, settings: Generate, engine: Engine) -> tupl
     """Split prompts into those that can be rendered, once each, and rejects: an odd prompt stops no other one."""
     frame, rejects = _drop_repeated(prompts)
     ask = asker(engine, settings.condition, silent=settings.silent)
-    found = [_find_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
-    refusals = pl.DataFrame(found, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
+    refused = [_find_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
+    refusals = pl.DataFrame(refused, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
     frame = frame.hstack(refusals)
     for reason in _REFUSALS.values():
-        frame, more = reject_where(
+        frame, refusal = reject_where(
             frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
             found=pl.col("_found"),
         )  # fmt: skip
-        rejects = pl.concat([rejects, more])
+        rejects = pl.concat([rejects, refusal])
     return frame.drop("_reason", "_found"), rejects
 
 
@@ -105,7 +105,7 @@ def _drop_long(
     for row, length in zip(rows, lengths, strict=True):
         longest[row.prompt] = max(longest[row.prompt], length)
     room = engine.context - settings.sampling.max_tokens
-    kept, rejects = reject_where(
+    fitting, rejects = reject_where(
         frame.with_columns(_tokens=pl.Series(longest, dtype=pl.Int64)),
         pl.col("_tokens") > room,
         stage="generate",
@@ -113,7 +113,7 @@ def _drop_long(
         path=path,
         found=pl.format("{} tokens", "_tokens"),
     )
-    return kept.drop("_tokens"), rejects
+    return fitting.drop("_tokens"), rejects
 
 
 def list_requests(

@@ -45,14 +45,14 @@ FIRST, AUGMENTED = "first", "augmented"
 
 def build_implicit_reward_stages(recipe: ImplicitRewards, run: Run, progress: Progress | None = None) -> list[Stage]:
     """Build every stage of the recipe, in order."""
-    made = _Stages(recipe, run, progress)
+    stages = _Stages(recipe, run, progress)
     return [
-        made.pairs(),
-        made.plain_pairs(),
-        made.train(FIRST, recipe.training_first),
-        made.score(),
-        made.goal_pairs(),
-        made.train(AUGMENTED, recipe.train),
+        stages.pairs(),
+        stages.plain_pairs(),
+        stages.train(FIRST, recipe.training_first),
+        stages.score(),
+        stages.goal_pairs(),
+        stages.train(AUGMENTED, recipe.train),
     ]
 
 

@@ -58,14 +58,14 @@ _SAID = ("condition", "scale", "relabel")
 
 def build_on_policy_stages(recipe: OnPolicy, run: Run, progress: Progress | None = None) -> list[Stage]:
     """Build every stage of the recipe, in order."""
-    made = _Stages(recipe, run, progress)
-    stages, how = [made.prompts()], recipe.evaluate
+    builder = _Stages(recipe, run, progress)
+    stages, how = [builder.prompts()], recipe.evaluate
     if how is not None and how.start:
-        stages.append(made.evaluate(0, how))
+        stages.append(builder.evaluate(0, how))
     for number in range(1, recipe.rounds + 1):
-        stages += [made.generate(number), made.score(number), made.pairs(number), made.train(number)]
+        stages += [builder.generate(number), builder.score(number), builder.pairs(number), builder.train(number)]
         if how is not None:
-            stages.append(made.evaluate(number, how))
+            stages.append(builder.evaluate(number, how))
     return stages
 
 
@@ -179,9 +179,9 @@ class _Stages:
         train, last = self.recipe.train, self._policy(number - 1).model
         begins = last if self.recipe.begin == "last" else train.model
         compared = last if self.recipe.reference == "last" else train.model
-        own = {} if begins == train.model else {"model": begins, "revision": None, "chat_template": None}
+        changes = {} if begins == train.model else {"model": begins, "revision": None, "chat_template": None}
         reference = train.reference if not train.uses_reference or compared == begins else compared
-        return train.model_copy(update={**own, "reference": reference})
+        return train.model_copy(update={**changes, "reference": reference})
 
     def evaluate(self, number: int, how: RoundEvaluation) -> Stage:
         folder = _name_folder(number)
@@ -197,15 +197,15 @@ class _Stages:
         def work() -> Mapping[str, Any]:
             place = self.run.path / folder / "held_out.completions.parquet"
             wording = rounds.choose_wording(self.recipe, self._scales(number) if number else None)
-            asked = rounds.build_evaluation_settings(self.recipe, how, self._policy(number))
-            made = rounds.complete_prompts(
-                rounds.select_held_out(self._prompts()), asked, wording, place, self.progress
+            generation = rounds.build_evaluation_settings(self.recipe, how, self._policy(number))
+            completions = rounds.complete_prompts(
+                rounds.select_held_out(self._prompts()), generation, wording, place, self.progress
             )
-            scored, notes = self._scored(made, name)
+            scored, notes = self._scored(completions, name)
             start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
-            found = rounds.measure_policy(scored, wording, how.bootstrap, start)
-            write_atomically(self.run.path / folder / EVALUATION, json.dumps(found, indent=2) + "\n")
-            return {**notes, **found}
+            figures = rounds.measure_policy(scored, wording, how.bootstrap, start)
+            write_atomically(self.run.path / folder / EVALUATION, json.dumps(figures, indent=2) + "\n")
+            return {**notes, **figures}
 
         return Stage(
             _name_stage(number, "evaluate"),

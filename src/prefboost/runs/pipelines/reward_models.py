@@ -39,10 +39,10 @@ DATA = "data"
 
 def build_reward_stages(recipe: RewardModels, run: Run, progress: Progress | None = None) -> list[Stage]:
     """Build every stage of the recipe, in order: data, then pairs, train and accuracy of every mixture."""
-    made = _Stages(recipe, run, progress)
-    stages = [made.data()]
+    builder = _Stages(recipe, run, progress)
+    stages = [builder.data()]
     for model in recipe.mixed:
-        stages += [made.pairs(model), made.train(model), made.accuracy(model)]
+        stages += [builder.pairs(model), builder.train(model), builder.accuracy(model)]
     return stages
 
 
@@ -68,8 +68,8 @@ class _Stages:
             notes = write_table(test, self.run.path / DATA / TEST)
             rejected = {f"test: {reason}": count for reason, count in notes["rejected"].items()}
             for name, table in parts.items():
-                found = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
-                rejected |= {f"{name}: {reason}": count for reason, count in found["rejected"].items()}
+                counts = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
+                rejected |= {f"{name}: {reason}": count for reason, count in counts["rejected"].items()}
             return {"size": self._size(), "test pairs": len(test), **notes, "rejected": rejected}
 
         names = [TEST, *(f"parts/{name}.parquet" for name in recipe.parts)]
@@ -86,8 +86,11 @@ class _Stages:
 
         def work() -> Mapping[str, Any]:
             how = self.recipe.mixed[model].model_copy(update={"size": self.run.notes(DATA)["size"]})
-            made = mix(self._parts(how.parts), how, evaluated=self._test())
-            return {**write_table(made, self.run.path / model / MIXED), "drawn": made.steps[-1].notes["training pairs"]}
+            pairs = mix(self._parts(how.parts), how, evaluated=self._test())
+            return {
+                **write_table(pairs, self.run.path / model / MIXED),
+                "drawn": pairs.steps[-1].notes["training pairs"],
+            }
 
         settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
         return Stage(f"{model}/pairs", settings, join_folder(model, *list_table_files(MIXED)), work, after=(DATA,))
@@ -145,8 +148,8 @@ class _Stages:
         """Return the pairs of every mixture: as set, or as many as the smallest one can have."""
         test, sizes = self._test(), list[int]()
         for how in self.recipe.mixed.values():
-            found = mix(self._parts(how.parts), how, evaluated=test)
-            sizes.append(sum(found.steps[-1].notes["training pairs"].values()))
+            drawn = mix(self._parts(how.parts), how, evaluated=test)
+            sizes.append(sum(drawn.steps[-1].notes["training pairs"].values()))
         return min(sizes)
 
     def _settings(self, *names: str) -> dict[str, Any]:

@@ -66,12 +66,13 @@ class RoundPolicy:
     def engine(self, given: EngineSettings | None) -> EngineSettings:
         """Put this model into an engine's settings; engines without a model (a recording) stay as they are."""
         settings: Any = given if given is not None else Local(model=self.model)
-        own: dict[str, Any] = {"model": self.model, "revision": self.revision}
+        fields: dict[str, Any] = {"model": self.model, "revision": self.revision}
         if self.trust_remote_code:
-            own["trust_remote_code"] = True
+            fields["trust_remote_code"] = True
         if self.chat_template is not None:
-            own["chat_template"] = self.chat_template
-        return settings.model_copy(update={name: own[name] for name in own if name in type(settings).model_fields})  # type: ignore[no-any-return]
+            fields["chat_template"] = self.chat_template
+        taken = {name: value for name, value in fields.items() if name in type(settings).model_fields}
+        return settings.model_copy(update=taken)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ def read_round_prompts(recipe: OnPolicy) -> Table:
     split = pl.when(aside).then(pl.lit("test")).otherwise(pl.lit("train"))
     frame = frame.with_columns(split=split)
     counts = dict(frame["split"].value_counts().iter_rows())
-    wanted = ["train"] + (["test"] if recipe.evaluate is not None else [])
-    for name in wanted:
+    needed = ["train"] + (["test"] if recipe.evaluate is not None else [])
+    for name in needed:
         if not counts.get(name):
             raise DataError(
                 f"of {frame.height:,} prompts none is left to {'train' if name == 'train' else 'measure'} on",
@@ -158,11 +159,11 @@ def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
 def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
     """Foresee the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
-    own = read_declared_range(recipe)
+    declared = read_declared_range(recipe)
     if scale is None:
-        return {} if own is None else {"": FittedScale(kind="foreseen", knots=own, values=own)}
+        return {} if declared is None else {"": FittedScale(kind="foreseen", knots=declared, values=declared)}
     if isinstance(scale, DeclaredRange):
-        return {"": (scale if own is None else scale.fill_ends(own)).fit(np.empty(0))}
+        return {"": (scale if declared is None else scale.fill_ends(declared)).fit(np.empty(0))}
     ends = (float(getattr(scale, "low", 1.0)), float(getattr(scale, "high", 10.0)))
     return {"": FittedScale(kind="foreseen", knots=ends, values=ends)}
 
@@ -189,10 +190,10 @@ def complete_round(
     parts = []
     for manner, count in how.counts.items():
         if count:
-            asked = wording if manner == "top" else None
+            stated = wording if manner == "top" else None
             place = out.with_name(f"{out.stem}.{manner}.parquet")
             settings = Generate(engine=policy.engine(how.engine), sampling=how.sampling, n=count, silent=True)
-            parts.append(complete_prompts(prompts, settings, asked, place, progress))
+            parts.append(complete_prompts(prompts, settings, stated, place, progress))
     table = parts[0]
     if len(parts) > 1:
         frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
@@ -218,17 +219,17 @@ def complete_prompts(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     engine = settings.engine.open()
-    asked = prompts if wording is None else _say_goal(prompts, wording, engine)
-    made = generate(asked, settings, out, engine=engine, progress=tell_bar(progress))
+    conditioned = prompts if wording is None else _say_goal(prompts, wording, engine)
+    completions = generate(conditioned, settings, out, engine=engine, progress=tell_bar(progress))
     if wording is None:
-        return made
+        return completions
     plain = prompts.frame.select("prompt_id", _plain="prompt")
-    frame = made.frame.join(plain, on="prompt_id", maintain_order="left").with_columns(
+    frame = completions.frame.join(plain, on="prompt_id", maintain_order="left").with_columns(
         prompt="_plain",
         completion_id=pl.format("{}/top", "completion_id"),
         goal=pl.lit(wording.goal, dtype=pl.Float64),
     )
-    return replace(made, frame=frame.select(made.frame.columns))
+    return replace(completions, frame=frame.select(completions.frame.columns))
 
 
 def measure_policy(
@@ -279,9 +280,11 @@ def build_evaluation_settings(recipe: OnPolicy, how: RoundEvaluation, policy: Ro
 def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
     place, _ = resolve_place(wording.say, engine.render_conversation)
     frame, rejects = reject_without_user_turn(prompts.frame, place, stage="generate", path=prompts.path)
-    said = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
+    conditioned = [place_goal(prompt, wording.text, place) for prompt in frame["prompt"].to_list()]
     step = Step("say the goal", {"text": wording.text, "place": place}, len(prompts), frame.height)
-    return prompts.derive(PROMPTS, frame.with_columns(prompt=pl.Series(said, dtype=MESSAGES)), step, rejects=rejects)
+    return prompts.derive(
+        PROMPTS, frame.with_columns(prompt=pl.Series(conditioned, dtype=MESSAGES)), step, rejects=rejects
+    )
 
 
 def _drop_identical(table: Table) -> Table:

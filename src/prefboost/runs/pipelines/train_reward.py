@@ -110,12 +110,12 @@ def train_reward_on(
         RunError, DataError, ModelError: see `prefboost.training.reward.train`; the run folder lies around an input.
     """
     refuse_inputs([out], [], [settings])  # a run keeps the pairs that it trains on in the same folder
-    made = prepare_reward_rows(table, settings, strategy)
-    rows, evaluation = split_rows(made.frame.to_arrow())
-    origin = Origin(dict(Counter(made.rejects["reason"].to_list())), _map_score_ranges(made))
+    prepared = prepare_reward_rows(table, settings, strategy)
+    rows, evaluation = split_rows(prepared.frame.to_arrow())
+    origin = Origin(dict(Counter(prepared.rejects["reason"].to_list())), _map_score_ranges(prepared))
     report = train_reward(rows, settings, Path(out), eval_rows=evaluation, origin=origin, progress=progress)
     if choose_executor(os.environ).leads:
-        write_rejects(made.rejects, Path(out) / REJECTS)
+        write_rejects(prepared.rejects, Path(out) / REJECTS)
     return report
 
 
@@ -145,6 +145,6 @@ def prepare_reward_rows(table: Table, settings: TrainReward, strategy: PairStrat
 
 def _map_score_ranges(table: Table) -> dict[str, tuple[float, float]]:
     """Map ``overall`` and aspects to the range of their scores, where a scale or the source declares one."""
-    own = find_declared_range(table)
+    declared = find_declared_range(table)
     scaled = {name or "overall": (scale.values[0], scale.values[-1]) for name, scale in table.scales.items()}
-    return ({} if own is None else {"overall": own}) | scaled
+    return ({} if declared is None else {"overall": declared}) | scaled

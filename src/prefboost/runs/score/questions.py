@@ -74,8 +74,8 @@ def check_rejects(table: Table, rows: int, unanswered: Collection[str], patience
     """
     stage = table.steps[-1].verb
     missing = table.rejects.filter(pl.col("reason").is_in(list(unanswered)) & (pl.col("stage") == stage))
-    found = zip(missing["reason"].to_list(), missing["found"].to_list(), strict=True)
-    check_answered(rows - len(missing), rows, patience, [said or reason for reason, said in found])
+    faults = zip(missing["reason"].to_list(), missing["found"].to_list(), strict=True)
+    check_answered(rows - len(missing), rows, patience, [fault or reason for reason, fault in faults])
 
 
 @contextmanager
@@ -119,24 +119,24 @@ def plan_questions(
     questions = asker.asks(table)
     price = find_price(model_name(questions.engine), spending.prices, spending.budget)
     engine = questions.engine.open()
-    places = {asked.key: index for index, asked in enumerate(questions.list_queries(engine))}
-    known: dict[str, Any] = {}
+    places = {question.key: index for index, question in enumerate(questions.list_queries(engine))}
+    answers: dict[str, Any] = {}
     failed: set[str] = set()
     place = store or (out and locate_store(out))
     if place is not None and Path(place).exists():
         with Store(place, retry=spending.retry, read_only=True) as held:
-            known, failed = held.find_answers(places), set(held.failures(places))
-    left = [questions.requests[index] for key, index in places.items() if key not in known]
+            answers, failed = held.find_answers(places), set(held.failures(places))
+    left = [questions.requests[index] for key, index in places.items() if key not in answers]
     read = sum(engine.prompt_tokens(left))
     most = len(left) * questions.most_tokens
     return QuestionPlan(
         rows=len(table),
         questions=len(left),
-        stored=len(known),
+        stored=len(answers),
         prompt_tokens=read,
         most_tokens=most,
         most_dollars=None if price is None else price.dollars(read, most),
         estimated=engine.remote,
-        again=len(failed - known.keys()),
-        refused=len(failed & known.keys()),
+        again=len(failed - answers.keys()),
+        refused=len(failed & answers.keys()),
     )

@@ -74,7 +74,7 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
     if settings.embedder is not None:
         from prefboost.engines.models.embeddings import embed_texts
 
-        texts = [join_text(said) for side in ("chosen", "rejected") for said in some.frame[side]]
+        texts = [join_text(completion) for side in ("chosen", "rejected") for completion in some.frame[side]]
         vectors = measure_spread(embed_texts(settings.embedder, texts))
     noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge, tell)
     return audit(table, _read_history(Path(path)), noise, vectors)
@@ -97,11 +97,11 @@ def _read_history(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        history: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableFile(
             f"what was spent cannot be read: {error}",
             remedy="delete the file to audit without it",
             place=Place(str(file)),
         ) from error
-    return found
+    return history

@@ -193,11 +193,11 @@ def _note_costs(items: list[PromptItem], calls: Calls, total: Spend) -> dict[str
 def _write_pairs(table: Table, target: Path) -> Table:
     written = write(table, target, overwrite=True)
     write_rejects(written.rejects, locate_rejects(target))
-    kept, spent = len(written), written.steps[-1].notes["spent"]
-    per_pair = {name: value / kept for name, value in spent.items()} if kept else None
+    pairs, spent = len(written), written.steps[-1].notes["spent"]
+    per_pair = {name: value / pairs for name, value in spent.items()} if pairs else None
     rejected = written.steps[-1].rejected
-    proposed = kept + sum(rejected.values())
+    proposed = pairs + sum(rejected.values())
     shares = {reason: count / proposed for reason, count in rejected.items()}
-    facts = {"pairs": kept, "proposed": proposed, "share_rejected": shares, "per_pair": per_pair}
+    facts = {"pairs": pairs, "proposed": proposed, "share_rejected": shares, "per_pair": per_pair}
     write_history(written, target.with_name(f"{target.name}.synthesize.json"), facts)
     return written
