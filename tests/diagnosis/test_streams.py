@@ -10,7 +10,7 @@ from prefboost.diagnosis import inspect
 from prefboost.diagnosis.streams import open_stream
 from prefboost.errors import UnreadableFile
 from prefboost.sources import Columns
-from prefboost.sources.readers.split_files import split_named
+from prefboost.sources.readers.split_files import find_split_word
 
 
 def pairs(path: Path, numbers: range) -> None:
@@ -25,7 +25,7 @@ def pairs(path: Path, numbers: range) -> None:
      ("train_prefs/dev.jsonl", "validation"), ("contest.jsonl", None), ("trained.jsonl", None), ("x.jsonl", None)],
 )  # fmt: skip
 def test_splits_are_told_by_whole_words(name: str, split: str | None) -> None:
-    assert split_named(Path(name)) == split
+    assert find_split_word(Path(name)) == split
 
 
 def test_files_named_after_splits_are_read_split_by_split(tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def generate_command(
 
     from prefboost.runs.generate.generate import generate, plan_generation, write_finished_completions
     from prefboost.runs.generate.prompt_files import read_prompts
-    from prefboost.sources.writers.file_types import file_type_of
+    from prefboost.sources.writers.file_types import find_file_type
 
     settings = read_generate(model, add_retry(overrides, retry))
-    file_type_of(out)
+    find_file_type(out)
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read_prompts(prompts)
     if dry_run:

@@ -45,10 +45,10 @@ def judge_command(
     from prefboost.runs.score.questions import plan_questions
     from prefboost.scoring.judges.judge import JUDGES
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import file_type_of
+    from prefboost.sources.writers.file_types import find_file_type
 
     settings = read_kind(add_retry(overrides, retry), Judging, "judge", JUDGES)
-    file_type_of(out)
+    find_file_type(out)
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:

@@ -47,10 +47,10 @@ def score_command(
     from prefboost.runs.score.questions import plan_questions
     from prefboost.runs.score.score import count_scores, score, write_finished_scores
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import file_type_of
+    from prefboost.sources.writers.file_types import find_file_type
 
     settings = read_score(add_retry(overrides, retry))
-    file_type_of(out)
+    find_file_type(out)
     with show_wait(f"reading {source}", hidden=quiet):
         table = read(source, columns=settings.columns)
     if dry_run:

@@ -50,10 +50,10 @@ def synthesize_command(
     from prefboost.runs.generate.prompt_files import read_prompts
     from prefboost.runs.synthesize.synthesize import forecast_synthesis, synthesize
     from prefboost.sources import read
-    from prefboost.sources.writers.file_types import file_type_of
+    from prefboost.sources.writers.file_types import find_file_type
 
     settings = read_synthesize(method, add_retry(overrides, retry))
-    file_type_of(out)
+    find_file_type(out)
     named = settings.columns != type(settings.columns)()
     with show_wait(f"reading {prompts}", hidden=quiet):
         table = read(prompts, columns=settings.columns) if named else read_prompts(prompts)

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.columns import NAMES, first_of
-from prefboost.sources.readers.files import find_files
+from prefboost.sources.columns import NAMES, find_first_column
+from prefboost.sources.readers.files import open_path_reader
 
 __all__ = ["read_question_texts"]
 
@@ -25,14 +25,14 @@ def read_question_texts(path: str | Path) -> list[str]:
     Raises:
         UnreadableFile, DataError: as `prefboost.read`; or no column holds questions.
     """
-    reader = find_files(str(path))
+    reader = open_path_reader(str(path))
     texts: list[str] = []
     columns: dict[str, None] = {}
     for batch in [] if reader is None else reader.batches(None, None):
         for frame in batch.frames:
             columns |= dict.fromkeys(frame.columns)
             for name in (*NAMES["prompt"], *_QUESTION_COLUMNS):
-                column = first_of(frame.schema, (name,))
+                column = find_first_column(frame.schema, (name,))
                 texts += [] if column is None else _list_strings(frame[column])
     if not texts:
         raise DataError(

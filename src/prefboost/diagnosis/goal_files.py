@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.messages.conversations import as_messages
-from prefboost.sources.readers.files import find_files
+from prefboost.sources.messages.conversations import convert_messages
+from prefboost.sources.readers.files import open_path_reader
 from prefboost.sources.readers.raw import ROW, Reader
-from prefboost.sources.rows.faults import FAULT, set_aside, with_fault
+from prefboost.sources.rows.faults import FAULT, add_fault, split_rejects
 from prefboost.tables import GOAL_PAIRS, MESSAGES, Step, Table, aspects_of
 
 __all__ = ["read_goal_pairs", "open_goal_pairs"]
@@ -32,7 +32,7 @@ def open_goal_pairs(path: str | Path) -> Reader | None:
     """
     folder = Path(path).expanduser()
     inside = folder / "data" if (folder / "prefboost.json").is_file() and (folder / "data").is_dir() else folder
-    reader = find_files(str(inside))
+    reader = open_path_reader(str(inside))
     first = None if reader is None else next((batch for batch in reader.batches(None, 100) if batch.frames), None)
     return reader if first is not None and _KEY in first.frames[0].columns else None
 
@@ -62,7 +62,7 @@ def _convert(raw: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame, 
     columns: dict[str, pl.Series] = {}
     faults = {}
     for part, name in sources.items():
-        messages, faults[part] = as_messages(raw[name], "user" if part == "prompt" else "assistant")
+        messages, faults[part] = convert_messages(raw[name], "user" if part == "prompt" else "assistant")
         columns[part] = messages.cast(MESSAGES)
     for name in (_KEY, "pair_id", "prompt_id", "view", "split"):
         columns[name] = _cast(raw, name, pl.String)
@@ -76,7 +76,7 @@ def _convert(raw: pl.DataFrame, path: str) -> tuple[pl.DataFrame, pl.DataFrame, 
         rows = rows.drop("split")
     rows = rows.with_columns(pl.col("pair_id").fill_null(pl.col(_KEY).str.replace(r"/[^/]*$", "")))
     rows = rows.with_columns(prompt_id=pl.col("prompt_id").fill_null(pl.col("pair_id")))
-    pairs, rejected = set_aside(with_fault(rows, faults), path, {})
+    pairs, rejected = split_rejects(add_fault(rows, faults), path, {})
     return pairs.drop(FAULT, strict=False), rejected, {**sources, "goal": "goal", "goal_pair_id": _KEY}
 
 

@@ -30,8 +30,8 @@ from prefboost.preferences.scales.missing_marks import describe_marks, find_mark
 from prefboost.preferences.scales.score_range import PUBLISHED, infer_score_range
 from prefboost.preferences.score_hint import suggest_score_column
 from prefboost.sources import Columns, Source
-from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
-from prefboost.sources.layouts.unmapped import UNMAPPED, remedy_for, sum_unmapped
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
+from prefboost.sources.layouts.unmapped import UNMAPPED, suggest_remedy, sum_unmapped
 from prefboost.sources.rows.identifiers import REPEATED
 from prefboost.sources.rows.prompt_identity import PARTED, SHARED
 from prefboost.tables import Table
@@ -116,7 +116,7 @@ def inspect(
         rows=frame.height,
         records=totals.records,
         prompts=_count_prompts(frame),
-        mapping=with_layouts(totals.mapping, totals.layouts),
+        mapping=add_later_layouts(totals.mapping, totals.layouts),
         scores={
             name: scores
             for name in list_score_columns(frame.columns)
@@ -248,7 +248,7 @@ def _find_unmapped(totals: _Totals) -> list[Finding]:
             counts["records"],
             totals.records,
             (Example(counts["first"], f"the first record in which {name!r} holds something of its own"),),
-            remedy_for(name, totals.mapping),
+            suggest_remedy(name, totals.mapping),
         )
         for name, counts in totals.unmapped.items()
     ]

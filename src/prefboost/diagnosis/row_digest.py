@@ -6,7 +6,7 @@ import polars as pl
 
 from prefboost.diagnosis.goal_lints import find_goals_read_alike
 from prefboost.preferences.ngrams import normalise_words
-from prefboost.sources.messages.encoded import likely_encoded
+from prefboost.sources.messages.encoded import find_encoded_rows
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
 __all__ = ["COMPLETION_COLUMNS", "join_texts", "list_score_columns", "digest_rows"]
@@ -48,7 +48,7 @@ def digest_rows(table: Table) -> pl.DataFrame:
         **_measure_lengths("prompt"),
         "broken": _find_broken_fact(table),
         "encoded": pl.any_horizontal(
-            pl.lit(likely_encoded(table.frame[name])) for name in ("prompt", *COMPLETION_COLUMNS) if name in columns
+            pl.lit(find_encoded_rows(table.frame[name])) for name in ("prompt", *COMPLETION_COLUMNS) if name in columns
         ),
     }
     for side in (side for side in COMPLETION_COLUMNS if side in columns):

@@ -12,8 +12,8 @@ import polars as pl
 from prefboost.diagnosis.goal_files import open_goal_pairs, read_goal_pairs
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources import Columns, File, Source, read_batches
-from prefboost.sources.readers.files import Readers, find_files
-from prefboost.sources.readers.split_files import split_named
+from prefboost.sources.readers.files import Readers, open_path_reader
+from prefboost.sources.readers.split_files import find_split_word
 from prefboost.tables import Table
 
 __all__ = ["Stream", "open_stream"]
@@ -73,12 +73,12 @@ def _list_saved_splits(folder: Path) -> list[tuple[File, str]]:
 
 def _list_split_files(path: Path) -> list[tuple[File, str]]:
     """List the files of a folder or glob with their splits; empty where they do not name two or more."""
-    readers = find_files(str(path))
+    readers = open_path_reader(str(path))
     if not isinstance(readers, Readers):
         return []
     if len(set(readers.splits) - {None}) < 2:
         return []
     return [
-        (_build_file(member.path), split_named(Path(split or "train")) or split or "train")
+        (_build_file(member.path), find_split_word(Path(split or "train")) or split or "train")
         for member, split in zip(readers.members, readers.splits, strict=True)
     ]

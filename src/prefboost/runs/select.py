@@ -15,7 +15,7 @@ from prefboost.runs.score.score import write_history
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write
-from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
 
@@ -62,7 +62,7 @@ def select_completions(
         RunError: the output is the input, is not of `select`, or holds other rows.
     """
     if out is not None:
-        file_type_of(Path(out))
+        find_file_type(Path(out))
         files = companions(out, ".select.json")
         refuse_inputs(files, [table])
         refuse_foreign(files, files[-1:], "select")

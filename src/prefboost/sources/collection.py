@@ -1,4 +1,4 @@
-"""What every source is: settings that say where data are, and a stream of declared tables out of them."""
+"""Sources: settings that say where data are, and the stream of declared tables that they read."""
 
 from __future__ import annotations
 
@@ -18,41 +18,39 @@ from prefboost.sources.columns import Columns
 from prefboost.sources.layouts.fitted import (
     LATER_LAYOUTS,
     FittedReader,
-    columns_seen,
+    add_later_parts,
     count_layouts,
-    fields_of,
-    with_later_parts,
+    list_seen_columns,
+    list_struct_fields,
 )
 from prefboost.sources.layouts.layout import Layout, guess
 from prefboost.sources.layouts.sample import sample_records
-from prefboost.sources.layouts.score_columns import number_columns, refuse_score_fields
+from prefboost.sources.layouts.score_columns import list_number_columns, refuse_score_fields
 from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
-from prefboost.sources.layouts.whole_conversations import SplitReader, find_whole
+from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
 from prefboost.sources.messages.encoded import count_encoded
 from prefboost.sources.readers.decoded import DecodedReader, StoredReader, find_encoded
-from prefboost.sources.readers.files import FORMATS, find_files
+from prefboost.sources.readers.files import FORMATS, open_path_reader
 from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
-from prefboost.sources.rows.comparisons import preference_rows
-from prefboost.sources.rows.completions import INDEX, flat_rows, nested_rows, parallel_rows
-from prefboost.sources.rows.faults import FAULT, nothing_wrong, set_aside, with_fault
-from prefboost.sources.rows.grouping import whole_prompts
-from prefboost.sources.rows.identifiers import NO_IDS, REPEATED, identified, repeated_ids
-from prefboost.sources.rows.pairs import pair_rows
-from prefboost.sources.rows.parts import column, label, prompt_rows
-from prefboost.sources.rows.prompt_identity import Disputed, agreed, disputed_ids
-from prefboost.sources.rows.ranks import rank_ends
+from prefboost.sources.rows.comparisons import convert_preferences
+from prefboost.sources.rows.completions import INDEX, convert_flat, convert_nested, convert_parallel
+from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
+from prefboost.sources.rows.grouping import group_prompts
+from prefboost.sources.rows.identifiers import NO_IDS, REPEATED, assign_ids, find_repeated_ids
+from prefboost.sources.rows.pairs import convert_pairs
+from prefboost.sources.rows.parts import convert_prompts, read_column, read_labels
+from prefboost.sources.rows.prompt_identity import Disputed, find_source_disputes, settle_frame
+from prefboost.sources.rows.ranks import find_rank_ends
 from prefboost.sources.rows.said_goals import refuse_said_goals
 from prefboost.sources.rows.scores import (
     MARKED,
-    SCORES,
-    TEN_FOR_ONE,
     choose_score,
-    contradict,
-    known_range,
-    range_fault,
-    ranked_range,
-    ten_for_one,
+    contradicts_range,
+    count_tens_for_ones,
+    find_range_faults,
+    get_rank_score_range,
+    guess_score_range,
 )
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, PROMPTS, SCORED_COMPLETIONS, Step, Table, TableSpec, conform
 
@@ -61,7 +59,7 @@ __all__ = ["Collection", "File", "Source"]
 
 @runtime_checkable
 class Source(Protocol):
-    """Where preference data come from; anyone's settings class with these two plugs in."""
+    """Place of preference data; anyone's settings class with these two plugs in."""
 
     @property
     def kind(self) -> str:
@@ -69,7 +67,7 @@ class Source(Protocol):
         ...
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
-        """Declared tables, each of whole prompts and about ``rows`` records, in bounded memory."""
+        """Yield declared tables, each of whole prompts and about ``rows`` records, in bounded memory."""
         ...
 
 
@@ -93,91 +91,101 @@ class Collection(Settings):
     )
 
     def batches(self, columns: Columns, rows: int | None) -> Iterator[Table]:
-        """Declared tables of this source: see `prefboost.read_batches`."""
-        reader, layout, names = self._understood(columns)
-        scored = self.model_copy(update={"score": self.scored_by(layout)})
-        chosen = _split_column(self, reader, layout)
+        """Yield the declared tables of this source: see `prefboost.read_batches`."""
+        reader, layout, names = self._guess_layout(columns)
+        scored = self.model_copy(update={"score": self.resolve_score(layout)})
+        chosen = _find_split_column(self, reader, layout)
         convert = SHAPES[layout.shape].rows
-        disputed = disputed_ids(reader, layout, names, convert, _wanted(self, chosen))
-        known = _Known(chosen, repeated_ids(reader, layout, rows), disputed)
+        split = None if chosen is None or self.split is None else (chosen, self.split)
+        disputed = find_source_disputes(reader, layout, names, convert, split)
+        facts = _SourceFacts(chosen, find_repeated_ids(reader, layout, rows), disputed)
         together = self.whole_prompts or layout.shape not in PAIRS
-        for batch in whole_prompts(reader, layout, rows) if together else reader.batches(None, rows):
-            yield _table(scored, batch, layout, known)
+        for batch in group_prompts(reader, layout, rows) if together else reader.batches(None, rows):
+            yield _convert_batch(scored, batch, layout, facts)
 
     def score_tables(self, columns: Columns, rows: int | None) -> Iterator[Table]:
-        """The rows of `batches`, to fit a scale to: nothing is grouped, and only columns that play a part are read
-        where the format can leave others.
-        """
-        reader, layout, names = self._understood(columns)
-        scored = self.model_copy(update={"score": self.scored_by(layout)})
-        chosen = _split_column(self, reader, layout)
-        for batch in reader.batches(layout.heads(names), rows):
-            yield _table(scored, batch, layout, _Known(chosen))
+        """Yield the rows of `batches` to fit a scale to, without grouping them.
 
-    def declared_range(self, columns: Columns) -> tuple[float, float] | None:
-        """Lowest and highest score there may be: ``score_range``, or what the makers declare of data like these.
+        Only columns that play a part are read, where the format can leave others.
+        """
+        reader, layout, names = self._guess_layout(columns)
+        scored = self.model_copy(update={"score": self.resolve_score(layout)})
+        chosen = _find_split_column(self, reader, layout)
+        for batch in reader.batches(layout.list_heads(names), rows):
+            yield _convert_batch(scored, batch, layout, _SourceFacts(chosen))
+
+    def resolve_score_range(self, columns: Columns) -> tuple[float, float] | None:
+        """Return the lowest and highest possible score: ``score_range``, or what the makers declare of data like these.
 
         A range that is only told by the names of columns counts if the scores do not contradict it.
         """
-        own = self.score_range or self.own_range(self._understood(columns)[1])
-        if own is None or not self._is_guessed(own):
-            return own
-        return None if contradict([table.frame for table in self.score_tables(columns, None)], own) else own
+        declared = self.score_range or self.find_makers_range(self._guess_layout(columns)[1])
+        if declared is None or not self._is_guessed(declared):
+            return declared
+        return (
+            None
+            if contradicts_range([table.frame for table in self.score_tables(columns, None)], declared)
+            else declared
+        )
 
-    def _is_guessed(self, own: tuple[float, float]) -> bool:
-        """Whether a range was told by the names of columns alone."""
-        return own == MARKED and self.score_range is None and type(self).own_range is Collection.own_range
+    def _is_guessed(self, declared: tuple[float, float]) -> bool:
+        """Tell whether a range follows from the names of columns alone."""
+        return (
+            declared == MARKED
+            and self.score_range is None
+            and type(self).find_makers_range is Collection.find_makers_range
+        )
 
-    def own_range(self, layout: Layout) -> tuple[float, float] | None:
-        """Hook of a family: the range of the scores as their makers declare it, None where that is not known."""
+    def find_makers_range(self, layout: Layout) -> tuple[float, float] | None:
+        """Return the range of scores that a family's makers declare (a hook); None where it is not known."""
         if layout.ranks is not None and self.score == "overall":
-            return ranked_range(layout.ranks)
-        return known_range(layout.parts, layout.aspects, self.score)
+            return get_rank_score_range(layout.ranks)
+        return guess_score_range(layout.parts, layout.aspects, self.score)
 
     def ranks(self, reader: Reader, layout: Layout) -> tuple[float, float] | None:
-        """Hook of a family: the best and the worst rank, None where the ranks do not tell."""
-        return rank_ends(reader, layout, None)
+        """Return the best and the worst rank (a hook of families); None where the ranks do not tell."""
+        return find_rank_ends(reader, layout, None)
 
-    def _understood(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
-        """The reader of the source, what its columns mean, and their names."""
+    def _guess_layout(self, columns: Columns) -> tuple[Reader, Layout, list[str]]:
+        """Open the source; return its reader, the meaning of its columns, and their names."""
         named = columns.over(self.columns)
-        reader: Reader = StoredReader(_find(self))
+        reader: Reader = StoredReader(_open_reader(self))
         sample = sample_records(reader)
         encoded = find_encoded(sample, named, self.path)
         if encoded:
             reader = DecodedReader(reader, encoded)
         if type(self).arrange is not Collection.arrange:
-            reader = _Arranged(reader, self.arrange)
-        if encoded or isinstance(reader, _Arranged):
+            reader = _ArrangedReader(reader, self.arrange)
+        if encoded or isinstance(reader, _ArrangedReader):
             sample = sample_records(reader)
-        if (whole := find_whole(sample, named)) is not None:
+        if (whole := find_conversation_column(sample, named)) is not None:
             reader = SplitReader(reader, whole)
             sample = sample_records(reader)
         layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
-        _check_score(self.scored_by(layout), layout, self.path)
+        _check_score(self.resolve_score(layout), layout, self.path)
         refuse_score_fields(sample, layout, self.path)
-        fitted = with_later_parts(layout)
-        fields = fields_of(sample, layout.parts.get("completions"))
-        reader = FittedReader(reader, named, columns_seen(sample, layout), fitted, fields)
+        fitted = add_later_parts(layout)
+        fields = list_struct_fields(sample, layout.parts.get("completions"))
+        reader = FittedReader(reader, named, list_seen_columns(sample, layout), fitted, fields)
         if "rank" in layout.parts:
             fitted = replace(fitted, ranks=self.ranks(reader, fitted))
         return reader, fitted, sample.columns
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Hook of a family: raw records before their columns are guessed; keeps the number of records."""
+        """Rearrange raw records before their columns are guessed (a hook of families); their number stays."""
         return frame
 
-    def scored_by(self, layout: Layout) -> str:
-        """Hook of a family: what is the score in data of this layout."""
+    def resolve_score(self, layout: Layout) -> str:
+        """Choose what the score is in data of this layout: overall, mean or an aspect (a hook of families)."""
         return self.score
 
     def doubts(self, rows: pl.DataFrame) -> pl.Series:
-        """Hook of a family: why a converted row is to be set aside, null where it stays."""
-        return nothing_wrong(rows.height)
+        """Give a reason to reject each converted row, null where it stays (a hook of families)."""
+        return build_no_faults(rows.height)
 
     def repair(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Hook of a family: corrections of converted rows, before scores are chosen."""
+        """Correct converted rows before their score is chosen (a hook of families)."""
         return rows
 
 
@@ -189,7 +197,7 @@ class File(Collection):
 
 @dataclass(frozen=True)
 class _Shape:
-    """How a shape is converted, and which table it becomes with and without scores."""
+    """A shape: the function that converts its records, and the tables that they become with and without scores."""
 
     rows: Callable[[pl.DataFrame, Layout], pl.DataFrame]
     unit: str
@@ -198,12 +206,12 @@ class _Shape:
 
 
 SHAPES = {
-    "nested": _Shape(nested_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "parallel": _Shape(parallel_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "flat": _Shape(flat_rows, "completions", SCORED_COMPLETIONS, COMPLETIONS),
-    "pairs": _Shape(pair_rows, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
-    "preference": _Shape(preference_rows, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
-    "prompts": _Shape(prompt_rows, "prompts", PROMPTS, PROMPTS),
+    "nested": _Shape(convert_nested, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "parallel": _Shape(convert_parallel, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "flat": _Shape(convert_flat, "completions", SCORED_COMPLETIONS, COMPLETIONS),
+    "pairs": _Shape(convert_pairs, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
+    "preference": _Shape(convert_preferences, "pairs", PREFERENCE_PAIRS, PREFERENCE_PAIRS),
+    "prompts": _Shape(convert_prompts, "prompts", PROMPTS, PROMPTS),
 }
 """Every shape of `Layout.shape`."""
 
@@ -212,7 +220,7 @@ PAIRS = ("pairs", "preference")
 
 
 @dataclass(frozen=True)
-class _Arranged:
+class _ArrangedReader:
     """A reader whose records a family rearranges; it needs all columns for that."""
 
     reader: Reader
@@ -229,13 +237,13 @@ class _Arranged:
             yield RawBatch(tuple(map(self.arrange, batch.frames)), batch.rejects)
 
 
-def _find(source: Collection) -> Reader:
+def _open_reader(source: Collection) -> Reader:
     path = Path(source.path).expanduser()
     if path.is_dir() and is_saved_folder(path):
         return SavedReader(str(path), source.split)
-    found = find_files(str(path), source.config, source.split)
-    if found is not None:
-        return found
+    reader = open_path_reader(str(path), source.config, source.split)
+    if reader is not None:
+        return reader
     if is_hub_id(source.path) and not _names_a_file(path):
         return HubReader(source.path, source.split, source.revision, source.config, source.streaming)
     raise UnreadableFile(
@@ -246,23 +254,23 @@ def _find(source: Collection) -> Reader:
 
 
 def _names_a_file(path: Path) -> bool:
-    """Whether a path that does not exist was meant as a file's: by its ending, or by the folder that it is in."""
+    """Tell whether a path that does not exist was meant as a file's: by its ending, or by the folder that it is in."""
     return path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
 
 
 def _check_score(score: str, layout: Layout, path: str) -> None:
     if score in ("overall", *layout.aspects) or (score == "mean" and layout.aspects):
         return
-    known = ", ".join(["overall", *(["mean"] if layout.aspects else []), *layout.aspects])
+    names = ", ".join(["overall", *(["mean"] if layout.aspects else []), *layout.aspects])
     raise DataError(
-        f"score={score!r} is not in these data; they have {known}",
+        f"score={score!r} is not in these data; they have {names}",
         remedy="choose one of them, or name aspects with columns.aspects=[...]",
         place=Place(path),
     )
 
 
-def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
-    """The column by which the records of one split are found, None where all are read."""
+def _find_split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
+    """Find the column that tells splits apart; None where all records are read."""
     while (inner := getattr(reader, "reader", None)) is not None:
         reader = inner
     if source.split is None or isinstance(reader, HubReader | SavedReader) or getattr(reader, "is_one_split", False):
@@ -277,9 +285,13 @@ def _split_column(source: Collection, reader: Reader, layout: Layout) -> str | N
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What the whole source tells about each of its batches: the column of splits, ids that stand there again or for
-    several prompts.
+class _SourceFacts:
+    """Facts of the whole source for each of its batches.
+
+    Args:
+        split: the column of splits; None where all records are read.
+        repeated: hashes of ids that occur more than once.
+        disputed: ids that stand for several prompts, and prompts under several ids.
     """
 
     split: str | None = None
@@ -287,32 +299,29 @@ class _Known:
     disputed: Disputed = field(default_factory=Disputed)
 
 
-def _wanted(source: Collection, split: str | None) -> tuple[str, str] | None:
-    return None if split is None or source.split is None else (split, source.split)
-
-
-def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -> Table:
-    shape, split = SHAPES[layout.shape], known.split
+def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
+    shape, split = SHAPES[layout.shape], facts.split
     spec = shape.scored if layout.scored else shape.bare
     rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
     unmapped: list[dict[str, dict[str, int]]] = []
     for raw in batch.frames:
-        wanted = raw if split is None else raw.filter(label(column(raw, split)) == source.split)
-        other += raw.height - wanted.height
-        if wanted.height == 0:
+        chosen = raw if split is None else raw.filter(read_labels(read_column(raw, split)) == source.split)
+        other += raw.height - chosen.height
+        if chosen.height == 0:
             continue
-        rows = _judged(source, shape.rows(wanted, layout), layout)
+        rows = _apply_score(source, shape.rows(chosen, layout), layout)
         rows_in += rows.height
-        kept, aside = set_aside(rows, source.path, _shown(rows))
-        frames.append(kept.select(*_declared(kept, spec), *([INDEX] if INDEX in kept.columns else [])))
+        values = {name.removeprefix("raw."): name for name in rows.columns if name.startswith("raw.")}
+        accepted, aside = split_rejects(rows, source.path, values)
+        frames.append(accepted.select(*_list_declared(accepted, spec), *([INDEX] if INDEX in accepted.columns else [])))
         rejects.append(aside)
-        stay = wanted.filter(pl.col(ROW).is_in(kept["row"].implode())) if aside.height else wanted
+        stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
         unmapped.append(count_unmapped(stay, layout))
-    frame, disagreeing = agreed(_together(frames, layout, spec), known.disputed)
-    frame, distinguished = identified(frame, known.repeated)
+    frame, disagreeing = settle_frame(_concat_frames(frames, layout, spec), facts.disputed)
+    frame, distinguished = assign_ids(frame, facts.repeated)
     aside = pl.concat(rejects)
-    declared = source.score_range or source.own_range(layout)
-    if declared and source._is_guessed(declared) and contradict([frame], declared):
+    declared = source.score_range or source.find_makers_range(layout)
+    if declared and source._is_guessed(declared) and contradicts_range([frame], declared):
         declared = None
     step = Step(
         "read",
@@ -324,12 +333,12 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
             "unit": shape.unit,
             "records": batch.records - other,
             "records of other splits": other,
-            "guess": {**layout.described(), **({} if source.score == "overall" else {"score": source.score})},
+            "guess": {**layout.describe(), **({} if source.score == "overall" else {"score": source.score})},
             **({REPEATED: distinguished} if distinguished else {}),
-            **({} if layout.scored else {NUMBERS: number_columns(batch.frames, layout)}),
+            **({} if layout.scored else {NUMBERS: list_number_columns(batch.frames, layout)}),
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **disagreeing,
-            **_contradicted(frame),
+            **count_tens_for_ones(frame),
             **count_encoded(frame),
             **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
@@ -338,17 +347,8 @@ def _table(source: Collection, batch: RawBatch, layout: Layout, known: _Known) -
     return Table(spec, conform(frame, spec, path=source.path), aside, (step,), path=source.path)
 
 
-def _contradicted(frame: pl.DataFrame) -> dict[str, int]:
-    """The note `TEN_FOR_ONE`, where any of the rows that stay has such a score."""
-    doubted = [
-        frame.select(ten_for_one(frame.columns, family).sum()).item() for family in SCORES if family in frame.columns
-    ]
-    count = sum(int(each or 0) for each in doubted)
-    return {TEN_FOR_ONE: count} if count else {}
-
-
-def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """Rows with the chosen score, and the faults that have to do with it."""
+def _apply_score(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Make the chosen score the score of each row, and add the faults that have to do with it."""
     repaired = source.repair(rows)
     families = [name for name in ("score", "score_chosen", "score_rejected") if name in repaired.columns]
     faults = {}
@@ -359,32 +359,28 @@ def _judged(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.DataFr
             faults[f"{family} of the {'completion' if family == 'score' else 'pair'}"] = repaired.select(
                 missing
             ).to_series()
-        faults[family] = range_fault(repaired, family, source.score_range)
-    judged = with_fault(repaired, faults)
+        faults[family] = find_range_faults(repaired, family, source.score_range)
+    judged = add_fault(repaired, faults)
     doubted = pl.coalesce(FAULT, pl.lit(source.doubts(judged)))
     return judged.with_columns(doubted.alias(FAULT))
 
 
-def _shown(rows: pl.DataFrame) -> dict[str, str]:
-    return {name.removeprefix("raw."): name for name in rows.columns if name.startswith("raw.")}
-
-
-def _declared(frame: pl.DataFrame, spec: TableSpec) -> list[str]:
+def _list_declared(frame: pl.DataFrame, spec: TableSpec) -> list[str]:
     names = {item.name for item in spec.columns if not item.name.endswith(".*")}
     families = tuple(item.name.removesuffix("*") for item in spec.columns if item.name.endswith(".*"))
     return [name for name in frame.columns if name in names or name.startswith(families or ("\0",))]
 
 
-def _together(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
+def _concat_frames(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
     if not frames:
-        return _empty(layout, spec)
+        return _build_empty(layout, spec)
     if len(frames) == 1:
         return frames[0]
     order = ["row", *([INDEX] if INDEX in frames[0].columns else [])]
     return pl.concat(frames, how="diagonal").sort(order)
 
 
-def _empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
+def _build_empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
     columns: dict[str, pl.DataType | type[pl.DataType]] = {}
     for item in spec.columns:
         if item.name.endswith(".*"):

@@ -1,4 +1,4 @@
-"""Which column holds what: the user's word, and a guess from names and types where there is none."""
+"""Columns: the user's names for the parts of a record, and a guess from names and types where there are none."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = [
     "NAMES",
     "RATING_FIELDS",
     "Columns",
-    "dtype_at",
-    "expr_at",
-    "first_of",
-    "plain_name",
-    "side_columns",
+    "find_dtype",
+    "build_expression",
+    "find_first_column",
+    "normalize_name",
+    "find_side_columns",
 ]
 
 LISTS = ("aspects", "ignore", "plain")
@@ -69,16 +69,16 @@ class Columns(Settings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _as_names(cls, given: Any, about: ValidationInfo) -> Any:
-        """Names that look like other values in YAML: a column 1, or aspects written without brackets."""
-        if about.field_name in LISTS and isinstance(given, str):
-            return tuple(name.strip() for name in given.split(",") if name.strip())
-        if about.field_name == "prompt" and isinstance(given, list | tuple):
-            return str(given[0]) if len(given) == 1 else tuple(map(str, given))
-        return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+    def _as_names(cls, value: Any, about: ValidationInfo) -> Any:
+        """Convert names that look like other values in YAML: a column 1, or aspects written without brackets."""
+        if about.field_name in LISTS and isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        if about.field_name == "prompt" and isinstance(value, list | tuple):
+            return str(value[0]) if len(value) == 1 else tuple(map(str, value))
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     def over(self, other: Columns) -> Columns:
-        """These columns, and those of ``other`` where these name none."""
+        """Merge with ``other``: its columns count where these name none."""
         mine = {name: value for name, value in self.model_dump().items() if value not in (None, ())}
         return Columns(**{**other.model_dump(), **mine})
 
@@ -122,66 +122,66 @@ KNOWN_ASPECTS = (
 RATING_FIELDS = ("Rating", "rating", "score", "Score")
 
 
-def first_of(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> str | None:
-    """The first of ``names`` among the columns, upper and lower case, ``-`` and ``_`` being the same."""
-    plain = {plain_name(name): name for name in reversed(list(schema))}
-    return next((plain[name] for name in map(plain_name, names) if name in plain), None)
+def find_first_column(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> str | None:
+    """Return the first of ``names`` among the columns, whatever their case; ``-`` and ``_`` are the same."""
+    plain = {normalize_name(name): name for name in reversed(list(schema))}
+    return next((plain[name] for name in map(normalize_name, names) if name in plain), None)
 
 
-def plain_name(name: str) -> str:
-    """The name in lower case, with ``_`` for ``-`` and spaces."""
+def normalize_name(name: str) -> str:
+    """Write a name in lower case, with ``_`` for ``-`` and spaces."""
     return re.sub(r"[-\s]+", "_", name.strip()).lower()
 
 
-def side_columns(schema: Mapping[str, pl.DataType], word: str) -> tuple[str, str] | None:
-    """Columns that hold ``word`` of both sides, e.g. ``score_chosen`` and ``score_rejected`` or ``chosen-score``."""
+def find_side_columns(schema: Mapping[str, pl.DataType], word: str) -> tuple[str, str] | None:
+    """Find the columns of ``word`` for both sides, e.g. ``score_chosen`` and ``score_rejected`` or ``chosen-score``."""
     for pattern in (f"{word}_{{}}", f"{{}}_{word}", f"{{}}_overall_{word}", f"overall_{word}_{{}}", f"{word}.{{}}"):
-        pair = [first_of(schema, [pattern.format(side)]) for side in ("chosen", "rejected")]
+        pair = [find_first_column(schema, [pattern.format(side)]) for side in ("chosen", "rejected")]
         if pair[0] and pair[1]:
             return pair[0], pair[1]
     return None
 
 
-def dtype_at(schema: Mapping[str, pl.DataType], path: str) -> pl.DataType | None:
-    """The type at a column or dotted path, None where there is none."""
+def find_dtype(schema: Mapping[str, pl.DataType], path: str) -> pl.DataType | None:
+    """Return the type at a column or dotted path; None where there is none."""
     if path in schema:
         return schema[path]
-    for head, rest in _cuts(path):
+    for head, rest in _cut_path(path):
         dtype = schema.get(head)
         if isinstance(dtype, pl.Struct):
-            found = dtype_at({item.name: _instance(item.dtype) for item in dtype.fields}, rest)
-            if found is not None:
-                return found
+            inner = find_dtype({item.name: _instantiate(item.dtype) for item in dtype.fields}, rest)
+            if inner is not None:
+                return inner
     return None
 
 
-def expr_at(schema: Mapping[str, pl.DataType], path: str, base: pl.Expr | None = None) -> pl.Expr:
-    """The expression at a column or dotted path, or at a field of the struct ``base``; null where there is none."""
-    found = _struct_expr(schema, path, base)
-    return pl.lit(None) if found is None else found
+def build_expression(schema: Mapping[str, pl.DataType], path: str, base: pl.Expr | None = None) -> pl.Expr:
+    """Build the expression of a column or dotted path, or of a field of the struct ``base``; null where absent."""
+    expression = _build_struct_expression(schema, path, base)
+    return pl.lit(None) if expression is None else expression
 
 
-def _struct_expr(schema: Mapping[str, pl.DataType], path: str, base: pl.Expr | None) -> pl.Expr | None:
-    def here(name: str) -> pl.Expr:
+def _build_struct_expression(schema: Mapping[str, pl.DataType], path: str, base: pl.Expr | None) -> pl.Expr | None:
+    def select(name: str) -> pl.Expr:
         return pl.col(name) if base is None else base.struct.field(name)
 
     if path in schema:
-        return here(path)
-    for head, rest in _cuts(path):
+        return select(path)
+    for head, rest in _cut_path(path):
         dtype = schema.get(head)
         if isinstance(dtype, pl.Struct):
-            inner = {item.name: _instance(item.dtype) for item in dtype.fields}
-            found = _struct_expr(inner, rest, here(head))
-            if found is not None:
-                return found
+            inner = {item.name: _instantiate(item.dtype) for item in dtype.fields}
+            expression = _build_struct_expression(inner, rest, select(head))
+            if expression is not None:
+                return expression
     return None
 
 
-def _cuts(path: str) -> Iterator[tuple[str, str]]:
+def _cut_path(path: str) -> Iterator[tuple[str, str]]:
     for match in re.finditer(r"\.", path):
         yield path[: match.start()], path[match.end() :]
 
 
-def _instance(dtype: Any) -> pl.DataType:
+def _instantiate(dtype: Any) -> pl.DataType:
     instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
     return instance

@@ -12,7 +12,7 @@ import polars as pl
 from prefboost.preferences.verdict_pairs import pairs_of_verdicts
 from prefboost.sources.collection import Collection, File, Source
 from prefboost.sources.columns import Columns
-from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import UNMAPPED, refuse_unmapped, sum_unmapped
 from prefboost.sources.messages.encoded import ENCODED
 from prefboost.sources.readers.verdict_files import holds_verdicts, read_verdicts
@@ -44,7 +44,7 @@ def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table
         DataError: any other fault of the whole source, such as a column that may belong to the question and plays no
             part: it is named (``columns.prompt``, ``columns.system``) or ignored (``columns.ignore``).
     """
-    return refuse_unmapped(_joined(list(read_batches(source, columns=columns))))
+    return refuse_unmapped(_join_tables(list(read_batches(source, columns=columns))))
 
 
 def read_batches(
@@ -60,29 +60,33 @@ def read_batches(
         source, columns, raises: as in `read`.
         rows: records a batch, about; default: as many as make some 64 MB.
     """
-    found = File(path=str(source)) if isinstance(source, str | Path) else source
-    if isinstance(found, File) and holds_verdicts(found.path):
-        return iter([pairs_of_verdicts(read_verdicts(found.path))])
-    return found.batches(columns, rows) if isinstance(found, Collection) else _read_plugged_in(found, columns, rows)
+    settings = File(path=str(source)) if isinstance(source, str | Path) else source
+    if isinstance(settings, File) and holds_verdicts(settings.path):
+        return iter([pairs_of_verdicts(read_verdicts(settings.path))])
+    return (
+        settings.batches(columns, rows)
+        if isinstance(settings, Collection)
+        else _read_plugged_in(settings, columns, rows)
+    )
 
 
 def _read_plugged_in(source: Source, columns: Columns, rows: int | None) -> Iterator[Table]:
-    """Tables of someone else's source; it is read twice, since ids are believed only where prompts bear them out."""
+    """Yield tables of someone else's source, read twice: ids are believed only where prompts confirm them."""
     disputed = find_disputes(source.batches(columns, rows))
     for table in source.batches(columns, rows):
         yield settle_ids(table, disputed)
 
 
-def _joined(tables: Sequence[Table]) -> Table:
+def _join_tables(tables: Sequence[Table]) -> Table:
     if len(tables) == 1 and LATER_LAYOUTS not in tables[0].steps[0].notes:
         return tables[0]
     frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
     rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
     first = tables[0]
-    return replace(first, frame=frame, rejects=rejects, steps=(_summed([table.steps[0] for table in tables]),))
+    return replace(first, frame=frame, rejects=rejects, steps=(_sum_steps([table.steps[0] for table in tables]),))
 
 
-def _summed(steps: Sequence[Step]) -> Step:
+def _sum_steps(steps: Sequence[Step]) -> Step:
     rejected: Counter[str] = Counter()
     notes = dict(steps[0].notes)
     for step in steps:
@@ -93,7 +97,7 @@ def _summed(steps: Sequence[Step]) -> Step:
     unmapped = sum_unmapped(step.notes.get(UNMAPPED, {}) for step in steps)
     notes |= {UNMAPPED: unmapped} if unmapped else {}
     layouts = sum_unmapped(step.notes.get(LATER_LAYOUTS, {}) for step in steps)
-    notes |= {LATER_LAYOUTS: layouts, "guess": with_layouts(notes["guess"], layouts)} if layouts else {}
+    notes |= {LATER_LAYOUTS: layouts, "guess": add_later_layouts(notes["guess"], layouts)} if layouts else {}
     return replace(
         steps[0],
         rows_in=sum(step.rows_in for step in steps),

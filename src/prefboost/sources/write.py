@@ -15,10 +15,10 @@ from prefboost.atomic import replacing
 from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
-from prefboost.sources.messages.keys import says_more
+from prefboost.sources.messages.keys import has_further_values
 from prefboost.sources.readers.hub import is_hub_id
-from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, export_named, has_extra, has_white_ends
-from prefboost.sources.writers.file_types import LINE, FileType, file_type_of
+from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export, has_extra, has_white_ends
+from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
 
@@ -55,9 +55,9 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
     """
     path = Path(out).expanduser()
     path = path.resolve() if path.is_symlink() else path
-    kind = file_type_of(path)
+    kind = find_file_type(path)
     completions = table.spec in (COMPLETIONS, SCORED_COMPLETIONS)
-    export = export_named(format, COMPLETION_EXPORTS if completions else None)
+    export = find_export(format, COMPLETION_EXPORTS if completions else None)
     if export.name != "prefboost" and not completions and table.spec is not GOAL_PAIRS:
         raise DataError(
             f"format {format} needs GoalPairs, found {table.spec.name}",
@@ -83,7 +83,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
 
 
 def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | None = None) -> Shaped:
-    """Rows in an export's shape.
+    """Bring rows into an export's shape.
 
     Args:
         frame: of GoalPairs or completions (any table's for the format prefboost).
@@ -93,18 +93,18 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     """
     rejects = pl.DataFrame(schema=REJECTS)
     refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
-    extras = _columns_with_extra(frame)
+    extras = _list_columns_with_extra(frame)
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
         reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
         refusals.append((reason, pl.any_horizontal([has_extra(column) for column in extras])))
     for reason, holds in refusals:
-        frame, more = reject_where(frame, holds, stage="write", reason=reason, path=path)
-        rejects = pl.concat([rejects, more])
+        frame, refused = reject_where(frame, holds, stage="write", reason=reason, path=path)
+        rejects = pl.concat([rejects, refused])
     trimmed = frame.select(has_white_ends().sum()).item() if export.trims and frame.height else 0
     if kind.is_json and extras and export.spreads_extra:
-        return Shaped(_with_records(frame, export), rejects, trimmed)
+        return Shaped(_build_lines(frame, export), rejects, trimmed)
     if kind.is_json:
-        frame = frame.with_columns(_plain(name) for name in _message_columns(frame))
+        frame = frame.with_columns(_select_role_and_content(name) for name in _list_message_columns(frame))
     return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
 
 
@@ -148,34 +148,34 @@ def refuse_repository(name: str) -> None:
         raise SettingsError(f"{name!r} is no data set of the hub", remedy="write OWNER/NAME, e.g. --push me/goal-pairs")
 
 
-def _message_columns(frame: pl.DataFrame) -> list[str]:
+def _list_message_columns(frame: pl.DataFrame) -> list[str]:
     return [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
 
 
-def _columns_with_extra(frame: pl.DataFrame) -> list[str]:
-    more = says_more(pl.element().struct.field("extra"))
-    return [name for name in _message_columns(frame) if frame[name].list.eval(more).list.any().any()]
+def _list_columns_with_extra(frame: pl.DataFrame) -> list[str]:
+    further = has_further_values(pl.element().struct.field("extra"))
+    return [name for name in _list_message_columns(frame) if frame[name].list.eval(further).list.any().any()]
 
 
-def _plain(column: str) -> pl.Expr:
+def _select_role_and_content(column: str) -> pl.Expr:
     keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
     return pl.col(column).list.eval(pl.struct(keys))
 
 
-def _spread(record: Mapping[str, Any], sides: Sequence[str]) -> dict[str, Any]:
-    """Messages with their further keys; tools of the conversation stand beside them, as chat templates take them."""
+def _spread_messages(record: Mapping[str, Any], sides: Sequence[str]) -> dict[str, Any]:
+    """Spread messages with their further keys; the tools get a key of their own, as chat templates take them."""
     spread: dict[str, Any] = {side: [to_record(message) for message in record[side]] for side in sides}
     tools = tools_of(record[sides[0]]) if sides else None
     return spread if tools is None else {**spread, "tools": tools}
 
 
-def _with_records(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
-    """One text column of finished JSON lines, for messages with keys of their own."""
+def _build_lines(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
+    """Build one text column of finished JSON lines, for messages with keys of their own."""
     shaped = frame.select(export.select(frame.columns))
-    sides = [name for name in _message_columns(frame) if name in shaped.columns]
+    sides = [name for name in _list_message_columns(frame) if name in shaped.columns]
     records = frame.select(sides).iter_rows(named=True)
     lines = [
-        json.dumps({**row, **_spread(record, sides)}, ensure_ascii=False)
+        json.dumps({**row, **_spread_messages(record, sides)}, ensure_ascii=False)
         for row, record in zip(shaped.iter_rows(named=True), records, strict=True)
     ]
     return pl.DataFrame({LINE: lines}, schema={LINE: pl.String})

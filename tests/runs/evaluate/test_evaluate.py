@@ -26,7 +26,7 @@ from prefboost.runs.evaluate.evaluate import (
     locate_results,
     locate_store,
     read_files,
-    read_verdicts,
+    read_judge_verdicts,
     write_evaluation,
 )
 from prefboost.runs.evaluate.forecast import forecast_evaluation
@@ -110,7 +110,7 @@ def test_several_benchmarks_have_a_folder_each_and_share_what_models_said(tiny, 
     found = evaluate(settings, tmp_path / "out", tell=silent)
     assert set(found) == {"pairwise", "alpaca_eval"}
     for kind in found:
-        assert len(read_verdicts(tmp_path / "out" / kind / "verdicts.jsonl")) == 60
+        assert len(read_judge_verdicts(tmp_path / "out" / kind / "verdicts.jsonl")) == 60
     with Store(locate_store(tmp_path / "out")) as store:
         assert Counter(row.kind for row in store.rows())["generate"] == 20
 
@@ -182,10 +182,10 @@ def test_two_turns_are_asked_in_turn_graded_and_scored_alike_from_the_file_of_wh
 def test_verdicts_are_read_as_they_were_written(tmp_path):
     verdicts = [JudgeVerdict("p", "m", "x", 0.5, {"len_1": 3}, "j"), JudgeVerdict("q", "m", "x", None, {}, "j", "gone")]
     write_evaluation(tmp_path / "out", verdicts, Results("pairwise", "robust", ()))
-    assert read_verdicts(tmp_path / "out" / "verdicts.jsonl") == verdicts
+    assert read_judge_verdicts(tmp_path / "out" / "verdicts.jsonl") == verdicts
     (tmp_path / "bad.jsonl").write_text('{"uid": 1}')
     with pytest.raises(DataError, match="no model"):
-        read_verdicts(tmp_path / "bad.jsonl")
+        read_judge_verdicts(tmp_path / "bad.jsonl")
 
 
 def test_one_benchmark_is_written_into_the_folder_itself(tiny, tmp_path):

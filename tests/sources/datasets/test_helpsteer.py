@@ -56,7 +56,7 @@ def test_a_score_of_0_is_a_score_as_the_makers_declare_it(tmp_path: Path) -> Non
     named = File(path=str(path), columns=Columns(score="helpfulness"))
     for source in (HelpSteer(path=str(path)), HelpSteer(path=str(path), score="mean"), named):
         table = read(source)
-        assert find_declared_range(table) == source.declared_range(Columns()) == (0, 4)
+        assert find_declared_range(table) == source.resolve_score_range(Columns()) == (0, 4)
         kept = apply_scale(table, fit_scale(DeclaredRange(), declared=find_declared_range(table)))
         assert len(kept) == 3 and kept.scales[""].top == 4
     assert find_declared_range(read(HelpSteer(path=str(path), score_range=(0.0, 9.0)))) == (0, 9)

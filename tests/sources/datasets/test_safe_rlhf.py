@@ -47,8 +47,8 @@ def test_without_the_family_the_better_one_is_chosen(tmp_path: Path) -> None:
 def test_safety_goes_from_0_to_3_and_nothing_else_has_a_range(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps(RECORD))
-    assert SafeRLHF(path=str(path), score="safety").declared_range(Columns()) == (0, 3)
-    assert SafeRLHF(path=str(path)).declared_range(Columns()) is None
+    assert SafeRLHF(path=str(path), score="safety").resolve_score_range(Columns()) == (0, 3)
+    assert SafeRLHF(path=str(path)).resolve_score_range(Columns()) is None
 
 
 def test_a_row_whose_two_responses_have_different_types_crashes_nothing(tmp_path: Path) -> None:

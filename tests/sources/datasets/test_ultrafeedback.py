@@ -121,12 +121,12 @@ def test_the_binarized_variants_are_scored_pairs(tmp_path: Path) -> None:
 def test_the_range_is_1_to_10_overall_and_1_to_5_of_ratings(tmp_path: Path) -> None:
     path = stored(tmp_path, record("q", "evol", completion("a", 7.5, "5 4 3 2")))
     scores = ("overall", "mean", "honesty")
-    found = {score: UltraFeedback(path=path, score=score).declared_range(Columns()) for score in scores}
+    found = {score: UltraFeedback(path=path, score=score).resolve_score_range(Columns()) for score in scores}
     assert found == {"overall": (1, 10), "mean": (1, 5), "honesty": (1, 5)}
     binarized = {"prompt": "q", "chosen": "a", "rejected": "b"}
     for name, ends in (("rating", (1, 5)), ("score", (1, 10))):
         path = stored(tmp_path, {**binarized, f"chosen-{name}": 4, f"rejected-{name}": 2})
-        assert UltraFeedback(path=path).declared_range(Columns()) == ends
+        assert UltraFeedback(path=path).resolve_score_range(Columns()) == ends
 
 
 def test_plain_augment_flags_the_tens_that_should_be_ones_and_keeps_them(tmp_path: Path) -> None:

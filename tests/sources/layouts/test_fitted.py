@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -15,7 +16,8 @@ from prefboost.diagnosis import inspect
 from prefboost.preferences.scales.kinds import MinMax
 from prefboost.runs.augment.augment import Augment, augment
 from prefboost.sources import Columns, read, read_batches
-from prefboost.sources.layouts.fitted import columns_seen, with_later_parts
+from prefboost.sources.layouts import sample
+from prefboost.sources.layouts.fitted import add_later_parts, list_seen_columns
 from prefboost.sources.layouts.layout import Layout
 
 FIRST = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": n % 3} for n in range(2_002)]
@@ -51,15 +53,18 @@ OTHERS = ({}, {"system": "s"}, {"history": [["a", "b"]]}, {"note": "n"}, {"sourc
         min_size=1,
         max_size=6,
     ),
-    size=st.sampled_from([None, 1, 700]),
+    size=st.sampled_from([None, 1, 4]),
 )
 def test_columns_of_other_names_are_read_alike(tmp_path: Path, rows: list[Any], size: int | None) -> None:
     records = [
         {prompt: f"later {n}", completion: f"b{n}", score: n, **other}
         for n, (prompt, completion, score, other) in enumerate(rows)
     ]
-    tables = list(read_batches(written(tmp_path / "a.jsonl", records), rows=size))
-    frame = pl.concat([t.frame for t in tables]).filter(pl.col("row") >= len(FIRST)).sort("row")
+    # The guess is made from eight records instead of 2,000, so that batches of one record are few.
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [*FIRST[:8], *records])), encoding="utf-8")
+    with patch.object(sample, "SAMPLE_ROWS", 8):
+        tables = list(read_batches(tmp_path / "a.jsonl", rows=size))
+    frame = pl.concat([t.frame for t in tables]).filter(pl.col("row") >= 8).sort("row")
     assert sum(t.rejects.height for t in tables) == 0
     assert [row[-1]["content"] for row in frame["prompt"].to_list()] == [f"later {n}" for n in range(len(rows))]
     assert frame["score"].to_list() == list(range(len(rows)))
@@ -111,11 +116,11 @@ def test_scores_that_come_late_are_no_binary_pairs(tmp_path: Path) -> None:
 
 
 def test_columns_for_later_parts_are_not_shown_and_columns_of_nulls_are_not_seen() -> None:
-    layout = with_later_parts(Layout("flat", {"prompt": "p", "completion": "c"}))
+    layout = add_later_parts(Layout("flat", {"prompt": "p", "completion": "c"}))
     assert (layout.parts["system"], layout.further) == ("__system__", ("__further__",))
-    assert layout.described() == {"shape": "flat", "prompt": "p", "completion": "c"}
+    assert layout.describe() == {"shape": "flat", "prompt": "p", "completion": "c"}
     sample = pl.DataFrame({"p": [None], "x": [None], "y": [1]})
-    assert columns_seen(sample, layout) == {"p", "y"}
+    assert list_seen_columns(sample, layout) == {"p", "y"}
 
 
 def test_completions_that_get_scores_later_are_not_read_without_them(tmp_path: Path) -> None:

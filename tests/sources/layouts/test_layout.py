@@ -51,7 +51,7 @@ def test_aspects_are_found_in_annotations_by_name_and_by_prefix() -> None:
 
 def test_the_description_says_which_parts_the_user_named() -> None:
     record = pl.DataFrame([{"x": "p", "completion": "c", "score": 1}])
-    assert guess(record, Columns(prompt="x"), "f").described() == {
+    assert guess(record, Columns(prompt="x"), "f").describe() == {
         "shape": "flat",
         "prompt": "x",
         "score": "score",

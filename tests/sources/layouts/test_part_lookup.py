@@ -13,12 +13,12 @@ ALPACA = pl.DataFrame([{"instruction": "i", "input": "x", "context": "c", "histo
 
 
 def test_the_input_of_an_instruction_is_a_further_prompt_unless_the_user_names_the_prompt() -> None:
-    assert PartLookup(ALPACA, Columns(), "f").further_prompts("instruction") == ("input",)
-    assert PartLookup(ALPACA, Columns(prompt="instruction"), "f").further_prompts("instruction") == ()
+    assert PartLookup(ALPACA, Columns(), "f").find_further_prompts("instruction") == ("input",)
+    assert PartLookup(ALPACA, Columns(prompt="instruction"), "f").find_further_prompts("instruction") == ()
     named = PartLookup(ALPACA, Columns(prompt=("context", "instruction")), "f")
-    assert (named("prompt"), named.further_prompts("context")) == ("context", ("instruction",))
+    assert (named("prompt"), named.find_further_prompts("context")) == ("context", ("instruction",))
     with pytest.raises(DataError, match="names 'nope', which is not here"):
-        PartLookup(ALPACA, Columns(prompt=("context", "nope")), "f").further_prompts("context")
+        PartLookup(ALPACA, Columns(prompt=("context", "nope")), "f").find_further_prompts("context")
 
 
 def test_a_history_is_a_list_of_turns_not_a_text() -> None:
@@ -28,5 +28,7 @@ def test_a_history_is_a_list_of_turns_not_a_text() -> None:
 
 
 def test_ignored_columns_are_absent_and_lists_of_columns_stay_short() -> None:
-    assert PartLookup(ALPACA, Columns(ignore=("input", "system")), "f").further_prompts("instruction") == ("context",)
+    assert PartLookup(ALPACA, Columns(ignore=("input", "system")), "f").find_further_prompts("instruction") == (
+        "context",
+    )
     assert len(list_columns({f"column{n}": pl.String() for n in range(500)})) <= 403

@@ -11,7 +11,7 @@ import pytest
 from prefboost.errors import DataError
 from prefboost.sources import Columns, read
 from prefboost.sources.layouts.layout import guess
-from prefboost.sources.layouts.score_columns import number_columns
+from prefboost.sources.layouts.score_columns import list_number_columns
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from prefboost.sources.layouts.score_columns import number_columns
 )
 def test_numbers_that_tell_how_good_are_listed(columns: dict[str, list[Any]], numbers: list[str]) -> None:
     frame = pl.DataFrame({"prompt": ["a", "b"], "completion": ["x", "y"], **columns}, strict=False)
-    assert number_columns([frame], guess(frame, Columns(), "f")) == numbers
+    assert list_number_columns([frame], guess(frame, Columns(), "f")) == numbers
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])

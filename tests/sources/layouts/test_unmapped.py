@@ -12,7 +12,13 @@ import pytest
 from prefboost.errors import DataError
 from prefboost.sources import Columns, File, read, read_batches
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, question_like, remedy_for, sum_unmapped
+from prefboost.sources.layouts.unmapped import (
+    UNMAPPED,
+    count_unmapped,
+    looks_like_question,
+    suggest_remedy,
+    sum_unmapped,
+)
 from prefboost.sources.readers.raw import ROW
 
 QUESTION = (
@@ -34,8 +40,8 @@ def write(path: Path, records: list[dict[str, Any]]) -> Path:
 
 
 def test_names_tell_what_may_belong_to_a_question() -> None:
-    assert [name for name in QUESTION if not question_like(name)] == []
-    assert [name for name in ANSWERS if question_like(name)] == []
+    assert [name for name in QUESTION if not looks_like_question(name)] == []
+    assert [name for name in ANSWERS if looks_like_question(name)] == []
 
 
 @pytest.mark.parametrize("name", QUESTION)
@@ -107,8 +113,8 @@ def test_counts_of_parts_add_up_and_name_the_first_row() -> None:
 
 
 def test_the_remedy_names_columns_that_can_be_joined_but_no_images() -> None:
-    assert "columns.prompt=[q,doc]" in remedy_for("doc", {"prompt": "q"})
-    assert remedy_for("images", {"prompt": "q"}) == (
+    assert "columns.prompt=[q,doc]" in suggest_remedy("doc", {"prompt": "q"})
+    assert suggest_remedy("images", {"prompt": "q"}) == (
         "it is read by no model of text; leave it out on purpose: columns.ignore=[images]"
     )
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from prefboost.sources import Columns, read, read_batches
-from prefboost.sources.layouts.whole_conversations import SplitReader, find_whole
+from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
 from prefboost.sources.readers.files import JsonReader
 
 
@@ -65,14 +65,14 @@ def test_a_conversation_without_an_answer_is_a_reject_among_others(tmp_path: Pat
     ],
 )
 def test_other_records_are_left_alone(row: dict[str, Any]) -> None:
-    assert find_whole(pl.DataFrame([row] * 3), Columns()) is None
+    assert find_conversation_column(pl.DataFrame([row] * 3), Columns()) is None
 
 
 def test_answers_that_the_user_names_or_ignores_decide(tmp_path: Path) -> None:
     sample = pl.DataFrame([{"messages": talk("q", "a"), "reply": "b"}] * 2)
-    assert find_whole(sample, Columns()) == "messages"
-    assert find_whole(sample, Columns(completion="reply")) is None
-    assert find_whole(sample, Columns(ignore=("messages",))) is None
+    assert find_conversation_column(sample, Columns()) == "messages"
+    assert find_conversation_column(sample, Columns(completion="reply")) is None
+    assert find_conversation_column(sample, Columns(ignore=("messages",))) is None
 
 
 def test_a_projection_still_finds_the_answers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefboost.sources import read, read_batches
 from prefboost.sources.messages.content_parts import NOT_TEXT_PART
-from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.messages.conversations import convert_messages
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
@@ -27,9 +27,9 @@ def part(text: str) -> dict[str, Any]:
 def test_text_parts_are_read_as_their_texts(contents: list[list[str]]) -> None:
     turns = [{"role": "user", "content": [part(text) for text in content]} for content in contents]
     plain = [{"role": "user", "content": "\n".join(content)} for content in contents]
-    read_as, faults = as_messages(pl.Series("m", [turns]), "user")
+    read_as, faults = convert_messages(pl.Series("m", [turns]), "user")
     assert faults.to_list() == [None]
-    assert read_as.to_list() == as_messages(pl.Series("m", [plain]), "user")[0].to_list()
+    assert read_as.to_list() == convert_messages(pl.Series("m", [plain]), "user")[0].to_list()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_text_parts_are_read_as_their_texts(contents: list[list[str]]) -> None:
 def test_a_part_that_is_not_text_is_a_fault_even_beside_text(odd: dict[str, Any]) -> None:
     turns = [{"role": "user", "content": [part("look at this"), odd]}]
     good = [{"role": "user", "content": [part("fine")]}]
-    _, faults = as_messages(pl.Series("m", [turns, good], strict=False), "user")
+    _, faults = convert_messages(pl.Series("m", [turns, good], strict=False), "user")
     assert faults.to_list() == [NOT_TEXT_PART, None]
 
 

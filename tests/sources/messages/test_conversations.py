@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from prefboost.chat import ROLES
 from prefboost.sources.messages.conversations import (
-    as_messages,
-    prompt_ids,
-    role_faults,
-    transcript_messages,
-    with_system,
+    convert_messages,
+    find_role_faults,
+    hash_prompts,
+    parse_transcripts,
+    prepend_system,
 )
 from prefboost.tables import MESSAGES
 
@@ -40,27 +40,27 @@ def is_sound(roles: list[str], completion: bool) -> bool:
 def test_roles_are_faulty_exactly_where_they_make_no_prompt_or_completion(
     rows: list[list[dict[str, Any]]], completion: bool
 ) -> None:
-    lists, _ = as_messages(pl.Series("m", rows), "user")
-    faults = role_faults(lists, completion=completion)
+    lists, _ = convert_messages(pl.Series("m", rows), "user")
+    faults = find_role_faults(lists, completion=completion)
     for row, fault in zip(rows, faults, strict=True):
         assert (fault is None) == is_sound([message["role"] for message in row], completion)
 
 
 def test_spellings_of_messages_come_out_alike() -> None:
-    plain, _ = as_messages(pl.Series("m", ["hi"]), "user")
-    chat, _ = as_messages(pl.Series("m", [[{"role": "user", "content": "hi"}]]), "user")
-    sharegpt, _ = as_messages(pl.Series("m", [[{"from": "human", "value": "hi"}]]), "user")
-    single, _ = as_messages(pl.Series("m", [{"role": "user", "content": "hi"}]), "user")
-    spoken = transcript_messages(pl.Series("m", ["\n\nHuman: hi\n\nAssistant:"]))
+    plain, _ = convert_messages(pl.Series("m", ["hi"]), "user")
+    chat, _ = convert_messages(pl.Series("m", [[{"role": "user", "content": "hi"}]]), "user")
+    sharegpt, _ = convert_messages(pl.Series("m", [[{"from": "human", "value": "hi"}]]), "user")
+    single, _ = convert_messages(pl.Series("m", [{"role": "user", "content": "hi"}]), "user")
+    spoken = parse_transcripts(pl.Series("m", ["\n\nHuman: hi\n\nAssistant:"]))
     assert plain.to_list() == chat.to_list() == sharegpt.to_list() == single.to_list() == spoken.to_list()
-    assert len(set(prompt_ids(pl.concat([plain, chat, sharegpt])))) == 1
+    assert len(set(hash_prompts(pl.concat([plain, chat, sharegpt])))) == 1
 
 
 def test_other_keys_of_messages_in_a_frame_are_kept_in_their_order_without_the_frame_s_nulls() -> None:
     records = [{"role": "assistant", "content": None, "tool_calls": [{"b": 1, "a": "é"}], "name": None}]
     plain = [{"role": "assistant", "content": "x"}]
     rows = [{"m": plain}, {"m": records}, {"m": plain}]
-    lists, fault = as_messages(pl.DataFrame(rows, infer_schema_length=None)["m"], "assistant")
+    lists, fault = convert_messages(pl.DataFrame(rows, infer_schema_length=None)["m"], "assistant")
     calling = {"role": "assistant", "content": "", "extra": '{"tool_calls": [{"b": 1, "a": "é"}]}'}
     assert lists.to_list() == [[{**plain[0], "extra": None}], [calling], [{**plain[0], "extra": None}]]
     assert fault.null_count() == 3
@@ -73,12 +73,15 @@ def test_ids_tell_messages_apart_and_never_change() -> None:
         [[{"role": role, "content": c, "extra": None} for role, c in (("user", "a"), ("user", "b"))]],
         dtype=MESSAGES,
     )
-    assert prompt_ids(one).to_list() == ["4fb9d8cc982dd20d"]
-    assert prompt_ids(one)[0] != prompt_ids(two)[0]
+    assert hash_prompts(one).to_list() == ["4fb9d8cc982dd20d"]
+    assert hash_prompts(one)[0] != hash_prompts(two)[0]
 
 
 def test_a_system_text_goes_in_front_unless_blank_or_already_there() -> None:
-    prompts, _ = as_messages(pl.Series("m", ["a", "b", "c"]), "user")
-    roles = [[m["role"] for m in row] for row in with_system(prompts, pl.Series(["be", " ", None])).to_list()]
+    prompts, _ = convert_messages(pl.Series("m", ["a", "b", "c"]), "user")
+    roles = [[m["role"] for m in row] for row in prepend_system(prompts, pl.Series(["be", " ", None])).to_list()]
     assert roles == [["system", "user"], ["user"], ["user"]]
-    assert with_system(with_system(prompts, pl.Series(["x"] * 3)), pl.Series(["y"] * 3)).list.len().to_list() == [2] * 3
+    assert (
+        prepend_system(prepend_system(prompts, pl.Series(["x"] * 3)), pl.Series(["y"] * 3)).list.len().to_list()
+        == [2] * 3
+    )

@@ -15,7 +15,7 @@ from prefboost.sources.messages.encoded import (
     BEGINS,
     decode_list,
     decode_text,
-    likely_encoded,
+    find_encoded_rows,
     looks_encoded,
     parse_literal,
 )
@@ -101,5 +101,5 @@ def test_likely_messages_are_told_row_by_row() -> None:
         for text in texts
     ]
     messages = pl.Series("m", [*rows, []], dtype=MESSAGES)
-    assert likely_encoded(messages).to_list() == [False, True, False, True, False, False]
-    assert likely_encoded(messages.gather([0, 2, 5])).to_list() == [False] * 3
+    assert find_encoded_rows(messages).to_list() == [False, True, False, True, False, False]
+    assert find_encoded_rows(messages.gather([0, 2, 5])).to_list() == [False] * 3

@@ -15,7 +15,13 @@ from tests.chat.test_rendering import tokenizer_with
 from prefboost.chat import to_record
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.sources import read
-from prefboost.sources.messages.keys import bare_messages, drop_filled_nulls, fold_keys, has_further_keys, says_more
+from prefboost.sources.messages.keys import (
+    drop_filled_nulls,
+    drop_notes,
+    fold_keys,
+    has_further_keys,
+    has_further_values,
+)
 from prefboost.sources.writers.exports import has_extra
 from prefboost.tables import MESSAGES
 
@@ -114,7 +120,7 @@ def test_nulls_of_the_source_are_nothing_that_an_export_would_lose() -> None:
         '{"n": [null]}',
         '{"n": 0}',
     ]
-    found = pl.DataFrame({"extra": extras}).select(says_more(pl.col("extra"))).to_series().to_list()
+    found = pl.DataFrame({"extra": extras}).select(has_further_values(pl.col("extra"))).to_series().to_list()
     assert found == [False, False, False, True, True, True]
 
 
@@ -134,7 +140,7 @@ def test_notes_on_a_message_are_no_tool_calls(extra: str) -> None:
     json.loads(extra)
     lists = pl.Series("c", [[{"role": "user", "content": "x", "extra": extra}]], dtype=MESSAGES)
     assert lists.to_frame().select(has_extra("c")).to_series().to_list() == [READ[extra]]
-    assert (bare_messages(lists)[0].to_list()[0]["extra"] is None) != READ[extra]
+    assert (drop_notes(lists)[0].to_list()[0]["extra"] is None) != READ[extra]
 
 
 NOTED: list[dict[str, Any]] = [{"toxic": False}, {"id": 7, "timestamp": "t"}, {"moderation": {"flagged": [True]}}]

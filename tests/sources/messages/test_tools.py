@@ -14,7 +14,7 @@ from prefboost.chat.messages import tools_of
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.preferences import RewardAugmented, relabel
 from prefboost.sources import read
-from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.messages.conversations import convert_messages
 from prefboost.sources.messages.tools import offer_tools
 from prefboost.sources.write import write
 
@@ -59,7 +59,7 @@ def test_what_is_no_list_of_tools_is_a_reject(odd: Any, tmp_path: Path) -> None:
 
 
 def test_no_tools_change_no_prompt() -> None:
-    prompts, _ = as_messages(pl.Series("p", ["q"] * 4), "user")
+    prompts, _ = convert_messages(pl.Series("p", ["q"] * 4), "user")
     kept, faults = offer_tools(prompts, pl.Series("t", ["", None, "[]", "null"]))
     assert kept.to_list() == prompts.to_list() and faults.null_count() == 4
 

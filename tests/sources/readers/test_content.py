@@ -13,7 +13,7 @@ import pytest
 
 from prefboost.errors import DataError, UnreadableFile
 from prefboost.sources import read
-from prefboost.sources.readers.content import content_ending, header_delimiter, magic_ending
+from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
 
 ROWS = [{"prompt": f"q{n // 2}", "completion": f"a, {n}", "score": n} for n in range(4)]
 
@@ -42,19 +42,19 @@ def write_all(folder: Path) -> dict[str, Path]:
 def test_every_format_is_told_by_its_bytes(tmp_path: Path) -> None:
     expected = {"stream": ".arrow", "array": ".jsonl", "packed": ".jsonl"}
     for name, path in write_all(tmp_path).items():
-        assert content_ending(path) == expected.get(name, f".{name}")
-        assert magic_ending(path) == (content_ending(path) if name in ("parquet", "arrow", "stream") else None)
+        assert detect_ending(path) == expected.get(name, f".{name}")
+        assert detect_magic_ending(path) == (detect_ending(path) if name in ("parquet", "arrow", "stream") else None)
 
 
 @pytest.mark.parametrize("content", [b"just some words\nand more", b"\x00\x01\x02,\x03", b"PK\x03\x04zip,ped"])
 def test_other_bytes_are_told_to_be_none_of_them(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    assert content_ending(tmp_path / "x") is None
+    assert detect_ending(tmp_path / "x") is None
 
 
 def test_the_fitting_name_is_in_the_error(tmp_path: Path) -> None:
     for name, path in write_all(tmp_path).items():
-        with pytest.raises(UnreadableFile, match=rf"its bytes look like {content_ending(path)}: name it so"):
+        with pytest.raises(UnreadableFile, match=rf"its bytes look like {detect_ending(path)}: name it so"):
             read(tmp_path / name)
     with pytest.raises(UnreadableFile, match=r"the bytes are those of a \.parquet file, not of \.jsonl"):
         read((tmp_path / "parquet").rename(tmp_path / "a.jsonl"))
@@ -70,5 +70,5 @@ def test_tables_are_read_whatever_parts_their_cells(delimiter: str, quoting: int
     (tmp_path / "plain.csv").write_text(table(","))
     for name in ("a.csv", "a.tsv"):
         (tmp_path / name).write_text(table(delimiter, quoting))
-        assert header_delimiter(tmp_path / name, "," if name == "a.csv" else "\t") == delimiter
+        assert detect_delimiter(tmp_path / name, "," if name == "a.csv" else "\t") == delimiter
         assert read(tmp_path / name).frame.equals(read(tmp_path / "plain.csv").frame)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prefboost.errors import DataError, UnreadableFile
 from prefboost.runs.generate.prompt_files import read_prompts
 from prefboost.sources import read
-from prefboost.sources.readers.encodings import NOT_UTF8, as_utf8, encoding_of, has_undecoded
+from prefboost.sources.readers.encodings import NOT_UTF8, as_utf8, detect_encoding, has_undecoded
 
 TABLE = "prompt,completion,score\r\nq,größer – 大,3\r\nq,kleiner,1\r\n"
 ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8", "utf-8-sig")
@@ -44,7 +44,7 @@ def test_chunks_of_any_size_give_the_same_text(text: str, encoding: str, data: s
 @pytest.mark.parametrize("content", [b"", b"x", b"ab", b"\xff", b"{}\n", b"PAR1", bytes(8)])
 def test_everything_else_passes_as_it_is(content: bytes) -> None:
     assert b"".join(as_utf8(iter([content] if content else []))) == content
-    assert encoding_of(content[:4]) is None
+    assert detect_encoding(content[:4]) is None
 
 
 def test_cut_off_utf16_is_refused(tmp_path: Path) -> None:

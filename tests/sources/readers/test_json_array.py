@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prefboost.errors import UnreadableFile
 from prefboost.sources import read
 from prefboost.sources.readers import json_array, text_files
-from prefboost.sources.readers.json_array import array_blocks
+from prefboost.sources.readers.json_array import read_array_blocks
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
@@ -25,7 +25,7 @@ ODD = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scop
 
 
 def items(path: Path, size: int = 40) -> list[Any]:
-    return [json.loads(line) for block in array_blocks(path, size) for line in block.text.split(b"\n")]
+    return [json.loads(line) for block in read_array_blocks(path, size) for line in block.text.split(b"\n")]
 
 
 @ODD
@@ -73,9 +73,9 @@ def test_a_fault_at_the_beginning_is_found_before_the_rest_is_read(tmp_path: Pat
     path = tmp_path / "bad.json"
     path.write_text('[{"a" 1}' + ' , {"a": 1}' * 50_000 + "]")
     chunks: list[int] = []
-    plain = json_array.byte_chunks
+    plain = json_array.read_byte_chunks
     monkeypatch.setattr(text_files, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(json_array, "byte_chunks", lambda path: (chunks.append(1) or each for each in plain(path)))
+    monkeypatch.setattr(json_array, "read_byte_chunks", lambda path: (chunks.append(1) or each for each in plain(path)))
     with pytest.raises(UnreadableFile, match="':' delimiter"):
         items(path)
     assert len(chunks) == 1
@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_the_array(tmp_path: Path, monkeypatch: pytest
         path = tmp_path / f"{count}.json"
         path.write_text("[" + ",\n".join([record] * count) + "]")
         tracemalloc.start()
-        assert sum(block.text.count(b"\n") + 1 for block in array_blocks(path, 1 << 15)) == count
+        assert sum(block.text.count(b"\n") + 1 for block in read_array_blocks(path, 1 << 15)) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] < 1_000_000

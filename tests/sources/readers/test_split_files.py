@@ -14,7 +14,13 @@ import prefboost as pb
 from prefboost.cli.main import main
 from prefboost.errors import DataError
 from prefboost.sources import File, read
-from prefboost.sources.readers.split_files import card_files, choose_split, column_values, list_files, split_named
+from prefboost.sources.readers.split_files import (
+    choose_split,
+    find_split_word,
+    list_card_files,
+    list_files,
+    list_split_values,
+)
 
 
 def write_rows(path: Path, prefix: str, count: int) -> None:
@@ -46,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
      ("training.json", "train"), ("contest.jsonl", None), ("evaluator.jsonl", None), ("latest.csv", None)],
 )  # fmt: skip
 def test_splits_are_told_by_whole_words(name: str, split: str | None) -> None:
-    assert split_named(Path(name)) == split
+    assert find_split_word(Path(name)) == split
 
 
 @pytest.mark.parametrize("shown", ["{}", "{}/data", "{}/data/*.jsonl", "{}/**/*.jsonl"])
@@ -129,7 +135,7 @@ def test_a_card_with_several_configurations_and_no_default_asks_for_one(carded: 
 )  # fmt: skip
 def test_a_card_that_names_no_file_here_is_passed_over(card: str, folder: Path) -> None:
     (folder / "README.md").write_text(card)
-    assert card_files(folder, None) is None
+    assert list_card_files(folder, None) is None
     assert splits_of(folder) == {"test": 2, "train": 10}
 
 
@@ -142,7 +148,7 @@ def test_what_augment_writes_is_a_folder_whose_card_leaves_rejects_out(folder: P
 
 @given(st.lists(st.sampled_from([None, "train", "test", "validation", "test_prefs"]), max_size=6))
 def test_every_file_is_of_exactly_one_split(splits: list[str | None]) -> None:
-    values = column_values(splits)
+    values = list_split_values(splits)
     if values is None:
         assert len({"train" if split is None else split.removesuffix("_prefs") for split in splits}) < 2
         return

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from prefboost.sources import read
 from prefboost.sources.readers.raw import ROW
-from prefboost.sources.readers.storage_types import plain_frames
+from prefboost.sources.readers.storage_types import convert_stored_types
 
 
 def test_dictionary_encoded_and_binary_texts_are_texts_at_any_depth(tmp_path: Path) -> None:
@@ -39,4 +39,4 @@ def test_bytes_that_are_no_text_are_rejects(tmp_path: Path) -> None:
 
 def test_plain_frames_are_passed_on_as_they_are() -> None:
     frame = pl.DataFrame({ROW: [0], "a": ["x"], "image": [{"bytes": b"\xff", "path": "p"}]})
-    assert plain_frames(frame)[0] is frame
+    assert convert_stored_types(frame)[0] is frame

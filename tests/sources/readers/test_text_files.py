@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import UnreadableFile
-from prefboost.sources.readers.text_files import BrokenRow, byte_chunks, csv_rows, line_blocks
+from prefboost.sources.readers.text_files import BrokenRow, read_byte_chunks, read_csv_rows, read_line_blocks
 
 
 @settings(max_examples=30, deadline=None)
@@ -22,7 +22,7 @@ def test_blocks_hold_every_line_and_know_its_number(lines: list[bytes], size: in
     with TemporaryDirectory() as folder:
         path = Path(folder) / "text"
         path.write_bytes(b"start\n" + b"\n".join(lines))
-        blocks = list(line_blocks(path, size))
+        blocks = list(read_line_blocks(path, size))
     numbered = {block.line + i: line for block in blocks for i, line in enumerate(block.text.split(b"\n"))}
     assert [numbered.get(2 + i, b"") for i in range(len(lines))] == lines
 
@@ -31,22 +31,22 @@ def test_blocks_hold_every_line_and_know_its_number(lines: list[bytes], size: in
 def test_compression_is_recognised_by_the_bytes_and_may_come_in_several_frames(pack, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "any"
     path.write_bytes(pack(b"one\n") + pack(b"two\n"))
-    assert b"".join(byte_chunks(path)) == b"one\ntwo\n"
+    assert b"".join(read_byte_chunks(path)) == b"one\ntwo\n"
 
 
 def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "any"
     path.write_bytes(b"\xef\xbb\xbfx\n")
-    assert [block.text for block in line_blocks(path, 10)] == [b"x\n"]
+    assert [block.text for block in read_line_blocks(path, 10)] == [b"x\n"]
 
 
 def test_a_cell_may_hold_line_breaks_and_bad_csv_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('a,"b\nc"\n')
-    assert list(csv_rows(path, ",")) == [(2, ["a", "b\nc"])]
+    assert list(read_csv_rows(path, ",")) == [(2, ["a", "b\nc"])]
     path.write_text('a\n"b"c\n')
     with pytest.raises(UnreadableFile, match=r"a\.csv:2: not readable as CSV"):
-        list(csv_rows(path, ","))
+        list(read_csv_rows(path, ","))
 
 
 CELL = st.text(st.sampled_from('ab ,"\n'), max_size=6)
@@ -59,8 +59,8 @@ def test_well_formed_csv_is_read_alike_with_and_without_recovery(rows: list[tupl
         with path.open("w", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerows([("prompt", "completion", "score"), *rows])
-        strict = list(csv_rows(path, ","))
-        assert strict == list(csv_rows(path, ",", recover=True))
+        strict = list(read_csv_rows(path, ","))
+        assert strict == list(read_csv_rows(path, ",", recover=True))
         assert [cells for _, cells in strict[1:]] == [[first, second, str(third)] for first, second, third in rows]
 
 
@@ -74,7 +74,7 @@ def test_a_stray_quote_costs_its_own_line(bad: str, at: int, quoted: bool, tmp_p
     rows = [f'q{n},"answer\n{n}",{n}' if quoted and n % 4 == 2 else f"q{n},answer {n},{n}" for n in range(10)]
     lines = [*rows[:at], bad, *rows[at:]]
     (tmp_path / "in.csv").write_text("\n".join(["prompt,completion,score", *lines]) + "\n")
-    found = list(csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
+    found = list(read_csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
     good = [cells for _, cells in found if not isinstance(cells, BrokenRow)]
     assert [each[0] for each in good] == [f"q{n}" for n in range(10)]
     broken = [cells for _, cells in found if isinstance(cells, BrokenRow)]
@@ -85,7 +85,7 @@ def test_pieces_of_a_broken_row_are_not_taken_for_rows(tmp_path: Path) -> None:
     bad = 'q3,"He said\n"hi, you, all" there\nbye, dear, reader",3'
     rows = [f"q{n},answer {n},{n}" for n in range(4)]
     (tmp_path / "in.csv").write_text("\n".join(["prompt,completion,score", *rows, bad, *rows]))
-    found = list(csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
+    found = list(read_csv_rows(tmp_path / "in.csv", ",", recover=True))[1:]
     assert [cells[0] for _, cells in found if not isinstance(cells, BrokenRow)] == ["q0", "q1", "q2", "q3"] * 2
     assert sum(isinstance(cells, BrokenRow) for _, cells in found) == len(bad.splitlines())
 
@@ -93,10 +93,10 @@ def test_pieces_of_a_broken_row_are_not_taken_for_rows(tmp_path: Path) -> None:
 def test_a_broken_header_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('prompt,"comp"letion\na,b\n')
     with pytest.raises(UnreadableFile, match=r"in\.csv:1: not readable as CSV"):
-        list(csv_rows(tmp_path / "in.csv", ",", recover=True))
+        list(read_csv_rows(tmp_path / "in.csv", ",", recover=True))
 
 
 def test_lines_that_end_in_cr_alone_are_named(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"prompt,score\rq,1\r")
     with pytest.raises(UnreadableFile, match=r"tr '\\r' '\\n' < FILE"):
-        list(csv_rows(tmp_path / "in.csv", ","))
+        list(read_csv_rows(tmp_path / "in.csv", ","))

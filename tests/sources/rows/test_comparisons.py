@@ -12,17 +12,17 @@ import pytest
 from prefboost.sources import read
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
-from prefboost.sources.rows.comparisons import preference_rows
+from prefboost.sources.rows.comparisons import convert_preferences
 from prefboost.sources.rows.faults import FAULT
 
 
 def test_an_index_or_a_sign_says_which_side_is_preferred() -> None:
     frame = pl.DataFrame({ROW: [0, 1, 2], "p": ["x"] * 3, "a": ["A"] * 3, "b": ["B"] * 3, "v": [0, 1, 7]})
     parts = {"prompt": "p", "first": "a", "second": "b", "preference": "v"}
-    by_index = preference_rows(frame, Layout("preference", {**parts, "reads": "index"}))
+    by_index = convert_preferences(frame, Layout("preference", {**parts, "reads": "index"}))
     assert [row[0]["content"] for row in by_index["chosen"]][:2] == ["A", "B"]
     assert by_index[FAULT].to_list() == [None, None, "the preference of the pair names neither completion (a tie)"]
-    by_sign = preference_rows(frame, Layout("preference", {**parts, "reads": "sign"}))
+    by_sign = convert_preferences(frame, Layout("preference", {**parts, "reads": "sign"}))
     assert by_sign[FAULT].null_count() == 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from prefboost.sources.rows.faults import FAULT, nothing_wrong, set_aside, with_fault
+from prefboost.sources.rows.faults import FAULT, add_fault, build_no_faults, split_rejects
 
 
 def test_the_first_fault_of_a_row_is_its_reason() -> None:
@@ -13,7 +13,7 @@ def test_the_first_fault_of_a_row_is_its_reason() -> None:
         "y": pl.Series(["is odd", None, None], dtype=pl.String),
         "x": pl.Series(["is bad", "is bad", None], dtype=pl.String),
     }
-    kept, rejects = set_aside(with_fault(frame, faults), "f", {"x": "raw.x"})
+    kept, rejects = split_rejects(add_fault(frame, faults), "f", {"x": "raw.x"})
     assert kept["row"].to_list() == [2]
     assert rejects["reason"].to_list() == ["the y is odd", "the x is bad"]
     assert rejects["found"].to_list() == [None, "vvv"]
@@ -22,6 +22,6 @@ def test_the_first_fault_of_a_row_is_its_reason() -> None:
 
 def test_without_faults_the_frame_stays_as_it_is() -> None:
     frame = pl.DataFrame({"row": [0]})
-    kept, rejects = set_aside(frame.with_columns(nothing_wrong(1).alias(FAULT)), "f", {})
+    kept, rejects = split_rejects(frame.with_columns(build_no_faults(1).alias(FAULT)), "f", {})
     assert kept.equals(frame)
     assert rejects.is_empty()

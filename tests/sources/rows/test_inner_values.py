@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.rows.inner_values import holder_of, inner_values
+from prefboost.sources.rows.inner_values import find_holder, read_inner_values
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ from prefboost.sources.rows.inner_values import holder_of, inner_values
 def test_the_values_of_all_records_come_one_after_the_other(
     layout: Layout, record: dict[str, Any], holder: str
 ) -> None:
-    assert holder_of(layout, "rank") == holder
-    assert inner_values(pl.DataFrame([record, record]), layout, "rank").to_list() == [1, 1]
+    assert find_holder(layout, "rank") == holder
+    assert read_inner_values(pl.DataFrame([record, record]), layout, "rank").to_list() == [1, 1]
 
 
 def test_a_frame_without_the_field_has_no_values() -> None:
     layout = Layout("nested", {"completions": "c", "rank": "r"})
-    assert inner_values(pl.DataFrame({"c": [[{"x": 1}]]}), layout, "rank").is_empty()
+    assert read_inner_values(pl.DataFrame({"c": [[{"x": 1}]]}), layout, "rank").is_empty()

@@ -11,7 +11,7 @@ from prefboost.sources import read
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
 from prefboost.sources.rows.faults import FAULT
-from prefboost.sources.rows.pairs import pair_rows
+from prefboost.sources.rows.pairs import convert_pairs
 
 
 def chat(*contents: str) -> list[dict[str, str]]:
@@ -27,7 +27,7 @@ def test_explicit_and_implicit_prompts_may_stand_in_one_file() -> None:
             "rejected": [[{"role": "assistant", "content": "b"}], chat("q", "b")],
         }
     )
-    rows = pair_rows(frame, Layout("pairs", {part: part for part in ("prompt", "chosen", "rejected")}))
+    rows = convert_pairs(frame, Layout("pairs", {part: part for part in ("prompt", "chosen", "rejected")}))
     assert rows[FAULT].null_count() == 2
     assert [row[0]["content"] for row in rows["prompt"]] == ["p", "q"]
     assert [row[0]["content"] for row in rows["chosen"]] == ["a", "a"]
@@ -38,14 +38,14 @@ def test_equal_sides_and_missing_scores_are_faults() -> None:
         {ROW: [0, 1], "prompt": ["p"] * 2, "chosen": ["a", "a"], "rejected": ["a", "b"], "x": [1, None], "y": [2, 2]}
     )
     parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "score_chosen": "x", "score_rejected": "y"}
-    rows = pair_rows(frame, Layout("pairs", parts))
+    rows = convert_pairs(frame, Layout("pairs", parts))
     assert rows[FAULT].to_list() == ["the two completions are the same", "the score_chosen of the pair is missing"]
 
 
 def test_why_each_side_ended_is_read_where_the_file_says_it() -> None:
     frame = pl.DataFrame({ROW: [0], "prompt": ["p"], "chosen": ["a"], "rejected": ["b"], "x": ["max_tokens"]})
     parts = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "finish_chosen": "x"}
-    rows = pair_rows(frame, Layout("pairs", parts))
+    rows = convert_pairs(frame, Layout("pairs", parts))
     assert (rows["finish_chosen"].to_list(), "finish_rejected" in rows.columns) == (["length"], False)
 
 

@@ -6,27 +6,27 @@ import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
-from prefboost.sources.rows.parts import column, ending, label, prompt_rows
+from prefboost.sources.rows.parts import convert_prompts, normalize_ending, read_column, read_labels
 
 
 def test_a_column_that_is_not_there_is_null() -> None:
-    assert column(pl.DataFrame({"a": [1, 2]}), "b").to_list() == [None, None]
+    assert read_column(pl.DataFrame({"a": [1, 2]}), "b").to_list() == [None, None]
 
 
 def test_labels_are_text_lists_are_joined_and_structures_are_no_label() -> None:
-    assert label(pl.Series([1, None])).to_list() == ["1", None]
-    assert label(pl.Series([["a", "b"]])).to_list() == ["a, b"]
-    assert label(pl.Series([{"a": 1}])).to_list() == [None]
+    assert read_labels(pl.Series([1, None])).to_list() == ["1", None]
+    assert read_labels(pl.Series([["a", "b"]])).to_list() == ["a, b"]
+    assert read_labels(pl.Series([{"a": 1}])).to_list() == [None]
 
 
 def test_a_missing_id_is_replaced_by_the_hash() -> None:
     frame = pl.DataFrame({ROW: [0, 1], "prompt": ["p", "p"], "id": ["x", None]})
-    ids = prompt_rows(frame, Layout("prompts", {"prompt": "prompt", "prompt_id": "id"}))["prompt_id"]
+    ids = convert_prompts(frame, Layout("prompts", {"prompt": "prompt", "prompt_id": "id"}))["prompt_id"]
     assert ids[0] == "x"
     assert len(ids[1]) == 16
 
 
 def test_why_a_completion_ended_is_said_in_two_words_whatever_the_server_said() -> None:
     words = pl.Series(["stop", "LENGTH", "max_tokens", "eos", "content_filter", None])
-    assert ending(words).to_list() == ["stop", "length", "length", "stop", None, None]
-    assert ending(pl.Series([1, 2])).to_list() == [None, None]
+    assert normalize_ending(words).to_list() == ["stop", "length", "length", "stop", None, None]
+    assert normalize_ending(pl.Series([1, 2])).to_list() == [None, None]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from prefboost.errors import SettingsError
 from prefboost.sources.write import shape, write
-from prefboost.sources.writers.exports import COMPLETION_EXPORTS, EXPORTS, export_named
+from prefboost.sources.writers.exports import COMPLETION_EXPORTS, EXPORTS, find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import MESSAGES
 
@@ -239,13 +239,13 @@ def test_the_margin_that_openrlhf_trains_on_is_never_negative(goal_table: Callab
 
 def test_an_unknown_format_names_those_there_are() -> None:
     with pytest.raises(SettingsError, match="one of: prefboost, trl, llamafactory, axolotl, openrlhf, verl"):
-        export_named("trlx")
+        find_export("trlx")
 
 
 def test_completions_have_formats_of_their_own() -> None:
     assert list(COMPLETION_EXPORTS) == ["prefboost", "trl"]
     with pytest.raises(SettingsError, match=r"one of: prefboost, trl$"):
-        export_named("verl", COMPLETION_EXPORTS)
+        find_export("verl", COMPLETION_EXPORTS)
     columns = ["row", "prompt_id", "prompt", "completion_id", "completion", "score", "score.wit", "finish_reason"]
     assert [each.meta.output_name() for each in COMPLETION_EXPORTS["trl"].select(columns)] == [
         "prompt", "completion", "score", "score.wit", "completion_id", "prompt_id", "finish_reason",

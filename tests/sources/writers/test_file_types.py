@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from prefboost.errors import DataError
-from prefboost.sources.writers.file_types import FILE_TYPES, file_type_of
+from prefboost.sources.writers.file_types import FILE_TYPES, find_file_type
 
 FRAME = pl.DataFrame({"a": [f"text {number}" for number in range(1000)], "b": [[{"x": n}] for n in range(1000)]})
 
@@ -49,7 +49,7 @@ def test_joining_again_gives_the_same_bytes(ending: str, tmp_path: Path) -> None
 
 
 def test_the_longest_ending_counts() -> None:
-    assert file_type_of(Path("a.jsonl.gz")) is FILE_TYPES["jsonl.gz"]
-    assert file_type_of(Path("a.b.parquet")) is FILE_TYPES["parquet"]
+    assert find_file_type(Path("a.jsonl.gz")) is FILE_TYPES["jsonl.gz"]
+    assert find_file_type(Path("a.b.parquet")) is FILE_TYPES["parquet"]
     with pytest.raises(DataError, match=r"ends in \.txt"):
-        file_type_of(Path("a.txt"))
+        find_file_type(Path("a.txt"))

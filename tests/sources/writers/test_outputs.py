@@ -262,7 +262,7 @@ def test_a_folder_written_in_another_case_is_the_same_folder_where_the_disk_says
     around, inside = folder.with_name("W"), folder.with_name("W") / "out.parquet"
     refuse_inputs([around], [folder / "scored.jsonl"])  # another folder, on a disk that tells cases apart
     refuse_inputs([inside], [folder])
-    monkeypatch.setattr(outputs, "_same_file", lambda one, other: str(one).lower() == str(other).lower())
+    monkeypatch.setattr(outputs, "_is_same_file", lambda one, other: str(one).lower() == str(other).lower())
     with pytest.raises(RunError, match="lies around the input"):
         refuse_inputs([around], [folder / "scored.jsonl"])
     with pytest.raises(RunError, match="lies in the input"):

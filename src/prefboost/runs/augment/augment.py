@@ -35,7 +35,7 @@ from prefboost.runs.preparation import build_renderer, make_goal_pairs, requeste
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.write import push, refuse_repository, shape
-from prefboost.sources.writers.exports import export_named
+from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import Table
 
@@ -108,11 +108,11 @@ def preview(source: str | Path | Source, settings: Augment = _DEFAULT, *, rows: 
         settings: as in `augment`; a scale that is fitted to scores is fitted to these records alone.
         rows: how many rows to show.
     """
-    export_named(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
+    find_export(settings.format).refuse_ending(settings.file_type or "parquet", single=False)
     first = next(_read_batches(source, settings.model_copy(update={"batch_rows": _PREVIEW_RECORDS})))
     goals = _settle_goals(settings, [first], find_declared_range(first))
     table = make_goal_pairs(Selection(settings).apply(first), settings, goals.scales, goals.say)
-    export = export_named(settings.format)
+    export = find_export(settings.format)
     about = AugmentFacts(
         name_source(source), "", "OUT", single=False, settings=settings, data=list_source_settings(source)
     )
@@ -188,7 +188,7 @@ def _read_declared_range(source: str | Path | Source, settings: Augment) -> tupl
     if not isinstance(settings.scale, DeclaredRange | None):
         # A fit needs no range, but what lies in a declared one is no mark of missing scores.
         return resolved.score_range
-    return resolved.declared_range(settings.columns)
+    return resolved.resolve_score_range(settings.columns)
 
 
 def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
@@ -273,7 +273,7 @@ def _report_work(records: int, total: int | None, goal_pairs: int, label: str) -
 
 
 def _write_part(number: int, table: Table, output: Output, staging: Staging) -> None:
-    export = export_named(output.about.settings.format)
+    export = find_export(output.about.settings.format)
     files: dict[str, Path] = {}
     splits: dict[str, int] = {}
     rejects, trimmed = [table.rejects], 0

@@ -29,8 +29,8 @@ from prefboost.runs.folder.staging import (
 )
 from prefboost.sources import Source
 from prefboost.sources.readers.pipes import spool_stream
-from prefboost.sources.writers.exports import export_named
-from prefboost.sources.writers.file_types import FILE_TYPES, FileType, file_type_of
+from prefboost.sources.writers.exports import find_export
+from prefboost.sources.writers.file_types import FILE_TYPES, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import REJECTS
 
@@ -68,14 +68,14 @@ class Output:
             path = path.resolve()  # what a link points to is replaced, not the link; and "." has no name to build on
         single = any(path.name.endswith(f".{ending}") for ending in FILE_TYPES)
         if not single and path.suffix in _NOT_WRITTEN and not path.is_dir():
-            file_type_of(path)
-        kind = file_type_of(path) if single else FILE_TYPES[settings.file_type or "parquet"]
+            find_file_type(path)
+        kind = find_file_type(path) if single else FILE_TYPES[settings.file_type or "parquet"]
         if single and settings.file_type not in (None, kind.ending):
             raise SettingsError(
                 f"file_type is {settings.file_type}, but the output's name ends in .{kind.ending}",
                 remedy="leave file_type out, or rename the output",
             )
-        export_named(settings.format).refuse_ending(kind.ending, single=single)
+        find_export(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
             raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
         name, files = name_source(source), _list_input_files(source)
@@ -207,7 +207,7 @@ class Output:
 
     def _folder(self, staging: Staging, final: Path) -> dict[str, str]:
         kinds = sorted({what for entry in staging.entries.values() for what in entry["files"] if what != "rejects"})
-        export, patterns = export_named(self.about.settings.format), {}
+        export, patterns = find_export(self.about.settings.format), {}
         own_folders = export.folder_per_split and len(kinds) > 1
         for what in kinds:
             split, parts = what.removeprefix("data "), staging.files(what)

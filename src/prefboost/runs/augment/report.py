@@ -20,12 +20,12 @@ from prefboost.reporting.data_card import CardStep, DataCard, data_card
 from prefboost.runs.augment.settings import Augment, AugmentReport, Reject
 from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
-from prefboost.sources.layouts.fitted import LATER_LAYOUTS, with_layouts
+from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import sum_unmapped
 from prefboost.sources.messages.encoded import ENCODED
 from prefboost.sources.rows.prompt_identity import PARTED, SHARED
 from prefboost.sources.rows.scores import TEN_FOR_ONE
-from prefboost.sources.writers.exports import Export, export_named
+from prefboost.sources.writers.exports import Export, find_export
 from prefboost.tables import Table
 
 __all__ = ["AugmentFacts", "PartCounts", "write_card", "list_source_settings", "build_report", "sum_steps"]
@@ -128,7 +128,7 @@ def build_report(
         scale=_describe_scale(goals.scales.get("")),
         place=goals.say.place,
         place_because=goals.because,
-        guess=with_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
+        guess=add_later_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
         rejects_path=rejects_path if rejects else None,
         command=_format_command(about),
         findings=_list_findings(read["notes"]),
@@ -192,7 +192,7 @@ def write_card(
     about: AugmentFacts, report: AugmentReport, parts: Sequence[PartCounts], say: SayGoal, patterns: Mapping[str, str]
 ) -> str:
     """Write the data card. ``patterns``: split -> pattern of its files."""
-    export = export_named(about.settings.format)
+    export = find_export(about.settings.format)
     steps = [
         CardStep(step["verb"], step["rows_in"], step["rows_out"], sum(step["rejected"].values()))
         for step in sum_steps(parts)

@@ -11,7 +11,7 @@ from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.drift import compare_rejudged
 from prefboost.evaluation.prompt_means import average_by_prompt
-from prefboost.runs.evaluate.evaluate import read_verdicts
+from prefboost.runs.evaluate.evaluate import read_judge_verdicts
 from prefboost.statistics import holm, run_paired_test
 
 __all__ = ["compare_verdicts", "compare_folders", "compare_judgings"]
@@ -40,7 +40,7 @@ def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool
         lines += [f"{name}:", ""] if name and len(shared) > 1 else []
         lines += [
             *(compare_judgings if judged_again else compare_verdicts)(
-                read_verdicts(one[name]), read_verdicts(other[name])
+                read_judge_verdicts(one[name]), read_judge_verdicts(other[name])
             ),
             "",
         ]

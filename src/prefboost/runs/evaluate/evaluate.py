@@ -42,7 +42,7 @@ __all__ = [
     "locate_store",
     "price_for",
     "read_files",
-    "read_verdicts",
+    "read_judge_verdicts",
     "write_evaluation",
 ]
 
@@ -280,7 +280,7 @@ def _group_sweeps(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
     return sweeps
 
 
-def read_verdicts(path: str | Path) -> list[JudgeVerdict]:
+def read_judge_verdicts(path: str | Path) -> list[JudgeVerdict]:
     """Read stored verdicts: JSON lines as `write_evaluation` writes them.
 
     Raises:

@@ -12,7 +12,7 @@ from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.mt_bench.benchmark import MtBench
 from prefboost.evaluation.protocols import MeasuredBenchmark
 from prefboost.evaluation.results import Results
-from prefboost.runs.evaluate.evaluate import guard_evaluation, read_verdicts, write_evaluation
+from prefboost.runs.evaluate.evaluate import guard_evaluation, read_judge_verdicts, write_evaluation
 from prefboost.runs.evaluate.settings import Evaluate
 
 __all__ = ["rescore_verdicts"]
@@ -33,7 +33,7 @@ def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) 
         DataError: a line is no verdict, or the benchmark's data are not here.
     """
     guard_evaluation(Path(out), [verdicts, settings])
-    found = read_verdicts(verdicts)
+    found = read_judge_verdicts(verdicts)
     results = _score_verdicts(settings, found)
     write_evaluation(out, found, results)
     return results

@@ -13,7 +13,7 @@ from prefboost.diagnosis import read_question_texts
 from prefboost.errors import DataError, Place, UnknownShape, UnreadableFile
 from prefboost.preferences.select import prompt_text
 from prefboost.sources import read
-from prefboost.sources.readers.encodings import encoding_of
+from prefboost.sources.readers.encodings import detect_encoding
 from prefboost.tables import MESSAGES, PROMPTS, REJECTS, Step, Table, conform
 
 __all__ = ["read_benchmark_prompts", "read_prompts"]
@@ -59,7 +59,7 @@ def _read_lines(path: Path) -> Table:
             remedy="give a text file in UTF-8 with one prompt a line",
             place=Place(str(path)),
         ) from error
-    encoding = encoding_of(text[:4])
+    encoding = detect_encoding(text[:4])
     if encoding is not None:
         raise UnreadableFile(
             f"no line of the file can be used: the text is {encoding.upper()}, and not UTF-8",

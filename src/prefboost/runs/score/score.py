@@ -20,7 +20,7 @@ from prefboost.scoring.stored import Desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write
-from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
@@ -96,7 +96,7 @@ def _write_scores(scored: Table, out: str | Path | None, desk: Desk) -> Table:
     if out is None or desk.store is None:
         return scored
     target = Path(out)
-    file_type_of(target)
+    find_file_type(target)
     with desk.store.exclude_others():
         written = write(scored, target, overwrite=True)
         write_rejects(written.rejects, locate_rejects(target))

@@ -22,7 +22,7 @@ from prefboost.runs.score.score import write_history
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write
-from prefboost.sources.writers.file_types import file_type_of
+from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.synthesis.calls import Calls
 from prefboost.synthesis.kinds import METHODS
@@ -158,7 +158,7 @@ def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]
     with ExitStack() as stack:
         store = None
         if out is not None:
-            file_type_of(Path(out))
+            find_file_type(Path(out))
             store = stack.enter_context(Store(locate_store(out), retry=settings.retry))
         yield Calls(store, settings.budget, settings.prices)
 

@@ -35,10 +35,10 @@ class HelpSteer(Collection):
             return values
         return {**values, "path": PATHS.get(values.get("version", 2), "")}
 
-    def scored_by(self, layout: Layout) -> str:
-        """The chosen aspect where there are any: preferences have no scores to choose from."""
+    def resolve_score(self, layout: Layout) -> str:
+        """Choose the aspect where there are any: preferences have no scores to choose from."""
         return self.score if layout.aspects else "overall"
 
-    def own_range(self, layout: Layout) -> tuple[float, float] | None:
-        """0 to 4, of one aspect or of their mean; preferences have no scores."""
+    def find_makers_range(self, layout: Layout) -> tuple[float, float] | None:
+        """Return 0 to 4, of one aspect or of their mean; preferences have no scores."""
         return MARKED if layout.aspects else None

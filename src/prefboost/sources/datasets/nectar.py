@@ -21,5 +21,5 @@ class Nectar(Collection):
     path: str = Field("berkeley-nest/Nectar", description="Hub id, file or folder.")
 
     def ranks(self, reader: Reader, layout: Layout) -> tuple[float, float] | None:
-        """1 to 7, whatever part of the collection is read."""
+        """Return 1 to 7, whatever part of the collection is read."""
         return RANKS

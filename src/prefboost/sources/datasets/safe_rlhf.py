@@ -9,7 +9,7 @@ from pydantic import Field
 
 from prefboost.sources.collection import Collection
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.messages.conversations import plain_texts
+from prefboost.sources.messages.conversations import write_plain_texts
 
 __all__ = ["SafeRLHF"]
 
@@ -28,8 +28,8 @@ class SafeRLHF(Collection):
     path: str = Field("PKU-Alignment/PKU-SafeRLHF", description="Hub id, file or folder.")
     prefer: Literal["better", "safer"] = Field("better", description="Which judgement decides what is chosen.")
 
-    def own_range(self, layout: Layout) -> tuple[float, float] | None:
-        """0 to 3 of the aspect ``safety`` and of the mean; there is no overall score."""
+    def find_makers_range(self, layout: Layout) -> tuple[float, float] | None:
+        """Return 0 to 3 for the aspect ``safety`` and for the mean; there is no overall score."""
         return None if self.score == "overall" else (0.0, float(NO_HARM))
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -37,31 +37,31 @@ class SafeRLHF(Collection):
         choice = PREFERENCE[self.prefer]
         if not {choice, "response_0", "response_1"} <= set(frame.columns):
             return frame
-        index = _numbers(frame[choice]).cast(pl.Int64, strict=False)
+        index = _parse_numbers(frame[choice]).cast(pl.Int64, strict=False)
         sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
-        wanted = {side: _by(at, "response_0", "response_1") for side, at in sides.items()}
+        columns = {side: _choose_by(at, "response_0", "response_1") for side, at in sides.items()}
         severity = [f"response_{number}_severity_level" for number in (0, 1)]
-        made = _texts(frame, "response_0", "response_1")
+        texts = _write_texts(frame, "response_0", "response_1")
         if set(severity) <= set(frame.columns):
-            made = made.with_columns(_numbers(frame[name]) for name in severity)
-            wanted |= {f"score_{side}.safety": NO_HARM - _by(at, *severity) for side, at in sides.items()}
-        return made.with_columns(index.alias("__index__")).with_columns(**wanted).drop("__index__")
+            texts = texts.with_columns(_parse_numbers(frame[name]) for name in severity)
+            columns |= {f"score_{side}.safety": NO_HARM - _choose_by(at, *severity) for side, at in sides.items()}
+        return texts.with_columns(index.alias("__index__")).with_columns(**columns).drop("__index__")
 
 
-def _numbers(values: pl.Series) -> pl.Series:
-    """Numbers, also those that stand in texts; null for anything else, whatever stands beside it."""
+def _parse_numbers(values: pl.Series) -> pl.Series:
+    """Parse numbers, also those in texts; anything else is null, whatever the other rows hold."""
     if values.dtype.is_numeric() or values.dtype == pl.String:
         return values.cast(pl.Float64, strict=False)
     return pl.Series(values.name, [None], dtype=pl.Float64).new_from_index(0, values.len())
 
 
-def _texts(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
-    """The frame with columns that can stand in one: numbers are texts, and lists and structs count as missing."""
-    columns = [plain_texts(frame[name]) for name in names]
+def _write_texts(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """Write columns as texts: numbers become texts, lists and structs null, so that two columns fit into one."""
+    columns = [write_plain_texts(frame[name]) for name in names]
     return frame.with_columns(
         column if column.dtype == pl.String else pl.lit(None, dtype=pl.String).alias(column.name) for column in columns
     )
 
 
-def _by(index: pl.Expr, first: str, second: str) -> pl.Expr:
+def _choose_by(index: pl.Expr, first: str, second: str) -> pl.Expr:
     return pl.when(index == 0).then(first).when(index == 1).then(second)

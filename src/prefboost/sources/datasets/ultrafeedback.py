@@ -41,19 +41,19 @@ class UltraFeedback(Collection):
         description="Overall 10 beside aspects of 2 or less on average: keep, drop, or take for the 1 it was.",
     )
 
-    def own_range(self, layout: Layout) -> tuple[float, float] | None:
-        """1 to 10 overall; 1 to 5 of an aspect, of their mean, and of the binarized variants' ratings."""
+    def find_makers_range(self, layout: Layout) -> tuple[float, float] | None:
+        """Return 1 to 10 for overall scores; 1 to 5 for aspects, their mean, and the ratings of binarized variants."""
         rated = any("rating" in layout.parts.get(part, "").lower() for part in ("score", "score_chosen"))
         return OVERALL if self.score == "overall" and not rated else ASPECTS
 
     def repair(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """An overall score of 10 that should be 1 becomes 1, if asked for."""
+        """Replace overall scores of 10 that should be 1, if ``fix_overall`` asks for it."""
         if self.fix_overall != "one":
             return rows
-        return rows.with_columns(score=pl.when(_ten_for_one(rows)).then(1.0).otherwise("score"))
+        return rows.with_columns(score=pl.when(_contradicts_aspects(rows)).then(1.0).otherwise("score"))
 
     def doubts(self, rows: pl.DataFrame) -> pl.Series:
-        """Rows of sources left out, not rated in full, or with an overall score that contradicts the aspects."""
+        """Reject rows of dropped sources, rows not fully rated, and scores that contradict the aspects."""
         aspects = [f"score.{aspect}" for aspect in aspects_of(rows.columns, "score")]
         conditions: list[tuple[bool, pl.Expr, str]] = [
             (
@@ -68,7 +68,7 @@ class UltraFeedback(Collection):
             ),
             (
                 self.fix_overall == "drop",
-                _ten_for_one(rows),
+                _contradicts_aspects(rows),
                 "the overall score of 10 contradicts the aspects (fix_overall)",
             ),
         ]
@@ -76,7 +76,7 @@ class UltraFeedback(Collection):
         return rows.select(pl.coalesce(pl.lit(None, dtype=pl.String), *reasons).alias("doubt")).to_series()
 
 
-def _ten_for_one(rows: pl.DataFrame) -> pl.Expr:
+def _contradicts_aspects(rows: pl.DataFrame) -> pl.Expr:
     aspects = [f"score.{aspect}" for aspect in aspects_of(rows.columns, "score")]
     if not aspects or "score" not in rows.columns:
         return pl.lit(False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from prefboost.sources.columns import dtype_at, first_of
+from prefboost.sources.columns import find_dtype, find_first_column
 from prefboost.sources.layouts.part_lookup import PartLookup
 
 __all__ = ["COMPARISONS", "STATED", "Comparison", "find_comparison"]
@@ -36,7 +36,7 @@ class Comparison:
     scores: tuple[str, str] | None = None
 
 
-def _scored_sides(*names: tuple[str, str, str, str]) -> tuple[Comparison, ...]:
+def _list_scored_sides(*names: tuple[str, str, str, str]) -> tuple[Comparison, ...]:
     return tuple(
         Comparison(first, second, score_second, "scores", opposite=score_first, scores=(score_first, score_second))
         for first, second, score_first, score_second in names
@@ -55,7 +55,7 @@ COMPARISONS = (
     Comparison("conversation_a", "conversation_b", "winner", "words", prompt=""),
     Comparison("response_a", "response_b", "winner", "words"),
     Comparison("answer_0", "answer_1", "score_1", "scores", "question.full_text", "score_0", ("score_0", "score_1")),
-    *_scored_sides(
+    *_list_scored_sides(
         ("answer_0", "answer_1", "score_0", "score_1"),
         ("response_a", "response_b", "score_a", "score_b"),
         ("response_0", "response_1", "score_0", "score_1"),
@@ -78,12 +78,12 @@ WINNERS = {
 """Words for the better of two -> sign."""
 
 
-def _sign_of_words(value: pl.Expr) -> pl.Expr:
+def _read_winner(value: pl.Expr) -> pl.Expr:
     words = {word: sign for sign, spelled in WINNERS.items() for word in spelled}
     return value.str.strip_chars().str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Float64)
 
 
-def _one_of(first: float, second: float) -> Callable[[pl.Expr], pl.Expr]:
+def _compare_codes(first: float, second: float) -> Callable[[pl.Expr], pl.Expr]:
     def sign(value: pl.Expr) -> pl.Expr:
         return pl.when(value == first).then(-1.0).when(value == second).then(1.0).when(value.is_not_null()).then(0.0)
 
@@ -92,30 +92,30 @@ def _one_of(first: float, second: float) -> Callable[[pl.Expr], pl.Expr]:
 
 STATED: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "sign": lambda value: value.sign(),
-    "index": _one_of(0, 1),
-    "number": _one_of(1, 2),
-    "one is first": _one_of(1, 0),
-    "words": _sign_of_words,
+    "index": _compare_codes(0, 1),
+    "number": _compare_codes(1, 2),
+    "one is first": _compare_codes(1, 0),
+    "words": _read_winner,
     "scores": lambda value: value.sign(),
     "flags": lambda value: value.sign(),
 }
-"""How a preference is read: as -1 (the first is better), 1 (the second), 0 (a tie) or null (unknown). ``words`` reads
+"""Ways to read a preference: as -1 (the first is better), 1 (the second), 0 (a tie) or null (unknown). ``words`` reads
 text, the others numbers: ``scores`` and ``flags`` what the second side has more than the first.
 """
 
 
 def find_comparison(part_of: PartLookup) -> dict[str, str] | None:
-    """The parts of the first form that fits: first, second, preference, reads, prompt and what else is there."""
+    """Find the parts of the first form that fits: first, second, preference, reads, prompt and others that exist."""
     schema = part_of.schema
     for form in COMPARISONS:
-        names = {word: first_of(schema, (getattr(form, word),)) for word in ("first", "second", "preference")}
+        names = {word: find_first_column(schema, (getattr(form, word),)) for word in ("first", "second", "preference")}
         if form.opposite:
-            names["opposite"] = first_of(schema, (form.opposite,))
+            names["opposite"] = find_first_column(schema, (form.opposite,))
         columns = {word: name for word, name in names.items() if name}
         if len(columns) < len(names):
             continue
-        own = form.prompt and dtype_at(schema, form.prompt) is not None and "prompt" not in part_of.named
-        prompt = form.prompt if own else part_of("prompt")
+        specific = form.prompt and find_dtype(schema, form.prompt) is not None and "prompt" not in part_of.named
+        prompt = form.prompt if specific else part_of("prompt")
         if form.prompt == "" and isinstance(schema[columns["first"]], pl.List | pl.Array):
             prompt = prompt if "prompt" in part_of.named else None
         elif not prompt:
@@ -127,7 +127,7 @@ def find_comparison(part_of: PartLookup) -> dict[str, str] | None:
         if form.reads == "sign":
             # How much better is a weight in a reward model's loss: scaled Bradley-Terry (arXiv 2410.01257, section 3).
             parts.setdefault("pair_weight", columns["preference"])
-        scores = [first_of(schema, (name,)) for name in form.scores or ()]
+        scores = [find_first_column(schema, (name,)) for name in form.scores or ()]
         if all(scores):
             parts |= {f"score_{side}": name for side, name in zip(("first", "second"), scores, strict=False) if name}
         return parts

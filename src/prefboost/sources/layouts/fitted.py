@@ -10,20 +10,20 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError
-from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, expr_at, plain_name
+from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, build_expression, normalize_name
 from prefboost.sources.layouts.layout import COMPLETION_LIKE, Layout, guess
-from prefboost.sources.layouts.unmapped import is_given, question_like
+from prefboost.sources.layouts.unmapped import holds_value, looks_like_question
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
 from prefboost.tables import REJECTS
 
 __all__ = [
     "LATER_LAYOUTS",
     "FittedReader",
-    "columns_seen",
+    "list_seen_columns",
     "count_layouts",
-    "fields_of",
-    "with_later_parts",
-    "with_layouts",
+    "list_struct_fields",
+    "add_later_parts",
+    "add_later_layouts",
 ]
 
 KEY = "__given__"
@@ -52,21 +52,21 @@ WORDS = frozenset(
 """Words in the names of columns that can play a part."""
 
 
-def with_later_parts(layout: Layout) -> Layout:
-    """The layout with columns for parts of the question that only later records may have; no file names them so."""
+def add_later_parts(layout: Layout) -> Layout:
+    """Add columns for parts of the question that only later records may have, under names that no file uses."""
     absent = {part: f"__{part}__" for part in LATER if part not in layout.parts}
     further = layout.further or (("__further__",) if "prompt" in layout.parts else ())
     return replace(layout, parts={**layout.parts, **absent}, further=further)
 
 
-def columns_seen(sample: pl.DataFrame, layout: Layout) -> frozenset[str]:
-    """The columns of the first records that play a part or hold anything: others may come to mean something later."""
+def list_seen_columns(sample: pl.DataFrame, layout: Layout) -> frozenset[str]:
+    """List columns of the first records that play a part or hold anything; others may come to mean something later."""
     held = [name for name in sample.columns if sample[name].null_count() < sample.height]
-    return frozenset((*held, *layout.heads(sample.columns)))
+    return frozenset((*held, *layout.list_heads(sample.columns)))
 
 
-def fields_of(frame: pl.DataFrame, name: str | None) -> frozenset[str]:
-    """The fields of the structs in a column of lists; none where it holds something else."""
+def list_struct_fields(frame: pl.DataFrame, name: str | None) -> frozenset[str]:
+    """List the fields of the structs in a column of lists; none where it holds something else."""
     dtype: Any = frame.schema.get(name or "")
     structs = isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
     return frozenset(item.name for item in dtype.inner.fields) if structs else frozenset()
@@ -80,14 +80,14 @@ def count_layouts(frame: pl.DataFrame) -> dict[str, dict[str, int]]:
     return {words: {"records": count, "first": first} for words, count, first in counted.iter_rows()}
 
 
-def with_layouts(guess: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """The guess as it is printed, with what later records were read as (`LATER_LAYOUTS`)."""
+def add_later_layouts(guess: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Add to the guess, as it is printed, what later records were read as (`LATER_LAYOUTS`)."""
     later = [f"{words} ({each['records']:,} from row {each['first']:,} on)" for words, each in counts.items()]
     return {**guess, **({"later records": later} if later else {})}
 
 
-def _noted(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
-    """The records with what was renamed in them in `READ_AS`, behind what stands there already."""
+def _note_renames(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
+    """Append to `READ_AS` what was renamed in these records."""
     if not words:
         return frame
     text = pl.lit(" ".join(f"{part}={path}" for part, path in words.items()))
@@ -95,44 +95,48 @@ def _noted(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
     return frame.with_columns(pl.concat_str(*before, text, separator=" ", ignore_nulls=True).alias(READ_AS))
 
 
-def _given_fields(frame: pl.DataFrame, name: str) -> dict[str, pl.Expr]:
-    """Field -> whether any of a record's completions holds something in it."""
+def _test_fields(frame: pl.DataFrame, name: str) -> dict[str, pl.Expr]:
+    """Build for each field the test whether any of a record's completions holds something in it."""
     dtype: Any = frame.schema[name]
     element = pl.element().struct
     return {
-        item.name: pl.col(name).list.eval(is_given(element.field(item.name), item.dtype)).list.any()
+        item.name: pl.col(name).list.eval(holds_value(element.field(item.name), item.dtype)).list.any()
         for item in dtype.inner.fields
     }
 
 
-def _parts_by(frame: pl.DataFrame, given: Mapping[str, pl.Expr]) -> Iterator[tuple[pl.DataFrame, list[str]]]:
-    """The records that hold something in the same columns or fields, and which these are."""
-    marks = pl.concat_str(pl.when(mark).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in given.values())
+def _group_by_presence(frame: pl.DataFrame, tests: Mapping[str, pl.Expr]) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """Group records by the columns or fields in which they hold something, and list these."""
+    marks = pl.concat_str(pl.when(mark).then(pl.lit("1")).otherwise(pl.lit("0")) for mark in tests.values())
     for (key,), part in frame.with_columns(marks.alias(KEY)).partition_by(KEY, as_dict=True).items():
-        yield part.drop(KEY), [name for name, mark in zip(given, str(key), strict=True) if mark == "1"]
+        yield part.drop(KEY), [name for name, mark in zip(tests, str(key), strict=True) if mark == "1"]
 
 
-def _pruned(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """The records without the fields of completions that only others of them hold."""
-    name = next((each for each in names if plain_name(each) in NAMES["completions"] and fields_of(frame, each)), None)
+def _drop_foreign_fields(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Drop the fields of completions that only other records hold."""
+    name = next(
+        (each for each in names if normalize_name(each) in NAMES["completions"] and list_struct_fields(frame, each)),
+        None,
+    )
     if name is None:
         yield frame
         return
-    for part, held in _parts_by(frame, _given_fields(frame, name)):
-        yield part.with_columns(_with_only(name, held)) if held else part
+    for part, held in _group_by_presence(frame, _test_fields(frame, name)):
+        yield part.with_columns(_select_fields(name, held)) if held else part
 
 
-def _with_only(name: str, fields: Sequence[str]) -> pl.Expr:
-    """A column of lists of structs with some of their fields; as it is where none are named."""
+def _select_fields(name: str, fields: Sequence[str]) -> pl.Expr:
+    """Select some fields of the structs in a column of lists; all of them where none are named."""
     return pl.col(name).list.eval(pl.struct(pl.element().struct.field(*fields))) if fields else pl.col(name)
 
 
-def _matters(name: str) -> bool:
-    """Whether a column of this name can play a part in any layout."""
-    plain = plain_name(name)
+def _can_play_a_part(name: str) -> bool:
+    """Tell whether a column of this name can play a part in any layout."""
+    plain = normalize_name(name)
     words = set(re.split(r"[_.\d]+", plain))
-    known = bool(words & WORDS) or plain in KNOWN_ASPECTS
-    return known or question_like(name) or COMPLETION_LIKE.match(plain) is not None
+    if words & WORDS or plain in KNOWN_ASPECTS:
+        return True
+    return looks_like_question(name) or COMPLETION_LIKE.match(plain) is not None
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,8 @@ class FittedReader:
         reader: of records as they stand.
         columns: what the user named.
         known: names of the columns of the first records.
-        layout: from `with_later_parts`.
-        fields: of the completions of the first records, where they are structs (`fields_of`).
+        layout: from `add_later_parts`.
+        fields: of the completions of the first records, where they are structs (`list_struct_fields`).
     """
 
     reader: Reader
@@ -171,58 +175,58 @@ class FittedReader:
             for frame in batch.frames:
                 for part, fault in self._fit(frame):
                     frames += [part] if fault is None else []
-                    rejects += [] if fault is None else [self._rejects(part, fault)]
+                    rejects += [] if fault is None else [self._build_rejects(part, fault)]
             yield RawBatch(tuple(frames), pl.concat(rejects))
 
     def _fit(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """The parts of a frame, each with what is wrong with its records."""
-        for part, fault in self._of_new_fields(frame):
+        """Yield the parts of a frame, each with what is wrong with its records."""
+        for part, fault in self._fit_fields(frame):
             if fault is None:
-                yield from self._of_new_columns(part)
+                yield from self._fit_columns(part)
             else:
                 yield part, fault
 
-    def _of_new_columns(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """`_fit` for records whose completions have the fields of the first ones."""
+    def _fit_columns(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
+        """Fit records whose completions have the fields of the first ones, as `_fit` does."""
         new = [name for name in frame.columns if name not in self.known and name not in OWN and self._may_play(name)]
         if not new:
             yield frame, None
             return
-        given = {name: is_given(pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in OWN}
-        odd = frame.select(pl.any_horizontal(given[name] for name in new)).to_series()
+        tests = {name: holds_value(pl.col(name), dtype) for name, dtype in frame.schema.items() if name not in OWN}
+        odd = frame.select(pl.any_horizontal(tests[name] for name in new)).to_series()
         if not odd.all():
             yield frame.filter(~odd).drop(new), None
         if odd.any():
             later = frame.filter(odd)
-            for part, present in _parts_by(later, given):
-                others = [name for name in given if name in self.known or name in present]
-                for piece in _pruned(part, [name for name in present if name in new]):
-                    yield self._renamed(piece, present, others)
+            for part, present in _group_by_presence(later, tests):
+                others = [name for name in tests if name in self.known or name in present]
+                for piece in _drop_foreign_fields(part, [name for name in present if name in new]):
+                    yield self._rename_columns(piece, present, others)
 
-    def _of_new_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """The parts of a frame by the fields of their completions, new ones renamed to those of the layout."""
+    def _fit_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
+        """Yield the parts of a frame by the fields of their completions, new ones renamed to those of the layout."""
         name = self.layout.parts.get("completions", "")
-        new = fields_of(frame, name) - self.fields if self.fields else frozenset()
+        new = list_struct_fields(frame, name) - self.fields if self.fields else frozenset()
         if not new:
             yield frame, None
             return
-        given = _given_fields(frame, name)
-        odd = frame.select(pl.any_horizontal(given[each] for each in new).fill_null(False)).to_series()
-        first = [each for each in given if each in self.fields]
+        tests = _test_fields(frame, name)
+        odd = frame.select(pl.any_horizontal(tests[each] for each in new).fill_null(False)).to_series()
+        first = [each for each in tests if each in self.fields]
         if not odd.all():
-            yield frame.filter(~odd).with_columns(_with_only(name, first)), None
-        for part, held in _parts_by(frame.filter(odd), given):
+            yield frame.filter(~odd).with_columns(_select_fields(name, first)), None
+        for part, held in _group_by_presence(frame.filter(odd), tests):
             # Fields that only other records hold are dropped, since the guess goes by names and types alone.
-            slim = part.with_columns(_with_only(name, [each for each in given if each in first or each in held]))
-            plans = [self._plan(each) for each in (slim.with_columns(_with_only(name, held)), slim)]
+            slim = part.with_columns(_select_fields(name, [each for each in tests if each in first or each in held]))
+            plans = [self._guess_plan(each) for each in (slim.with_columns(_select_fields(name, held)), slim)]
             plan = next((plan for plan in plans if not isinstance(plan, str)), plans[-1])
-            yield (slim, plan) if isinstance(plan, str) else (self._with_fields(slim, plan), None)
+            yield (slim, plan) if isinstance(plan, str) else (self._rename_fields(slim, plan), None)
 
-    def _with_fields(self, frame: pl.DataFrame, plan: Layout) -> pl.DataFrame:
-        """The records with the fields of their completions renamed to those of the layout."""
+    def _rename_fields(self, frame: pl.DataFrame, plan: Layout) -> pl.DataFrame:
+        """Rename the fields of completions to those of the layout."""
         name = plan.parts.get("completions", "")
         dtype: Any = frame.schema.get(name)
-        if plan.shape != "nested" or not fields_of(frame, name):
+        if plan.shape != "nested" or not list_struct_fields(frame, name):
             return frame
         both = [part for part in INSIDE if part in plan.parts and part in self.layout.parts]
         moved = {self.layout.parts[part]: plan.parts[part] for part in both}
@@ -231,31 +235,31 @@ class FittedReader:
         if not moved:
             return frame
         schema = {item.name: item.dtype for item in dtype.inner.fields}
-        kept = [pl.element().struct.field(each) for each in schema if each not in (*moved, *moved.values())]
-        fields = [expr_at(schema, path, pl.element()).alias(to) for to, path in moved.items()]
+        unchanged = [pl.element().struct.field(each) for each in schema if each not in (*moved, *moved.values())]
+        fields = [build_expression(schema, path, pl.element()).alias(to) for to, path in moved.items()]
         words = {part: plan.parts[part] for part in both if self.layout.parts[part] in moved}
         words |= {aspect: path for aspect, path in plan.aspects.items() if self.layout.aspects[aspect] in moved}
-        return _noted(frame.with_columns(pl.col(name).list.eval(pl.struct(*kept, *fields))), words)
+        return _note_renames(frame.with_columns(pl.col(name).list.eval(pl.struct(*unchanged, *fields))), words)
 
     def _may_play(self, name: str) -> bool:
         if name in self.columns.ignore:
             return False
-        return _matters(name) or name in (
+        return _can_play_a_part(name) or name in (
             value for value in self.columns.model_dump().values() if isinstance(value, str)
         )
 
-    def _renamed(self, frame: pl.DataFrame, *choices: list[str]) -> tuple[pl.DataFrame, str | None]:
-        """The records with the columns of the layout, or what is wrong with them.
+    def _rename_columns(self, frame: pl.DataFrame, *choices: list[str]) -> tuple[pl.DataFrame, str | None]:
+        """Rename the columns of records to those of the layout, or return what is wrong with them.
 
         Args:
             frame: records that hold something in the same columns.
             choices: the columns to guess from, the first of which a layout fits counts.
         """
-        plans = [self._plan(frame.select(ROW, *names)) for names in choices]
+        plans = [self._guess_plan(frame.select(ROW, *names)) for names in choices]
         plan = next((plan for plan in plans if not isinstance(plan, str)), plans[0])
         if isinstance(plan, str):
             return frame, plan
-        frame = self._with_fields(frame, plan)
+        frame = self._rename_fields(frame, plan)
         inside = INSIDE if plan.shape == "nested" else ()
         parts = {part: at for part, at in plan.parts.items() if part in self.layout.parts and part not in inside}
         parts.pop("reads", None)
@@ -265,35 +269,35 @@ class FittedReader:
             moved |= {self.layout.aspects[name]: path for name, path in plan.aspects.items()}
         moved |= {self.layout.aspects_rejected[name]: path for name, path in plan.aspects_rejected.items()}
         moved = {to: path for to, path in moved.items() if to != path}
-        kept = [name for name in frame.columns if name not in (*moved, *moved.values())]
+        unchanged = [name for name in frame.columns if name not in (*moved, *moved.values())]
         words = {part: path for part, path in parts.items() if self.layout.parts[part] in moved}
         words |= {"prompt": "+".join([plan.parts["prompt"], *plan.further])} if plan.further else {}
-        new = frame.select(*kept, *(expr_at(frame.schema, path).alias(to) for to, path in moved.items()))
-        return _noted(new, words), None
+        new = frame.select(*unchanged, *(build_expression(frame.schema, path).alias(to) for to, path in moved.items()))
+        return _note_renames(new, words), None
 
-    def _plan(self, frame: pl.DataFrame) -> Layout | str:
-        """The layout of records with these columns, or why they do not fit; it depends on names and types alone."""
+    def _guess_plan(self, frame: pl.DataFrame) -> Layout | str:
+        """Guess the layout of records with these columns, or say why they do not fit, from names and types alone."""
         key = tuple(sorted((name, str(dtype)) for name, dtype in frame.schema.items()))
         if key not in self.plans:
             try:
-                self.plans[key] = self._held_against(guess(frame, self.columns, self.path))
+                self.plans[key] = self._compare_layout(guess(frame, self.columns, self.path))
             except DataError as error:
                 self.plans[key] = f"the record has other columns than the first ones, and {error.found}"
         return self.plans[key]
 
-    def _held_against(self, own: Layout) -> Layout | str:
-        if own.shape != self.layout.shape:
-            return f"the record has another shape ({own.shape}) than the first ones ({self.layout.shape})"
-        lacking = [part for part in own.parts if part not in (*self.layout.parts, *IDLE)]
-        lacking += [name for name in own.aspects if name not in self.layout.aspects]
-        lacking += ["prompt"] if len(own.further) > len(self.layout.further) else []
+    def _compare_layout(self, layout: Layout) -> Layout | str:
+        if layout.shape != self.layout.shape:
+            return f"the record has another shape ({layout.shape}) than the first ones ({self.layout.shape})"
+        lacking = [part for part in layout.parts if part not in (*self.layout.parts, *IDLE)]
+        lacking += [name for name in layout.aspects if name not in self.layout.aspects]
+        lacking += ["prompt"] if len(layout.further) > len(self.layout.further) else []
         if lacking:
             return f"the record has a part that the first ones lack: {lacking[0]}"
-        if own.parts.get("reads") != self.layout.parts.get("reads"):
+        if layout.parts.get("reads") != self.layout.parts.get("reads"):
             return "the record says which completion is better in another way than the first ones"
-        return own
+        return layout
 
-    def _rejects(self, frame: pl.DataFrame, fault: str) -> pl.DataFrame:
-        found = f"columns: {', '.join(name for name in frame.columns if name != ROW)}"[:200]
-        record = {"stage": "read", "path": self.path, "id": None, "reason": fault, "found": found}
+    def _build_rejects(self, frame: pl.DataFrame, fault: str) -> pl.DataFrame:
+        names = f"columns: {', '.join(name for name in frame.columns if name != ROW)}"[:200]
+        record = {"stage": "read", "path": self.path, "id": None, "reason": fault, "found": names}
         return pl.DataFrame([{**record, "row": row} for row in frame[ROW]], schema=REJECTS)

@@ -14,10 +14,10 @@ from prefboost.sources.columns import (
     KNOWN_ASPECTS,
     RATING_FIELDS,
     Columns,
-    dtype_at,
-    first_of,
-    plain_name,
-    side_columns,
+    find_dtype,
+    find_first_column,
+    find_side_columns,
+    normalize_name,
 )
 from prefboost.sources.layouts.comparisons import find_comparison
 from prefboost.sources.layouts.part_lookup import PartLookup, list_columns
@@ -41,7 +41,7 @@ WHOLE_CHOSEN = {"rejected_response": ("response", "messages"), "rejected_message
 
 @dataclass(frozen=True)
 class Layout:
-    """What a source's columns mean: the guess as it is printed, and all that the conversion needs to know.
+    """Meaning of a source's columns: the guess as it is printed, and all that the conversion needs to know.
 
     ``shape`` is one of nested, parallel, flat, pairs, preference, prompts. ``parts`` maps a part (prompt, score, ...)
     to its column; ``further`` are columns whose text follows that of the prompt; ``aspects`` maps an aspect to its
@@ -61,18 +61,18 @@ class Layout:
 
     @property
     def scored(self) -> bool:
-        """Whether any score is in the data."""
+        """Tell whether any score is in the data."""
         return bool(self.aspects) or any(
             part in self.parts for part in ("score", "rank", "score_chosen", "score_first")
         )
 
-    def heads(self, columns: Iterable[str]) -> list[str]:
-        """Those of a record's columns that play a part, directly or by what is inside them."""
+    def list_heads(self, columns: Iterable[str]) -> list[str]:
+        """List those of a record's columns that play a part, directly or by what is inside them."""
         paths = [*self.parts.values(), *self.further, *self.aspects.values(), *self.aspects_rejected.values()]
         return [name for name in columns if any(path == name or path.startswith(f"{name}.") for path in paths)]
 
-    def described(self) -> dict[str, Any]:
-        """The guess in words: part -> column, aspects, and which parts the user named."""
+    def describe(self) -> dict[str, Any]:
+        """Describe the guess in words: part -> column, aspects, and which parts the user named."""
         # Names in underscores stand for columns that later records may have.
         parts = {part: path for part, path in self.parts.items() if not path.startswith("__")}
         further = [path for path in self.further if not path.startswith("__")]
@@ -91,7 +91,7 @@ class Layout:
 
 
 def guess(sample: pl.DataFrame, columns: Columns, path: str) -> Layout:
-    """The layout of a source, from its first records.
+    """Guess the layout of a source from its first records.
 
     Args:
         sample: the first batch of raw records.
@@ -112,13 +112,13 @@ def guess(sample: pl.DataFrame, columns: Columns, path: str) -> Layout:
     if not part_of.named and not columns.aspects:
         layout = next((layout for shape in SHAPES if (layout := shape(part_of)) is not None), None)
         if layout is None:
-            raise _unknown(part_of)
+            raise _describe_unknown(part_of)
         return replace(layout, ignored=columns.ignore)
-    return replace(_steered(part_of), ignored=columns.ignore)
+    return replace(_guess_from_names(part_of), ignored=columns.ignore)
 
 
-def _steered(part_of: PartLookup) -> Layout:
-    """The shape that uses most of what the user named; among equals the first one."""
+def _guess_from_names(part_of: PartLookup) -> Layout:
+    """Choose the shape that uses most of the columns that the user named; among equals the first one."""
     layouts, errors = [], []
     for shape in SHAPES:
         try:
@@ -127,12 +127,12 @@ def _steered(part_of: PartLookup) -> Layout:
             errors.append(error)
     fitting = [layout for layout in layouts if layout is not None]
     named = {*part_of.named, *(["aspects"] if part_of.named_aspects else [])}
-    best = max(fitting, key=lambda layout: len(_used(layout, part_of)), default=None)
-    unused = sorted(named - (set() if best is None else _used(best, part_of)))
+    best = max(fitting, key=lambda layout: len(_list_used_parts(layout, part_of)), default=None)
+    unused = sorted(named - (set() if best is None else _list_used_parts(best, part_of)))
     if best is not None and not unused:
         return best
     if errors or best is None:
-        raise errors[0] if errors else _unknown(part_of)
+        raise errors[0] if errors else _describe_unknown(part_of)
     raise DataError(
         f"the shape {best.shape} that fits these columns has no use for columns.{unused[0]}; found "
         f"{list_columns(part_of.schema)}",
@@ -142,15 +142,15 @@ def _steered(part_of: PartLookup) -> Layout:
     )
 
 
-def _used(layout: Layout, part_of: PartLookup) -> set[str]:
-    """Those parts named by the user that a layout has a use for."""
+def _list_used_parts(layout: Layout, part_of: PartLookup) -> set[str]:
+    """List the parts named by the user that a layout has a use for."""
     parts = {part for part, name in part_of.named.items() if layout.parts.get(part) == name}
     # A score beside a rank is the better of the two, and the rank then plays no part.
     ranked = {"rank"} if "rank" in part_of.named and "score" in layout.parts else set()
     return parts | ranked | ({"aspects"} if part_of.named_aspects and layout.aspects else set())
 
 
-def _unknown(part_of: PartLookup) -> UnknownShape:
+def _describe_unknown(part_of: PartLookup) -> UnknownShape:
     return UnknownShape(
         f"no shape of preference data fits the columns {list_columns(part_of.schema)}",
         remedy="name them, e.g. columns.prompt=... columns.completion=... columns.score=..., or columns.chosen=... "
@@ -159,16 +159,16 @@ def _unknown(part_of: PartLookup) -> UnknownShape:
     )
 
 
-def _further(part_of: PartLookup, parts: Mapping[str, str]) -> tuple[str, ...]:
-    return part_of.further_prompts(parts["prompt"]) if "prompt" in parts else ()
+def _find_further(part_of: PartLookup, parts: Mapping[str, str]) -> tuple[str, ...]:
+    return part_of.find_further_prompts(parts["prompt"]) if "prompt" in parts else ()
 
 
-def _pairs(part_of: PartLookup) -> Layout | None:
-    chosen, rejected = _sides(part_of)
+def _guess_pairs(part_of: PartLookup) -> Layout | None:
+    chosen, rejected = _find_sides(part_of)
     if chosen is None or rejected is None:
         return None
     schema = part_of.schema
-    transcripts = part_of.transcripts(chosen, rejected, part_of("prompt"))
+    transcripts = part_of.find_transcripts(chosen, rejected, part_of("prompt"))
     parts = part_of.find_prompt(*PAIR_PARTS, *FINISH_PARTS, *SYNTHETIC_PARTS, chosen=chosen, rejected=rejected)
     if parts.get("prompt") == chosen:
         del parts["prompt"]
@@ -178,10 +178,10 @@ def _pairs(part_of: PartLookup) -> Layout | None:
             remedy="name it: columns.prompt=...",
             place=Place(part_of.path),
         )
-    scores = _pair_scores(part_of)
+    scores = _find_pair_scores(part_of)
     if scores:
         parts |= {"score_chosen": scores[0], "score_rejected": scores[1]}
-    aspects = _pair_aspects(part_of)
+    aspects = _find_pair_aspects(part_of)
     if not scores and not aspects:
         _refuse_margin(part_of)
     return Layout(
@@ -190,18 +190,18 @@ def _pairs(part_of: PartLookup) -> Layout | None:
         aspects={name: pair[0] for name, pair in aspects.items()},
         aspects_rejected={name: pair[1] for name, pair in aspects.items()},
         transcripts=transcripts,
-        given=part_of.given(),
-        further=_further(part_of, parts),
+        given=part_of.list_named_parts(),
+        further=_find_further(part_of, parts),
     )
 
 
-def _sides(part_of: PartLookup) -> tuple[str | None, str | None]:
+def _find_sides(part_of: PartLookup) -> tuple[str | None, str | None]:
     chosen, rejected = part_of("chosen"), part_of("rejected")
-    rejected = rejected or first_of(part_of.schema, tuple(WHOLE_CHOSEN))
-    return chosen or first_of(part_of.schema, WHOLE_CHOSEN.get(plain_name(rejected or ""), ())), rejected
+    rejected = rejected or find_first_column(part_of.schema, tuple(WHOLE_CHOSEN))
+    return chosen or find_first_column(part_of.schema, WHOLE_CHOSEN.get(normalize_name(rejected or ""), ())), rejected
 
 
-def _pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
+def _find_pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
     named = [part for part in ("score_chosen", "score_rejected") if part in part_of.named]
     if len(named) == 1:
         raise DataError(
@@ -212,37 +212,39 @@ def _pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
     if named:
         chosen, rejected = part_of("score_chosen"), part_of("score_rejected")
         return (chosen, rejected) if chosen and rejected else None
-    found = (side_columns(part_of.schema, word) for word in SCORE_WORDS)
-    return next((pair for pair in found if pair and not _empty(part_of.sample, pair)), None)
+    candidates = (find_side_columns(part_of.schema, word) for word in SCORE_WORDS)
+    return next((pair for pair in candidates if pair and not _are_empty(part_of.sample, pair)), None)
 
 
-def _empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
-    """Whether columns hold nothing at all: scores of binary pairs as they are written."""
-    own = [name for name in names if name in sample.columns]
-    return len(own) == len(names) and all(sample[name].null_count() == sample.height for name in own)
+def _are_empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
+    """Tell whether columns hold nothing at all: scores of binary pairs as they are written."""
+    present = [name for name in names if name in sample.columns]
+    return len(present) == len(names) and all(sample[name].null_count() == sample.height for name in present)
 
 
-def _pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
-    own = [name.removeprefix("score_chosen.") for name in part_of.schema if name.startswith("score_chosen.")]
-    wanted = part_of.named_aspects or tuple(dict.fromkeys((*own, *KNOWN_ASPECTS)))
-    found = {name: side_columns(part_of.schema, name) or _own_columns(part_of.schema, name) for name in wanted}
-    missing = [name for name in part_of.named_aspects or () if found[name] is None]
+def _find_pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
+    stored = [name.removeprefix("score_chosen.") for name in part_of.schema if name.startswith("score_chosen.")]
+    aspects = part_of.named_aspects or tuple(dict.fromkeys((*stored, *KNOWN_ASPECTS)))
+    pairs = {
+        name: find_side_columns(part_of.schema, name) or _find_score_columns(part_of.schema, name) for name in aspects
+    }
+    missing = [name for name in part_of.named_aspects or () if pairs[name] is None]
     if missing:
         raise DataError(
             f"columns.aspects names {missing[0]!r}, but no column holds it for both sides",
             remedy=f"expected e.g. {missing[0]}_chosen and {missing[0]}_rejected; found {list_columns(part_of.schema)}",
             place=Place(part_of.path),
         )
-    return {name: pair for name, pair in found.items() if pair is not None}
+    return {name: pair for name, pair in pairs.items() if pair is not None}
 
 
-def _own_columns(schema: Mapping[str, pl.DataType], aspect: str) -> tuple[str, str] | None:
+def _find_score_columns(schema: Mapping[str, pl.DataType], aspect: str) -> tuple[str, str] | None:
     pair = (f"score_chosen.{aspect}", f"score_rejected.{aspect}")
     return pair if all(name in schema for name in pair) else None
 
 
 def _refuse_margin(part_of: PartLookup) -> None:
-    margin = first_of(part_of.schema, MARGINS)
+    margin = find_first_column(part_of.schema, MARGINS)
     if margin is not None:
         raise DataError(
             f"the column {margin!r} tells the difference of two scores, not the scores: which goal each completion "
@@ -253,16 +255,16 @@ def _refuse_margin(part_of: PartLookup) -> None:
         )
 
 
-def _preference(part_of: PartLookup) -> Layout | None:
+def _guess_preference(part_of: PartLookup) -> Layout | None:
     parts = find_comparison(part_of)
     if parts is None:
         return None
-    return Layout("preference", parts, given=part_of.given(), further=_further(part_of, parts))
+    return Layout("preference", parts, given=part_of.list_named_parts(), further=_find_further(part_of, parts))
 
 
-def _nested(part_of: PartLookup) -> Layout | None:
-    completions, prompt = part_of("completions") or _listed(part_of), part_of("prompt")
-    dtype = None if completions is None else dtype_at(part_of.schema, completions)
+def _guess_nested(part_of: PartLookup) -> Layout | None:
+    completions, prompt = part_of("completions") or _find_list_column(part_of), part_of("prompt")
+    dtype = None if completions is None else find_dtype(part_of.schema, completions)
     if completions is None or prompt is None or not isinstance(dtype, pl.List | pl.Array):
         return None
     parts = part_of.find_prompt(*PROMPT_PARTS, completions=completions)
@@ -277,54 +279,54 @@ def _nested(part_of: PartLookup) -> Layout | None:
                 place=Place(part_of.path, column=completions),
             )
         shape = "nested"
-        parts |= {"completion": text, **_within(part_of, schema, COMPLETION_PARTS)}
-        aspects = _aspects(part_of, schema)
+        parts |= {"completion": text, **_find_fields(part_of, schema, COMPLETION_PARTS)}
+        aspects = _find_aspects(part_of, schema)
     else:
         shape = "parallel"
         beside = {part: part_of(part) for part in COMPLETION_PARTS}
         parts |= {
             part: column
             for part, column in beside.items()
-            if column and isinstance(dtype_at(part_of.schema, column), pl.List | pl.Array)
+            if column and isinstance(find_dtype(part_of.schema, column), pl.List | pl.Array)
         }
         aspects = {}
     if "score" in parts:
         parts.pop("rank", None)
-    return _completion_layout(shape, parts, aspects, part_of)
+    return _build_layout(shape, parts, aspects, part_of)
 
 
-def _listed(part_of: PartLookup) -> str | None:
-    """A column named as for one completion that holds a list of them: ``response: [a, b], score: [7, 3]``."""
+def _find_list_column(part_of: PartLookup) -> str | None:
+    """Find a column named as for one completion that holds a list of them: ``response: [a, b], score: [7, 3]``."""
     name = part_of("completion")
-    dtype: Any = None if name is None else dtype_at(part_of.schema, name)
+    dtype: Any = None if name is None else find_dtype(part_of.schema, name)
     if not isinstance(dtype, pl.List | pl.Array):
         return None
     fields = {item.name for item in dtype.inner.fields} if isinstance(dtype.inner, pl.Struct) else set()
     return name if dtype.inner == pl.String or (fields and not fields & {"role", "from", "speaker"}) else None
 
 
-def _completion_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:
-    transcripts = part_of.transcripts(parts["prompt"])
-    further = _further(part_of, parts)
-    return Layout(shape, parts, aspects, transcripts=transcripts, given=part_of.given(), further=further)
+def _build_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:
+    transcripts = part_of.find_transcripts(parts["prompt"])
+    further = _find_further(part_of, parts)
+    return Layout(shape, parts, aspects, transcripts=transcripts, given=part_of.list_named_parts(), further=further)
 
 
-def _within(part_of: PartLookup, schema: Mapping[str, pl.DataType], parts: tuple[str, ...]) -> dict[str, str]:
-    found = {part: part_of(part, schema) for part in parts}
-    for part, column in found.items():
+def _find_fields(part_of: PartLookup, schema: Mapping[str, pl.DataType], parts: tuple[str, ...]) -> dict[str, str]:
+    columns = {part: part_of(part, schema) for part in parts}
+    for part, column in columns.items():
         if column is None and part in part_of.named:
             raise DataError(
                 f"columns.{part} names {part_of.named[part]!r}, which no completion has; found {list_columns(schema)}",
                 remedy=f"give a field that exists as columns.{part}",
                 place=Place(part_of.path, column=part_of.named[part]),
             )
-    return {part: column for part, column in found.items() if column is not None}
+    return {part: column for part, column in columns.items() if column is not None}
 
 
-def _aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
-    """Aspects of one completion: the user's, ``score.*``, known names, and ``annotations`` with a rating each."""
+def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
+    """Find aspects of one completion: the user's, ``score.*``, known names, and ``annotations`` with a rating each."""
     if part_of.named_aspects is not None:
-        missing = [name for name in part_of.named_aspects if dtype_at(schema, name) is None]
+        missing = [name for name in part_of.named_aspects if find_dtype(schema, name) is None]
         if missing:
             raise DataError(
                 f"columns.aspects names {missing[0]!r}, which is not here; found {list_columns(schema)}",
@@ -332,15 +334,15 @@ def _aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dict[str
                 place=Place(part_of.path, column=missing[0]),
             )
         return {name.removeprefix("score.").rpartition(".")[2]: name for name in part_of.named_aspects}
-    found = {name.removeprefix("score."): name for name in schema if name.startswith("score.")}
-    found |= {name: name for name in KNOWN_ASPECTS if name in schema and _ratable(schema[name])}
+    aspects = {name.removeprefix("score."): name for name in schema if name.startswith("score.")}
+    aspects |= {name: name for name in KNOWN_ASPECTS if name in schema and _is_ratable(schema[name])}
     annotations = schema.get("annotations")
     if isinstance(annotations, pl.Struct):
         for item in annotations.fields:
-            ratings = [key for key in RATING_FIELDS if dtype_at({"x": _as_type(item.dtype)}, f"x.{key}") is not None]
+            ratings = [key for key in RATING_FIELDS if find_dtype({"x": _as_type(item.dtype)}, f"x.{key}") is not None]
             if ratings:
-                found[item.name] = f"annotations.{item.name}.{ratings[0]}"
-    return found
+                aspects[item.name] = f"annotations.{item.name}.{ratings[0]}"
+    return aspects
 
 
 def _as_type(dtype: Any) -> pl.DataType:
@@ -348,29 +350,35 @@ def _as_type(dtype: Any) -> pl.DataType:
     return instance
 
 
-def _ratable(dtype: pl.DataType) -> bool:
+def _is_ratable(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype in (pl.String, pl.Null)
 
 
-def _flat(part_of: PartLookup) -> Layout | None:
+def _guess_flat(part_of: PartLookup) -> Layout | None:
     prompt, completion = part_of("prompt"), part_of("completion")
     if prompt is None or completion is None or prompt == completion:
         return None
     parts = part_of.find_prompt(*COMPLETION_PARTS, *PROMPT_PARTS, completion=completion)
     if "score" in parts:
         parts.pop("rank", None)
-    return _completion_layout("flat", parts, _aspects(part_of, part_of.schema), part_of)
+    return _build_layout("flat", parts, _find_aspects(part_of, part_of.schema), part_of)
 
 
-def _prompts(part_of: PartLookup) -> Layout | None:
+def _guess_prompts(part_of: PartLookup) -> Layout | None:
     if part_of("prompt") is None or any(COMPLETION_LIKE.match(name.lower()) for name in part_of.schema):
         return None
-    return _completion_layout("prompts", part_of.find_prompt(*PROMPT_PARTS), {}, part_of)
+    return _build_layout("prompts", part_of.find_prompt(*PROMPT_PARTS), {}, part_of)
 
 
 def _is_conversation(schema: Mapping[str, pl.DataType], column: str) -> bool:
-    return isinstance(dtype_at(schema, column), pl.List | pl.Array)
+    return isinstance(find_dtype(schema, column), pl.List | pl.Array)
 
 
-SHAPES: tuple[Callable[[PartLookup], Layout | None], ...] = (_pairs, _preference, _nested, _flat, _prompts)
+SHAPES: tuple[Callable[[PartLookup], Layout | None], ...] = (
+    _guess_pairs,
+    _guess_preference,
+    _guess_nested,
+    _guess_flat,
+    _guess_prompts,
+)
 """The guess of each shape, in this order."""

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.columns import NAMES, Columns, dtype_at, first_of, plain_name
+from prefboost.sources.columns import NAMES, Columns, find_dtype, find_first_column, normalize_name
 from prefboost.sources.readers.raw import ROW
 
 __all__ = ["PartLookup", "list_columns"]
@@ -42,49 +42,49 @@ class PartLookup:
         self.sample = sample
 
     def __call__(self, part: str, schema: Mapping[str, pl.DataType] | None = None) -> str | None:
-        """The column of a part in ``schema`` (default: the record's own columns)."""
+        """Find the column of a part in ``schema`` (default: the record's own columns)."""
         within = self.schema if schema is None else schema
         if part not in self.named:
-            return first_of(within, NAMES.get(part, ()))
-        if dtype_at(within, self.named[part]) is None:
+            return find_first_column(within, NAMES.get(part, ()))
+        if find_dtype(within, self.named[part]) is None:
             if schema is not None:
                 return None
-            raise self._absent(part, self.named[part])
+            raise self._describe_absent(part, self.named[part])
         return self.named[part]
 
-    def find(self, *parts: str, **known: str) -> dict[str, str]:
-        """Parts that exist, with ``known`` ones added."""
+    def find(self, *parts: str, **fixed: str) -> dict[str, str]:
+        """Find the parts that exist, and add the ``fixed`` ones."""
         columns = {part: self(part) for part in parts}
-        return {**{part: column for part, column in columns.items() if column is not None}, **known}
+        return {**{part: column for part, column in columns.items() if column is not None}, **fixed}
 
-    def find_prompt(self, *parts: str, **known: str) -> dict[str, str]:
+    def find_prompt(self, *parts: str, **fixed: str) -> dict[str, str]:
         """`find`, for parts of a question: a history counts only where it is a list of turns, not a text."""
-        columns = self.find("prompt", "system", "tools", *parts, **known)
+        columns = self.find("prompt", "system", "tools", *parts, **fixed)
         history = self("history")
-        dtype = None if history is None else dtype_at(self.schema, history)
+        dtype = None if history is None else find_dtype(self.schema, history)
         if history and (isinstance(dtype, pl.List | pl.Array | pl.Null) or "history" in self.named):
             columns["history"] = history
         return columns
 
-    def further_prompts(self, prompt: str) -> tuple[str, ...]:
-        """The columns whose text follows the prompt's: those that the user named, or those of a known form."""
-        missing = next((name for name in self.further if dtype_at(self.schema, name) is None), None)
+    def find_further_prompts(self, prompt: str) -> tuple[str, ...]:
+        """Find the columns whose text follows the prompt's: those that the user named, or those of a known form."""
+        missing = next((name for name in self.further if find_dtype(self.schema, name) is None), None)
         if missing is not None:
-            raise self._absent("prompt", missing)
+            raise self._describe_absent("prompt", missing)
         if self.further or "prompt" in self.named:
             return self.further
-        name = first_of(self.schema, FURTHER_PROMPTS.get(plain_name(prompt), ()))
+        name = find_first_column(self.schema, FURTHER_PROMPTS.get(normalize_name(prompt), ()))
         return (name,) if name and self.schema[name] in (pl.String, pl.Null) else ()
 
-    def given(self) -> tuple[str, ...]:
-        """Parts that the user named."""
+    def list_named_parts(self) -> tuple[str, ...]:
+        """List the parts that the user named."""
         return tuple(sorted(self.named))
 
-    def transcripts(self, *columns: str | None) -> tuple[str, ...]:
-        """Those of the columns whose text is a transcript (Human: ... Assistant: ...)."""
+    def find_transcripts(self, *columns: str | None) -> tuple[str, ...]:
+        """Find those of the columns whose text is a transcript (Human: ... Assistant: ...)."""
         return tuple(column for column in columns if column and _is_transcript(self.sample, column))
 
-    def _absent(self, part: str, name: str) -> DataError:
+    def _describe_absent(self, part: str, name: str) -> DataError:
         return DataError(
             f"columns.{part} names {name!r}, which is not here; found {list_columns(self.schema)}",
             remedy=f"give a column that exists as columns.{part}",
@@ -93,7 +93,7 @@ class PartLookup:
 
 
 def list_columns(schema: Mapping[str, pl.DataType]) -> str:
-    """The names of columns, for a message."""
+    """List the names of columns, cut to 400 characters, for a message."""
     names = ", ".join(schema)
     return names if len(names) <= 400 else names[:400] + "..."
 

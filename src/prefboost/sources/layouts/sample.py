@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.readers.content import content_ending
+from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.encodings import NOT_UTF8
-from prefboost.sources.readers.files import FORMATS, without_compression
+from prefboost.sources.readers.files import FORMATS, get_format_ending
 from prefboost.sources.readers.raw import Reader
 
 __all__ = ["SAMPLE_ROWS", "sample_records"]
 
 SAMPLE_ROWS = 2_000
-"""How many records the guess is made from."""
+"""Number of records that the guess is made from."""
 
 
 def sample_records(reader: Reader) -> pl.DataFrame:
@@ -32,12 +32,12 @@ def sample_records(reader: Reader) -> pl.DataFrame:
         first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
     raise DataError(
         "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
-        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else _remedy(Path(reader.path)),
+        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else _suggest_remedy(Path(reader.path)),
         place=Place(reader.path),
     )
 
 
-def _remedy(path: Path) -> str:
-    shown = content_ending(path) if path.is_file() else None
-    other = shown is not None and FORMATS[shown] != FORMATS.get(without_compression(path))
-    return f"its bytes look like {shown}: name the file so" if other else "check how the file was written"
+def _suggest_remedy(path: Path) -> str:
+    ending = detect_ending(path) if path.is_file() else None
+    other = ending is not None and FORMATS[ending] != FORMATS.get(get_format_ending(path))
+    return f"its bytes look like {ending}: name the file so" if other else "check how the file was written"

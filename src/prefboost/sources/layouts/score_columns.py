@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.columns import dtype_at
+from prefboost.sources.columns import find_dtype
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
 
-__all__ = ["number_columns", "refuse_score_fields"]
+__all__ = ["list_number_columns", "refuse_score_fields"]
 
 _LOOKED_AT = 200
 _NO_SCORE = re.compile(
@@ -25,7 +25,7 @@ _VERDICT = re.compile(r"(?i)(is_)?(labels?|liked|preferred|accepted|correct|good
 """Names of truth values that say how good a completion is: ``label`` in the unpaired data of KTO's trainers."""
 
 
-def number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[str]:
+def list_number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[str]:
     """List columns of numbers that the layout reads nothing from, fields of completions under their own names.
 
     Args:
@@ -36,9 +36,9 @@ def number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[str]:
     if frame is None:
         return []
     seen = frame.head(_LOOKED_AT)
-    inner = _completions(seen, layout)
+    inner = _unnest_completions(seen, layout)
     used = {*layout.parts.values(), *layout.aspects.values(), *layout.aspects_rejected.values(), ROW}
-    columns = [*_numbers(seen), *(() if inner is None else _numbers(inner))]
+    columns = [*_list_numbers(seen), *(() if inner is None else _list_numbers(inner))]
     return [name for name in dict.fromkeys(columns) if name not in used and not _NO_SCORE.match(name)]
 
 
@@ -48,11 +48,11 @@ def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None
     Raises:
         DataError: lists its fields.
     """
-    inner = _completions(sample, layout)
+    inner = _unnest_completions(sample, layout)
     schemas: list[Mapping[str, pl.DataType]] = [sample.schema, *([] if inner is None else [inner.schema])]
     for part in ("score", "rank", "score_chosen", "score_rejected"):
         column = layout.parts.get(part)
-        dtypes = [dtype_at(schema, column) for schema in schemas if column is not None]
+        dtypes = [find_dtype(schema, column) for schema in schemas if column is not None]
         fields = next(([item.name for item in dtype.fields] for dtype in dtypes if isinstance(dtype, pl.Struct)), [])
         if fields and column is not None:
             raise DataError(
@@ -62,8 +62,8 @@ def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None
             )
 
 
-def _completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
-    """The completions of nested records as a frame of their own."""
+def _unnest_completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
+    """Return the completions of nested records as a frame of their own."""
     column = layout.parts.get("completions")
     dtype = None if column is None else frame.schema.get(column)
     if column is None or not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
@@ -71,7 +71,7 @@ def _completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
     return frame.select(pl.col(column).explode()).unnest(column)
 
 
-def _numbers(frame: pl.DataFrame) -> Iterator[str]:
+def _list_numbers(frame: pl.DataFrame) -> Iterator[str]:
     for values in frame.get_columns():
         if values.dtype == pl.String and values.len() > values.null_count():
             numbers = values.cast(pl.Float64, strict=False)
@@ -79,7 +79,7 @@ def _numbers(frame: pl.DataFrame) -> Iterator[str]:
                 continue
         elif isinstance(values.dtype, pl.Struct):
             fields = values.struct.unnest()
-            yield from (f"{values.name}.{name}" for name in _numbers(fields))
+            yield from (f"{values.name}.{name}" for name in _list_numbers(fields))
             continue
         elif values.dtype.is_numeric() or (values.dtype == pl.Boolean and _VERDICT.fullmatch(values.name)):
             numbers = values

@@ -9,12 +9,20 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.columns import plain_name
+from prefboost.sources.columns import normalize_name
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
 from prefboost.tables import Table
 
-__all__ = ["UNMAPPED", "count_unmapped", "is_given", "question_like", "refuse_unmapped", "remedy_for", "sum_unmapped"]
+__all__ = [
+    "UNMAPPED",
+    "count_unmapped",
+    "holds_value",
+    "looks_like_question",
+    "refuse_unmapped",
+    "suggest_remedy",
+    "sum_unmapped",
+]
 
 UNMAPPED = "columns that could change the question"
 """Note of the step ``read``: column -> in how many records it holds something, and the first of them."""
@@ -23,7 +31,7 @@ OTHERS = re.compile(
     r"(generation|labell?ing|labell?er|judge|judg(e?)ment|eval|evaluation|evaluator|annotat\w*|chosen|rejected|response\d?"
     r"|completion|answer|output|reward|rm|rating|score|critic|critique|feedback|num|n|count|len|length|is|has|was)_"
 )
-"""How names begin of columns that are about the answers, or only about the question."""
+"""Pattern of how names begin of columns that are about the answers, or only about the question."""
 
 COPIES = re.compile(r"(original|orig|raw|full|formatted|rendered|templated|tokenized|rewritten|source)_")
 
@@ -55,9 +63,9 @@ NOTHING = ("", "[]", "{}", "null", "none", "nan", "n/a", "[null]", '""')
 ROLE_KEYS = ("role", "from", "speaker")
 
 
-def question_like(name: str) -> bool:
-    """Whether a column of this name could be a part of the question."""
-    plain = plain_name(name)
+def looks_like_question(name: str) -> bool:
+    """Tell whether a column of this name could be a part of the question."""
+    plain = normalize_name(name)
     if OTHERS.match(plain):
         return False
     if CONTEXT_LIKE.fullmatch(plain):
@@ -65,38 +73,38 @@ def question_like(name: str) -> bool:
     return PROMPT_LIKE.fullmatch(plain) is not None and COPIES.match(plain) is None
 
 
-def is_given(value: pl.Expr, dtype: Any) -> pl.Expr:
-    """Whether a text, list or struct holds anything; numbers, dates and truth values always do."""
+def holds_value(value: pl.Expr, dtype: Any) -> pl.Expr:
+    """Tell whether a text, list or struct holds anything; numbers, dates and truth values always do."""
     if dtype == pl.Null:
         return pl.lit(False)
     if dtype == pl.String:
         return value.str.strip_chars().str.to_lowercase().is_in(NOTHING).not_().fill_null(False)
     if isinstance(dtype, pl.Array):
-        return is_given(value.arr.to_list(), pl.List(dtype.inner))
+        return holds_value(value.arr.to_list(), pl.List(dtype.inner))
     if isinstance(dtype, pl.List):
-        return value.list.eval(is_given(pl.element(), dtype.inner)).list.any().fill_null(False)
+        return value.list.eval(holds_value(pl.element(), dtype.inner)).list.any().fill_null(False)
     if isinstance(dtype, pl.Struct):
         if not dtype.fields:
             return pl.lit(False)
-        return pl.any_horizontal(is_given(value.struct.field(item.name), item.dtype) for item in dtype.fields)
+        return pl.any_horizontal(holds_value(value.struct.field(item.name), item.dtype) for item in dtype.fields)
     return value.is_not_null()
 
 
 def count_unmapped(frame: pl.DataFrame, layout: Layout) -> dict[str, dict[str, int]]:
-    """Columns of a raw frame that could change the question: in how many records, and the first of them.
+    """Count, for each column that could change the question, the records that hold it, and give the first of them.
 
     A column counts where its name says that it may be a part of the question, no part of the layout uses it, and it
     holds a text that stands in none of the columns that are used (a copy of the prompt changes nothing).
     """
-    used = {*layout.heads(frame.columns), *layout.ignored, ROW}
+    used = {*layout.list_heads(frame.columns), *layout.ignored, ROW}
     counts = {}
     for name in frame.columns:
         dtype = frame.schema[name]
         holds_text = dtype.is_nested() or dtype in (pl.String, pl.Binary)
-        if name in used or not holds_text or not question_like(name):
+        if name in used or not holds_text or not looks_like_question(name):
             continue
-        rows = frame.filter(is_given(pl.col(name), dtype))
-        beside = rows.select(ROW, name, *_reference(rows, layout, nested=dtype.is_nested()))
+        rows = frame.filter(holds_value(pl.col(name), dtype))
+        beside = rows.select(ROW, name, *_list_reference_columns(rows, layout, nested=dtype.is_nested()))
         apart = [
             int(record[ROW]) for record in beside.iter_rows(named=True) if not _stands_in(record.pop(name), record)
         ]
@@ -106,7 +114,7 @@ def count_unmapped(frame: pl.DataFrame, layout: Layout) -> dict[str, dict[str, i
 
 
 def sum_unmapped(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
-    """The counts of several parts of a source together."""
+    """Sum the counts of several parts of a source."""
     whole: dict[str, dict[str, int]] = {}
     for part in parts:
         for name, counts in part.items():
@@ -118,35 +126,35 @@ def sum_unmapped(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, 
     return whole
 
 
-def _reference(frame: pl.DataFrame, layout: Layout, *, nested: bool) -> list[str]:
-    """The columns that a copy of the question would stand in: a conversation's copy holds the answers too."""
-    heads = layout.heads(frame.columns)
+def _list_reference_columns(frame: pl.DataFrame, layout: Layout, *, nested: bool) -> list[str]:
+    """List the columns in which a copy of the question would occur; a conversation's copy holds the answers too."""
+    heads = layout.list_heads(frame.columns)
     parts = ("prompt", "system", "history")
     paths = [layout.parts[part] for part in parts if part in layout.parts] + list(layout.further)
-    asked = [name for name in heads if any(path == name or path.startswith(f"{name}.") for path in paths)]
-    return heads if nested or "prompt" not in layout.parts else asked
+    question_columns = [name for name in heads if any(path == name or path.startswith(f"{name}.") for path in paths)]
+    return heads if nested or "prompt" not in layout.parts else question_columns
 
 
 def _stands_in(value: Any, record: Mapping[str, Any]) -> bool:
-    whole = "\n".join(text for name, other in record.items() if name != ROW for text in _texts_in(other))
-    return all(text.strip() in whole for text in _texts_in(value))
+    whole = "\n".join(text for name, other in record.items() if name != ROW for text in _walk_texts(other))
+    return all(text.strip() in whole for text in _walk_texts(value))
 
 
-def _texts_in(value: Any) -> Iterator[str]:
-    """All texts at any depth, but those that say who speaks; bytes and numbers as what they are written as."""
+def _walk_texts(value: Any) -> Iterator[str]:
+    """Yield all texts at any depth, except names of speakers; bytes and numbers as they are written."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key not in ROLE_KEYS:
-                yield from _texts_in(item)
+                yield from _walk_texts(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts_in(item)
+            yield from _walk_texts(item)
     elif value is not None:
         yield value if isinstance(value, str) else str(value)
 
 
 def refuse_unmapped(table: Table) -> Table:
-    """The table, unless columns that could change the question were left out of it.
+    """Return the table, unless columns that could change the question were left out of it.
 
     Raises:
         DataError: names the column, in how many records it holds something, and the first of them.
@@ -160,13 +168,13 @@ def refuse_unmapped(table: Table) -> Table:
         f"the column {name!r} may belong to the question and plays no part: it holds something of its own in "
         f"{counts['records']:,} records, first in row {counts['first']:,}"
         + (f" (so do {', '.join(repr(other) for other in unmapped if other != name)})" if len(unmapped) > 1 else ""),
-        remedy=remedy_for(name, notes.get("guess", {}), tuple(unmapped)),
+        remedy=suggest_remedy(name, notes.get("guess", {}), tuple(unmapped)),
         place=Place(table.path, row=counts["first"], column=name),
     )
 
 
-def remedy_for(name: str, guess: Mapping[str, Any], unmapped: tuple[str, ...] = ()) -> str:
-    """What to do about a column that may belong to the question.
+def suggest_remedy(name: str, guess: Mapping[str, Any], unmapped: tuple[str, ...] = ()) -> str:
+    """Suggest what to do about a column that may belong to the question.
 
     Args:
         name: the column.
@@ -176,6 +184,6 @@ def remedy_for(name: str, guess: Mapping[str, Any], unmapped: tuple[str, ...] = 
     prompt = guess.get("prompt")
     prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
     follows = f"columns.prompt=[{','.join([*prompts, name])}] for text that follows the prompt"
-    media = MEDIA_LIKE.fullmatch(plain_name(name)) is not None
+    media = MEDIA_LIKE.fullmatch(normalize_name(name)) is not None
     named = "it is read by no model of text; " if media else f"name it ({follows}, or columns.system={name}), or "
     return f"{named}leave it out on purpose: columns.ignore=[{','.join(unmapped or (name,))}]"

@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.columns import NAMES, Columns, first_of
+from prefboost.sources.columns import NAMES, Columns, find_first_column
 from prefboost.sources.layouts.layout import COMPLETION_LIKE
 from prefboost.sources.messages.conversations import ROLE_KEYS
 from prefboost.sources.messages.keys import ROLE_NAMES
 from prefboost.sources.readers.raw import RawBatch, Reader
 
-__all__ = ["COMPLETION", "SplitReader", "find_whole"]
+__all__ = ["COMPLETION", "SplitReader", "find_conversation_column"]
 
 COMPLETION = "completion"
 """The column that gets the answers."""
@@ -26,7 +26,7 @@ class SplitReader:
 
     Args:
         reader: of records as they stand.
-        conversation: the column, from `find_whole`.
+        conversation: the column, from `find_conversation_column`.
     """
 
     reader: Reader
@@ -39,15 +39,15 @@ class SplitReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.raw.Reader`."""
-        asked = columns
+        needed = columns
         if columns is not None and COMPLETION in columns:
-            asked = [*dict.fromkeys((*(name for name in columns if name != COMPLETION), self.conversation))]
-        for batch in self.reader.batches(asked, rows):
-            yield replace(batch, frames=tuple(_split(frame, self.conversation) for frame in batch.frames))
+            needed = [*dict.fromkeys((*(name for name in columns if name != COMPLETION), self.conversation))]
+        for batch in self.reader.batches(needed, rows):
+            yield replace(batch, frames=tuple(_split_answers(frame, self.conversation) for frame in batch.frames))
 
 
-def find_whole(sample: pl.DataFrame, columns: Columns) -> str | None:
-    """The column of conversations that end with their answer: the usual form of fine-tuning data, here with scores.
+def find_conversation_column(sample: pl.DataFrame, columns: Columns) -> str | None:
+    """Find the column of conversations that end with their answer, the usual form of fine-tuning data, with scores.
 
     Args:
         sample: the first records.
@@ -60,14 +60,14 @@ def find_whole(sample: pl.DataFrame, columns: Columns) -> str | None:
     named = columns.completion or columns.completions or columns.chosen or columns.rejected
     if named or any(COMPLETION_LIKE.match(name.lower()) for name in schema):
         return None
-    name = columns.prompt if isinstance(columns.prompt, str) else first_of(schema, NAMES["prompt"])
-    if name is None or _role_key(schema, name) is None:
+    name = columns.prompt if isinstance(columns.prompt, str) else find_first_column(schema, NAMES["prompt"])
+    if name is None or _find_role_key(schema, name) is None:
         return None
-    ends = _split(sample, name)[COMPLETION].list.len().drop_nulls() > 0
+    ends = _split_answers(sample, name)[COMPLETION].list.len().drop_nulls() > 0
     return name if int(ends.sum()) * 2 > ends.len() else None
 
 
-def _role_key(schema: Mapping[str, pl.DataType], name: str) -> str | None:
+def _find_role_key(schema: Mapping[str, pl.DataType], name: str) -> str | None:
     dtype: Any = schema.get(name)
     if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
         return None
@@ -75,9 +75,9 @@ def _role_key(schema: Mapping[str, pl.DataType], name: str) -> str | None:
     return next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
 
 
-def _split(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The records with what follows the last question in `COMPLETION`; nothing does where no answer ends them."""
-    role = _role_key(frame.schema, name)
+def _split_answers(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Move what follows the last question to `COMPLETION`, which is empty where no answer ends the conversation."""
+    role = _find_role_key(frame.schema, name)
     if role is None or COMPLETION in frame.columns:
         return frame
     speaker = pl.element().struct.field(role).replace(ROLE_NAMES).fill_null("")
@@ -90,7 +90,7 @@ def _split(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         .then(turns.list.arg_max())
         .otherwise(pl.col(name).list.len())
     )
-    asked = pl.col(name).list.len().cast(pl.Int64) - answers.cast(pl.Int64)
+    length = pl.col(name).list.len().cast(pl.Int64) - answers.cast(pl.Int64)
     return frame.with_columns(
-        pl.col(name).list.slice(0, asked).alias(name), pl.col(name).list.slice(asked).alias(COMPLETION)
+        pl.col(name).list.slice(0, length).alias(name), pl.col(name).list.slice(length).alias(COMPLETION)
     )

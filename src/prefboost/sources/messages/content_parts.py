@@ -7,27 +7,27 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["NOT_TEXT_PART", "are_parts", "joined_parts", "not_text"]
+__all__ = ["NOT_TEXT_PART", "are_parts", "join_parts", "has_other_parts"]
 
 TEXT_TYPES = ("text", "input_text", "output_text")
 NOT_TEXT_PART = "has a part that is not text (an image, audio, ...)"
 
 
 def are_parts(dtype: Any) -> bool:
-    """Whether contents of this type are lists of parts."""
-    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "type" in _fields(dtype)
+    """Tell whether contents of this type are lists of parts."""
+    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "type" in _list_fields(dtype)
 
 
-def joined_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
-    """The texts of each content's parts, a line each; empty where there are none."""
-    if _fields(dtype).get("text") != pl.String:
+def join_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Join the texts of each content's parts by line feeds; empty where there are none."""
+    if _list_fields(dtype).get("text") != pl.String:
         return pl.lit("", dtype=pl.String)
     return contents.list.eval(pl.element().struct.field("text")).list.drop_nulls().list.join("\n")
 
 
-def not_text(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
-    """Whether a content has a part that is no text, which would be lost."""
-    element, fields = pl.element().struct, _fields(dtype)
+def has_other_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Tell whether a content has a part that is no text, which would be lost."""
+    element, fields = pl.element().struct, _list_fields(dtype)
     if fields["type"] != pl.String:
         return contents.list.len() > 0
     kind = element.field("type").is_in(list(TEXT_TYPES)).fill_null(False)
@@ -35,6 +35,6 @@ def not_text(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
     return contents.list.eval((kind & text).not_()).list.any()
 
 
-def _fields(dtype: pl.List) -> Mapping[str, Any]:
+def _list_fields(dtype: pl.List) -> Mapping[str, Any]:
     inner: Any = dtype.inner
     return {item.name: item.dtype for item in inner.fields}

@@ -12,19 +12,19 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import ROLES, Message
-from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, joined_parts, not_text
-from prefboost.sources.messages.keys import ROLE_NAMES, bare_messages, drop_filled_nulls, is_read
+from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, has_other_parts, join_parts
+from prefboost.sources.messages.keys import ROLE_NAMES, drop_filled_nulls, drop_notes, is_read
 from prefboost.tables import MESSAGES
 
 __all__ = [
-    "as_messages",
+    "convert_messages",
     "is_conversation",
-    "plain_texts",
-    "prompt_ids",
-    "role_faults",
-    "text_faults",
-    "transcript_messages",
-    "with_system",
+    "write_plain_texts",
+    "hash_prompts",
+    "find_role_faults",
+    "find_text_faults",
+    "parse_transcripts",
+    "prepend_system",
 ]
 
 ROLE_KEYS = ("role", "from", "speaker")
@@ -34,12 +34,12 @@ NOT_TEXT = "holds neither text nor messages"
 
 
 def is_conversation(dtype: pl.DataType) -> bool:
-    """Whether a column of this type holds messages rather than text."""
+    """Tell whether a column of this type holds messages rather than text."""
     return isinstance(dtype, pl.List | pl.Array | pl.Struct)
 
 
-def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
-    """A column as messages.
+def convert_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+    """Convert a column to messages.
 
     Args:
         values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...), whose
@@ -48,25 +48,25 @@ def as_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
 
     Returns:
         the messages, null where there are none; and what is wrong with each row as text, null where nothing is. What
-        roles there are is checked by `role_faults`.
+        roles there are is checked by `find_role_faults`.
     """
     dtype = values.dtype
     if isinstance(dtype, pl.Array):
-        return as_messages(values.cast(pl.List(dtype.inner)), role)
+        return convert_messages(values.cast(pl.List(dtype.inner)), role)
     if not dtype.is_nested() and dtype != pl.Null:
-        texts = plain_texts(values)
-        return _from_texts(texts, role) if texts.dtype == pl.String else _neither(values)
+        texts = write_plain_texts(values)
+        return _convert_texts(texts, role) if texts.dtype == pl.String else _reject_all(values)
     if isinstance(dtype, pl.Struct):
-        return as_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
+        return convert_messages(values.to_frame("m").select(pl.concat_list("m")).to_series(), role)
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
-        found = _from_structs(values, dtype.inner)
-        if found is not None:
-            return found
-    return _neither(values)
+        converted = _convert_structs(values, dtype.inner)
+        if converted is not None:
+            return converted
+    return _reject_all(values)
 
 
-def plain_texts(values: pl.Series) -> pl.Series:
-    """Numbers, truth values and categories as the texts they are written as; other columns as they are.
+def write_plain_texts(values: pl.Series) -> pl.Series:
+    """Write numbers, truth values and categories as texts; other columns stay as they are.
 
     Beside texts Polars reads 42, 42.0, 0.5 and true of JSON lines as texts too (42, 42, 0.5 and true), and no row may
     depend on its neighbours.
@@ -78,18 +78,18 @@ def plain_texts(values: pl.Series) -> pl.Series:
     return values.cast(pl.String) if written else values
 
 
-def _neither(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+def _reject_all(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
     present = "has no messages" if values.dtype == pl.List(pl.Null) else NOT_TEXT
-    return nothing, _where(values.is_null(), "is missing", present)
+    return nothing, _choose_text(values.is_null(), "is missing", present)
 
 
-def _where(mask: pl.Series, yes: str, no: str | None) -> pl.Series:
+def _choose_text(mask: pl.Series, yes: str, no: str | None) -> pl.Series:
     when = pl.when(pl.col("m")).then(pl.lit(yes)).otherwise(pl.lit(no, dtype=pl.String))
     return mask.to_frame("m").select(when).to_series()
 
 
-def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
+def _convert_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
     message = pl.struct(role=pl.lit(role), content=pl.col("t"), extra=pl.lit(None, dtype=pl.String))
     frame = values.to_frame("t")
     lists = frame.select(message.reshape((-1, 1)).arr.to_list().alias("m")).to_series() if len(values) else None
@@ -105,7 +105,7 @@ def _from_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:
     return pl.Series("m", [], dtype=MESSAGES) if lists is None else lists, frame.select(fault).to_series()
 
 
-def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
+def _convert_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.Series] | None:
     fields: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
     role_key = next((key for key in ROLE_KEYS if fields.get(key) == pl.String), None)
     usable = (key for key in TEXT_KEYS if key in fields and (are_parts(fields[key]) or not fields[key].is_nested()))
@@ -114,35 +114,35 @@ def _from_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, pl.S
         return None
     others = [name for name in fields if name not in (role_key, text_key)]
     element = pl.element().struct
-    given, dtype = element.field(text_key), fields[text_key]
-    content = joined_parts(given, dtype) if are_parts(dtype) else given.cast(pl.String)
+    contents, dtype = element.field(text_key), fields[text_key]
+    content = join_parts(contents, dtype) if are_parts(dtype) else contents.cast(pl.String)
     message = pl.struct(
         role=element.field(role_key).replace(ROLE_NAMES),
         content=content.fill_null(""),
-        extra=_extra(others, fields),
+        extra=_encode_extra(others, fields),
     )
     lists = values.to_frame("m").select(pl.col("m").list.eval(message)).to_series()
-    faults = text_faults(lists)
+    faults = find_text_faults(lists)
     if are_parts(dtype):
-        other = pl.col("m").list.eval(not_text(given, dtype)).list.any()
+        other = pl.col("m").list.eval(has_other_parts(contents, dtype)).list.any()
         wrong = values.to_frame("m").select(pl.when(other).then(pl.lit(NOT_TEXT_PART)).alias("w")).to_series()
         faults = wrong.fill_null(faults)
     return (_tidy_extra(lists, struct) if others and others != ["extra"] else lists), faults
 
 
-def _extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
+def _encode_extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
     element = pl.element().struct
     if not others:
         return pl.lit(None, dtype=pl.String)
     if list(others) == ["extra"] and fields["extra"] in (pl.String, pl.Null):
         return element.field("extra").cast(pl.String)
-    given = pl.any_horizontal([element.field(name).is_not_null() for name in others])
+    present = pl.any_horizontal([element.field(name).is_not_null() for name in others])
     whole = pl.struct([element.field(name) for name in others]).struct.json_encode()
-    return pl.when(given).then(whole).otherwise(pl.lit(None, dtype=pl.String))
+    return pl.when(present).then(whole).otherwise(pl.lit(None, dtype=pl.String))
 
 
 def _tidy_extra(lists: pl.Series, struct: pl.Struct) -> pl.Series:
-    """The same messages with nulls dropped from ``extra``: a frame fills absent keys with them, in every message."""
+    """Drop nulls from ``extra``: a frame fills absent keys with them, in every message."""
     extra = pl.element().struct.field("extra").is_not_null()
     some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
     if not some.any():
@@ -157,13 +157,13 @@ def _tidy_extra(lists: pl.Series, struct: pl.Struct) -> pl.Series:
 def _tidy(message: Message, struct: pl.Struct) -> Message:
     if message["extra"] is None:
         return message
-    kept = drop_filled_nulls(json.loads(message["extra"]), struct)
-    extra = json.dumps(kept, ensure_ascii=False) if kept else None
+    others = drop_filled_nulls(json.loads(message["extra"]), struct)
+    extra = json.dumps(others, ensure_ascii=False) if others else None
     return {**message, "extra": extra}
 
 
-def text_faults(lists: pl.Series) -> pl.Series:
-    """What is wrong with the texts of messages: none at all, all blank, or bytes that no text has."""
+def find_text_faults(lists: pl.Series) -> pl.Series:
+    """Describe what is wrong with the texts of messages: none at all, all blank, or bytes that no text has."""
     element = pl.element().struct
     blank = element.field("content").str.contains(r"\S").not_() & is_read(element.field("extra")).not_()
     nul = element.field("content").str.contains("\0", literal=True)
@@ -181,7 +181,7 @@ def text_faults(lists: pl.Series) -> pl.Series:
     return lists.to_frame("m").select(fault).to_series()
 
 
-def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
+def find_role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
     """Describe what is wrong with the order of roles, null where nothing is.
 
     A prompt has known roles, a system message only in front, and ends with a user or tool turn; a completion begins and
@@ -199,51 +199,51 @@ def role_faults(lists: pl.Series, *, completion: bool) -> pl.Series:
         late = roles.list.slice(1).list.contains("system")
         wrong = pl.when(late).then(pl.lit("has a system message in the middle"))
         worse = wrong.when(~last.is_in(["user", "tool"])).then(pl.lit("does not end with a user or tool turn"))
-    known = pl.when(unknown).then(pl.lit("has a message of an unknown role")).otherwise(worse)
-    return lists.to_frame("m").select(known).to_series()
+    fault = pl.when(unknown).then(pl.lit("has a message of an unknown role")).otherwise(worse)
+    return lists.to_frame("m").select(fault).to_series()
 
 
-def with_system(prompts: pl.Series, system: pl.Series) -> pl.Series:
-    """Prompts with a system text in front, where there is one that is not blank and the prompt has none."""
+def prepend_system(prompts: pl.Series, system: pl.Series) -> pl.Series:
+    """Put a system text in front of prompts, where it is not blank and the prompt has none."""
     message = pl.struct(role=pl.lit("system"), content=pl.col("s"), extra=pl.lit(None, dtype=pl.String))
-    wanted = pl.col("s").str.contains(r"\S") & (pl.col("m").list.first().struct.field("role") != "system")
-    longer = pl.concat_list(pl.concat_list(message), pl.col("m"))
+    lacking = pl.col("s").str.contains(r"\S") & (pl.col("m").list.first().struct.field("role") != "system")
+    extended = pl.concat_list(pl.concat_list(message), pl.col("m"))
     frame = pl.DataFrame({"m": prompts, "s": system})
-    return frame.select(pl.when(wanted.fill_null(False)).then(longer).otherwise("m").alias("m")).to_series()
+    return frame.select(pl.when(lacking.fill_null(False)).then(extended).otherwise("m").alias("m")).to_series()
 
 
-def transcript_messages(texts: pl.Series) -> pl.Series:
-    """Transcripts (``\\n\\nHuman: ... \\n\\nAssistant: ...``) as messages; an empty last assistant turn is left out.
+def parse_transcripts(texts: pl.Series) -> pl.Series:
+    """Parse transcripts (``\\n\\nHuman: ... \\n\\nAssistant: ...``) to messages, without an empty last assistant turn.
 
     Text that begins with neither is null.
     """
-    return pl.Series(texts.name, [_turns(text) for text in texts.to_list()], dtype=MESSAGES)
+    return pl.Series(texts.name, [_parse_turns(text) for text in texts.to_list()], dtype=MESSAGES)
 
 
-def _turns(text: str | None) -> list[dict[str, Any]] | None:
+def _parse_turns(text: str | None) -> list[dict[str, Any]] | None:
     if text is None:
         return None
     head, *rest = TURN.split(text)
     if head.strip() or not rest:
         return None
     turns = [
-        {"role": ROLE_NAMES[speaker], "content": said.strip(), "extra": None}
-        for speaker, said in zip(rest[::2], rest[1::2], strict=True)
+        {"role": ROLE_NAMES[speaker], "content": speech.strip(), "extra": None}
+        for speaker, speech in zip(rest[::2], rest[1::2], strict=True)
     ]
     if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
         turns.pop()
     return turns
 
 
-def prompt_ids(prompts: pl.Series) -> pl.Series:
-    """16 hexadecimal digits for each prompt: blake2b of its messages, equal for equal ones, on every machine.
+def hash_prompts(prompts: pl.Series) -> pl.Series:
+    """Hash each prompt to 16 hexadecimal digits: blake2b of its messages, equal for equal ones, on every machine.
 
     Notes on messages (keys that no chat template reads, such as ids) do not count.
     """
     element = pl.element().struct
     parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
     whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
-    texts = bare_messages(prompts).to_frame("m").select(whole).to_series()
+    texts = drop_notes(prompts).to_frame("m").select(whole).to_series()
     arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, bounds, content = arrow.buffers()
     offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()

@@ -23,7 +23,7 @@ __all__ = [
     "count_encoded",
     "decode_list",
     "decode_text",
-    "likely_encoded",
+    "find_encoded_rows",
     "looks_encoded",
     "parse_literal",
 ]
@@ -44,31 +44,31 @@ BEGINS = (
 
 
 def looks_encoded(text: str) -> bool:
-    """Whether a text is likely to hold an encoded conversation rather than to be meant as it stands."""
+    """Tell whether a text is likely to hold an encoded conversation rather than to be meant as it stands."""
     return re.match(BEGINS, text) is not None or looks_rendered(text)
 
 
-def likely_encoded(messages: pl.Series) -> pl.Series:
-    """Whether the text of some message looks like a conversation by itself: JSON, a repr, or rendered; row by row."""
+def find_encoded_rows(messages: pl.Series) -> pl.Series:
+    """Tell for each row whether the text of a message looks like a conversation: JSON, a repr, or rendered."""
     contents = messages.explode().struct.field("content")
     first = rf"(?:{BEGINS})|(?:{BEGINNINGS})"
     if not (contents.str.contains(first).any() or contents.str.contains_any(list(MARKS)).any()):
         return pl.Series(messages.name, [False], dtype=pl.Boolean).new_from_index(0, messages.len())
     text = pl.element().struct.field("content")
-    found = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
-    return messages.to_frame("m").select(found).to_series()
+    encoded = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
+    return messages.to_frame("m").select(encoded).to_series()
 
 
 def count_encoded(rows: pl.DataFrame) -> dict[str, int]:
-    """The note `ENCODED` of converted rows; empty where no row holds such a text."""
+    """Count converted rows with such a text for the note `ENCODED`; empty for none."""
     texts = [name for name in ("prompt", "completion", "chosen", "rejected") if name in rows.columns]
-    odd = pl.DataFrame({name: likely_encoded(rows[name]) for name in texts})
+    odd = pl.DataFrame({name: find_encoded_rows(rows[name]) for name in texts})
     count = int(odd.select(pl.any_horizontal(pl.all()).sum()).item() or 0)
     return {ENCODED: count} if count else {}
 
 
 def decode_text(text: str) -> list[dict[str, Any]] | None:
-    """The messages that a text certainly encodes, None where it is a plain text.
+    """Decode the messages that a text certainly encodes; None where it is a plain text.
 
     Certain are JSON and Python's repr of a list of messages with known roles, of one such message, or of an object that
     holds such a list as ``messages`` or ``conversations``; and turns between the special tokens of a chat template.
@@ -77,22 +77,24 @@ def decode_text(text: str) -> list[dict[str, Any]] | None:
         inner = parse_literal(text)  # JSON of JSON
         return decode_text(inner) if isinstance(inner, str) else None
     if text.lstrip()[:1] in ("[", "{", "a"):
-        found = parse_literal(text)
-        if isinstance(found, dict):
-            found = next((found[name] for name in WRAPPERS if name in found), [found])
-        if _are_messages(found):
-            return list(found)
+        value = parse_literal(text)
+        if isinstance(value, dict):
+            value = next((value[name] for name in WRAPPERS if name in value), [value])
+        if _are_messages(value):
+            return list(value)
     return parse_rendered(text)
 
 
 def decode_list(items: Sequence[Any]) -> list[dict[str, Any]] | None:
-    """The messages of a list whose items are texts that encode one message each (``List(Json())``)."""
-    found = [parse_literal(item) if isinstance(item, str) and item.lstrip().startswith("{") else None for item in items]
-    return [item for item in found if isinstance(item, dict)] if _are_messages(found) else None
+    """Decode a list whose items are texts that encode one message each (``List(Json())``)."""
+    values = [
+        parse_literal(item) if isinstance(item, str) and item.lstrip().startswith("{") else None for item in items
+    ]
+    return [item for item in values if isinstance(item, dict)] if _are_messages(values) else None
 
 
-def _are_messages(found: Any) -> bool:
-    return isinstance(found, list) and bool(found) and all(_is_message(item) for item in found)
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(_is_message(item) for item in value)
 
 
 def _is_message(item: Any) -> bool:
@@ -103,20 +105,20 @@ def _is_message(item: Any) -> bool:
 
 
 def parse_literal(text: str) -> Any:
-    """The value of JSON or of Python's repr (of a NumPy array too, as pandas writes it); None where it is neither."""
+    """Parse JSON or Python's repr (of a NumPy array too, as pandas writes it); None where it is neither."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     plain = re.sub(r"\Aarray\(|,\s*dtype=object\)\Z", "", text.strip())
     try:
-        return ast.literal_eval(plain if plain.count("{") < 2 else _with_commas(plain))
+        return ast.literal_eval(plain if plain.count("{") < 2 else _insert_commas(plain))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, tokenize.TokenError):
         return None
 
 
-def _with_commas(text: str) -> str:
-    """A repr with commas between its dicts, which NumPy leaves out; texts inside of it stay as they are."""
+def _insert_commas(text: str) -> str:
+    """Insert commas between the dicts of a repr, which NumPy leaves out; texts inside of it stay as they are."""
     tokens: list[tuple[int, str]] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NL:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.messages.conversations import convert_messages
 from prefboost.tables import MESSAGES
 
 __all__ = ["insert_history"]
@@ -33,22 +33,22 @@ def insert_history(prompts: pl.Series, history: pl.Series) -> tuple[pl.Series, p
         return prompts, values.to_frame("h").select(pl.when(holds).then(pl.lit(NO_TURNS)).alias("f")).to_series()
     inner: Any = values.dtype.inner
     if isinstance(inner, pl.Struct):
-        turns, faults = as_messages(values, "user")
+        turns, faults = convert_messages(values, "user")
         faults = pl.DataFrame({"f": faults, "n": values.list.len()}).select(pl.when(pl.col("n") > 0).then("f"))["f"]
     else:
-        turns, faults = _turns_of_pairs(values)
+        turns, faults = _convert_pairs(values)
     frame = pl.DataFrame({"m": prompts, "h": turns, "f": faults})
     led = pl.col("m").list.first().struct.field("role") == "system"
     head = pl.when(led.fill_null(False)).then(pl.col("m").list.head(1)).otherwise(pl.col("m").list.head(0))
     tail = pl.when(led.fill_null(False)).then(pl.col("m").list.slice(1)).otherwise(pl.col("m"))
     # A prompt that begins with the earlier turns holds them already.
     apart = tail.list.head(pl.col("h").list.len()) != pl.col("h")
-    given = (pl.col("h").list.len() > 0) & pl.col("f").is_null() & apart
-    longer = pl.when(given).then(pl.concat_list(head, "h", tail))
-    return frame.select(longer.otherwise("m").alias("m")).to_series(), frame["f"]
+    applies = (pl.col("h").list.len() > 0) & pl.col("f").is_null() & apart
+    extended = pl.when(applies).then(pl.concat_list(head, "h", tail))
+    return frame.select(extended.otherwise("m").alias("m")).to_series(), frame["f"]
 
 
-def _turns_of_pairs(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+def _convert_pairs(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     turns: list[list[dict[str, Any]]] = []
     faults: list[str | None] = []
     for pairs in values.to_list():

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.messages.keys import bare_messages
+from prefboost.sources.messages.keys import drop_notes
 from prefboost.tables import MESSAGES
 
 __all__ = ["split_prompts"]
@@ -24,7 +24,7 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
         columns prompt, chosen, rejected; and where the prompt was taken out of the sides. The prompt is the longest
         common prefix of both that ends with a user or tool turn; null where the sides begin differently.
     """
-    frame = _completed(pl.DataFrame({"prompt": prompts, "chosen": chosen, "rejected": rejected}))
+    frame = _complete_sides(pl.DataFrame({"prompt": prompts, "chosen": chosen, "rejected": rejected}))
     roles = [pl.col(side).list.first().struct.field("role") for side in ("chosen", "rejected")]
     whole = frame.select(pl.any_horizontal([(role != "assistant").fill_null(False) for role in roles])).to_series()
     if not whole.any():
@@ -32,7 +32,7 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
     heads = {side: pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in ("chosen", "rejected")}
     asks = heads["chosen"].list.last().struct.field("role").is_in(["user", "tool"])
     answers = [pl.col(side).list.last().struct.field("role") == "assistant" for side in ("chosen", "rejected")]
-    bare = pl.DataFrame({side: bare_messages(frame[side]) for side in ("chosen", "rejected")})
+    bare = pl.DataFrame({side: drop_notes(frame[side]) for side in ("chosen", "rejected")})
     before = [pl.col(side).list.slice(0, pl.col(side).list.len() - 1) for side in bare.columns]
     same = bare.select(same=before[0] == before[1]).to_series()
     simple = (
@@ -52,18 +52,18 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
         rejected=pl.when(easy).then(pl.col("rejected").list.tail(1)).otherwise("rejected"),
     )
     hard = whole & ~easy
-    split = _one_by_one(split, hard) if hard.any() else split
+    split = _split_each(split, hard) if hard.any() else split
     if prompts.null_count() == prompts.len():
         return split, whole
     both = split.with_columns(prompts.alias("explicit"))
-    longer = pl.col("explicit").list.len() > pl.col("prompt").list.len()
+    extends = pl.col("explicit").list.len() > pl.col("prompt").list.len()
     alike = pl.col("explicit").list.tail(pl.col("prompt").list.len()) == pl.col("prompt")
-    fuller = pl.when((longer & alike).fill_null(False)).then("explicit").otherwise("prompt")
+    fuller = pl.when((extends & alike).fill_null(False)).then("explicit").otherwise("prompt")
     return both.with_columns(fuller.alias("prompt")).drop("explicit"), whole
 
 
-def _completed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Pairs without a prompt of which one side is a whole conversation and the other only the last answer.
+def _complete_sides(frame: pl.DataFrame) -> pl.DataFrame:
+    """Complete pairs without a prompt of which one side is a whole conversation and the other only the last answer.
 
     ms-swift writes them so (``messages`` and ``rejected_response``): the answer stands in the other's conversation.
     """
@@ -80,11 +80,11 @@ def _completed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
+def _split_each(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
     rows = frame.filter(hard)
-    bare = zip(*(bare_messages(rows[side]).to_list() for side in ("chosen", "rejected")), strict=True)
+    bare = zip(*(drop_notes(rows[side]).to_list() for side in ("chosen", "rejected")), strict=True)
     sides = zip(rows["chosen"].to_list(), rows["rejected"].to_list(), bare, strict=True)
-    split = [_split(chosen, rejected, *both) for chosen, rejected, both in sides]
+    split = [_split_pair(chosen, rejected, *both) for chosen, rejected, both in sides]
     index = (hard.cast(pl.Int64).cum_sum() - 1).clip(lower_bound=0)
     columns = {}
     for place, name in enumerate(("prompt", "chosen", "rejected")):
@@ -94,7 +94,7 @@ def _one_by_one(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _split(chosen: Any, rejected: Any, bare_chosen: Any, bare_rejected: Any) -> tuple[Any, Any, Any]:
+def _split_pair(chosen: Any, rejected: Any, bare_chosen: Any, bare_rejected: Any) -> tuple[Any, Any, Any]:
     if not chosen or not rejected:
         return None, chosen, rejected
     length = 0

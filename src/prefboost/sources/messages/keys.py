@@ -1,4 +1,4 @@
-"""What messages say besides role and text, taken out of JSON before a frame would make all messages alike.
+"""Keys of messages besides role and text, taken out of JSON before a frame would make all messages alike.
 
 A frame has one type per column: it fills absent keys with nulls, gives all messages one order of keys, and turns 75001
 into text where another row's value is text. The further keys of each message (tool calls, names, ids) become one JSON
@@ -20,12 +20,12 @@ __all__ = [
     "KEYS",
     "ROLE_NAMES",
     "TOOL_COLUMNS",
-    "bare_messages",
+    "drop_notes",
     "fold_keys",
     "has_further_keys",
     "is_read",
     "drop_filled_nulls",
-    "says_more",
+    "has_further_values",
 ]
 
 ROLE_NAMES = {
@@ -33,7 +33,7 @@ ROLE_NAMES = {
     "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "chatbot": "assistant",
     "Assistant": "assistant", "developer": "system", "System": "system", "function": "tool", "observation": "tool",
 }  # fmt: skip
-"""What published data call the four roles."""
+"""Names of the four roles in published data."""
 
 KEYS = (("role", "content"), ("from", "value"))
 """Names of role and text in messages that have further keys."""
@@ -55,7 +55,7 @@ _ONLY_NULLS = r'^\{("(?:[^"\\]|\\.)*": (null|""),? ?)*\}$'
 """An ``extra`` in which no key has a value."""
 
 
-def says_more(extra: pl.Expr) -> pl.Expr:
+def has_further_values(extra: pl.Expr) -> pl.Expr:
     """Return whether messages have further keys with values: null where the source wrote null is nothing to lose."""
     return extra.is_not_null() & extra.str.contains(_ONLY_NULLS).not_().fill_null(False)
 
@@ -65,7 +65,7 @@ def is_read(extra: pl.Expr) -> pl.Expr:
     return extra.str.contains(_READ).fill_null(False)
 
 
-def bare_messages(lists: pl.Series) -> pl.Series:
+def drop_notes(lists: pl.Series) -> pl.Series:
     """Return messages without notes (keys that no template reads), by which it is told whether two are the same."""
     inner = lists.drop_nulls().explode().drop_nulls()
     if inner.is_empty() or inner.struct.field("extra").null_count() == inner.len():
@@ -110,33 +110,33 @@ def fold_keys(record: Mapping[str, Any]) -> dict[str, Any]:
 def has_further_keys(schema: Mapping[str, pl.DataType] | Iterable[tuple[str, pl.DataType]]) -> bool:
     """Return whether some field of a schema, at any depth, holds messages with further keys, or tools."""
     fields = schema.items() if isinstance(schema, Mapping) else schema
-    return any(_holds_keys(dtype) or (name in TOOL_COLUMNS and dtype.is_nested()) for name, dtype in fields)
+    return any(_has_message_keys(dtype) or (name in TOOL_COLUMNS and dtype.is_nested()) for name, dtype in fields)
 
 
-def _holds_keys(dtype: Any) -> bool:
+def _has_message_keys(dtype: Any) -> bool:
     if isinstance(dtype, pl.List | pl.Array):
-        return _holds_keys(dtype.inner)
+        return _has_message_keys(dtype.inner)
     if not isinstance(dtype, pl.Struct):
         return False
     fields = {item.name: item.dtype for item in dtype.fields}
     keys = next((pair for pair in KEYS if pair[0] in fields), None)
     if keys is not None and fields[keys[0]] == pl.String and set(fields) - {*keys, "extra"}:
         return True
-    return any(_holds_keys(inner) for inner in fields.values())
+    return any(_has_message_keys(inner) for inner in fields.values())
 
 
 def _fold(value: Any) -> Any:
     if isinstance(value, list):
-        keys = _message_keys(value)
+        keys = _find_message_keys(value)
         return [_fold(item) for item in value] if keys is None else [_fold_message(item, keys) for item in value]
     if isinstance(value, Mapping):
-        keys = _message_keys([value])
+        keys = _find_message_keys([value])
         return {key: _fold(item) for key, item in value.items()} if keys is None else _fold_message(value, keys)
     return value
 
 
-def _message_keys(items: Sequence[Any]) -> tuple[str, str] | None:
-    """What the items call role and text, if all of them are messages."""
+def _find_message_keys(items: Sequence[Any]) -> tuple[str, str] | None:
+    """Find the keys of role and text, if all of the items are messages."""
     for role, text in KEYS:
         if items and all(
             isinstance(item, Mapping) and isinstance(item.get(role), str) and _is_role(item[role]) for item in items
@@ -151,8 +151,8 @@ def _is_role(name: str) -> bool:
 
 def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str, Any]:
     role, text = keys
-    own = message.get("extra")
-    if set(message) <= {role, text, "extra"} and (own is None or (isinstance(own, str) and _is_object(own))):
+    extra = message.get("extra")
+    if set(message) <= {role, text, "extra"} and (extra is None or (isinstance(extra, str) and _is_object(extra))):
         return dict(message)
     return {role: message[role], text: message.get(text), "extra": extra_of(message, role, text)}
 

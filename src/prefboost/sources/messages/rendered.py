@@ -13,12 +13,12 @@ ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "
          "model": "assistant", "human": "user", "developer": "system", "User": "user",
          "Assistant": "assistant", "USER_TOKEN": "user", "CHATBOT_TOKEN": "assistant",
          "SYSTEM_TOKEN": "system"}  # fmt: skip
-"""What templates call the four roles."""
+"""Names of the four roles in templates."""
 
 
 @dataclass(frozen=True)
 class Markup:
-    """How one family of templates writes turns.
+    """The way in which one family of templates writes turns.
 
     Args:
         turn: matches one turn; groups ``role`` and ``content``.
@@ -31,7 +31,7 @@ class Markup:
     around: tuple[str, ...] = ()
 
 
-def _turn(begin: str, end: str, again: str) -> re.Pattern[str]:
+def _compile_turn(begin: str, end: str, again: str) -> re.Pattern[str]:
     return re.compile(rf"{begin}(?P<content>.*?)(?:{end}|(?={again})|\Z)", re.DOTALL)
 
 
@@ -44,13 +44,13 @@ MARKUPS = (
     ),
     # Phi-4
     Markup(
-        _turn(r"<\|im_start\|>(?P<role>\w+)<\|im_sep\|>", r"<\|im_end\|>", r"<\|im_start\|>"),
+        _compile_turn(r"<\|im_start\|>(?P<role>\w+)<\|im_sep\|>", r"<\|im_end\|>", r"<\|im_start\|>"),
         ("<|im_end|>",),
         ("<|endoftext|>",),
     ),
     # Llama 3 and 4
     Markup(
-        _turn(
+        _compile_turn(
             r"<\|start_header_id\|>(?P<role>\w+)<\|end_header_id\|>\n{0,2}",
             r"<\|eot_id\|>|<\|eom_id\|>|<\|end_of_text\|>",
             r"<\|start_header_id\|>",
@@ -59,7 +59,7 @@ MARKUPS = (
         ("<|begin_of_text|>", "<|end_of_text|>"),
     ),
     Markup(
-        _turn(
+        _compile_turn(
             r"<\|header_start\|>(?P<role>\w+)<\|header_end\|>\n{0,2}",
             r"<\|eot\|>|<\|eom\|>|<\|end_of_text\|>",
             r"<\|header_start\|>",
@@ -69,13 +69,13 @@ MARKUPS = (
     ),
     # Gemma
     Markup(
-        _turn(r"<start_of_turn>(?P<role>user|model|system)(?:\n|\Z)", r"<end_of_turn>", r"<start_of_turn>"),
+        _compile_turn(r"<start_of_turn>(?P<role>user|model|system)(?:\n|\Z)", r"<end_of_turn>", r"<start_of_turn>"),
         ("<end_of_turn>", "<eos>"),
         ("<bos>", "<eos>"),
     ),
     # Zephyr, TinyLlama, Phi-3, Granite-like
     Markup(
-        _turn(
+        _compile_turn(
             r"<\|(?P<role>system|user|assistant|tool)\|>(?:\n|(?=\s*\Z))",
             r"\n?</s>|\n?<\|end\|>|\n?<\|endoftext\|>",
             r"<\|(?:system|user|assistant|tool)\|>(?:\n|\s*\Z)",
@@ -85,14 +85,14 @@ MARKUPS = (
     ),
     # Granite
     Markup(
-        _turn(
+        _compile_turn(
             r"<\|start_of_role\|>(?P<role>\w+)<\|end_of_role\|>", r"<\|end_of_text\|>", r"<\|start_of_role\|>"
         ),
         ("<|end_of_text|>",),
     ),
     # Command R
     Markup(
-        _turn(
+        _compile_turn(
             r"<\|START_OF_TURN_TOKEN\|><\|(?P<role>\w+)\|>", r"<\|END_OF_TURN_TOKEN\|>", r"<\|START_OF_TURN_TOKEN\|>"
         ),
         ("<|END_OF_TURN_TOKEN|>",),
@@ -100,7 +100,7 @@ MARKUPS = (
     ),
     # EXAONE
     Markup(
-        _turn(
+        _compile_turn(
             r"\[\|(?P<role>system|user|assistant)\|\]",
             r"\[\|endofturn\|\]|\n(?=\[\||\Z)",
             r"\[\|(?:user|assistant)\|\]",
@@ -109,7 +109,7 @@ MARKUPS = (
     ),
     # DeepSeek V2.5 and later
     Markup(
-        _turn(r"<｜(?P<role>User|Assistant)｜>", r"<｜end▁of▁sentence｜>", r"<｜(?:User|Assistant)｜>"),
+        _compile_turn(r"<｜(?P<role>User|Assistant)｜>", r"<｜end▁of▁sentence｜>", r"<｜(?:User|Assistant)｜>"),
         ("<｜end▁of▁sentence｜>",),
         ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
     ),
@@ -142,7 +142,7 @@ BEGINNINGS = (
 """Pattern of how texts begin that are likely to be rendered conversations."""
 
 MARKS = ("<|", "<start_of_turn>", "<end_of_turn>", "<｜", "[|endofturn|]")
-"""What stands in every text that `LIKELY` finds elsewhere than at its beginning; looking for these takes a tenth of the
+"""Signs in every text that `LIKELY` finds elsewhere than at its beginning; looking for these takes a tenth of the
 time.
 """
 
@@ -151,12 +151,12 @@ LIKELY = rf"{BEGINNINGS}|{MARKED}|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|END
 
 
 def looks_rendered(text: str) -> bool:
-    """Whether a text holds what begins a turn in a chat template, which no plain text holds by chance."""
+    """Tell whether a text holds what begins a turn in a chat template, which no plain text holds by chance."""
     return re.search(f"{MARKED}|{MARKED_FIRST}", text) is not None
 
 
 def parse_rendered(text: str) -> list[dict[str, Any]] | None:
-    """The messages of a text that a chat template has rendered; None where it is not certain.
+    """Parse the messages of a text that a chat template has rendered; None where it is not certain.
 
     An empty last assistant turn (the generation prompt) is left out. A text without turns that ends with the token that
     ends a turn is an assistant message without that token.
@@ -164,21 +164,21 @@ def parse_rendered(text: str) -> list[dict[str, Any]] | None:
     for markup in MARKUPS:
         turns = list(markup.turn.finditer(text))
         if turns:
-            return _messages(text, turns, markup)
+            return _build_messages(text, turns, markup)
     if "[INST]" in text:
-        return _of_inst(text)
+        return _parse_inst(text)
     end = next((end for markup in MARKUPS for end in markup.ends if text.rstrip().endswith(end)), None)
     if end is None:
         return None
     content = text.rstrip().removesuffix(end).rstrip("\n")
-    return None if _marked(content) or looks_rendered(content) else [{"role": "assistant", "content": content}]
+    return None if _has_end_token(content) or looks_rendered(content) else [{"role": "assistant", "content": content}]
 
 
-def _marked(text: str) -> bool:
+def _has_end_token(text: str) -> bool:
     return any(end in text for markup in MARKUPS for end in markup.ends)
 
 
-def _messages(text: str, turns: list[re.Match[str]], markup: Markup) -> list[dict[str, Any]] | None:
+def _build_messages(text: str, turns: list[re.Match[str]], markup: Markup) -> list[dict[str, Any]] | None:
     between = text[: turns[0].start()] + "".join(
         text[turn.end() : following.start()] for turn, following in pairwise(turns)
     ) + text[turns[-1].end() :]  # fmt: skip
@@ -192,7 +192,7 @@ def _messages(text: str, turns: list[re.Match[str]], markup: Markup) -> list[dic
     return messages or None
 
 
-def _of_inst(text: str) -> list[dict[str, Any]] | None:
+def _parse_inst(text: str) -> list[dict[str, Any]] | None:
     plain = text.replace("<s>", "").replace("</s>", "").strip()
     messages: list[dict[str, Any]] = []
     first = SYSTEM_PROMPT.match(plain)

@@ -30,12 +30,12 @@ def offer_tools(prompts: pl.Series, tools: pl.Series) -> tuple[pl.Series, pl.Ser
     faults: list[str | None] = []
     offered: list[Any] = []
     for value in tools.to_list():
-        found = _tools_of(value, tools.dtype)
-        faults.append(NO_TOOLS if found is None else None)
-        offered.append(found or None)
+        schemas = _read_tools(value, tools.dtype)
+        faults.append(NO_TOOLS if schemas is None else None)
+        offered.append(schemas or None)
     fault = pl.Series("f", faults, dtype=pl.String)
     present = zip(offered, prompts.is_not_null(), strict=True)
-    rows = [at for at, (found, prompt) in enumerate(present) if found and prompt]
+    rows = [at for at, (schemas, prompt) in enumerate(present) if schemas and prompt]
     if not rows:
         return prompts, fault
     new = [with_tools(prompt, offered[at]) for at, prompt in zip(rows, prompts.gather(rows).to_list(), strict=True)]
@@ -45,8 +45,8 @@ def offer_tools(prompts: pl.Series, tools: pl.Series) -> tuple[pl.Series, pl.Ser
     return whole.sort("at").select(pl.coalesce("new", "m").alias("m")).to_series(), fault
 
 
-def _tools_of(value: Any, dtype: Any = None) -> list[Any] | None:
-    """The tools that a value holds, an empty list for none; None where it is something else."""
+def _read_tools(value: Any, dtype: Any = None) -> list[Any] | None:
+    """Read the tools that a value holds, an empty list for none; None where it is something else."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return []
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def _tools_of(value: Any, dtype: Any = None) -> list[Any] | None:
     if not isinstance(value, list):
         return None
     texts = [
-        _tools_of(f"[{tool}]") if isinstance(tool, str) else [drop_filled_nulls(tool, getattr(dtype, "inner", None))]
+        _read_tools(f"[{tool}]") if isinstance(tool, str) else [drop_filled_nulls(tool, getattr(dtype, "inner", None))]
         for tool in value
     ]
     whole = [tool for tools in texts for tool in tools or [None]]

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from prefboost.errors import Place, UnreadableFile
-from prefboost.sources.readers.text_files import byte_chunks
+from prefboost.sources.readers.text_files import read_byte_chunks
 
-__all__ = ["content_ending", "header_delimiter", "magic_ending"]
+__all__ = ["detect_ending", "detect_delimiter", "detect_magic_ending"]
 
 _MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\xff\xff\xff\xff": ".arrow"}
 """First bytes of binary formats -> ending; the last of them begins an Arrow stream."""
@@ -20,8 +20,8 @@ _DELIMITERS = (",", "\t", ";", "|")
 _HEADER_CHARS = 100_000  # below the longest cell that Python's csv takes by default
 
 
-def content_ending(path: Path) -> str | None:
-    """The ending that fits a file's content: ``.parquet``, ``.arrow``, ``.jsonl``, ``.csv``, ``.tsv``.
+def detect_ending(path: Path) -> str | None:
+    """Detect the ending that fits a file's content: ``.parquet``, ``.arrow``, ``.jsonl``, ``.csv``, ``.tsv``.
 
     Args:
         path: a file; gzip and zstd are looked into.
@@ -29,7 +29,7 @@ def content_ending(path: Path) -> str | None:
     Returns:
         None where the bytes are neither one of the binary formats, nor JSON, nor lines with a header of two cells.
     """
-    magic = magic_ending(path)
+    magic = detect_magic_ending(path)
     if magic is not None:
         return magic
     try:
@@ -44,15 +44,15 @@ def content_ending(path: Path) -> str | None:
     return ".tsv" if best == "\t" else ".csv"
 
 
-def magic_ending(path: Path) -> str | None:
-    """The ending of the binary format whose files begin like this one; None where it is none of them."""
+def detect_magic_ending(path: Path) -> str | None:
+    """Detect the binary format whose files begin like this one, as its ending; None where it is none of them."""
     with path.open("rb") as file:
         begin = file.read(8)
     return next((ending for magic, ending in _MAGIC.items() if begin.startswith(magic)), None)
 
 
-def header_delimiter(path: Path, usual: str) -> str:
-    """What parts the cells of a file's header: the usual mark, unless only another one does.
+def detect_delimiter(path: Path, usual: str) -> str:
+    """Detect what separates the cells of a file's header: the usual mark, unless only another one does.
 
     Spreadsheets in countries with a decimal comma write ``;`` into files that end in .csv.
 
@@ -69,7 +69,7 @@ def header_delimiter(path: Path, usual: str) -> str:
 
 
 def _first_line(path: Path) -> str:
-    head = next(byte_chunks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = next(read_byte_chunks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
     return re.split(rb"[\r\n]", head, maxsplit=1)[0].decode("utf-8", "replace")[:_HEADER_CHARS]
 
 

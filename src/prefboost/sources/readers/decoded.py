@@ -9,17 +9,17 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.sources.columns import NAMES, Columns, plain_name
+from prefboost.sources.columns import NAMES, Columns, normalize_name
 from prefboost.sources.messages.encoded import decode_list, decode_text, looks_encoded, parse_literal
-from prefboost.sources.readers.json_lines import frames_by_kind
+from prefboost.sources.readers.json_lines import build_frames_by_kind
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
-from prefboost.sources.readers.storage_types import plain_frames
+from prefboost.sources.readers.storage_types import convert_stored_types
 from prefboost.tables import REJECTS
 
 __all__ = ["DecodedReader", "StoredReader", "find_encoded"]
 
 SAMPLE_TEXTS = 200
-"""How many texts of a column tell whether they are encoded."""
+"""Number of a column's texts that decide whether they are encoded."""
 
 LIKE_JSON = r"^\s*(?:array\()?\s*[\[{]"
 LISTED = frozenset((*NAMES["completions"], *NAMES["history"], "scores", "ratings", "models", "ranks", "finish_reasons"))
@@ -29,7 +29,7 @@ BATTLE = ("prompt", "response_a", "response_b")
 """Lists of turns in the arena's competition data (lmsys-chatbot-arena), beside ``winner_model_a``."""
 
 Kind = str | tuple[str, ...]
-"""What a column's texts encode: see `find_encoded`."""
+"""Kind of value that a column's texts encode: see `find_encoded`."""
 
 BROKEN = "a column looks like an encoded conversation but cannot be decoded"
 
@@ -48,7 +48,9 @@ class StoredReader:
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""
         for batch in self.reader.batches(columns, rows):
-            yield RawBatch(tuple(plain for frame in batch.frames for plain in plain_frames(frame)), batch.rejects)
+            yield RawBatch(
+                tuple(plain for frame in batch.frames for plain in convert_stored_types(frame)), batch.rejects
+            )
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ class DecodedReader:
                 row = int(record.pop(ROW))
                 records.append((row, {**record, **new}))
         same = frame.filter(~pl.Series(changed))
-        frames = (*((same,) if same.height else ()), *frames_by_kind(records))
-        return frames, self._rejects(frame.filter(pl.Series(broken)), here)
+        frames = (*((same,) if same.height else ()), *build_frames_by_kind(records))
+        return frames, self._build_rejects(frame.filter(pl.Series(broken)), here)
 
-    def _rejects(self, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    def _build_rejects(self, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame(
             [
                 {
@@ -122,7 +124,7 @@ def _may_hold(dtype: Any, kind: Kind) -> bool:
 
 
 def _decode_value(value: Any, kind: Kind) -> Any:
-    """What a value encodes: `_SAME` where it stands for itself, `_BROKEN` where that cannot be said."""
+    """Decode a value: `_SAME` where it encodes nothing, `_BROKEN` where that cannot be decided."""
     if isinstance(kind, tuple):
         columns = {name: _decode_items([item and item.get(name) for item in value or ()]) for name in kind}
         if _BROKEN in columns.values():
@@ -136,27 +138,27 @@ def _decode_value(value: Any, kind: Kind) -> Any:
         return _decode_items(value or ())
     if isinstance(value, str):
         if kind == "list":
-            found = parse_literal(value) if value.strip() else None
-            return found if isinstance(found, list) or not value.strip() else _SAME
-        found = decode_text(value) if value.strip() else _SAME
-        if found is None:
+            decoded = parse_literal(value) if value.strip() else None
+            return decoded if isinstance(decoded, list) or not value.strip() else _SAME
+        decoded = decode_text(value) if value.strip() else _SAME
+        if decoded is None:
             return _BROKEN if looks_encoded(value) else _SAME
-        return found
+        return decoded
     items = None if value is None else list(value)
     return (decode_list(items) if items else None) or _SAME
 
 
 def _decode_items(items: Sequence[Any]) -> Any:
-    """What the completions of a record encode, as messages throughout where any of them encodes some."""
-    found = [_decode_value(item, "messages") if isinstance(item, str) else _SAME for item in items]
-    if _BROKEN in found or all(each is _SAME for each in found):
-        return _BROKEN if _BROKEN in found else _SAME
+    """Decode the completions of a record, to messages throughout where any of them encodes some."""
+    decoded = [_decode_value(item, "messages") if isinstance(item, str) else _SAME for item in items]
+    if _BROKEN in decoded or all(each is _SAME for each in decoded):
+        return _BROKEN if _BROKEN in decoded else _SAME
     plain = [[{"role": "assistant", "content": item}] if isinstance(item, str) else item for item in items]
-    return [plain[at] if each is _SAME else each for at, each in enumerate(found)]
+    return [plain[at] if each is _SAME else each for at, each in enumerate(decoded)]
 
 
 def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str, Kind]:
-    """The columns of which most texts encode something, each with what.
+    """Find the columns of which most texts encode something, each with what.
 
     These are conversations (``messages``), lists where lists are due (``list``), lists of completions each of which is
     a conversation (``items``), and completions with fields that hold one (their names).
@@ -169,10 +171,10 @@ def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str,
     Raises:
         DataError: most texts of a column look like encoded conversations and cannot be decoded.
     """
-    lists = {name for name in sample.columns if plain_name(name) in LISTED} | {columns.completions, columns.history}
+    lists = {name for name in sample.columns if normalize_name(name) in LISTED} | {columns.completions, columns.history}
     if "winner_model_a" in sample.columns:
         lists |= {*BATTLE}
-    answers = {name for name in sample.columns if plain_name(name) in NAMES["completions"]} | {columns.completions}
+    answers = {name for name in sample.columns if normalize_name(name) in NAMES["completions"]} | {columns.completions}
     encoded: dict[str, Kind] = {}
     for name in sample.columns:
         if name in (*columns.plain, *columns.ignore, ROW):
@@ -180,25 +182,25 @@ def find_encoded(sample: pl.DataFrame, columns: Columns, path: str) -> dict[str,
         if name in answers and isinstance(sample.schema[name], pl.List):
             encoded |= _find_inside(sample[name], columns, path)
             continue
-        texts = _texts(sample[name])
+        texts = _list_texts(sample[name])
         if not texts:
             continue
         written = isinstance(texts[0], str)
-        if name in lists and written and _most(texts, lambda text: isinstance(parse_literal(text), list)):
+        if name in lists and written and _hold_for_most(texts, lambda text: isinstance(parse_literal(text), list)):
             encoded[name] = "list"
-        elif _encodes(texts, name, path):
+        elif _encodes_messages(texts, name, path):
             encoded[name] = "messages"
     return encoded
 
 
-def _encodes(texts: Sequence[Any], name: str, path: str) -> bool:
-    """Whether most of a column's texts encode messages; refuses what looks so and cannot be decoded."""
-    if _most(texts, lambda text: _decode_value(text, "messages") not in (_SAME, _BROKEN)):
+def _encodes_messages(texts: Sequence[Any], name: str, path: str) -> bool:
+    """Tell whether most of a column's texts encode messages; refuse what looks so and cannot be decoded."""
+    if _hold_for_most(texts, lambda text: _decode_value(text, "messages") not in (_SAME, _BROKEN)):
         return True
-    if isinstance(texts[0], str) and _most(texts, looks_encoded):
-        shown = next(text for text in texts if looks_encoded(text))[:80]
+    if isinstance(texts[0], str) and _hold_for_most(texts, looks_encoded):
+        example = next(text for text in texts if looks_encoded(text))[:80]
         raise DataError(
-            f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {shown!r}",
+            f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {example!r}",
             remedy=f"write messages instead, or say that the text is meant as it stands: columns.plain=[{name}]",
             place=Place(path, column=name),
         )
@@ -206,32 +208,34 @@ def _encodes(texts: Sequence[Any], name: str, path: str) -> bool:
 
 
 def _find_inside(completions: pl.Series, columns: Columns, path: str) -> dict[str, Kind]:
-    """`find_encoded` for a list of completions: texts, or structs with fields of text."""
+    """Find what a list of completions encodes, as `find_encoded` does: texts, or structs with fields of text."""
     name, items = completions.name, completions.head(SAMPLE_TEXTS).explode().drop_nulls()
     if items.dtype == pl.String:
-        texts = _texts(items)
-        return {name: "items"} if texts and _encodes(texts, name, path) else {}
+        texts = _list_texts(items)
+        return {name: "items"} if texts and _encodes_messages(texts, name, path) else {}
     if not isinstance(items.dtype, pl.Struct) or {"role", "content"} <= {item.name for item in items.dtype.fields}:
         return {}
     fields = {
-        item.name: _texts(items.struct.field(item.name))
+        item.name: _list_texts(items.struct.field(item.name))
         for item in items.dtype.fields
         if item.dtype == pl.String and not {item.name, f"{name}.{item.name}"} & {*columns.plain}
     }
-    found = tuple(field for field, texts in fields.items() if texts and _encodes(texts, f"{name}.{field}", path))
-    return {name: found} if found else {}
+    encoded = tuple(
+        field for field, texts in fields.items() if texts and _encodes_messages(texts, f"{name}.{field}", path)
+    )
+    return {name: encoded} if encoded else {}
 
 
-def _most(texts: Sequence[Any], holds: Any) -> bool:
+def _hold_for_most(texts: Sequence[Any], holds: Any) -> bool:
     return sum(map(bool, map(holds, texts))) * 2 > len(texts)
 
 
-def _texts(values: pl.Series) -> list[Any]:
-    """The first texts (or lists of texts) of a column that are not blank, none where no text looks like code at all."""
+def _list_texts(values: pl.Series) -> list[Any]:
+    """List the first texts (or lists of texts) of a column that are not blank; none where no text looks like code."""
     if values.dtype == pl.String:
-        given = values.drop_nulls().filter(values.drop_nulls().str.contains(r"\S")).head(SAMPLE_TEXTS)
-        odd = given.str.contains(f"{LIKE_JSON}|<|\\[INST\\]")
-        return given.to_list() if odd.any() else []
+        texts = values.drop_nulls().filter(values.drop_nulls().str.contains(r"\S")).head(SAMPLE_TEXTS)
+        odd = texts.str.contains(f"{LIKE_JSON}|<|\\[INST\\]")
+        return texts.to_list() if odd.any() else []
     if values.dtype == pl.List(pl.String):
         return [items for items in values.drop_nulls().head(SAMPLE_TEXTS).to_list() if items]
     return []

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterator
 from itertools import chain
 
-__all__ = ["NOT_UTF8", "as_utf8", "encoding_of", "has_undecoded"]
+__all__ = ["NOT_UTF8", "as_utf8", "detect_encoding", "has_undecoded"]
 
 NOT_UTF8 = "the line is not UTF-8 text: convert the file, e.g. iconv -f WINDOWS-1252 -t UTF-8 FILE"
 """Reason of a reject. The bytes may be of any older encoding, so that nothing but the user can tell which."""
@@ -30,9 +30,9 @@ def as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
         UnicodeDecodeError: the bytes are not what the mark promises.
     """
     first = next(chunks, b"")
-    while 0 < len(first) < 4 and (more := next(chunks, b"")):
-        first += more
-    encoding = encoding_of(first[:4])
+    while 0 < len(first) < 4 and (addition := next(chunks, b"")):
+        first += addition
+    encoding = detect_encoding(first[:4])
     if encoding is None:
         yield from filter(None, (first,))
         yield from chunks
@@ -44,12 +44,12 @@ def as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def has_undecoded(text: str) -> bool:
-    """Whether bytes that are no UTF-8 stand in a text that was decoded with ``surrogateescape``."""
+    """Tell whether bytes that are no UTF-8 stand in a text that was decoded with ``surrogateescape``."""
     return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
 
 
-def encoding_of(start: bytes) -> str | None:
-    """The encoding that the first four bytes of a text promise where it is not UTF-8, else None."""
+def detect_encoding(start: bytes) -> str | None:
+    """Detect the encoding that the first four bytes of a text promise; None for UTF-8."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding

@@ -13,19 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefboost.errors import DataError, Place, UnreadableFile
-from prefboost.sources.readers.content import content_ending, header_delimiter, magic_ending
-from prefboost.sources.readers.json_array import array_blocks
+from prefboost.sources.readers.content import detect_delimiter, detect_ending, detect_magic_ending
+from prefboost.sources.readers.json_array import read_array_blocks
 from prefboost.sources.readers.json_lines import parse_block
 from prefboost.sources.readers.json_objects import refuse_single_object
 from prefboost.sources.readers.pipes import SpooledReader, spool_stream
-from prefboost.sources.readers.raw import ROW, RawBatch, Reader, numbered, rejects_by_reason, storable
-from prefboost.sources.readers.split_files import choose_split, column_values, list_files
-from prefboost.sources.readers.text_files import Block, BrokenRow, byte_chunks, csv_rows, line_blocks
+from prefboost.sources.readers.raw import ROW, RawBatch, Reader, add_row_numbers, build_line_rejects, make_storable
+from prefboost.sources.readers.split_files import choose_split, list_files, list_split_values
+from prefboost.sources.readers.text_files import Block, BrokenRow, read_byte_chunks, read_csv_rows, read_line_blocks
 
-__all__ = ["BATCH_BYTES", "FORMATS", "Readers", "file_reader", "find_files", "without_compression"]
+__all__ = ["BATCH_BYTES", "FORMATS", "Readers", "open_file_reader", "open_path_reader", "get_format_ending"]
 
 BATCH_BYTES = 64 << 20
-"""How much uncompressed data one batch holds, about."""
+"""Size of the uncompressed data in one batch, about."""
 
 MOST_ROWS = 200_000
 
@@ -36,7 +36,7 @@ DAMAGE = (
     OSError,
     UnicodeDecodeError,  # of a column's name
 )
-"""What the libraries raise on damaged binary files."""
+"""Errors that the libraries raise on damaged binary files."""
 
 
 @dataclass(frozen=True)
@@ -51,36 +51,38 @@ class ParquetReader:
             metadata = pq.ParquetFile(self.path).metadata
             names = metadata.schema.to_arrow_schema().names
             _refuse_duplicates(names, self.path)
-            columns = _held(columns, names)
+            columns = _pick_columns(columns, names)
             groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
             most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
             vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
             frames = (
-                self._arrow(columns, step)
+                self._read_batches(columns, step)
                 if vast
-                else self._slices(columns, _spans([group.num_rows for group in groups], step if rows else most))
+                else self._read_slices(
+                    columns, _plan_slices([group.num_rows for group in groups], step if rows else most)
+                )
             )
             first = 0
             for frame in frames:
-                yield RawBatch((numbered(frame, first),))
+                yield RawBatch((add_row_numbers(frame, first),))
                 first += frame.height
         except DAMAGE as error:
-            raise _unreadable(self.path, "Parquet", error) from error
+            raise _describe_damage(self.path, "Parquet", error) from error
 
-    def _slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+    def _read_slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
         scan = pl.scan_parquet(self.path, glob=False)
-        wanted = scan if columns is None else scan.select(columns)
+        selected = scan if columns is None else scan.select(columns)
         for offset, length in spans:
-            yield wanted.slice(offset, length).collect()
+            yield selected.slice(offset, length).collect()
 
-    def _arrow(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
-        """For row groups larger than a batch, which slices would decode again and again; text has to be validated."""
-        wanted = None if columns is None else list(columns)
-        for batch in pq.ParquetFile(self.path).iter_batches(step, columns=wanted):
+    def _read_batches(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
+        """Read row groups larger than a batch, which slices would decode again and again; text has to be validated."""
+        names = None if columns is None else list(columns)
+        for batch in pq.ParquetFile(self.path).iter_batches(step, columns=names):
             batch.validate(full=True)
-            yield _frame(pa.Table.from_batches([batch]))
+            yield _convert_table(pa.Table.from_batches([batch]))
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,14 @@ class ArrowReader:
                     batch.validate(full=True)
                     _refuse_duplicates(batch.schema.names, self.path)
                     table = pa.Table.from_batches([batch])
-                    held = _held(columns, table.column_names)
-                    kept = table if held is None else table.select(list(held))
+                    held = _pick_columns(columns, table.column_names)
+                    selected = table if held is None else table.select(list(held))
                     step = max(1, int(BATCH_BYTES * table.num_rows / max(table.nbytes, 1)))
-                    for part in _parts(_frame(kept), min(rows or MOST_ROWS, step, MOST_ROWS)):
-                        yield RawBatch((numbered(part, first),))
+                    for part in _parts(_convert_table(selected), min(rows or MOST_ROWS, step, MOST_ROWS)):
+                        yield RawBatch((add_row_numbers(part, first),))
                         first += part.height
         except DAMAGE as error:
-            raise _unreadable(self.path, "Arrow", error) from error
+            raise _describe_damage(self.path, "Arrow", error) from error
 
     @staticmethod
     def _record_batches(file: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
@@ -131,7 +133,7 @@ class JsonReader:
         for block in self._blocks():
             if block.line == 1 and not self._is_array():
                 refuse_single_object(block.text, self.path)
-            for piece in _pieces(block, rows):
+            for piece in _split_block(block, rows):
                 batch = parse_block(piece, first, self.path)
                 if batch.records:
                     first += batch.records
@@ -139,12 +141,14 @@ class JsonReader:
 
     def _blocks(self) -> Iterator[Block]:
         path = Path(self.path)
-        return array_blocks(path, BATCH_BYTES // 2) if self._is_array() else line_blocks(path, BATCH_BYTES // 2)
+        return (
+            read_array_blocks(path, BATCH_BYTES // 2) if self._is_array() else read_line_blocks(path, BATCH_BYTES // 2)
+        )
 
     def _is_array(self) -> bool:
-        """Whether the file begins with ``[`` and its first line is not a whole value of its own."""
+        """Tell whether the file begins with ``[`` and its first line is not a whole value of its own."""
         start = b""
-        for chunk in byte_chunks(Path(self.path)):
+        for chunk in read_byte_chunks(Path(self.path)):
             start += chunk
             if start.strip(b"\xef\xbb\xbf \t\r\n"):
                 break
@@ -168,8 +172,8 @@ class CsvReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        lines = csv_rows(Path(self.path), header_delimiter(Path(self.path), self.delimiter), recover=True)
-        header = [storable(name) for name in next(lines, (0, []))[1]]
+        lines = read_csv_rows(Path(self.path), detect_delimiter(Path(self.path), self.delimiter), recover=True)
+        header = [make_storable(name) for name in next(lines, (0, []))[1]]
         _refuse_duplicates(header, self.path)
         row, size = 0, 0
         held: list[tuple[int, int, list[str]]] = []
@@ -188,11 +192,11 @@ class CsvReader:
     def _batch(self, header: list[str], rows: list[tuple[int, int, list[str]]]) -> RawBatch:
         good = [(row, cells) for row, _, cells in rows if not isinstance(cells, BrokenRow)]
         bad = [(row, line, *cells.why) for row, line, cells in rows if isinstance(cells, BrokenRow)]
-        rejects = rejects_by_reason(bad, self.path)
+        rejects = build_line_rejects(bad, self.path)
         if not good:
             return RawBatch((), rejects)
         columns = zip(*(cells for _, cells in good), strict=True)
-        texts = {name: [storable(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
+        texts = {name: [make_storable(cell) for cell in column] for name, column in zip(header, columns, strict=True)}
         frame = pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
         return RawBatch((frame.with_columns(pl.Series(ROW, [row for row, _ in good], dtype=pl.Int64)),), rejects)
 
@@ -216,17 +220,17 @@ class Readers:
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
         first, columns = 0, columns if self._are_alike() else None
-        values: Sequence[str | None] = column_values(self.splits) or [None] * len(self.members)
+        values: Sequence[str | None] = list_split_values(self.splits) or [None] * len(self.members)
         for member, value in zip(self.members, values, strict=True):
             read = 0
             for batch in member.batches(columns, rows):
                 read += batch.records
-                frames = tuple(_with_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
+                frames = tuple(_add_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
                 yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
             first += read
 
     def _are_alike(self) -> bool:
-        """Whether all files are known to have the same columns: in others, columns of other names may play a part."""
+        """Tell whether all files certainly have the same columns: in others, columns of other names may play a part."""
         try:
             names = [
                 sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
@@ -237,8 +241,8 @@ class Readers:
         return all(each == names[0] for each in names)
 
 
-def _with_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:
-    """The records with the split of their file, unless they name one themselves."""
+def _add_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:
+    """Add the split of their file to records, unless they name one themselves."""
     return frame if value is None or "split" in frame.columns else frame.with_columns(split=pl.lit(value))
 
 
@@ -254,17 +258,17 @@ FORMATS: dict[str, Callable[[str], Reader]] = {
     ".csv": lambda path: CsvReader(path, ","),
     ".tsv": lambda path: CsvReader(path, "\t"),
 }
-"""Which reader a file's ending asks for, with or without .gz or .zst behind it."""
+"""Reader for each ending of a file's name, with or without .gz or .zst behind it."""
 
 
-def without_compression(path: Path) -> str:
-    """The ending that tells the format: ``a.jsonl.gz`` -> ``.jsonl``."""
+def get_format_ending(path: Path) -> str:
+    """Return the ending that tells the format: ``a.jsonl.gz`` -> ``.jsonl``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".zst", ".zstd")), "")
 
 
-def file_reader(path: Path) -> Reader:
-    """The reader of one file.
+def open_file_reader(path: Path) -> Reader:
+    """Open the reader of one file.
 
     Raises:
         UnreadableFile: no file, an empty file, or an ending that names no known format.
@@ -274,10 +278,10 @@ def file_reader(path: Path) -> Reader:
         raise UnreadableFile("no such file", remedy="check the path", place=place)
     if path.stat().st_size == 0:
         raise UnreadableFile("the file is empty (0 bytes)", remedy="fetch or write the file again", place=place)
-    suffix, magic = without_compression(path), magic_ending(path)
+    suffix, magic = get_format_ending(path), detect_magic_ending(path)
     if suffix not in FORMATS:
-        shown = content_ending(path)
-        looks = f"its bytes look like {shown}: name it so; " if shown else ""
+        actual = detect_ending(path)
+        looks = f"its bytes look like {actual}: name it so; " if actual else ""
         raise UnreadableFile(
             f"no known format ends in {path.suffix or 'nothing'}",
             remedy=f"{looks}known endings: {', '.join(FORMATS)}, text formats also with .gz or .zst",
@@ -290,8 +294,8 @@ def file_reader(path: Path) -> Reader:
     return FORMATS[suffix](str(path))
 
 
-def find_files(pattern: str, config: str | None = None, split: str | None = None) -> Reader | None:
-    """The reader of a file, a folder or a glob; None where no such path exists.
+def open_path_reader(pattern: str, config: str | None = None, split: str | None = None) -> Reader | None:
+    """Open the reader of a file, a folder or a glob; None where no such path exists.
 
     Args:
         pattern: the path. Files of a folder are those of its data card, where it has one.
@@ -303,35 +307,38 @@ def find_files(pattern: str, config: str | None = None, split: str | None = None
     """
     spooled = spool_stream(pattern)
     if spooled is not None:
-        return SpooledReader(pattern, file_reader(spooled))
+        return SpooledReader(pattern, open_file_reader(spooled))
     if Path(pattern).is_file():
-        return file_reader(Path(pattern))
-    found = list_files(pattern, config)
-    if found is None:
+        return open_file_reader(Path(pattern))
+    files = list_files(pattern, config)
+    if files is None:
         return None
-    usable = sorted(item for item in found if without_compression(item) in FORMATS)
+    usable = sorted(item for item in files if get_format_ending(item) in FORMATS)
     data = [item for item in usable if not item.name.endswith(".json")] or usable
     if not data:
         raise DataError(
-            f"no data files among {len(found):,} files",
+            f"no data files among {len(files):,} files",
             remedy=f"known endings: {', '.join(FORMATS)}",
             place=Place(pattern),
         )
-    kinds = sorted({without_compression(item) for item in data})
+    kinds = sorted({get_format_ending(item) for item in data})
     if len(kinds) > 1:
         raise DataError(
             f"files of several formats: {', '.join(kinds)}",
             remedy=f"name one, e.g. {pattern.rstrip('/')}/*{kinds[0]}",
             place=Place(pattern),
         )
-    chosen = choose_split(splits := [found[item] for item in data], split)
-    kept = [at for at, each in enumerate(chosen or [True] * len(data)) if each]
+    chosen = choose_split(splits := [files[item] for item in data], split)
+    positions = [at for at, each in enumerate(chosen or [True] * len(data)) if each]
     return Readers(
-        pattern, tuple(file_reader(data[at]) for at in kept), tuple(splits[at] for at in kept), chosen is not None
+        pattern,
+        tuple(open_file_reader(data[at]) for at in positions),
+        tuple(splits[at] for at in positions),
+        chosen is not None,
     )
 
 
-def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
+def _plan_slices(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
     """Offset and length of slices of at most ``most`` rows that begin and end with a row group where they can."""
     spans: list[tuple[int, int]] = []
     offset = 0
@@ -344,12 +351,12 @@ def _spans(heights: Sequence[int], most: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _held(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
-    """Those of the wanted columns that this file has; None (all) where it has none, so that its rows are counted."""
+def _pick_columns(columns: Sequence[str] | None, names: Sequence[str]) -> list[str] | None:
+    """Pick the columns that this file has; None (all) where it has none of them, so that its rows are counted."""
     return [name for name in columns or () if name in names] or None
 
 
-def _frame(table: pa.Table) -> pl.DataFrame:
+def _convert_table(table: pa.Table) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(table))
 
 
@@ -357,7 +364,7 @@ def _parts(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
     return (frame.slice(offset, rows) for offset in range(0, frame.height, rows))
 
 
-def _pieces(block: Block, rows: int | None) -> Iterator[Block]:
+def _split_block(block: Block, rows: int | None) -> Iterator[Block]:
     lines = block.text.split(b"\n") if rows else []
     if not rows or len(lines) <= rows:
         yield block
@@ -376,7 +383,7 @@ def _refuse_duplicates(names: Sequence[str], path: str) -> None:
         )
 
 
-def _unreadable(path: str, form: str, error: BaseException) -> UnreadableFile:
+def _describe_damage(path: str, form: str, error: BaseException) -> UnreadableFile:
     reason = next(chain(str(error).splitlines(), [type(error).__name__]))[:300]
     return UnreadableFile(
         f"not readable as {form}: {reason}",

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from prefboost.errors import DataError, MissingExtra, Place, UnreadableFile, UnreadData
 from prefboost.sources.readers.files import MOST_ROWS
-from prefboost.sources.readers.raw import RawBatch, numbered
+from prefboost.sources.readers.raw import RawBatch, add_row_numbers
 
 __all__ = ["HubReader", "SavedReader", "is_hub_id", "is_saved_folder"]
 
@@ -23,12 +23,12 @@ SAMPLE_ROWS = 10_000
 
 
 def is_hub_id(path: str) -> bool:
-    """Whether a path can be the name of a data set on the hub: ``organisation/name``."""
+    """Tell whether a path can be the name of a data set on the hub: ``organisation/name``."""
     return HUB_ID.fullmatch(path) is not None
 
 
 def is_saved_folder(path: Path) -> bool:
-    """Whether a folder was written by ``save_to_disk``."""
+    """Tell whether a folder was written by ``save_to_disk``."""
     return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
@@ -52,16 +52,16 @@ class HubReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""
-        datasets = _library()
+        datasets = _import_datasets()
         try:
             loaded = datasets.load_dataset(self.path, self.config, revision=self.revision, streaming=self.streaming)
         except Exception as error:  # the hub client raises many kinds: no network, no such name, gated, bad config
             raise UnreadableFile(
-                f"the hub does not give this data set: {_first_line(error)}",
+                f"the hub does not give this data set: {_cut_message(error)}",
                 remedy="check name, revision and config, your network and login; or give a local file or folder",
                 place=Place(self.path),
             ) from error
-        yield from _batches(_one_split(loaded, self.split, self.path), columns, rows, self.path)
+        yield from _read_batches(_pick_split(loaded, self.split, self.path), columns, rows, self.path)
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,19 @@ class SavedReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.files.Reader`."""
-        datasets = _library()
+        datasets = _import_datasets()
         try:
             loaded = datasets.load_from_disk(self.path)
         except Exception as error:  # any damage of the folder's files
             raise UnreadableFile(
-                f"not readable as a saved data set: {_first_line(error)}",
+                f"not readable as a saved data set: {_cut_message(error)}",
                 remedy="save it again with save_to_disk",
                 place=Place(self.path),
             ) from error
-        yield from _batches(_one_split(loaded, self.split, self.path), columns, rows, self.path)
+        yield from _read_batches(_pick_split(loaded, self.split, self.path), columns, rows, self.path)
 
 
-def _library() -> Any:
+def _import_datasets() -> Any:
     try:
         import datasets
     except ImportError as error:
@@ -93,46 +93,46 @@ def _library() -> Any:
     return datasets
 
 
-def _first_line(error: BaseException) -> str:
+def _cut_message(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
 
 
-def _one_split(loaded: Any, split: str | None, path: str) -> Any:
+def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
     if not isinstance(loaded, Mapping):
         return loaded
     names = list(loaded)
-    wanted = split or ("train" if "train" in names or len(names) != 1 else names[0])
-    if wanted not in names:
+    chosen = split or ("train" if "train" in names or len(names) != 1 else names[0])
+    if chosen not in names:
         raise DataError(
-            f"no split {wanted!r}; found {', '.join(map(str, names)) or 'none'}",
+            f"no split {chosen!r}; found {', '.join(map(str, names)) or 'none'}",
             remedy="name one of them: split=...",
             place=Place(path),
         )
-    others = ", ".join(f"{name} ({_count(loaded[name])})" for name in names if name != wanted)
+    others = ", ".join(f"{name} ({_describe_size(loaded[name])})" for name in names if name != chosen)
     if split is None and others:
         warnings.warn(
-            f"{path}: only the split {wanted} is read, not {others}; another is read with data.split=NAME",
+            f"{path}: only the split {chosen} is read, not {others}; another is read with data.split=NAME",
             UnreadData,
             stacklevel=2,
         )
-    return loaded[wanted]
+    return loaded[chosen]
 
 
-def _count(data: Any) -> str:
+def _describe_size(data: Any) -> str:
     return f"{data.num_rows:,} rows" if isinstance(getattr(data, "num_rows", None), int) else "not counted"
 
 
-def _batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:
+def _read_batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:
     chosen = data if columns is None else data.select_columns(list(columns))
     first = 0
     try:
         for table in chosen.with_format("arrow").iter(batch_size=min(rows or SAMPLE_ROWS, MOST_ROWS)):
             frame = pl.DataFrame(pl.from_arrow(pa.table(table)))
-            yield RawBatch((numbered(frame, first),))
+            yield RawBatch((add_row_numbers(frame, first),))
             first += frame.height
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise UnreadableFile(
-            f"reading stopped at record {first:,}: {_first_line(error)}",
+            f"reading stopped at record {first:,}: {_cut_message(error)}",
             remedy="run again; a data set in the cache may have to be fetched anew",
             place=Place(path, row=first),
         ) from error

@@ -12,95 +12,95 @@ import polars as pl
 
 from prefboost.sources.messages.keys import fold_keys, has_further_keys
 from prefboost.sources.readers.encodings import NOT_UTF8
-from prefboost.sources.readers.raw import ROW, RawBatch, numbered, rejects_by_reason, storable
+from prefboost.sources.readers.raw import ROW, RawBatch, add_row_numbers, build_line_rejects, make_storable
 from prefboost.sources.readers.text_files import Block
 
-__all__ = ["frames_by_kind", "parse_block"]
+__all__ = ["build_frames_by_kind", "parse_block"]
 
 NOT_JSON = "the line is not a JSON object"
 LOOKS_LIKE_JSON = r"^\s*[\[{]"
 
 
 def parse_block(block: Block, first_row: int, path: str) -> RawBatch:
-    """The records of a block. Row numbers count non-blank lines from ``first_row``.
+    """Parse the records of a block. Row numbers count non-blank lines from ``first_row``.
 
     Polars parses the whole block at once unless a line is malformed or a field changes its type from line to line;
     such blocks are parsed line by line, malformed lines are set aside and the others grouped by the types they hold.
     """
-    frame = _whole(block.text)
+    frame = _parse_whole(block.text)
     if frame is not None:
-        return RawBatch((numbered(frame, first_row),))
-    return _line_by_line(block, first_row, path)
+        return RawBatch((add_row_numbers(frame, first_row),))
+    return _parse_lines(block, first_row, path)
 
 
-def _whole(text: bytes) -> pl.DataFrame | None:
+def _parse_whole(text: bytes) -> pl.DataFrame | None:
     if b"\n" not in text and not text.strip():
         return None
     try:
         frame = pl.read_ndjson(io.BytesIO(text), infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
         return None
-    if frame.width == 0 or frame.height != _records(text) or has_further_keys(frame.schema):
+    if frame.width == 0 or frame.height != _count_records(text) or has_further_keys(frame.schema):
         return None
     # Polars writes a structure into text where other lines hold text; such blocks are taken apart.
-    suspects = {name for column in frame.get_columns() for name in _structured_texts(column)}
+    suspects = {name for column in frame.get_columns() for name in _find_structured_texts(column)}
     return None if any(_holds_structure(text, name) for name in suspects) else frame
 
 
-def _structured_texts(values: pl.Series) -> Iterator[str]:
-    """Names of text fields, at any depth, in which some text begins like a JSON list or object."""
+def _find_structured_texts(values: pl.Series) -> Iterator[str]:
+    """Yield names of text fields, at any depth, in which some text begins like a JSON list or object."""
     if values.dtype == pl.String:
         if values.str.contains(LOOKS_LIKE_JSON).any():
             yield values.name
     elif isinstance(values.dtype, pl.List):
-        yield from _structured_texts(values.explode())
+        yield from _find_structured_texts(values.explode())
     elif isinstance(values.dtype, pl.Struct):
         # Unnested, since a field called "*" or "^x$" would be taken for a pattern of names.
         for column in values.struct.unnest().get_columns():
-            yield from _structured_texts(column)
+            yield from _find_structured_texts(column)
 
 
 def _holds_structure(text: bytes, name: str) -> bool:
-    """Whether a key of this name has a list or an object as value anywhere, or is written in an unusual way."""
+    """Tell whether a key has a list or an object as value anywhere, or is written in an unusual way."""
     key = json.dumps(name).encode()
     return key not in text or re.search(re.escape(key) + rb"\s*:\s*[\[{]", text) is not None
 
 
-def _records(text: bytes) -> int:
+def _count_records(text: bytes) -> int:
     return sum(1 for line in text.split(b"\n") if line.strip())
 
 
-def _line_by_line(block: Block, first_row: int, path: str) -> RawBatch:
+def _parse_lines(block: Block, first_row: int, path: str) -> RawBatch:
     good: list[tuple[int, dict[str, Any]]] = []
     bad: list[tuple[int, int, str, str, str]] = []
     row = first_row
     for offset, line in enumerate(block.text.split(b"\n")):
         if not line.strip():
             continue
-        record = _record(line)
+        record = _parse_record(line)
         if isinstance(record, str):
             reason = NOT_JSON if _is_utf8(line) else NOT_UTF8
-            bad.append((row, block.line + offset, reason, record, _shown(line)))
+            bad.append((row, block.line + offset, reason, record, _cut_line(line)))
         else:
             good.append((row, record))
         row += 1
-    return RawBatch(frames_by_kind(good), rejects_by_reason(bad, path))
+    return RawBatch(build_frames_by_kind(good), build_line_rejects(bad, path))
 
 
-def frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
-    """Frames of records with their row numbers, one for each combination of types that the records hold."""
+def build_frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
+    """Build frames of records with their row numbers, one for each combination of types that the records hold."""
     groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
     for row, record in ((row, fold_keys(record)) for row, record in records):
-        groups.setdefault(_kinds(record), []).append((row, record))
+        groups.setdefault(_list_kinds(record), []).append((row, record))
     return tuple(
         frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64))
         for members in groups.values()
-        for rows, frame in _frames(members)
+        for rows, frame in _build_frames(members)
     )
 
 
-def _record(line: bytes) -> dict[str, Any] | str:
-    """The object on a line, or what is wrong with it."""
+def _parse_record(line: bytes) -> dict[str, Any] | str:
+    """Parse the object on a line; a text is what is wrong with it."""
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -110,40 +110,40 @@ def _record(line: bytes) -> dict[str, Any] | str:
     return record
 
 
-def _frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[int], pl.DataFrame]]:
-    """One frame of records of equal types; records that Polars still cannot hold together get frames of their own."""
+def _build_frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[int], pl.DataFrame]]:
+    """Build one frame of records of equal types; those that Polars cannot hold together get frames of their own."""
     rows = [row for row, _ in members]
-    records = [_storable(record) for _, record in members]
+    records = [_convert_value(record) for _, record in members]
     try:
         frame = pl.DataFrame(records, infer_schema_length=None, strict=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError, OverflowError):
         if len(members) > 1:
             middle = len(members) // 2
-            yield from _frames(members[:middle])
-            yield from _frames(members[middle:])
+            yield from _build_frames(members[:middle])
+            yield from _build_frames(members[middle:])
         else:
             yield rows, pl.DataFrame({name: [json.dumps(value)] for name, value in records[0].items()})
         return
     yield rows, frame if frame.width else pl.DataFrame({"": [None] * len(rows)})
 
 
-def _storable(value: Any) -> Any:
-    """The value as a frame can hold it: texts without lone surrogates, vast integers as floats, 42.0 as 42 (beside
+def _convert_value(value: Any) -> Any:
+    """Convert a value to what a frame can hold: no lone surrogates, vast integers as floats, 42.0 as 42 (beside
     texts both become texts, and Polars' own reader of JSON lines drops the zero).
     """
     if isinstance(value, str):
-        return storable(value)
+        return make_storable(value)
     if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {_convert_value(key): _convert_value(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item) for item in _alike(value)]
+        return [_convert_value(item) for item in _unify_contents(value)]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
-def _alike(items: list[Any]) -> list[Any]:
-    """A conversation in which some contents are texts and others lists of parts, as lists of parts throughout."""
+def _unify_contents(items: list[Any]) -> list[Any]:
+    """Make all contents of a conversation lists of parts, where some are texts and others such lists."""
     contents = [item.get("content") for item in items if isinstance(item, dict)]
     if len(contents) < len(items) or {type(content) for content in contents} - {type(None)} != {str, list}:
         return items
@@ -151,12 +151,12 @@ def _alike(items: list[Any]) -> list[Any]:
     return [{**item, "content": content} for item, content in zip(items, parts, strict=True)]
 
 
-def _kinds(value: Any) -> Hashable:
-    """The types that a value holds, numbers being one type, null fitting all."""
+def _list_kinds(value: Any) -> Hashable:
+    """List the types that a value holds, numbers being one type, null fitting all."""
     if isinstance(value, dict):
-        return frozenset((key, _kinds(item)) for key, item in value.items() if item is not None)
+        return frozenset((key, _list_kinds(item)) for key, item in value.items() if item is not None)
     if isinstance(value, list):
-        return ("list", frozenset(_kinds(item) for item in value if item is not None))
+        return ("list", frozenset(_list_kinds(item) for item in value if item is not None))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     return type(value).__name__
@@ -170,5 +170,5 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _shown(line: bytes) -> str:
+def _cut_line(line: bytes) -> str:
     return line[:160].decode("utf-8", "backslashreplace")

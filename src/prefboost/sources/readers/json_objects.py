@@ -25,17 +25,17 @@ def refuse_single_object(text: bytes, path: str) -> None:
     """
     start = text.lstrip(b"\xef\xbb\xbf \t\r\n")
     line, _, rest = start.partition(b"\n")
-    if not line.startswith(b"{") or (_object(line) is not None and rest.strip()):
+    if not line.startswith(b"{") or (_parse_object(line) is not None and rest.strip()):
         return  # lines of objects, or nothing that this is about
-    whole = _object(start)
-    fault = None if whole is None else _columns(whole) or _wrapper(whole)
+    whole = _parse_object(start)
+    fault = None if whole is None else _describe_columns(whole) or _describe_wrapper(whole)
     if fault is None and rest.strip() and (whole is not None or _begins_an_object(start)):
         fault = "a JSON object stands on several lines", "write one object a line, e.g. jq -c . FILE > FILE.jsonl"
     if fault is not None:
         raise UnreadableFile(fault[0], remedy=fault[1], place=Place(path))
 
 
-def _object(text: bytes) -> dict[str, Any] | None:
+def _parse_object(text: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -44,41 +44,44 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 def _begins_an_object(text: bytes) -> bool:
-    """Whether an object that needs several lines stands at the beginning, and no lines of objects behind it."""
+    """Tell whether an object of several lines is at the beginning, and no lines of objects follow it."""
     decoded = text.decode("utf-8", "replace")
     try:
         _, end = json.JSONDecoder().raw_decode(decoded)
     except (ValueError, RecursionError):
         return False
     behind = decoded[end : end + 100_000].split("\n")[:20]
-    return "\n" in decoded[:end] and not any(_object(line.encode("utf-8", "replace")) for line in behind)
+    return "\n" in decoded[:end] and not any(_parse_object(line.encode("utf-8", "replace")) for line in behind)
 
 
-def _columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Columns as pandas writes them by default, as its ``orient="list"`` and as its ``orient="split"``."""
+def _describe_columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Describe columns as pandas writes them by default, as its ``orient="list"`` and as its ``orient="split"``."""
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
-        return f"the file holds one object of columns ({_names(value['columns'])}) and their data, not rows", _AS_LINES
+        return (
+            f"the file holds one object of columns ({_list_names(value['columns'])}) and their data, not rows",
+            _AS_LINES,
+        )
     columns = list(value.values())
     splits = [name for name in value if name in ("train", "validation", "valid", "dev", "test")]
     if len(splits) > 1 and all(isinstance(value[name], list) for name in splits):
-        one = f"write each into a file of its own, e.g. jq -c '.{splits[0]}[]' FILE > {splits[0]}.jsonl"
-        return f"the file holds the rows of several splits ({_names(splits)}) in one object", one
+        remedy = f"write each into a file of its own, e.g. jq -c '.{splits[0]}[]' FILE > {splits[0]}.jsonl"
+        return f"the file holds the rows of several splits ({_list_names(splits)}) in one object", remedy
     named = {key for column in columns if isinstance(column, dict) for key in column}
     if (
         len(columns) > 1
         and all(isinstance(column, dict) and named == set(column) for column in columns)
-        and not _numbered(dict.fromkeys(named))
+        and not _is_numbered(dict.fromkeys(named))
     ):
-        return f"the file holds one object of rows by name ({_names(value)})", "jq -c '.[]' FILE > FILE.jsonl"
+        return f"the file holds one object of rows by name ({_list_names(value)})", "jq -c '.[]' FILE > FILE.jsonl"
     lists = all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1
-    indexed = all(isinstance(column, dict) and _numbered(column) for column in columns)
+    indexed = all(isinstance(column, dict) and _is_numbered(column) for column in columns)
     if len(columns) < 2 or not (indexed or (lists and columns[0] and not any(map(_is_conversation, columns)))):
         return None
-    return f"the file holds one object of columns ({_names(value)}), not rows", _AS_LINES
+    return f"the file holds one object of columns ({_list_names(value)}), not rows", _AS_LINES
 
 
-def _wrapper(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Rows in a list of one object: ``{"data": [{...}, ...], "version": 1}``."""
+def _describe_wrapper(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Describe rows in a list of one object: ``{"data": [{...}, ...], "version": 1}``."""
     rows = [
         name
         for name, inner in value.items()
@@ -96,18 +99,18 @@ def _wrapper(value: Mapping[str, Any]) -> tuple[str, str] | None:
 _WRAPPERS = ("data", "rows", "records", "examples", "items", "instances", "train", "test", "samples", "results")
 
 _ABOUT = ("version", "name", "title", "description", "split", "license", "date", "source", "url")
-"""What stands beside the rows in such an object."""
+"""Keys beside the rows in such an object."""
 
 
-def _numbered(column: Mapping[str, Any]) -> bool:
+def _is_numbered(column: Mapping[str, Any]) -> bool:
     return bool(column) and all(name.isdigit() for name in column)
 
 
 def _is_conversation(column: Any) -> bool:
-    """Whether a list is a row's own conversation or completions: objects, not a column's values."""
+    """Tell whether a list is a row's own conversation or completions: objects, not a column's values."""
     items = column if isinstance(column, list) else ()
     return any(isinstance(each, dict) and {"role", "from"} & set(each) for each in items)
 
 
-def _names(columns: Any) -> str:
+def _list_names(columns: Any) -> str:
     return ", ".join(map(str, list(columns)[:6]))

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.errors import Place, PrefboostError, UnreadableFile
-from prefboost.sources.readers.content import content_ending
+from prefboost.sources.readers.content import detect_ending
 from prefboost.sources.readers.raw import RawBatch, Reader
 
 __all__ = ["SpooledReader", "spool_stream"]
@@ -81,7 +81,7 @@ def _copy_stream(path: str) -> Path:
         raise UnreadableFile(
             "the stream is empty (0 bytes)", remedy="look at the command before the pipe", place=Place(path)
         )
-    ending = content_ending(whole)
+    ending = detect_ending(whole)
     if ending is None:
         raise UnreadableFile(
             "the bytes are neither Parquet, Arrow, JSON nor CSV with a header",
@@ -105,12 +105,12 @@ class SpooledReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `prefboost.sources.readers.raw.Reader`."""
-        own = self.reader.path
+        temporary = self.reader.path
         try:
             for batch in self.reader.batches(columns, rows):
-                named = pl.col("path", "found").str.replace_all(own, self.path, literal=True)
+                named = pl.col("path", "found").str.replace_all(temporary, self.path, literal=True)
                 yield replace(batch, rejects=batch.rejects.with_columns(named))
         except PrefboostError as error:
-            if error.place is None or error.place.path != own:
+            if error.place is None or error.place.path != temporary:
                 raise
             raise type(error)(error.found, remedy=error.remedy, place=replace(error.place, path=self.path)) from error

@@ -11,19 +11,27 @@ import polars as pl
 
 from prefboost.tables import REJECTS
 
-__all__ = ["ROW", "RawBatch", "Reader", "line_rejects", "no_rejects", "numbered", "rejects_by_reason", "storable"]
+__all__ = [
+    "ROW",
+    "RawBatch",
+    "Reader",
+    "build_no_rejects",
+    "add_row_numbers",
+    "build_line_rejects",
+    "make_storable",
+]
 
 ROW = "__row__"
 """Column of every raw frame: the record's number, from 0, counted on over the files of a collection."""
 
 
-def numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
-    """The records with their numbers, from ``first``; a column that happens to have that name gives way."""
+def add_row_numbers(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Number the records from ``first``; a column that happens to have that name gives way."""
     return frame.drop(ROW, strict=False).with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64))
 
 
-def no_rejects() -> pl.DataFrame:
-    """An empty rejects frame."""
+def build_no_rejects() -> pl.DataFrame:
+    """Build an empty rejects frame."""
     return pl.DataFrame(schema=REJECTS)
 
 
@@ -32,7 +40,7 @@ class RawBatch:
     """Some records: frames (more than one where types vary from record to record) and the lines set aside."""
 
     frames: tuple[pl.DataFrame, ...]
-    rejects: pl.DataFrame = field(default_factory=no_rejects)
+    rejects: pl.DataFrame = field(default_factory=build_no_rejects)
 
     @property
     def records(self) -> int:
@@ -41,7 +49,7 @@ class RawBatch:
 
 
 class Reader(Protocol):
-    """Where raw records come from."""
+    """A place that raw records come from."""
 
     @property
     def path(self) -> str:
@@ -49,40 +57,33 @@ class Reader(Protocol):
         ...
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
-        """The records from the start; at most ``rows`` a batch, only ``columns`` where the format can leave others."""
+        """Yield the records; at most ``rows`` per batch, only ``columns`` where the format can leave others."""
         ...
 
 
-def line_rejects(bad: Sequence[tuple[int, int, str, str]], reason: str, path: str) -> pl.DataFrame:
-    """Rejects of lines. ``bad`` holds row, line number, what is wrong, and the line's beginning."""
-    return pl.DataFrame(
-        [
-            {
-                "stage": "read",
-                "path": path,
-                "row": row,
-                "id": None,
-                "reason": reason,
-                "found": storable(f"{path}:{line}: {wrong}: {shown}"),
-            }
-            for row, line, wrong, shown in bad
-        ],
-        schema=REJECTS,
-    )
+def build_line_rejects(bad: Sequence[tuple[int, int, str, str, str]], path: str) -> pl.DataFrame:
+    """Build the rejects of lines, in order.
 
-
-def rejects_by_reason(bad: Sequence[tuple[int, int, str, str, str]], path: str) -> pl.DataFrame:
-    """Rejects of lines, in order. ``bad`` holds row, line number, reason, what is wrong, and the line's beginning."""
-    reasons = dict.fromkeys(reason for _, _, reason, _, _ in bad)
-    parts = [
-        line_rejects([(row, line, wrong, shown) for row, line, why, wrong, shown in bad if why == reason], reason, path)
-        for reason in reasons
+    Args:
+        bad: row, line number, reason, what is wrong, and the line's beginning, for each line.
+        path: the file.
+    """
+    records = [
+        {
+            "stage": "read",
+            "path": path,
+            "row": row,
+            "id": None,
+            "reason": reason,
+            "found": make_storable(f"{path}:{line}: {wrong}: {beginning}"),
+        }
+        for row, line, reason, wrong, beginning in bad
     ]
-    return pl.concat([no_rejects(), *parts]).sort("row")
+    return pl.DataFrame(records, schema=REJECTS).sort("row")
 
 
-def storable(text: str) -> str:
-    """The text with lone surrogates replaced by NUL, which is refused later: no frame can hold them."""
+def make_storable(text: str) -> str:
+    """Replace lone surrogates, which no frame can hold, by NUL, which is refused later."""
     return text if text.isascii() else text.encode("utf-8", "replace_surrogates").decode("utf-8")
 
 

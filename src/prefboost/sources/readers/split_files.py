@@ -1,4 +1,4 @@
-"""Which split each file of a folder belongs to: by the folder's data card, else by the words in file names."""
+"""Splits of the files of a folder: by the folder's data card, else by the words in file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from prefboost.errors import DataError, Place
 
-__all__ = ["card_files", "choose_split", "column_values", "list_files", "split_named"]
+__all__ = ["list_card_files", "choose_split", "list_split_values", "list_files", "find_split_word"]
 
 _SPLITS = {
     **dict.fromkeys(("valid", "val", "dev"), "validation"),
@@ -24,8 +24,8 @@ _SPLITS = {
 _SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|test|testing|eval|evaluation|validation|valid|val|dev)(?![a-z])")
 
 
-def split_named(path: Path) -> str | None:
-    """The split that a path is named after: ``data/train-00000-of-00002.parquet`` -> train; None if it names none."""
+def find_split_word(path: Path) -> str | None:
+    """Find the split in a path's name: ``data/train-00000-of-00002.parquet`` -> train; None if it names none."""
     words = _SPLIT_WORD.findall(str(path).lower())
     return None if not words else _SPLITS.get(words[-1], words[-1])
 
@@ -38,11 +38,11 @@ def list_files(pattern: str, config: str | None = None) -> dict[Path, str | None
         config: a configuration of the data card.
 
     Raises:
-        DataError: as `card_files`.
+        DataError: as `list_card_files`.
     """
     path = Path(pattern)
     if path.is_dir():
-        card = card_files(path, config)
+        card = list_card_files(path, config)
         if card is not None:
             return {file: split for split, file in card}
         files = [item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path))]
@@ -52,14 +52,14 @@ def list_files(pattern: str, config: str | None = None) -> dict[Path, str | None
     else:
         return None
     base = path if path.is_dir() else path.parent
-    return {file: split_named(file.relative_to(base) if file.is_relative_to(base) else file) for file in files}
+    return {file: find_split_word(file.relative_to(base) if file.is_relative_to(base) else file) for file in files}
 
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] | None:
+def list_card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] | None:
     """List the files that a folder's data card (README.md) declares, each with its split.
 
     Args:
@@ -72,14 +72,14 @@ def card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] | Non
     Raises:
         DataError: the card declares several configurations and none is the default, or not the one asked for.
     """
-    configs = _configs(folder / "README.md")
+    configs = _read_configs(folder / "README.md")
     if not configs:
         return None
     names = [str(each.get("config_name", "default")) for each in configs]
     default = [name for name, each in zip(names, configs, strict=True) if each.get("default") or name == "default"]
     chosen = config or (default or names)[0]
     files = {
-        name: [(split, path) for split, pattern in _patterns(each) for path in sorted(folder.glob(pattern))]
+        name: [(split, path) for split, pattern in _list_patterns(each) for path in sorted(folder.glob(pattern))]
         for name, each in zip(names, configs, strict=True)
     }
     if not any(files.values()):
@@ -94,33 +94,33 @@ def card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] | Non
     return [(split, path) for split, path in files[chosen] if path.is_file()]
 
 
-def choose_split(splits: Sequence[str | None], wanted: str | None) -> list[bool] | None:
+def choose_split(splits: Sequence[str | None], name: str | None) -> list[bool] | None:
     """Tell for each file whether it is of the split that is wanted; None where no file is, so that a column may tell.
 
     A file of a card's split ``test_prefs`` is found by that name and by ``test``.
     """
-    if wanted is None:
+    if name is None:
         return None
-    exact = [split == wanted for split in splits]
-    chosen = exact if any(exact) else [split is not None and _general(split) == wanted for split in splits]
+    exact = [split == name for split in splits]
+    chosen = exact if any(exact) else [split is not None and _generalize_split(split) == name for split in splits]
     return chosen if any(chosen) else None
 
 
-def column_values(splits: Iterable[str | None]) -> list[str] | None:
+def list_split_values(splits: Iterable[str | None]) -> list[str] | None:
     """Return what stands in the column ``split`` for each file; None where the files do not tell two splits apart.
 
     Files that name no split are trained on.
     """
-    values = ["train" if split is None else _general(split) for split in splits]
+    values = ["train" if split is None else _generalize_split(split) for split in splits]
     return values if len(set(values)) > 1 else None
 
 
-def _general(split: str) -> str:
-    """``test_prefs`` -> test: rows to measure on are known by the words of tables."""
-    return split_named(Path(split)) or split
+def _generalize_split(split: str) -> str:
+    """Replace a split by the word of the tables: ``test_prefs`` -> test."""
+    return find_split_word(Path(split)) or split
 
 
-def _configs(card: Path) -> list[Mapping[str, Any]]:
+def _read_configs(card: Path) -> list[Mapping[str, Any]]:
     """Return the configurations with files in the front matter of a card; empty where it cannot be read as one."""
     try:
         text = card.read_text(encoding="utf-8")
@@ -132,11 +132,11 @@ def _configs(card: Path) -> list[Mapping[str, Any]]:
     except yaml.YAMLError:
         return []
     configs = fields.get("configs") if isinstance(fields, Mapping) else None
-    given = configs if isinstance(configs, list) else []
-    return [each for each in given if isinstance(each, Mapping) and each.get("data_files")]
+    entries = configs if isinstance(configs, list) else []
+    return [each for each in entries if isinstance(each, Mapping) and each.get("data_files")]
 
 
-def _patterns(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_patterns(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return split and pattern of each entry of ``data_files``, in all the forms that cards use."""
     files = config["data_files"]
     entries = files if isinstance(files, list) else [files]

@@ -7,44 +7,44 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.readers.json_lines import frames_by_kind
-from prefboost.sources.readers.raw import ROW, storable
+from prefboost.sources.readers.json_lines import build_frames_by_kind
+from prefboost.sources.readers.raw import ROW, make_storable
 
-__all__ = ["plain_frames"]
+__all__ = ["convert_stored_types"]
 
 JSON_TYPE = "arrow.json"
 """Arrow's extension type of JSON texts, in which ``datasets`` keeps its feature ``Json()``."""
 
 
-def plain_frames(frame: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
-    """The records with texts instead of dictionaries and bytes, and with the values that JSON columns hold.
+def convert_stored_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
+    """Convert dictionaries and bytes to texts, and JSON columns to the values that they hold.
 
     Bytes that are no UTF-8 become NUL, which is refused later. Records with JSON columns may differ in type and then
     come in several frames.
     """
-    odd = {name: dtype for name, dtype in frame.schema.items() if _plain_type(dtype) != dtype}
+    odd = {name: dtype for name, dtype in frame.schema.items() if _find_plain_type(dtype) != dtype}
     if not odd:
         return (frame,)
     if any(_holds_json(dtype) for dtype in odd.values()):
         records = []
         for record in frame.iter_rows(named=True):
             row = int(record.pop(ROW))
-            records.append((row, {name: _plain_value(value, frame.schema[name]) for name, value in record.items()}))
-        return frames_by_kind(records)
-    return (frame.with_columns(_plain_column(frame[name], _plain_type(dtype)) for name, dtype in odd.items()),)
+            records.append((row, {name: _convert_value(value, frame.schema[name]) for name, value in record.items()}))
+        return build_frames_by_kind(records)
+    return (frame.with_columns(_convert_column(frame[name], _find_plain_type(dtype)) for name, dtype in odd.items()),)
 
 
-def _plain_type(dtype: Any) -> Any:
+def _find_plain_type(dtype: Any) -> Any:
     if isinstance(dtype, pl.BaseExtension):
-        return _plain_type(dtype.ext_storage())
+        return _find_plain_type(dtype.ext_storage())
     if isinstance(dtype, pl.List):
-        return pl.List(_plain_type(dtype.inner))
+        return pl.List(_find_plain_type(dtype.inner))
     if isinstance(dtype, pl.Array):
-        return pl.Array(_plain_type(dtype.inner), dtype.size)
+        return pl.Array(_find_plain_type(dtype.inner), dtype.size)
     if isinstance(dtype, pl.Struct):
         if {item.name for item in dtype.fields} == {"bytes", "path"}:  # an image or a sound of the hub
             return dtype
-        return pl.Struct({item.name: _plain_type(item.dtype) for item in dtype.fields})
+        return pl.Struct({item.name: _find_plain_type(item.dtype) for item in dtype.fields})
     return pl.String() if dtype == pl.Binary or isinstance(dtype, pl.Categorical | pl.Enum) else dtype
 
 
@@ -56,25 +56,25 @@ def _holds_json(dtype: Any) -> bool:
     return isinstance(dtype, pl.List | pl.Array) and _holds_json(dtype.inner)
 
 
-def _plain_column(values: pl.Series, dtype: Any) -> pl.Series:
+def _convert_column(values: pl.Series, dtype: Any) -> pl.Series:
     try:
         return values.cast(dtype)
     except pl.exceptions.PolarsError:  # bytes that are no UTF-8
-        return pl.Series(values.name, [_plain_value(value, values.dtype) for value in values.to_list()], dtype=dtype)
+        return pl.Series(values.name, [_convert_value(value, values.dtype) for value in values.to_list()], dtype=dtype)
 
 
-def _plain_value(value: Any, dtype: Any) -> Any:
+def _convert_value(value: Any, dtype: Any) -> Any:
     if value is None:
         return None
     if isinstance(dtype, pl.BaseExtension):
         if dtype.ext_name() != JSON_TYPE or not isinstance(value, str):
-            return _plain_value(value, dtype.ext_storage())
+            return _convert_value(value, dtype.ext_storage())
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
             return value
     if isinstance(dtype, pl.List | pl.Array):
-        return [_plain_value(item, dtype.inner) for item in value]
+        return [_convert_value(item, dtype.inner) for item in value]
     if isinstance(dtype, pl.Struct):
-        return {item.name: _plain_value(value[item.name], item.dtype) for item in dtype.fields}
-    return storable(value.decode("utf-8", "surrogateescape")) if isinstance(value, bytes) else value
+        return {item.name: _convert_value(value[item.name], item.dtype) for item in dtype.fields}
+    return make_storable(value.decode("utf-8", "surrogateescape")) if isinstance(value, bytes) else value

@@ -14,7 +14,7 @@ from pathlib import Path
 from prefboost.errors import Place, UnreadableFile
 from prefboost.sources.readers.encodings import NOT_UTF8, as_utf8, has_undecoded
 
-__all__ = ["BrokenRow", "Block", "byte_chunks", "csv_rows", "line_blocks"]
+__all__ = ["BrokenRow", "Block", "read_byte_chunks", "read_csv_rows", "read_line_blocks"]
 
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -32,8 +32,8 @@ class Block:
     line: int
 
 
-def byte_chunks(path: Path) -> Iterator[bytes]:
-    """The decompressed bytes of a file; gzip and zstd are recognised by their first bytes, not by the name.
+def read_byte_chunks(path: Path) -> Iterator[bytes]:
+    """Read the decompressed bytes of a file; gzip and zstd are recognised by their first bytes, not by the name.
 
     UTF-16 and UTF-32, which spreadsheets and shells on Windows write, become UTF-8.
 
@@ -41,12 +41,12 @@ def byte_chunks(path: Path) -> Iterator[bytes]:
         UnreadableFile: the file cannot be opened, or its compressed data or its UTF-16 are cut off or damaged.
     """
     try:
-        yield from as_utf8(_unpacked(path))
+        yield from as_utf8(_unpack(path))
     except UnicodeDecodeError as error:
-        raise _damaged(path, f"the text is damaged or cut off: {error.encoding}, {error.reason}") from error
+        raise _describe_damage(path, f"the text is damaged or cut off: {error.encoding}, {error.reason}") from error
 
 
-def _unpacked(path: Path) -> Iterator[bytes]:
+def _unpack(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -58,7 +58,7 @@ def _unpacked(path: Path) -> Iterator[bytes]:
             else:
                 yield from iter(lambda: file.read(CHUNK_BYTES), b"")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(path, f"the gzip data are damaged or cut off ({error})") from error
+        raise _describe_damage(path, f"the gzip data are damaged or cut off ({error})") from error
     except OSError as error:
         raise UnreadableFile(
             f"cannot be read: {error.strerror or error}", remedy="check the path", place=Place(str(path))
@@ -85,17 +85,17 @@ def _unzstd(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
                 if unpacked:
                     yield unpacked
     except zstandard.ZstdError as error:
-        raise _damaged(path, f"the zstd data are damaged ({error})") from error
+        raise _describe_damage(path, f"the zstd data are damaged ({error})") from error
     if not frame.eof:
-        raise _damaged(path, "the zstd data are cut off")
+        raise _describe_damage(path, "the zstd data are cut off")
 
 
-def _damaged(path: Path, found: str) -> UnreadableFile:
-    return UnreadableFile(found, remedy="fetch or write the file again", place=Place(str(path)))
+def _describe_damage(path: Path, fault: str) -> UnreadableFile:
+    return UnreadableFile(fault, remedy="fetch or write the file again", place=Place(str(path)))
 
 
-def line_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
-    """Blocks of about ``block_bytes``, each ending at a line's end; a byte order mark is dropped.
+def read_line_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
+    """Read blocks of about ``block_bytes``, each ending at a line's end; a byte order mark is dropped.
 
     Args:
         path: the file.
@@ -103,7 +103,7 @@ def line_blocks(path: Path, block_bytes: int) -> Iterator[Block]:
     """
     pending: list[bytes] = []
     size, line, first = 0, 1, True
-    for piece in byte_chunks(path):
+    for piece in read_byte_chunks(path):
         chunk = piece.removeprefix(b"\xef\xbb\xbf") if first else piece
         first = False
         pending.append(chunk)
@@ -126,12 +126,12 @@ class BrokenRow(list[str]):
 
     def __init__(self, line: str, reason: str, wrong: str) -> None:
         super().__init__([line])
-        shown = line.rstrip("\n")[:160].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        self.why = (reason, wrong, shown)
+        beginning = line.rstrip("\n")[:160].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        self.why = (reason, wrong, beginning)
 
 
-def csv_rows(path: Path, delimiter: str, *, recover: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV file with the number of the line each ends on; bytes that are no UTF-8 become lone surrogates.
+def read_csv_rows(path: Path, delimiter: str, *, recover: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Read rows of a CSV file, each with the number of its last line; bytes that are no UTF-8 become lone surrogates.
 
     Args:
         path: the file.
@@ -143,7 +143,7 @@ def csv_rows(path: Path, delimiter: str, *, recover: bool = False) -> Iterator[t
         UnreadableFile: the header is broken; without ``recover``, any row is.
     """
     csv.field_size_limit(LONGEST_CELL)
-    lines = _Lines(_text_lines(path))
+    lines = _Lines(_read_text_lines(path))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     recovery = _Recovery()
     while True:
@@ -221,7 +221,7 @@ class _Recovery:
         self.in_pieces = False  # whether a row was broken, and what follows may be pieces of it
 
     def is_row(self, cells: list[str]) -> bool:
-        """Whether the cells are a row, not a piece of a broken one; learns from those that are."""
+        """Tell whether the cells are a row, not a piece of a broken one; learns from those that are."""
         if not self.width:
             self.width = len(cells)
             return True
@@ -245,7 +245,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _text_lines(path: Path) -> Iterator[str]:
-    for block in line_blocks(path, CHUNK_BYTES):
+def _read_text_lines(path: Path) -> Iterator[str]:
+    for block in read_line_blocks(path, CHUNK_BYTES):
         for line in block.text.removesuffix(b"\n").split(b"\n"):
             yield line.decode("utf-8", "surrogateescape") + "\n"

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.errors import DataError, Place, UnreadableFile
-from prefboost.sources.messages.conversations import as_messages
+from prefboost.sources.messages.conversations import convert_messages
 from prefboost.tables import VERDICTS, Step, Table, conform
 
 __all__ = ["holds_verdicts", "read_verdicts"]
@@ -19,7 +19,7 @@ _TEXTS = {"prompt": "user", "first": "assistant", "second": "assistant"}
 
 
 def holds_verdicts(path: str | Path) -> bool:
-    """Whether a local file is one that `judge` has written; reads names of columns alone."""
+    """Tell whether a local file is one that `judge` has written; reads names of columns alone."""
     file = Path(path)
     if not file.is_file():
         return False
@@ -61,8 +61,8 @@ def read_verdicts(path: str | Path) -> Table:
             f"the file of verdicts is damaged: {error}", remedy="judge the pairs again", place=Place(str(file))
         ) from error
     for name, role in _TEXTS.items():
-        messages, faults = as_messages(frame[name], role)
-        fault = next((str(found) for found in faults.drop_nulls()), None)
+        messages, faults = convert_messages(frame[name], role)
+        fault = next((str(reason) for reason in faults.drop_nulls()), None)
         if fault is not None:
             raise DataError(
                 f"a conversation {fault}", remedy="judge the pairs again", place=Place(str(file), column=name)

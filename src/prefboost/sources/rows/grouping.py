@@ -12,21 +12,21 @@ import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.content_parts import are_parts
-from prefboost.sources.messages.conversations import as_messages, is_conversation
+from prefboost.sources.messages.conversations import convert_messages, is_conversation
 from prefboost.sources.readers.files import BATCH_BYTES
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
-from prefboost.sources.rows.parts import column, label, raw_part
+from prefboost.sources.rows.parts import read_column, read_labels, read_raw_part
 from prefboost.tables import MESSAGE
 
-__all__ = ["whole_prompts"]
+__all__ = ["group_prompts"]
 
 KEY = "__key__"
 MOST_PARTITIONS = 512
 FIRST_TURN = r"(?s)^(.*?)(?:\n\nAssistant:|$)"
 
 
-def whole_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[RawBatch]:
-    """The records of a reader in batches of about ``rows``, all records of one prompt in the same batch.
+def group_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[RawBatch]:
+    """Batch the records of a reader by about ``rows``, all records of one prompt in the same batch.
 
     Records stream in the order of the file. Only prompts whose records stand apart from each other take a detour over
     temporary files, and come last. Sources of a single batch are passed on as they are.
@@ -36,32 +36,32 @@ def whole_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
     if len(begin) < 2:
         yield from begin
         return
-    scattered, share = _scattered(reader, layout, rows)
+    scattered, share = _find_scattered(reader, layout, rows)
     with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
         spill = _Spill(Path(folder), share)
         held: tuple[pl.DataFrame, ...] = ()
         for batch in chain(begin, stream):
-            keyed = [_keyed(frame, layout) for frame in batch.frames]
+            keyed = [_add_key(frame, layout) for frame in batch.frames]
             staying = keyed
             if scattered.len():
                 for frame in keyed:
                     spill.add(frame.filter(pl.col(KEY).is_in(scattered.implode())))
                 staying = [frame.filter(~pl.col(KEY).is_in(scattered.implode())) for frame in keyed]
-            ready, held = _hold_back(_stacked([*held, *staying]))
+            ready, held = _hold_back(_stack_frames([*held, *staying]))
             if ready or batch.rejects.height:
-                yield RawBatch(tuple(map(_bare, ready)), batch.rejects)
+                yield RawBatch(tuple(map(_drop_key, ready)), batch.rejects)
         if held:
-            yield RawBatch(tuple(map(_bare, held)))
+            yield RawBatch(tuple(map(_drop_key, held)))
         yield from spill.batches()
 
 
-def _bare(frame: pl.DataFrame) -> pl.DataFrame:
-    """The records in one piece: Polars panics over columns of which one has an empty chunk where others have none."""
+def _drop_key(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the records in one piece: Polars panics where one column has an empty chunk and others have none."""
     return frame.drop(KEY).rechunk()
 
 
-def _stacked(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """The frames without empty ones, those of the same columns and types put together."""
+def _stack_frames(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Stack the frames of the same columns and types, without empty ones."""
     alike: dict[tuple[tuple[str, pl.DataType], ...], list[pl.DataFrame]] = {}
     for frame in frames:
         if frame.height:
@@ -74,50 +74,50 @@ def _hold_back(frames: list[pl.DataFrame]) -> tuple[list[pl.DataFrame], tuple[pl
     if not frames:
         return [], ()
     last = max(frames, key=lambda frame: frame[ROW][-1])[KEY][-1]
-    own = [frame.height - int((frame[KEY] == last).sum()) for frame in frames]  # where it begins: it is in one piece
-    ready = [frame.head(begin) for frame, begin in zip(frames, own, strict=True)]
-    held = [frame.slice(begin) for frame, begin in zip(frames, own, strict=True)]
+    starts = [frame.height - int((frame[KEY] == last).sum()) for frame in frames]  # where it begins: it is in one piece
+    ready = [frame.head(begin) for frame, begin in zip(frames, starts, strict=True)]
+    held = [frame.slice(begin) for frame, begin in zip(frames, starts, strict=True)]
     return [frame for frame in ready if frame.height], tuple(frame for frame in held if frame.height)
 
 
-def _keyed(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    return frame.with_columns(_texts(frame, layout).hash().alias(KEY))
+def _add_key(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    return frame.with_columns(_join_key_texts(frame, layout).hash().alias(KEY))
 
 
-def _texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
-    """A text that is equal for records of equal prompts (and may be equal for others)."""
+def _join_key_texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Build a text that is equal for records of equal prompts (and may be equal for others)."""
     explicit = layout.parts.get("prompt")
-    values = raw_part(frame, layout, "prompt") if explicit else column(frame, layout.parts["chosen"])
+    values = read_raw_part(frame, layout, "prompt") if explicit else read_column(frame, layout.parts["chosen"])
     if not is_conversation(values.dtype):
-        texts = label(values).fill_null("")
+        texts = read_labels(values).fill_null("")
         return texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
     if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
         # The role is a short field, the text is one of the others: all are put together.
         fields = values.dtype.inner.fields
         if any(are_parts(item.dtype) for item in fields):
-            values, fields = as_messages(values, "user")[0], MESSAGE.fields
+            values, fields = convert_messages(values, "user")[0], MESSAGE.fields
         names = [item.name for item in fields if item.dtype == pl.String and item.name != "extra"]
         if not names:
             return pl.Series([""]).new_from_index(0, frame.height)
         joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")
         messages = pl.col("m").list.eval(joined)
-        wanted = messages if explicit else messages.list.head(pl.when(_system(names)).then(2).otherwise(1))
-        return values.to_frame("m").select(wanted.list.join("\x1f").fill_null("")).to_series()
+        chosen = messages if explicit else messages.list.head(pl.when(_begins_with_system(names)).then(2).otherwise(1))
+        return values.to_frame("m").select(chosen.list.join("\x1f").fill_null("")).to_series()
     return pl.Series([""]).new_from_index(0, frame.height)
 
 
-def _system(names: list[str]) -> pl.Expr:
+def _begins_with_system(names: list[str]) -> pl.Expr:
     role = next((name for name in ("role", "from", "speaker") if name in names), names[0])
     return pl.col("m").list.first().struct.field(role) == "system"
 
 
-def _key_columns(layout: Layout) -> list[str]:
+def _list_key_columns(layout: Layout) -> list[str]:
     path = layout.parts.get("prompt") or layout.parts["chosen"]
     return [path, *layout.further] if path == layout.parts.get("prompt") else [path]
 
 
-def _scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
-    """Keys of prompts whose records stand apart, and the number of partitions that their records need.
+def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
+    """Find the keys of prompts whose records are not adjacent, and the number of partitions that these need.
 
     Runs over the source once, reading only the column that tells prompts apart where the format allows it; memory
     grows by eight bytes a prompt.
@@ -125,10 +125,10 @@ def _scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Ser
     runs: list[pl.Series] = []
     read, batches = 0, 0
     previous = None
-    names = _key_columns(layout)
+    names = _list_key_columns(layout)
     columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
     for batch in reader.batches(columns, rows):
-        parts = [_keyed(frame, layout).select(ROW, KEY) for frame in batch.frames]
+        parts = [_add_key(frame, layout).select(ROW, KEY) for frame in batch.frames]
         if not parts:
             continue
         keys = (pl.concat(parts).sort(ROW) if len(parts) > 1 else parts[0])[KEY]
@@ -164,7 +164,7 @@ class _Spill:
             self._write()
 
     def _write(self) -> None:
-        for frame in _stacked(self.waiting):
+        for frame in _stack_frames(self.waiting):
             for number, part in self._parts(frame):
                 path = self.folder / f"{number}-{sum(map(len, self.files.values()))}.arrow"
                 part.write_ipc(path)
@@ -177,14 +177,14 @@ class _Spill:
             yield int(key[0]), part
 
     def batches(self) -> Iterator[RawBatch]:
-        """All records taken, one partition at a time."""
+        """Yield all records taken, one partition at a time."""
         if not self.files:
-            merged = _stacked(self.waiting)
+            merged = _stack_frames(self.waiting)
             parts = [(number, part) for frame in merged for number, part in self._parts(frame)]
             for number in sorted({number for number, _ in parts}):
-                yield RawBatch(tuple(_bare(part) for own, part in parts if own == number))
+                yield RawBatch(tuple(_drop_key(part) for other, part in parts if other == number))
             return
         self._write()
         for number in sorted(self.files):
             frames = [pl.read_ipc(path) for path in self.files[number]]
-            yield RawBatch(tuple(map(_bare, _stacked(frames))))
+            yield RawBatch(tuple(map(_drop_key, _stack_frames(frames))))

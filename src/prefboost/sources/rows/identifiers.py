@@ -8,11 +8,11 @@ import polars as pl
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import Reader
 from prefboost.sources.rows.completions import INDEX
-from prefboost.sources.rows.inner_values import holder_of, inner_values
-from prefboost.sources.rows.parts import label
+from prefboost.sources.rows.inner_values import find_holder, read_inner_values
+from prefboost.sources.rows.parts import read_labels
 from prefboost.tables.groups import group_numbers
 
-__all__ = ["NO_IDS", "REPEATED", "identified", "repeated_ids"]
+__all__ = ["NO_IDS", "REPEATED", "assign_ids", "find_repeated_ids"]
 
 REPEATED = "ids made distinct"
 """Note of the step ``read``: how many rows bear an id that others bear too, so that their row was added to it."""
@@ -21,8 +21,8 @@ NO_IDS = pl.Series("id", [], dtype=pl.UInt64)
 """No id stands there twice."""
 
 
-def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
-    """Hashes of the ids that stand in the source more than once; empty where the source gives none.
+def find_repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
+    """Find the ids that occur more than once in the source, as hashes; empty where the source gives none.
 
     Runs over the source once, reading only the column that holds the ids where the format allows it; memory grows by
     eight bytes an id.
@@ -30,9 +30,9 @@ def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
     part = next((part for part in ("pair_id", "completion_id") if part in layout.parts), None)
     if part is None:
         return NO_IDS
-    holder = holder_of(layout, part)
+    holder = find_holder(layout, part)
     seen = [
-        _hashes(label(inner_values(frame, layout, part))).drop_nulls().to_numpy()
+        _hash_ids(read_labels(read_inner_values(frame, layout, part))).drop_nulls().to_numpy()
         for batch in reader.batches(None if "." in holder else [holder], rows)
         for frame in batch.frames
     ]
@@ -41,12 +41,12 @@ def repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Series:
     return pl.Series("id", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
 
 
-def _hashes(ids: pl.Series) -> pl.Series:
+def _hash_ids(ids: pl.Series) -> pl.Series:
     # The hash of null is a number too.
     return ids.to_frame("id").select(pl.when(pl.col("id").is_not_null()).then(pl.col("id").hash(0))).to_series()
 
 
-def identified(frame: pl.DataFrame, repeated: pl.Series) -> tuple[pl.DataFrame, int]:
+def assign_ids(frame: pl.DataFrame, repeated: pl.Series) -> tuple[pl.DataFrame, int]:
     """Give completions their ids where the source gives none, and make those distinct that it gives more than once.
 
     A repeated id becomes ``id#row``, of several completions of one record ``id#row/position``. Which rows bear it
@@ -54,7 +54,7 @@ def identified(frame: pl.DataFrame, repeated: pl.Series) -> tuple[pl.DataFrame, 
 
     Args:
         frame: rows with ``row``; completions also with `INDEX`, which is dropped.
-        repeated: from `repeated_ids`.
+        repeated: from `find_repeated_ids`.
 
     Returns:
         the frame, and how many ids were made distinct.
@@ -64,12 +64,12 @@ def identified(frame: pl.DataFrame, repeated: pl.Series) -> tuple[pl.DataFrame, 
     if repeated.len() and key in frame.columns:
         again = frame.select(pl.col(key).hash(0).is_in(repeated.implode()) & pl.col(key).is_not_null()).to_series()
         where = ["row", INDEX] if INDEX in frame.columns else ["row"]
-        told = pl.format("{}#" + "/".join(["{}"] * len(where)), key, *where)
-        frame = frame.with_columns(pl.when(again).then(told).otherwise(key).alias(key))
+        distinct = pl.format("{}#" + "/".join(["{}"] * len(where)), key, *where)
+        frame = frame.with_columns(pl.when(again).then(distinct).otherwise(key).alias(key))
         count = int(again.sum())
     if INDEX in frame.columns:
         position = pl.int_range(pl.len()).over(group_numbers(frame["prompt_id"]))
-        own = pl.format("{}/{}", "prompt_id", position)
-        given = pl.col("completion_id").fill_null(own) if "completion_id" in frame.columns else own
-        frame = frame.with_columns(given.alias("completion_id")).drop(INDEX)
+        generated = pl.format("{}/{}", "prompt_id", position)
+        ids = pl.col("completion_id").fill_null(generated) if "completion_id" in frame.columns else generated
+        frame = frame.with_columns(ids.alias("completion_id")).drop(INDEX)
     return frame, count

@@ -6,22 +6,22 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.columns import dtype_at, expr_at
+from prefboost.sources.columns import build_expression, find_dtype
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.rows.parts import column
+from prefboost.sources.rows.parts import read_column
 
-__all__ = ["holder_of", "inner_values"]
+__all__ = ["find_holder", "read_inner_values"]
 
 
-def holder_of(layout: Layout, part: str) -> str:
-    """The column of a record that holds a part: that of the completions where it is a field of each of them."""
+def find_holder(layout: Layout, part: str) -> str:
+    """Find the column that holds a part: that of the completions where it is a field of each of them."""
     nested = layout.shape == "nested" and part in ("completion", "completion_id", "score", "rank")
     return layout.parts["completions" if nested else part]
 
 
-def inner_values(frame: pl.DataFrame, layout: Layout, part: str) -> pl.Series:
-    """All values of a part in the records of a frame, completion by completion; none where it is not there."""
-    values = column(frame, holder_of(layout, part))
+def read_inner_values(frame: pl.DataFrame, layout: Layout, part: str) -> pl.Series:
+    """Read all values of a part in the records of a frame, completion by completion; none where it is absent."""
+    values = read_column(frame, find_holder(layout, part))
     if not isinstance(values.dtype, pl.List | pl.Array):
         return values
     items = values.explode()
@@ -30,6 +30,6 @@ def inner_values(frame: pl.DataFrame, layout: Layout, part: str) -> pl.Series:
     inner: Any = items.dtype
     schema: dict[str, Any] = {item.name: item.dtype for item in inner.fields} if isinstance(inner, pl.Struct) else {}
     path = layout.parts[part]
-    if not schema or dtype_at(schema, path) is None:
+    if not schema or find_dtype(schema, path) is None:
         return pl.Series([], dtype=pl.String)
-    return items.struct.unnest().select(expr_at(schema, path)).to_series()
+    return items.struct.unnest().select(build_expression(schema, path)).to_series()

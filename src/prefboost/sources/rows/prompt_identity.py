@@ -1,4 +1,4 @@
-"""Whether the ids that a source gives its prompts agree with the prompts: identity is a prompt's content.
+"""Agreement of the ids that a source gives its prompts with the prompts: identity is a prompt's content.
 
 An id that stands for two prompts would pair the answers to different questions; one that restarts in a second file
 loses prompts; one that numbers rows parts the answers to one question. So an id is believed where it and the prompt's
@@ -14,13 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
-from prefboost.sources.messages.conversations import prompt_ids
+from prefboost.sources.messages.conversations import hash_prompts
 from prefboost.sources.readers.raw import Reader
 from prefboost.sources.rows.faults import FAULT
-from prefboost.sources.rows.parts import column, holds_messages, label, prompt_rows
+from prefboost.sources.rows.parts import convert_prompts, has_messages, read_column, read_labels
 from prefboost.tables import Step, Table, conform
 
-__all__ = ["PARTED", "SHARED", "Disputed", "agreed", "disputed_ids", "find_disputes", "settle_ids"]
+__all__ = ["PARTED", "SHARED", "Disputed", "settle_frame", "find_source_disputes", "find_disputes", "settle_ids"]
 
 SHARED = "rows whose prompt id other prompts have too"
 PARTED = "rows whose prompt has other ids too"
@@ -37,7 +37,7 @@ _ANSWERS = (
 )
 
 
-def _nothing() -> pl.Series:
+def _build_no_hashes() -> pl.Series:
     return pl.Series([], dtype=pl.UInt64)
 
 
@@ -46,24 +46,24 @@ Convert = Callable[[pl.DataFrame, Layout], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Disputed:
-    """Where ids and prompts disagree.
+    """Ids and prompts that disagree.
 
     Args:
         ids: hashes of the ids that stand for several prompts.
         prompts: hashes of the contents of prompts that stand under several ids.
     """
 
-    ids: pl.Series = field(default_factory=_nothing)
-    prompts: pl.Series = field(default_factory=_nothing)
+    ids: pl.Series = field(default_factory=_build_no_hashes)
+    prompts: pl.Series = field(default_factory=_build_no_hashes)
 
     def __bool__(self) -> bool:
         return bool(self.ids.len() or self.prompts.len())
 
 
-def disputed_ids(
+def find_source_disputes(
     reader: Reader, layout: Layout, names: Sequence[str], convert: Convert, split: tuple[str, str] | None = None
 ) -> Disputed:
-    """The ids of a source that disagree with its prompts; none where the source gives no ids.
+    """Find the ids of a source that disagree with its prompts; none where the source gives no ids.
 
     Runs over the source once, without the columns of its answers where the format allows it; memory grows by 16 bytes
     a prompt.
@@ -81,13 +81,13 @@ def disputed_ids(
     answers |= {*layout.aspects.values(), *layout.aspects_rejected.values()}
     # Later records of other formats may have further parts of the question, which no list of names holds.
     settled = Path(reader.path).suffix in (".parquet", ".arrow", ".feather") and Path(reader.path).is_file()
-    columns = [name for name in layout.heads(names) if name not in answers] if settled else None
+    columns = [name for name in layout.list_heads(names) if name not in answers] if settled else None
     seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
     for batch in reader.batches(columns, None):
         for raw in batch.frames:
-            frame = raw if split is None else raw.filter(label(column(raw, split[0])) == split[1])
-            made = prompt_rows(frame, layout) if _stands_alone(frame, layout) else convert(frame, layout)
-            seen = pl.concat([seen, _hashes(made.filter(pl.col(FAULT).is_null()))]).unique()
+            frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
+            rows = convert_prompts(frame, layout) if _has_own_column(frame, layout) else convert(frame, layout)
+            seen = pl.concat([seen, _hash_pairs(rows.filter(pl.col(FAULT).is_null()))]).unique()
     return _collect_disputes(seen)
 
 
@@ -95,7 +95,7 @@ def find_disputes(tables: Iterable[Table]) -> Disputed:
     """Find the ids of a source that plugs in that disagree with its prompts."""
     seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
     for table in tables:
-        seen = pl.concat([seen, _hashes(table.frame)]).unique()
+        seen = pl.concat([seen, _hash_pairs(table.frame)]).unique()
     return _collect_disputes(seen)
 
 
@@ -103,7 +103,7 @@ def settle_ids(table: Table, disputed: Disputed) -> Table:
     """Give a table of a source that plugs in ids that are equal for equal prompts alone, and note what changed."""
     if not disputed:
         return table
-    frame, counts = agreed(table.frame, disputed)
+    frame, counts = settle_frame(table.frame, disputed)
     first = table.steps[0] if table.steps else Step("read", {}, frame.height, frame.height)
     steps = (replace(first, notes={**first.notes, **counts}), *table.steps[1:])
     return replace(table, frame=conform(frame, table.spec, path=table.path), steps=steps)
@@ -117,21 +117,21 @@ def _collect_disputes(seen: pl.DataFrame) -> Disputed:
     )
 
 
-def _stands_alone(frame: pl.DataFrame, layout: Layout) -> bool:
-    """Whether the prompt is in columns of its own; else it, or a part of it, has to be taken out of the answers."""
+def _has_own_column(frame: pl.DataFrame, layout: Layout) -> bool:
+    """Tell whether the prompt has columns of its own; else it, or a part of it, has to be taken out of the answers."""
     sides = [side for side in ("chosen", "rejected") if side in layout.parts]
     beside = "prompt" in layout.parts and layout.shape != "preference"
-    return beside and not any(holds_messages(frame, layout, side) for side in sides)
+    return beside and not any(has_messages(frame, layout, side) for side in sides)
 
 
-def _hashes(rows: pl.DataFrame) -> pl.DataFrame:
-    content = prompt_ids(rows["prompt"])
+def _hash_pairs(rows: pl.DataFrame) -> pl.DataFrame:
+    content = hash_prompts(rows["prompt"])
     pairs = pl.DataFrame({"id": rows["prompt_id"], "content": content}).drop_nulls()
     return pairs.select(pl.all().hash(0)).unique()
 
 
-def agreed(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows with ids that are equal for equal prompts alone.
+def settle_frame(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Give rows ids that are equal for equal prompts alone.
 
     Args:
         frame: with ``prompt`` and ``prompt_id``.
@@ -143,13 +143,13 @@ def agreed(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[
     """
     if not disputed:
         return frame, {}
-    content = prompt_ids(frame["prompt"])
+    content = hash_prompts(frame["prompt"])
     hashes = pl.DataFrame({"id": frame["prompt_id"], "content": content}).select(pl.all().hash(0))
     shared = hashes["id"].is_in(disputed.ids.implode())
     parted = hashes["content"].is_in(disputed.prompts.implode())
-    known = frame["prompt_id"]
+    source_ids = frame["prompt_id"]
     frame = frame.with_columns(
-        known.alias("given_prompt_id"), content.zip_with(shared | parted, known).alias("prompt_id")
+        source_ids.alias("given_prompt_id"), content.zip_with(shared | parted, source_ids).alias("prompt_id")
     )
     counts = {SHARED: int(shared.sum()), PARTED: int((parted & ~shared).sum())}
     return frame, {name: count for name, count in counts.items() if count}

@@ -6,14 +6,14 @@ import math
 
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import Reader
-from prefboost.sources.rows.inner_values import holder_of, inner_values
-from prefboost.sources.rows.scores import as_scores
+from prefboost.sources.rows.inner_values import find_holder, read_inner_values
+from prefboost.sources.rows.scores import parse_scores
 
-__all__ = ["rank_ends"]
+__all__ = ["find_rank_ends"]
 
 
-def rank_ends(reader: Reader, layout: Layout, rows: int | None) -> tuple[float, float] | None:
-    """The best and the worst rank there is.
+def find_rank_ends(reader: Reader, layout: Layout, rows: int | None) -> tuple[float, float] | None:
+    """Find the best and the worst rank of a source.
 
     Runs over the source once, reading only the column that holds the ranks where the format allows it. Only the whole
     source can tell: a batch may lack the worst rank, and ranks from 0 look like ranks from 1 where no best is in it.
@@ -21,11 +21,11 @@ def rank_ends(reader: Reader, layout: Layout, rows: int | None) -> tuple[float, 
     Returns:
         best (at most 1) and worst; None where no two ranks differ.
     """
-    holder = holder_of(layout, "rank")
+    holder = find_holder(layout, "rank")
     best, worst = math.inf, -math.inf
     for batch in reader.batches(None if "." in holder else [holder], rows):
         for frame in batch.frames:
-            ranks = as_scores(inner_values(frame, layout, "rank"))[0].drop_nulls()
+            ranks = parse_scores(read_inner_values(frame, layout, "rank"))[0].drop_nulls()
             ranks = ranks.filter(ranks.is_finite())
             if ranks.len():
                 best, worst = min(best, float(ranks.min())), max(worst, float(ranks.max()))  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from prefboost.chat.goal_text import SAID_GOAL
 from prefboost.errors import DataError, Place
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
-from prefboost.sources.rows.parts import column, messages
-from prefboost.sources.rows.scores import as_scores
+from prefboost.sources.rows.parts import read_column, read_messages
+from prefboost.sources.rows.scores import parse_scores
 
 __all__ = ["refuse_said_goals"]
 
@@ -31,26 +31,28 @@ def refuse_said_goals(sample: pl.DataFrame, layout: Layout, path: str) -> None:
     if layout.shape != "pairs":
         return
     rows = sample.head(LOOKED_AT)
-    spoken = {part: messages(rows, layout, part, "user")[0] for part in ("prompt", "chosen") if part in layout.parts}
+    spoken = {
+        part: read_messages(rows, layout, part, "user")[0] for part in ("prompt", "chosen") if part in layout.parts
+    }
     texts = [pl.col(part).list.eval(pl.element().struct.field("content")).list.join("\n") for part in spoken]
     goal = pl.coalesce(text.str.extract(SAID_GOAL) for text in texts).cast(pl.Float64, strict=False)
     scores = {
-        side: as_scores(column(rows, layout.parts.get(f"score_{side}")))[0].alias(side)
+        side: parse_scores(read_column(rows, layout.parts.get(f"score_{side}")))[0].alias(side)
         for side in ("chosen", "rejected")
     }
-    asked = pl.DataFrame(spoken).select(row=rows[ROW], goal=goal).with_columns(**scores).drop_nulls("goal")
-    if asked.height * 2 <= rows.height:
+    goals = pl.DataFrame(spoken).select(row=rows[ROW], goal=goal).with_columns(**scores).drop_nulls("goal")
+    if goals.height * 2 <= rows.height:
         return
     nearer = (pl.col("goal") - pl.col("rejected")).abs() < (pl.col("goal") - pl.col("chosen")).abs()
     raise DataError(
-        f"the prompts of {asked.height:,} of the first {rows.height:,} pairs ask for a score already"
-        + _unflipped(asked.filter(nearer)),
+        f"the prompts of {goals.height:,} of the first {rows.height:,} pairs ask for a score already"
+        + _describe_contradictions(goals.filter(nearer)),
         remedy="read the data they were made from: `prefboost augment` says the goals and flips the labels itself",
         place=Place(path, column=layout.parts[next(iter(spoken))]),
     )
 
 
-def _unflipped(wrong: pl.DataFrame) -> str:
+def _describe_contradictions(wrong: pl.DataFrame) -> str:
     if wrong.is_empty():
         return ""
     row, goal, chosen, rejected = wrong.row(0)

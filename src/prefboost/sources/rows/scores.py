@@ -6,24 +6,25 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from prefboost.sources.rows.faults import nothing_wrong
+from prefboost.sources.rows.faults import build_no_faults
 
 __all__ = [
     "LOW_MEAN",
     "MARKED",
     "RANKS",
     "TEN_FOR_ONE",
-    "as_scores",
+    "parse_scores",
     "choose_score",
-    "contradict",
-    "known_range",
-    "range_fault",
-    "ranked_range",
-    "ten_for_one",
+    "contradicts_range",
+    "count_tens_for_ones",
+    "guess_score_range",
+    "find_range_faults",
+    "get_rank_score_range",
+    "find_tens_for_ones",
 ]
 
 NOT_RATED = ("", "n/a", "na", "none", "null", "-", "nan (not rated)")
-"""How published data write that a completion was not rated, in lower case."""
+"""Spellings of "not rated" in published data, in lower case."""
 
 SCORES = ("score", "score_chosen", "score_rejected")
 
@@ -36,8 +37,8 @@ MARKED_ASPECTS = frozenset(("helpfulness", "correctness", "coherence", "complexi
 """HelpSteer's aspects, all five of which go from 0 to 4; no other collection in use has them all."""
 
 
-def known_range(parts: Mapping[str, str], aspects: Collection[str], score: str) -> tuple[float, float] | None:
-    """The range of scores whose names tell whose they are, None where they do not.
+def guess_score_range(parts: Mapping[str, str], aspects: Collection[str], score: str) -> tuple[float, float] | None:
+    """Guess the range of scores from the names of columns; None where they do not tell.
 
     Args:
         parts: part -> column.
@@ -45,18 +46,18 @@ def known_range(parts: Mapping[str, str], aspects: Collection[str], score: str) 
         score: overall, mean or an aspect.
     """
     if "rank" in parts:
-        return ranked_range(RANKS)
+        return get_rank_score_range(RANKS)
     marked = score != "overall" or parts.get("score") in MARKED_ASPECTS
     return MARKED if marked and set(aspects) >= MARKED_ASPECTS else None
 
 
-def contradict(frames: Sequence[pl.DataFrame], told: tuple[float, float]) -> bool:
-    """Whether more than one in twenty scores lies outside a range that nothing but the names of columns tells."""
+def contradicts_range(frames: Sequence[pl.DataFrame], limits: tuple[float, float]) -> bool:
+    """Tell whether more than one in twenty scores lies outside a range that only the names of columns tell."""
     scores = pl.concat(
         [frame[name].rename("score") for frame in frames for name in SCORES if name in frame.columns]
         or [pl.Series("score", [], dtype=pl.Float64)]
     ).drop_nulls()
-    outside = scores.len() - int(scores.is_between(*told).sum())
+    outside = scores.len() - int(scores.is_between(*limits).sum())
     return outside * 20 > scores.len()
 
 
@@ -69,8 +70,8 @@ LOW_MEAN = 2.0
 _ANNOTATED = {"honesty", "truthfulness", "instruction_following"}
 
 
-def ten_for_one(columns: Collection[str], family: str = "score") -> pl.Expr:
-    """Whether an overall score of 10 stands beside UltraFeedback's aspects (1 to 5) that say it is the worst.
+def find_tens_for_ones(columns: Collection[str], family: str = "score") -> pl.Expr:
+    """Find overall scores of 10 beside UltraFeedback's aspects (1 to 5) that say the completion is the worst.
 
     Args:
         columns: of the rows.
@@ -82,14 +83,25 @@ def ten_for_one(columns: Collection[str], family: str = "score") -> pl.Expr:
     return ((pl.col(family) == 10) & (pl.mean_horizontal(aspects) <= LOW_MEAN)).fill_null(False)
 
 
-def ranked_range(ranks: tuple[float, float]) -> tuple[float, float]:
-    """The range of scores that were ranks: the worst becomes 1, the best as many as there are ranks."""
+def count_tens_for_ones(frame: pl.DataFrame) -> dict[str, int]:
+    """Count scores for the note `TEN_FOR_ONE`, in the rows that stay; empty for none."""
+    doubted = [
+        frame.select(find_tens_for_ones(frame.columns, family).sum()).item()
+        for family in SCORES
+        if family in frame.columns
+    ]
+    count = sum(int(each or 0) for each in doubted)
+    return {TEN_FOR_ONE: count} if count else {}
+
+
+def get_rank_score_range(ranks: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of scores that were ranks: the worst becomes 1, the best as many as there are ranks."""
     best, worst = ranks
     return (1.0, worst - best + 1.0)
 
 
-def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) -> tuple[pl.Series, pl.Series]:
-    """A column as float64 scores, null where a completion is not rated, and what is wrong with each row.
+def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) -> tuple[pl.Series, pl.Series]:
+    """Parse a column to float64 scores, null where a completion is not rated, and what is wrong with each row.
 
     Args:
         values: numbers, truth values (1 and 0), lists of one of these, or text that holds them (``"5"``, ``"N/A"``).
@@ -97,14 +109,14 @@ def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) ->
             better and the worst is 1.
     """
     if isinstance(values.dtype, pl.List | pl.Array):
-        numbers, odd = _alone(values)
-        scores, faults = as_scores(numbers, ranks=ranks)
+        numbers, odd = _unwrap_lists(values)
+        scores, faults = parse_scores(numbers, ranks=ranks)
         return scores, pl.DataFrame({"odd": odd, "fault": faults}).select(pl.coalesce("odd", "fault")).to_series()
     dtype = values.dtype
     frame = values.to_frame("s")
     column = pl.col("s")
     if dtype == pl.Null:
-        return values.cast(pl.Float64), nothing_wrong(len(values))
+        return values.cast(pl.Float64), build_no_faults(len(values))
     if dtype == pl.String:
         # A list of one number is that number, and a truth value 1 or 0, as a text too: CSV has nothing but texts.
         alone = column.str.strip_chars().str.replace(r"^\[\s*([^\[\],]*?)\s*\]$", "$1")
@@ -127,25 +139,25 @@ def as_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None) ->
         .then(pl.lit("is not a finite number"))
         .otherwise(pl.lit(None, dtype=pl.String))
     )
-    found = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
-    return found["score"], found["fault"]
+    parsed = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
+    return parsed["score"], parsed["fault"]
 
 
-def _alone(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """The single values of lists, null where a list holds none or several; and a fault where it does."""
+def _unwrap_lists(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Unwrap lists of one value; null, and a fault, where a list holds none or several."""
     lists = values.arr.to_list() if isinstance(values.dtype, pl.Array) else values
-    one = pl.col("s").list.len() == 1
+    single = pl.col("s").list.len() == 1
     frame = lists.to_frame("s").select(
-        value=pl.when(one).then(pl.col("s").list.first()),
-        fault=pl.when(~one).then(pl.lit("is not a number")),
+        value=pl.when(single).then(pl.col("s").list.first()),
+        fault=pl.when(~single).then(pl.lit("is not a number")),
     )
     return frame["value"], frame["fault"]
 
 
-def range_fault(frame: pl.DataFrame, column: str, allowed: tuple[float, float] | None) -> pl.Series:
-    """A fault where a score lies outside its declared range."""
+def find_range_faults(frame: pl.DataFrame, column: str, allowed: tuple[float, float] | None) -> pl.Series:
+    """Find scores outside their declared range."""
     if allowed is None:
-        return nothing_wrong(frame.height)
+        return build_no_faults(frame.height)
     outside = ~pl.col(column).is_between(*allowed)
     fault = pl.when(outside).then(pl.lit(f"is outside the declared range {allowed[0]:g} to {allowed[1]:g}"))
     return frame.select(fault.otherwise(pl.lit(None, dtype=pl.String))).to_series()

@@ -17,7 +17,7 @@ from prefboost.errors import SettingsError
 from prefboost.sources.messages.keys import is_read
 from prefboost.sources.writers.file_types import FILE_TYPES
 
-__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "export_named", "has_extra", "has_white_ends"]
+__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "find_export", "has_extra", "has_white_ends"]
 
 SIDES = ("prompt", "chosen", "rejected")
 FINISH = ("finish_chosen", "finish_rejected")
@@ -85,8 +85,8 @@ class Export:
             )
 
 
-def export_named(name: str, known: Mapping[str, Export] | None = None) -> Export:
-    """The export of that name.
+def find_export(name: str, exports: Mapping[str, Export] | None = None) -> Export:
+    """Find the export of that name.
 
     Args:
         name: what ``format`` is set to.
@@ -95,43 +95,43 @@ def export_named(name: str, known: Mapping[str, Export] | None = None) -> Export
     Raises:
         SettingsError: there is none.
     """
-    known = EXPORTS if known is None else known
-    if name not in known:
-        raise SettingsError(f"no export format {name!r}", remedy=f"one of: {', '.join(known)}")
-    return known[name]
+    exports = EXPORTS if exports is None else exports
+    if name not in exports:
+        raise SettingsError(f"no export format {name!r}", remedy=f"one of: {', '.join(exports)}")
+    return exports[name]
 
 
 WHITE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
-"""What Python and the templates' ``trim`` take for white space."""
+"""White space as Python and the templates' ``trim`` understand it."""
 
 
 def has_white_ends() -> pl.Expr:
-    """Whether white space stands before or behind the text of a completion."""
+    """Tell whether white space stands before or behind the text of a completion."""
     texts = [pl.col(side).list.last().struct.field("content") for side in ("chosen", "rejected")]
     return pl.any_horizontal([text != text.str.strip_chars(WHITE) for text in texts])
 
 
 def has_extra(column: str) -> pl.Expr:
-    """Whether any message of the row has more than its text, as tool calls are: notes on a message are no more."""
+    """Tell whether any message of the row has more than its text, such as tool calls; notes do not count."""
     return pl.col(column).list.eval(is_read(pl.element().struct.field("extra"))).list.any()
 
 
-def _about(columns: list[str]) -> list[pl.Expr]:
-    """Scores, goals, ids and why completions ended: every trainer may ignore them and none has a use of its own."""
+def _select_facts(columns: list[str]) -> list[pl.Expr]:
+    """Select scores, goals, ids and why completions ended, which trainers ignore unless asked."""
     scores = [name for name in columns if name.partition(".")[0] in ("score_chosen", "score_rejected", "goal")]
     return [pl.col(name) for name in (*scores, *IDS, *FINISH, "source", "split") if name in columns]
 
 
-def _plain(column: str) -> pl.Expr:
+def _select_role_and_content(column: str) -> pl.Expr:
     keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
     return pl.col(column).list.eval(pl.struct(keys))
 
 
-def _margin() -> pl.Expr:
+def _compute_margin() -> pl.Expr:
     return (pl.col("distance_rejected") - pl.col("distance_chosen")).fill_null(0.0).alias("margin")
 
 
-def _last_message_trimmed(column: str) -> pl.Expr:
+def _trim_last_message(column: str) -> pl.Expr:
     last = pl.col(column).list.last()
     content = last.struct.field("content").str.strip_chars(WHITE)
     return pl.struct(role=last.struct.field("role"), content=content).alias(column)
@@ -140,91 +140,95 @@ def _last_message_trimmed(column: str) -> pl.Expr:
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
-def _sharegpt_messages(column: str) -> pl.Expr:
+def _convert_to_sharegpt(column: str) -> pl.Expr:
     who = pl.element().struct.field("role").replace_strict(_SHAREGPT, return_dtype=pl.String)
     return pl.col(column).list.eval(pl.struct(who.alias("from"), pl.element().struct.field("content").alias("value")))
 
 
-def _sharegpt_last(column: str) -> pl.Expr:
+def _convert_last_to_sharegpt(column: str) -> pl.Expr:
     last = pl.col(column).list.last()
     who = last.struct.field("role").replace_strict(_SHAREGPT, return_dtype=pl.String)
     return pl.struct(who.alias("from"), last.struct.field("content").alias("value")).alias(column)
 
 
-def _text(column: str) -> pl.Expr:
+def _select_text(column: str) -> pl.Expr:
     return pl.col(column).list.last().struct.field("content").alias(column)
 
 
-def _any_extra() -> pl.Expr:
+def _has_any_extra() -> pl.Expr:
     return pl.any_horizontal([has_extra(column) for column in SIDES])
 
 
-def _several_messages() -> pl.Expr:
+def _has_several_messages() -> pl.Expr:
     return (pl.col("chosen").list.len() != 1) | (pl.col("rejected").list.len() != 1)
 
 
-def _no_alternation() -> pl.Expr:
-    """User (or tool) turns must stand in odd places and assistant turns in even ones, after the system message."""
+def _lacks_alternation() -> pl.Expr:
+    """Tell whether user (or tool) and assistant turns, after the system message, do not alternate."""
     role = pl.element().struct.field("role")
     asks = role.filter(role != "system").is_in(["user", "tool"])
     odd = pl.int_range(pl.len()).filter(role != "system") - (role == "system").sum()
     return ~pl.col("prompt").list.eval(asks == (odd % 2 == 0)).list.all()
 
 
-_ONLY_TEXT = Refusal("this trainer keeps only role and content of a message: tool calls would be lost", _any_extra)
-_ONE_ANSWER = Refusal("this trainer takes one message as completion, not several", _several_messages)
+_ONLY_TEXT = Refusal("this trainer keeps only role and content of a message: tool calls would be lost", _has_any_extra)
+_ONE_ANSWER = Refusal("this trainer takes one message as completion, not several", _has_several_messages)
 _SAME_TRIMMED = Refusal(
     "chosen and rejected differ only in the white space at their ends, which this trainer's templates cut off",
-    lambda: _text("chosen").str.strip_chars(WHITE) == _text("rejected").str.strip_chars(WHITE),
+    lambda: _select_text("chosen").str.strip_chars(WHITE) == _select_text("rejected").str.strip_chars(WHITE),
 )
-_TURNS = Refusal("this trainer needs user and assistant turns to alternate", _no_alternation)
+_TURNS = Refusal("this trainer needs user and assistant turns to alternate", _lacks_alternation)
 
 
-def _prefboost(columns: list[str]) -> list[pl.Expr]:
+def _shape_prefboost(columns: list[str]) -> list[pl.Expr]:
     return [pl.col(name) for name in columns]
 
 
-def _trl(columns: list[str]) -> list[pl.Expr]:
-    return [*[_plain(column) for column in SIDES], *_about(columns)]
+def _shape_trl(columns: list[str]) -> list[pl.Expr]:
+    return [*[_select_role_and_content(column) for column in SIDES], *_select_facts(columns)]
 
 
-def _openrlhf(columns: list[str]) -> list[pl.Expr]:
-    return [*[_plain(column) for column in SIDES], _margin(), *_about(columns)]
+def _shape_openrlhf(columns: list[str]) -> list[pl.Expr]:
+    return [*[_select_role_and_content(column) for column in SIDES], _compute_margin(), *_select_facts(columns)]
 
 
-def _axolotl(columns: list[str]) -> list[pl.Expr]:
-    sides = [_last_message_trimmed(side) for side in ("chosen", "rejected")]
-    return [_plain("prompt").alias("messages"), *sides, *_about(columns)]
+def _shape_axolotl(columns: list[str]) -> list[pl.Expr]:
+    sides = [_trim_last_message(side) for side in ("chosen", "rejected")]
+    return [_select_role_and_content("prompt").alias("messages"), *sides, *_select_facts(columns)]
 
 
-def _llamafactory(columns: list[str]) -> list[pl.Expr]:
-    prompt = _sharegpt_messages("prompt").alias("conversations")
-    return [prompt, _sharegpt_last("chosen"), _sharegpt_last("rejected"), *_about(columns)]
+def _shape_llamafactory(columns: list[str]) -> list[pl.Expr]:
+    prompt = _convert_to_sharegpt("prompt").alias("conversations")
+    return [prompt, _convert_last_to_sharegpt("chosen"), _convert_last_to_sharegpt("rejected"), *_select_facts(columns)]
 
 
-def _verl(columns: list[str]) -> list[pl.Expr]:
-    """The five documented fields, and the two completions as text for its reward-model data set."""
+def _shape_verl(columns: list[str]) -> list[pl.Expr]:
+    """Select the five documented fields, and the two completions as text for verl's reward-model data set."""
     source = pl.col("source").fill_null("prefboost") if "source" in columns else pl.lit("prefboost")
     split = pl.col("split").fill_null("train") if "split" in columns else pl.lit("train")
-    known = [each for each in _about(columns) if each.meta.output_name() not in ("source", "split")]
+    facts = [each for each in _select_facts(columns) if each.meta.output_name() not in ("source", "split")]
     return [
         source.alias("data_source"),
-        _plain("prompt"),
+        _select_role_and_content("prompt"),
         pl.lit("alignment").alias("ability"),
-        pl.struct(style=pl.lit("model"), ground_truth=_text("chosen")).alias("reward_model"),
-        pl.struct(split.alias("split"), pl.col("row").alias("index"), *known).alias("extra_info"),
-        _text("chosen"),
-        _text("rejected"),
+        pl.struct(style=pl.lit("model"), ground_truth=_select_text("chosen")).alias("reward_model"),
+        pl.struct(split.alias("split"), pl.col("row").alias("index"), *facts).alias("extra_info"),
+        _select_text("chosen"),
+        _select_text("rejected"),
     ]
 
 
-def _trl_completions(columns: list[str]) -> list[pl.Expr]:
+def _shape_trl_completions(columns: list[str]) -> list[pl.Expr]:
     about = [name for name in columns if name.partition(".")[0] == "score"]
     about += [name for name in ("completion_id", "prompt_id", "finish_reason", "source", "split") if name in columns]
-    return [_plain("prompt"), _plain("completion"), *(pl.col(name) for name in about)]
+    return [
+        _select_role_and_content("prompt"),
+        _select_role_and_content("completion"),
+        *(pl.col(name) for name in about),
+    ]
 
 
-def _dataset_entry(file_name: str) -> dict[str, Any]:
+def _build_dataset_entry(file_name: str) -> dict[str, Any]:
     return {
         "file_name": file_name,
         "formatting": "sharegpt",
@@ -233,12 +237,12 @@ def _dataset_entry(file_name: str) -> dict[str, Any]:
     }
 
 
-def _dataset_info(data: str | Mapping[str, str]) -> dict[str, str]:
-    """LLaMA-Factory's description: ``prefboost`` is what is trained on, other splits are named after theirs."""
+def _build_dataset_info(data: str | Mapping[str, str]) -> dict[str, str]:
+    """Build LLaMA-Factory's description: ``prefboost`` is what is trained on, other splits are named after theirs."""
     folders = {"train": data} if isinstance(data, str) else data
     first = "train" if "train" in folders else next(iter(folders))
     names = {split: "prefboost" if split == first else f"prefboost_{split}" for split in folders}
-    entries = {names[split]: _dataset_entry(folder) for split, folder in folders.items()}
+    entries = {names[split]: _build_dataset_entry(folder) for split, folder in folders.items()}
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
 
@@ -252,7 +256,7 @@ EXPORTS: dict[str, Export] = {
         "prefboost",
         "Every column of the GoalPairs table.",
         "prefboost.tables.GOAL_PAIRS",
-        _prefboost,
+        _shape_prefboost,
         'pairs = polars.{scan}("{train}").collect().to_arrow()\n'
         'prefboost.training.train(pairs, prefboost.training.Train(model=...), pathlib.Path("RUN"))',
         'pairs = polars.{scan}("{path}").collect().to_arrow()\n'
@@ -262,7 +266,7 @@ EXPORTS: dict[str, Export] = {
         "trl",
         "TRL's conversational preference rows with an explicit prompt: prompt, chosen, rejected as lists of messages.",
         "https://huggingface.co/docs/trl/dataset_formats#preference",
-        _trl,
+        _shape_trl,
         'DPOTrainer(train_dataset=load_dataset("{path}", split="train"), ...)',
         'DPOTrainer(train_dataset=load_dataset("{loader}", data_files="{path}", split="train"), ...)',
     ),
@@ -270,15 +274,15 @@ EXPORTS: dict[str, Export] = {
         "llamafactory",
         "LLaMA-Factory's sharegpt preference rows: conversations, chosen, rejected with from and value.",
         "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md#preference-dataset-1",
-        _llamafactory,
+        _shape_llamafactory,
         "llamafactory-cli train ... --stage dpo --dataset_dir {path} --dataset prefboost",
         "llamafactory-cli train ... --stage dpo --dataset_dir FOLDER --dataset prefboost\n\n"
         "FOLDER holds this file and a dataset_info.json with\n"
-        f"{json.dumps({'prefboost': _dataset_entry('{path}')}, indent=2)}",
+        f"{json.dumps({'prefboost': _build_dataset_entry('{path}')}, indent=2)}",
         " --eval_dataset prefboost_test",
         (_ONLY_TEXT, _ONE_ANSWER, _TURNS),
         spreads_extra=False,
-        companions=_dataset_info,
+        companions=_build_dataset_info,
         folder_per_split=True,
         endings=("parquet", "jsonl"),
         endings_of_file=("parquet", "jsonl"),
@@ -288,7 +292,7 @@ EXPORTS: dict[str, Export] = {
         "Axolotl's chat_template.default rows: messages, and chosen and rejected as one message each, without white "
         "space at their ends.",
         "https://docs.axolotl.ai/docs/rlhf.html#chat_template.default",
-        _axolotl,
+        _shape_axolotl,
         "rl: dpo\ndatasets:\n  - path: {path}\n    split: train\n    type: chat_template.default",
         "rl: dpo\ndatasets:\n  - path: {path}\n    ds_type: {loader}\n    split: train\n"
         "    type: chat_template.default",
@@ -300,7 +304,7 @@ EXPORTS: dict[str, Export] = {
         "openrlhf",
         "OpenRLHF's rows: prompt, chosen, rejected as lists of messages; margin is how much nearer the goal chosen is.",
         "https://github.com/OpenRLHF/OpenRLHF/blob/main/openrlhf/datasets/reward_dataset.py",
-        _openrlhf,
+        _shape_openrlhf,
         _TRAIN_DPO,
         _TRAIN_DPO,
         endings_of_file=("parquet", "jsonl"),
@@ -309,7 +313,7 @@ EXPORTS: dict[str, Export] = {
         "verl",
         "verl's five fields (data_source, prompt, ability, reward_model, extra_info), and chosen and rejected as text.",
         "https://verl.readthedocs.io/en/latest/preparation/prepare_data.html",
-        _verl,
+        _shape_verl,
         "'data.train_files={train}.parquet' data.prompt_key=prompt",
         "data.train_files={path} data.prompt_key=prompt",
         " 'data.val_files={test}.parquet'",
@@ -326,7 +330,7 @@ COMPLETION_EXPORTS: dict[str, Export] = {
         "prefboost",
         "Every column of the table.",
         "prefboost.tables.SCORED_COMPLETIONS",
-        _prefboost,
+        _shape_prefboost,
         'prefboost.read("{path}")',
         'prefboost.read("{path}")',
     ),
@@ -334,7 +338,7 @@ COMPLETION_EXPORTS: dict[str, Export] = {
         "trl",
         "TRL's conversational prompt-completion rows: prompt and completion as lists of messages, to fine-tune on.",
         "https://huggingface.co/docs/trl/dataset_formats#prompt-completion",
-        _trl_completions,
+        _shape_trl_completions,
         'SFTTrainer(train_dataset=load_dataset("{path}", split="train"), ...)',
         'SFTTrainer(train_dataset=load_dataset("{loader}", data_files="{path}", split="train"), ...)',
     ),

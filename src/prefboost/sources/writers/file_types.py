@@ -1,4 +1,4 @@
-"""How rows become bytes: Parquet, and JSON lines with or without compression."""
+"""File types: rows to Parquet, and to JSON lines with or without compression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from prefboost.errors import DataError, Place
 
-__all__ = ["FILE_TYPES", "LEVEL", "LINE", "FileType", "file_type_of"]
+__all__ = ["FILE_TYPES", "LEVEL", "LINE", "FileType", "find_file_type"]
 
 LINE = "\0line"
 """Name of the only column of a frame that holds finished JSON lines."""
@@ -27,7 +27,7 @@ _JOIN_ROWS = 50_000
 
 @dataclass(frozen=True)
 class FileType:
-    """How rows become bytes. The same rows in the same pieces always give the same bytes.
+    """A way to write rows. The same rows in the same pieces always give the same bytes.
 
     Args:
         ending: of file names, without the first dot.
@@ -44,8 +44,8 @@ class FileType:
     join: Callable[[Sequence[Path], Path], None]
 
 
-def file_type_of(path: Path) -> FileType:
-    """The file type that a name's ending asks for.
+def find_file_type(path: Path) -> FileType:
+    """Find the file type that a name's ending asks for.
 
     Raises:
         DataError: none.
@@ -83,21 +83,21 @@ def _write_lines(frame: pl.DataFrame, stream: IO[bytes]) -> None:
 
 
 @contextmanager
-def _gzip(path: Path) -> Iterator[IO[bytes]]:
-    """No name and no time inside, so that equal rows give equal bytes."""
+def _open_gzip(path: Path) -> Iterator[IO[bytes]]:
+    """Write no name and no time into the file, so that equal rows give equal bytes."""
     with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream:
         yield stream  # type: ignore[misc]
 
 
 @contextmanager
-def _zstd(path: Path) -> Iterator[IO[bytes]]:
+def _open_zstd(path: Path) -> Iterator[IO[bytes]]:
     import zstandard
 
     with zstandard.open(path, "wb") as stream:
         yield stream
 
 
-def _lines(ending: str, opened: Callable[[Path], AbstractContextManager[IO[bytes]]]) -> FileType:
+def _build_lines_type(ending: str, opened: Callable[[Path], AbstractContextManager[IO[bytes]]]) -> FileType:
     def write(frame: pl.DataFrame, path: Path) -> None:
         with opened(path) as stream:
             _write_lines(frame, stream)
@@ -117,8 +117,8 @@ def _lines(ending: str, opened: Callable[[Path], AbstractContextManager[IO[bytes
 
 FILE_TYPES: dict[str, FileType] = {
     "parquet": FileType("parquet", False, _write_parquet, _write_arrow, _join_arrow),
-    "jsonl": _lines("jsonl", lambda path: path.open("wb")),
-    "jsonl.gz": _lines("jsonl.gz", _gzip),
-    "jsonl.zst": _lines("jsonl.zst", _zstd),
+    "jsonl": _build_lines_type("jsonl", lambda path: path.open("wb")),
+    "jsonl.gz": _build_lines_type("jsonl.gz", _open_gzip),
+    "jsonl.zst": _build_lines_type("jsonl.zst", _open_zstd),
 }
 """Every file type that can be written, by ending."""

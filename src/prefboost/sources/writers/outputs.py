@@ -38,13 +38,13 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
     Raises:
         RunError: names the output and the input.
     """
-    read_whole = [str(path) for each in data if (path := _path_of(each))]
-    inputs = [each for source in read_whole for each in _matches(source)]
-    inputs += [_absolute(path) for each in others for path in _named_paths(each) if _exists(path)]
+    read_whole = [str(path) for each in data if (path := _find_path(each))]
+    inputs = [each for source in read_whole for each in _list_matches(source)]
+    inputs += [_resolve_path(path) for each in others for path in _list_paths(each) if _exists(path)]
     for output in outputs:
-        target = _absolute(output)
+        target = _resolve_path(output)
         for source in inputs:
-            if target == source or _same_file(target, source):
+            if target == source or _is_same_file(target, source):
                 raise RunError(f"the output is the input {source}", remedy=_REMEDY, place=Place(str(output)))
             if _lies_in(source, target):
                 raise RunError(
@@ -114,23 +114,23 @@ def paths_in(settings: Any) -> Iterator[str]:
     A `Path` counts always; text counts where it looks like a path (a separator or an ending) or its field holds
     models, so that ``split: train`` is not taken for a folder ``train``. Names of columns and caches do not count.
     """
-    yield from _paths(settings, "")
+    yield from _walk_paths(settings, "")
 
 
 _NO_INPUTS = ("columns", "reference_cache", "data_dir")
 _MODEL_FIELDS = ("path", "model", "policy", "reference", "tokenizer", "embedder", "adapter", "data", "file")
 
 
-def _paths(value: Any, field: str) -> Iterator[str]:
+def _walk_paths(value: Any, field: str) -> Iterator[str]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from _paths(None if name in _NO_INPUTS else getattr(value, name), name)
+            yield from _walk_paths(None if name in _NO_INPUTS else getattr(value, name), name)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _paths(inner, str(name))
+            yield from _walk_paths(inner, str(name))
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
-            yield from _paths(inner, field)
+            yield from _walk_paths(inner, field)
     elif isinstance(value, Path):
         yield str(value)
     elif isinstance(value, str) and _looks_like_a_path(value, field):
@@ -143,13 +143,13 @@ def _looks_like_a_path(text: str, field: str) -> bool:
     return field in _MODEL_FIELDS or "/" in text or "\\" in text or bool(Path(text).suffix)
 
 
-def _path_of(source: Any) -> str | None:
+def _find_path(source: Any) -> str | None:
     """Return a path itself, or the ``path`` of a table or source."""
     path = source if isinstance(source, str | Path) else getattr(source, "path", None)
     return None if path is None else str(path)
 
 
-def _named_paths(source: Any) -> Iterator[str]:
+def _list_paths(source: Any) -> Iterator[str]:
     yield from [str(source)] if isinstance(source, str | Path) else paths_in(source)
 
 
@@ -160,21 +160,21 @@ def _exists(path: str) -> bool:
         return False  # a name that no file can have: too long, or of a user who does not exist
 
 
-def _matches(source: str) -> list[Path]:
+def _list_matches(source: str) -> list[Path]:
     """Return the files and folders that a path or glob names, absolute, with links followed."""
     if _exists(source):
-        return [_absolute(source)]
+        return [_resolve_path(source)]
     if not glob.has_magic(source):
         return []
     pattern = str(Path(source).expanduser())
-    return [_absolute(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207 - it may be absolute
+    return [_resolve_path(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207 - it may be absolute
 
 
-def _absolute(path: str | Path) -> Path:
+def _resolve_path(path: str | Path) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def _same_file(first: Path, second: Path) -> bool:
+def _is_same_file(first: Path, second: Path) -> bool:
     """Tell whether two names stand for one file: hard links, or names that differ in case only on some disks."""
     try:
         return first.samefile(second)
@@ -184,7 +184,7 @@ def _same_file(first: Path, second: Path) -> bool:
 
 def _lies_in(path: Path, folder: Path) -> bool:
     """Tell whether a path lies in a folder, also where the folder is written in another case or mounted twice."""
-    return folder in path.parents or any(_same_file(parent, folder) for parent in path.parents)
+    return folder in path.parents or any(_is_same_file(parent, folder) for parent in path.parents)
 
 
 def _would_be_read(target: Path, pattern: str) -> bool:
@@ -194,12 +194,14 @@ def _would_be_read(target: Path, pattern: str) -> bool:
         folder = path.resolve()
         if not _lies_in(target, folder):
             return False
-        depth = next(at for at, parent in enumerate(target.parents) if parent == folder or _same_file(parent, folder))
+        depth = next(
+            at for at, parent in enumerate(target.parents) if parent == folder or _is_same_file(parent, folder)
+        )
         return not any(part.startswith((".", "_")) for part in target.parts[-depth - 1 :])
     if path.exists() or not glob.has_magic(pattern):
         return False
-    asked = path.absolute()
-    if "**" in asked.parts:
-        return fnmatch.fnmatchcase(str(target), str(asked).replace("**/", "*"))
+    absolute = path.absolute()
+    if "**" in absolute.parts:
+        return fnmatch.fnmatchcase(str(target), str(absolute).replace("**/", "*"))
     # Part by part, since a star of a glob does not cross folders.
-    return len(asked.parts) == len(target.parts) and all(map(fnmatch.fnmatchcase, target.parts, asked.parts))
+    return len(absolute.parts) == len(target.parts) and all(map(fnmatch.fnmatchcase, target.parts, absolute.parts))
