@@ -1,29 +1,29 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.reporting.sections import Column, Section, Table, markdown_of, plain
+from prefboost.reporting.sections import ReportColumn, ReportTable, Section, flatten_text, write_markdown
 
 
 def table(*cells: str) -> Section:
-    return Section("t", tables=(Table(tuple(Column(f"c{at}") for at in range(len(cells))), (cells,)),))
+    return Section("t", tables=(ReportTable(tuple(ReportColumn(f"c{at}") for at in range(len(cells))), (cells,)),))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_a_table_has_as_many_cells_as_columns_whatever_stands_in_them(cells):
-    row = markdown_of([table(*cells)]).rstrip("\n").split("\n")[-1]
+    row = write_markdown([table(*cells)]).rstrip("\n").split("\n")[-1]
     bare = row.replace("\\\\", "").replace("\\|", "")
     assert bare.count("|") == len(cells) + 1
     assert "<" not in bare.replace("\\<", "")
 
 
 def test_markup_is_text_and_an_interval_stays_as_it_is():
-    told = markdown_of([table("<script>", "[x](javascript:y)", "4.0 [-1.0, +2.5]", "*b* `c`", "&lt;")])
+    told = write_markdown([table("<script>", "[x](javascript:y)", "4.0 [-1.0, +2.5]", "*b* `c`", "&lt;")])
     assert r"| \<script\> | \[x\](javascript:y) | 4.0 [-1.0, +2.5] | \*b\* \`c\` | &amp;lt; |" in told
 
 
 def test_control_characters_and_turns_of_direction_are_shown():
-    assert plain("a\x1b[31m\u202eb\nc\td") == "a\ufffd[31m\ufffdb c d"
+    assert flatten_text("a\x1b[31m\u202eb\nc\td") == "a\ufffd[31m\ufffdb c d"
 
 
 def test_columns_of_words_end_where_numbers_begin():
-    assert Table((Column("a"), Column("b"), Column("c", True)), ()).words == 2
+    assert ReportTable((ReportColumn("a"), ReportColumn("b"), ReportColumn("c", True)), ()).words == 2

@@ -1,4 +1,4 @@
-"""Where marks and curves of a report stand: geometry alone; templates draw it as inline SVG in the page's colours."""
+"""Places of marks and curves of a report: geometry alone; templates draw it as inline SVG in the page's colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from itertools import pairwise
 from prefboost.reporting.figures import Curve
 from prefboost.reporting.sections import Lines, Strip
 
-__all__ = ["COLOURED", "DrawnCurve", "DrawnLines", "DrawnMark", "DrawnStrip", "axis_of", "drawn_lines", "drawn_strip"]
+__all__ = [
+    "COLOURED",
+    "DrawnCurve",
+    "DrawnLines",
+    "DrawnMark",
+    "DrawnStrip",
+    "choose_ticks",
+    "place_lines",
+    "place_strip",
+]
 
 COLOURED = 6
 """Curves with a colour and a place in the legend; the rest are drawn faintly, for the spread."""
@@ -61,58 +70,59 @@ class DrawnLines:
     curves: tuple[DrawnCurve, ...]
 
 
-def axis_of(values: Sequence[float], wanted: int = 5) -> tuple[float, ...]:
-    """Round ticks that hold all values.
+def choose_ticks(values: Sequence[float], steps: int = 5) -> tuple[float, ...]:
+    """Choose round ticks that hold all values.
 
     Args:
-        values: those that are finite are held; none gives 0 and 1.
-        wanted: about how many steps.
+        values: finite values to hold; none gives 0 and 1.
+        steps: about how many steps.
 
-    >>> axis_of([43.2, 61.0])
+    >>> choose_ticks([43.2, 61.0])
     (40.0, 45.0, 50.0, 55.0, 60.0, 65.0)
     """
-    told = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(told), max(told)
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
     span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
-    power = 10.0 ** math.floor(math.log10(span / wanted))
-    step = next(power * one for one in (1, 2, 2.5, 5, 10) if span / (power * one) <= wanted + 0.5)
+    power = 10.0 ** math.floor(math.log10(span / steps))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= steps + 0.5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
     return tuple(round(at * step, 10) for at in range(first, last + 1))
 
 
-def drawn_strip(strip: Strip) -> DrawnStrip:
-    """Places of marks in percent of the width, on one axis for all rows."""
+def place_strip(strip: Strip) -> DrawnStrip:
+    """Compute the places of marks in percent of the width, on one axis for all rows."""
     ends = [end for row in strip.marks for mark in row for end in (mark.low, mark.high, mark.value) if end is not None]
     ends += [] if strip.reference is None else [strip.reference]
-    ticks = axis_of(ends, 4)
+    ticks = choose_ticks(ends, 4)
     low, high = ticks[0], ticks[-1]
 
     def place(value: float) -> float:
         return round(4 + 92 * (value - low) / (high - low), 2)
 
-    def drawn(row: Sequence[tuple[float, float, float | None, int]]) -> tuple[DrawnMark, ...]:
+    def place_row(row: Sequence[tuple[float, float, float | None, int]]) -> tuple[DrawnMark, ...]:
         lanes = [(number - (len(row) - 1) / 2) for number in range(len(row))]
         return tuple(
             DrawnMark(
-                place(one if math.isfinite(one) else at or 0.0), place(other if math.isfinite(other) else at or 0.0),
-                None if at is None else place(at), kind, lane,
+                place(low if math.isfinite(low) else value or 0.0),
+                place(high if math.isfinite(high) else value or 0.0),
+                None if value is None else place(value), kind, lane,
             )
-            for (one, other, at, kind), lane in zip(row, lanes, strict=True)
+            for (low, high, value, kind), lane in zip(row, lanes, strict=True)
         )  # fmt: skip
 
     return DrawnStrip(
         tuple((place(tick), f"{tick:g}") for tick in ticks),
         None if strip.reference is None else place(strip.reference),
-        tuple(drawn([(mark.low, mark.high, mark.value, mark.kind) for mark in row]) for row in strip.marks),
+        tuple(place_row([(mark.low, mark.high, mark.value, mark.kind) for mark in row]) for row in strip.marks),
     )
 
 
-def drawn_lines(lines: Lines) -> DrawnLines:
-    """Places of curves in a box of 720 x 300 pixels."""
+def place_lines(lines: Lines) -> DrawnLines:
+    """Compute the places of curves in a box of 720 x 300 pixels."""
     means = [mean for curve in lines.curves for mean in curve.points.values()]
     ends = [end for mean in means for end in (mean.low, mean.high, mean.estimate)]
-    y_ticks = axis_of([*ends, *([] if lines.reference is None else [lines.reference])])
+    y_ticks = choose_ticks([*ends, *([] if lines.reference is None else [lines.reference])])
     x_values = [x for x, _ in lines.ticks] + [x for curve in lines.curves for x in curve.points]
     left, right = (min(x_values), max(x_values)) if x_values else (0.0, 1.0)
     pad = 0.06 * ((right - left) or 1.0)
@@ -141,10 +151,13 @@ def drawn_lines(lines: Lines) -> DrawnLines:
 def _curve(
     curve: Curve, colour: int | None, across: tuple[Sequence[float], Sequence[bool]], down: Callable[[float], float]
 ) -> DrawnCurve:
-    """Places across come with whether a piece of the line begins there: it has a gap where a tick has no point."""
-    made = []
+    """Draw a curve; ``across`` has the places and, for each, whether a piece of the line begins there.
+
+    The line has a gap where a tick has no point.
+    """
+    points = []
     for mean, x in zip(curve.points.values(), across[0], strict=True):
         low, high = (down(end if math.isfinite(end) else mean.estimate) for end in (mean.low, mean.high))
-        made.append((round(x, 1), down(mean.estimate), low, high, f"{curve.name}: {mean.format(1)}"))
-    path = " ".join(f"{'M' if begins else 'L'}{x} {y}" for (x, y, *_), begins in zip(made, across[1], strict=False))
-    return DrawnCurve(curve.name, colour, path, tuple(made))
+        points.append((round(x, 1), down(mean.estimate), low, high, f"{curve.name}: {mean.format(1)}"))
+    path = " ".join(f"{'M' if begins else 'L'}{x} {y}" for (x, y, *_), begins in zip(points, across[1], strict=False))
+    return DrawnCurve(curve.name, colour, path, tuple(points))

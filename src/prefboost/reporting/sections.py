@@ -1,4 +1,4 @@
-"""What a report says, as data: sections of notes, tables and curves, which a page and a Markdown file show alike."""
+"""Content of a report, as data: sections of notes, tables and curves, which a page and a Markdown file show alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from prefboost.reporting.figures import Curve
 
-__all__ = ["Column", "Lines", "Mark", "Section", "Strip", "Table", "markdown_of", "plain"]
+__all__ = ["ReportColumn", "Lines", "Mark", "Section", "Strip", "ReportTable", "write_markdown", "flatten_text"]
 
 _MARKUP = re.compile(r"([\\`|<>\[\]*~])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     """A column of a table.
 
     Args:
@@ -61,7 +61,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Text in rows. Cells are whatever users wrote: whoever shows them escapes them. A second line of one is small.
 
     Args:
@@ -71,7 +71,7 @@ class Table:
         caption: what the table is, where the section's title does not say so.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[ReportColumn, ...]
     rows: tuple[tuple[str, ...], ...]
     strip: Strip | None = None
     caption: str = ""
@@ -114,33 +114,34 @@ class Section:
     title: str
     notes: tuple[str, ...] = ()
     lines: tuple[Lines, ...] = ()
-    tables: tuple[Table, ...] = field(default=())
+    tables: tuple[ReportTable, ...] = field(default=())
 
 
-def plain(text: str) -> str:
-    """Text of others on one line; control characters, and those that turn the direction of writing, as U+FFFD."""
+def flatten_text(text: str) -> str:
+    """Put foreign text on one line; control characters, and those that turn the direction of writing, become U+FFFD."""
     return _CONTROL.sub("\ufffd", " ".join(text.split("\n"))).replace("\t", " ")
 
 
-def markdown_of(sections: Sequence[Section]) -> str:
-    """Sections as Markdown: tables without their drawings; every cell and note is text, whatever marks it holds."""
-    return "\n".join(line for section in sections for line in _lines_of(section))
+def write_markdown(sections: Sequence[Section]) -> str:
+    """Write sections as Markdown: tables without their drawings; cells and notes are text, whatever marks they hold."""
+    return "\n".join(line for section in sections for line in _write_lines(section))
 
 
-def _lines_of(section: Section) -> list[str]:
-    made = [f"## {_escaped(section.title)}", ""]
+def _write_lines(section: Section) -> list[str]:
+    lines = [f"## {_escape_markup(section.title)}", ""]
     for note in section.notes:
-        made += [_escaped(note), ""]
+        lines += [_escape_markup(note), ""]
     for table in section.tables:
-        made += [f"*{_escaped(table.caption)}*", ""] if table.caption else []
-        made.append("| " + " | ".join(_escaped(column.name) for column in table.columns) + " |")
-        made.append("|" + "|".join("---:" if column.number else "---" for column in table.columns) + "|")
-        made += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in table.rows]
-        made.append("")
-    return made
+        lines += [f"*{_escape_markup(table.caption)}*", ""] if table.caption else []
+        lines.append("| " + " | ".join(_escape_markup(column.name) for column in table.columns) + " |")
+        lines.append("|" + "|".join("---:" if column.number else "---" for column in table.columns) + "|")
+        lines += ["| " + " | ".join(_escape_markup(cell) for cell in row) + " |" for row in table.rows]
+        lines.append("")
+    return lines
 
 
-def _escaped(text: str) -> str:
-    """Markup is taken literally; brackets around a number are no link and stay as they are."""
-    told = re.sub(r"\\\[([+-]?[\d.]+, [+-]?[\d.]+)\\\]", r"[\1]", _MARKUP.sub(r"\\\1", plain(text)))
-    return told.replace("&", "&amp;") if re.search(r"&#?\w+;", told) else told
+def _escape_markup(text: str) -> str:
+    """Escape markup, so that it is shown literally."""
+    # Brackets around an interval are no link and stay readable.
+    escaped = re.sub(r"\\\[([+-]?[\d.]+, [+-]?[\d.]+)\\\]", r"[\1]", _MARKUP.sub(r"\\\1", flatten_text(text)))
+    return escaped.replace("&", "&amp;") if re.search(r"&#?\w+;", escaped) else escaped

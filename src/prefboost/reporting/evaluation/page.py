@@ -8,118 +8,122 @@ from dataclasses import dataclass
 import prefboost
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.evaluation.results import Results
-from prefboost.reporting.charts import COLOURED, drawn_lines, drawn_strip
+from prefboost.reporting.charts import COLOURED, place_lines, place_strip
 from prefboost.reporting.evaluation.results import (
-    asked_of,
-    cost_section,
-    figures_section,
-    goals_section,
-    groups_section,
-    missing_section,
-    named,
-    ranked,
-    run_section,
-    said,
+    build_cost_section,
+    build_figures_section,
+    build_goals_section,
+    build_groups_section,
+    build_missing_section,
+    build_run_section,
+    format_interval,
+    name_figure,
+    rank_models,
+    split_goal,
 )
 from prefboost.reporting.evaluation.verdicts import (
-    baseline_of,
-    category_section,
-    differences_section,
-    faults_of,
-    judge_section,
-    length_section,
-    order_section,
+    build_category_section,
+    build_differences_section,
+    build_judge_section,
+    build_length_section,
+    build_order_section,
+    count_faults,
+    name_baseline,
 )
 from prefboost.reporting.page import render_page
-from prefboost.reporting.sections import Section, markdown_of, plain
+from prefboost.reporting.sections import Section, flatten_text, write_markdown
 
-__all__ = ["Scored", "evaluation_markdown", "evaluation_page"]
+__all__ = ["ScoredBenchmark", "write_evaluation_markdown", "render_evaluation_page"]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredBenchmark:
     """One benchmark's outcome.
 
     Args:
         results: its figures.
-        verdicts: what they were computed from; none where nothing was judged.
+        verdicts: verdicts behind them; none where nothing was judged.
     """
 
     results: Results
     verdicts: Sequence[JudgeVerdict] = ()
 
 
-def evaluation_page(scored: Sequence[Scored]) -> str:
-    """The page: every benchmark with its figures, differences, biases, what is missing, cost and settings.
+def render_evaluation_page(scored: Sequence[ScoredBenchmark]) -> str:
+    """Render the page: figures, differences, biases, missing verdicts, cost and settings of every benchmark.
 
     Args:
-        scored: one or more benchmarks.
+        scored: benchmark or more benchmarks.
 
     Returns:
-        HTML with no script and no link; whatever models, prompts and judges said is escaped text.
+        HTML with no script and no link; texts of models, prompts and judges are escaped.
     """
     parts = [
         {
-            "title": _title(one.results),
-            "lead": _lead(one.results),
-            "alarms": [plain(alarm) for alarm in one.results.alarms],
-            "sections": sections_of(one),
+            "title": _write_title(benchmark.results),
+            "lead": _write_lead(benchmark.results),
+            "alarms": [flatten_text(alarm) for alarm in benchmark.results.alarms],
+            "sections": build_sections(benchmark),
         }
-        for one in scored
+        for benchmark in scored
     ]
-    draw = {"strip": drawn_strip, "lines": drawn_lines, "plain": plain, "coloured": COLOURED}
+    draw = {"strip": place_strip, "lines": place_lines, "plain": flatten_text, "coloured": COLOURED}
     return render_page("evaluation.html", {"parts": parts, "version": prefboost.__version__, **draw})
 
 
-def evaluation_markdown(scored: Sequence[Scored]) -> str:
-    """The same tables as Markdown, alarms first."""
-    made = []
-    for one in scored:
-        alarms = tuple(f"Alarm: {alarm}." for alarm in one.results.alarms)
-        head = Section(_title(one.results), (*_lead(one.results), *alarms))
-        made.append(markdown_of([head]).removeprefix("#"))
-        made.append(markdown_of(sections_of(one)))
-    return "\n".join(made)
+def write_evaluation_markdown(scored: Sequence[ScoredBenchmark]) -> str:
+    """Write the same tables as Markdown, alarms first."""
+    parts = []
+    for benchmark in scored:
+        alarms = tuple(f"Alarm: {alarm}." for alarm in benchmark.results.alarms)
+        head = Section(_write_title(benchmark.results), (*_write_lead(benchmark.results), *alarms))
+        parts.append(write_markdown([head]).removeprefix("#"))
+        parts.append(write_markdown(build_sections(benchmark)))
+    return "\n".join(parts)
 
 
-def sections_of(one: Scored) -> list[Section]:
-    """The parts of a report for which there are data, in order."""
-    results, verdicts = one.results, one.verdicts
-    withheld = {one.model for one in results.figures if one.value is None and one.missing}
-    order = [model for model in ranked(results) if model not in withheld]
+def build_sections(benchmark: ScoredBenchmark) -> list[Section]:
+    """Build the sections for which there are data, in order."""
+    results, verdicts = benchmark.results, benchmark.verdicts
+    withheld = {figure.model for figure in results.figures if figure.value is None and figure.missing}
+    order = [model for model in rank_models(results) if model not in withheld]
     comparing = any("win_rate" in figure.name for figure in results.figures)
-    found = (
-        figures_section(results) if results.figures else None,
-        goals_section(results),
-        differences_section(results, verdicts, order),
-        groups_section(results) or (category_section(verdicts, order) if comparing else None),
-        length_section(verdicts, order) if comparing else None,
-        order_section(results, verdicts, order) if comparing else None,
-        missing_section(results, faults_of(verdicts)),
-        judge_section(results, verdicts),
-        cost_section(results),
-        run_section(results),
+    sections = (
+        build_figures_section(results) if results.figures else None,
+        build_goals_section(results),
+        build_differences_section(results, verdicts, order),
+        build_groups_section(results) or (build_category_section(verdicts, order) if comparing else None),
+        build_length_section(verdicts, order) if comparing else None,
+        build_order_section(results, verdicts, order) if comparing else None,
+        build_missing_section(results, count_faults(verdicts)),
+        build_judge_section(results, verdicts),
+        build_cost_section(results),
+        build_run_section(results),
     )
-    return [section for section in found if section is not None]
+    return [section for section in sections if section is not None]
 
 
-def _title(results: Results) -> str:
+def _write_title(results: Results) -> str:
     return {"alpaca_eval": "AlpacaEval 2", "arena_hard": "Arena-Hard-Auto", "mt_bench": "MT-Bench"}.get(
         results.benchmark, results.benchmark.replace("_", " ").capitalize()
     )
 
 
-def _lead(results: Results) -> tuple[str, ...]:
-    """What is at the top: the best model's headline, or that nothing can be said."""
-    models = {asked_of(model)[0] for model in results.models}
-    best = next((one for one in results.figures if one.model in ranked(results)[:1] and one.value is not None), None)
+def _write_lead(results: Results) -> tuple[str, ...]:
+    """Write the sentence at the top: the best model's headline, or that there is none."""
+    models = {split_goal(model)[0] for model in results.models}
+    best = next(
+        (figure for figure in results.figures if figure.model in rank_models(results)[:1] and figure.value is not None),
+        None,
+    )
     if best is None:
         return ("No headline figure: see what is missing.",)
-    versus = "" if "win_rate" not in best.name else f" against {baseline_of(results)}"
-    own = [one for one in results.figures if one.model == best.model and one.value is not None]
-    raw = next((one for one in own if one.name == "win_rate"), None)
-    beside = f", raw {said(raw.value)} %" if raw is not None and raw is not best else ""
+    versus = "" if "win_rate" not in best.name else f" against {name_baseline(results)}"
+    figures = [figure for figure in results.figures if figure.model == best.model and figure.value is not None]
+    raw = next((figure for figure in figures if figure.name == "win_rate"), None)
+    beside = f", raw {format_interval(raw.value)} %" if raw is not None and raw is not best else ""
     many = "" if len(models) < 2 and len(results.models) < 2 else f"Best of {len(results.models)}: "
     unit = " %" if best.unit == "%" else f" {best.unit}"
     where = f" in {best.group}" if best.group else ""
-    return (f"{many}{best.model} has a {named(best.name)} of {said(best.value)}{unit}{where}{versus}{beside}.",)
+    value = f"{name_figure(best.name)} of {format_interval(best.value)}{unit}"
+    return (f"{many}{best.model} has a {value}{where}{versus}{beside}.",)

@@ -25,7 +25,7 @@ from prefboost.evaluation.protocols import Completions, Contestant, MeasuredBenc
 from prefboost.evaluation.results import Results
 from prefboost.evaluation.user_files import read_records
 from prefboost.progress import Tell, WorkProgress
-from prefboost.reporting.evaluation.page import Scored, evaluation_markdown, evaluation_page
+from prefboost.reporting.evaluation.page import ScoredBenchmark, render_evaluation_page, write_evaluation_markdown
 from prefboost.runs.evaluate.answering import ContestantAnswers, Speaker, answer_prompts, choose_sampling, open_speaker
 from prefboost.runs.evaluate.canary import canary_facts
 from prefboost.runs.evaluate.judge_probe import find_fallback
@@ -298,13 +298,13 @@ def write_evaluation(out: str | Path, verdicts: Iterable[JudgeVerdict], results:
         results: their figures.
     """
     folder = Path(out)
-    scored = Scored(results, list(verdicts))
+    scored = ScoredBenchmark(results, list(verdicts))
     lines = [json.dumps(verdict.record, ensure_ascii=False) for verdict in scored.verdicts]
     texts = {
         "verdicts.jsonl": "".join(f"{line}\n" for line in lines),
         "results.json": json.dumps(results.record(), indent=2, ensure_ascii=False) + "\n",
-        "results.md": evaluation_markdown([scored]),
-        "results.html": evaluation_page([scored]),
+        "results.md": write_evaluation_markdown([scored]),
+        "results.html": render_evaluation_page([scored]),
     }
     for name, text in texts.items():
         write_atomically(folder / name, text, errors="replace")
