@@ -8,12 +8,19 @@ import pytest
 from made_writer import LengthScorer, Writer
 
 from prefboost.engines.budget import Budget
-from prefboost.engines.engine import Sampling
+from prefboost.engines.engine import Failure, Outcome, Result, Sampling
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
 from prefboost.synthesis.aspects import Aspects
 from prefboost.synthesis.calls import Calls
-from prefboost.synthesis.labels import add_criteria, build_sides_table, judge_both_orders, judge_shares
+from prefboost.synthesis.labels import (
+    NO_ANSWER,
+    Share,
+    add_criteria,
+    build_sides_table,
+    judge_both_orders,
+    judge_shares,
+)
 from prefboost.synthesis.proposal import BUDGET_SPENT
 
 PROMPT = [{"role": "user", "content": "Hi", "extra": None}]
@@ -78,3 +85,21 @@ def test_no_pairs_need_no_judge() -> None:
 def test_criteria_name_the_aspects() -> None:
     told = add_criteria(LlmJudge(engine=Writer.by()), Aspects(task="qa"), "criteria")
     assert "factuality" in told.criteria  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "share"),
+    [
+        (None, (BUDGET_SPENT, "")),
+        (Failure("refused", 1), (NO_ANSWER, "refused")),
+        (Result("half an ans", "length", 1, 1), ("the judge's answer was cut at max_tokens", "half an ans")),
+        (Result("", "stop", 1, 1, reasoning="Hm, both."), ("the judge: the answer is thoughts alone", "Hm, both.")),
+        (Result("no idea", "stop", 1, 1), ("the judge: the answer holds no verdict", "no idea")),
+    ],
+)
+def test_a_pair_without_a_readable_answer_has_the_reason_of_its_first(
+    outcome: Outcome | None, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Calls, "completions", lambda *_: [outcome] * 4)
+    judge = LlmJudge(engine=Writer.by(), samples=2, sampling=Sampling(temperature=1.0))
+    assert judge_shares(judge, build_sides_table([(PROMPT, "apple", "pear")]), Calls()) == [share]

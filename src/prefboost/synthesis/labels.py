@@ -8,13 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.engines.engine import Failure, Request, Result
-from prefboost.scoring.answers import THINKS, normalise_shares
+from prefboost.engines.engine import Failure, Outcome, Request
+from prefboost.scoring.answers import THINKS, Answer, normalise_shares
 from prefboost.scoring.judges.judge import Judge
 from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
-from prefboost.scoring.readings import Unreadable, read_verdict
 from prefboost.synthesis.aspects import TASKS, Aspects
-from prefboost.synthesis.calls import ModelCalls
+from prefboost.synthesis.calls import Choices, ModelCalls
 from prefboost.synthesis.proposal import BUDGET_SPENT
 from prefboost.synthesis.template import load_prompt
 from prefboost.tables import MESSAGES, PREFERENCE_PAIRS, Table, conform
@@ -141,44 +140,49 @@ def _combine_orders(first: tuple[Share, float | None], second: tuple[Share, floa
 
 def _read_logprobs(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
     """Read P(first shown) of every question off the log-probs of the verdicts, and their mass."""
-    names = ["1", "2", *(["tie"] if judge.ties else [])]
-    return [_share(logprobs, judge.min_mass) for logprobs in calls.choices("judge", judge.engine, requests, names)]
+    outcomes = calls.choices("judge", judge.engine, requests, judge.verdict_names)
+    return [_weigh(judge, outcome) for outcome in outcomes]
 
 
-def _share(logprobs: Any, min_mass: float) -> tuple[Share, float | None]:
-    if logprobs is None:
+def _weigh(judge: LlmJudge, outcome: Choices) -> tuple[Share, float | None]:
+    if outcome is None:
         return (BUDGET_SPENT, ""), None
-    if isinstance(logprobs, Failure):
-        return (NO_ANSWER, logprobs.reason), None
-    shares = normalise_shares(logprobs, min_mass)
-    if shares.fault is not None:
-        return (NO_ANSWER, ": ".join(part for part in (shares.fault, shares.found) if part)), shares.mass
-    return shares.of[0] + sum(shares.of[2:]) / 2, min(shares.mass, 1.0)
+    if isinstance(outcome, Failure):
+        return (NO_ANSWER, outcome.reason), None
+    shares = normalise_shares(outcome, judge.min_mass)
+    ruling = judge.weigh_shares(shares)
+    if ruling.first_wins is None:
+        return (NO_ANSWER, ": ".join(filter(None, ruling.fault or ()))), shares.mass
+    return ruling.first_wins, ruling.label_mass
 
 
 def _count_votes(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
     """Count P(first shown) of every question as the share of votes of its samples."""
     outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
-    votes = [_vote(outcome, judge.ties) for outcome in outcomes]
-    return [(_average_votes(votes[at : at + judge.samples]), None) for at in range(0, len(votes), judge.samples)]
+    answers = [_read_answer(outcome) for outcome in outcomes]
+    rows = [answers[at : at + judge.samples] for at in range(0, len(answers), judge.samples)]
+    return [(_count_row(judge, row), None) for row in rows]
 
 
-def _vote(outcome: Any, ties: bool) -> Share:
+def _read_answer(outcome: Outcome | None) -> Answer:
     if outcome is None:
-        return BUDGET_SPENT, ""
-    if not isinstance(outcome, Result):
-        return NO_ANSWER, outcome.reason
+        return Answer("", BUDGET_SPENT)
+    if isinstance(outcome, Failure):
+        return Answer(outcome.reason, NO_ANSWER)
     if outcome.finish_reason == "length":
-        return "the judge's answer was cut at max_tokens", outcome.text
+        return Answer(outcome.text, "the judge's answer was cut at max_tokens")
     if outcome.only_thinks:
-        return f"the judge: {THINKS}", str(outcome.reasoning)[-200:]
-    read = read_verdict(outcome.text, ties=ties)
-    return (f"the judge: {read.reason}", outcome.text) if isinstance(read, Unreadable) else _VOTES[read[0]]
+        return Answer(str(outcome.reasoning)[-200:], f"the judge: {THINKS}")
+    return Answer(outcome.text)
 
 
-def _average_votes(votes: Sequence[Share]) -> Share:
-    shares = [vote for vote in votes if isinstance(vote, float)]
-    return sum(shares) / len(shares) if shares else votes[0]
+def _count_row(judge: LlmJudge, answers: Sequence[Answer]) -> Share:
+    ruling = judge.count_votes(answers)
+    if ruling.first_wins is not None:
+        return ruling.first_wins
+    reason, text = ruling.fault or (NO_ANSWER, "")
+    # Faults of `_read_answer` are whole sentences; what could not be read in an answer needs its subject.
+    return (reason if answers[0].fault else f"the judge: {reason}"), text
 
 
 def _flip(share: Share) -> Share:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from prefboost.chat import join_text
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
-from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions
+from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
 from prefboost.scoring.judges.verdicts import ORDERS, Ruling, check_pairs, verdict_of, verdicts_table
 from prefboost.scoring.readings import Unreadable, read_verdict
@@ -101,15 +101,15 @@ class LlmJudge(Settings):
 
     def asks(self, table: Table) -> Questions:
         """The same, with who is asked and how (for an estimate of tokens and cost)."""
-        choices = self._choices if self.read == "logprobs" else None
+        choices = self.verdict_names if self.read == "logprobs" else None
         return Questions(self.engine, self.questions(table), self.sampling, choices)
 
     def _build_ending(self) -> tuple[str, str | None]:
         """What is to be answered, and its JSON schema."""
-        named = " or ".join(f'"{verdict}"' for verdict in self._choices)
+        named = " or ".join(f'"{verdict}"' for verdict in self.verdict_names)
         if self.read == "logprobs":
             return f"Which completion is better? Answer with {named} and nothing else.", None
-        fields = {"reason": {"type": "string"}, "verdict": {"type": "string", "enum": self._choices}}
+        fields = {"reason": {"type": "string"}, "verdict": {"type": "string", "enum": self.verdict_names}}
         schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
         return (
             "Which completion is better? Answer with one JSON object and nothing behind it:\n"
@@ -118,16 +118,24 @@ class LlmJudge(Settings):
         )
 
     @property
-    def _choices(self) -> list[str]:
+    def verdict_names(self) -> list[str]:
+        """The words that an answer may give as its verdict."""
         return ["1", "2", *(["tie"] if self.ties else [])]
 
     def _rule_by_words(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
         answers = asking.answers(requests)
         for at in range(0, len(answers), self.samples):
-            yield self._count_votes(answers[at : at + self.samples])
+            yield self.count_votes(answers[at : at + self.samples])
 
-    def _count_votes(self, answers: Sequence[Answer]) -> Ruling:
-        """The share of votes, and the reason of one who voted with the result."""
+    def count_votes(self, answers: Sequence[Answer]) -> Ruling:
+        """Rule by the share of votes; the rationale is that of a vote with the result.
+
+        Args:
+            answers: every sample about one pair in one order; those that cannot be read have no vote.
+
+        Returns:
+            a ruling, whose fault is that of the first answer where none can be read.
+        """
         read = [
             Unreadable(answer.fault) if answer.fault else read_verdict(answer.text, ties=self.ties)
             for answer in answers
@@ -140,12 +148,15 @@ class LlmJudge(Settings):
         return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
 
     def _rule_by_probabilities(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
-        for share in asking.shares(requests, self._choices, self.min_mass):
-            if share.fault is not None:
-                yield Ruling(fault=(share.fault, share.found))
-            else:
-                first_wins = share.of[0] + sum(share.of[2:]) / 2
-                yield Ruling(verdict_of(first_wins, self.tie_within), first_wins, label_mass=min(share.mass, 1.0))
+        for shares in asking.shares(requests, self.verdict_names, self.min_mass):
+            yield self.weigh_shares(shares)
+
+    def weigh_shares(self, shares: Shares) -> Ruling:
+        """Rule by P(first) + P(tie) / 2, from the shares of `verdict_names`."""
+        if shares.fault is not None:
+            return Ruling(fault=(shares.fault, shares.found))
+        first_wins = shares.of[0] + sum(shares.of[2:]) / 2
+        return Ruling(verdict_of(first_wins, self.tie_within), first_wins, label_mass=min(shares.mass, 1.0))
 
 
 def _build_messages(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:
