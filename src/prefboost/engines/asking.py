@@ -1,4 +1,4 @@
-"""How a goal reaches an engine: through the checkpoint's own chat template, or said in the prompt's text."""
+"""Ask for a goal: through the checkpoint's own chat template, or in the prompt's text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[Messages, float | None, int], Request]
 
 
 def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
-    """How to ask this engine for a goal.
+    """Build the function that asks an engine for a goal.
 
     Args:
         engine: a checkpoint trained by prefboost says goals by itself: the goal is passed to its chat template.
@@ -45,9 +45,9 @@ def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
     def ask(prompt: Messages, goal: float | None, sample: int) -> Request:
         warn_outside(goal, ends)
         try:
-            said: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
+            placed: Any = prompt if goal is None else place_goal(prompt, goal_text(say, goal), place)
         except ValueError as error:
             raise DataError(str(error), remedy="leave the prompt out, or set condition.place to system") from error
-        return Request(said, sample)
+        return Request(placed, sample)
 
     return ask

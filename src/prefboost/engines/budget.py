@@ -1,4 +1,4 @@
-"""What calls cost, and a budget that is never exceeded: the most a call can cost is set aside before it is made."""
+"""Cost of calls, and a budget that is never exceeded: a call's highest cost is reserved before it is made."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Budget(Settings):
     dollars: float | None = Field(None, ge=0.0, description="Most dollars, by the price table.")
 
     def allows(self, total: Spend) -> bool:
-        """Whether a total is within the budget."""
+        """Tell whether a total is within the budget."""
         limits = (
             (self.requests, total.requests),
             (self.tokens, total.prompt_tokens + total.tokens),
@@ -48,18 +48,18 @@ class Budget(Settings):
 
 
 class Price(Settings):
-    """What a model's tokens cost."""
+    """Price of a model's tokens."""
 
     prompt: float = Field(ge=0.0, description="Dollars for a million tokens read.")
     completion: float = Field(ge=0.0, description="Dollars for a million tokens written.")
 
     def dollars(self, prompt_tokens: int, tokens: int) -> float:
-        """The cost of tokens read and written."""
+        """Compute the cost of tokens read and written, in dollars."""
         return (self.prompt * prompt_tokens + self.completion * tokens) / 1e6
 
 
 class Spending(Patience):
-    """What may be spent, what tokens cost, and what is asked again."""
+    """Budget and prices of calls, and which failures are asked again."""
 
     budget: Budget = Field(Budget(), description="What may be spent, over all calls that share the store.")
     prices: dict[str, Price] = Field({}, description="Price table: the model's name to dollars a million tokens.")
@@ -98,7 +98,7 @@ class Spend:
         return Spend(self.requests * times, self.prompt_tokens * times, self.tokens * times, self.dollars * times)
 
     def covers(self, other: Spend) -> bool:
-        """Whether there is at least as much of everything."""
+        """Tell whether every amount is at least as large as the other's."""
         return (
             self.requests >= other.requests
             and self.prompt_tokens >= other.prompt_tokens
@@ -119,13 +119,13 @@ class Spend:
 
 
 class Book(Protocol):
-    """Where a total is kept."""
+    """Keeper of a total."""
 
     def add(self, amount: Spend, budget: Budget) -> bool:
         """Check and add an amount in one; False, and nothing is added, where the total would exceed the budget."""
 
     def total(self) -> Spend:
-        """All that was added."""
+        """Return the sum of all amounts that were added."""
 
 
 class Tally:
@@ -194,17 +194,17 @@ class Ledger:
         self._written_times = max(self._written_times, billed[1] / max(most[1], 1))
 
     def limit_cost(self, prompt_tokens: int, tokens: int) -> Spend:
-        """The most that a call can cost, by its limits and by what the server has billed beyond them before."""
+        """Compute the highest cost of a call from its limits and what the server has billed beyond them before."""
         times = 1.0 + _HEADROOM * (self._written_times - 1.0)
         return self.cost(prompt_tokens + _HEADROOM * self._read_beyond, math.ceil(tokens * times))
 
     def cost(self, prompt_tokens: int, tokens: int, requests: int = 1) -> Spend:
-        """What calls with these tokens cost."""
+        """Compute the cost of calls with these tokens."""
         dollars = self.price.dollars(prompt_tokens, tokens) if self.price is not None else 0.0
         return Spend(requests, prompt_tokens, tokens, dollars)
 
     def while_allowed(self, jobs: Iterator[T]) -> Iterator[T]:
-        """Jobs, until the budget is known to allow no more; none is taken in vain."""
+        """Yield jobs until the budget is exhausted; take none in vain."""
         while not self.exhausted and (job := next(jobs, None)) is not None:
             yield job
 
@@ -249,7 +249,7 @@ class Ledger:
 
 
 def describe_spent_budget(ledger: Ledger, done: int, rows: int) -> RunError:
-    """What a call ends with that the budget does not allow to go on: limits, what is spent, how far it came."""
+    """Describe a spent budget as an error: its limits, the total, and how many rows are done."""
     total = ledger.book.total()
     budget = ", ".join(f"{name} {limit:,}" for name, limit in ledger.budget if limit is not None)
     spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
@@ -262,16 +262,16 @@ def describe_spent_budget(ledger: Ledger, done: int, rows: int) -> RunError:
 
 
 def find_price(model: str, prices: Mapping[str, Price], budget: Budget) -> Price | None:
-    """The price of a model in a price table.
+    """Look a model up in a price table; None where it has no price.
 
     Raises:
         SettingsError: a budget in dollars, and no price.
     """
-    found = prices.get(model)
-    if found is None and budget.dollars is not None:
+    price = prices.get(model)
+    if price is None and budget.dollars is not None:
         named = ", ".join(prices) or "empty"
         raise SettingsError(
             f"the budget is in dollars and the price table has no {model!r} (it is {named})",
             remedy=f"set prices to {{{model!r}: {{prompt: DOLLARS, completion: DOLLARS}}}}, for a million tokens each",
         )
-    return found
+    return price

@@ -1,4 +1,4 @@
-"""What an engine is: requests in, completions out, each row's sample fixed by its own seed."""
+"""The engine protocol: requests in, completions out, each row's sample fixed by its own seed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FinishReason = Literal["stop", "length"]
 
 
 class Sampling(Settings):
-    """How tokens are drawn. Temperature first, then the nucleus (arXiv 1904.09751)."""
+    """Rule by which tokens are drawn: temperature first, then the nucleus (arXiv 1904.09751)."""
 
     temperature: float = Field(0.8, ge=0.0, description="Divides the logits; 0 always takes the likeliest token.")
     top_p: float = Field(0.95, gt=0.0, le=1.0, description="Draw among the likeliest tokens of this probability.")
@@ -79,8 +79,8 @@ class Request:
     @cached_property
     def _json(self) -> str:
         # Written once: a server's row needs it for its key, its seed, its estimate and its call.
-        asked = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
-        return json.dumps(asked, ensure_ascii=False, sort_keys=True)
+        messages = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
+        return json.dumps(messages, ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Result:
         reasoning: str | None = None,
         opened: bool = False,
     ) -> Result:
-        """A result from a text and whatever else is known of the model's thoughts.
+        """Build a result from a text, separating thoughts from the answer.
 
         Args:
             text: as the model wrote it.
@@ -167,10 +167,10 @@ class SendsBodies(Protocol):
     """An engine that asks a server: all that an answer depends on stands in the body that is sent."""
 
     def generation_body(self, request: Request, sampling: Sampling) -> Mapping[str, Any]:
-        """What is sent for one completion, exactly."""
+        """Return exactly the body that is sent for one completion."""
 
     def choices_body(self, request: Request) -> Mapping[str, Any]:
-        """What is sent for the log-probs of choices, exactly."""
+        """Return exactly the body that is sent for the log-probs of choices."""
 
     def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
         """See `Engine.generate`: all together that finished together, to be kept in one go."""
@@ -190,7 +190,7 @@ class Engine(Protocol):
     """
 
     ledger: Ledger
-    """What calls have cost, and the budget that they keep to; set it before generating."""
+    """Cost of calls so far, and their budget; set it before generating."""
 
     @property
     def identity(self) -> str:
@@ -213,20 +213,20 @@ class Engine(Protocol):
         """
 
     def render(self, request: Request) -> str:
-        """The prompt as the model sees it.
+        """Render the prompt as the model sees it.
 
         Raises:
             ModelError: the chat template refuses the messages.
         """
 
     def render_conversation(self, messages: Messages) -> str:
-        """A whole conversation as the model sees it, nothing said about goals (to probe the chat template)."""
+        """Render a whole conversation as the model sees it, without a goal (to probe the chat template)."""
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Length of each rendered prompt."""
+        """Count the tokens of each rendered prompt."""
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """Indices of requests that are completed together. A planned batch, planned again, is one batch."""
+        """Group indices of requests that are completed together. Planning a planned batch again gives one batch."""
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         """Complete every request: in the order of the plan, or, where the engine is remote, as they finish.
@@ -239,7 +239,7 @@ class Engine(Protocol):
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
-        """Log-prob of each choice as what the assistant says first (for judges and raters).
+        """Yield the log-prob of each choice as what the assistant says first (for judges and raters).
 
         Args:
             requests: prompts; sampling plays no part.
@@ -254,7 +254,7 @@ class Engine(Protocol):
         """
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included.
+        """Compute the log-prob of each completion given its prompt: nats, summed over tokens, end of turn included.
 
         NaN for a row that could not be had and stops no other.
 
@@ -264,7 +264,7 @@ class Engine(Protocol):
 
 
 def row_seed(sampling: Sampling, rendered: str, sample: int) -> int:
-    """A 128-bit seed from the sampling's seed, the prompt and the sample's number, and nothing else."""
+    """Derive a 128-bit seed from the sampling's seed, the prompt and the sample's number, and nothing else."""
     text = f"{sampling.seed}\0{sample}\0{rendered}"
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:16], "little")

@@ -42,7 +42,7 @@ def _read_wording(model: Any) -> dict[str, Any] | None:
 
 
 def warn_outside(goal: float | None, ends: tuple[float, float] | None) -> None:
-    """Warn of a goal that no completion of the training data had; it is asked for all the same.
+    """Warn about a goal outside the scores of the training data; the model is asked for it all the same.
 
     Args:
         goal: None asks for nothing.

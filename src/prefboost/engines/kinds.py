@@ -19,7 +19,7 @@ class EngineSettings(Protocol):
     """Settings that open an engine."""
 
     def open(self) -> Engine:
-        """The engine; expensive things are loaded when they are first needed."""
+        """Open the engine; weights are loaded when they are first needed."""
 
 
 ENGINES: dict[str, type[Settings]] = {
@@ -38,11 +38,11 @@ _PREFIXES = {
     "vllm": ("vllm", "model"),
     "llamacpp": ("llamacpp", "model"),
 }
-"""How MODEL on the command line may begin: kind, and the setting that holds the rest."""
+"""Prefix of MODEL on the command line -> kind, and the setting that holds the rest."""
 
 
 def parse_engine(model: str) -> dict[str, str]:
-    """What MODEL on the command line means.
+    """Parse MODEL of the command line into engine settings.
 
     ``replay:FILE`` is a recording, ``openai:NAME`` a model on a server (its ``base_url`` is a setting), ``vllm:MODEL``
     runs in vLLM, ``llamacpp:FILE.gguf`` (or ``llamacpp:package:NAME``) in llama.cpp, everything else is a local model.
@@ -55,5 +55,5 @@ def parse_engine(model: str) -> dict[str, str]:
 
 
 def model_name(settings: object) -> str:
-    """What settings (of an engine, a scorer) call the model, or the recording; a price table knows it by that name."""
+    """Return the model's (or recording's) name in settings of an engine or scorer, as a price table lists it."""
     return str(getattr(settings, "model", None) or getattr(settings, "path", None) or getattr(settings, "name", None))

@@ -63,7 +63,7 @@ class LlamaCpp(Settings):
     batch_rows: int = Field(64, ge=1, description="Rows that are stored at a time.")
 
     def open(self) -> LlamaCppEngine:
-        """The engine; its model is loaded when it is first needed."""
+        """Open the engine; its model is loaded when it is first needed."""
         return LlamaCppEngine(self)
 
 
@@ -143,7 +143,7 @@ class LlamaCppEngine:
         return self.settings.context
 
     def render(self, request: Request) -> str:
-        """The prompt through llama.cpp's chat template.
+        """Render the prompt through llama.cpp's chat template.
 
         Raises:
             ModelError: the chat template refuses the messages.
@@ -151,23 +151,23 @@ class LlamaCppEngine:
         return self._apply_template(request.prompt, request)
 
     def render_conversation(self, messages: Messages) -> str:
-        """A whole conversation through the chat template."""
+        """Render a whole conversation through the chat template."""
         return self._apply_template(messages, Request(messages, goal=False), add_generation_prompt=False)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Length of each rendered prompt."""
+        """Count the tokens of each rendered prompt."""
         texts = [self.render(request) for request in requests]
         bodies = [{"content": text, "add_special": True, "parse_special": True} for text in texts]
         return [len(self._post("/tokenize", body)["tokens"]) for body in bodies]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """``batch_rows`` at a time, in order, so that samples of a prompt find it computed."""
+        """Cut the rows into batches of ``batch_rows``, in order, so that samples of a prompt find it computed."""
         rows, size = list(range(len(requests))), self.settings.batch_rows
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         """Complete every request, in the order of the plan."""
-        wanted = list(requests)
+        rows = list(requests)
 
         def ask(request: Request) -> Outcome:
             text = self.render(request)
@@ -185,12 +185,12 @@ class LlamaCppEngine:
                 request, drawn, lambda reply: read_results(reply, text, sampling.max_tokens, opened=opened)[0]
             )
 
-        yield from self._side_by_side(ask, wanted)
+        yield from self._side_by_side(ask, rows)
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
-        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count."""
+        """Yield the log-prob of each choice as first token, among the 20 likeliest; blanks around it do not count."""
         options = {"max_tokens": 1, "temperature": 1.0, "logprobs": True, "top_logprobs": _TOP}
 
         def ask(request: Request) -> tuple[float, ...] | Failure:
@@ -199,7 +199,7 @@ class LlamaCppEngine:
         yield from self._side_by_side(ask, list(requests))
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Refused.
+        """Refuse: no log-probs can be had here.
 
         Raises:
             ModelError: always: llama.cpp's server names log-probs of what it writes alone.
@@ -208,13 +208,13 @@ class LlamaCppEngine:
             "llama.cpp gives no log-probs of given completions", remedy="use the engine local or vllm for them"
         )
 
-    def _side_by_side(self, ask: Callable[[Request], Any], wanted: Sequence[Request]) -> Iterator[tuple[int, Any]]:
-        if not wanted:
+    def _side_by_side(self, ask: Callable[[Request], Any], requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        if not requests:
             return
         assert self.server is not None  # loaded once, before there are threads
         with ThreadPoolExecutor(self.settings.parallel) as pool:
             try:
-                yield from enumerate(pool.map(ask, wanted))
+                yield from enumerate(pool.map(ask, requests))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -236,34 +236,34 @@ class LlamaCppEngine:
             return Failure(str(fault), 1, unavailable=isinstance(fault, Unavailable))
 
     def _messages(self, messages: Messages, request: Request) -> dict[str, Any]:
-        said = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
-        return {"messages": [to_record(message) for message in messages], **request.tool_fields, **said}
+        template_options = {} if request.goal is None else {"chat_template_kwargs": {"goal": request.goal}}
+        return {"messages": [to_record(message) for message in messages], **request.tool_fields, **template_options}
 
     def _apply_template(self, messages: Messages, request: Request, **options: Any) -> str:
         return str(self._post("/apply-template", {**self._messages(messages, request), **options})["prompt"])
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        """What llama.cpp's own interface on loopback answers; for what xllamacpp has no method for.
+        """Post a body to llama.cpp's own interface on loopback, for what xllamacpp has no method for.
 
         Raises:
             ModelError: it refuses the messages.
         """
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        asked = urllib.request.Request(f"{self.server.listening_address}{path}", json.dumps(body).encode(), headers)
+        request = urllib.request.Request(f"{self.server.listening_address}{path}", json.dumps(body).encode(), headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(asked, timeout=60) as reply:
+            with opener.open(request, timeout=60) as reply:
                 return json.load(reply)
         except OSError as error:
-            said = error.read().decode(errors="replace") if hasattr(error, "read") else str(error)
+            message = error.read().decode(errors="replace") if hasattr(error, "read") else str(error)
             raise ModelError(
-                f"the chat template refuses the messages: {' '.join(said.split())[:300]}",
+                f"the chat template refuses the messages: {' '.join(message.split())[:300]}",
                 remedy="give messages that the template takes (roles in turn, a last user turn)",
             ) from error
 
 
 def _list_parts(file: Path) -> list[Path]:
-    """All files of a model: llama.cpp loads those that stand beside ``NAME-00001-of-00003.gguf`` with it."""
+    """List all files of a model: llama.cpp also loads those beside ``NAME-00001-of-00003.gguf``."""
     numbered = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", file.name)
     if numbered is None:
         return [file]

@@ -1,4 +1,4 @@
-"""Which failures are asked again, and how few answers a run may end with and still count as done."""
+"""Patience with failures: which are asked again, and how few answers a run may end with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from prefboost.settings import Settings
 __all__ = ["Patience", "Retry", "check_answered"]
 
 Retry = Literal["failed", "refused", "none"]
-"""Which recorded failures are asked again. failed: all but refusals of a row's content; refused: those too."""
+"""Recorded failures that are asked again. failed: all but refusals of a row's content; refused: those too."""
 
 
 class Patience(Settings):
-    """What is asked again, and when too little was answered."""
+    """Settings of what is asked again, and when too little was answered."""
 
     retry: Retry = Field(
         "failed",
@@ -33,19 +33,19 @@ class Patience(Settings):
     )
 
 
-def check_answered(answered: int, asked: int, patience: Patience, reasons: Iterable[str]) -> None:
+def check_answered(answered: int, rows: int, patience: Patience, reasons: Iterable[str]) -> None:
     """Refuse to count a run as done of which a model answered nothing, or less than a share.
 
     Args:
         answered: rows with an answer, those of earlier calls included.
-        asked: rows that a model was to answer.
+        rows: that a model was to answer.
         patience: the share.
         reasons: why the others have none, as the engine says it; the commonest is shown.
 
     Raises:
         RunError: too little was answered.
     """
-    if not asked or (answered and answered >= patience.least_answered * asked):
+    if not rows or (answered and answered >= patience.least_answered * rows):
         return
     counts: dict[str, int] = {}
     for reason in reasons:
@@ -53,7 +53,7 @@ def check_answered(answered: int, asked: int, patience: Patience, reasons: Itera
     reason, count = max(counts.items(), key=lambda item: item[1], default=("no reason is recorded", 0))
     share = f", less than least_answered ({patience.least_answered:g})" if answered else ""
     raise RunError(
-        f"{answered:,} of {asked:,} rows were answered{share}; {count:,} times: {reason[:200]}",
+        f"{answered:,} of {rows:,} rows were answered{share}; {count:,} times: {reason[:200]}",
         remedy="what there is, is written, with the reason of every other row; mend the cause and run the same command "
         "again: it asks those rows alone (refused contents with retry=refused)",
     )

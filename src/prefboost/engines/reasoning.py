@@ -95,13 +95,13 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         return Spoken(text)
     thoughts: list[str] = []
     answers: list[str] = []
-    at, inside, found = 0, opened, opened
+    at, inside, has_marks = 0, opened, opened
     while True:
         # Inside of a thought every closing mark counts: thoughts hold half-written code.
         mark = _CLOSE.search(text, at) if inside else _find_mark(text, at)
         if mark is None:
             break
-        found = True
+        has_marks = True
         closes = inside or _CLOSE.fullmatch(mark[0]) is not None
         piece = text[at : mark.start()]
         if closes and not inside:
@@ -112,7 +112,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
             (thoughts if inside else answers).append(piece)
         inside, at = not closes, mark.end()
     (thoughts if inside else answers).append(text[at:])
-    if not found:
+    if not has_marks:
         return Spoken(text)
     reasoning = "\n\n".join(part for each in thoughts if (part := _OPEN.sub("", each).strip()))
     answer = "\n\n".join(part for each in answers if (part := each.strip()))
@@ -120,19 +120,19 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
 
 
 def answer_of(text: str) -> str:
-    """The text without thoughts; unchanged where nothing marks a thought."""
+    """Return the text without thoughts; unchanged where nothing marks a thought."""
     return separate_reasoning(text).answer
 
 
 def opens_reasoning(rendered: str) -> bool:
-    """Whether a rendered prompt ends inside a thought, as the templates of DeepSeek-R1 and its kin let it."""
+    """Tell whether a rendered prompt ends inside a thought, as templates of DeepSeek-R1 and its kin let it."""
     tail = rendered[-200:].rstrip()
     mark = next((mark for mark in _OPEN.finditer(tail) if mark.end() == len(tail)), None)
     return mark is not None
 
 
 def is_marker(token: str) -> bool:
-    """Whether a token of a vocabulary is a mark, or a part of a mark of several tokens."""
+    """Tell whether a token of a vocabulary is a mark, or a part of a mark of several tokens."""
     return token in _PARTS or any(marks.fullmatch(token) for marks in (_OPEN, _CLOSE))
 
 
@@ -141,13 +141,13 @@ _PARTS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|START_RESPONSE
 
 
 def join_reasoning(*parts: str | None) -> str | None:
-    """Thoughts of several places as one text; None where there are none."""
-    known = [part for part in parts if part is not None]
-    return "\n\n".join(part.strip() for part in known if part.strip()) if known else None
+    """Join thoughts of several places into one text; None where there are none."""
+    texts = [part for part in parts if part is not None]
+    return "\n\n".join(part.strip() for part in texts if part.strip()) if texts else None
 
 
 def _find_mark(text: str, start: int) -> re.Match[str] | None:
-    """The next mark outside of a thought that is one: not quoted, not in code, not an honest text's own tag."""
+    """Find the next real mark outside of a thought: not quoted, not in code, not an honest text's own tag."""
     code = [span.span() for span in _CODE.finditer(text, start)]
     marks = sorted(
         (mark for marks in (_OPEN, _CLOSE) for mark in marks.finditer(text, start)), key=lambda mark: mark.start()
@@ -163,7 +163,7 @@ def _find_mark(text: str, start: int) -> re.Match[str] | None:
 
 
 def _is_mentioned(text: str, mark: re.Match[str]) -> bool:
-    """Whether a sentence talks about the mark: words stand before and after it on its line."""
+    """Tell whether a sentence talks about the mark: words come before and after it on its line."""
     return bool(_SAID_BEFORE.search(text[max(0, mark.start() - 40) : mark.start()])) and bool(
         _SAID_AFTER.match(text, mark.end())
     )

@@ -27,7 +27,7 @@ class Replay(Settings):
     path: str = Field(description="JSON lines with prompt, completion and possibly goal, finish_reason and tokens.")
 
     def open(self) -> ReplayEngine:
-        """The engine."""
+        """Open the engine."""
         return ReplayEngine(self)
 
 
@@ -70,37 +70,37 @@ class ReplayEngine:
         return f"replay/{hashlib.sha256(Path(self.path).read_bytes()).hexdigest()[:16]}"
 
     def render(self, request: Request) -> str:
-        """Messages and goal as JSON."""
+        """Render messages and goal as JSON."""
         goal = None if request.goal is None or request.goal is False else float(request.goal)
-        asked = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
-        return json.dumps(asked, sort_keys=True)
+        parts = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
+        return json.dumps(parts, sort_keys=True)
 
     def render_conversation(self, messages: Messages) -> str:
-        """Messages as JSON."""
+        """Render messages as JSON."""
         return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Words of each prompt: there is no tokenizer."""
+        """Count the words of each prompt: there is no tokenizer."""
         return [sum(len(str(message["content"]).split()) for message in request.prompt) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """One batch."""
+        """Put all requests into one batch."""
         return [list(range(len(requests)))] if requests else []
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
-        """The recorded completions, in the order of the requests; a row that was not recorded is a Failure."""
+        """Yield recorded completions in the order of the requests; a row that was not recorded is a Failure."""
         for index, request in enumerate(requests):
-            found = self._recorded.get(self.render(request), [])
-            if request.sample >= len(found):
+            results = self._recorded.get(self.render(request), [])
+            if request.sample >= len(results):
                 goal = "no goal" if request.goal in (None, False) else f"goal {request.goal:g}"
-                count = f"{len(found)} completion{'s' * (len(found) != 1)}"
+                count = f"{len(results)} completion{'s' * (len(results) != 1)}"
                 reason = f"{self.path} has {count} of this prompt with {goal}, number {request.sample + 1} is asked for"
                 yield index, Failure(reason, 0, permanent=True)
                 continue
-            yield index, found[request.sample]
+            yield index, results[request.sample]
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Refused.
+        """Refuse: no log-probs can be had here.
 
         Raises:
             ModelError: always.
@@ -110,7 +110,7 @@ class ReplayEngine:
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Refused.
+        """Refuse: no log-probs can be had here.
 
         Raises:
             ModelError: always.

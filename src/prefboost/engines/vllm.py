@@ -68,7 +68,7 @@ class VLLM(Settings):
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
 
     def open(self) -> VLLMEngine:
-        """The engine; its model is loaded when it is first needed."""
+        """Open the engine; its model is loaded when it is first needed."""
         return VLLMEngine(self)
 
 
@@ -154,34 +154,34 @@ class VLLMEngine:
         return self.settings.context or int(self.llm.llm_engine.model_config.max_model_len)
 
     def render(self, request: Request) -> str:
-        """The prompt through the chat template."""
+        """Render the prompt through the chat template."""
         return self._template.render(request)
 
     def render_conversation(self, messages: Messages) -> str:
-        """A whole conversation through the chat template."""
+        """Render a whole conversation through the chat template."""
         return self._template.render_conversation(messages)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Length of each rendered prompt."""
+        """Count the tokens of each rendered prompt."""
         return self._template.prompt_tokens(requests)
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """``batch_rows`` at a time, in order, so that samples of a prompt stay together."""
+        """Cut the rows into batches of ``batch_rows``, in order, so that samples of a prompt stay together."""
         rows, size = list(range(len(requests))), self.settings.batch_rows
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Outcome]]:
         """Complete every request, in the order of the plan; a row that vLLM refuses is a Failure and stops no other."""
-        wanted = list(requests)
-        for batch in self.plan(wanted, sampling):
-            texts = [self.render(wanted[index]) for index in batch]
+        rows = list(requests)
+        for batch in self.plan(rows, sampling):
+            texts = [self.render(rows[index]) for index in batch]
             options = [
                 {
                     "temperature": sampling.temperature,
                     "top_p": sampling.top_p,
                     "max_tokens": sampling.max_tokens,
-                    "seed": row_seed(sampling, text, wanted[index].sample) % 2**63,
-                    "json_schema": wanted[index].json_schema,
+                    "seed": row_seed(sampling, text, rows[index].sample) % 2**63,
+                    "json_schema": rows[index].json_schema,
                 }
                 for index, text in zip(batch, texts, strict=True)
             ]
@@ -192,7 +192,7 @@ class VLLMEngine:
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
-        """Log-prob of each choice as the first token, of the 20 likeliest; blanks around a token do not count.
+        """Yield the log-prob of each choice as the first token, among the 20 likeliest; blanks around it do not count.
 
         Raises:
             ModelError: as many rows as are evidence had no log-probs, and none had them.
@@ -209,7 +209,7 @@ class VLLMEngine:
             yield index, row
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt: nats, summed over tokens, the end of the turn included.
+        """Compute the log-prob of each completion given its prompt: nats, summed over tokens, end of turn included.
 
         NaN for a row that could not be had.
 
@@ -238,7 +238,7 @@ class VLLMEngine:
         return Result.from_text(text, reason, counts, opened=opens_reasoning(prompt))
 
     def _outputs(self, prompts: Sequence[Sequence[int]], options: Sequence[dict[str, Any]]) -> list[Any]:
-        """What vLLM gives for each row, or why it refuses it. It refuses a whole call over one row."""
+        """Run vLLM on each row; a refused row is a Failure. vLLM refuses a whole call over one row."""
         if not prompts:
             return []
         llm = self.llm  # names what is missing before the imports below fail
@@ -271,7 +271,7 @@ def _choice_logprobs(output: Any, choices: Sequence[str]) -> tuple[float, ...] |
 
 
 def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
-    """Log-prob of the tokens behind a prompt of ``start`` tokens; NaN where one has none."""
+    """Sum the log-probs of the tokens behind a prompt of ``start`` tokens; NaN where one has none."""
     if isinstance(output, Failure):
         return math.nan
     rows = (output.prompt_logprobs or [])[start : start + len(answer)]

@@ -33,7 +33,7 @@ ratio of two such remainders is noise."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back in words.
+    """An answer in words, or the reason why there is none.
 
     Args:
         text: the answer.
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Shares:
-    """How likely each choice is as the answer.
+    """Probabilities of the choices as the answer.
 
     Args:
         of: a probability a choice, summing to 1; empty where there is a fault.
@@ -64,7 +64,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Questions:
-    """What would be asked.
+    """Questions to an engine that have not been asked yet.
 
     Args:
         engine: settings of who is asked.

@@ -34,7 +34,7 @@ _TURN_MARK = re.compile(
 
 
 def mark_of(texts: Sequence[str]) -> str:
-    """16 hexadecimal digits that depend on the texts and stand in none of them."""
+    """Derive 16 hexadecimal digits that depend on the texts and occur in none of them."""
     joined = "\x1f".join(texts)
     for attempt in range(1_000_000):
         digest = hashlib.sha256(f"{attempt}\0{joined}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -44,17 +44,17 @@ def mark_of(texts: Sequence[str]) -> str:
 
 
 def turn_marks(text: str) -> int:
-    """How many marks of chat templates a text holds."""
+    """Count the marks of chat templates in a text."""
     return len(_TURN_MARK.findall(text))
 
 
 def without_turn_marks(text: str) -> str:
-    """The text with a space in every mark of a chat template: ``<|im_end|>`` becomes ``< |im_end|>``."""
-    return _TURN_MARK.sub(lambda found: f"{found[0]} ", text)
+    """Put a space into every mark of a chat template: ``<|im_end|>`` becomes ``< |im_end|>``."""
+    return _TURN_MARK.sub(lambda mark: f"{mark[0]} ", text)
 
 
 def fence(text: str, name: str, mark: str) -> str:
-    """A text between its two lines.
+    """Put a text between its two lines.
 
     Args:
         text: foreign.
@@ -65,6 +65,6 @@ def fence(text: str, name: str, mark: str) -> str:
 
 
 def conversation_block(messages: Sequence[Mapping[str, Any]], mark: str) -> str:
-    """A conversation, every turn in a fence of its own, so that no text can begin another turn."""
+    """Put every turn of a conversation into a fence of its own, so that no text can begin another turn."""
     names = [role if (role := message["role"]) in ROLES else "message" for message in messages]
     return "\n".join(fence(str(message["content"]), name, mark) for name, message in zip(names, messages, strict=True))

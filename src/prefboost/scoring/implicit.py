@@ -24,7 +24,7 @@ Encoded = tuple[list[int], list[int]]
 
 
 class LogRatio(Settings):
-    """How the log-ratio of two models is computed."""
+    """Settings of the log-ratio of two models."""
 
     length_normalise: bool = Field(
         False, description="Divide by the completion's tokens, so that long completions do not score for their length."
@@ -71,7 +71,7 @@ class ImplicitReward(LogRatio):
         return self.score_stored(table, Desk())
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not computed again."""
+        """Score at a desk: what its store holds is not computed again."""
         items = list_scored_items(table)
         scores = Scores()
         usable = self._encode_items(items, scores)
@@ -111,17 +111,17 @@ class ImplicitReward(LogRatio):
 
         usable = []
         for item in items:
-            found = scores.try_item(item, encode)
-            if found is None:
+            encoded = scores.try_item(item, encode)
+            if encoded is None:
                 continue
-            length = len(found[0]) + len(found[1])
-            if not found[0] or not found[1]:
+            length = len(encoded[0]) + len(encoded[1])
+            if not encoded[0] or not encoded[1]:
                 scores.faults[item.row, item.side] = ("the completion has no tokens", "")
             elif limit is not None and length > limit:
                 long = "the conversation is longer than the model can see"
                 scores.faults[item.row, item.side] = (long, f"{length:,} tokens, at most {limit:,}")
             else:
-                usable.append((item, found))
+                usable.append((item, encoded))
         return usable
 
     def _compute_logps(
@@ -131,7 +131,7 @@ class ImplicitReward(LogRatio):
         usable: Sequence[tuple[ScoredItem, Encoded]],
         desk: Desk,
     ) -> list[float | None]:
-        """Log-probs of all items under one model; None where only what is stored is wanted and this is not."""
+        """Compute log-probs of all items under one model; None where ``partial`` and the store lacks it."""
         from prefboost.devices import announce, choose_numbers
         from prefboost.engines.local.streams import logps_of_batch, stream_batches
         from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
@@ -162,11 +162,11 @@ class ImplicitReward(LogRatio):
             return [[logp] for logp in logps.tolist()]
 
         keys = [key_of_ids(identity, *ids) for _, ids in usable]
-        return [None if own is None else own[0] for own in fill_numbers(keys, plan, compute, desk, stage)]
+        return [None if row is None else row[0] for row in fill_numbers(keys, plan, compute, desk, stage)]
 
 
 def _count_contradictions(scores: Scores) -> int:
-    """Pairs whose rejected completion has the higher score."""
+    """Count pairs whose rejected completion has the higher score."""
     best = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "chosen"}
     other = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "rejected"}
     return sum((best[row] or 0.0) < (other[row] or 0.0) for row in best if row in other)

@@ -104,7 +104,7 @@ class Rater(Settings):
         return self.score_stored(table, Desk())
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not asked again."""
+        """Work at a desk: what its store holds is not asked again."""
         if self.together > 1 and table.spec is PREFERENCE_PAIRS:
             raise DataError(
                 "the sides of pairs are rated one by one, found together above 1",
@@ -118,23 +118,23 @@ class Rater(Settings):
         scores = Scores(heads=["", *rubric.aspects])
         requests = self._build_requests(rubric, groups)
         if self.read == "logprobs":
-            more = _compute_expectations(
+            details = _compute_expectations(
                 rubric, groups, asking.shares(requests, _list_choices(rubric), self.min_mass), scores
             )
         else:
-            more = _average_answers(rubric, groups, asking.answers(requests), scores)
+            details = _average_answers(rubric, groups, asking.answers(requests), scores)
         notes = {
             "rater": engine.identity,
             "rubric": rubric.identity,
             "questions": len(requests),
-            **more,
+            **details,
             **_count_marked(items),
             **({} if self.scale is not None else {"score range": list(self.find_range())}),
         }
         if self.together > 1:
             places = {item.row: place for group in groups for place, item in enumerate(group)}
-            shown = pl.Series("shown_at", [places[row] for row in range(len(table))], pl.Int64)
-            table = replace(table, frame=table.frame.with_columns(shown))
+            shown_at = pl.Series("shown_at", [places[row] for row in range(len(table))], pl.Int64)
+            table = replace(table, frame=table.frame.with_columns(shown_at))
         scored = with_scores(
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
@@ -146,13 +146,13 @@ class Rater(Settings):
         return float(rubric.low), float(rubric.high)
 
     def questions(self, table: Table) -> list[Request]:
-        """What the model is asked, completion by completion: every sample, or every aspect."""
+        """List the questions, completion by completion: every sample, or every aspect."""
         return self._build_requests(
             load_rubric(self.rubric), self._group_items(list_scored_items(table), table.frame["prompt_id"].to_list())
         )
 
     def asks(self, table: Table) -> Questions:
-        """The same, with who is asked and how (for an estimate of tokens and cost)."""
+        """List the questions with the engine and its sampling (for an estimate of tokens and cost)."""
         choices = _list_choices(load_rubric(self.rubric)) if self.read == "logprobs" else None
         return Questions(self.engine, self.questions(table), self.sampling, choices)
 
@@ -172,15 +172,15 @@ class Rater(Settings):
         ]
 
     def _group_items(self, items: Sequence[ScoredItem], prompt_ids: Sequence[str]) -> list[Group]:
-        """Completions that are shown together; the order depends on nothing but the seed and the texts."""
+        """Group completions that are shown together; the order depends on nothing but the seed and the texts."""
         if self.together == 1:
             return [[item] for item in items]
         by_prompt: dict[str, list[ScoredItem]] = {}
         for item in items:
             by_prompt.setdefault(prompt_ids[item.row], []).append(item)
         groups: list[Group] = []
-        for prompt_id, own in by_prompt.items():
-            order = sorted(own, key=lambda item: (self._draw(prompt_id, item), item.row))
+        for prompt_id, prompt_items in by_prompt.items():
+            order = sorted(prompt_items, key=lambda item: (self._draw(prompt_id, item), item.row))
             calls = -(-len(order) // self.together)
             groups += [order[at::calls] for at in range(calls)]
         return groups
@@ -191,7 +191,7 @@ class Rater(Settings):
 
 
 def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
-    """One question: rubric, notice, the fenced material, and what is to be answered."""
+    """Build one question: rubric, notice, the fenced material, and the form of the answer."""
     prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
     mark = mark_of([join_text(prompt), *texts])
     fences = [fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)]
@@ -202,43 +202,43 @@ def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, s
 def _average_answers(
     rubric: Rubric, groups: Sequence[Group], answers: Sequence[Answer], scores: Scores
 ) -> dict[str, Any]:
-    """The mean over a question's answers that can be read; where none can, its completions have a fault."""
+    """Average a question's readable answers; where none can be read, its completions have a fault."""
     unread: Counter[str] = Counter()
     samples = len(answers) // max(len(groups), 1)
     for start, group in zip(range(0, len(answers), samples or 1), groups, strict=True):
-        said = answers[start : start + samples]
-        found = [
+        question_answers = answers[start : start + samples]
+        readings = [
             Unreadable(answer.fault)
             if answer.fault
             else read_ratings(answer.text, rubric.keys, len(group), (rubric.low, rubric.high))
-            for answer in said
+            for answer in question_answers
         ]
-        readable = [ratings for ratings in found if not isinstance(ratings, Unreadable)]
-        faults = [ratings.reason for ratings in found if isinstance(ratings, Unreadable)]
+        readable = [ratings for ratings in readings if not isinstance(ratings, Unreadable)]
+        faults = [ratings.reason for ratings in readings if isinstance(ratings, Unreadable)]
         unread.update(faults)
         for at, item in enumerate(group):
             if readable:
                 rated = {key: _mean([ratings[at][key] for ratings in readable]) for key in rubric.keys}
                 scores.values[item.row, item.side] = _list_heads(rated)
             else:
-                scores.faults[item.row, item.side] = (faults[0], said[0].text)
+                scores.faults[item.row, item.side] = (faults[0], question_answers[0].text)
     return {f"answers not used: {reason}": count for reason, count in unread.items()}
 
 
 def _compute_expectations(
     rubric: Rubric, groups: Sequence[Group], shares: Sequence[Shares], scores: Scores
 ) -> dict[str, Any]:
-    """The expectation over all ratings: sum of rating x probability (G-Eval, arXiv 2303.16634, eq. 1)."""
+    """Compute expected ratings: sum over r of r * P(r) (G-Eval, arXiv 2303.16634, eq. 1)."""
     ratings = range(rubric.low, rubric.high + 1)
-    told = iter(shares)
+    remaining_shares = iter(shares)
     for item in (item for group in groups for item in group):
         expected: dict[str, float | None] = {}
-        rated = [(key, next(told)) for key in rubric.keys]
+        rated = [(key, next(remaining_shares)) for key in rubric.keys]
         least = min(1.0, *(share.mass for _, share in rated))
         for key, share in rated:
             if share.fault is not None:
                 scores.faults[item.row, item.side] = (share.fault, f"{key}: {share.found}" if share.found else key)
-            expected[key] = sum(one * likely for one, likely in zip(ratings, share.of, strict=False))
+            expected[key] = sum(rating * likely for rating, likely in zip(ratings, share.of, strict=False))
         if (item.row, item.side) not in scores.faults:
             scores.values[item.row, item.side] = _list_heads(expected)
             scores.masses[item.row, item.side] = least
@@ -250,20 +250,20 @@ def _compute_expectations(
 
 
 def _list_choices(rubric: Rubric) -> list[str]:
-    """What is read the probabilities of: ratings begin with different tokens, or letters stand for them."""
+    """List the choices whose probabilities are read, each beginning with another token."""
     ratings = range(rubric.low, rubric.high + 1)
     return [_name_letter(rubric, rating) if _has_two_digits(rubric) else str(rating) for rating in ratings]
 
 
 def _list_heads(ratings: Mapping[str, float | None]) -> list[float | None]:
-    """The overall score and, where there are aspects, theirs."""
-    own = list(ratings.values())
-    return own if list(ratings) == ["rating"] else [_mean(own), *own]
+    """List the overall score and, where there are aspects, theirs."""
+    aspect_ratings = list(ratings.values())
+    return aspect_ratings if list(ratings) == ["rating"] else [_mean(aspect_ratings), *aspect_ratings]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _build_ending(rubric: Rubric, completions: int, reason: bool) -> str:
@@ -278,7 +278,7 @@ def _build_ending(rubric: Rubric, completions: int, reason: bool) -> str:
 
 
 def _build_schema(rubric: Rubric, reason: bool) -> str:
-    """The JSON schema of the answer, within what servers of structured output support."""
+    """Build the JSON schema of the answer, within what servers of structured output support."""
     rating = {"anyOf": [{"type": "integer", "enum": list(range(rubric.low, rubric.high + 1))},
                         {"type": "string", "enum": ["N/A"]}]}  # fmt: skip
     fields: dict[str, Any] = {"candidate": {"type": "integer"}, **({"reason": {"type": "string"}} if reason else {})}
@@ -299,7 +299,7 @@ def _build_choice_ending(rubric: Rubric, at: int, key: str, completions: int) ->
 
 
 def _has_two_digits(rubric: Rubric) -> bool:
-    """Then ratings begin with the same token (1 and 10), and letters stand for them."""
+    """Tell whether ratings may begin with the same token (1 and 10); then letters replace them."""
     return rubric.high > 9
 
 
@@ -308,13 +308,13 @@ def _name_letter(rubric: Rubric, rating: int) -> str:
 
 
 def _count_marked(items: Sequence[ScoredItem]) -> dict[str, int]:
-    """How many texts hold marks of chat templates, which were broken."""
+    """Count the completions whose marks of chat templates were broken."""
     count = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
     return {"completions with marks of chat templates": count} if count else {}
 
 
 def _declare_ranges(table: Table, rubric: Rubric) -> Table:
-    """The rubric's range as the scale of every score that has no other."""
+    """Declare the rubric's range as the scale of every score that has no other."""
     ends = (float(rubric.low), float(rubric.high))
-    own = FittedScale(kind="declared", knots=ends, values=ends)
-    return table.with_scales({**dict.fromkeys(["", *rubric.aspects], own), **table.scales})
+    scale = FittedScale(kind="declared", knots=ends, values=ends)
+    return table.with_scales({**dict.fromkeys(["", *rubric.aspects], scale), **table.scales})

@@ -1,4 +1,4 @@
-"""What a judge's answer says: JSON where there is any, else the plain forms that models fall into.
+"""Readings of a judge's answer: JSON where there is any, else the plain forms that models fall into.
 
 Thoughts are taken off first (`prefboost.engines.reasoning`), so that no draft in them counts. Read, in this order:
 
@@ -59,7 +59,7 @@ class _Wrong(Exception):
 
 
 def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, int]) -> Ratings | Unreadable:
-    """Ratings out of a rater's answer.
+    """Read ratings from a rater's answer.
 
     Args:
         text: the whole answer.
@@ -75,12 +75,12 @@ def read_ratings(text: str, keys: Sequence[str], count: int, bounds: tuple[int, 
     def lines(text: str) -> Ratings | None:
         return _ratings_in_lines(_without_marks(text), keys, number) if count == 1 else None
 
-    return _read_first(text, [_last_json(lambda found: _ratings_in_json(found, keys, count, number)), lines],
+    return _read_first(text, [_last_json(lambda value: _ratings_in_json(value, keys, count, number)), lines],
                         "the answer holds no ratings")  # fmt: skip
 
 
 def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Unreadable:
-    """A verdict out of a judge's answer.
+    """Read a verdict from a judge's answer.
 
     Args:
         text: the whole answer.
@@ -92,30 +92,30 @@ def read_verdict(text: str, *, ties: bool = True) -> tuple[str, str | None] | Un
 
     def verdict(value: Any) -> str:
         value = int(value) if isinstance(value, float) and value.is_integer() else value
-        found = _VERDICTS.get(_bare(str(value)))
-        if found is None or (found == "tie" and not ties):
+        side = _VERDICTS.get(_bare(str(value)))
+        if side is None or (side == "tie" and not ties):
             raise _Wrong("the verdict is none of those asked for")
-        return found
+        return side
 
-    def in_json(found: Any) -> tuple[str, str | None] | None:
-        keyed = {_bare(key): value for key, value in found.items()} if isinstance(found, dict) else {}
-        given = next((keyed[name] for name in _VERDICT_KEYS if name in keyed), None)
+    def in_json(parsed: Any) -> tuple[str, str | None] | None:
+        keyed = {_bare(key): value for key, value in parsed.items()} if isinstance(parsed, dict) else {}
+        choice = next((keyed[name] for name in _VERDICT_KEYS if name in keyed), None)
         reason = next((keyed[name] for name in ("reason", "rationale", "explanation") if name in keyed), None)
-        return None if given is None else (verdict(given), None if reason is None else str(reason))
+        return None if choice is None else (verdict(choice), None if reason is None else str(reason))
 
     def in_line(text: str) -> tuple[str, str | None] | None:
-        told = re.findall(
+        matches = re.findall(
             r"\[\[\s*(\w+)\s*\]\]|^\W*(?:final )?verdict\W*[:=]\W*([\w ]+?)(?:\s*\([^()\n]*\))?\W*$", text, re.I | re.M
         )
-        return (verdict("".join(told[-1])), text) if told else None
+        return (verdict("".join(matches[-1])), text) if matches else None
 
     def in_words(text: str) -> tuple[str, str | None] | None:
-        if (found := in_line(plain := _without_marks(text))) is not None or _bare(text) in _VERDICTS:
-            return found or (verdict(text), None)
-        told = re.findall(
+        if (reading := in_line(plain := _without_marks(text))) is not None or _bare(text) in _VERDICTS:
+            return reading or (verdict(text), None)
+        matches = re.findall(
             r"^\W*(?:final )?(?:answer|choice|decision|winner)\W*[:=]\W*(\w+(?: \w)?)\W*$", plain, re.I | re.M
         )
-        return (verdict(told[-1]), text) if told and _bare(told[-1]) in _VERDICTS else None
+        return (verdict(matches[-1]), text) if matches and _bare(matches[-1]) in _VERDICTS else None
 
     return _read_first(text, [_last_json(in_json, in_line), in_words], "the answer holds no verdict")
 
@@ -126,7 +126,7 @@ def _read_first(text: str, ways: Sequence[Callable[[str], T | None]], nothing: s
     if not text.strip():
         return Unreadable("the answer is empty" if spoken.reasoning is None else "the answer is thoughts alone")
     try:
-        return next((found for way in ways if (found := way(text)) is not None), Unreadable(nothing))
+        return next((reading for way in ways if (reading := way(text)) is not None), Unreadable(nothing))
     except _Wrong as error:
         return Unreadable(str(error))
 
@@ -134,7 +134,7 @@ def _read_first(text: str, ways: Sequence[Callable[[str], T | None]], nothing: s
 def _last_json(
     read: Callable[[Any], T | None], behind: Callable[[str], T | None] = lambda _: None
 ) -> Callable[[str], T | None]:
-    """Reads the last value of a text that can be read; what is wrong with it is only said where none can.
+    """Make a reader of the last readable JSON value of a text; it says what is wrong only where none is readable.
 
     Args:
         read: what a value says.
@@ -145,8 +145,8 @@ def _last_json(
         wrong: _Wrong | None = None
         for value, end in reversed(list(_json_values(text))):
             try:
-                if (found := read(value)) is not None:
-                    return behind(text[end:]) or found
+                if (reading := read(value)) is not None:
+                    return behind(text[end:]) or reading
             except _Wrong as error:
                 wrong = wrong or error
         if wrong is not None:
@@ -157,7 +157,7 @@ def _last_json(
 
 
 def _json_values(text: str) -> Iterator[tuple[Any, int]]:
-    """Every outermost object or array of a text, and where it ends."""
+    """Yield every outermost object or array of a text, and where it ends."""
     # Not strict: models write line breaks and tabs into the strings of their JSON as they are.
     decoder, at = json.JSONDecoder(strict=False), 0
     while (opening := re.compile(r"[{\[]").search(text, at)) is not None:
@@ -172,7 +172,7 @@ def _json_values(text: str) -> Iterator[tuple[Any, int]]:
 
 
 def _mend_json(text: str, start: int) -> tuple[Any, int]:
-    """A value with trailing commas or Python's quotes, up to the last bracket that closes it."""
+    """Parse a value with trailing commas or Python's quotes, up to the last bracket that closes it."""
     closing = {"{": "}", "[": "]"}[text[start]]
     end = text.find(closing, start)
     for _ in range(8):
@@ -194,19 +194,19 @@ def _literal(text: str) -> Any:
 
 
 def _ratings_in_json(
-    found: Any, keys: Sequence[str], count: int, number: Callable[[Any], float | None]
+    parsed: Any, keys: Sequence[str], count: int, number: Callable[[Any], float | None]
 ) -> Ratings | None:
-    """A list of objects, an object with such a list, objects by number, or one object."""
-    if isinstance(found, dict):
-        listed = next((value for value in found.values() if isinstance(value, list)), None)
-        if listed is not None and not set(map(_bare, keys)) & set(map(_bare, found)):
+    """Read a list of objects, an object with such a list, objects by number, or one object."""
+    if isinstance(parsed, dict):
+        listed = next((value for value in parsed.values() if isinstance(value, list)), None)
+        if listed is not None and not set(map(_bare, keys)) & set(map(_bare, parsed)):
             return _ratings_in_json(listed, keys, count, number)
-        numbered = {_bare(key).removeprefix("candidate").removeprefix("completion"): key for key in found}
-        if all(isinstance(found.get(numbered.get(str(at))), dict) for at in range(1, count + 1)):
-            found = [{"candidate": at, **found[numbered[str(at)]]} for at in range(1, count + 1)]
+        numbered = {_bare(key).removeprefix("candidate").removeprefix("completion"): key for key in parsed}
+        if all(isinstance(parsed.get(numbered.get(str(at))), dict) for at in range(1, count + 1)):
+            parsed = [{"candidate": at, **parsed[numbered[str(at)]]} for at in range(1, count + 1)]
         else:
-            found = [found]
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+            parsed = [parsed]
+    rows = [row for row in parsed if isinstance(row, dict)] if isinstance(parsed, list) else []
     if not any(_has_rating(row, keys) for row in rows):
         return None
     if len(rows) != count:
@@ -215,7 +215,7 @@ def _ratings_in_json(
 
 
 def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
-    """By the numbers that the answer gives the completions, where it gives any."""
+    """Order ratings by the numbers that the answer gives the completions, where it gives any."""
     named = [row.get("candidate", row.get("completion")) for row in rows]
     if all(name is None for name in named):
         return ratings
@@ -233,7 +233,7 @@ _MISSING, _ABSENT = object(), object()
 
 
 def _find_value(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> Any:
-    """The value under a key, however it is spelt; the overall rating is also called score."""
+    """Find the value under a key in any spelling; the overall rating is also called score."""
     names = {_bare(key)} | ({"score", "overallscore", "overallrating", "overall"} if key == "rating" else set())
     value = next((value for name, value in row.items() if _bare(str(name)) in names), default)
     if value is _MISSING:
@@ -243,21 +243,21 @@ def _find_value(row: Mapping[str, Any], key: str, default: Any = _MISSING) -> An
 
 def _ratings_in_lines(text: str, keys: Sequence[str], number: Callable[[Any], float | None]) -> Ratings | None:
     if len(keys) == 1:
-        told = re.findall(rf"\[\[\s*({_LOOSE})\s*\]\]", text, re.IGNORECASE)
-        if told or _NUMBER.fullmatch(text.strip()):
-            return [{keys[0]: number(told[-1] if told else text)}]
-    found: dict[str, float | None] = {}
+        matches = re.findall(rf"\[\[\s*({_LOOSE})\s*\]\]", text, re.IGNORECASE)
+        if matches or _NUMBER.fullmatch(text.strip()):
+            return [{keys[0]: number(matches[-1] if matches else text)}]
+    ratings: dict[str, float | None] = {}
     for key in keys:
         names = r"(?:overall\s+)?(?:rating|score)" if key == "rating" else re.escape(key).replace("_", r"[\s_-]*")
-        told = re.findall(
+        matches = re.findall(
             rf"^[^\w{{\[]*(?:final\s+)?{names}(?:\s*\([^()\n]{{0,30}}\))?\W*[:=-][\s*_`\"']*({_LOOSE})(?=[\s*_`\"',.;)]|$)",
             text,
             re.I | re.M,
         )
-        if not told:
+        if not matches:
             return None
-        found[key] = number(told[-1])
-    return [found]
+        ratings[key] = number(matches[-1])
+    return [ratings]
 
 
 def _number(value: Any, low: int, high: int) -> float | None:
@@ -268,14 +268,14 @@ def _number(value: Any, low: int, high: int) -> float | None:
     match = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None
     if isinstance(value, bool) or match is None or (match[2] is not None and float(match[2]) != high):
         raise _Wrong("a rating is no number")
-    found = float(match[1])
-    if not (math.isfinite(found) and low <= found <= high):
+    rating = float(match[1])
+    if not (math.isfinite(rating) and low <= rating <= high):
         raise _Wrong("a rating lies outside of the rubric's range")
-    return found
+    return rating
 
 
 def _without_marks(text: str) -> str:
-    """The text with tags around a word as ``name: word``, and LaTeX's box as double brackets."""
+    """Rewrite tags around a word as ``name: word``, and LaTeX's box as double brackets."""
     plain = re.sub(r"\\boxed\{\s*(?:\\text\{)?([^{}\n]{1,40})\}{1,2}", r"[[\1]]", text)
     return re.sub(r"<(\w+)>\s*([^<>\n]{1,40}?)\s*</\1>", r"\n\1: \2\n", plain)
 

@@ -83,34 +83,34 @@ class RewardModelScorer(Settings):
         return self.score_stored(table, Desk())
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not computed again."""
+        """Score at a desk: what its store holds is not computed again."""
         from prefboost.engines.models.reward_model import text_ids, with_heads
 
         items = list_scored_items(table)
-        found, encoder, identity = self._open_model()
+        reward_model, encoder, identity = self._open_model()
         scores = Scores()
 
         def encode(item: ScoredItem) -> list[int]:
-            return text_ids(encoder, item.prompt, item.completion, found.pad_id)
+            return text_ids(encoder, item.prompt, item.completion, reward_model.pad_id)
 
         encoded = [(item, scores.try_item(item, encode)) for item in items]
-        limit = self.max_length or context_of(found.model.config)
+        limit = self.max_length or context_of(reward_model.model.config)
         for item, ids in encoded:
             if ids is not None and limit is not None and len(ids) > limit:
                 scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
         usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
         if usable:
-            found = with_heads(found, min((ids for _, ids in usable), key=len), self.heads)
-        scores.heads = _columns(found.heads)
-        self._check_weights(found.heads)
-        rewards = self._rewards(found, usable, identity, desk)
-        for (item, _), own in zip(usable, rewards, strict=True):
-            if own is None:
+            reward_model = with_heads(reward_model, min((ids for _, ids in usable), key=len), self.heads)
+        scores.heads = _columns(reward_model.heads)
+        self._check_weights(reward_model.heads)
+        rewards = self._rewards(reward_model, usable, identity, desk)
+        for (item, _), numbers in zip(usable, rewards, strict=True):
+            if numbers is None:
                 scores.faults[item.row, item.side] = (NOT_YET, "")
             else:
-                scores.values[item.row, item.side] = self._with_overall(own, found.heads)
-        notes = {"model": identity, "packed": found.packs, "not packed because": found.unpacked or None}
-        declared = self.find_range(found.heads[0]) if len(found.heads) == 1 else None
+                scores.values[item.row, item.side] = self._with_overall(numbers, reward_model.heads)
+        notes = {"model": identity, "packed": reward_model.packs, "not packed because": reward_model.unpacked or None}
+        declared = self.find_range(reward_model.heads[0]) if len(reward_model.heads) == 1 else None
         notes |= {} if declared is None else {"score range": list(declared)}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
@@ -140,14 +140,14 @@ class RewardModelScorer(Settings):
         exact = reason_for_float32(self.model, self.revision)
         numbers = choose_numbers(self.dtype, self.device, exact=exact)
         announce(numbers)
-        found = load_reward_model(self.model, numbers.name, chat_template=self.chat_template, **options)
-        found = replace(found, output=self.output)
-        on_device(found.model, self.device)
-        found = enable_packed_rewards(found)
-        commit = getattr(found.model.config, "_commit_hash", None)
-        output = f"{self.output}{name_frequencies(found.model)}"
+        reward_model = load_reward_model(self.model, numbers.name, chat_template=self.chat_template, **options)
+        reward_model = replace(reward_model, output=self.output)
+        on_device(reward_model.model, self.device)
+        reward_model = enable_packed_rewards(reward_model)
+        commit = getattr(reward_model.model.config, "_commit_hash", None)
+        output = f"{self.output}{name_frequencies(reward_model.model)}"
         identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{output}"
-        return found, ChatEncoder(found.tokenizer), identity
+        return reward_model, ChatEncoder(reward_model.tokenizer), identity
 
     def _check_weights(self, heads: Sequence[str]) -> None:
         from prefboost.errors import ModelError
@@ -161,7 +161,7 @@ class RewardModelScorer(Settings):
 
     def _rewards(
         self,
-        found: RewardModel,
+        reward_model: RewardModel,
         usable: Sequence[tuple[ScoredItem, list[int]]],
         identity: str,
         desk: Desk,
@@ -172,30 +172,30 @@ class RewardModelScorer(Settings):
         from prefboost.engines.models.reward_model import rewards_of, text_tensors
 
         texts = [ids for _, ids in usable]
-        device = next(found.model.parameters()).device
+        device = next(reward_model.model.parameters()).device
 
         def plan(first: list[int]) -> Iterator[list[int]]:
             nothing: list[tuple[int, ...]] = [()] * len(first)
             groups = [repr(usable[index][0].prompt) for index in first]
             chosen = [texts[index] for index in first]
-            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=found.packs):
+            for batch in stream_batches(chosen, nothing, groups, self.batch_tokens, packed=reward_model.packs):
                 yield [first[at] for at in batch]
 
         def compute(batch: Sequence[int]) -> list[list[float]]:
-            tensors = text_tensors(found, [texts[index] for index in batch])
+            tensors = text_tensors(reward_model, [texts[index] for index in batch])
             with torch.inference_mode():
-                rewards = rewards_of(found, {name: tensor.to(device) for name, tensor in tensors.items()})
+                rewards = rewards_of(reward_model, {name: tensor.to(device) for name, tensor in tensors.items()})
             numbers: list[list[float]] = rewards.tolist()
             return numbers
 
         keys = [key_of_ids(identity, ids) for ids in texts]
         return fill_numbers(keys, plan, compute, desk, "rewards")
 
-    def _with_overall(self, own: Sequence[float], heads: Sequence[str]) -> list[float]:
+    def _with_overall(self, rewards: Sequence[float], heads: Sequence[str]) -> list[float]:
         if len(heads) == 1:
-            return list(own)
+            return list(rewards)
         shares = self.weights or dict.fromkeys(heads, 1 / len(heads))
-        return [sum(shares.get(head, 0.0) * number for head, number in zip(heads, own, strict=True)), *own]
+        return [sum(shares.get(head, 0.0) * number for head, number in zip(heads, rewards, strict=True)), *rewards]
 
 
 def _columns(heads: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a rater goes by: a text, the aspects it names and the numbers it allows, out of a Jinja file.
+"""Rubrics: a text, the aspects it names and the numbers it allows, from a Jinja file.
 
 A rubric sets ``low``, ``high`` and, where aspects are rated, ``aspects`` (name -> meaning), and is rendered with
 ``several`` (whether it is shown several completions at once). No data pass through the template: neither prompts nor
@@ -53,7 +53,7 @@ class Rubric:
         return list(self.aspects) or ["rating"]
 
     def text(self, completions: int) -> str:
-        """The rubric for so many completions at once."""
+        """Render the rubric for so many completions at once."""
         return self.alone if completions == 1 else self.together
 
 
@@ -75,14 +75,14 @@ def load_rubric(name: str) -> Rubric:
             remedy=f"name a Jinja file, or one of {', '.join(RUBRICS)}",
             place=Place(name),
         ) from error
-    (alone, said), (together, _) = (_render(source, name, several=several) for several in (False, True))
-    low, high = _range(said, name)
+    (alone, variables), (together, _) = (_render(source, name, several=several) for several in (False, True))
+    low, high = _range(variables, name)
     identity = f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    return Rubric(name, identity, low, high, _aspects(said, name), alone, together)
+    return Rubric(name, identity, low, high, _aspects(variables, name), alone, together)
 
 
 def _render(source: str, name: str, *, several: bool) -> tuple[str, dict[str, Any]]:
-    """The text, and what the template sets at its top level."""
+    """Render the text, and read what the template sets at its top level."""
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -98,8 +98,8 @@ def _render(source: str, name: str, *, several: bool) -> tuple[str, dict[str, An
     return str(module).strip(), dict(vars(module))
 
 
-def _range(said: Mapping[str, Any], name: str) -> tuple[int, int]:
-    low, high = said.get("low"), said.get("high")
+def _range(variables: Mapping[str, Any], name: str) -> tuple[int, int]:
+    low, high = variables.get("low"), variables.get("high")
     if not (type(low) is int and type(high) is int and 0 <= low < high < low + _MOST_CHOICES):
         raise SettingsError(
             f"a rubric rates from a whole number low to a higher one, at most {_MOST_CHOICES} ratings in all; "
@@ -110,8 +110,8 @@ def _range(said: Mapping[str, Any], name: str) -> tuple[int, int]:
     return low, high
 
 
-def _aspects(said: Mapping[str, Any], name: str) -> dict[str, str]:
-    aspects = said.get("aspects", {})
+def _aspects(variables: Mapping[str, Any], name: str) -> dict[str, str]:
+    aspects = variables.get("aspects", {})
     wrong = [key for key in aspects if not (isinstance(key, str) and _NAME.fullmatch(key))] if aspects else []
     if not isinstance(aspects, Mapping) or wrong or {"candidate", "reason"} & set(aspects):
         raise SettingsError(

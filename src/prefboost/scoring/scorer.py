@@ -1,4 +1,4 @@
-"""What a scorer is: completions in, the same completions with scores out, one completion at a time."""
+"""The scorer protocol: completions in, the same completions with scores out, one completion at a time."""
 
 from __future__ import annotations
 

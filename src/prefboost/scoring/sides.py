@@ -52,7 +52,7 @@ class ScoredItem:
 
 @dataclass
 class Scores:
-    """What came out: a number a head for every item, or why there is none.
+    """Results: one number per head for every item, or why there is none.
 
     Args:
         heads: names; ``""`` is the overall score, others are aspects.
@@ -67,7 +67,7 @@ class Scores:
     masses: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def try_item(self, item: ScoredItem, encode: Callable[[ScoredItem], Any]) -> Any:
-        """What ``encode`` gives; None and a fault where the chat template refuses the messages."""
+        """Encode an item; return None and note a fault where the chat template refuses the messages."""
         try:
             return encode(item)
         except ModelError as error:
@@ -76,7 +76,7 @@ class Scores:
 
 
 def list_scored_items(table: Table) -> list[ScoredItem]:
-    """Every completion of a table, row by row.
+    """List every completion of a table, row by row.
 
     Raises:
         DataError: the table holds no completions.
@@ -88,10 +88,10 @@ def list_scored_items(table: Table) -> list[ScoredItem]:
             remedy="give a file with completions or pairs",
             place=Place(path=table.path),
         )
-    wanted = ["prompt", *sides, *(ends for _, ends in sides.values() if ends in table.frame.columns)]
+    columns = ["prompt", *sides, *(ends for _, ends in sides.values() if ends in table.frame.columns)]
     return [
         ScoredItem(at, side, row["prompt"], row[side], row.get(ends) == "length")
-        for at, row in enumerate(table.frame.select(wanted).iter_rows(named=True))
+        for at, row in enumerate(table.frame.select(columns).iter_rows(named=True))
         for side, (_, ends) in sides.items()
     ]
 
@@ -99,7 +99,7 @@ def list_scored_items(table: Table) -> list[ScoredItem]:
 def with_scores(
     table: Table, scores: Scores, settings: Mapping[str, Any], notes: Mapping[str, Any], scale: Scale | None
 ) -> Table:
-    """The table with scores: Completions become ScoredCompletions, pairs stay pairs; earlier scores are replaced.
+    """Add scores to a table: Completions become ScoredCompletions, pairs stay pairs; earlier scores are replaced.
 
     Masses stand in a column ``label_mass`` (of pairs one for each side), where there are any.
 
@@ -114,11 +114,11 @@ def with_scores(
         DataError: no row at all could be scored.
     """
     faults = _faulty_rows(scores)
-    kept, aside = _set_aside(_with_columns(table, scores), faults, table.path)
-    if faults and kept.is_empty():
-        reason, found = next(iter(faults.values()))
+    usable, aside = _set_aside(_with_columns(table, scores), faults, table.path)
+    if faults and usable.is_empty():
+        reason, example = next(iter(faults.values()))
         raise DataError(
-            f"none of {len(table):,} rows could be scored: {reason}: {found}",
+            f"none of {len(table):,} rows could be scored: {reason}: {example}",
             remedy="name a model that takes these messages and answers as it is asked, or raise max_length",
             place=Place(path=table.path),
         )
@@ -126,12 +126,12 @@ def with_scores(
         "score",
         settings,
         rows_in=len(table),
-        rows_out=kept.height,
+        rows_out=usable.height,
         rejected=dict(Counter(aside["reason"].to_list())),
         notes=notes,
     )
     spec = PREFERENCE_PAIRS if table.spec is PREFERENCE_PAIRS else SCORED_COMPLETIONS
-    scored = table.derive(spec, kept, step, rejects=aside, scales={})
+    scored = table.derive(spec, usable, step, rejects=aside, scales={})
     if scale is None:
         return scored
     overall = [scored.frame[name] for name in find_score_columns(scored) if "." not in name]
@@ -139,7 +139,7 @@ def with_scores(
 
 
 def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
-    """Row -> reason and what was found, for one of its sides."""
+    """Find faulty rows: row -> reason and what was found, for one of its sides."""
     faults = {row: fault for (row, _), fault in reversed(scores.faults.items())}
     for (row, _), numbers in scores.values.items():
         if not all(number is None or abs(number) < float("inf") for number in numbers):
@@ -148,7 +148,7 @@ def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
 
 
 def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
-    """The frame with the new scores instead of its own."""
+    """Replace the frame's scores by the new ones."""
     sides = _SIDES[table.spec.name]
     frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
     unknown = [None] * len(scores.heads)
@@ -167,16 +167,16 @@ def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
 def _set_aside(
     frame: pl.DataFrame, faults: Mapping[int, tuple[str, str]], path: str | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows without a fault, and rejects."""
+    """Split the frame into rows without a fault, and rejects."""
     nothing = (None, None)
-    kept = frame.with_columns(
+    usable = frame.with_columns(
         _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),
         _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
     )
     rejects = [pl.DataFrame(schema=REJECTS)]
     for reason in dict.fromkeys(reason for reason, _ in faults.values()):
-        kept, aside = reject_where(
-            kept, pl.col("_reason") == reason, stage="score", reason=reason, path=path, found=pl.col("_found")
+        usable, aside = reject_where(
+            usable, pl.col("_reason") == reason, stage="score", reason=reason, path=path, found=pl.col("_found")
         )
         rejects.append(aside)
-    return kept.drop("_reason", "_found"), pl.concat(rejects)
+    return usable.drop("_reason", "_found"), pl.concat(rejects)

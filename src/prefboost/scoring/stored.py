@@ -1,4 +1,4 @@
-"""What scorers and judges work at: where finished work is kept, what may be spent, and who is told how far it is."""
+"""The desk of scorers and judges: store of finished work, budget, and progress."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prefboost.progress import Tell, WorkProgress
 __all__ = ["NOT_YET", "Desk", "fill_numbers", "key_of_ids"]
 
 NOT_YET = "not done yet"
-"""Why a row of a partial table has no score."""
+"""Reason of a row without a score in a partial table."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What a scorer or judge works at.
+    """The working place of a scorer or judge.
 
     Args:
         store: open; holds what has been computed and answered, and gets what is new. None keeps nothing.
@@ -44,7 +44,7 @@ class Desk:
         return [] if self.store is None else [describe_change(self.store, engine) for engine in self._engines]
 
     def open_engine(self, settings: EngineSettings) -> Engine:
-        """An engine whose calls are held to the budget, over all calls that share the store.
+        """Open an engine whose calls are held to the budget, over all calls that share the store.
 
         Raises:
             SettingsError: the budget is in dollars, and the price table does not name the model.
@@ -57,7 +57,7 @@ class Desk:
 
 
 def key_of_ids(identity: str, *ids: Sequence[int]) -> str:
-    """Name of a number: a hash of the model and of token ids (prompt, completion)."""
+    """Derive a key of numbers: a hash of the model and of token ids (prompt, completion)."""
     parts = [identity, *(",".join(map(str, part)) for part in ids)]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
@@ -69,7 +69,7 @@ def fill_numbers(
     desk: Desk,
     stage: str,
 ) -> list[list[float] | None]:
-    """The numbers of every key, equal keys computed once.
+    """Compute or look up the numbers of every key, equal keys once.
 
     A batch is kept whole or not at all, so that a resumed run gives what an uninterrupted one does.
 
@@ -86,14 +86,16 @@ def fill_numbers(
     different = len(set(keys))
     desk.tell(WorkProgress(stage, different))
     if desk.store is None:
-        found: Mapping[str, list[float]] = _compute_all(keys, plan, compute, desk, stage)
+        numbers: Mapping[str, list[float]] = _compute_all(keys, plan, compute, desk, stage)
     elif desk.partial:
-        known = desk.store.find_answers(_make_query(key).key for key in keys)
-        by_key = {key: known.get(_make_query(key).key) for key in keys}
-        found = {key: row["values"] for key, row in by_key.items() if row is not None and not isinstance(row, Failure)}
+        stored = desk.store.find_answers(_make_query(key).key for key in keys)
+        by_key = {key: stored.get(_make_query(key).key) for key in keys}
+        numbers = {
+            key: row["values"] for key, row in by_key.items() if row is not None and not isinstance(row, Failure)
+        }
     else:
-        found = _from_store(keys, plan, compute, desk, stage)
-    return [found.get(key) for key in keys]
+        numbers = _from_store(keys, plan, compute, desk, stage)
+    return [numbers.get(key) for key in keys]
 
 
 def _make_query(key: str) -> StoreQuery:
@@ -108,11 +110,11 @@ def _compute_all(
     stage: str,
 ) -> dict[str, list[float]]:
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
-    found: dict[str, list[float]] = {}
+    numbers: dict[str, list[float]] = {}
     for batch in plan(sorted(first.values())):
-        found.update(zip((keys[index] for index in batch), compute(batch), strict=True))
-        desk.tell(WorkProgress(stage, len(first), len(found)))
-    return found
+        numbers.update(zip((keys[index] for index in batch), compute(batch), strict=True))
+        desk.tell(WorkProgress(stage, len(first), len(numbers)))
+    return numbers
 
 
 def _from_store(
@@ -123,11 +125,11 @@ def _from_store(
     stage: str,
 ) -> dict[str, list[float]]:
     assert desk.store is not None
-    found: dict[str, list[float]] = {}
+    numbers: dict[str, list[float]] = {}
     stored = 0
     for batch in compute_stored([_make_query(key) for key in keys], plan, compute, desk.store):
-        before = len(found)
-        found.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
-        stored += len(found) - before if batch.stored else 0
-        desk.tell(WorkProgress(stage, len(set(keys)), len(found), stored))
-    return found
+        before = len(numbers)
+        numbers.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
+        stored += len(numbers) - before if batch.stored else 0
+        desk.tell(WorkProgress(stage, len(set(keys)), len(numbers), stored))
+    return numbers

@@ -24,12 +24,12 @@ _NUCLEUS = 512
 
 
 def draws_for(seed: int, steps: int) -> NDArray[np.float64]:
-    """Random numbers of one row, in [0, 1), one a step; the first do not depend on how many there are."""
+    """Draw the random numbers of one row: [T], in [0, 1), one per step; the first do not depend on T."""
     return np.random.Generator(np.random.Philox(seed)).random(steps)
 
 
 def pick_tokens(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
-    """The next token of each row.
+    """Pick the next token of each row.
 
     Args:
         logits: [B, V].
@@ -51,18 +51,18 @@ def pick_tokens(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     if count < probs.shape[-1] and bool((top.sum(-1) < sampling.top_p).any()):
         top, tokens = probs.sort(dim=-1, descending=True, stable=True)
     before = top.double().cumsum(-1) - top
-    kept = torch.where(before < sampling.top_p, top, 0.0)
-    return tokens.gather(-1, _inverse(kept, draws)[:, None]).squeeze(-1)
+    nucleus = torch.where(before < sampling.top_p, top, 0.0)
+    return tokens.gather(-1, _inverse(nucleus, draws)[:, None]).squeeze(-1)
 
 
 def _inverse(weights: Tensor, draws: Tensor) -> Tensor:
-    """Index of each row's weight in whose share of the sum the draw falls; never one of weight 0."""
+    """Return the index of each row's weight in whose share of the sum the draw falls; never one of weight 0."""
     import torch
 
     reached = weights.double().cumsum(-1)
-    wanted = (draws * reached[:, -1])[:, None]
-    found: Tensor = torch.searchsorted(reached, wanted, right=True).squeeze(-1)
-    return found.clamp(max=weights.shape[-1] - 1)
+    targets = (draws * reached[:, -1])[:, None]
+    indices: Tensor = torch.searchsorted(reached, targets, right=True).squeeze(-1)
+    return indices.clamp(max=weights.shape[-1] - 1)
 
 
 def decode(
@@ -127,17 +127,19 @@ class _Batch:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
         options: dict[str, Any] = {"logits_to_keep": 1, "position_ids": positions}
-        known = {name: value for name, value in options.items() if name in self.options}
-        out = self.model(input_ids=ids, attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **known)
+        accepted = {name: value for name, value in options.items() if name in self.options}
+        out = self.model(
+            input_ids=ids, attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **accepted
+        )
         self.cache = out.past_key_values
         self.logits: Tensor = out.logits[:, -1]
 
     def draws_now(self) -> Tensor:
-        """[B], this step's random number of each row."""
+        """Return this step's random number of each row: [B]."""
         return self.draws[self.rows, self.time]
 
     def pair_rows(self, tokens: Tensor) -> list[tuple[int, int]]:
-        """(row, token) of every row of the batch."""
+        """Pair every row of the batch with its token: (row, token)."""
         return list(zip(self.rows.tolist(), tokens.tolist(), strict=True))
 
     def keep_running(self, tokens: Tensor) -> None:
@@ -153,10 +155,10 @@ class _Batch:
             return
         ended = len(self.rows) - left
         if ended * 16 >= len(self.rows) and ended and hasattr(self.cache, "batch_select_indices"):
-            kept = self.running.nonzero().squeeze(-1)
-            self.cache.batch_select_indices(kept)
-            self.rows, self.mask, self.position = self.rows[kept], self.mask[kept], self.position[kept]
-            self.tokens, self.running = self.tokens[kept], self.running[kept]
+            rows = self.running.nonzero().squeeze(-1)
+            self.cache.batch_select_indices(rows)
+            self.rows, self.mask, self.position = self.rows[rows], self.mask[rows], self.position[rows]
+            self.tokens, self.running = self.tokens[rows], self.running[rows]
 
     def step(self) -> None:
         """Let the model see the tokens that were just drawn."""

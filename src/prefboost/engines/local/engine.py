@@ -65,7 +65,7 @@ class Local(Settings):
     trust_remote_code: bool = Field(False, description="Run code that the checkpoint brings.")
 
     def open(self) -> LocalEngine:
-        """The engine; its model is loaded when it is first needed."""
+        """Open the engine; its model is loaded when it is first needed."""
         return LocalEngine(self)
 
 
@@ -138,19 +138,19 @@ class LocalEngine:
         return context_of(config)
 
     def render(self, request: Request) -> str:
-        """The prompt through the chat template, ending where the assistant begins to speak."""
+        """Render the prompt through the chat template, ending where the assistant begins to speak."""
         return self._through_template(request.prompt, request, add_generation_prompt=True)
 
     def render_conversation(self, messages: Messages) -> str:
-        """A whole conversation through the chat template."""
+        """Render a whole conversation through the chat template."""
         return self._through_template(messages, Request(messages, goal=False), add_generation_prompt=False)
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Length of each rendered prompt."""
+        """Count the tokens of each rendered prompt."""
         return [len(ids) for ids in self.encode_texts([self.render(request) for request in requests])]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """Batches of prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
+        """Batch prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
         return self._batches(self.prompt_tokens(requests), sampling)
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
@@ -165,25 +165,25 @@ class LocalEngine:
             yield from zip(batch, written, strict=True)
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
-        """One completion, piece by piece as it is written, thoughts included; `generate` gives the answer alone."""
+        """Stream one completion piece by piece, thoughts included; `generate` gives the answer alone."""
         text = self.render(request)
         draws = draws_for(row_seed(sampling, text, request.sample), sampling.max_tokens)[None]
         tokens: list[int] = []
-        shown = ""
+        sent = ""
         for [(_, token)] in decode(
             self.model, self._check_lengths(self.encode_texts([text]), sampling), draws, sampling, self.ends
         ):
             tokens += [] if token in self.ends else [token]
             whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
             if not whole.endswith("\ufffd"):  # half a character; the rest comes with the next token
-                yield whole[len(shown) :]
-                shown = whole
-        rest = self.tokenizer.decode(tokens, skip_special_tokens=True)[len(shown) :]
+                yield whole[len(sent) :]
+                sent = whole
+        rest = self.tokenizer.decode(tokens, skip_special_tokens=True)[len(sent) :]
         if rest:
             yield rest
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt (nats, float32 log-softmax over completion tokens alone).
+        """Compute the log-prob of each completion given its prompt (nats, float32 log-softmax over its tokens alone).
 
         Completions of equal prompts are computed in one stream, the prompt once, where the architecture allows it.
         """
@@ -205,16 +205,16 @@ class LocalEngine:
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
+        """Yield the log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
         texts = [self.render(request) for request in requests]
         prompts = [ids for ids in self.encode_texts(texts) for _ in choices]
         heads = [text for text in texts for _ in choices]
-        found = self._logps(prompts, self.encode_texts(choices) * len(texts), heads)
+        logps = self._logps(prompts, self.encode_texts(choices) * len(texts), heads)
         for index in range(len(texts)):
-            yield index, tuple(found[index * len(choices) : (index + 1) * len(choices)])
+            yield index, tuple(logps[index * len(choices) : (index + 1) * len(choices)])
 
     def render_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
-        """The prompt as the model sees it, and what the chat template makes of the completion after it.
+        """Render the prompt, and what the chat template makes of the completion after it.
 
         Raises:
             ModelError: the template renders a prompt differently when a completion follows.
@@ -236,15 +236,15 @@ class LocalEngine:
         return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
 
     def render_ended_turn(self, request: Request, completion: Messages) -> tuple[str, str]:
-        """As `render_turn`, the completion cut behind the tokenizer's end token; loads no model.
+        """Render like `render_turn`, the completion cut behind the tokenizer's end token; load no model.
 
         Raises:
             ModelError: see `render_turn`.
         """
         head, answer = self.render_turn(request, completion)
         end = self.tokenizer.eos_token
-        before, found, _ = answer.rpartition(end) if end else ("", "", answer)
-        return head, before + found if found else answer
+        before, ending, _ = answer.rpartition(end) if end else ("", "", answer)
+        return head, before + ending if ending else answer
 
     def _logps(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], groups: Sequence[str]
@@ -266,8 +266,8 @@ class LocalEngine:
 
     def _result(self, prompt_tokens: int, ids: list[int], opened: bool) -> Result:
         ended = ids[-1] in self.ends
-        said = ids[:-1] if ended else ids
-        text = self.decode_marked(said) or self.tokenizer.decode(said, skip_special_tokens=True)
+        written = ids[:-1] if ended else ids
+        text = self.decode_marked(written) or self.tokenizer.decode(written, skip_special_tokens=True)
         return Result.from_text(text, "stop" if ended else "length", (prompt_tokens, len(ids)), opened=opened)
 
     @cached_property
@@ -277,7 +277,7 @@ class LocalEngine:
         return {number: token.content for number, token in added if token.special and is_marker(token.content)}
 
     def decode_marked(self, ids: Sequence[int]) -> str | None:
-        """What tokens say, special tokens that mark thoughts left in; None where there is none among them."""
+        """Decode tokens with the special tokens that mark thoughts; None where there is none among them."""
         if not any(token in self._marks for token in ids):
             return None
         pieces, plain = [], list[int]()
@@ -321,14 +321,14 @@ class LocalEngine:
         return _call_template(render, messages)
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of rendered texts."""
+        """Encode rendered texts as token ids."""
         if not texts:
             return []
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
     def _answer_ids(self, text: str) -> list[int]:
-        """Token ids of a completion, up to the token that ends the turn: no engine writes what the template adds."""
+        """Encode a completion up to the token that ends the turn: no engine writes what the template adds."""
         ids = self.encode_texts([text])[0]
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
         return ids[: last + 1]

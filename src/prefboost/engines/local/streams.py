@@ -18,7 +18,7 @@ Ids = Sequence[Sequence[int]]
 def stream_batches(
     prompts: Ids, completions: Ids, groups: Sequence[Hashable], max_tokens: int, *, packed: bool
 ) -> Iterator[list[int]]:
-    """Batches of sequences within a budget of computed tokens.
+    """Batch sequences within a budget of computed tokens.
 
     Args:
         prompts: token ids of S sequences.
@@ -55,7 +55,7 @@ def stream_batches(
 
 
 def logps_of_batch(model: Any, prompts: Ids, completions: Ids, pad_id: int, *, packed: bool) -> Tensor:
-    """Log-probs [S] of one batch, nats, float32, without gradient.
+    """Compute log-probs [S] of one batch, nats, float32, without gradient.
 
     Args:
         model: a causal language model of transformers; with `prefboost.packing.enable_packing` where ``packed``.
@@ -86,15 +86,15 @@ def logps_of_groups(  # noqa: PLR0913 - sequences, and how they are run
     *,
     packed: bool,
 ) -> list[float]:
-    """Log-probs of many completions, batch by batch; see `stream_batches` and `logps_of_batch`.
+    """Compute log-probs of many completions, batch by batch; see `stream_batches` and `logps_of_batch`.
 
     Returns:
         nats, in the order given.
     """
-    found = [0.0] * len(prompts)
+    totals = [0.0] * len(prompts)
     for batch in stream_batches(prompts, completions, groups, max_tokens, packed=packed):
         chosen = [prompts[i] for i in batch], [completions[i] for i in batch]
         logps = logps_of_batch(model, *chosen, pad_id, packed=packed)
         for index, logp in zip(batch, logps.tolist(), strict=True):
-            found[index] = logp
-    return found
+            totals[index] = logp
+    return totals

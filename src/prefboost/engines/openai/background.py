@@ -99,7 +99,7 @@ class _Crew(Generic[T]):
             task.cancel()
 
     async def collect_results(self) -> list[T]:
-        """Results that nobody was given yet."""
+        """Collect results that were not handed over yet."""
         self._hand_over()
         tasks: list[asyncio.Task[T]] = []
         while not self.finished.empty():

@@ -44,7 +44,7 @@ _OFFERS = frozenset({"logprobs", "prompt_logprobs", "echo"})
 
 
 class CallLimits(Settings):
-    """How hard a server is pressed, and how patiently it is asked again."""
+    """Pace and patience of calls to a server."""
 
     concurrency: int = Field(32, ge=1, description="Most calls at once.")
     requests_per_minute: float | None = Field(None, gt=0, description="Most calls a minute.")
@@ -63,7 +63,7 @@ class BudgetSpent(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What a call asks.
+    """One request to a server, and bounds of its tokens.
 
     Args:
         path: below the base address.
@@ -161,7 +161,7 @@ class Caller:
             raise self._make_stop_error(self._last_account_trouble, self.evidence.rows["account"])
 
     def _is_silent(self) -> bool:
-        """Whether one row asks for all: nobody replies, or the server that may be starting knows no path yet.
+        """Tell whether one row asks for all: nobody replies, or a starting server knows no path yet.
 
         Nobody replies where as many calls as may be made at once, and more than chance gives, had no reply in
         succession.
@@ -181,7 +181,7 @@ class Caller:
         return False
 
     def _conclude(self, trouble: Trouble, attempt: int) -> Failure | float:
-        """What follows from an attempt that failed: the row's failure, or seconds to wait before the next attempt.
+        """Decide what follows a failed attempt: the row's failure, or seconds to wait before the next attempt.
 
         Raises:
             ModelError: see `ask`.
@@ -206,7 +206,7 @@ class Caller:
         return self._fail_row(trouble, attempt)
 
     def _fail_row(self, trouble: Trouble, attempts: int) -> Failure:
-        """The failure of a row that time, or the account's owner, may cure: another call of the program asks it again.
+        """Record a row's failure that time, or the account's owner, may cure: another call of the program asks again.
 
         Raises:
             ModelError: enough rows ended so, or the server never replied at all.
@@ -230,30 +230,30 @@ class Caller:
 
     def _make_stop_error(self, trouble: Trouble, rows: int) -> ModelError:
         address = self.client.base_url
-        told = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
-        kept = "what is answered is kept, and the same command goes on with the rest"
+        evidence = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
+        safety = "what is answered is kept, and the same command goes on with the rest"
         if trouble.kind == "account":
             return ModelError(
-                f"the server at {address} refuses: {trouble.reason} ({told})",
+                f"the server at {address} refuses: {trouble.reason} ({evidence})",
                 remedy="mend the account (payment, quota) or the key in the environment variable that api_key_env "
-                f"names; {kept}",
+                f"names; {safety}",
             )
         if trouble.kind == "connection":
             return ModelError(
-                f"the server at {address} has gone: {trouble.reason} ({told})", remedy=f"start the server; {kept}"
+                f"the server at {address} has gone: {trouble.reason} ({evidence})", remedy=f"start the server; {safety}"
             )
         if trouble.kind in ("refused", "reply"):
             return ModelError(
-                f"the server at {address} gives no answer that can be used: {trouble.reason} ({told})",
-                remedy=f"change what is sent (extra, leave_out, max_tokens_field, api); {kept}",
+                f"the server at {address} gives no answer that can be used: {trouble.reason} ({evidence})",
+                remedy=f"change what is sent (extra, leave_out, max_tokens_field, api); {safety}",
             )
         return ModelError(
-            f"the server at {address} answers no more: {trouble.reason} ({told})",
-            remedy=f"look at the server, or press it less (concurrency); {kept}",
+            f"the server at {address} answers no more: {trouble.reason} ({evidence})",
+            remedy=f"look at the server, or press it less (concurrency); {safety}",
         )
 
     def _wait_s(self, attempt: int, trouble: Trouble) -> float | None:
-        """Seconds before the next attempt; None: longer than anybody wants to wait."""
+        """Compute the seconds before the next attempt; None: longer than ``longest_wait_s``."""
         jittered = backoff_s(attempt, self.limits.backoff_s, self.limits.longest_wait_s, self._draw)
         if trouble.wait_s is None:
             return jittered
@@ -291,11 +291,11 @@ class Caller:
             tokens = read_usage(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*tokens)
             self.ledger.measure((question.most_prompt, question.most_written), tokens)
-            found = read(reply)
+            answer = read(reply)
             self._given.add(_list_offers(question))
             if isinstance(reply, Mapping):
                 self.answered_as.add((str(reply.get("model") or ""), str(reply.get("system_fingerprint") or "")))
-            return found
+            return answer
         except Trouble as trouble:
             if not trouble.billed:
                 actual = self.ledger.cost(0, 0)
@@ -310,7 +310,7 @@ class Caller:
             self.ledger.settle(most, actual)
 
     def _judge_missing_logprobs(self, question: Question, error: Unavailable) -> Trouble | ModelError:
-        """What a reply without log-probs comes to: one is its row's fault, several and no other are the server's."""
+        """Judge a reply without log-probs: one is its row's fault, several and no other are the server's."""
         offer = _list_offers(question)
         self._lacking[offer] += 1
         if self._lacking[offer] < _EVIDENCE or offer in self._given:
@@ -320,7 +320,7 @@ class Caller:
         )
 
     async def _post(self, question: Question) -> Any:
-        """The body of a good reply; a number that is too long for a float, or no JSON, is trouble."""
+        """Post a question and return the body of a good reply."""
         import httpx
 
         try:
@@ -349,12 +349,12 @@ class Caller:
         return reply
 
     def _note_silence(self, reason: str, *, billed: bool = False) -> Trouble:
-        """Trouble of a call to which there was no reply."""
+        """Count a call without any reply, and return its trouble."""
         self._silent += 1
         return Trouble(self.redact(reason), "connection", billed=billed)
 
     def _interpret_refusal(self, response: httpx.Response) -> Trouble:
-        """What a reply means that is no answer.
+        """Interpret a reply that is no answer.
 
         Raises:
             ModelError: it means the same for every row.
@@ -375,7 +375,7 @@ class Caller:
         )
 
     def _may_start(self) -> bool:
-        """Whether a server without the path, which has answered nothing yet, is given time to start."""
+        """Tell whether a server that lacks the path, and has answered nothing yet, is given time to start."""
         now = time.monotonic()
         if self._missing_since is None:
             self._missing_since = now
@@ -383,12 +383,12 @@ class Caller:
 
 
 def _list_offers(question: Question) -> frozenset[str]:
-    """What a question asks for beyond a text."""
+    """List what a question asks for beyond a text."""
     return frozenset(name for name in _OFFERS if name in question.body)
 
 
 def make_redactor(key: str | None) -> Callable[[str], str]:
-    """A function that takes a key, and whatever else looks like a secret, out of a text and shortens it."""
+    """Make a function that removes a key, and whatever else looks like a secret, from a text and shortens it."""
 
     def redact(text: str) -> str:
         plain = text.replace(key, "[secret]") if key else text

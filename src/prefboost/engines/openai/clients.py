@@ -94,7 +94,7 @@ def client_for(
     connections: int | None = None,
     context: ssl.SSLContext | None = None,
 ) -> httpx.AsyncClient:
-    """A client with the key in its headers, which follows no redirect (a key goes to one address alone).
+    """Make a client with the key in its headers, which follows no redirect (a key goes to one address alone).
 
     Args:
         base_url: the server's address.
@@ -122,7 +122,7 @@ def client_for(
 
 
 def _ssl_context(base_url: str) -> ssl.SSLContext:
-    """How certificates are checked; to make one takes longer than all else of a client, so clients share it."""
+    """Create the context that checks certificates; it costs more than all else of a client, so clients share it."""
     try:
         import httpx
     except ImportError as error:

@@ -83,7 +83,7 @@ class OpenAICompatible(CallLimits):
         return base_url.rstrip("/")
 
     def open(self) -> OpenAICompatibleEngine:
-        """The engine; the server is first asked when something is to be completed."""
+        """Open the engine; the server is first asked when something is to be completed."""
         return OpenAICompatibleEngine(self)
 
 
@@ -133,19 +133,19 @@ class OpenAICompatibleEngine:
         return self.render(Request(prompt, goal=3.0)) != self.render(Request(prompt, goal=7.0))
 
     def render(self, request: Request) -> str:
-        """The messages as JSON, or, for completions, through the tokenizer's chat template."""
+        """Render the messages as JSON, or, for completions, through the tokenizer's chat template."""
         if self._template is not None:
             return self._template.render(request)
         return request.as_json()
 
     def render_conversation(self, messages: Messages) -> str:
-        """A whole conversation, in the same way."""
+        """Render a whole conversation in the same way."""
         if self._template is not None:
             return self._template.render_conversation(messages)
         return self.render(Request(messages))
 
     def prompt_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """About how many tokens each prompt has; counted where there is a tokenizer."""
+        """Estimate the tokens of each prompt; count them where there is a tokenizer."""
         if self._template is not None:
             return self._template.prompt_tokens(requests)
         if self._count_messages is not None:
@@ -153,7 +153,7 @@ class OpenAICompatibleEngine:
         return [sum(estimate_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-        """Samples of one prompt that follow each other, up to ``choices``."""
+        """Group samples of one prompt that follow each other, up to ``choices``."""
         groups = group_samples(enumerate(requests), self.settings.choices)
         return [[index for index, _ in group] for group in groups]
 
@@ -167,7 +167,7 @@ class OpenAICompatibleEngine:
             yield from batch
 
     def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
-        """The same, all together that finished together."""
+        """Yield the same in batches: rows that finished together."""
         groups = group_samples(enumerate(requests), self.settings.choices)
         jobs = (partial(self._complete_group, group, sampling) for group in groups)
         for batch in self._run_jobs(jobs):
@@ -176,14 +176,14 @@ class OpenAICompatibleEngine:
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
-        """Log-prob of each choice as the first token, of the 20 likeliest."""
+        """Yield the log-prob of each choice as the first token, among the 20 likeliest."""
         for batch in self.logprobs_batches(requests, choices):
             yield from batch
 
     def logprobs_batches(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
-        """The same, all together that finished together."""
+        """Yield the same in batches: rows that finished together."""
 
         async def ask(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
             question = self._make_question(request, self.choices_body(request), 1)
@@ -192,7 +192,7 @@ class OpenAICompatibleEngine:
         yield from self._run_jobs(partial(ask, index, request) for index, request in enumerate(requests))
 
     def generation_body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        """The body that asks for one completion: all that the answer depends on, besides the server (see `Engine`).
+        """Build the body that asks for one completion: all that the answer depends on, besides the server.
 
         Where a call asks for several samples at once, how many is part of every one of them.
         """
@@ -200,13 +200,13 @@ class OpenAICompatibleEngine:
         return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
 
     def choices_body(self, request: Request) -> dict[str, Any]:
-        """The body that asks for the likeliest first tokens."""
+        """Build the body that asks for the likeliest first tokens."""
         top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
         fields = {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
         return self._apply_settings(self._prompt_fields(request) | fields)
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
-        """Log-prob of each completion given its prompt (nats): by echo, or by vLLM's log-probs of chat prompts.
+        """Compute the log-prob of each completion given its prompt (nats): by echo, or vLLM's prompt log-probs.
 
         NaN where a row failed and others did not.
 
@@ -216,17 +216,18 @@ class OpenAICompatibleEngine:
         """
         pairs = zip(requests, completions, strict=True)
         batches = self._run_jobs(partial(self._logprob, index, *pair) for index, pair in enumerate(pairs))
-        found = dict(pair for batch in batches for pair in batch)
-        failed = [value for value in found.values() if isinstance(value, Failure)]
+        rows_by_index = dict(pair for batch in batches for pair in batch)
+        failed = [value for value in rows_by_index.values() if isinstance(value, Failure)]
         if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
             raise ModelError(failed[0].reason, remedy="take a server that gives them (vLLM does), or a local engine")
-        if len(found) < len(requests) or len(failed) == len(requests) > 0:
+        if len(rows_by_index) < len(requests) or len(failed) == len(requests) > 0:
             reason = failed[0].reason if failed else "the budget is spent"
+            missing = len(requests) - len(rows_by_index) + len(failed)
             raise RunError(
-                f"{len(requests) - len(found) + len(failed)} of {len(requests)} log-probs could not be had: {reason}",
+                f"{missing} of {len(requests)} log-probs could not be had: {reason}",
                 remedy="try again, press the server less (concurrency), or raise the budget",
             )
-        rows = (found[index] for index in range(len(requests)))
+        rows = (rows_by_index[index] for index in range(len(requests)))
         return [math.nan if isinstance(row, Failure) else float(row) for row in rows]
 
     @cached_property
@@ -249,7 +250,7 @@ class OpenAICompatibleEngine:
         return lambda messages: message_tokens(tokenizer, messages)
 
     def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
-        """What jobs return, until the budget is spent; together what finished together."""
+        """Run jobs until the budget is spent, and yield what they return; together what finished together."""
         settings = self.settings
         client = Clients(settings.base_url, self._key, settings)
         caller = Caller(client, settings, self.ledger, make_redactor(self._key), self.answered_as)
@@ -273,7 +274,7 @@ class OpenAICompatibleEngine:
                 loop.wait_for(client.aclose())
 
     async def _complete_group(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:
-        """Samples of one prompt in one call; one by one where the server gives another number of them."""
+        """Ask for samples of one prompt in one call; then one by one for those that the server left out."""
         results = await self._ask_group([request for _, request in group], sampling, caller)
         if isinstance(results, Failure):
             return [(index, results) for index, _ in group]
@@ -291,7 +292,7 @@ class OpenAICompatibleEngine:
     async def _ask_group(
         self, requests: Sequence[Request], sampling: Sampling, caller: Caller
     ) -> list[Result] | Failure:
-        """Samples of one prompt in one call; without a schema where the server refuses it, in whatever words.
+        """Ask for samples of one prompt in one call; without a schema where the server refuses it, in whatever words.
 
         Servers name it response_format, guided decoding, grammar, an unknown field, or not at all: what tells is that
         the same question is answered without it.
@@ -324,7 +325,7 @@ class OpenAICompatibleEngine:
     async def _logprob(
         self, index: int, request: Request, completion: Messages, caller: Caller
     ) -> tuple[int, float | Failure]:
-        """Two calls: how many tokens the prompt has, and the log-probs of all that follow them."""
+        """Make two calls: the prompt's length in tokens, and the log-probs of all that follow it."""
         prompt = self._apply_settings(self._prompt_fields(request) | self._limit(1))
         start = await caller.ask(self._make_question(request, prompt, 1), read_prompt_length)
         if isinstance(start, Failure):
@@ -360,9 +361,9 @@ class OpenAICompatibleEngine:
         return {self.settings.max_tokens_field: tokens}
 
     def _apply_settings(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A body with the fields that the settings add, and without those that they leave out."""
-        kept = {name: value for name, value in body.items() if name not in self.settings.leave_out}
-        return kept | self.settings.extra
+        """Add the fields of the settings to a body, and remove those that they leave out."""
+        fields = {name: value for name, value in body.items() if name not in self.settings.leave_out}
+        return fields | self.settings.extra
 
     def _make_question(
         self, request: Request, body: dict[str, Any], most_written: int, rendered: str | None = None
@@ -393,6 +394,6 @@ def _response_format(schema: str) -> dict[str, Any]:
 
 
 def _may_blame_schema(failure: Failure) -> bool:
-    """Whether a question may fail over its schema: the server refuses it as it is set up, or its grammar breaks it."""
+    """Tell whether a question may fail over its schema: the server refuses it as set up, or its grammar breaks it."""
     words = ("schema", "grammar", "guided", "structured", "response_format")
     return (failure.permanent and not failure.content) or any(word in failure.reason.lower() for word in words)

@@ -39,7 +39,7 @@ class RateLimit:
 
 
 def backoff_s(attempt: int, first_s: float, longest_s: float, draw: random.Random) -> float:
-    """Seconds before the next attempt: half of an exponentially growing time, and a random part of the other half.
+    """Draw the seconds before the next attempt: half of an exponentially growing time, plus a random part of the other.
 
     The jitter keeps many clients from coming back together.
 
@@ -54,7 +54,7 @@ def backoff_s(attempt: int, first_s: float, longest_s: float, draw: random.Rando
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date), or None."""
+    """Read the seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date); None for none."""
     exact = _number(headers.get("retry-after-ms"))
     if exact is not None:
         return exact / 1000

@@ -1,4 +1,4 @@
-"""What OpenAI-compatible servers answer, read with suspicion: bodies to results, log-probs and token counts."""
+"""Replies of OpenAI-compatible servers, read with suspicion: results, log-probs and token counts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ another answer than before, so that answers of the older reading are not taken f
 LOGPROBS_READER = 2
 """The same of log-probs. Version 1 took choices that a server does not list for impossible, whatever it left out."""
 
-
 _READ = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokens", "inputTokens", "promptTokenCount")
 _WRITTEN = (
     "completion_tokens", "output_tokens", "completion_token_count", "completionTokens", "outputTokens",
@@ -70,7 +69,7 @@ _ENDED = {
     "language refusal guardrail_intervened sensitive",
     "broken": "abort aborted cancel cancelled canceled error failed timeout insufficient_system_resource",
 }
-"""What servers call the ends of a completion, in lower case and with underscores."""
+"""End of a completion -> its names among servers, in lower case and with underscores."""
 
 _WORDS = {word: end for end, words in _ENDED.items() for word in words.split()}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_details", "thinking_blocks")
@@ -78,7 +77,7 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasonin
 
 
 def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, opened: bool = False) -> list[Result]:
-    """The completions of a reply of ``/chat/completions`` or ``/completions``, at least one.
+    """Read the completions of a reply of ``/chat/completions`` or ``/completions``, at least one.
 
     A choice that cannot be read costs no other: it is left out, and whoever asked for several asks for it alone.
 
@@ -94,7 +93,7 @@ def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, op
     """
     choices = sorted(_choices(reply), key=lambda choice: _parse_count(choice.get("index")) or 0)
     read = [_read_choice(choice) for choice in choices]
-    spoken = [each for each in read if isinstance(each, _Said)]
+    spoken = [each for each in read if isinstance(each, _Choice)]
     if not spoken:
         raise next(each for each in read if isinstance(each, Exception))
     estimates = [estimate_tokens(each.text + (each.reasoning or "")) for each in spoken]
@@ -116,7 +115,7 @@ def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, op
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Choice:
     """One choice: its text, thoughts that came beside it, and why it ended where the server says so."""
 
     text: str
@@ -124,20 +123,20 @@ class _Said:
     end: FinishReason | None
 
 
-def _read_choice(choice: Mapping[str, Any]) -> _Said | Malformed | Refused:
-    """One choice, or why it cannot be read."""
+def _read_choice(choice: Mapping[str, Any]) -> _Choice | Malformed | Refused:
+    """Read one choice, or return why it cannot be read."""
     try:
         end = _read_end(choice)
         text, reasoning = _read_text(choice)
         if not text and reasoning is None and end is None:
             raise Malformed("a choice has no text and no reason to have ended")
-        return _Said(text, reasoning, end)
+        return _Choice(text, reasoning, end)
     except (Malformed, Refused) as fault:
         return fault
 
 
 def read_usage(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tuple[int, int]:
-    """Tokens read and written, as the server counts them under any of the names in use; estimates where it does not."""
+    """Read the tokens of prompt and completion under any of the names in use; estimates where they are missing."""
     usage = reply.get("usage") if isinstance(reply, Mapping) else None
     usage = usage if isinstance(usage, Mapping) else {}
     read, written = _read_count(usage, _READ), _read_count(usage, _WRITTEN)
@@ -147,7 +146,7 @@ def read_usage(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tu
 
 
 def read_choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...]:
-    """Log-prob of each choice as the first token: tokens that differ in blanks around them count together.
+    """Read the log-prob of each choice as the first token: tokens that differ in blanks around them count together.
 
     Args:
         reply: of one token with its likeliest alternatives. What stands beside tokens that are no choice plays no part.
@@ -176,13 +175,13 @@ def read_choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...
 
 
 def token_text(token: str) -> str:
-    """What a token says, without the blank before it, however a vocabulary writes that (``Ġ1``, ``▁1``, ``<0x31>``)."""
+    """Return a token's text without the blank before it, in any vocabulary's spelling (``Ġ1``, ``▁1``, ``<0x31>``)."""
     byte = re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", token)
     return chr(int(byte[1], 16)).strip() if byte else token.strip(" \t\r\n\u00a0ĠĊĉ▁")
 
 
 def read_prompt_length(reply: Any) -> int:
-    """Tokens of the prompt, as the server counts them.
+    """Read the tokens of the prompt as the server counts them.
 
     Raises:
         Unavailable: it does not.
@@ -194,7 +193,7 @@ def read_prompt_length(reply: Any) -> int:
 
 
 def read_echoed_logprob(reply: Any, start: int) -> float:
-    """Log-prob of the tokens of a prompt from ``start`` on, from ``/completions`` with ``echo``.
+    """Sum the log-probs of a prompt's tokens from ``start`` on, from ``/completions`` with ``echo``.
 
     Args:
         reply: with ``logprobs.token_logprobs`` of the echoed prompt and of what was written behind it.
@@ -204,8 +203,8 @@ def read_echoed_logprob(reply: Any, start: int) -> float:
         Malformed: too few log-probs, or no number.
         Unavailable: the server does not echo log-probs.
     """
-    found = _choices(reply)[0].get("logprobs")
-    values = found.get("token_logprobs") if isinstance(found, Mapping) else None
+    logprobs = _choices(reply)[0].get("logprobs")
+    values = logprobs.get("token_logprobs") if isinstance(logprobs, Mapping) else None
     end = read_prompt_length(reply)
     if not isinstance(values, list) or len(values) <= 1:
         raise Unavailable("the server gives no log-probs of what it is told to echo (vLLM does)")
@@ -215,7 +214,7 @@ def read_echoed_logprob(reply: Any, start: int) -> float:
 
 
 def read_prompt_logprob(reply: Any, start: int) -> float:
-    """Log-prob of the tokens of a prompt from ``start`` on, from vLLM's ``prompt_logprobs: 0``.
+    """Sum the log-probs of a prompt's tokens from ``start`` on, from vLLM's ``prompt_logprobs: 0``.
 
     White space that the chat template adds after the token that ends the turn is left out.
 
@@ -223,11 +222,11 @@ def read_prompt_logprob(reply: Any, start: int) -> float:
         Malformed: no number where a log-prob should be.
         Unavailable: the server gives none.
     """
-    found = reply.get("prompt_logprobs") if isinstance(reply, Mapping) else None
-    if not isinstance(found, list):
+    logprobs = reply.get("prompt_logprobs") if isinstance(reply, Mapping) else None
+    if not isinstance(logprobs, list):
         raise Unavailable("the server gives no log-probs of prompts (vLLM does)")
     rows = [
-        next(iter(entry.values()), None) if isinstance(entry, Mapping) else None for entry in found[max(start, 1) :]
+        next(iter(entry.values()), None) if isinstance(entry, Mapping) else None for entry in logprobs[max(start, 1) :]
     ]
     entries = [row for row in rows if isinstance(row, Mapping)]
     if len(entries) < len(rows):
@@ -238,17 +237,17 @@ def read_prompt_logprob(reply: Any, start: int) -> float:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has: a token is some four bytes of English and its like."""
+    """Estimate the tokens of a text: a token is some four bytes of English and its like."""
     return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
 def limit_prompt_tokens(text: str, messages: int) -> int:
-    """No prompt has more tokens: each is a byte or more, and room is left for what the template adds to messages."""
+    """Return an upper limit of a prompt's tokens: one per byte, and room for what the template adds to messages."""
     return len(text.encode("utf-8", "replace")) + 16 * messages + 64
 
 
 def log_sum(values: Sequence[float]) -> float:
-    """Log of the sum of probabilities given as logs; -inf for none."""
+    """Return the log of a sum of probabilities given as logs; -inf for none."""
     top = max(values, default=-math.inf)
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in values))
 
@@ -261,7 +260,7 @@ def _choices(reply: Any) -> list[Mapping[str, Any]]:
 
 
 def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Text and thoughts of a choice.
+    """Read text and thoughts of a choice.
 
     Raises:
         Malformed: there is no text.
@@ -288,7 +287,7 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
-    """Text and thoughts of a content that is text, a part, or a list of parts; None where there is none of it."""
+    """Join text and thoughts of a content that is text, a part, or a list of parts; None where it holds none."""
     if isinstance(content, str):
         return content, None
     if depth > 4:  # no server nests parts so deep, and Python would stop at some depth
@@ -314,7 +313,7 @@ def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
 
 
 def _read_end(choice: Mapping[str, Any]) -> FinishReason | None:
-    """Why a choice ended; None where the server gives no reason, or one that nobody knows.
+    """Read why a choice ended; None where the server gives no reason, or an unknown one.
 
     Raises:
         Malformed: it broke off, and asking again may help.
@@ -331,7 +330,7 @@ def _read_end(choice: Mapping[str, Any]) -> FinishReason | None:
 
 
 def _list_alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """(token, log-prob) of the likeliest first tokens, in the chat form or the older one."""
+    """List (token, log-prob) of the likeliest first tokens, in the chat form or the older one."""
     content, older = listed.get("content"), listed.get("top_logprobs")
     if isinstance(content, list) and content and isinstance(content[0], Mapping):
         written = content[0]
@@ -341,8 +340,10 @@ def _list_alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
         pairs = [(_read_token(each), each.get("logprob")) for each in top or [] if isinstance(each, Mapping)]
         if pairs or "token" in written:
             # Some servers leave the token that they wrote out of its alternatives.
-            known = any(token == _read_token(written) for token, _ in pairs)
-            return pairs if known or "logprob" not in written else [*pairs, (_read_token(written), written["logprob"])]
+            is_listed = any(token == _read_token(written) for token, _ in pairs)
+            return (
+                pairs if is_listed or "logprob" not in written else [*pairs, (_read_token(written), written["logprob"])]
+            )
     if isinstance(older, list) and older and isinstance(older[0], Mapping):
         return list(older[0].items())
     if isinstance(older, list) and older and isinstance(older[0], list):
@@ -357,14 +358,13 @@ def _is_logprob(value: Any) -> bool:
 
 
 def _logprob(value: Any) -> float:
-    number = _number(value)
-    if not number <= 1e-3:
+    if not _is_logprob(value):
         raise Malformed(f"{str(value)[:40]} is no log-prob")
-    return number
+    return _number(value)
 
 
 def _number(value: Any) -> float:
-    """A number, also where a server writes it as text; NaN for anything else."""
+    """Return a number, also where a server writes it as text; NaN for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return math.nan
     try:
@@ -374,7 +374,7 @@ def _number(value: Any) -> float:
 
 
 def _read_token(entry: Mapping[str, Any]) -> str:
-    """What a token says: by its bytes where its text is empty or a number of the vocabulary (``token_id:32``)."""
+    """Read a token's text: from its bytes where the text is empty or a number of the vocabulary (``token_id:32``)."""
     token, spelt = str(entry.get("token")), entry.get("bytes")
     if (not token or token.startswith("token_id:")) and isinstance(spelt, list):
         with suppress(ValueError, TypeError):
@@ -390,7 +390,7 @@ def _read_count(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
 
 
 def _parse_count(value: Any) -> int | None:
-    """A count, also as ``5.0`` or ``"5"``, as some servers write it."""
+    """Parse a count, also as ``5.0`` or ``"5"``, as some servers write it."""
     if type(value) is int:  # no bool
         return value if value >= 0 else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:

@@ -1,4 +1,4 @@
-"""What goes wrong in calls, sorted by who can help: time, the account's owner, nobody, or another setting."""
+"""Troubles of calls, sorted by who can help: time, the account's owner, nobody, or another setting."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _BUSY = re.compile(
     r"upstream (connect|request|server)|connection (reset|refused|termination)|timed out|too many requests",
     re.IGNORECASE,
 )
-"""What proxies and small servers say of passing trouble under a status that blames the request."""
+"""Words of proxies and small servers for passing trouble under a status that blames the request."""
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 _ENOUGH: Mapping[TroubleKind, int] = {"account": 3, "connection": 3, "passing": 8, "address": 8}
@@ -119,7 +119,7 @@ class Evidence:
 
 
 def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: Callable[[str], str]) -> Trouble:
-    """What a reply with a status of 3xx, 4xx or 5xx means.
+    """Sort a reply of status 3xx, 4xx or 5xx into a kind of trouble.
 
     Args:
         status: of HTTP.
@@ -127,16 +127,16 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: 
         content: the body.
         redact: takes secrets out of a text.
     """
-    said, code, page = _words(content)
-    reason = redact(f"HTTP {status}: {said}") if said else f"HTTP {status}, and not a word of why"
-    kind = _kind_of(status, said, code, page)
+    message, code, page = _words(content)
+    reason = redact(f"HTTP {status}: {message}") if message else f"HTTP {status}, and not a word of why"
+    kind = _kind_of(status, message, code, page)
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
-    may_reload = status == 404 and not _NO_MODEL.search(f"{code} {said}")
+    may_reload = status == 404 and not _NO_MODEL.search(f"{code} {message}")
     return Trouble(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
 
 
 def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact: Callable[[str], str]) -> Trouble:
-    """What a reply of status 200 means that holds an error: the same as a reply of the status that the error names.
+    """Sort an error inside a reply of status 200: like a reply of the status that the error names.
 
     Args:
         reply: the body, with a field ``error``.
@@ -152,24 +152,24 @@ def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact:
     return trouble
 
 
-def _kind_of(status: int, said: str, code: str, page: bool) -> TroubleKind:
+def _kind_of(status: int, message: str, code: str, page: bool) -> TroubleKind:
     if status in (401, 402):
         return "account"
     if status < 400 or status in _ADDRESS:
         return "address"
     if status == 429 or status >= 500:  # also of a rate limit servers say "quota" and "billing": only the code tells
         return "account" if "insufficient_quota" in code or "billing" in code else "passing"
-    if not page and (status == 451 or _CONTENT.search(f"{code} {said}")):
+    if not page and (status == 451 or _CONTENT.search(f"{code} {message}")):
         return "content"
-    if not page and _ACCOUNT.search(f"{code} {said}"):
+    if not page and _ACCOUNT.search(f"{code} {message}"):
         return "account"
-    if not page and _NO_MODEL.search(f"{code} {said}"):
+    if not page and _NO_MODEL.search(f"{code} {message}"):
         return "address"
-    return "passing" if status in _PASSING or _BUSY.search(said) else "refused"
+    return "passing" if status in _PASSING or _BUSY.search(message) else "refused"
 
 
 def _words(content: bytes) -> tuple[str, str, bool]:
-    """What an error body says, its code and type, and whether it is a page for people."""
+    """Read an error body: its message, its code and type, and whether it is a page for people."""
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
@@ -180,7 +180,7 @@ def _words(content: bytes) -> tuple[str, str, bool]:
 
 
 def message_of(reply: Any) -> str:
-    """What an error body says; servers shape it differently."""
+    """Read the message of an error body; servers shape it differently."""
     error = reply
     if isinstance(reply, list) and reply:
         error = reply[0]

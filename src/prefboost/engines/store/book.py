@@ -1,4 +1,4 @@
-"""What is spent, kept in a store: exact over all its processes and calls."""
+"""The total spent, kept in a store: exact over all its processes and calls."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class StoreBook:
             return bool(run(_ADD, values).rowcount)
 
     def total(self) -> Spend:
-        """All that was spent."""
+        """Return all that was spent."""
         with self._transaction("DEFERRED") as run:
             return Spend(*run("SELECT requests, prompt_tokens, tokens, dollars FROM spend").fetchone())

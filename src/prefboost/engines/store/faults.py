@@ -1,4 +1,4 @@
-"""What can be wrong with a store's file: each fault has its message, and none costs an answer that was paid for."""
+"""Faults of a store's file: each has its message, and none costs an answer that was paid for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SERVER_ROWS = "SELECT count(*) FROM rows WHERE kind IN ('generate', 'logprobs')
 
 
 def store_fault(error: OSError | sqlite3.Error, path: Path) -> RunError:
-    """The error of a store in words: what happened, what is safe, and what to do.
+    """Describe an error of a store: what happened, what is safe, and what to do.
 
     Args:
         error: of SQLite or of the system.
@@ -91,7 +91,7 @@ def refuse_old_answers(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def connect_read_only(file: Path, tables: str) -> sqlite3.Connection:
-    """A connection that changes nothing beside the file, also where the folder is read-only or the disk full.
+    """Connect without changing anything beside the file, also where the folder is read-only or the disk full.
 
     Args:
         file: of SQLite; where it is missing the store is empty.

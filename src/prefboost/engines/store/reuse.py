@@ -36,7 +36,7 @@ _ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a model computes of a sequence: a number a head, or a log-prob."""
+    """Numbers that a model computes from a sequence: one per head, or a log-prob."""
 
     values: list[float]
 
@@ -50,7 +50,7 @@ class Finished(Generic[T]):
 
 
 def query_completion(engine: Engine, request: Request, sampling: Sampling) -> StoreQuery:
-    """A completion in the store.
+    """Build the store's query of a completion.
 
     Of a server: the body that is sent, the sample's number (the body may hold no seed) and the version of the reader.
     Of this machine: model, rendered prompt, sampling, sample's number and schema.
@@ -87,13 +87,13 @@ def generate_stored(
         rows as they finish. Those that the budget did not allow are missing in the end.
     """
     rows = _Rows([query_completion(engine, request, sampling) for request in requests], store, _result_of)
-    found = rows.read_stored()
-    if found.results:
-        yield found
+    stored = rows.read_stored()
+    if stored.results:
+        yield stored
     if engine.remote:
 
-        def complete(wanted: Iterable[int]) -> Iterator[list[tuple[int, Outcome]]]:
-            some = (requests[i] for i in wanted)
+        def complete(indices: Iterable[int]) -> Iterator[list[tuple[int, Outcome]]]:
+            some = (requests[i] for i in indices)
             if (server := _server_of(engine)) is not None:
                 return server.generate_batches(some, sampling)
             return ([pair] for pair in engine.generate(some, sampling))
@@ -102,14 +102,16 @@ def generate_stored(
         return
     chosen = rows.list_unique()
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
-    ask = partial(_ask_some, lambda wanted: generate_within_budget(engine, wanted, sampling), requests)
+    ask = partial(
+        _ask_some, lambda chosen_requests: generate_within_budget(engine, chosen_requests, sampling), requests
+    )
     yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
 
 
 def generate_within_budget(
     engine: Engine, requests: Sequence[Request], sampling: Sampling
 ) -> Iterator[tuple[int, Outcome]]:
-    """What an engine generates within its ledger's budget: nothing of a batch of which the budget allows a part alone.
+    """Generate within the ledger's budget: nothing of a batch of which the budget allows a part alone.
 
     A remote engine settles every call by itself; for others all requests count as one batch.
     """
@@ -137,16 +139,16 @@ def generate_within_budget(
 def logprobs_stored(
     engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
 ) -> Iterator[Finished[Logprobs]]:
-    """Log-probs of choices (`Engine.logprobs_of`), taking from the store what it holds; batches as in generation."""
-    asked = [query_logprobs(engine, request, choices) for request in requests]
-    rows = _Rows(asked, store, lambda answer: tuple(answer["logprobs"]))
-    found = rows.read_stored()
-    if found.results:
-        yield found
+    """Yield log-probs of choices (`Engine.logprobs_of`), reusing what the store holds; batches as in generation."""
+    queries = [query_logprobs(engine, request, choices) for request in requests]
+    rows = _Rows(queries, store, lambda answer: tuple(answer["logprobs"]))
+    stored = rows.read_stored()
+    if stored.results:
+        yield stored
     if engine.remote:
 
-        def weigh(wanted: Iterable[int]) -> Iterator[list[tuple[int, Logprobs | Failure]]]:
-            some = (requests[i] for i in wanted)
+        def weigh(indices: Iterable[int]) -> Iterator[list[tuple[int, Logprobs | Failure]]]:
+            some = (requests[i] for i in indices)
             if (server := _server_of(engine)) is not None:
                 return server.logprobs_batches(some, choices)
             return ([pair] for pair in engine.logprobs_of(some, choices))
@@ -156,12 +158,12 @@ def logprobs_stored(
     chosen = rows.list_unique()
     batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
     plan = [[chosen[at] for at in batch] for batch in batches]
-    ask = partial(_ask_some, lambda wanted: weigh_within_budget(engine, wanted, choices), requests)
+    ask = partial(_ask_some, lambda chosen_requests: weigh_within_budget(engine, chosen_requests, choices), requests)
     yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
 
 
 def query_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> StoreQuery:
-    """Log-probs of choices in the store: the body that is sent, or model and rendered prompt; and the choices."""
+    """Build the store's query of log-probs: the body that is sent, or model and rendered prompt; and the choices."""
     if (server := _server_of(engine)) is not None:
         return _query_body("logprobs", engine, server.choices_body(request), LOGPROBS_READER, choices=list(choices))
     return StoreQuery(
@@ -173,14 +175,14 @@ def _server_of(engine: Engine) -> SendsBodies | None:
     return cast(SendsBodies, engine) if hasattr(engine, "generation_body") else None
 
 
-def _query_body(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **more: Any) -> StoreQuery:
-    return StoreQuery(kind, {"engine": engine.identity, "body": body, "reader": reader, **more})
+def _query_body(kind: str, engine: Engine, body: Mapping[str, Any], reader: int, **parts: Any) -> StoreQuery:
+    return StoreQuery(kind, {"engine": engine.identity, "body": body, "reader": reader, **parts})
 
 
 def weigh_within_budget(
     engine: Engine, requests: Sequence[Request], choices: Sequence[str]
 ) -> Iterator[tuple[int, Logprobs | Failure]]:
-    """Log-probs of choices within the ledger's budget, in which a question of a local engine counts as a call too."""
+    """Yield log-probs of choices within the ledger's budget; a question to a local engine counts as a call too."""
     if engine.remote:
         yield from engine.logprobs_of(requests, choices)
         return
@@ -195,26 +197,26 @@ def weigh_within_budget(
 
 
 def compute_stored(
-    asked: Sequence[StoreQuery],
+    queries: Sequence[StoreQuery],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
     store: Store,
 ) -> Iterator[Finished[Numbers]]:
-    """Numbers that this machine computes, taking from the store what it holds; a batch is claimed and kept whole.
+    """Compute numbers on this machine, reusing what the store holds; claim and keep whole batches.
 
     Args:
-        asked: all sequences; equal ones are computed once.
+        queries: of all sequences; equal ones are computed once.
         plan: indices of different sequences, all of them whatever the store holds -> batches of them.
         compute: numbers of a batch.
         store: open.
     """
-    rows = _Rows(asked, store, lambda answer: Numbers(**answer))
-    found = rows.read_stored()
-    if found.results:
-        yield found
+    rows = _Rows(queries, store, lambda answer: Numbers(**answer))
+    stored = rows.read_stored()
+    if stored.results:
+        yield stored
 
-    def ask(wanted: Sequence[int]) -> Iterator[tuple[int, Numbers]]:
-        for at, values in enumerate(compute(wanted)):
+    def ask(batch: Sequence[int]) -> Iterator[tuple[int, Numbers]]:
+        for at, values in enumerate(compute(batch)):
             yield at, Numbers(values)
 
     batches = plan(rows.list_unique()) if rows.list_missing() else []
@@ -222,37 +224,37 @@ def compute_stored(
 
 
 class _Rows(Generic[T]):
-    """What is asked, by index; several indices may ask the same."""
+    """Rows of a request list by index; several indices may have the same key."""
 
-    def __init__(self, asked: Sequence[StoreQuery], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
-        self.asked = asked
+    def __init__(self, queries: Sequence[StoreQuery], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
+        self.asked = queries
         self.store = store
         self.read = read
         self.places: dict[str, list[int]] = {}
-        for index, each in enumerate(asked):
+        for index, each in enumerate(queries):
             self.places.setdefault(each.key, []).append(index)
         self.done: set[str] = set()
 
     def list_unique(self) -> list[int]:
-        """The first index of everything that is asked."""
+        """List the first index of every key."""
         return [places[0] for places in self.places.values()]
 
     def list_missing(self) -> list[int]:
-        """Those of them that have no answer yet."""
+        """List the first index of every key without an answer."""
         return [places[0] for key, places in self.places.items() if key not in self.done]
 
     def order_missing(self) -> list[int]:
-        """The same, rows that failed in an earlier call last: if they stop this one too, the others are done."""
+        """Order them: rows that failed in an earlier call last, so that the others are done if those stop this one."""
         missing = self.list_missing()
         failed = self.store.failures(self.asked[index].key for index in missing)
         return sorted(missing, key=lambda index: self.asked[index].key in failed)
 
     def read_stored(self) -> Finished[T]:
-        """What the store has answered already."""
+        """Read what the store has answered already."""
         return self.collect(self.store.find_answers(self.places), stored=True)
 
     def collect(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
-        """Answers at all the places where they are asked for."""
+        """Spread answers over all the indices of their keys."""
         self.done.update(stored_by_key)
         return Finished(
             [
@@ -273,7 +275,7 @@ class _Rows(Generic[T]):
 def _ask_singly(
     engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[Sequence[tuple[int, Any]]]]
 ) -> Iterator[Finished[T]]:
-    """Rows are claimed as the engine gets to them, and kept as they come; what others are asking is waited for."""
+    """Claim rows as the engine gets to them, keep them as they come, and wait for what other processes ask."""
     waiting = rows.order_missing()
     while waiting:
         taken: list[int] = []
@@ -316,9 +318,9 @@ def _claim_rows(
 
 
 def _ask_some(
-    ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]], requests: Sequence[Request], wanted: Sequence[int]
+    ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]], requests: Sequence[Request], indices: Sequence[int]
 ) -> Iterator[tuple[int, Any]]:
-    return ask([requests[index] for index in wanted])
+    return ask([requests[index] for index in indices])
 
 
 def _ask_in_batches(
@@ -327,7 +329,7 @@ def _ask_in_batches(
     plan: Sequence[Sequence[int]],
     ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
 ) -> Iterator[Finished[T]]:
-    """Batches are claimed and kept whole."""
+    """Claim and keep whole batches."""
     waiting = list(plan)
     while waiting:
         held: list[Sequence[int]] = []
@@ -340,9 +342,9 @@ def _ask_in_batches(
                 held.append(batch)
                 continue
             granted = set(claim.granted)
-            wanted = [index for index in missing if rows.asked[index].key in granted]
-            if wanted:
-                yield rows.keep([(wanted[at], outcome) for at, outcome in ask(wanted)])
+            granted_indices = [index for index in missing if rows.asked[index].key in granted]
+            if granted_indices:
+                yield rows.keep([(granted_indices[at], outcome) for at, outcome in ask(granted_indices)])
             if stopped():
                 return
         waiting = held

@@ -1,4 +1,4 @@
-"""Who answers under a model's name, kept in the store: servers change the model behind a name without a word."""
+"""Sightings of models: servers change the model behind a name without a word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Sighting", "Watch", "describe_change", "sightings", "today"]
 
 @dataclass(frozen=True)
 class Sighting:
-    """Who answered when: a model under a name may change, and then so do its answers.
+    """A model that answered, and when: the model under a name may change, and then so do its answers.
 
     Args:
         engine: identity of the engine that was asked: address and name, or fingerprint of the weights.
@@ -36,7 +36,7 @@ class Sighting:
 
 
 def today() -> str:
-    """The date, UTC."""
+    """Return the date, UTC."""
     return datetime.now(UTC).date().isoformat()
 
 
@@ -61,30 +61,32 @@ class Watch:
         names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
         # Replies come in while this looks: the set is copied before it is walked through.
         fresh = {Sighting(engine.identity, *name, date) for name in set(names)} - self._kept
-        rows = [StoreQuery("sighting", asdict(one)) for one in sorted(fresh, key=lambda one: one.name)]
-        known = self.store.find_answers([row.key for row in rows])
-        missing: list[tuple[StoreQuery, Any]] = [(row, {"seen": True}) for row in rows if row.key not in known]
+        rows = [
+            StoreQuery("sighting", asdict(sighting)) for sighting in sorted(fresh, key=lambda sighting: sighting.name)
+        ]
+        stored = self.store.find_answers([row.key for row in rows])
+        missing: list[tuple[StoreQuery, Any]] = [(row, {"seen": True}) for row in rows if row.key not in stored]
         if missing:
             self.store.finish(missing)
         self._kept |= fresh
 
 
 def sightings(store: Store) -> list[Sighting]:
-    """Who has answered, by what a store knows; oldest first."""
+    """List all sightings of a store, oldest first."""
     return [Sighting(**row.asked) for row in store.rows("sighting")]
 
 
 def describe_change(store: Store, engine: Engine) -> str | None:
-    """A sentence where a server answered under several names or as several systems; None where it did not.
+    """Describe a server that answered under several names or as several systems; None where it did not.
 
     Args:
         store: open.
         engine: that was asked.
     """
-    seen = [one for one in sightings(store) if one.engine == engine.identity]
+    seen = [sighting for sighting in sightings(store) if sighting.engine == engine.identity]
     since: dict[str, str] = {}
-    for one in seen:
-        since.setdefault(one.name, one.date)
+    for sighting in seen:
+        since.setdefault(sighting.name, sighting.date)
     if len(since) < 2:
         return None
     named = ", ".join(f"{name} (since {date})" for name, date in since.items())

@@ -69,7 +69,7 @@ Stored = Answer | Failure
 
 @dataclass(frozen=True)
 class StoreQuery:
-    """What is asked of an engine.
+    """A question to an engine, and the key of its answer.
 
     Args:
         kind: which question, e.g. ``generate``.
@@ -92,7 +92,7 @@ class StoreQuery:
 
 @dataclass(frozen=True)
 class Claim:
-    """What came of claiming rows: now ours, answered already, or being asked by another process."""
+    """Outcome of claiming rows: granted to this process, answered already, or held by another process."""
 
     granted: list[str] = field(default_factory=list)
     known: dict[str, Stored] = field(default_factory=dict)
@@ -191,16 +191,16 @@ class Store:
             yield
 
     def find_answers(self, keys: Iterable[str]) -> dict[str, Stored]:
-        """Answers, and failures that are not to be asked again (``retry``), of those keys that have one."""
-        found: dict[str, Stored] = {}
+        """Find answers, and failures that are not asked again (``retry``), of those keys that have one."""
+        answers: dict[str, Stored] = {}
         with self._transaction("DEFERRED") as run:
             for row in _select(run, keys):
                 if row["state"] == "done" or (row["state"] == "failed" and self._is_final(row)):
-                    found[row["key"]] = _parse_row(row)
-        return found
+                    answers[row["key"]] = _parse_row(row)
+        return answers
 
     def failures(self, keys: Iterable[str]) -> dict[str, Failure]:
-        """Failures that are recorded of those keys, whether they are asked again or not."""
+        """Find recorded failures of those keys, whether they are asked again or not."""
         with self._transaction("DEFERRED") as run:
             rows = [row for row in _select(run, keys) if row["state"] == "failed"]
         return {row["key"]: _failure(row) for row in rows}
@@ -217,26 +217,26 @@ class Store:
         claim = Claim()
         alive: dict[str, bool] = {}
         with self._transaction() as run:
-            found = {row["key"]: row for row in _select(run, [asked.key for asked in rows])}
-            for asked in rows:
-                row = found.get(asked.key)
+            stored = {row["key"]: row for row in _select(run, [query.key for query in rows])}
+            for query in rows:
+                row = stored.get(query.key)
                 if row is not None and self._is_settled(row, alive):
-                    claim.known[asked.key] = _parse_row(row)
+                    claim.known[query.key] = _parse_row(row)
                 elif row is not None and self._is_held(row, alive):
-                    claim.held.append(asked.key)
+                    claim.held.append(query.key)
                 else:
-                    claim.granted.append(asked.key)
+                    claim.granted.append(query.key)
             if whole and claim.held:
                 claim.held.extend(claim.granted)
                 claim.granted.clear()
-            wanted = set(claim.granted)
+            granted = set(claim.granted)
             lease = time.time() + self.lease_s
-            for asked in rows:
-                if asked.key in wanted:
+            for query in rows:
+                if query.key in granted:
                     run(
                         "INSERT INTO rows (key, kind, asked, state, owner, lease) VALUES (?, ?, ?, 'open', ?, ?)"
                         " ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, lease = excluded.lease",
-                        (asked.key, asked.kind, asked.text, self.owner, lease),
+                        (query.key, query.kind, query.text, self.owner, lease),
                     )
         return claim
 
@@ -246,32 +246,32 @@ class Store:
         Returns:
             what the store holds now, by key.
         """
-        kept: dict[str, Stored] = {}
+        answers: dict[str, Stored] = {}
         with self._transaction() as run:
-            for asked, stored in rows:
-                values = {"key": asked.key, "kind": asked.kind, "asked": asked.text, **_columns(stored)}
+            for query, stored in rows:
+                values = {"key": query.key, "kind": query.kind, "asked": query.text, **_columns(stored)}
                 done = run(_FINISH, {**values, "by": self.owner, "at": time.time()})
-                kept[asked.key] = stored
+                answers[query.key] = stored
                 if not done.rowcount:
-                    kept.update({row["key"]: _parse_row(row) for row in _select(run, [asked.key])})
+                    answers.update({row["key"]: _parse_row(row) for row in _select(run, [query.key])})
             if time.time() > self._renewed + self.lease_s / 8:
                 self._renewed = time.time()
                 run("UPDATE rows SET lease = ? WHERE owner = ?", (self._renewed + self.lease_s, self.owner))
-        return kept
+        return answers
 
     def rows(self, kind: str | None = None) -> Iterator[StoredRow]:
-        """Every row that is done or failed, or those of one kind, oldest first; other processes may go on writing."""
+        """Yield every row that is done or failed, or those of one kind, oldest first; others may go on writing."""
         with self._transaction("DEFERRED") as run:
-            found = run(
+            stored = run(
                 "SELECT * FROM rows WHERE state != 'open' AND (:kind IS NULL OR kind = :kind)"
                 " ORDER BY finished_at, key",
                 {"kind": kind},
             ).fetchall()
-        for row in found:
+        for row in stored:
             yield StoredRow(row["key"], row["kind"], json.loads(row["asked"]), _parse_row(row), row["finished_at"])
 
     def book(self) -> StoreBook:
-        """The total spent in this store, by all processes and calls."""
+        """Return the book of all that was spent in this store, by all processes and calls."""
         return StoreBook(self._transaction)
 
     def _open(self) -> None:
@@ -317,13 +317,13 @@ class Store:
                 self._connection.execute("ROLLBACK")
 
     def _is_settled(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
-        """Whether a row needs no more asking: answered, failed for good, or failed in a call that goes on."""
+        """Tell whether a row is settled: answered, failed for good, or failed in a call that still runs."""
         if row["state"] != "failed":
             return bool(row["state"] == "done")
         return self._is_final(row) or self._is_alive(row["finished_by"], alive)
 
     def _is_final(self, row: sqlite3.Row) -> bool:
-        """Whether a failure of an earlier call stays as it is."""
+        """Tell whether a failure of an earlier call stays as it is."""
         return self.retry == "none" or (self.retry == "failed" and row["permanent"] == _CONTENT)
 
     def _is_held(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
@@ -337,17 +337,17 @@ class Store:
 
 
 def _select(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator[sqlite3.Row]:
-    wanted = list(keys)
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
+    key_list = list(keys)
+    for start in range(0, len(key_list), _CHUNK):
+        chunk = key_list[start : start + _CHUNK]
         yield from run(f"SELECT * FROM rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
 
 
 def _parse_row(row: sqlite3.Row) -> Stored:
     if row["state"] == "failed":
         return _failure(row)
-    found: Answer = json.loads(row["answer"])
-    return found
+    answer: Answer = json.loads(row["answer"])
+    return answer
 
 
 def _failure(row: sqlite3.Row) -> Failure:

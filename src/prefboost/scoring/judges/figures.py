@@ -1,4 +1,4 @@
-"""What is printed with every judged set: does the judge agree with itself, and what sways it."""
+"""Figures printed with every judged set: does the judge agree with itself, and what sways it."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ class JudgeFigures:
     label_mass: tuple[float, float] | None = None
 
     def record(self) -> dict[str, Any]:
-        """As JSON takes them: null for what is not known."""
-        found: dict[str, Any] = _replace_nan(asdict(self))
-        mass = found.pop("label_mass")
-        return found if mass is None else {**found, "label_mass": {"mean": mass[0], "least": mass[1]}}
+        """Build the JSON record: null for what is not known."""
+        figures: dict[str, Any] = _replace_nan(asdict(self))
+        mass = figures.pop("label_mass")
+        return figures if mass is None else {**figures, "label_mass": {"mean": mass[0], "least": mass[1]}}
 
     def lines(self) -> Iterator[str]:
-        """As they are printed."""
-        longer = "no pair differs in length" if self.length.longer_wins is None else str(self.length.longer_wins)
+        """Yield the printed lines."""
+        longer_wins = "no pair differs in length" if self.length.longer_wins is None else str(self.length.longer_wins)
         yield f"pairs judged           {self.pairs:,} in both orders, {self.ties:.1%} ties"
         yield f"agreement of orders    {self.order_agreement}, kappa {self.order_kappa:.2f}"
         yield f"first place wins       {self.first_wins}"
         yield (
-            f"longer side wins       {longer}, correlation {self.length.correlation:.2f}, "
+            f"longer side wins       {longer_wins}, correlation {self.length.correlation:.2f}, "
             f"{self.length.per_deviation:+.2f} a standard deviation"
         )
         yield f"agrees with labels     {self.with_labels}, kappa {self.label_kappa:.2f}"
@@ -87,7 +87,7 @@ class JudgeFigures:
 
 
 def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
-    """Figures of a judged set.
+    """Compute the figures of a judged set.
 
     Args:
         verdicts: Verdicts.
@@ -110,16 +110,18 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
         longer=pl.col("length_first") - pl.col("length_second"),
     )
     by_side = frame.select("pair_id", "shown_first", "prompt_id", "chosen_won", "longer").sort("pair_id", "shown_first")
-    one, other = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))
-    both = (one["chosen_won"].to_numpy(), other["chosen_won"].to_numpy())
-    prompts, pair_prompts = frame["prompt_id"].to_numpy(), one["prompt_id"].to_numpy()
+    chosen_first, rejected_first = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))
+    both = (chosen_first["chosen_won"].to_numpy(), rejected_first["chosen_won"].to_numpy())
+    prompts, pair_prompts = frame["prompt_id"].to_numpy(), chosen_first["prompt_id"].to_numpy()
     return JudgeFigures(
-        pairs=one.height,
+        pairs=chosen_first.height,
         ties=float(np.mean(frame["won"].to_numpy() == 0.5)),
         order_agreement=measure_agreement(both[0].tolist(), both[1].tolist(), clusters=pair_prompts, how=how),
         order_kappa=cohens_kappa(both[0].tolist(), both[1].tolist()),
         first_wins=measure_first_place_share(frame["won"].to_numpy(), pairs=prompts, how=how),
-        length=measure_length_bias(both[0] + both[1] - 1, one["longer"].to_numpy(), clusters=pair_prompts, how=how),
+        length=measure_length_bias(
+            both[0] + both[1] - 1, chosen_first["longer"].to_numpy(), clusters=pair_prompts, how=how
+        ),
         with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
         label_mass=_label_mass(frame),

@@ -41,22 +41,22 @@ class ScorerJudge(Settings):
         return self.judge_stored(table, Desk())
 
     def judge_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not computed again."""
+        """Score at a desk: what its store holds is not computed again."""
         check_pairs(table)
         scorer = self.scorer
         scored = scorer.score_stored(table, desk) if isinstance(scorer, StoredScorer) else scorer.score(table)
         numbers = scored.frame.select("pair_id", "score_chosen", "score_rejected").rows()
-        known = {
+        margins = {
             pair: float(chosen - rejected)
             for pair, chosen, rejected in numbers
             if chosen is not None and rejected is not None
         }
         fresh = scored.rejects.slice(table.rejects.height).select("id", "reason", "found").rows()
-        faults = {pair: (str(reason), str(found)) for pair, reason, found in fresh}
+        faults = {pair: (str(reason), str(evidence)) for pair, reason, evidence in fresh}
         pairs = table.frame["pair_id"].to_list()
         rulings = {
             first: [
-                self._rule(known[pair] * sign) if pair in known else Ruling(fault=faults.get(pair, _UNSCORED))
+                self._rule(margins[pair] * sign) if pair in margins else Ruling(fault=faults.get(pair, _UNSCORED))
                 for pair in pairs
             ]
             for first, sign in zip(ORDERS, (1, -1), strict=True)
@@ -66,7 +66,7 @@ class ScorerJudge(Settings):
         return verdicts_table(table, rulings, named, self.model_dump(mode="json"), notes)
 
     def _rule(self, ahead: float) -> Ruling:
-        """By how far the first-shown side is ahead, in score units."""
+        """Decide by how far the first-shown side is ahead, in score units."""
         sides: tuple[Verdict, Verdict] = ("first", "second")
         verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else sides[ahead < 0]
         if self.temperature is None:

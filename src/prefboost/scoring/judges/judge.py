@@ -1,4 +1,4 @@
-"""What a judge is: pairs in, verdicts out, each pair shown in both orders.
+"""The judge protocol: pairs in, verdicts out, each pair shown in both orders.
 
 Whatever a judge owes to the order alone cancels where both verdicts stand side by side: that is why a pair that could
 not be judged in one order is set aside in the other too.

@@ -75,21 +75,21 @@ class LlmJudge(Settings):
         return self.judge_stored(table, Desk())
 
     def judge_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not asked again."""
+        """Work at a desk: what its store holds is not asked again."""
         check_pairs(table)
         engine = desk.open_engine(self.engine)
         asking = Asking(engine, self.sampling, desk)
-        found = list(
+        decisions = list(
             (self._rule_by_probabilities if self.read == "logprobs" else self._rule_by_words)(
                 asking, self.questions(table)
             )
         )
-        rulings = {first: found[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
-        notes = {"questions": len(found) * self.samples}
+        rulings = {first: decisions[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
+        notes = {"questions": len(decisions) * self.samples}
         return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
 
     def questions(self, table: Table) -> list[Request]:
-        """What the model is asked: pair by pair, both orders, every sample."""
+        """List the questions: pair by pair, both orders, every sample."""
         ending, schema = self._build_ending()
         rows = table.frame.select("prompt", "chosen", "rejected").rows(named=True)
         return [
@@ -100,12 +100,12 @@ class LlmJudge(Settings):
         ]
 
     def asks(self, table: Table) -> Questions:
-        """The same, with who is asked and how (for an estimate of tokens and cost)."""
+        """List the questions with the engine and its sampling (for an estimate of tokens and cost)."""
         choices = self.verdict_names if self.read == "logprobs" else None
         return Questions(self.engine, self.questions(table), self.sampling, choices)
 
     def _build_ending(self) -> tuple[str, str | None]:
-        """What is to be answered, and its JSON schema."""
+        """Build the ending of a question, and the JSON schema of its answer."""
         named = " or ".join(f'"{verdict}"' for verdict in self.verdict_names)
         if self.read == "logprobs":
             return f"Which completion is better? Answer with {named} and nothing else.", None
@@ -160,7 +160,7 @@ class LlmJudge(Settings):
 
 
 def _build_messages(criteria: str, row: Row, first: str, ending: str) -> list[dict[str, Any]]:
-    """The messages for one order. Both orders have the same mark, and differ in nothing but the order."""
+    """Build the messages for one order. Both orders have the same mark, and differ in nothing but the order."""
     texts = [join_text(row[side]) for side in ORDERS[first]]
     mark = mark_of([join_text(row["prompt"]), *sorted(texts)])
     fences = [fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)]

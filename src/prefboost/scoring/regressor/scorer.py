@@ -56,7 +56,7 @@ class RegressorScorer(Settings):
         return self.score_stored(table, Desk())
 
     def score_stored(self, table: Table, desk: Desk) -> Table:
-        """The same at a desk: what its store holds is not computed again."""
+        """Score at a desk: what its store holds is not computed again."""
         import numpy as np
 
         written, weights = _read(Path(self.model))
@@ -68,7 +68,7 @@ class RegressorScorer(Settings):
                 place=Place(self.model),
             )
         items = list_scored_items(table)
-        texts = [join_texts(item) for item in items]
+        texts = [join_item_texts(item) for item in items]
         vectors = embeddings_of(embedder, texts, desk, self.batch_tokens)
         scores = Scores()
         for item, text, pair in zip(items, texts, vectors, strict=True):
@@ -81,20 +81,20 @@ class RegressorScorer(Settings):
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
 
-def join_texts(item: ScoredItem) -> Text:
-    """What the regressor sees of a completion."""
+def join_item_texts(item: ScoredItem) -> Text:
+    """Join the messages of prompt and completion, as the regressor sees them."""
     return join_text(item.prompt), join_text(item.completion)
 
 
 def measure_log_lengths(texts: Sequence[Text]) -> Any:
-    """Log of the characters of each completion: [N], float64. The baseline."""
+    """Compute the log of the characters of each completion: [N], float64. The baseline."""
     import numpy as np
 
     return np.array([math.log1p(len(completion)) for _, completion in texts])
 
 
 def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Any:
-    """What the score is a linear function of: embedding of the completion, its product with the prompt's, their cosine,
+    """Build the features: embedding of the completion, its product with the prompt's, their cosine,
     and the length.
 
     Returns:
@@ -112,7 +112,7 @@ def features_of(texts: Sequence[Text], vectors: Sequence[tuple[Sequence[float], 
 def embeddings_of(
     embedder: Embedder, texts: Sequence[Text], desk: Desk, batch_tokens: int
 ) -> list[tuple[list[float], list[float]] | None]:
-    """Embeddings of prompts and completions, equal texts computed once; None where only what is stored is wanted."""
+    """Embed prompts and completions, equal texts once; None where ``partial`` and the store lacks it."""
     ids = embedder.encode([part for text in texts for part in text])
 
     def plan(first: list[int]) -> list[list[int]]:
@@ -127,8 +127,8 @@ def embeddings_of(
         return embedder.embed([ids[index] for index in batch])
 
     keys = [key_of_ids(embedder.identity, text) for text in ids]
-    found = fill_numbers(keys, plan, compute, desk, "embeddings")
-    pairs = zip(found[::2], found[1::2], strict=True)
+    embeddings = fill_numbers(keys, plan, compute, desk, "embeddings")
+    pairs = zip(embeddings[::2], embeddings[1::2], strict=True)
     return [None if prompt is None or completion is None else (prompt, completion) for prompt, completion in pairs]
 
 

@@ -31,11 +31,11 @@ class AtMostWords(Rule):
     count: int = Field(ge=1, description="Most words; a word is a run of letters, digits and underscores (IFEval).")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Use at most {format_count(self.count, 'word')}."
 
     def holds(self, text: str) -> bool:
-        """Whether there are at most so many words, and there is text at all."""
+        """Tell whether there are at most so many words, and there is text at all."""
         return bool(text.strip()) and len(words_of(text)) <= self.count
 
 
@@ -46,11 +46,11 @@ class AtLeastWords(Rule):
     count: int = Field(ge=1, description="Fewest words; a word is a run of letters, digits and underscores (IFEval).")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Use at least {format_count(self.count, 'word')}."
 
     def holds(self, text: str) -> bool:
-        """Whether there are at least so many words."""
+        """Tell whether there are at least so many words."""
         return len(words_of(text)) >= self.count
 
 
@@ -68,11 +68,11 @@ class BetweenWords(Rule):
         return self
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Use between {self.low} and {self.high} words."
 
     def holds(self, text: str) -> bool:
-        """Whether the number of words lies in the range."""
+        """Tell whether the number of words lies in the range."""
         return self.low <= len(words_of(text)) <= self.high
 
 
@@ -83,11 +83,11 @@ class ExactSentences(Rule):
     count: int = Field(ge=1, description="Number of sentences.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Write exactly {format_count(self.count, 'sentence')}."
 
     def holds(self, text: str) -> bool:
-        """Whether there are exactly so many."""
+        """Tell whether there are exactly so many."""
         return len(sentences_of(text)) == self.count
 
 
@@ -99,11 +99,11 @@ class Sentences(Rule):
     count: int = Field(ge=1, description="Number of sentences.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Write {self.relation} {format_count(self.count, 'sentence')}."
 
     def holds(self, text: str) -> bool:
-        """Whether the number of sentences fits."""
+        """Tell whether the number of sentences fits."""
         return compare(len(sentences_of(text)), self.relation, self.count)
 
 
@@ -115,12 +115,12 @@ class Paragraphs(Rule):
     divider: Literal["blank line", "***"] = Field("blank line", description="What stands between; IFEval: ***.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         how = "a blank line" if self.divider == "blank line" else "the markdown divider ***"
         return f"Write exactly {format_count(self.count, 'paragraph')}, separated by {how}."
 
     def holds(self, text: str) -> bool:
-        """Whether there are exactly so many; an empty paragraph between two dividers breaks the rule."""
+        """Tell whether there are exactly so many; an empty paragraph between two dividers breaks the rule."""
         pattern = r"\n[^\S\n]*\n\s*" if self.divider == "blank line" else r"\s?\*\*\*\s?"
         parts = re.split(pattern, text)
         inner = parts[1:-1]
@@ -134,11 +134,11 @@ class Bullets(Rule):
     count: int = Field(ge=1, description="Number of lines that begin with * or -.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'Write exactly {format_count(self.count, "bullet point")}, each on a line that begins with "* ".'
 
     def holds(self, text: str) -> bool:
-        """Whether exactly so many lines begin with ``*`` (not ``**``) or ``-``."""
+        """Tell whether exactly so many lines begin with ``*`` (not ``**``) or ``-``."""
         lines = (line.lstrip() for line in text.split("\n"))
         return sum(bool(re.match(r"\*[^*]|-", line)) for line in lines) == self.count
 
@@ -151,13 +151,13 @@ class Sections(Rule):
     count: int = Field(ge=1, description="Fewest sections.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return (
             f"Divide the text into at least {format_count(self.count, 'section')}, headed {self.heading} 1 and so on."
         )
 
     def holds(self, text: str) -> bool:
-        """Whether the heading stands before a number so many times."""
+        """Tell whether the heading stands before a number so many times."""
         return len(re.findall(rf"{re.escape(self.heading.strip())}\s?\d+", text)) >= self.count
 
 
@@ -168,11 +168,11 @@ class Highlights(Rule):
     count: int = Field(ge=1, description="Fewest passages between * and *, or ** and **.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Highlight at least {format_count(self.count, 'passage')} with markdown, like *this*."
 
     def holds(self, text: str) -> bool:
-        """Whether there are so many, empty ones not counted."""
+        """Tell whether there are so many, empty ones not counted."""
         single = re.findall(r"\*([^\n*]*)\*", text)
         double = re.findall(r"\*\*([^\n*]*)\*\*", text)
         return sum(bool(passage.strip()) for passage in [*single, *double]) >= self.count
@@ -185,10 +185,10 @@ class Placeholders(Rule):
     count: int = Field(ge=1, description="Fewest placeholders such as [address].")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         what = format_count(self.count, "placeholder")
         return f"Use at least {what} in square brackets, such as [address]."
 
     def holds(self, text: str) -> bool:
-        """Whether there are so many."""
+        """Tell whether there are so many."""
         return len(re.findall(r"\[[^\]\n]*\]", text)) >= self.count

@@ -19,11 +19,11 @@ class Lowercase(Rule):
     kind: Literal["lowercase"] = "lowercase"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Write everything in lowercase letters."
 
     def holds(self, text: str) -> bool:
-        """Whether there are letters and all are small."""
+        """Tell whether there are letters and all are small."""
         return text.islower()
 
 
@@ -33,11 +33,11 @@ class Uppercase(Rule):
     kind: Literal["uppercase"] = "uppercase"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Write everything in capital letters."
 
     def holds(self, text: str) -> bool:
-        """Whether there are letters and all are capital."""
+        """Tell whether there are letters and all are capital."""
         return text.isupper()
 
 
@@ -47,11 +47,11 @@ class JSON(Rule):
     kind: Literal["json"] = "json"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Write the whole answer as JSON; a markdown code block around it is allowed."
 
     def holds(self, text: str) -> bool:
-        """Whether it parses; ```` ```json ```` around it is taken off."""
+        """Tell whether it parses; ```` ```json ```` around it is taken off."""
         bare = re.sub(r"^```(?:json)?", "", text.strip(), flags=re.IGNORECASE).removesuffix("```").strip()
         try:
             json.loads(bare)
@@ -66,11 +66,11 @@ class Quoted(Rule):
     kind: Literal["quoted"] = "quoted"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Put double quotation marks around the whole answer."
 
     def holds(self, text: str) -> bool:
-        """Whether its first and its last character are double quotes."""
+        """Tell whether its first and its last character are double quotes."""
         bare = text.strip()
         return len(bare) > 1 and bare[0] == '"' and bare[-1] == '"'
 
@@ -81,11 +81,11 @@ class Title(Rule):
     kind: Literal["title"] = "title"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Give it a title in double angular brackets, such as <<joy>>."
 
     def holds(self, text: str) -> bool:
-        """Whether there is one, not empty."""
+        """Tell whether there is one, not empty."""
         return any(title.lstrip("<").rstrip(">").strip() for title in re.findall(r"<<[^\n]+>>", text))
 
 
@@ -96,11 +96,11 @@ class NumberedList(Rule):
     count: int = Field(ge=1, description="Number of items, numbered from 1 without a gap.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Write a numbered list of exactly {format_count(self.count, 'item')}: 1., 2., and so on."
 
     def holds(self, text: str) -> bool:
-        """Whether the lines that begin with a number and a dot or bracket are numbered 1, 2, ... to the last."""
+        """Tell whether the lines that begin with a number and a dot or bracket are numbered 1, 2, ... to the last."""
         numbers = re.findall(r"^[^\S\n]*(\d{1,6})[.)][^\S\n]+\S", text, re.MULTILINE | re.ASCII)
         return [int(number) for number in numbers] == list(range(1, self.count + 1))
 
@@ -111,11 +111,11 @@ class TwoAnswers(Rule):
     kind: Literal["two_answers"] = "two_answers"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Give two different answers, separated by six asterisks: ******"
 
     def holds(self, text: str) -> bool:
-        """Whether there are exactly two, neither empty; dividers at the very beginning or end are ignored."""
+        """Tell whether there are exactly two, neither empty; dividers at the very beginning or end are ignored."""
         parts = [part.strip() for part in text.split("******")]
         inner = parts[1:-1]
         answers = [part for part in parts if part]

@@ -82,7 +82,7 @@ _LIST: TypeAdapter[list[Rule]] = TypeAdapter(list[Annotated[Rule, choice(RULES)]
 
 
 def rules_from(rules: str | Sequence[Mapping[str, Any]], place: Place | None = None) -> list[Rule]:
-    """Rules from JSON text, or from what it holds: ``[{"kind": "at_most_words", "count": 20}, "lowercase"]``.
+    """Read rules from JSON text, or from its value: ``[{"kind": "at_most_words", "count": 20}, "lowercase"]``.
 
     Raises:
         DataError: it is not such a list; names the kind or field and ``place``.
@@ -92,12 +92,12 @@ def rules_from(rules: str | Sequence[Mapping[str, Any]], place: Place | None = N
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        found = f"rule {where}: {first['msg']}"
+        problem = f"rule {where}: {first['msg']}"
     except (ValueError, RecursionError) as error:
-        found = f"not a JSON list of rules: {str(error)[:120]}"
-    raise DataError(found, remedy='write e.g. [{"kind": "at_most_words", "count": 20}]', place=place)
+        problem = f"not a JSON list of rules: {str(error)[:120]}"
+    raise DataError(problem, remedy='write e.g. [{"kind": "at_most_words", "count": 20}]', place=place)
 
 
 def rules_json(rules: Sequence[Rule]) -> str:
-    """Rules as JSON text that loads to themselves."""
+    """Write rules as JSON text that loads to themselves."""
     return json.dumps(_LIST.dump_python(list(rules), mode="json"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a rule is: a constraint on a completion that code can check, and the English sentence that asks for it."""
+"""The rule protocol: a constraint on a completion that code can check, and the sentence that asks for it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class Rule(Settings):
     kind: str = Field(description="Name of the rule.")
 
     def say(self) -> str:
-        """The sentence that asks for it, to be put into a prompt."""
+        """Return the sentence that asks for it, to be put into a prompt."""
         raise NotImplementedError(f"{type(self).__name__} needs say()")
 
     def holds(self, text: str) -> bool:
-        """Whether a completion's text keeps the rule; defined for every string, never raises."""
+        """Tell whether a completion's text keeps the rule; defined for every string, never raises."""
         raise NotImplementedError(f"{type(self).__name__} needs holds()")
 
 
 def compare(count: int, relation: Relation, number: int) -> bool:
-    """Whether ``count`` is at least, at most or exactly ``number``."""
+    """Tell whether ``count`` is at least, at most or exactly ``number``."""
     return {"at least": count >= number, "at most": count <= number, "exactly": count == number}[relation]
 
 
 def words_of(text: str) -> list[str]:
-    """Runs of letters, digits and underscores, as IFEval counts words ("don't" is two)."""
+    """List runs of letters, digits and underscores, as IFEval counts words ("don't" is two)."""
     return _WORD.findall(text)
 
 
 def format_count(number: int, singular: str) -> str:
-    """``1 word``, ``2 words``."""
+    """Write a count in words: ``1 word``, ``2 words``."""
     return f"{number} {singular}" if number == 1 else f"{number} {singular}s"

@@ -26,7 +26,7 @@ _BAD_RULES = "the rules of the prompt cannot be read"
 
 
 def join_turns(completion: Sequence[Mapping[str, Any]]) -> str:
-    """The text that rules look at: what the assistant says, turn after turn."""
+    """Join the assistant's turns, the text that rules look at."""
     return "\n".join(str(message["content"]) for message in completion if message["role"] == "assistant")
 
 
@@ -52,20 +52,20 @@ class RulesScorer(Settings):
         """
         _check(table)
         texts = sorted(set(table.frame["rules"].drop_nulls().to_list()))
-        known = {text: _readable(text) for text in texts}
+        rules_by_text = {text: _readable(text) for text in texts}
         frame, rejects = table.frame, []
         for reason, bad in (
-            (_NO_RULES, [text for text, rules in known.items() if rules == []]),
-            (_BAD_RULES, [text for text, rules in known.items() if rules is None]),
+            (_NO_RULES, [text for text, rules in rules_by_text.items() if rules == []]),
+            (_BAD_RULES, [text for text, rules in rules_by_text.items() if rules is None]),
         ):
             absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
-            frame, more = reject_where(
+            frame, rejected_rows = reject_where(
                 frame, absent | pl.col("rules").is_in(bad), stage="score", reason=reason, path=table.path,
                 found=pl.col("rules"),
             )  # fmt: skip
-            rejects.append(more)
+            rejects.append(rejected_rows)
         aside = pl.concat(rejects)
-        scored, empty = self._score_rules(frame, {text: rules for text, rules in known.items() if rules})
+        scored, empty = self._score_rules(frame, {text: rules for text, rules in rules_by_text.items() if rules})
         step = Step(
             "score",
             self.model_dump(),
@@ -78,14 +78,16 @@ class RulesScorer(Settings):
         scale = FittedScale(kind="declared", knots=(LOW, HIGH), values=(LOW, HIGH))
         return table.derive(SCORED_COMPLETIONS, scored, step, rejects=aside, scales=dict.fromkeys(names, scale))
 
-    def _score_rules(self, frame: pl.DataFrame, known: Mapping[str, Sequence[Rule]]) -> tuple[pl.DataFrame, int]:
-        kinds = sorted({rule.kind for rules in known.values() for rule in rules}) if self.aspects else []
+    def _score_rules(
+        self, frame: pl.DataFrame, rules_by_text: Mapping[str, Sequence[Rule]]
+    ) -> tuple[pl.DataFrame, int]:
+        kinds = sorted({rule.kind for rules in rules_by_text.values() for rule in rules}) if self.aspects else []
         columns: dict[str, list[float | None]] = {name: [] for name in ("score", *(f"score.{k}" for k in kinds))}
         empty = 0
         for completion, text in frame.select("completion", "rules").iter_rows():
-            said, rules = join_turns(completion), known[text]
-            verdicts = _verdicts(rules, said)
-            empty += not said.strip()
+            reply, rules = join_turns(completion), rules_by_text[text]
+            verdicts = _verdicts(rules, reply)
+            empty += not reply.strip()
             columns["score"].append(LOW + (HIGH - LOW) * sum(verdicts) / len(rules))
             for kind in kinds:
                 of_kind = [holds for rule, holds in zip(rules, verdicts, strict=True) if rule.kind == kind]

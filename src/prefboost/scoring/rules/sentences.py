@@ -1,4 +1,4 @@
-"""Where sentences end."""
+"""Sentence boundaries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d+$")
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences of a text, trimmed.
+    """Split a text into trimmed sentences.
 
     A sentence ends at ``.``, ``!``, ``?`` or ``…`` (with closing quotes or brackets) before white space or the end, and
     at an empty line; not after a common abbreviation, a single initial or a list number. IFEval splits with NLTK's
@@ -27,8 +27,8 @@ def sentences_of(text: str) -> list[str]:
     >>> sentences_of('Dr. Lee paid 3.5 dollars. "Why?" Nobody knows')
     ['Dr. Lee paid 3.5 dollars.', '"Why?"', 'Nobody knows']
     """
-    found = [sentence for block in re.split(r"\n\s*\n", text) for sentence in _split(block)]
-    return [sentence for sentence in found if any(char.isalnum() for char in sentence)]
+    sentences = [sentence for block in re.split(r"\n\s*\n", text) for sentence in _split(block)]
+    return [sentence for sentence in sentences if any(char.isalnum() for char in sentence)]
 
 
 def _split(block: str) -> list[str]:

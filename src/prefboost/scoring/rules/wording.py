@@ -37,7 +37,7 @@ Phrase = Annotated[str, AfterValidator(_visible)]
 
 
 def _count_word(keyword: str, text: str, whole: bool) -> int:
-    """How often a keyword occurs, upper and lower case alike; whole words where it begins and ends with letters."""
+    """Count a keyword, upper and lower case alike; whole words where it begins and ends with letters."""
     keyword = keyword.strip()
     left = r"(?<!\w)" if whole and re.match(r"\w", keyword) else ""
     right = r"(?!\w)" if whole and re.search(r"\w$", keyword) else ""
@@ -55,11 +55,11 @@ class IncludeKeyword(Rule):
     word: Phrase = Field(description="The word or phrase; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'Use the word "{self.word}".'
 
     def holds(self, text: str) -> bool:
-        """Whether it occurs as a whole word."""
+        """Tell whether it occurs as a whole word."""
         return _count_word(self.word, text, whole=True) > 0
 
 
@@ -71,11 +71,11 @@ class IncludeKeywords(Rule):
     whole: bool = Field(True, description="Whether they must be whole words; IFEval's existence: no.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Use the words {_join_quoted(self.words)}."
 
     def holds(self, text: str) -> bool:
-        """Whether each occurs."""
+        """Tell whether each occurs."""
         return all(_count_word(word, text, self.whole) for word in self.words)
 
 
@@ -86,7 +86,7 @@ class ForbidWords(Rule):
     words: tuple[Phrase, ...] = Field(min_length=1, description="The words; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return (
             f"Do not use the words {_join_quoted(self.words)}."
             if len(self.words) > 1
@@ -94,12 +94,12 @@ class ForbidWords(Rule):
         )
 
     def holds(self, text: str) -> bool:
-        """Whether none occurs as a whole word."""
+        """Tell whether none occurs as a whole word."""
         return not any(_count_word(word, text, whole=True) for word in self.words)
 
 
 class KeywordFrequency(Rule):
-    """How often a keyword occurs, within other words too."""
+    """Number of times that a keyword occurs, within other words too."""
 
     kind: Literal["keyword_frequency"] = "keyword_frequency"
     word: Phrase = Field(description="The keyword; upper and lower case are the same.")
@@ -107,16 +107,16 @@ class KeywordFrequency(Rule):
     count: int = Field(ge=0, description="How often.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'Use the word "{self.word}" {self.relation} {format_count(self.count, "time")}.'
 
     def holds(self, text: str) -> bool:
-        """Whether the count fits."""
+        """Tell whether the count fits."""
         return compare(_count_word(self.word, text, whole=False), self.relation, self.count)
 
 
 class LetterFrequency(Rule):
-    """How often a letter or other character occurs."""
+    """Number of times that a letter or other character occurs."""
 
     kind: Literal["letter_frequency"] = "letter_frequency"
     letter: str = Field(min_length=1, max_length=1, description="One character; upper and lower case are the same.")
@@ -124,16 +124,16 @@ class LetterFrequency(Rule):
     count: int = Field(ge=0, description="How often.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'Use the letter "{self.letter}" {self.relation} {format_count(self.count, "time")}.'
 
     def holds(self, text: str) -> bool:
-        """Whether the count fits."""
+        """Tell whether the count fits."""
         return compare(text.lower().count(self.letter.lower()), self.relation, self.count)
 
 
 class Marks(Rule):
-    """How many question or exclamation marks there are."""
+    """Number of question or exclamation marks."""
 
     kind: Literal["marks"] = "marks"
     mark: Literal["?", "!"] = Field(description="Question or exclamation mark.")
@@ -141,28 +141,28 @@ class Marks(Rule):
     count: int = Field(ge=0, description="How many.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         name = {"?": "question mark", "!": "exclamation mark"}[self.mark]
         return f"Use {self.relation} {format_count(self.count, name)}."
 
     def holds(self, text: str) -> bool:
-        """Whether the count fits."""
+        """Tell whether the count fits."""
         return compare(text.count(self.mark), self.relation, self.count)
 
 
 class CapitalWords(Rule):
-    """How many words are in capital letters throughout."""
+    """Number of words in capital letters throughout."""
 
     kind: Literal["capital_words"] = "capital_words"
     relation: Relation = Field("at least", description="at least, at most or exactly.")
     count: int = Field(ge=0, description="How many.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Write {self.relation} {format_count(self.count, 'word')} in capital letters."
 
     def holds(self, text: str) -> bool:
-        """Whether the count fits; a hyphenated word is one."""
+        """Tell whether the count fits; a hyphenated word is one."""
         tokens = re.findall(r"\w+(?:-\w+)*", text)
         return compare(sum(token.isupper() for token in tokens), self.relation, self.count)
 
@@ -173,11 +173,11 @@ class NoCommas(Rule):
     kind: Literal["no_commas"] = "no_commas"
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return "Do not use any commas."
 
     def holds(self, text: str) -> bool:
-        """Whether there is none."""
+        """Tell whether there is none."""
         return "," not in text
 
 
@@ -188,11 +188,11 @@ class EndsWith(Rule):
     phrase: Phrase = Field(description="The last words, marks included; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'End with exactly these words: "{self.phrase}"'
 
     def holds(self, text: str) -> bool:
-        """Whether it does; quotes around the whole text do not count."""
+        """Tell whether it does; quotes around the whole text do not count."""
         return text.strip().strip('"').lower().endswith(self.phrase.strip().lower())
 
 
@@ -203,11 +203,11 @@ class BeginsWith(Rule):
     phrase: Phrase = Field(description="The first words; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f'Begin with exactly these words: "{self.phrase}"'
 
     def holds(self, text: str) -> bool:
-        """Whether it does; quotes around the whole text do not count."""
+        """Tell whether it does; quotes around the whole text do not count."""
         return text.strip().lstrip('"').lower().startswith(self.phrase.strip().lower())
 
 
@@ -218,11 +218,11 @@ class Repeats(Rule):
     request: Phrase = Field(description="The text to repeat first; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"First repeat the following request word for word, then answer it: {self.request}"
 
     def holds(self, text: str) -> bool:
-        """Whether the text begins with it."""
+        """Tell whether the text begins with it."""
         return text.strip().lower().startswith(self.request.strip().lower())
 
 
@@ -235,14 +235,14 @@ class ParagraphBeginsWith(Rule):
     word: Phrase = Field(description="Its first word; upper and lower case are the same.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return (
             f"Write exactly {format_count(self.paragraphs, 'paragraph')}, separated by blank lines; "
             f'paragraph {self.paragraph} begins with the word "{self.word}".'
         )
 
     def holds(self, text: str) -> bool:
-        """Whether there are so many, and that one begins so."""
+        """Tell whether there are so many, and that one begins so."""
         parts = [part.strip() for part in text.split("\n\n") if part.strip()]
         if len(parts) != self.paragraphs or self.paragraph > len(parts):
             return False
@@ -257,11 +257,11 @@ class Postscript(Rule):
     marker: Phrase = Field("P.S.", description="How it begins, e.g. P.S. or P.P.S.")
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Add a postscript at the end that begins with {self.marker}"
 
     def holds(self, text: str) -> bool:
-        """Whether the marker occurs; P.S. and P.P.S may be spaced."""
+        """Tell whether the marker occurs; P.S. and P.P.S may be spaced."""
         spaced = {"p.s.": r"p\.\s?s\.", "p.p.s": r"p\.\s?p\.\s?s", "p.p.s.": r"p\.\s?p\.\s?s"}
         marker = self.marker.strip().lower()
         return re.search(spaced.get(marker, re.escape(marker)), text.lower()) is not None
@@ -278,9 +278,9 @@ class ContainsOneOf(Rule):
     )
 
     def say(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         return f"Answer with one of the following: {_join_quoted(self.options)}."
 
     def holds(self, text: str) -> bool:
-        """Whether one occurs."""
+        """Tell whether one occurs."""
         return any(option in text for option in self.options)
