@@ -27,7 +27,7 @@ __all__ = [
     "load_token_counter",
     "make_goal_pairs",
     "read_benchmark_texts",
-    "requested_aspects",
+    "list_goal_aspects",
 ]
 
 Scales = Mapping[str, FittedScale]
@@ -78,7 +78,7 @@ def make_goal_pairs(
     return condition(table, say, render=render)
 
 
-def requested_aspects(settings: Preparation) -> tuple[str, ...]:
+def list_goal_aspects(settings: Preparation) -> tuple[str, ...]:
     """Return the aspects that goals are made of; none where they are overall scores."""
     return tuple(getattr(settings.relabel, "aspects", ()))
 

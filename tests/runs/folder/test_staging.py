@@ -58,10 +58,10 @@ def test_a_journal_cut_off_anywhere_loses_no_more_than_its_last_parts(cut: int, 
 
 def test_notes_are_kept_with_the_parts(tmp_path: Path) -> None:
     with open_staging(tmp_path / "out", "key") as staging:
-        assert staging.noted("scale") is None
+        assert staging.read_note("scale") is None
         staging.note("scale", {"low": 1})
     with open_staging(tmp_path / "out", "key") as staging:
-        assert staging.noted("scale") == {"low": 1}
+        assert staging.read_note("scale") == {"low": 1}
 
 
 def test_two_processes_cannot_write_one_output(tmp_path: Path) -> None:

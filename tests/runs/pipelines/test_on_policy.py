@@ -91,7 +91,7 @@ def test_a_later_round_begins_with_the_last_policy_and_is_compared_with_what_the
 ) -> None:
     def training(*overrides: str) -> tuple[str, str]:
         recipe = made(on_policy_text, *overrides)
-        settings = _Stages(recipe, Run(tmp_path), None).training(2)
+        settings = _Stages(recipe, Run(tmp_path), None).build_training(2)
         return settings.model.replace(recipe.train.model, "START"), settings.reference.replace(
             recipe.train.model, "START"
         )

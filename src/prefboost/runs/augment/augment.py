@@ -31,7 +31,7 @@ from prefboost.runs.augment.report import AugmentFacts, PartCounts, build_report
 from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
-from prefboost.runs.preparation import build_renderer, make_goal_pairs, requested_aspects
+from prefboost.runs.preparation import build_renderer, list_goal_aspects, make_goal_pairs
 from prefboost.sources import Collection, File, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
 from prefboost.sources.write import push, refuse_repository, shape
@@ -90,7 +90,7 @@ def augment(
     if push_to is not None:
         output.refuse_file("a single file cannot be pushed: write a folder")
         refuse_repository(push_to)
-    report = output.finished()
+    report = output.read_finished()
     if report is None:
         report = _run_parts(output, source, settings, overwrite, progress)
     output.clear()
@@ -158,7 +158,7 @@ def _run_parts(
 
 def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging) -> StatedGoals:
     """Return how goals are said and their scales, from the staging folder where an earlier call has settled them."""
-    record = staging.noted("said")
+    record = staging.read_note("said")
     if record is not None:
         return StatedGoals.from_record(record)
     goals = _settle_goals(settings, _read_scored(source, settings), _read_declared_range(source, settings))
@@ -169,7 +169,7 @@ def _load_goals(source: str | Path | Source, settings: Augment, staging: Staging
 def _settle_goals(
     settings: Augment, tables: Iterator[Table] | Sequence[Table], declared: tuple[float, float] | None
 ) -> StatedGoals:
-    aspects = requested_aspects(settings)
+    aspects = list_goal_aspects(settings)
     scale = IdentityScale(ends=declared) if settings.scale is None else settings.scale
     scales = fit_scales(scale, tables, aspects=aspects, declared=declared)
     render = None
@@ -254,6 +254,7 @@ def _write_parts(
             selected = selection.apply(read) if number not in staging.entries or selection.remembers else read
             if number not in staging.entries:
                 table = make_goal_pairs(selected, settings, goals.scales, goals.say)
+                # One part waits at most, so that memory holds three: one read, one computed, one written.
                 if pending is not None:
                     pending.result()
                 pending = writer.submit(_write_part, number, table, output, staging)

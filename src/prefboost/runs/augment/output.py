@@ -93,7 +93,7 @@ class Output:
         about = AugmentFacts(name, print_of_input, path.name, single, settings, data, kind.ending)
         return cls(path, kind, single, about, key, tuple(files))
 
-    def finished(self) -> AugmentReport | None:
+    def read_finished(self) -> AugmentReport | None:
         """Return the report of the same output where it is already there, else None."""
         manifest = self._read_manifest()
         if manifest.get("key") != self.key:

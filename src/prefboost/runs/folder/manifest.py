@@ -56,20 +56,20 @@ class Run:
         The manifest is read from disk, so that one process can wait for what another one does.
         """
         entry = self.entry(stage)
-        return entry.get("key") == key and not self.damaged(stage)
+        return entry.get("key") == key and not self.list_damaged(stage)
 
     def entry(self, stage: str) -> dict[str, Any]:
         """Read the manifest's entry of a finished stage; empty where it is not finished."""
         entry: dict[str, Any] = _read_manifest(self.path).get("stages", {}).get(stage, {})
         return entry
 
-    def damaged(self, stage: str) -> list[str]:
+    def list_damaged(self, stage: str) -> list[str]:
         """List outputs of a finished stage that are gone, or have another size than when they were written."""
         sizes = self.entry(stage).get("outputs", {})
         paths = {name: self.path / name for name in sizes}
         return [name for name, path in paths.items() if not path.exists() or _measure_size(path) != sizes[name]]
 
-    def begun(self, stage: str) -> str | None:
+    def read_begun_key(self, stage: str) -> str | None:
         """Read the key with which an unfinished stage was begun; None where none was."""
         key: str | None = _read_manifest(self.path).get("begun", {}).get(stage)
         return key
@@ -82,6 +82,7 @@ class Run:
             key: fingerprint of all that it depends on.
             scraps: names, inside the folder, of what an attempt leaves: outputs, and unfinished work.
         """
+        # Read anew: a training in this folder writes its claim into the same file.
         self.manifest = _read_manifest(self.path) or self.manifest
         earlier = self.manifest.setdefault("begun", {}).get(stage)
         finished = self.manifest.setdefault("stages", {}).pop(stage, None)
@@ -237,6 +238,7 @@ def holds_foreign_files(folder: Path) -> bool:
     """Tell whether a path is a file, or a folder with files that are no run's."""
     if not folder.is_dir():
         return folder.exists()
+    # A lock is there before the manifest: a call that was killed in between leaves a folder that is still free.
     names = {path.name for path in folder.iterdir()}
     return bool(names - {LOCK, TRAINING_LOCK}) and MANIFEST not in names
 

@@ -90,6 +90,7 @@ def list_statuses(run: Run, stages: Sequence[Stage]) -> list[StageStatus]:
             "inputs": stage.inputs,
             "after": {name: keys[name] for name in stage.after},
         })  # fmt: skip
+        # Keys of earlier stages are part of the key, so that a change passes on to all that come after.
         keys[stage.name] = hash_values(depends)
         statuses.append(
             StageStatus(stage, keys[stage.name], depends, _explain_repeat(run, stage.name, keys[stage.name], depends))
@@ -132,7 +133,7 @@ def carry_out(
 def _do(run: Run, standing: StageStatus, executor: Executor) -> None:
     stage, key = standing.stage, standing.key
 
-    def finished() -> bool:
+    def is_finished() -> bool:
         return run.is_done(stage.name, key)
 
     def begin() -> None:
@@ -141,19 +142,20 @@ def _do(run: Run, standing: StageStatus, executor: Executor) -> None:
     def work() -> None:
         run.do(stage.name, key, stage.outputs, stage.work, standing.depends)
 
-    def whole() -> None:
+    def begin_and_work() -> None:
         begin()
         work()
 
     if not stage.together:
-        executor.see_to(stage.name, finished, whole)
+        executor.see_to(stage.name, is_finished, begin_and_work)
         return
-    executor.see_to(stage.name, lambda: run.begun(stage.name) == key or finished(), begin)
+    executor.see_to(stage.name, lambda: run.read_begun_key(stage.name) == key or is_finished(), begin)
+    # All processes train together, so each does the work; the first alone notes it, since a manifest has one writer.
     if executor.leads:
         work()
     else:
         stage.work()
-        executor.see_to(stage.name, finished, lambda: None)
+        executor.see_to(stage.name, is_finished, lambda: None)
 
 
 def _find_position(stages: Sequence[Stage], until: str | None) -> int:
@@ -170,10 +172,11 @@ def _find_position(stages: Sequence[Stage], until: str | None) -> int:
 def _explain_repeat(run: Run, stage: str, key: str, depends: Mapping[str, Any]) -> str | None:
     entry = run.entry(stage)
     if not entry:
-        return "begun and not finished" if run.begun(stage) == key else "not done yet"
+        return "begun and not finished" if run.read_begun_key(stage) == key else "not done yet"
     if entry.get("key") == key:
-        damaged = run.damaged(stage)
+        damaged = run.list_damaged(stage)
         return f"{damaged[0]} is gone or was changed" if damaged else None
+    # Manifests of the first versions hold keys alone: that they differ is known, and not in what.
     if "depends" not in entry:
         return "an earlier version did not note what it depends on"
     before = entry["depends"]

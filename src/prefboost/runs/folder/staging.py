@@ -62,7 +62,7 @@ class Staging:
         """Keep something that is costly to find out again, e.g. fitted scales."""
         write_atomically(self.path / f"{name}.json", json.dumps(value))
 
-    def noted(self, name: str) -> Any:
+    def read_note(self, name: str) -> Any:
         """Read what `note` wrote; None where it wrote nothing."""
         path = self.path / f"{name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

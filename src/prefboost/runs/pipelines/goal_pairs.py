@@ -20,8 +20,8 @@ from prefboost.runs.preparation import (
     build_renderer,
     choose_rows,
     count_tokens_by,
+    list_goal_aspects,
     make_goal_pairs,
-    requested_aspects,
 )
 from prefboost.tables import EVALUATION_SPLITS, Table
 
@@ -76,7 +76,7 @@ def make_recipe_pairs(recipe: PolicyRecipe, table: Table, render: Render | None,
     """
     if fitted is None and recipe.scale is not None:
         fitted = fit_scales(
-            recipe.scale, [table], aspects=requested_aspects(recipe), declared=find_declared_range(table)
+            recipe.scale, [table], aspects=list_goal_aspects(recipe), declared=find_declared_range(table)
         )
     return make_goal_pairs(table, recipe, fitted or {}, recipe.condition, render)
 
@@ -149,7 +149,7 @@ def read_stated_goals(recipe: PolicyRecipe, notes: Mapping[str, Any]) -> StatedG
     if "say" in notes:
         return StatedGoals.from_record(notes)
     scales = StatedGoals.from_record({"say": {}, "because": "", **notes}).scales
-    return StatedGoals.settle(recipe.condition, scales, requested_aspects(recipe), load_renderer(recipe))
+    return StatedGoals.settle(recipe.condition, scales, list_goal_aspects(recipe), load_renderer(recipe))
 
 
 def split_rows(pairs: Any) -> tuple[Any, Any]:

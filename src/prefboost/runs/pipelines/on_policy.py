@@ -86,7 +86,7 @@ class _Stages:
     progress: Progress | None
 
     def prompts(self) -> Stage:
-        kept_settings = self._settings("prompts", "seed") | {"evaluate.share": self._evaluated("share")}
+        kept_settings = self._settings("prompts", "seed") | {"evaluate.share": self._get_evaluation("share")}
         paths = [path for path in list_input_paths(self.recipe) if path not in self.recipe.decontaminate]
         return Stage(
             "prompts",
@@ -100,7 +100,7 @@ class _Stages:
         name = f"{_name_folder(number)}/{COMPLETED}"
         settings = self._settings("generate", "seed", "prompts_a_round", "trust_remote_code")
         if self.recipe.generate.goal != "plain":
-            settings |= self._settings(*_SAID) | {"evaluate.goal": self._evaluated("goal")}
+            settings |= self._settings(*_SAID) | {"evaluate.goal": self._get_evaluation("goal")}
             # Before scores were seen the scale that prompts name is foreseen, by the range that the scorer declares.
             declared = rounds.read_declared_range(self.recipe) if number == 1 else None
             settings |= {} if declared is None else {"scorer range": declared}
@@ -124,7 +124,7 @@ class _Stages:
         source, name = (f"{_name_folder(number)}/{each}" for each in (COMPLETED, SCORED))
 
         def work() -> Mapping[str, Any]:
-            return self._scored(load_table(self.run.path / source, COMPLETIONS), name)[1]
+            return self._score(load_table(self.run.path / source, COMPLETIONS), name)[1]
 
         return Stage(
             _name_stage(number, "score"),
@@ -167,14 +167,14 @@ class _Stages:
             self._settings("train", "begin", "reference"),
             lambda: asdict(
                 train_on_stage(
-                    self.recipe, self.training(number), self.run, after[0], folder=folder, progress=self.progress
+                    self.recipe, self.build_training(number), self.run, after[0], folder=folder, progress=self.progress
                 )
             ),
             after=tuple(after),
             inputs=fingerprint_models(self.recipe.train.model),
         )
 
-    def training(self, number: int) -> Train:
+    def build_training(self, number: int) -> Train:
         """Return the settings of a round's training, with the model it begins with and its reference model."""
         train, last = self.recipe.train, self._policy(number - 1).model
         begins = last if self.recipe.begin == "last" else train.model
@@ -201,7 +201,7 @@ class _Stages:
             completions = rounds.complete_prompts(
                 rounds.select_held_out(self._prompts()), generation, wording, place, self.progress
             )
-            scored, notes = self._scored(completions, name)
+            scored, notes = self._score(completions, name)
             start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
             figures = rounds.measure_policy(scored, wording, how.bootstrap, start)
             write_atomically(self.run.path / folder / EVALUATION, json.dumps(figures, indent=2) + "\n")
@@ -225,10 +225,10 @@ class _Stages:
         of_train = {"trust_remote_code": self.recipe.train.trust_remote_code}
         return {name: dumped[name] if name in dumped else of_train[name] for name in names}
 
-    def _evaluated(self, name: str) -> Any:
+    def _get_evaluation(self, name: str) -> Any:
         return None if self.recipe.evaluate is None else getattr(self.recipe.evaluate, name)
 
-    def _scored(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
+    def _score(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
         """Score a table and write it; all rounds share a store, and the scorer's budget."""
         return score_table(
             table,

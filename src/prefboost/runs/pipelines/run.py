@@ -126,6 +126,7 @@ def _run_in(
 
         check_request(recipe.train)  # before the folder is claimed for these settings
     refuse_inputs([folder], _list_inputs(recipe), [recipe])
+    # The lock is a file: it is not laid into a folder of somebody else's, which `open_run` refuses.
     guarded = executor.leads and not holds_foreign_files(folder)
     with alone_in(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
