@@ -99,6 +99,7 @@ class Collection(Settings):
         split = None if chosen is None or self.split is None else (chosen, self.split)
         disputed = find_source_disputes(reader, layout, names, convert, split)
         facts = _SourceFacts(chosen, find_repeated_ids(reader, layout, rows), disputed)
+        # A pair is complete in its record and may stream; completions of a prompt must meet in one batch.
         together = self.whole_prompts or layout.shape not in PAIRS
         for batch in group_prompts(reader, layout, rows) if together else reader.batches(None, rows):
             yield _convert_batch(scored, batch, layout, facts)
@@ -156,6 +157,7 @@ class Collection(Settings):
             reader = DecodedReader(reader, encoded)
         if type(self).arrange is not Collection.arrange:
             reader = _ArrangedReader(reader, self.arrange)
+        # Decoded or rearranged records have other columns, so the sample is drawn again.
         if encoded or isinstance(reader, _ArrangedReader):
             sample = sample_records(reader)
         if (whole := find_conversation_column(sample, named)) is not None:
@@ -168,6 +170,7 @@ class Collection(Settings):
         fitted = add_later_parts(layout)
         fields = list_struct_fields(sample, layout.parts.get("completions"))
         reader = FittedReader(reader, named, list_seen_columns(sample, layout), fitted, fields)
+        # Only a run over the whole source tells the ranks: the first records may lack the worst one.
         if "rank" in layout.parts:
             fitted = replace(fitted, ranks=self.ranks(reader, fitted))
         return reader, fitted, sample.columns
@@ -315,6 +318,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         accepted, aside = split_rejects(rows, source.path, values)
         frames.append(accepted.select(*_list_declared(accepted, spec), *([INDEX] if INDEX in accepted.columns else [])))
         rejects.append(aside)
+        # Columns are counted in the rows that stay: a rejected row changes no question.
         stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
         unmapped.append(count_unmapped(stay, layout))
     frame, disagreeing = settle_frame(_concat_frames(frames, layout, spec), facts.disputed)

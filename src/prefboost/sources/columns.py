@@ -124,6 +124,7 @@ RATING_FIELDS = ("Rating", "rating", "score", "Score")
 
 def find_first_column(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> str | None:
     """Return the first of ``names`` among the columns, whatever their case; ``-`` and ``_`` are the same."""
+    # Reversed, so that of columns whose names read alike the first one counts.
     plain = {normalize_name(name): name for name in reversed(list(schema))}
     return next((plain[name] for name in map(normalize_name, names) if name in plain), None)
 
@@ -178,6 +179,7 @@ def _build_struct_expression(schema: Mapping[str, pl.DataType], path: str, base:
 
 
 def _cut_path(path: str) -> Iterator[tuple[str, str]]:
+    # Names of columns and fields may hold dots themselves, so every dot may be the border.
     for match in re.finditer(r"\.", path):
         yield path[: match.start()], path[match.end() :]
 

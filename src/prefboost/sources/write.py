@@ -17,7 +17,7 @@ from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.messages.keys import has_further_values
 from prefboost.sources.readers.hub import is_hub_id
-from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export, has_extra, has_white_ends
+from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export, has_read_extra, has_white_ends
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
@@ -96,11 +96,12 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     extras = _list_columns_with_extra(frame)
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
         reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
-        refusals.append((reason, pl.any_horizontal([has_extra(column) for column in extras])))
+        refusals.append((reason, pl.any_horizontal([has_read_extra(column) for column in extras])))
     for reason, holds in refusals:
         frame, refused = reject_where(frame, holds, stage="write", reason=reason, path=path)
         rejects = pl.concat([rejects, refused])
     trimmed = frame.select(has_white_ends().sum()).item() if export.trims and frame.height else 0
+    # A frame has one type per column, so messages with keys of their own leave as finished lines.
     if kind.is_json and extras and export.spreads_extra:
         return Shaped(_build_lines(frame, export), rejects, trimmed)
     if kind.is_json:

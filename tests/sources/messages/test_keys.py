@@ -22,7 +22,7 @@ from prefboost.sources.messages.keys import (
     has_further_keys,
     has_further_values,
 )
-from prefboost.sources.writers.exports import has_extra
+from prefboost.sources.writers.exports import has_read_extra
 from prefboost.tables import MESSAGES
 
 WHOLE = "{% for m in messages %}{{ m | tojson }}\n{% endfor %}"
@@ -139,7 +139,7 @@ READ = {
 def test_notes_on_a_message_are_no_tool_calls(extra: str) -> None:
     json.loads(extra)
     lists = pl.Series("c", [[{"role": "user", "content": "x", "extra": extra}]], dtype=MESSAGES)
-    assert lists.to_frame().select(has_extra("c")).to_series().to_list() == [READ[extra]]
+    assert lists.to_frame().select(has_read_extra("c")).to_series().to_list() == [READ[extra]]
     assert (drop_notes(lists)[0].to_list()[0]["extra"] is None) != READ[extra]
 
 

@@ -116,6 +116,7 @@ def find_comparison(part_of: PartLookup) -> dict[str, str] | None:
             continue
         specific = form.prompt and find_dtype(schema, form.prompt) is not None and "prompt" not in part_of.named
         prompt = form.prompt if specific else part_of("prompt")
+        # Conversations of an arena hold the prompt in both sides; a column named prompt is another thing there.
         if form.prompt == "" and isinstance(schema[columns["first"]], pl.List | pl.Array):
             prompt = prompt if "prompt" in part_of.named else None
         elif not prompt:

@@ -277,6 +277,7 @@ class FittedReader:
 
     def _guess_plan(self, frame: pl.DataFrame) -> Layout | str:
         """Guess the layout of records with these columns, or say why they do not fit, from names and types alone."""
+        # A file has few combinations of columns, so a plan is guessed once for each.
         key = tuple(sorted((name, str(dtype)) for name, dtype in frame.schema.items()))
         if key not in self.plans:
             try:

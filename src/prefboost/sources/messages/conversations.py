@@ -244,6 +244,7 @@ def hash_prompts(prompts: pl.Series) -> pl.Series:
     parts = [element.field("role"), element.field("content"), element.field("extra").fill_null("")]
     whole = pl.col("m").list.eval(pl.concat_str(parts, separator="\x1e")).list.join("\x1f")
     texts = drop_notes(prompts).to_frame("m").select(whole).to_series()
+    # Slices of Arrow's buffer are hashed, without a Python string for each prompt.
     arrow = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, bounds, content = arrow.buffers()
     offsets = memoryview(bounds).cast("q")[arrow.offset : arrow.offset + len(arrow) + 1].tolist()

@@ -45,6 +45,7 @@ def split_prompts(prompts: pl.Series, chosen: pl.Series, rejected: pl.Series) ->
         )
         .to_series()
     )
+    # Nearly all pairs differ in their last message alone; only the others are compared one by one.
     easy = whole & simple.fill_null(False)
     split = frame.select(
         prompt=pl.when(easy).then(heads["chosen"]).otherwise("prompt"),

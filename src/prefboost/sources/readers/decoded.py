@@ -89,6 +89,7 @@ class DecodedReader:
                 new = {name: column[at] for name, column in values.items() if column[at] is not _SAME}
                 row = int(record.pop(ROW))
                 records.append((row, {**record, **new}))
+        # Decoded records may differ in type, which frames of one schema cannot hold.
         same = frame.filter(~pl.Series(changed))
         frames = (*((same,) if same.height else ()), *build_frames_by_kind(records))
         return frames, self._build_rejects(frame.filter(pl.Series(broken)), here)

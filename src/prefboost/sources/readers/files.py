@@ -56,6 +56,7 @@ class ParquetReader:
             size = sum(group.total_byte_size for group in groups)
             step = min(rows or MOST_ROWS, max(1, int(BATCH_BYTES * metadata.num_rows / max(size, 1))), MOST_ROWS)
             most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
+            # A slice of a row group decodes the whole group, so groups of several batches are streamed by Arrow.
             vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
             frames = (
                 self._read_batches(columns, step)
@@ -131,6 +132,7 @@ class JsonReader:
         """See `Reader`."""
         first = 0
         for block in self._blocks():
+            # Refused at once, before thousands of its lines become rejects that hide the cause.
             if block.line == 1 and not self._is_array():
                 refuse_single_object(block.text, self.path)
             for piece in _split_block(block, rows):
@@ -219,6 +221,7 @@ class Readers:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
+        # In a file with other columns, a part may have another name, which a selection would drop.
         first, columns = 0, columns if self._are_alike() else None
         values: Sequence[str | None] = list_split_values(self.splits) or [None] * len(self.members)
         for member, value in zip(self.members, values, strict=True):
@@ -314,6 +317,7 @@ def open_path_reader(pattern: str, config: str | None = None, split: str | None 
     if files is None:
         return None
     usable = sorted(item for item in files if get_format_ending(item) in FORMATS)
+    # Beside data, .json files are descriptions (dataset_info.json), not rows.
     data = [item for item in usable if not item.name.endswith(".json")] or usable
     if not data:
         raise DataError(

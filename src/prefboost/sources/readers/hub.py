@@ -98,6 +98,7 @@ def _cut_message(error: BaseException) -> str:
 
 
 def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
+    # Folders saved from one Dataset have no splits.
     if not isinstance(loaded, Mapping):
         return loaded
     names = list(loaded)

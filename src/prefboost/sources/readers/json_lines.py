@@ -40,6 +40,7 @@ def _parse_whole(text: bytes) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(text), infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
         return None
+    # A line of several values, or one that was skipped, shows as another number of records.
     if frame.width == 0 or frame.height != _count_records(text) or has_further_keys(frame.schema):
         return None
     # Polars writes a structure into text where other lines hold text; such blocks are taken apart.
@@ -117,6 +118,7 @@ def _build_frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[l
     try:
         frame = pl.DataFrame(records, infer_schema_length=None, strict=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError, OverflowError):
+        # Halving parts the records that clash after few attempts; most stay together.
         if len(members) > 1:
             middle = len(members) // 2
             yield from _build_frames(members[:middle])

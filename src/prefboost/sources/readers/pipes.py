@@ -61,6 +61,7 @@ def spool_stream(path: str) -> Path | None:
             remedy=f"give a file, or the output of a command: COMMAND | prefboost ... {path}",
             place=Place(path),
         )
+    # A regular file behind a stream is known by its size and time too: its inode may be used again.
     key = (
         status.st_dev,
         status.st_ino,

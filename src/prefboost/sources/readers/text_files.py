@@ -76,6 +76,7 @@ def _unzstd(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
     frame = zstandard.ZstdDecompressor().decompressobj()
     try:
         for packed in iter(lambda: file.read(CHUNK_BYTES), b""):
+            # A file may hold several frames: parallel compressors and `cat` write them.
             rest = packed
             while rest:
                 if frame.eof:

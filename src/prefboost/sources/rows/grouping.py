@@ -33,6 +33,7 @@ def group_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
     """
     stream = reader.batches(None, rows)
     begin = [batch for batch in (next(stream, None), next(stream, None)) if batch is not None]
+    # A single batch holds all prompts whole.
     if len(begin) < 2:
         yield from begin
         return
@@ -138,6 +139,7 @@ def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[p
         read, batches = read + keys.len(), batches + 1
     if not runs:
         return pl.Series([], dtype=pl.UInt64), 1
+    # A prompt is scattered if its key begins more than one run; runs go on over borders of batches.
     counted = pl.concat(runs).value_counts()
     scattered = counted.filter(pl.col("count") > 1)
     apart = int(scattered["count"].sum() or 0)

@@ -87,6 +87,7 @@ def find_source_disputes(
         for raw in batch.frames:
             frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
             rows = convert_prompts(frame, layout) if _has_own_column(frame, layout) else convert(frame, layout)
+            # Unique after each batch, so that memory grows with prompts, not with rows.
             seen = pl.concat([seen, _hash_pairs(rows.filter(pl.col(FAULT).is_null()))]).unique()
     return _collect_disputes(seen)
 
@@ -111,6 +112,7 @@ def settle_ids(table: Table, disputed: Disputed) -> Table:
 
 def _collect_disputes(seen: pl.DataFrame) -> Disputed:
     """Collect what disagrees among the different pairs of an id's hash and a prompt's."""
+    # The pairs are different ones, so an id that occurs twice has two prompts, and the reverse.
     return Disputed(
         seen.filter(pl.col("id").is_duplicated())["id"].unique(),
         seen.filter(pl.col("content").is_duplicated())["content"].unique(),

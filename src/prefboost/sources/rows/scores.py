@@ -57,6 +57,7 @@ def contradicts_range(frames: Sequence[pl.DataFrame], limits: tuple[float, float
         [frame[name].rename("score") for frame in frames for name in SCORES if name in frame.columns]
         or [pl.Series("score", [], dtype=pl.Float64)]
     ).drop_nulls()
+    # Few scores outside are faults of the data; many show that the range was guessed wrongly.
     outside = scores.len() - int(scores.is_between(*limits).sum())
     return outside * 20 > scores.len()
 

@@ -17,7 +17,7 @@ from prefboost.errors import SettingsError
 from prefboost.sources.messages.keys import is_read
 from prefboost.sources.writers.file_types import FILE_TYPES
 
-__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "find_export", "has_extra", "has_white_ends"]
+__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "find_export", "has_read_extra", "has_white_ends"]
 
 SIDES = ("prompt", "chosen", "rejected")
 FINISH = ("finish_chosen", "finish_rejected")
@@ -111,7 +111,7 @@ def has_white_ends() -> pl.Expr:
     return pl.any_horizontal([text != text.str.strip_chars(WHITE) for text in texts])
 
 
-def has_extra(column: str) -> pl.Expr:
+def has_read_extra(column: str) -> pl.Expr:
     """Tell whether any message of the row has more than its text, such as tool calls; notes do not count."""
     return pl.col(column).list.eval(is_read(pl.element().struct.field("extra"))).list.any()
 
@@ -156,7 +156,7 @@ def _select_text(column: str) -> pl.Expr:
 
 
 def _has_any_extra() -> pl.Expr:
-    return pl.any_horizontal([has_extra(column) for column in SIDES])
+    return pl.any_horizontal([has_read_extra(column) for column in SIDES])
 
 
 def _has_several_messages() -> pl.Expr:

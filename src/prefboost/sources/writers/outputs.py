@@ -38,6 +38,7 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
     Raises:
         RunError: names the output and the input.
     """
+    # Only what is read whole endangers an output inside of it; a model's folder may hold one.
     read_whole = [str(path) for each in data if (path := _find_path(each))]
     inputs = [each for source in read_whole for each in _list_matches(source)]
     inputs += [_resolve_path(path) for each in others for path in _list_paths(each) if _exists(path)]
