@@ -29,7 +29,7 @@ def test_goal_pairs_keep_their_goal_and_which_fact_they_break(goal_table: Callab
     built = digest_rows(goal_table(1))
     assert built["goal"].to_list() == [7.0, 3.0]
     assert built["broken"].null_count() == 2
-    assert built["said"].n_unique() == built["goal_key"].n_unique() == 2
+    assert built["exact_prompt"].n_unique() == built["goal_key"].n_unique() == 2
     assert built["pair_key"].n_unique() == 1
 
 

@@ -27,7 +27,7 @@ def _stream() -> tuple[Packed, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _one_at_a_time(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: Packed, asked: AttentionKind
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packed: Packed, kind: AttentionKind
 ) -> Any:
     key, value = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)
     outputs = []
@@ -36,16 +36,16 @@ def _one_at_a_time(
         path = [*packed.nodes[number].ancestors, number]
         rows = [r for n in path for r in range(packed.nodes[n].start, packed.nodes[n].end) if r <= row]
         at = int(packed.position_ids[row])
-        seen = [r for r in rows if asked.window is None or at - int(packed.position_ids[r]) < asked.window]
-        if asked.chunk is not None:
-            seen = [r for r in seen if int(packed.position_ids[r]) // asked.chunk == at // asked.chunk]
-        scores = (query[:, :, row, None] * key[:, :, seen]).sum(-1) * (asked.scale or 8**-0.5)
-        if asked.softcap is not None:
-            scores = asked.softcap * torch.tanh(scores / asked.softcap)
+        seen = [r for r in rows if kind.window is None or at - int(packed.position_ids[r]) < kind.window]
+        if kind.chunk is not None:
+            seen = [r for r in seen if int(packed.position_ids[r]) // kind.chunk == at // kind.chunk]
+        scores = (query[:, :, row, None] * key[:, :, seen]).sum(-1) * (kind.scale or 8**-0.5)
+        if kind.softcap is not None:
+            scores = kind.softcap * torch.tanh(scores / kind.softcap)
         weights = scores.exp()
         total = weights.sum(-1, keepdim=True)
-        if asked.sinks is not None:
-            total = total + asked.sinks.exp()[None, :, None]
+        if kind.sinks is not None:
+            total = total + kind.sinks.exp()[None, :, None]
         outputs.append(((weights / total)[..., None] * value[:, :, seen]).sum(2))
     return torch.stack(outputs, dim=1)
 
@@ -59,14 +59,13 @@ CHANGED = [
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
-    [(name, asked) for name in ("sdpa", "blocked") for asked in PLAIN]
-    + [("eager", asked) for asked in PLAIN + CHANGED],
+    ("name", "kind"),
+    [(name, kind) for name in ("sdpa", "blocked") for kind in PLAIN] + [("eager", kind) for kind in PLAIN + CHANGED],
 )
-def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: AttentionKind) -> None:
+def test_values_and_gradients_of_the_backends_for_any_device(name: str, kind: AttentionKind) -> None:
     packed, query, key, value = _stream()
-    result = BACKENDS[name](query, key, value, packed, asked)
-    expected = _one_at_a_time(query, key, value, packed, asked)
+    result = BACKENDS[name](query, key, value, packed, kind)
+    expected = _one_at_a_time(query, key, value, packed, kind)
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
     shares = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for mine, truth in zip(
@@ -77,17 +76,17 @@ def test_values_and_gradients_of_the_backends_for_any_device(name: str, asked: A
         torch.testing.assert_close(mine, truth, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("asked", [AttentionKind(), AttentionKind(scale=0.2), AttentionKind(window=3)])
+@pytest.mark.parametrize("kind", [AttentionKind(), AttentionKind(scale=0.2), AttentionKind(window=3)])
 def test_one_call_over_variable_lengths_has_the_same_values(
-    asked: AttentionKind, monkeypatch: pytest.MonkeyPatch
+    kind: AttentionKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel runs on CUDA alone; what it documents (causality at the lower right) is computed here in its place."""
     from torch.nn.attention import varlen
 
     monkeypatch.setattr(varlen, "varlen_attn", _as_documented)
     packed, query, key, value = _stream()
-    result = BACKENDS["varlen"](query, key, value, packed, asked)
-    torch.testing.assert_close(result, _one_at_a_time(query, key, value, packed, asked), rtol=1e-10, atol=1e-12)
+    result = BACKENDS["varlen"](query, key, value, packed, kind)
+    torch.testing.assert_close(result, _one_at_a_time(query, key, value, packed, kind), rtol=1e-10, atol=1e-12)
 
 
 def _as_documented(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *starts: Any, **how: Any) -> Any:

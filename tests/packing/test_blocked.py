@@ -32,14 +32,14 @@ LAYERS = st.sampled_from(
     LAYERS,
     st.sampled_from([1, 2, 4]),
 )
-def test_values_and_gradients(prompt: int, completions: list[int], asked: AttentionKind, groups: int) -> None:
+def test_values_and_gradients(prompt: int, completions: list[int], kind: AttentionKind, groups: int) -> None:
     packed = pack([[0] * prompt] * len(completions), [[n + 1] * length for n, length in enumerate(completions)])
     draw = torch.Generator().manual_seed(0)
     tensors = [
         torch.randn(1, heads, packed.tokens, 4, generator=draw, dtype=torch.float64).requires_grad_()
         for heads in (4, groups, groups)
     ]
-    result, expected = (BACKENDS[name](*tensors, packed, asked) for name in ("blocked", "eager"))
+    result, expected = (BACKENDS[name](*tensors, packed, kind) for name in ("blocked", "eager"))
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
     shares = torch.randn(expected.shape, generator=draw, dtype=torch.float64)
     for mine, truth in zip(

@@ -22,13 +22,13 @@ LAYERS = [
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("asked", LAYERS)
-def test_values_over_several_blocks(asked: AttentionKind) -> None:
+@pytest.mark.parametrize("kind", LAYERS)
+def test_values_over_several_blocks(kind: AttentionKind) -> None:
     packed = pack([COMMON] * 3 + [COMMON[:40]], [[n] * length for n, length in enumerate((60, 5, 33, 21))])
     assert packed.tokens > BLOCK
     draw = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, heads, packed.tokens, 8, generator=draw) for heads in (4, 2, 2))
-    result = BACKENDS["flex"](query, key, value, packed, asked)
-    expected = BACKENDS["eager"](query, key, value, packed, asked)
+    result = BACKENDS["flex"](query, key, value, packed, kind)
+    expected = BACKENDS["eager"](query, key, value, packed, kind)
     assert result.shape == (1, packed.tokens, 4, 8)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)

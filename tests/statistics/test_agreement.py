@@ -28,15 +28,15 @@ def test_kappa_is_symmetric_and_ignores_names_and_order_of_rows(rows: list[tuple
     first, second = zip(*rows, strict=True)
     result = cohens_kappa(first, second)
     same = [cohens_kappa(second, first), cohens_kappa(first[::-1], second[::-1])]
-    same.append(cohens_kappa([len(left) for left in first], [len(left) for left in second]))
+    same.append(cohens_kappa([len(each) for each in first], [len(each) for each in second]))
     assert all(right == pytest.approx(result, nan_ok=True) for right in same)
     assert math.isnan(result) or result <= 1 + 1e-12
 
 
 @given(st.lists(labels, min_size=2, max_size=40))
-def test_kappa_of_a_judge_with_itself_is_one_unless_it_always_says_the_same(said: list[str]) -> None:
-    result = cohens_kappa(said, said)
-    assert math.isnan(result) if len(set(said)) == 1 else result == pytest.approx(1.0)
+def test_kappa_of_a_judge_with_itself_is_one_unless_it_always_says_the_same(labels: list[str]) -> None:
+    result = cohens_kappa(labels, labels)
+    assert math.isnan(result) if len(set(labels)) == 1 else result == pytest.approx(1.0)
 
 
 def test_kappa_is_that_of_the_two_by_two_table_of_the_textbooks() -> None:
@@ -66,7 +66,7 @@ def test_independent_labels_have_a_kappa_near_zero() -> None:
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=30))
 def test_a_judge_that_order_does_not_sway_has_a_share_of_one_half(won: list[float]) -> None:
-    both = [win for first in won for win in (first, 1 - first)]
+    both = [win for each in won for win in (each, 1 - each)]
     pairs = [at for at in range(len(won)) for _ in range(2)]
     result = measure_first_place_share(both, pairs=pairs, how=QUICK)
     assert result.estimate == pytest.approx(0.5)

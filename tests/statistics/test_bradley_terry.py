@@ -201,7 +201,7 @@ def test_intervals_are_the_same_for_a_seed():
 
 
 @pytest.mark.parametrize(
-    ("battles", "baseline", "said"),
+    ("battles", "baseline", "message"),
     [
         (Battles(["a", "c"], ["b", "d"], [1, 0]), "a", "c, d and a never met"),
         (Battles(["a"], ["b"], [1]), "z", "z"),
@@ -211,8 +211,8 @@ def test_intervals_are_the_same_for_a_seed():
         (Battles(["a"], ["b"], [float("nan")]), "a", "nan is not a number"),
     ],
 )
-def test_battles_that_rate_nothing_are_refused(battles, baseline, said):
-    with pytest.raises(DataError, match=said):
+def test_battles_that_rate_nothing_are_refused(battles, baseline, message):
+    with pytest.raises(DataError, match=message):
         fit_bradley_terry(battles, baseline)
 
 

@@ -55,7 +55,7 @@ def test_alpha_is_that_of_the_package_krippendorff(rows, level):
 def test_neither_the_order_of_judges_nor_that_of_items_matters(rows, chance):
     at = list(range(len(rows[0])))
     chance.shuffle(at)
-    mixed = [[row[left] for left in at] for row in reversed(rows)]
+    mixed = [[row[each] for each in at] for row in reversed(rows)]
     assert krippendorff_alpha(mixed) == pytest.approx(krippendorff_alpha(rows), nan_ok=True)
 
 

@@ -73,7 +73,7 @@ def test_both_orders_of_a_prompt_share_a_fold_and_a_draw():
 def test_rows_of_a_prompt_with_the_same_features_are_fitted_as_one_and_give_the_same():
     rng = np.random.default_rng(4)
     columns = (rng.normal(0, 300, 30), rng.normal(size=30), np.arange(30))
-    length_deltas, difficulty, prompts = (np.repeat(first, 2) for first in columns)
+    length_deltas, difficulty, prompts = (np.repeat(each, 2) for each in columns)
     shares = rng.uniform(size=60)
     reported = 0.1 * rng.normal(size=60)  # characters that keep rows of a prompt apart
     first, apart = (
@@ -110,13 +110,13 @@ def test_folds_are_even_and_cover_all():
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (LengthRows([0.5, 1.5], [1, 2]), "lie in 0..1"),
         (LengthRows([0.5, np.nan], [1, 2]), "nan"),
         (LengthRows([0.5, 0.5], [1, 2], gamed=GamedRows(np.ones(1), np.ones(1), np.ones(1))), "difficulty"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(rows, said):
-    with pytest.raises(DataError, match=said):
+def test_what_cannot_be_fitted_is_refused(rows, message):
+    with pytest.raises(DataError, match=message):
         fit_length_control(rows)

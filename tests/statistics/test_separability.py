@@ -17,11 +17,11 @@ intervals = st.dictionaries(
 
 
 @given(intervals)
-def test_separability_is_the_share_of_pairs_of_the_overlap_matrix_that_is_off(found):
-    low, high = (np.array([getattr(first, end) for first in found.values()]) for end in ("low", "high"))
+def test_separability_is_the_share_of_pairs_of_the_overlap_matrix_that_is_off(intervals_by_model):
+    low, high = (np.array([getattr(each, end) for each in intervals_by_model.values()]) for end in ("low", "high"))
     overlap = (low[:, None] <= high) & (low <= high[:, None])
     count = len(low)
-    assert measure_separability(found) == pytest.approx((~overlap).sum() / (count * (count - 1)))
+    assert measure_separability(intervals_by_model) == pytest.approx((~overlap).sum() / (count * (count - 1)))
 
 
 def test_unknown_ends_tell_nothing_apart_and_one_model_is_refused():

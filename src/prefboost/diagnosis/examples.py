@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from prefboost.diagnosis.finding import Example, Finding
-from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, join_texts
+from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, join_contents
 from prefboost.diagnosis.streams import Stream
 
 __all__ = ["add_texts"]
@@ -61,7 +61,7 @@ def _read_texts(positions: set[int], stream: Stream) -> dict[int, tuple[str, str
 
 
 def _shorten(column: str) -> pl.Expr:
-    line = join_texts(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+    line = join_contents(column).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     line = line.str.replace_all(_INVISIBLE, "␣")
     dots = pl.when(line.str.len_chars() > _CHARS).then(pl.lit("…")).otherwise(pl.lit(""))
     return pl.concat_str(line.str.slice(0, _CHARS), dots).alias(column)

@@ -24,17 +24,17 @@ def find_goals_read_alike(frame: pl.DataFrame) -> pl.Series:
     """Find goal pairs whose prompt prints a goal that another view of the pair rounds to as well.
 
     Args:
-        frame: with pair_id, goal, ``goal.*`` and, of the prompt, ``said`` (a hash) and ``text``.
+        frame: with pair_id, goal, ``goal.*`` and, of the prompt, ``exact_prompt`` (a hash) and ``text``.
 
     Returns:
         True: another view has the same prompt, and at some number of decimals all their goals are one number, which the
         prompt contains; False: the views share a prompt that no goal explains; null: no view shares it.
     """
     goals = ["goal", *(f"goal.{aspect}" for aspect in aspects_of(frame.columns, "goal"))]
-    shared = frame.select(pl.struct("pair_id", "said").is_duplicated()).to_series()
+    shared = frame.select(pl.struct("pair_id", "exact_prompt").is_duplicated()).to_series()
     rows = frame.with_row_index("at").filter(shared)
     alike: list[bool | None] = [None] * frame.height
-    for group in rows.partition_by("pair_id", "said"):
+    for group in rows.partition_by("pair_id", "exact_prompt"):
         numbers = {name: group[name].drop_nulls().to_list() for name in goals}
         is_printed = all(_is_printed(group["text"][0], values) for values in numbers.values() if values)
         for at in group["at"]:
@@ -64,7 +64,7 @@ def find_goals_said_alike(frame: pl.DataFrame) -> Finding | None:
 
 
 def _has_several_goals() -> pl.Expr:
-    return pl.col("goal_key").n_unique().over("pair_key", "said") > 1
+    return pl.col("goal_key").n_unique().over("pair_key", "exact_prompt") > 1
 
 
 def find_missing_goals(frame: pl.DataFrame) -> Finding | None:
@@ -75,7 +75,7 @@ def find_missing_goals(frame: pl.DataFrame) -> Finding | None:
     if "goal_pair_key" not in frame.columns:
         return None
     is_alike = pl.col("alike").fill_null(False) if "alike" in frame.columns else pl.lit(False)
-    alike = is_alike.any().over("pair_key", "said")
+    alike = is_alike.any().over("pair_key", "exact_prompt")
     words = (
         "the prompt does not say the goal: views of one pair have different goals and the same prompt",
         "write the file with `prefboost augment`, which says the goal where the chat template keeps it",

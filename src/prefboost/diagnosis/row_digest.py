@@ -9,7 +9,7 @@ from prefboost.preferences.ngrams import normalise_words
 from prefboost.sources.messages.encoded import find_encoded_rows
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
-__all__ = ["COMPLETION_COLUMNS", "join_texts", "list_score_columns", "digest_rows"]
+__all__ = ["COMPLETION_COLUMNS", "join_contents", "list_score_columns", "digest_rows"]
 
 COMPLETION_COLUMNS = ("completion", "chosen", "rejected")
 
@@ -17,7 +17,7 @@ _FACTS = pl.Enum(sorted({fact.sentence for spec in TABLES.values() for fact in s
 """One byte per row instead of a sentence."""
 
 
-def join_texts(column: str) -> pl.Expr:
+def join_contents(column: str) -> pl.Expr:
     """Join the contents of a column's messages by newlines."""
     return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
 
@@ -36,7 +36,7 @@ def digest_rows(table: Table) -> pl.DataFrame:
         text); ``chars``, ``words`` (UInt32) of the prompt and each side, ``hash`` of each side, named
         ``chosen_chars`` etc.; every score column; ``broken``, the first fact of the table that the row breaks, null
         where all hold; ``encoded``, whether a text looks like an encoded conversation. Of goal pairs also goal, view,
-        flipped, ``said`` (hash of the prompt exactly as it stands),
+        flipped, ``exact_prompt`` (hash of the prompt exactly as it stands),
         ``pair_key``, ``goal_pair_key``, ``goal_key`` (hash of the whole goal) and ``alike`` (`find_goals_read_alike`).
     """
     columns = table.frame.columns
@@ -44,7 +44,7 @@ def digest_rows(table: Table) -> pl.DataFrame:
     measured = {
         # Splits are read apart, so that ids may restart; the prompts of goal pairs differ by their goals.
         "prompt_key": pl.col("prompt_id" if table.spec is GOAL_PAIRS else "prompt").hash(0),
-        "prompt_hash": normalise_words(join_texts("prompt")).hash(0),
+        "prompt_hash": normalise_words(join_contents("prompt")).hash(0),
         **_measure_lengths("prompt"),
         "broken": _find_broken_fact(table),
         "encoded": pl.any_horizontal(
@@ -52,20 +52,20 @@ def digest_rows(table: Table) -> pl.DataFrame:
         ),
     }
     for side in (side for side in COMPLETION_COLUMNS if side in columns):
-        measured |= {f"{side}_hash": join_texts(side).str.strip_chars().hash(0), **_measure_lengths(side)}
+        measured |= {f"{side}_hash": join_contents(side).str.strip_chars().hash(0), **_measure_lengths(side)}
     columns_as_read: list[str] = [name for name in ("row", "split") if name in columns]
     if table.spec is GOAL_PAIRS:
         columns_as_read += ["goal", "view", "flipped"]
         goals = ["goal", *(f"goal.{aspect}" for aspect in aspects_of(columns, "goal"))]
-        measured |= {"said": pl.col("prompt").hash(0), "goal_key": pl.struct(goals).hash(0)}
+        measured |= {"exact_prompt": pl.col("prompt").hash(0), "goal_key": pl.struct(goals).hash(0)}
         measured |= {"pair_key": pl.col("pair_id").hash(0), "goal_pair_key": pl.col("goal_pair_id").hash(0)}
-        prompts = {"said": pl.col("prompt").hash(0), "text": join_texts("prompt")}
+        prompts = {"exact_prompt": pl.col("prompt").hash(0), "text": join_contents("prompt")}
         measured["alike"] = pl.lit(find_goals_read_alike(table.frame.select("pair_id", *goals, **prompts)))
     return table.frame.select(*columns_as_read, *list_score_columns(columns), **measured)
 
 
 def _measure_lengths(column: str) -> dict[str, pl.Expr]:
-    text = join_texts(column).str.strip_chars()
+    text = join_contents(column).str.strip_chars()
     return {f"{column}_chars": text.str.len_chars(), f"{column}_words": text.str.count_matches(r"\S+")}
 
 
