@@ -8,8 +8,9 @@ from dataclasses import replace
 import polars as pl
 
 from prefboost.diagnosis.finding import Example, Finding
-from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS, join_contents
+from prefboost.diagnosis.row_digest import COMPLETION_COLUMNS
 from prefboost.diagnosis.streams import Stream
+from prefboost.preferences.likeness import join_contents
 
 __all__ = ["add_texts"]
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import polars as pl
 
 from prefboost.diagnosis.goal_lints import find_goals_read_alike
+from prefboost.preferences.likeness import join_contents
 from prefboost.preferences.ngrams import normalise_words
 from prefboost.sources.messages.encoded import find_encoded_rows
 from prefboost.tables import GOAL_PAIRS, TABLES, Table, aspects_of
 
-__all__ = ["COMPLETION_COLUMNS", "join_contents", "list_score_columns", "digest_rows"]
+__all__ = ["COMPLETION_COLUMNS", "list_score_columns", "digest_rows"]
 
 COMPLETION_COLUMNS = ("completion", "chosen", "rejected")
 
 _FACTS = pl.Enum(sorted({fact.sentence for spec in TABLES.values() for fact in spec.facts}))
 """One byte per row instead of a sentence."""
-
-
-def join_contents(column: str) -> pl.Expr:
-    """Join the contents of a column's messages by newlines."""
-    return pl.col(column).list.eval(pl.element().struct.field("content")).list.join("\n")
 
 
 def list_score_columns(columns: list[str]) -> list[str]:
