@@ -23,7 +23,7 @@ import numpy as np
 from prefboost.evaluation.arena_hard.judging import ArenaRules, compute_share
 from prefboost.evaluation.arena_hard.scores import score_categories
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.reporting.figures import coverage
+from prefboost.reporting.figures import plot_coverage
 from prefboost.statistics import (
     Battles,
     Bootstrap,
@@ -239,7 +239,7 @@ def main() -> None:
             shown.setdefault(world.name, {})[kind] = share.scale(100)
         print(f"  {time.process_time() - began:.0f} s of one core", flush=True)
         if options.figure:
-            options.figure.write_text(coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")
+            options.figure.write_text(plot_coverage(shown, good=(93, 97), nominal=95), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class DataCard:
 
 
 def data_card(card: DataCard) -> str:
-    """The card as Markdown with the front matter of the Hugging Face hub."""
+    """Write the card as Markdown with the front matter of the Hugging Face hub."""
     goal_pairs = sum(rows for _, _, rows in card.splits)
     environment = Environment(
         loader=PackageLoader("prefboost.reporting", "templates"),
@@ -95,7 +95,9 @@ def data_card(card: DataCard) -> str:
         left_out=card.left_out,
         findings=card.findings,
         rejects_file=card.rejects_file,
-        guess=[(part, _shown(column)) for part, column in card.guess.items() if column not in (None, "", [], {}, ())],
+        guess=[
+            (part, _format_guess(column)) for part, column in card.guess.items() if column not in (None, "", [], {}, ())
+        ],
         settings=yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True, width=110).rstrip(),
         number=lambda value: f"{value:,}",
         cell=_cell,
@@ -103,7 +105,7 @@ def data_card(card: DataCard) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _format_guess(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefboost.errors import MissingExtra
 from prefboost.statistics import Interval
 
-__all__ = ["Curve", "bars", "coverage", "goal_response"]
+__all__ = ["Curve", "plot_bars", "plot_coverage", "plot_goal_response"]
 
 _INK, _GRID, _FAINT = "#1f2933", "#e4e7eb", "#7b8794"
 _COLOURS = ("#0b7285", "#d9480f", "#868e96", "#5f3dc4")
@@ -61,8 +61,10 @@ def _as_svg(figure: Any, pyplot: Any) -> str:
     return svg[svg.index("<svg") :]
 
 
-def goal_response(curves: Sequence[Curve], *, low: float = 1.0, high: float = 10.0, start: float | None = None) -> str:
-    """Asked-for score (x) against achieved score (y), one line a policy, 95 % intervals as bars.
+def plot_goal_response(
+    curves: Sequence[Curve], *, low: float = 1.0, high: float = 10.0, start: float | None = None
+) -> str:
+    """Plot the achieved score over the requested goal, one line per policy, with 95 % intervals as bars.
 
     Args:
         curves: one per policy.
@@ -109,13 +111,14 @@ def goal_response(curves: Sequence[Curve], *, low: float = 1.0, high: float = 10
 
 
 def _error_bars(values: Iterable[Interval]) -> list[list[float]]:
-    """Lengths of the bars below and above each value; an interval may lie wholly on one side of its estimate."""
+    """Compute the lengths of the bars below and above each value."""
+    # An interval may lie wholly on one side of its estimate.
     ends = [(max(0.0, value.estimate - value.low), max(0.0, value.high - value.estimate)) for value in values]
     return [[below for below, _ in ends], [above for _, above in ends]]
 
 
-def bars(rows: Mapping[str, Interval], *, label: str) -> str:
-    """Horizontal bars with intervals around a zero line, e.g. the change of a log-probability.
+def plot_bars(rows: Mapping[str, Interval], *, label: str) -> str:
+    """Plot horizontal bars with intervals around a zero line, e.g. the change of a log-probability.
 
     Args:
         rows: name -> value, drawn from top to bottom.
@@ -148,8 +151,8 @@ def bars(rows: Mapping[str, Interval], *, label: str) -> str:
     return _as_svg(figure, pyplot)
 
 
-def coverage(groups: Mapping[str, Mapping[str, Interval]], *, good: tuple[float, float], nominal: float) -> str:
-    """How often intervals hold the truth: a dot with its own interval for every kind, group below group.
+def plot_coverage(groups: Mapping[str, Mapping[str, Interval]], *, good: tuple[float, float], nominal: float) -> str:
+    """Plot how often intervals hold the truth: a dot with its interval for every kind, group below group.
 
     Args:
         groups: title -> name -> value in percent, from top to bottom; the last of each is drawn in the first colour.

@@ -150,15 +150,15 @@ def build_order_section(results: Results, verdicts: Sequence[JudgeVerdict], orde
     rows, marks = [], []
     for model in order:
         valued = _select_valued(verdicts, model)
-        first = [_shows_model_first(results.benchmark, one) for one in valued]
+        first = [_shows_model_first(results.benchmark, verdict) for verdict in valued]
         if not valued or None in first:
             continue
-        prompts = ["\0".join((one.uid, str(one.facts.get("turn", "")), one.judge)) for one in valued]
-        report = report_positions([one.value or 0.0 for one in valued], [bool(one) for one in first], prompts)
-        both = tuple(None if one is None else one.scale(100) for one in (report.shown_first, report.shown_second))
+        prompts = ["\0".join((verdict.uid, str(verdict.facts.get("turn", "")), verdict.judge)) for verdict in valued]
+        report = report_positions([verdict.value or 0.0 for verdict in valued], list(map(bool, first)), prompts)
+        both = tuple(rate and rate.scale(100) for rate in (report.shown_first, report.shown_second))
         swing = NONE if report.swing is None else report.swing.scale(100).format(1, signed=True)
         agree = NONE if report.consistency is None else format_interval(report.consistency.scale(100), 1)
-        rows.append((model, *(format_interval(one, 1) for one in both), swing, agree, f"{100 * report.ties:.1f}"))
+        rows.append((model, *(format_interval(rate, 1) for rate in both), swing, agree, f"{100 * report.ties:.1f}"))
         marks.append(tuple(Mark(at.low, at.high, at.estimate, kind) for kind, at in enumerate(both) if at))
     if not rows:
         return None
@@ -177,20 +177,20 @@ def build_order_section(results: Results, verdicts: Sequence[JudgeVerdict], orde
 
 def build_category_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> Section | None:
     """Build the table of raw win rates per category; None where there are fewer than two categories."""
-    groups = list(dict.fromkeys(str(one.facts.get("category") or "") for one in verdicts))
+    groups = list(dict.fromkeys(str(verdict.facts.get("category") or "") for verdict in verdicts))
     if len(groups) < 2:
         return None
     rows = []
     for model in order:
         valued = _select_valued(verdicts, model)
-        by_group = [[one for one in valued if str(one.facts.get("category") or "") == group] for group in groups]
+        by_group = [[row for row in valued if str(row.facts.get("category") or "") == group] for group in groups]
         rates = [
-            bootstrap_mean([one.value or 0.0 for one in part], clusters=[one.uid for one in part]).scale(100)
+            bootstrap_mean([row.value or 0.0 for row in part], clusters=[row.uid for row in part]).scale(100)
             if part
             else None
             for part in by_group
         ]
-        rows.append((model, *(format_interval(one, 1) for one in rates)))
+        rows.append((model, *(format_interval(rate, 1) for rate in rates)))
     columns = (ReportColumn("model"), *(ReportColumn(group or "no category", True) for group in groups))
     return Section("By category", tables=(ReportTable(columns, tuple(rows), caption="raw win rate, %"),))
 
@@ -206,15 +206,15 @@ def _compute_label_mass(verdict: JudgeVerdict) -> float | None:
 
 def build_judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> Section | None:
     """Build the tables of judges, their missing verdicts and agreement; None where no verdict names its judge."""
-    judges = [judge for judge in dict.fromkeys(one.judge for one in verdicts) if judge]
+    judges = [judge for judge in dict.fromkeys(row.judge for row in verdicts) if judge]
     if not judges:
         return None
     rows = []
     for judge in judges:
-        group = [one for one in verdicts if one.judge == judge]
-        called = [one for one in group if "missing" not in one.fault and "no completion" not in one.fault]
-        unanswered = sum(one.value is None for one in called)
-        mass = [share for one in group if (share := _compute_label_mass(one)) is not None]
+        group = [row for row in verdicts if row.judge == judge]
+        called = [row for row in group if "missing" not in row.fault and "no completion" not in row.fault]
+        unanswered = sum(row.value is None for row in called)
+        mass = [share for row in group if (share := _compute_label_mass(row)) is not None]
         rows.append((judge, f"{len(group):,}", f"{unanswered:,}", f"{100 * np.mean(mass):.2f}" if mass else NONE))
     columns = (
         ReportColumn("judge"), ReportColumn("verdicts", True), ReportColumn("without a verdict", True),
@@ -231,7 +231,7 @@ def build_judge_section(results: Results, verdicts: Sequence[JudgeVerdict]) -> S
     seen = judge_facts.get("answered as", ()) if isinstance(judge_facts, Mapping) else ()
     if seen:
         columns_of_names = (ReportColumn("answered as"), ReportColumn("system fingerprint"), ReportColumn("date, UTC"))
-        dated = tuple(tuple(str(one.get(name) or NONE) for name in ("model", "fingerprint", "date")) for one in seen)
+        dated = tuple(tuple(str(row.get(name) or NONE) for name in ("model", "fingerprint", "date")) for row in seen)
         tables.append(ReportTable(columns_of_names, dated, caption="who answered when, as the server said"))
     canary = results.facts.get("canary", get_run_facts(results).get("canary"))
     if isinstance(canary, Mapping):

@@ -25,11 +25,6 @@ class Following:
     by_goal: Mapping[float, Interval]
     slope: Interval
 
-    @property
-    def at_top(self) -> Interval:
-        """Mean achieved score at the highest goal."""
-        return self.by_goal[max(self.by_goal)]
-
 
 @dataclass(frozen=True)
 class Unlearning:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import format_number, join_text
-from prefboost.reporting.figures import Curve, bars, goal_response
+from prefboost.reporting.figures import Curve, plot_bars, plot_goal_response
 from prefboost.reporting.page import render_page
 from prefboost.runs.demo.measure import Following, Unlearning
 from prefboost.statistics import Interval
@@ -25,7 +25,7 @@ _SAMPLES = 4
 def draw_goal_response(followings: Mapping[str, Following], start: float | None) -> str:
     """Draw requested against achieved score, as SVG."""
     curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in followings.items()]
-    return goal_response(curves, start=start)
+    return plot_goal_response(curves, start=start)
 
 
 def render_demo(
@@ -57,7 +57,9 @@ def render_demo(
 
 
 def _draw_changes(changes: Sequence[Unlearning]) -> str:
-    return bars({change.policy: change.change for change in changes}, label="change of log-prob, nats a completion")
+    return plot_bars(
+        {change.policy: change.change for change in changes}, label="change of log-prob, nats a completion"
+    )
 
 
 def _list_rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence[str]) -> list[dict[str, Any]]:

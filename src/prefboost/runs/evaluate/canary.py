@@ -29,16 +29,16 @@ __all__ = ["CanaryReport", "canary", "canary_facts", "now"]
 
 @dataclass(frozen=True)
 class CanaryReport:
-    """What came of it.
+    """Report on a judge after the canary was asked.
 
     Args:
-        judge: the model's name.
-        identity: of the engine: address and name, or fingerprint of the weights; only equal ones are compared.
-        asked_at: when, UTC.
+        judge: name of the model.
+        identity: identity of the engine: address and name, or fingerprint of the weights; only equal ones are compared.
+        asked_at: time, UTC.
         answered_as: name and fingerprint that a server gave in its replies.
-        first_at: when it was asked first; None: this was the first time.
-        first_as: as whom it answered then.
-        drift: since then; None where this was the first time.
+        first_at: time of the first canary; None: this was the first time.
+        first_as: names under which the judge answered then.
+        drift: change since then; None where this was the first time.
     """
 
     judge: str
@@ -50,15 +50,15 @@ class CanaryReport:
     drift: CanaryDrift | None = None
 
     def record(self) -> dict[str, Any]:
-        """Flat, as results and pages show it."""
-        told = {"judge": self.judge, "asked_at": self.asked_at, "answered_as": ", ".join(self.answered_as)}
+        """Return a flat record for results and pages."""
+        answer = {"judge": self.judge, "asked_at": self.asked_at, "answered_as": ", ".join(self.answered_as)}
         if self.drift is None:
-            return {**told, "first_time": True}
-        return {**told, "first_asked_at": self.first_at, "first_answered_as": ", ".join(self.first_as),
+            return {**answer, "first_time": True}
+        return {**answer, "first_asked_at": self.first_at, "first_answered_as": ", ".join(self.first_as),
                 **self.drift.record()}  # fmt: skip
 
     def lines(self) -> Iterator[str]:
-        """As it is printed."""
+        """Yield the printed report, line by line."""
         yield f"judge                  {self.judge}, answered as {', '.join(self.answered_as)} at {self.asked_at}"
         if self.drift is None:
             yield "asked for the first time: later calls into this folder are held against these verdicts"
@@ -70,7 +70,7 @@ class CanaryReport:
 
 
 def now() -> str:
-    """The time, UTC, to the second."""
+    """Return the time, UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -129,18 +129,18 @@ def canary(
 
 
 def canary_facts(out: str | Path) -> dict[str, Any]:
-    """The last report in a folder, for results: under ``canary``, or nothing where it was never asked."""
+    """Read the last report in a folder for results: under ``canary``, or nothing where it was never asked."""
     path = Path(out) / "canary.json"
     return {"canary": json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
 
 
 def _read_first(folder: Path, identity: str) -> tuple[list[JudgeVerdict], dict[str, Any]] | None:
-    """The oldest verdicts of a judge, and who gave them when."""
+    """Read the oldest verdicts of a judge, and the header with time and names."""
     for path in sorted(folder.glob("*.jsonl")):
         header, *rows = read_records(path)
-        told: Any = header.get("canary")
-        if isinstance(told, dict) and told.get("identity") == identity:
-            return [JudgeVerdict.of(row) for row in rows], told
+        report: Any = header.get("canary")
+        if isinstance(report, dict) and report.get("identity") == identity:
+            return [JudgeVerdict.of(row) for row in rows], report
     return None
 
 

@@ -18,7 +18,7 @@ __all__ = ["compare_verdicts", "compare_folders", "compare_judgings"]
 
 
 def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool = False) -> list[str]:
-    """Every benchmark that two folders of `evaluate` share: Markdown lines.
+    """Compare every benchmark that two folders of `evaluate` share; return Markdown lines.
 
     Args:
         first: a folder with verdicts.jsonl, or with a folder a benchmark.
@@ -48,7 +48,7 @@ def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool
 
 
 def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVerdict]) -> list[str]:
-    """Every model of one evaluation against every one of another, prompt by prompt: Markdown lines.
+    """Compare every model of one evaluation with every model of another, prompt by prompt; return Markdown lines.
 
     Args:
         verdicts: of the first evaluation.
@@ -90,7 +90,7 @@ def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVer
 
 
 def compare_judgings(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdict]) -> list[str]:
-    """How far a judge has moved on the same completions: Markdown lines, changes in hundredths.
+    """Compare a judge with itself on the same completions; return Markdown lines with changes in hundredths.
 
     Raises:
         DataError: see `prefboost.evaluation.drift.compare_rejudged`.
@@ -111,12 +111,12 @@ def compare_judgings(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdi
 
 
 def _choose_unit(values: Iterable[float]) -> int:
-    """Shares are shown in hundredths, grades in points."""
+    """Return the factor of the shown unit: hundredths for shares, points for grades."""
     return 1 if max(values) > 1 else 100
 
 
 def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
-    """What is compared by itself -> model -> prompt -> mean value of its rows."""
+    """Return group that is compared separately -> model -> prompt -> mean value of its rows."""
     groups: dict[str, list[JudgeVerdict]] = {}
     for one in verdicts:
         groups.setdefault(str(one.facts.get("group", "")), []).append(one)
@@ -124,13 +124,13 @@ def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dic
 
 
 def _find_verdict_files(folder: Path) -> dict[str, Path]:
-    """Benchmark -> its verdicts, where it has any."""
+    """Return benchmark -> file of its verdicts, where it has any."""
     places = [folder, *(path for path in sorted(folder.glob("*")) if path.is_dir())]
     files = [place / "verdicts.jsonl" for place in places]
     return {_read_benchmark(file): file for file in files if file.is_file() and file.stat().st_size > 0}
 
 
 def _read_benchmark(verdicts: Path) -> str:
-    """What the results beside verdicts are of; empty where there are none."""
+    """Return the benchmark of the results beside verdicts; empty where there are none."""
     results = verdicts.with_name("results.json")
     return str(json.loads(results.read_text(encoding="utf-8")).get("benchmark", "")) if results.is_file() else ""

@@ -33,13 +33,13 @@ def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) 
         DataError: a line is no verdict, or the benchmark's data are not here.
     """
     guard_evaluation(Path(out), [verdicts, settings])
-    found = read_judge_verdicts(verdicts)
-    results = _score_verdicts(settings, found)
-    write_evaluation(out, found, results)
+    stored = read_judge_verdicts(verdicts)
+    results = _score_verdicts(settings, stored)
+    write_evaluation(out, stored, results)
     return results
 
 
-def _score_verdicts(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
+def _score_verdicts(settings: Evaluate, verdicts: list[JudgeVerdict]) -> Results:
     benchmark = settings.benchmarks[0]
     if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):
         raise SettingsError(
@@ -49,9 +49,9 @@ def _score_verdicts(settings: Evaluate, found: list[JudgeVerdict]) -> Results:
     bare = assets.data_dir is None and (assets.offline or not assets.download)
     if isinstance(benchmark, AlpacaSet) and bare and benchmark.prompts is None:
         minimal = AlpacaEval(benchmark.rules, benchmark.baseline or "baseline")
-        return minimal.score(found, allow_missing=settings.allow_missing)
+        return minimal.score(verdicts, allow_missing=settings.allow_missing)
     if isinstance(benchmark, ArenaHard | MtBench):
-        return benchmark.score(found, allow_missing=settings.allow_missing)  # it needs none of its data for that
-    models = list(dict.fromkeys(one.model for one in found))
+        return benchmark.score(verdicts, allow_missing=settings.allow_missing)  # it needs none of its data for that
+    models = list(dict.fromkeys(verdict.model for verdict in verdicts))
     prepared = benchmark.prepare(assets, models)
-    return prepared.benchmark.score(found, allow_missing=settings.allow_missing)
+    return prepared.benchmark.score(verdicts, allow_missing=settings.allow_missing)
