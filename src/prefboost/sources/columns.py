@@ -22,6 +22,7 @@ __all__ = [
     "find_first_column",
     "normalize_name",
     "find_side_columns",
+    "instantiate_dtype",
 ]
 
 LISTS = ("aspects", "ignore", "plain")
@@ -150,7 +151,7 @@ def find_dtype(schema: Mapping[str, pl.DataType], path: str) -> pl.DataType | No
     for head, rest in _cut_path(path):
         dtype = schema.get(head)
         if isinstance(dtype, pl.Struct):
-            inner = find_dtype({item.name: _instantiate(item.dtype) for item in dtype.fields}, rest)
+            inner = find_dtype({item.name: instantiate_dtype(item.dtype) for item in dtype.fields}, rest)
             if inner is not None:
                 return inner
     return None
@@ -171,7 +172,7 @@ def _build_struct_expression(schema: Mapping[str, pl.DataType], path: str, base:
     for head, rest in _cut_path(path):
         dtype = schema.get(head)
         if isinstance(dtype, pl.Struct):
-            inner = {item.name: _instantiate(item.dtype) for item in dtype.fields}
+            inner = {item.name: instantiate_dtype(item.dtype) for item in dtype.fields}
             expression = _build_struct_expression(inner, rest, select(head))
             if expression is not None:
                 return expression
@@ -184,6 +185,7 @@ def _cut_path(path: str) -> Iterator[tuple[str, str]]:
         yield path[: match.start()], path[match.end() :]
 
 
-def _instantiate(dtype: Any) -> pl.DataType:
+def instantiate_dtype(dtype: Any) -> pl.DataType:
+    """Return a type as an instance: fields of structs may name the class alone."""
     instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
     return instance

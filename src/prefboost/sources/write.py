@@ -17,7 +17,14 @@ from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
 from prefboost.sources.messages.keys import has_further_values
 from prefboost.sources.readers.hub import is_hub_id
-from prefboost.sources.writers.exports import COMPLETION_EXPORTS, Export, find_export, has_read_extra, has_white_ends
+from prefboost.sources.writers.exports import (
+    COMPLETION_EXPORTS,
+    Export,
+    find_export,
+    has_read_extra,
+    has_white_ends,
+    select_role_and_content,
+)
 from prefboost.sources.writers.file_types import LINE, FileType, find_file_type
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.tables import COMPLETIONS, GOAL_PAIRS, MESSAGES, REJECTS, SCORED_COMPLETIONS, Table, reject_where
@@ -105,7 +112,7 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     if kind.is_json and extras and export.spreads_extra:
         return Shaped(_build_lines(frame, export), rejects, trimmed)
     if kind.is_json:
-        frame = frame.with_columns(_select_role_and_content(name) for name in _list_message_columns(frame))
+        frame = frame.with_columns(select_role_and_content(name) for name in _list_message_columns(frame))
     return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
 
 
@@ -156,11 +163,6 @@ def _list_message_columns(frame: pl.DataFrame) -> list[str]:
 def _list_columns_with_extra(frame: pl.DataFrame) -> list[str]:
     further = has_further_values(pl.element().struct.field("extra"))
     return [name for name in _list_message_columns(frame) if frame[name].list.eval(further).list.any().any()]
-
-
-def _select_role_and_content(column: str) -> pl.Expr:
-    keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
-    return pl.col(column).list.eval(pl.struct(keys))
 
 
 def _spread_messages(record: Mapping[str, Any], sides: Sequence[str]) -> dict[str, Any]:

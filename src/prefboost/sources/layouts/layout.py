@@ -17,6 +17,7 @@ from prefboost.sources.columns import (
     find_dtype,
     find_first_column,
     find_side_columns,
+    instantiate_dtype,
     normalize_name,
 )
 from prefboost.sources.layouts.comparisons import find_comparison
@@ -225,9 +226,12 @@ def _are_empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
 def _find_pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
     stored = [name.removeprefix("score_chosen.") for name in part_of.schema if name.startswith("score_chosen.")]
     aspects = part_of.named_aspects or tuple(dict.fromkeys((*stored, *KNOWN_ASPECTS)))
-    pairs = {
-        name: find_side_columns(part_of.schema, name) or _find_score_columns(part_of.schema, name) for name in aspects
-    }
+    schema = part_of.schema
+    pairs = {name: find_side_columns(schema, name) for name in aspects}
+    for name in aspects:
+        sides = (f"score_chosen.{name}", f"score_rejected.{name}")
+        if pairs[name] is None and set(sides) <= set(schema):
+            pairs[name] = sides
     missing = [name for name in part_of.named_aspects or () if pairs[name] is None]
     if missing:
         raise DataError(
@@ -236,11 +240,6 @@ def _find_pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
             place=Place(part_of.path),
         )
     return {name: pair for name, pair in pairs.items() if pair is not None}
-
-
-def _find_score_columns(schema: Mapping[str, pl.DataType], aspect: str) -> tuple[str, str] | None:
-    pair = (f"score_chosen.{aspect}", f"score_rejected.{aspect}")
-    return pair if all(name in schema for name in pair) else None
 
 
 def _refuse_margin(part_of: PartLookup) -> None:
@@ -339,15 +338,12 @@ def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dic
     annotations = schema.get("annotations")
     if isinstance(annotations, pl.Struct):
         for item in annotations.fields:
-            ratings = [key for key in RATING_FIELDS if find_dtype({"x": _as_type(item.dtype)}, f"x.{key}") is not None]
+            ratings = [
+                key for key in RATING_FIELDS if find_dtype({"x": instantiate_dtype(item.dtype)}, f"x.{key}") is not None
+            ]
             if ratings:
                 aspects[item.name] = f"annotations.{item.name}.{ratings[0]}"
     return aspects
-
-
-def _as_type(dtype: Any) -> pl.DataType:
-    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
-    return instance
 
 
 def _is_ratable(dtype: pl.DataType) -> bool:

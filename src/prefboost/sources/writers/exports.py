@@ -17,7 +17,16 @@ from prefboost.errors import SettingsError
 from prefboost.sources.messages.keys import is_read
 from prefboost.sources.writers.file_types import FILE_TYPES
 
-__all__ = ["COMPLETION_EXPORTS", "EXPORTS", "Export", "Refusal", "find_export", "has_read_extra", "has_white_ends"]
+__all__ = [
+    "COMPLETION_EXPORTS",
+    "EXPORTS",
+    "Export",
+    "Refusal",
+    "find_export",
+    "has_read_extra",
+    "has_white_ends",
+    "select_role_and_content",
+]
 
 SIDES = ("prompt", "chosen", "rejected")
 FINISH = ("finish_chosen", "finish_rejected")
@@ -122,7 +131,8 @@ def _select_facts(columns: list[str]) -> list[pl.Expr]:
     return [pl.col(name) for name in (*scores, *IDS, *FINISH, "source", "split") if name in columns]
 
 
-def _select_role_and_content(column: str) -> pl.Expr:
+def select_role_and_content(column: str) -> pl.Expr:
+    """Select messages without ``extra``: structs of role and content."""
     keys = [pl.element().struct.field("role"), pl.element().struct.field("content")]
     return pl.col(column).list.eval(pl.struct(keys))
 
@@ -185,16 +195,16 @@ def _shape_prefboost(columns: list[str]) -> list[pl.Expr]:
 
 
 def _shape_trl(columns: list[str]) -> list[pl.Expr]:
-    return [*[_select_role_and_content(column) for column in SIDES], *_select_facts(columns)]
+    return [*[select_role_and_content(column) for column in SIDES], *_select_facts(columns)]
 
 
 def _shape_openrlhf(columns: list[str]) -> list[pl.Expr]:
-    return [*[_select_role_and_content(column) for column in SIDES], _compute_margin(), *_select_facts(columns)]
+    return [*[select_role_and_content(column) for column in SIDES], _compute_margin(), *_select_facts(columns)]
 
 
 def _shape_axolotl(columns: list[str]) -> list[pl.Expr]:
     sides = [_trim_last_message(side) for side in ("chosen", "rejected")]
-    return [_select_role_and_content("prompt").alias("messages"), *sides, *_select_facts(columns)]
+    return [select_role_and_content("prompt").alias("messages"), *sides, *_select_facts(columns)]
 
 
 def _shape_llamafactory(columns: list[str]) -> list[pl.Expr]:
@@ -209,7 +219,7 @@ def _shape_verl(columns: list[str]) -> list[pl.Expr]:
     facts = [each for each in _select_facts(columns) if each.meta.output_name() not in ("source", "split")]
     return [
         source.alias("data_source"),
-        _select_role_and_content("prompt"),
+        select_role_and_content("prompt"),
         pl.lit("alignment").alias("ability"),
         pl.struct(style=pl.lit("model"), ground_truth=_select_text("chosen")).alias("reward_model"),
         pl.struct(split.alias("split"), pl.col("row").alias("index"), *facts).alias("extra_info"),
@@ -222,8 +232,8 @@ def _shape_trl_completions(columns: list[str]) -> list[pl.Expr]:
     about = [name for name in columns if name.partition(".")[0] == "score"]
     about += [name for name in ("completion_id", "prompt_id", "finish_reason", "source", "split") if name in columns]
     return [
-        _select_role_and_content("prompt"),
-        _select_role_and_content("completion"),
+        select_role_and_content("prompt"),
+        select_role_and_content("completion"),
         *(pl.col(name) for name in about),
     ]
 
