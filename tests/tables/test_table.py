@@ -57,7 +57,7 @@ def test_a_broken_fact_names_the_first_row_and_the_count(x: list[float]) -> None
 
 @given(st.lists(st.floats(-10, 10), max_size=20))
 def test_no_row_is_lost_between_kept_and_rejected(x: list[float]) -> None:
-    kept, rejects = reject_where(frame(x), pl.col("x") < 0, stage="t", reason="negative", path=None, found=pl.col("x"))
+    kept, rejects = reject_where(frame(x), pl.col("x") < 0, stage="t", reason="negative", path=None, value=pl.col("x"))
     assert kept.height + rejects.height == len(x)
     assert rejects.schema == REJECTS
     assert sorted([*kept["row"], *rejects["row"]]) == list(range(len(x)))

@@ -136,7 +136,7 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
     picked = strategy.pick(frame.select("at", "prompt_id", "completion_id", "score"))
     chosen, others = reject_where(
         frame, ~pl.col("at").is_in(picked.implode()), stage="select",
-        reason="the completion was not selected by its score", path=table.path, found=pl.col("score"),
+        reason="the completion was not selected by its score", path=table.path, value=pl.col("score"),
     )  # fmt: skip
     rejects = pl.concat([unscored, others])
     prompts = {"prompts in": table.frame["prompt_id"].n_unique(), "prompts out": chosen["prompt_id"].n_unique()}

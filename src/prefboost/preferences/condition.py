@@ -203,7 +203,7 @@ def _settle_silent_ties(table: Table, say: SayGoal) -> tuple[pl.DataFrame, pl.Da
         return _mark_ties(table.frame, alike & first).filter(~alike | first), nothing
     return reject_where(
         table.frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=table.path,
-        found=pl.format("{} and {}", *[next(iter(goal.values())) for goal in goals]),
+        value=pl.format("{} and {}", *[next(iter(goal.values())) for goal in goals]),
     )  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def _settle_two_winners(
         frame, numbers, alike = frame.filter(~twins), numbers.filter(~twins), (alike & ~winner).filter(~twins)
     _, rejects = reject_where(
         frame, pl.lit(alike), stage="condition", reason=SAID_ALIKE, path=path,
-        found=pl.format("{} and {}", "score_chosen", "score_rejected"),
+        value=pl.format("{} and {}", "score_chosen", "score_rejected"),
     )  # fmt: skip
     return frame.filter(~alike), numbers.filter(~alike), rejects
 

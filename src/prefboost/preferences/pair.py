@@ -201,7 +201,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     tied = (pl.col("score_chosen") == pl.col("score_rejected")).fill_null(False) & dropped
     pairs, ties = reject_where(
         pairs, tied, stage="pair", reason="both completions have the same score", path=table.path,
-        found=pl.col("score_chosen"),
+        value=pl.col("score_chosen"),
     )  # fmt: skip
     pairs, same = _reject_equal_texts(pairs, table.path)
     pairs, capped = _cap(pairs, strategy.cap)
@@ -256,7 +256,7 @@ def _reject_unpaired(
         "prompt_id", keep="first", maintain_order=True
     )
     _, rejects = reject_where(
-        best, pl.lit(True), stage="pair", reason=f"{why} completions of the prompt", path=path, found=pl.col("score")
+        best, pl.lit(True), stage="pair", reason=f"{why} completions of the prompt", path=path, value=pl.col("score")
     )
     return (rejects,)
 
@@ -333,7 +333,7 @@ def _reject_equal_texts(pairs: pl.DataFrame, path: str | None) -> tuple[pl.DataF
         stage="pair",
         reason="both completions are the same text",
         path=path,
-        found=pl.col("chosen").list.last().struct.field("content"),
+        value=pl.col("chosen").list.last().struct.field("content"),
     )
 
 
@@ -387,5 +387,5 @@ def _require_margin(pairs: pl.DataFrame, margin: float, path: str | None) -> tup
         stage="pair",
         reason=f"the two scores differ by less than {margin:g}",
         path=path,
-        found=pl.format("{} and {}", *sides),
+        value=pl.format("{} and {}", *sides),
     )

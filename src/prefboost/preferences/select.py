@@ -258,7 +258,7 @@ def decontaminate(table: Table, against: Iterable[str], *, ngram: int = 13) -> T
         stage="select",
         reason="the prompt shares words with a benchmark's",
         path=table.path,
-        found=prompt_text(),
+        value=prompt_text(),
     )
     return _build_result(table, "decontaminate", {"ngram": ngram, "texts": grams.len()}, frame.drop("_at"), [rejects])
 

@@ -53,7 +53,7 @@ def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
     rejects, decided = pl.DataFrame(schema=REJECTS), pairs
     if by.ties == "drop":
         decided, rejects = reject_where(
-            pairs, undecided, stage="pair", reason=TIE, path=table.path, found=pl.col("_wins").round(3)
+            pairs, undecided, stage="pair", reason=TIE, path=table.path, value=pl.col("_wins").round(3)
         )
     if len(pairs) and decided.is_empty():
         raise DataError(

@@ -63,7 +63,7 @@ def require_scores(pairs: pl.DataFrame, path: str | None, contradictions: str) -
         stage="relabel",
         reason="a score of the pair is not a finite number",
         path=path,
-        found=pl.format("{} and {}", *sides),
+        value=pl.format("{} and {}", *sides),
     )
     pairs, opposed = settle_contradictions(pairs, contradicts_scores(), path, contradictions)
     return pairs, pl.concat([unscored, odd, opposed])
@@ -89,7 +89,7 @@ def settle_contradictions(
         stage="relabel",
         reason="the label contradicts the scores: rejected is scored above chosen",
         path=path,
-        found=pl.format("{} < {}", "score_chosen", "score_rejected"),
+        value=pl.format("{} < {}", "score_chosen", "score_rejected"),
     )
 
 
@@ -131,9 +131,9 @@ def settle_ties(
         stage="relabel",
         reason="both completions have the same score, so one goal would have two winners",
         path=path,
-        found=shown_scores,
+        value=shown_scores,
     )
-    _, printed = reject_where(bare, pl.lit(equal & ~same), stage="relabel", reason=SAID_ALIKE, path=path, found=scores)
+    _, printed = reject_where(bare, pl.lit(equal & ~same), stage="relabel", reason=SAID_ALIKE, path=path, value=scores)
     return [view.filter(~equal) for view in views], pl.concat([exact, printed])
 
 
@@ -189,7 +189,7 @@ def build_goal_view(pairs: pl.DataFrame, goal: float, view: str, path: str | Non
         stage="relabel",
         reason=f"both completions are equally far from goal {name_goal(goal)}",
         path=path,
-        found=pl.format("{} and {}", "score_chosen", "score_rejected"),
+        value=pl.format("{} and {}", "score_chosen", "score_rejected"),
     )
     measured = pairs.with_columns(distance_chosen=to_chosen, distance_rejected=to_rejected, goal=pl.lit(float(goal)))
     nearer = pl.col("distance_chosen") < pl.col("distance_rejected")

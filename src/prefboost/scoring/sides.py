@@ -176,7 +176,7 @@ def _set_aside(
     rejects = [pl.DataFrame(schema=REJECTS)]
     for reason in dict.fromkeys(reason for reason, _ in faults.values()):
         usable, aside = reject_where(
-            usable, pl.col("_reason") == reason, stage="score", reason=reason, path=path, found=pl.col("_found")
+            usable, pl.col("_reason") == reason, stage="score", reason=reason, path=path, value=pl.col("_found")
         )
         rejects.append(aside)
     return usable.drop("_reason", "_found"), pl.concat(rejects)

@@ -197,7 +197,7 @@ def _check_column(frame: pl.DataFrame, spec: TableSpec, column: Column, name: st
 
 
 def reject_where(
-    frame: pl.DataFrame, bad: pl.Expr, *, stage: str, reason: str, path: str | None, found: pl.Expr | None = None
+    frame: pl.DataFrame, bad: pl.Expr, *, stage: str, reason: str, path: str | None, value: pl.Expr | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split a frame into the rows that stay and a rejects frame of those where ``bad`` holds (null counts as no).
 
@@ -207,7 +207,7 @@ def reject_where(
         stage: the verb.
         reason: a fixed sentence.
         path: the file.
-        found: the offending value, cast to text and cut to 200 characters.
+        value: the offending value, cast to text and cut to 200 characters.
     """
     mask = frame.select(bad.fill_null(False).alias("bad")).to_series()
     if not mask.any():
@@ -221,6 +221,6 @@ def reject_where(
         row=pl.col("row").cast(pl.Int64) if "row" in frame.columns else pl.lit(None, dtype=pl.Int64),
         id=pl.col(name).cast(pl.String) if name else pl.lit(None, dtype=pl.String),
         reason=pl.lit(reason),
-        found=(found.cast(pl.String).str.slice(0, 200) if found is not None else pl.lit(None, dtype=pl.String)),
+        found=(value.cast(pl.String).str.slice(0, 200) if value is not None else pl.lit(None, dtype=pl.String)),
     )
     return frame.filter(~mask), rejects

@@ -48,7 +48,7 @@ def apply_scale(table: Table, fitted: FittedScale | Mapping[str, FittedScale]) -
             stage="scale",
             reason=_word_outside(fitted),
             path=table.path,
-            found=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
+            value=pl.concat_str([pl.col(name) for name in overall], separator=" and ", ignore_nulls=True),
         )
         rejects = pl.concat([rejects, beyond])
     scales = {name: by_aspect.get(name.partition(".")[2]) for name in find_score_columns(table)}

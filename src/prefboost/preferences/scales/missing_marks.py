@@ -90,5 +90,5 @@ def reject_marks(
         stage=stage,
         reason="the score stands for a missing one: it repeats apart from all others (data.score_range keeps it)",
         path=path,
-        found=pl.concat_str([pl.col(name) for name in columns], separator=" and ", ignore_nulls=True),
+        value=pl.concat_str([pl.col(name) for name in columns], separator=" and ", ignore_nulls=True),
     )

@@ -84,7 +84,7 @@ def _reject_failures(
             _found=pl.Series(faults, dtype=pl.String),
         )
         _, rejects = reject_where(
-            repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found")
+            repeated, pl.lit(True), stage="generate", reason=reason, path=path, value=pl.col("_found")
         )
         aside = pl.concat([aside, rejects])
     return aside
@@ -103,7 +103,7 @@ def _reject_thoughts(
         completion_id=pl.Series(_name_completions(frame, [row for row, _ in thoughts]), dtype=pl.String),
         _found=pl.Series(tails, dtype=pl.String),
     )
-    return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, found=pl.col("_found"))[1]
+    return reject_where(repeated, pl.lit(True), stage="generate", reason=reason, path=path, value=pl.col("_found"))[1]
 
 
 def _name_completions(frame: pl.DataFrame, rows: Sequence[CompletionRequest]) -> list[str]:

@@ -48,7 +48,7 @@ def _drop_repeated(prompts: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     last = pl.col("prompt").list.last().struct.field("content")
     frame, others = reject_where(
         frame.with_columns(texts), other, stage="generate", reason="another prompt with the same id stands further up",
-        path=prompts.path, found=pl.format("{}: {}", "prompt_id", last.str.slice(0, 120)),
+        path=prompts.path, value=pl.format("{}: {}", "prompt_id", last.str.slice(0, 120)),
     )  # fmt: skip
     frame = frame.drop("_text")
     again = ~pl.col("prompt_id").is_first_distinct()
@@ -70,7 +70,7 @@ def split_renderable(prompts: Table, settings: Generate, engine: Engine) -> tupl
     for reason in _REFUSALS.values():
         frame, refusal = reject_where(
             frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
-            found=pl.col("_found"),
+            value=pl.col("_found"),
         )  # fmt: skip
         rejects = pl.concat([rejects, refusal])
     return frame.drop("_reason", "_found"), rejects
@@ -111,7 +111,7 @@ def _drop_long(
         stage="generate",
         reason="the prompt and max_tokens exceed the model's context",
         path=path,
-        found=pl.format("{} tokens", "_tokens"),
+        value=pl.format("{} tokens", "_tokens"),
     )
     return fitting.drop("_tokens"), rejects
 

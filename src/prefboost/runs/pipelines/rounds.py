@@ -290,7 +290,7 @@ def _say_goal(prompts: Table, wording: Wording, engine: Engine) -> Table:
 def _drop_identical(table: Table) -> Table:
     several = pl.col("completion").n_unique().over("prompt_id") == 1
     frame, rejects = reject_where(
-        table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, found=pl.col("prompt_id")
+        table.frame, several, stage="generate", reason=IDENTICAL, path=table.path, value=pl.col("prompt_id")
     )
     dropped = len(table) - frame.height
     step = Step(

@@ -112,7 +112,7 @@ def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tupl
     rejects = [pl.DataFrame(schema=REJECTS)]
     for reason in dict.fromkeys(fault[0] for fault in faults if fault):
         frame, aside = reject_where(
-            frame, pl.col("_reason") == reason, stage="judge", reason=reason, path=pairs.path, found=pl.col("_found")
+            frame, pl.col("_reason") == reason, stage="judge", reason=reason, path=pairs.path, value=pl.col("_found")
         )
         rejects.append(aside)
     return frame, pl.concat(rejects)

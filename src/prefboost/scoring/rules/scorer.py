@@ -61,7 +61,7 @@ class RulesScorer(Settings):
             absent = pl.col("rules").is_null() if reason is _NO_RULES else pl.lit(False)
             frame, rejected_rows = reject_where(
                 frame, absent | pl.col("rules").is_in(bad), stage="score", reason=reason, path=table.path,
-                found=pl.col("rules"),
+                value=pl.col("rules"),
             )  # fmt: skip
             rejects.append(rejected_rows)
         aside = pl.concat(rejects)
