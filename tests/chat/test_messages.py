@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.chat import Message, join_text, to_record
-from prefboost.chat.messages import extra_of, has_extra, tools_of, with_tools
+from prefboost.chat.messages import carries_extra, extra_of, tools_of, with_tools
 
 TEXT = st.text(max_size=20)
 RECORD = st.fixed_dictionaries(
@@ -81,4 +81,4 @@ def test_tools_of_a_conversation_are_no_part_of_its_messages(tools: list[Any], r
     offering = with_tools([message], tools)
     assert tools_of([message]) is None and tools_of(offering) == tools
     assert to_record(offering[0]) == to_record(message)
-    assert has_extra(offering[0]) == has_extra(message)
+    assert carries_extra(offering[0]) == carries_extra(message)

@@ -13,7 +13,7 @@ __all__ = [
     "dump_extra",
     "extra_of",
     "join_text",
-    "has_extra",
+    "carries_extra",
     "to_record",
     "tools_of",
     "with_tools",
@@ -57,7 +57,7 @@ def extra_of(record: Mapping[str, Any], role_key: str = "role", text_key: str = 
     return dump_extra(others)
 
 
-def has_extra(message: Mapping[str, Any]) -> bool:
+def carries_extra(message: Mapping[str, Any]) -> bool:
     """Return whether a message has more than its text: a key with a value, besides the tools of the conversation."""
     extra = message.get("extra")
     if not extra:

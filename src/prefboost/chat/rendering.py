@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from prefboost.chat.faithful import find_lost_part
-from prefboost.chat.messages import has_extra, to_record, tools_of
+from prefboost.chat.messages import carries_extra, to_record, tools_of
 from prefboost.errors import ModelError, TemplateRefusal
 
 __all__ = ["ChatEncoder", "merge_system", "print_day"]
@@ -74,7 +74,7 @@ class ChatEncoder:
             TemplateRefusal: the chat template refuses the messages.
         """
         *before, last = completion
-        if ended or has_extra(last):
+        if ended or carries_extra(last):
             return self._render([*prompt, *completion], add_generation_prompt=False)
         marked = {**last, "content": f"{last['content']}{_CUT}"}
         return self._render([*prompt, *before, marked], add_generation_prompt=False).partition(_CUT)[0]

@@ -34,7 +34,7 @@ class PairStrategy(Protocol):
 
     @property
     def cap(self) -> int | None:
-        """Most pairs a prompt may give."""
+        """Most pairs per prompt."""
 
     def edges(self, ranked: pl.DataFrame) -> pl.DataFrame:
         """Choose the pairs of completions of each prompt.
@@ -50,7 +50,7 @@ class PairStrategy(Protocol):
 
 
 class _Pairing(Settings):
-    cap: int | None = Field(None, ge=1, description="Most pairs a prompt may give; those of widest margin stay first.")
+    cap: int | None = Field(None, ge=1, description="Most pairs per prompt; those of widest margin stay first.")
     ties: Literal["drop", "keep"] = Field(
         "drop",
         description="Pairs of equal scores: drop them, or keep them for relabel to mark; those read as pairs stay.",
@@ -210,7 +210,7 @@ def pair(table: Table, strategy: PairStrategy | None = None) -> Table:
     )
     step = Step(
         "pair",
-        _settings_of(strategy),
+        _dump_settings(strategy),
         rows_in=len(table),
         rows_out=pairs.height,
         rejected=_count(rejects),
@@ -261,7 +261,7 @@ def _reject_unpaired(
     return (rejects,)
 
 
-def _settings_of(strategy: PairStrategy) -> dict[str, object]:
+def _dump_settings(strategy: PairStrategy) -> dict[str, object]:
     dumped = strategy.model_dump() if isinstance(strategy, Settings) else {}
     return {"kind": kind_of(strategy), **dumped}
 

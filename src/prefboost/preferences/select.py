@@ -279,7 +279,7 @@ def split(
         seed: another seed gives another division.
 
     Returns:
-        The larger part, and the part set aside.
+        The larger part, and the part held out.
 
     Raises:
         DataError: the table holds goal pairs; not exactly one of fraction and count is given; or ``count`` leaves no

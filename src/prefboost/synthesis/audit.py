@@ -54,7 +54,7 @@ class Audit:
         method: by the pairs' lineage.
         pairs: kept.
         prompts: among them.
-        rejected: reason -> pairs set aside, where `prefboost synthesize` has noted it.
+        rejected: reason -> rejected pairs, where `prefboost synthesize` has noted it.
         requests, tokens, dollars: spent for each kept pair; NaN where it is not known.
         longer: share of pairs whose chosen side is the longer one, equal ones half.
         length_ratio: characters of chosen over those of rejected, geometric mean.

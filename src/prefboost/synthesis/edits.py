@@ -90,7 +90,7 @@ class RMBoost(_Editing):
     kind: Literal["rmboost"] = Field("rmboost", description="A second completion, better or worse by request.")
     prompt: str = Field("rmboost", description="Jinja file of the request; rmboost is the shipped one.")
     label: Literal["bernoulli", "both"] = Field(
-        "bernoulli", description="bernoulli: one direction a prompt, drawn; both: two pairs from three generations."
+        "bernoulli", description="bernoulli: one direction per prompt, drawn; both: two pairs from three generations."
     )
     p_better: float = Field(0.5, ge=0, le=1, description="Probability that the second is asked to be the better one.")
 

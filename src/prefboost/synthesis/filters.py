@@ -95,14 +95,14 @@ def detect_script(text: str) -> str | None:
     return best if counts[best] else None
 
 
-def _sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
+def _list_sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
     yield "first", proposal.first
     yield "second", proposal.second
 
 
 def _find_match(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
     """Find where a completion matches: the side and a piece of the text."""
-    for side, draft in _sides(proposal):
+    for side, draft in _list_sides(proposal):
         for pattern in patterns:
             match = re.search(pattern, draft.text, re.IGNORECASE)
             if match:
@@ -119,7 +119,7 @@ def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
     """
     directed = "direction" in proposal.lineage and kind != "refusal"
     prompt = "\n".join(str(message["content"]) for message in proposal.item.prompt)
-    for side, draft in _sides(proposal):
+    for side, draft in _list_sides(proposal):
         if directed and side == "first":
             continue
         for leak in find_leak(kind, draft.text, prompt):
@@ -132,13 +132,17 @@ def _find_leaking_side(kind: Kind, proposal: Proposal) -> str | None:
 def _find_empty(filters: Filters, proposal: Proposal) -> str | None:
     least = max(filters.min_words, 1)
     return next(
-        (f"{side}: {draft.text}" for side, draft in _sides(proposal) if len(re.findall(r"\w+", draft.text)) < least),
+        (
+            f"{side}: {draft.text}"
+            for side, draft in _list_sides(proposal)
+            if len(re.findall(r"\w+", draft.text)) < least
+        ),
         None,
     )
 
 
 def _find_cut(filters: Filters, proposal: Proposal) -> str | None:
-    cut = [f"{side}: {draft.text[-80:]}" for side, draft in _sides(proposal) if draft.finish_reason == "length"]
+    cut = [f"{side}: {draft.text[-80:]}" for side, draft in _list_sides(proposal) if draft.finish_reason == "length"]
     return cut[0] if filters.cut and cut else None
 
 
@@ -165,7 +169,7 @@ def _find_echo(filters: Filters, proposal: Proposal) -> str | None:
 
 def _compare_lengths(filters: Filters, proposal: Proposal) -> str | None:
     # Characters, not words: languages without spaces have few of these.
-    lengths = sorted(len(draft.text) for _, draft in _sides(proposal))
+    lengths = sorted(len(draft.text) for _, draft in _list_sides(proposal))
     ratio = lengths[1] / max(lengths[0], 1)
     return f"{ratio:.1f} times: {proposal.second.text}" if ratio > filters.max_length_ratio else None
 
@@ -173,7 +177,7 @@ def _compare_lengths(filters: Filters, proposal: Proposal) -> str | None:
 def _compare_languages(filters: Filters, proposal: Proposal) -> str | None:
     if filters.language == "any":
         return None
-    texts = [draft.text for _, draft in _sides(proposal)]
+    texts = [draft.text for _, draft in _list_sides(proposal)]
     scripts = [detect_script(text) for text in texts]
     if scripts[0] != scripts[1]:
         return f"{scripts[0]} and {scripts[1]}: {texts[1]}"

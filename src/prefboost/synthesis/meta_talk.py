@@ -180,7 +180,7 @@ def find_leak(kind: Kind, text: str, prompt: str = "") -> Iterator[Leak]:
     plain = text.replace("’", "'")
     about_texts = kind != "refusal" and _ABOUT_TEXTS.search(prompt) is not None
     if kind == "leaked_plan":
-        yield from _delimiters(plain)
+        yield from _find_delimiters(plain)
         lines = list(_ASPECT_LINE.finditer(plain))
         if len(lines) > 1 and not about_texts:
             yield Leak(lines[0].start(), lines[-1].end())
@@ -193,7 +193,7 @@ def find_leak(kind: Kind, text: str, prompt: str = "") -> Iterator[Leak]:
         yield from (Leak(*match.span()) for pattern in _COMPILED["words"] if (match := pattern.search(plain)))
 
 
-def _delimiters(text: str) -> Iterator[Leak]:
+def _find_delimiters(text: str) -> Iterator[Leak]:
     """Find lines of equals signs that part a plan from a completion, not those under a title or between pages."""
     intent = _INTENDS.search(text)
     intended = len(text) if intent is None else intent.start()

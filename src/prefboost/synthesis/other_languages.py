@@ -71,7 +71,7 @@ _LANGUAGES = {
 }
 
 
-def _patterns_of(words: _Words) -> tuple[str, str]:
+def _build_patterns(words: _Words) -> tuple[str, str]:
     edge = r"\b" if words.spaced else ""
     text, grade, intent = (f"{edge}(?:{part}){edge}" for part in words[:3])
     either = rf"(?:{grade}\s?{text}|{text}\s?{grade})"
@@ -83,5 +83,5 @@ def _patterns_of(words: _Words) -> tuple[str, str]:
     )
 
 
-OTHER_LANGUAGES = tuple(pattern for words in _LANGUAGES.values() for pattern in _patterns_of(words))
+OTHER_LANGUAGES = tuple(pattern for words in _LANGUAGES.values() for pattern in _build_patterns(words))
 """Regular expressions, to be compiled without regard to case."""

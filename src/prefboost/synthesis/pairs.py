@@ -32,7 +32,7 @@ def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Propos
         plan, filters passed, both raw texts, and which of them is the chosen one); rejects with reasons.
     """
     settled = [apply_filters(method.filters, each) for each in proposals]
-    rows = [_row(each, passed, method) for each, passed in settled if each.fault is None]
+    rows = [_build_row(each, passed, method) for each, passed in settled if each.fault is None]
     rejected_rows = [_reject(each, prompts.path, method) for each, _ in settled if each.fault is not None]
     rejects = pl.DataFrame(rejected_rows, schema=REJECTS)
     step = Step(
@@ -43,10 +43,10 @@ def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Propos
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"rows_in_are": "proposed pairs", "rows_out_are": "pairs", **notes},
     )
-    return prompts.derive(PREFERENCE_PAIRS, _frame(rows), step, rejects=rejects, scales={})
+    return prompts.derive(PREFERENCE_PAIRS, _build_frame(rows), step, rejects=rejects, scales={})
 
 
-def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def _build_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Build a frame of the declared types; aspects that some methods rate are columns of their own."""
     types = {column.name: column.dtype for column in PREFERENCE_PAIRS.columns if not column.name.endswith(".*")}
     named = list(dict.fromkeys(name for row in rows for name in row)) or [
@@ -56,7 +56,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([{name: row.get(name) for name in named} for row in rows], schema=schema)
 
 
-def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str, Any]:
+def _build_row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str, Any]:
     item, wins = proposal.item, proposal.first_wins
     assert wins is not None
     drafts = (proposal.first, proposal.second)
@@ -66,7 +66,7 @@ def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str,
     aspects = sorted({head for scores in proposal.scores for head in scores if head})
     return {
         "row": item.row,
-        "pair_id": _pair_id(proposal, method),
+        "pair_id": _name_pair(proposal, method),
         "prompt_id": item.prompt_id,
         "prompt": [dict(message) for message in item.prompt],
         **{side: [{"role": "assistant", "content": drafts[at].text, "extra": None}] for side, at in sides.items()},
@@ -77,12 +77,12 @@ def _row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str,
         # Null where the label is certain by construction, so that losses take it as a hard one.
         "chosen_wins": None if certainty == 1.0 else certainty,
         "lineage": json.dumps(
-            _lineage(proposal, passed, method, "first" if best == 0 else "second"), ensure_ascii=False
+            _build_lineage(proposal, passed, method, "first" if best == 0 else "second"), ensure_ascii=False
         ),
     }
 
 
-def _lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: str) -> dict[str, Any]:
+def _build_lineage(proposal: Proposal, passed: Sequence[str], method: Method, chosen: str) -> dict[str, Any]:
     first, second = proposal.first, proposal.second
     thoughts = {"first": first.reasoning, "second": second.reasoning}
     return {
@@ -105,10 +105,10 @@ def _reject(proposal: Proposal, path: str | None, method: Method) -> dict[str, A
     assert proposal.fault is not None
     reason, detail = proposal.fault
     return {
-        "stage": "synthesize", "path": path, "row": proposal.item.row, "id": _pair_id(proposal, method),
+        "stage": "synthesize", "path": path, "row": proposal.item.row, "id": _name_pair(proposal, method),
         "reason": reason, "found": detail[:200],
     }  # fmt: skip
 
 
-def _pair_id(proposal: Proposal, method: Method) -> str:
+def _name_pair(proposal: Proposal, method: Method) -> str:
     return f"{proposal.item.prompt_id}/{kind_of(method)}/{proposal.name}"

@@ -47,7 +47,9 @@ def review_proposals(
         # The first completion of an edit was written without the request, so it cannot talk about it.
         if side == "second" or "direction" not in each.lineage
     ]
-    outcomes = calls.completions("review", filters.reviewer, [_request(text) for _, _, text in questions], _SAMPLING)
+    outcomes = calls.completions(
+        "review", filters.reviewer, [_build_request(text) for _, _, text in questions], _SAMPLING
+    )
     settled = list(proposals)
     for (at, side, text), outcome in zip(questions, outcomes, strict=True):
         if outcome is None:
@@ -62,7 +64,7 @@ def review_proposals(
     return settled
 
 
-def _request(text: str) -> Request:
+def _build_request(text: str) -> Request:
     mark = mark_of([text])
     parts = [_QUESTION, NOTICE.format(mark=mark), fence(text, "text", mark), _ENDING]
     return Request([{"role": "user", "content": "\n\n".join(parts), "extra": None}])

@@ -23,7 +23,7 @@ UNDECIDED = "the judge has no preference"
 
 
 class RLAIF(Generating):
-    """Two completions a prompt; the judge's probability, averaged over both orders, is the label."""
+    """Two completions per prompt; the judge's probability, averaged over both orders, is the label."""
 
     kind: Literal["rlaif"] = Field("rlaif", description="Two samples and a judge.")
     judge: Annotated[Judge, choice(JUDGES)] = Field(

@@ -49,9 +49,9 @@ class RLCD(Generating):
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write one completion under each phrase (see `prefboost.synthesis.method.Method`)."""
         template = load_prompt(self.prompt)
-        drawn_pairs = [self._phrases(item) for item in items]
+        drawn_pairs = [self._draw_phrases(item) for item in items]
         requests = [
-            template.request(turns=_with_phrases(item, pair[1 - side]), affix=pair[side])
+            template.request(turns=_add_phrases(item, pair[1 - side]), affix=pair[side])
             for item, pair in zip(items, drawn_pairs, strict=True)
             for side in (0, 1)
         ]
@@ -68,10 +68,10 @@ class RLCD(Generating):
             return proposals
         return label_proposals(proposals, self.rescore, (self.aspects, self.criteria), calls)
 
-    def _phrases(self, item: PromptItem) -> tuple[str, str]:
+    def _draw_phrases(self, item: PromptItem) -> tuple[str, str]:
         return seed_random(self.seed, "phrases", item.prompt_id).choice(self.own_phrases or PHRASES[self.phrases])
 
 
-def _with_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:
+def _add_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:
     """Add the phrase of the other side to the assistant's turns."""
     return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in list_turns(item.prompt)]

@@ -34,7 +34,7 @@ class UltraFeedbackPairs(Settings):
         description="Models that write; name one twice to get two of its completions.", min_length=1
     )
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="Who rates: a rater, or any scorer.")
-    n: int = Field(4, ge=2, description="Completions a prompt, each of another member of the pool, drawn.")
+    n: int = Field(4, ge=2, description="Completions per prompt, each of another member of the pool, drawn.")
     pair: Annotated[PairStrategy, choice(PAIR_STRATEGIES)] = Field(
         BestVsRandom(), description="Which completions of a prompt are compared."
     )
@@ -50,7 +50,7 @@ class UltraFeedbackPairs(Settings):
 
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write, rate and pair completions (see `prefboost.synthesis.method.Method`)."""
-        drafts = self._drafts(items, calls)
+        drafts = self._write_drafts(items, calls)
         score = calls.score(self.scorer, build_completions_table(items, drafts))
         scores = read_scores(score)
         unscored = read_score_faults(score)
@@ -67,7 +67,7 @@ class UltraFeedbackPairs(Settings):
         ]
         proposals: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}
-        for name, better, worse in self._edges(score):
+        for name, better, worse in self._choose_edges(score):
             at, sides = places[name], (scores[name, better], scores[name, worse])
             lineage = {"pool": [draft.model for draft in drafts[at]], "scorer": name_scorer(self.scorer),
                        "aspects": [head for head in sides[0] if head]}  # fmt: skip
@@ -85,7 +85,7 @@ class UltraFeedbackPairs(Settings):
         """Return all of them as they are."""
         return list(proposals)
 
-    def _drafts(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[list[Draft]]:
+    def _write_drafts(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[list[Draft]]:
         """Write, for every prompt, completions of the members that were drawn for it."""
         picked = [
             seed_random(self.seed, "pool", item.prompt_id).sample(range(len(self.pool)), self.n) for item in items
@@ -104,7 +104,7 @@ class UltraFeedbackPairs(Settings):
             for drafts_by_member, members in zip(drafts, picked, strict=True)
         ]
 
-    def _edges(self, score: Table) -> list[tuple[str, int, int]]:
+    def _choose_edges(self, score: Table) -> list[tuple[str, int, int]]:
         """Choose pairs by the strategy: prompt_id, and numbers of the better and the other completion."""
         if score.spec is not SCORED_COMPLETIONS or not score.frame["score"].count():
             return []

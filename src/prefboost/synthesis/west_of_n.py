@@ -31,7 +31,7 @@ class WestOfN(Generating):
 
     kind: Literal["west_of_n"] = Field("west_of_n", description="Best and worst of N by a base reward model.")
     scorer: Annotated[Scorer, choice(SCORERS)] = Field(description="The base reward model, or another scorer.")
-    n: int = Field(8, ge=2, description="Completions a prompt (published: 8 to 16 and more).")
+    n: int = Field(8, ge=2, description="Completions per prompt (published: 8 to 16 and more).")
     temperature: float = Field(
         1.0, gt=0, description="Score units by which a difference is divided for P = sigmoid(difference / temperature)."
     )
@@ -59,19 +59,19 @@ class WestOfN(Generating):
             for item, drafts_of_item in zip(items, drafts, strict=True)
         ]
         proposals = [
-            self._proposal(
+            self._build_proposal(
                 item, drafts_of_item, [scores.get((item.prompt_id, number)) for number in range(len(drafts_of_item))]
             )
             for item, drafts_of_item in zip(items, marked, strict=True)
         ]
-        return self._with_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
+        return self._add_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
 
     def decide(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Reject the pairs below a quantile."""
-        above_margin = _above(proposals, "p", self.margin_quantile, UNSURE)
-        return _above(above_margin, "likelihood", self.likelihood_quantile, UNLIKELY)
+        above_margin = _reject_below(proposals, "p", self.margin_quantile, UNSURE)
+        return _reject_below(above_margin, "likelihood", self.likelihood_quantile, UNLIKELY)
 
-    def _proposal(self, item: PromptItem, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
+    def _build_proposal(self, item: PromptItem, drafts: Sequence[Draft], scores: Sequence[Any]) -> Proposal:
         scored = [at for at, score in enumerate(scores) if score and score.get("") is not None]
         faults = [draft for draft in drafts if draft.fault is not None]
         if len({drafts[at].text for at in scored}) < 2:
@@ -88,7 +88,7 @@ class WestOfN(Generating):
         proposal = Proposal(item, drafts[best], drafts[worst], wins, "0", lineage, (scores[best], scores[worst]))
         return proposal.reject("the judge has no preference", f"{margin:g}") if margin == 0 else proposal
 
-    def _with_likelihoods(self, proposals: Sequence[Proposal], calls: ModelCalls) -> list[Proposal]:
+    def _add_likelihoods(self, proposals: Sequence[Proposal], calls: ModelCalls) -> list[Proposal]:
         """Compute, per pair, the log-prob per character of the less likely side."""
         open_ones = [at for at, each in enumerate(proposals) if not each.why_not]
         requests = [Request([dict(m) for m in proposals[at].item.prompt]) for at in open_ones for _ in (0, 1)]
@@ -110,7 +110,7 @@ class WestOfN(Generating):
         ]
 
 
-def _above(proposals: Sequence[Proposal], name: str, quantile: float, reason: str) -> list[Proposal]:
+def _reject_below(proposals: Sequence[Proposal], name: str, quantile: float, reason: str) -> list[Proposal]:
     values = [each.lineage[name] for each in proposals if not each.why_not and name in each.lineage]
     if not quantile or not values:
         return list(proposals)
