@@ -205,9 +205,9 @@ def _ours(job: Job) -> Outcome:
     from datasets import Dataset
 
     from prefboost.packing import probe_support
-    from prefboost.training.data.units import plan_steps
+    from prefboost.training.data.units import Data, plan_steps
     from prefboost.training.policy.settings import Train
-    from prefboost.training.policy.trainer import Data, PreferenceTrainer, configure
+    from prefboost.training.policy.trainer import PreferenceTrainer, configure_policy
 
     clock = _Clock(job.device)
 
@@ -234,7 +234,7 @@ def _ours(job: Job) -> Outcome:
     if not support.ok:
         raise SystemExit(f"{job.model} cannot be packed: {support.reason}")
     plan = plan_steps(units.num_rows, views, settings.batch_size, settings.batch_size)
-    config = configure(settings, plan, Path(job.folder), evaluates=False)
+    config = configure_policy(settings, plan, Path(job.folder), evaluates=False)
     clock.begin()
     trainer = Clocked(policy, Data(Dataset(units)), settings, config)
     rows = rows_in_order(units, job.step_units)

@@ -4,7 +4,8 @@ Settings load without torch; `train` and `train_reward` load what they need when
 """
 
 from prefboost.training.policy.settings import Lora, Train
-from prefboost.training.policy.train import TrainReport, train
+from prefboost.training.policy.train import train
+from prefboost.training.report import TrainReport
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.reward.train import train_reward
 

@@ -21,14 +21,14 @@ from prefboost.errors import ModelError
 from prefboost.packing import Packed, pack, probe_support
 from prefboost.training.adapters import adapter_chain, add_adapters, base_config, check_targets
 from prefboost.training.data.text_loss import encoder_of, settle_losses
-from prefboost.training.data.units import Plan, UnitSampler
+from prefboost.training.data.units import Data, Plan, UnitSampler
 from prefboost.training.engine.memory import is_out_of_memory
 from prefboost.training.engine.micro_batches import split_by_budget, split_texts_by_budget
 from prefboost.training.engine.numbers import budget_of, resolve_precision
 from prefboost.training.optimisation import STATE_BYTES, Optimisation
 from prefboost.training.policy.batches import UnitCollator, Views
 from prefboost.training.policy.model import load_model, load_tokenizer
-from prefboost.training.policy.prepare import Data, plan_units, tokenise_all
+from prefboost.training.policy.prepare import plan_units, tokenise_all
 from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
 from prefboost.training.reward.settings import TrainReward
@@ -132,7 +132,7 @@ def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed
     batches = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
     collate = UnitCollator()
     views: list[Views] = [collate([data.train[index] for index in batch])["tokens"] for batch in batches]
-    return [[each.take(rows).packed() for rows in split_by_budget(each, budget)] for each in views]
+    return [[each.take(rows).pack_pairs() for rows in split_by_budget(each, budget)] for each in views]
 
 
 def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, passes: float) -> Forecast:

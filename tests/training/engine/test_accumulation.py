@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from prefboost.training.engine.accumulation import accumulate, most_of_all, shares_weights_by
+from prefboost.training.engine.accumulation import accumulate, gather_maximum, splits_weights
 
 
 def test_losses_in_parts_have_the_gradient_of_their_sum_and_are_exchanged_once(monkeypatch: Any) -> None:
@@ -30,4 +30,4 @@ def test_losses_in_parts_have_the_gradient_of_their_sum_and_are_exchanged_once(m
     torch.testing.assert_close(found, model.weight.grad)
     torch.testing.assert_close(total, whole.detach())
     assert len(waits) == 3
-    assert most_of_all(accelerator, 7) == 7 and not shares_weights_by(accelerator)
+    assert gather_maximum(accelerator, 7) == 7 and not splits_weights(accelerator)

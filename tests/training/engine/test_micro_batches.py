@@ -36,7 +36,7 @@ def test_parts_hold_whole_units_within_the_budget(whole: Views, budget: int) -> 
     units = [{whole.units[row] for row in part} for part in parts]
     assert sum(map(len, units)) == len(set(whole.units))
     for part, found in zip(parts, units, strict=True):
-        assert whole.take(part).packed().tokens <= budget or len(found) == 1
+        assert whole.take(part).pack_pairs().tokens <= budget or len(found) == 1
 
 
 @given(views(), st.integers(1, 400))
@@ -84,7 +84,7 @@ SIGN = torch.tensor([1.0, -1.0])
 
 def loss_of(model, views, rows):
     part = views.take(rows)
-    chosen, rejected = model(packed=part.packed()).chunk(2)
+    chosen, rejected = model(packed=part.pack_pairs()).chunk(2)
     return -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected)).sum() / 8
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
+from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
 
 UNITS = [
     {
@@ -70,7 +70,7 @@ def test_numbers_that_no_view_has_are_none() -> None:
 
 def test_a_part_of_a_batch_is_the_batch_of_those_views() -> None:
     whole, last = UnitCollator()(UNITS), UnitCollator()(UNITS[1:])
-    part = part_of(whole, [2])
+    part = select_views(whole, [2])
     assert part["unit_ids"] == ["b"] and part["views"] == ["plain"]
     assert part["tokens"].prompts == last["tokens"].prompts and part["tokens"].rejected == ([6, 6],)
     assert torch.equal(part["ref_chosen"], last["ref_chosen"]) and part["goal"].isnan().all()
@@ -78,6 +78,6 @@ def test_a_part_of_a_batch_is_the_batch_of_those_views() -> None:
 
 def test_the_stream_holds_chosen_completions_first_and_shares_prompts() -> None:
     unit = {**UNITS[1], "prompt_ids": [list(range(20))]}
-    packed = UnitCollator()([unit])["tokens"].packed()
+    packed = UnitCollator()([unit])["tokens"].pack_pairs()
     assert packed.sequences == 2 and packed.owner.tolist() == [0, 1, 1]
     assert packed.tokens == 21 and packed.unshared_tokens == 41

@@ -30,8 +30,8 @@ def test_a_policy_without_weights_is_all_else_of_the_folder(tiny: Path, tmp_path
         data={"fingerprint": "f", "rows": 1, "pairs": 1, "units": 1, "dropped": {}, "shortened": {}},
     )
     end = End(Policy(build_model(), build_tokenizer()), settings_of(tiny), provenance, torch.bfloat16)
-    end.save(None, tmp_path / "bare", merge=False)
+    end.save(None, None, folder=tmp_path / "bare")
     names = {path.name for path in (tmp_path / "bare").iterdir()}
     assert {"tokenizer.json", "README.md", "prefboost.json"} <= names and "model.safetensors" not in names
-    end.save(end.policy.model, tmp_path / "whole", merge=False)
+    end.save(end.policy.model, None, folder=tmp_path / "whole")
     assert (tmp_path / "whole" / "model.safetensors").stat().st_size < 80_000  # two bytes per weight

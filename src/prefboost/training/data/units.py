@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets import Dataset
 from torch.utils.data import Sampler
 
 from prefboost.errors import DataError, SettingsError
+from prefboost.training.policy.settings import Train
+from prefboost.training.reward.settings import TrainReward
 
-__all__ = ["Plan", "UnitSampler", "plan_steps", "split_by_prompt"]
+__all__ = ["Data", "Plan", "UnitSampler", "lay_out_units", "plan_steps", "split_by_prompt"]
+
+
+UnitSettings = Train | TrainReward
+"""Settings of any training on units."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Units to train on and units to evaluate on, as datasets."""
+
+    train: Dataset
+    evaluation: Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -43,24 +59,25 @@ def plan_steps(
     Args:
         units: how many there are (>= 1).
         views: rows in them.
-        batch_size: views a step, over all devices.
+        batch_size: views per step, over all devices.
         micro_batch: most units a device may hold at once.
         devices: processes.
         epochs: passes.
 
     Raises:
         DataError: there are no units.
-        SettingsError: fewer units a step than devices.
+        SettingsError: fewer units per step than devices.
     """
     if not units:
         raise DataError("there is no pair to train on", remedy="see the counts of dropped rows, or give more data")
-    wanted = min(units, max(1, round(batch_size * units / views)))
-    per_device = wanted // devices
+    step_units = min(units, max(1, round(batch_size * units / views)))
+    per_device = step_units // devices
     if not per_device:
         raise SettingsError(
-            f"batch_size {batch_size} is {wanted} units, fewer than the {devices} devices",
+            f"batch_size {batch_size} is {step_units} units, fewer than the {devices} devices",
             remedy="raise batch_size, or use fewer devices",
         )
+    # The largest divisor, so that every micro-batch is full and weighs the same.
     micro = next(size for size in range(min(micro_batch, per_device), 0, -1) if per_device % size == 0)
     steps_per_epoch = math.ceil(math.ceil(units / (micro * devices)) / (per_device // micro))
     return Plan(
@@ -73,7 +90,7 @@ def plan_steps(
 
 
 class UnitSampler(Sampler[int]):
-    """A seeded permutation of the units, another one each epoch, the same on every rank and after a resume.
+    """A seeded permutation of the units, another one in each epoch, the same on every rank and after a resume.
 
     Args:
         units: how many there are.
@@ -92,6 +109,39 @@ class UnitSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.units)
         return iter(order.tolist())
+
+
+def lay_out_units(
+    units: pa.Table,
+    eval_units: pa.Table | None,
+    settings: UnitSettings,
+    count_items: Callable[[pa.Table], int],
+    micro_batch: int,
+) -> tuple[Data, Plan]:
+    """Set the evaluation units aside where none are given, and lay the others out over steps.
+
+    Args:
+        units: to train on.
+        eval_units: to evaluate on; None: ``settings.eval_fraction`` of the prompts of ``units``.
+        settings: of the training.
+        count_items: units -> the pairs (or texts) in them.
+        micro_batch: most units that a device may hold at once.
+
+    Raises:
+        DataError: there are no units.
+        SettingsError: fewer units per step than devices.
+    """
+    if eval_units is None and settings.eval_fraction:
+        units, eval_units = split_by_prompt(units, settings.eval_fraction, settings.seed)
+    plan = plan_steps(
+        units.num_rows,
+        count_items(units),
+        settings.batch_size,
+        micro_batch,
+        devices=int(os.environ.get("WORLD_SIZE", "1")),
+        epochs=settings.epochs,
+    )
+    return Data(Dataset(units), None if eval_units is None or not eval_units.num_rows else Dataset(eval_units)), plan
 
 
 def split_by_prompt(units: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["accumulate", "most_of_all", "shares_weights_by"]
+__all__ = ["accumulate", "gather_maximum", "splits_weights"]
 
 
 def accumulate(
@@ -42,14 +42,14 @@ def accumulate(
     return total
 
 
-def most_of_all(accelerator: Any, number: int) -> int:
-    """The largest of a number over all processes."""
+def gather_maximum(accelerator: Any, number: int) -> int:
+    """Return the largest of a number over all processes."""
     if accelerator.num_processes == 1:
         return number
     numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
     return int(numbers.max())
 
 
-def shares_weights_by(accelerator: Any) -> bool:
-    """Whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
+def splits_weights(accelerator: Any) -> bool:
+    """Return whether processes hold parts of the weights (FSDP, ZeRO), so that they must compute in step."""
     return accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")

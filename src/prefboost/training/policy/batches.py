@@ -14,7 +14,7 @@ from prefboost.losses.completion_logps import pad_sequences
 from prefboost.packing import Packed, pack
 from prefboost.training.policy.tokenise import NUMBERS
 
-__all__ = ["PaddedCollator", "UnitCollator", "Views", "as_pair_logps", "part_of"]
+__all__ = ["PaddedCollator", "UnitCollator", "Views", "as_pair_logps", "select_views"]
 
 REFERENCE = ("ref_chosen", "ref_rejected")
 """Columns of the reference's log-probs, present once they are computed."""
@@ -25,10 +25,10 @@ class Views:
     """Token ids of V views. They stay where they are: only the stream made of them goes to a device.
 
     Args:
-        prompts: one a view.
-        chosen: one a view.
-        rejected: one a view.
-        units: number of the unit within the batch, one a view.
+        prompts: one per view.
+        chosen: one per view.
+        rejected: one per view.
+        units: number of the unit within the batch, one per view.
     """
 
     prompts: tuple[Sequence[int], ...]
@@ -36,12 +36,12 @@ class Views:
     rejected: tuple[Sequence[int], ...]
     units: tuple[int, ...]
 
-    def packed(self) -> Packed:
-        """One stream of 2V sequences: all chosen completions, then all rejected ones."""
+    def pack_pairs(self) -> Packed:
+        """Pack 2V sequences into one stream: all chosen completions, then all rejected ones."""
         return pack(self.prompts + self.prompts, self.chosen + self.rejected)
 
     def take(self, rows: Sequence[int]) -> Views:
-        """Some of the views."""
+        """Select some of the views."""
         columns = (self.prompts, self.chosen, self.rejected)
         prompts, chosen, rejected = (tuple(column[row] for row in rows) for column in columns)
         return Views(prompts, chosen, rejected, tuple(self.units[row] for row in rows))
@@ -56,24 +56,24 @@ class UnitCollator:
     """
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """One batch."""
+        """Collate one batch."""
         batch: dict[str, Any] = {}
         for name in NUMBERS:
-            numbers = [float("nan") if number is None else number for number in _all_views(units, name)]
+            numbers = [float("nan") if number is None else number for number in _join_views(units, name)]
             batch[name] = torch.tensor(numbers, dtype=torch.float64)
         for name in REFERENCE:
             if name in units[0]:
-                batch[name] = torch.tensor(_all_views(units, name), dtype=torch.float32)
+                batch[name] = torch.tensor(_join_views(units, name), dtype=torch.float32)
         tokens = Views(
-            tuple(_all_views(units, "prompt_ids")),
-            tuple(_all_views(units, "chosen_ids")),
-            tuple(_all_views(units, "rejected_ids")),
+            tuple(_join_views(units, "prompt_ids")),
+            tuple(_join_views(units, "chosen_ids")),
+            tuple(_join_views(units, "rejected_ids")),
             tuple(number for number, unit in enumerate(units) for _ in unit["view"]),
         )
         batch["length_chosen"] = torch.tensor([len(ids) for ids in tokens.chosen])
         batch["length_rejected"] = torch.tensor([len(ids) for ids in tokens.rejected])
         batch["unit_ids"] = [unit["unit_id"] for unit in units for _ in unit["view"]]
-        batch["views"] = _all_views(units, "view")
+        batch["views"] = _join_views(units, "view")
         batch["tokens"] = tokens
         return batch
 
@@ -85,28 +85,28 @@ class PaddedCollator(UnitCollator):
         self.pad_id = pad_id
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """One batch."""
+        """Collate one batch."""
         batch = super().__call__(units)
         tokens: Views = batch["tokens"]
         padded = pad_sequences(tokens.prompts + tokens.prompts, tokens.chosen + tokens.rejected, self.pad_id)
         return {**batch, **padded}
 
 
-def part_of(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """Some views of a batch of `UnitCollator`, as a batch."""
-    found: dict[str, Any] = {}
+def select_views(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """Select some views of a batch of `UnitCollator`, as a batch."""
+    selected: dict[str, Any] = {}
     for name, column in batch.items():
         if isinstance(column, Views):
-            found[name] = column.take(rows)
+            selected[name] = column.take(rows)
         elif isinstance(column, Tensor):
-            found[name] = column[torch.tensor(rows, device=column.device)]
+            selected[name] = column[torch.tensor(rows, device=column.device)]
         else:
-            found[name] = [column[row] for row in rows]
-    return found
+            selected[name] = [column[row] for row in rows]
+    return selected
 
 
 def as_pair_logps(logps: Tensor, batch: Mapping[str, Any]) -> PairLogps:
-    """What a loss is given.
+    """Build what a loss computes on.
 
     Args:
         logps: [2V], as the model returns them for a collated batch.
@@ -125,5 +125,5 @@ def as_pair_logps(logps: Tensor, batch: Mapping[str, Any]) -> PairLogps:
     )
 
 
-def _all_views(units: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+def _join_views(units: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     return [view for unit in units for view in unit[name]]

@@ -1,4 +1,4 @@
-"""What the training of a policy ends with, settled and proved before its first step."""
+"""The end of a training of a policy, settled and proved before its first step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from prefboost.training.adapters import trial_adapters
 from prefboost.training.claim import leads
-from prefboost.training.data.units import Plan
+from prefboost.training.data.units import Data, Plan
 from prefboost.training.policy.model import Policy
-from prefboost.training.policy.prepare import Data
 from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, range_of_units
 from prefboost.training.saving.checkpoint import Provenance, Saving, save_policy
@@ -26,7 +25,7 @@ __all__ = ["End"]
 
 @dataclass(frozen=True)
 class End:
-    """What saving a policy needs.
+    """Everything that saving a policy needs.
 
     Args:
         policy: as loaded.
@@ -45,16 +44,24 @@ class End:
         """Whether whole weights are saved, not an adapter alone."""
         return self.settings.lora is None or self.settings.lora.merge
 
-    def save(self, model: Any, folder: Path, *, merge: bool, weights: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder (`save_policy`); without a model, all but its weights."""
-        how = Saving(merge=merge, weights=weights, saved_type=self.saved_type)
+    def save(self, model: Any, weights: Mapping[str, Any] | None, *, folder: Path) -> None:
+        """Write the model folder (`save_policy`).
+
+        Args:
+            model: unwrapped.
+            weights: all of them, where the model has but a part on this device. Parts cannot be merged, so the adapter
+                is then saved alone.
+            folder: of the model.
+        """
+        how = Saving(merge=self.merges and weights is None, weights=weights, saved_type=self.saved_type)
         save_policy(model, self.policy.tokenizer, self.provenance, folder, how)
 
-    def _save_as_at_the_end(self, folder: Path) -> None:
+    def _save_untrained(self, folder: Path) -> None:
+        """Write the model folder as it would be written now, with adapters of zeros where they are saved alone."""
         if self.merges:
-            return self.save(self.policy.model, folder, merge=False)
+            return self.save(self.policy.model, None, folder=folder)
         with trial_adapters(self.policy.model, self.settings, task="CAUSAL_LM") as adapted:
-            return self.save(adapted, folder, merge=False)
+            return self.save(adapted, None, folder=folder)
 
     def check(self, data: Data, plan: Plan, out: Path) -> list[str]:
         """Prove that the data fit the model, and that saving into the run folder will work.
@@ -77,7 +84,7 @@ class End:
         if not leads(os.environ):
             return []
         return rehearse(
-            self._save_as_at_the_end,
+            self._save_untrained,
             out,
             Rehearsal(
                 policy.tokenizer,

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
 
 from prefboost.chat import SayGoal
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import MissingScores, SettingsError
 from prefboost.settings import kind_of
 from prefboost.training.data.questions import settle_prompt_ids
-from prefboost.training.data.units import Plan, plan_steps, split_by_prompt
+from prefboost.training.data.units import Data, Plan, lay_out_units
 from prefboost.training.policy.settings import Train
 from prefboost.training.policy.tokenise import Limits, Tokenised, tokenise
 
-__all__ = ["Data", "plan_units", "tokenise_all"]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Units to train on and units to evaluate on, as datasets with the columns of `tokenise`."""
-
-    train: Dataset
-    evaluation: Dataset | None = None
+__all__ = ["plan_units", "tokenise_all"]
 
 
 def tokenise_all(
@@ -37,7 +27,7 @@ def tokenise_all(
     say: SayGoal | None,
     positions: int | None = None,
 ) -> tuple[Tokenised, Tokenised | None]:
-    """Token ids of the rows to train on, and of those to evaluate on where they are given apart.
+    """Tokenise the rows to train on, and those to evaluate on where they are given apart.
 
     Args:
         pairs: GoalPairs after `condition`.
@@ -78,25 +68,19 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
         SettingsError: the loss needs the whole batch, and the engine has it in parts.
     """
     trained.refuse_empty()
-    units, aside = trained.units, None if evaluated is None else evaluated.units
-    if evaluated is None and settings.eval_fraction:
-        units, aside = split_by_prompt(units, settings.eval_fraction, settings.seed)
-    views = pc.sum(pc.list_value_length(units["view"])).as_py() or 0
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     at_once = settings.engine == "packed" or _needs_whole_batch(settings, devices)
-    plan = plan_steps(
-        units.num_rows,
-        views,
-        settings.batch_size,
+    return lay_out_units(
+        trained.units,
+        None if evaluated is None else evaluated.units,
+        settings,
+        lambda units: pc.sum(pc.list_value_length(units["view"])).as_py() or 0,
         settings.batch_size if at_once else settings.micro_batch,
-        devices=devices,
-        epochs=settings.epochs,
     )
-    return Data(Dataset(units), None if aside is None or not aside.num_rows else Dataset(aside)), plan
 
 
 def _needs_whole_batch(settings: Train, devices: int) -> bool:
-    """Whether the loss needs all pairs of a step at once.
+    """Return whether the loss needs all pairs of a step at once.
 
     Raises:
         SettingsError: it does, and the engine has them on several devices.

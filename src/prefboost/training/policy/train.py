@@ -2,95 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.atomic import write_atomically
 from prefboost.chat import SayGoal, goal_text
 from prefboost.errors import ModelError
 from prefboost.progress import phase
 from prefboost.training.claim import (
-    LOG,
     MODEL,
-    REPORT,
-    TRAINING_LOCK,
-    alone_in,
     begin,
-    check_installed,
     last_metrics,
     leads,
-    part_in_order,
     run_day,
 )
 from prefboost.training.data.text_loss import encoder_of, settle_losses
 from prefboost.training.engine.numbers import resolve_precision
 from prefboost.training.policy.settings import Train
-from prefboost.training.saving.disk import explain_disk
-from prefboost.training.trackers import clear_checkpoints, logs_in
+from prefboost.training.report import TrainReport
+from prefboost.training.session import build_callbacks, describe_inputs, finish_training, open_session, run_to_end
 
 if TYPE_CHECKING:
     from prefboost.preferences.stated_goals import StatedGoals
     from prefboost.progress import Progress
-    from prefboost.training.data.units import Plan
-    from prefboost.training.policy.ending import End
+    from prefboost.training.data.units import Data, Plan
     from prefboost.training.policy.model import Policy
-    from prefboost.training.policy.prepare import Data
     from prefboost.training.policy.tokenise import Tokenised
     from prefboost.training.policy.trainer import PreferenceTrainer
     from prefboost.training.saving.checkpoint import Provenance
 
-__all__ = ["TrainReport", "train"]
+__all__ = ["train"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What training did.
-
-    Args:
-        model: folder of the trained model.
-        steps: optimiser steps in all.
-        units: units trained on.
-        pairs: goal pairs (views) trained on.
-        tokens: tokens of one pass, prompts counted once a completion.
-        seconds: wall time of this call.
-        dropped: reason -> rows left out.
-        shortened: what was cut -> rows.
-        losses: the same in sentences.
-        metrics: of the last line of the log, and of the last evaluation (``eval_*``).
-        resumed_from: step at which this call took up the work; 0 for a fresh run.
-        engine: packed or trl, the one that was used.
-        precision: bf16, pure_bf16 or fp32, the one that was used.
-        messages: why not the engine asked for, and where memory ran short.
-        speed: tokens by kind, seconds by part of the work, what packing saved, peak memory, of this call.
-    """
-
-    model: str
-    steps: int
-    units: int
-    pairs: int
-    tokens: int
-    seconds: float
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    shortened: Mapping[str, int] = field(default_factory=dict)
-    losses: Sequence[str] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    resumed_from: int = 0
-    engine: str = "packed"
-    precision: str = ""
-    messages: Sequence[str] = ()
-    speed: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -119,9 +70,7 @@ def train(
         ModelError: the model or its chat template cannot be used, or the goals do not stand in the prompts.
         DataError: no usable pair is left, or too many rows lose text (``settings.max_loss_share``).
     """
-    check_installed()
-    alone = alone_in(out, TRAINING_LOCK) if leads(os.environ) else nullcontext()
-    with alone, explain_disk(out), logs_in(out, settings.report_to):
+    with open_session(out, settings.report_to):
         return _train((pairs, eval_pairs), settings, out, goals, progress)
 
 
@@ -132,7 +81,7 @@ def _train(
     goals: StatedGoals | None,
     progress: Progress | None,
 ) -> TrainReport:
-    """`train`, alone in its folder."""
+    """Train a policy in a folder that this process alone holds."""
     from transformers.utils.logging import disable_progress_bar
 
     from prefboost.engines.models.weights import context_of
@@ -146,10 +95,11 @@ def _train(
 
     started = time.monotonic()
     pairs, eval_pairs = tables
-    say = goals.say if goals is not None and _says_goals(pairs) else None
+    say = goals.say if goals is not None and _states_goals(pairs) else None
     check_request(settings)
     settings = resolve_precision(settings, out)
-    identity = _identity(pairs, eval_pairs, settings, say)
+    identity = describe_inputs(pairs, eval_pairs, settings)
+    identity["say"] = None if say is None else say.model_dump(mode="json")
     finished = begin(out, identity)
     if finished is not None:
         return TrainReport(**finished)
@@ -159,7 +109,7 @@ def _train(
         if leads(os.environ):  # others may get the weights from this process, later
             check_weights(policy.model, settings.model)
     notes = [] if settings.lora is None else check_targets(policy.model, settings.lora)
-    settings, more = _with_engine(settings, policy)
+    settings, remarks = _choose_engine(settings, policy)
     encoder = encoder_of(policy.tokenizer, settings, run_day(out))
     positions = context_of(policy.model.config)
     with phase(progress, "tokenising"):
@@ -167,24 +117,24 @@ def _train(
         settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
         let_template_merge(encoder)
-    _check_stated(pairs, say)
-    before = _made_of(data, tokenised, out)
+    _check_stated_goals(pairs, say)
+    before = _begin_report(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
-    provenance = _provenance(identity, tokenised, before, goals, pairs)
+    provenance = _build_provenance(identity, tokenised, before, goals, pairs)
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
-        more += end.check(data, plan, out)
+        remarks += end.check(data, plan, out)
     rounding = Rounding.before(policy.model, settings, end.saved_type)
-    trainer = _trainer(policy, data, settings, plan, out, progress)
-    resumed_from = _run(trainer, out)
-    trainer.notes += [*notes, *more, *rounding.describe(None if trainer.shards_weights else policy.model)]
-    report = _report(trainer, before, out, resumed_from, time.monotonic() - started)
-    _finish(trainer, end, report, out)
+    trainer = _build_trainer(policy, data, settings, plan, out, progress)
+    resumed_from = run_to_end(trainer, out)
+    trainer.notes += [*notes, *remarks, *rounding.describe(None if trainer.shards_weights else policy.model)]
+    report = _complete_report(trainer, before, out, resumed_from, time.monotonic() - started)
+    finish_training(trainer, report, out, partial(end.save, folder=out / MODEL))
     return report
 
 
-def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
-    """The settings with an engine that the model supports, and why it is another one than asked for."""
+def _choose_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
+    """Choose an engine that the model supports, and say why it is another one than that of the settings."""
     if settings.engine != "packed":
         return settings, []
     from prefboost.packing import probe_support
@@ -200,33 +150,22 @@ def _with_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     return settings.model_copy(update={"engine": "trl"}), [reason]
 
 
-def _identity(pairs: pa.Table, eval_pairs: pa.Table | None, settings: Train, say: SayGoal | None) -> dict[str, Any]:
-    from prefboost.training.saving.checkpoint import fingerprint
-
-    return {
-        "train": settings.model_dump(mode="json"),
-        "data": fingerprint(pairs),
-        "eval_data": None if eval_pairs is None else fingerprint(eval_pairs),
-        "say": None if say is None else say.model_dump(mode="json"),
-    }
-
-
-def _goal_columns(pairs: pa.Table) -> list[str]:
+def _list_goal_columns(pairs: pa.Table) -> list[str]:
     return [name for name in pairs.column_names if name == "goal" or name.startswith("goal.")]
 
 
-def _says_goals(pairs: pa.Table) -> bool:
-    return any(pairs[name].null_count < pairs.num_rows for name in _goal_columns(pairs))
+def _states_goals(pairs: pa.Table) -> bool:
+    return any(pairs[name].null_count < pairs.num_rows for name in _list_goal_columns(pairs))
 
 
-def _check_stated(pairs: pa.Table, say: SayGoal | None) -> None:
+def _check_stated_goals(pairs: pa.Table, say: SayGoal | None) -> None:
     """Refuse pairs whose first prompt with a goal does not read as ``say`` says: the model would answer to other words.
 
     Raises:
         ModelError: the goal's text is not in the message where it is to stand.
     """
     for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
-        aspects = {name.removeprefix("goal."): row[name] for name in _goal_columns(pairs) if name != "goal"}
+        aspects = {name.removeprefix("goal."): row[name] for name in _list_goal_columns(pairs) if name != "goal"}
         if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
             continue
         text, role = goal_text(say, row.get("goal"), aspects), "system" if say.place == "system" else "user"
@@ -238,7 +177,7 @@ def _check_stated(pairs: pa.Table, say: SayGoal | None) -> None:
         return
 
 
-def _provenance(
+def _build_provenance(
     identity: Mapping[str, Any],
     tokenised: Tokenised,
     report: TrainReport,
@@ -247,7 +186,7 @@ def _provenance(
 ) -> Provenance:
     from prefboost.training.saving.checkpoint import Provenance
 
-    asked = [name for name in _goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
+    stated = [name for name in _list_goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
     return Provenance(
         settings=identity["train"],
         data={
@@ -262,65 +201,51 @@ def _provenance(
             "day": identity["day"],
         },
         goals=goals,
-        top=goals.say.high if goals is not None and "goal" in asked else None,
-        top_aspects=_tops([name.removeprefix("goal.") for name in asked if name != "goal"], goals),
+        top=goals.say.high if goals is not None and "goal" in stated else None,
+        top_aspects=_find_tops([name.removeprefix("goal.") for name in stated if name != "goal"], goals),
     )
 
 
-def _tops(aspects: Sequence[str], goals: StatedGoals | None) -> dict[str, float]:
+def _find_tops(aspects: Sequence[str], goals: StatedGoals | None) -> dict[str, float]:
     """Return the highest score of each aspect's own scale; that of the wording where it has none."""
     if goals is None:
         return {}
     return {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in aspects}
 
 
-def _trainer(
+def _build_trainer(
     policy: Policy, data: Data, settings: Train, plan: Plan, out: Path, progress: Progress | None
 ) -> PreferenceTrainer:
-    from transformers import PrinterCallback
-
     from prefboost.training.adapters import adapters_of, explain_targets
-    from prefboost.training.engine.callbacks import JsonLog, SaveByTime, StepProgress
     from prefboost.training.policy.model import check_completion_forward
-    from prefboost.training.policy.trainer import PreferenceTrainer, configure
+    from prefboost.training.policy.trainer import PreferenceTrainer, configure_policy
 
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
-    callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
-    if progress is not None:
-        views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
-        per_unit = views / len(data.train)
-        callbacks.append(StepProgress(progress, plan.units_per_step * per_unit, _tokens(data.train) / views))
+    views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
+    callbacks = build_callbacks(
+        settings,
+        out,
+        progress,
+        plan.units_per_step * views / len(data.train),
+        _count_tokens(data.train) / views,
+    )
     options: dict[str, Any] = {"callbacks": callbacks, "progress": progress}
     if settings.lora is not None:
         options["peft_config"] = adapters_of(settings)
-    config = configure(settings, plan, out, evaluates=data.evaluation is not None)
+    config = configure_policy(settings, plan, out, evaluates=data.evaluation is not None)
     with explain_targets(settings.lora):
-        trainer = PreferenceTrainer(policy, data, settings, config, **options)
-    trainer.remove_callback(PrinterCallback)  # the log is a file, and progress is the caller's
-    return trainer
+        return PreferenceTrainer(policy, data, settings, config, **options)
 
 
-def _run(trainer: PreferenceTrainer, out: Path) -> int:
-    """Train to the end; returns the step at which a resumed run began."""
-    from prefboost.training.saving.checkpoint import last_complete
-
-    with trainer.accelerator.main_process_first():
-        checkpoint = last_complete(out / "checkpoints")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
-        trainer.evaluate()
-    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def _made_of(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
-    """The report as far as it is known before the first step."""
+def _begin_report(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
+    """Begin the report with what is known before the first step."""
     units = data.train
     return TrainReport(
         model=str(out / MODEL),
         steps=0,
         units=len(units),
         pairs=sum(len(views) for views in units["view"]),
-        tokens=_tokens(units),
+        tokens=_count_tokens(units),
         seconds=0.0,
         dropped=tokenised.dropped,
         shortened=tokenised.shortened,
@@ -328,7 +253,7 @@ def _made_of(data: Data, tokenised: Tokenised, out: Path) -> TrainReport:
     )
 
 
-def _report(
+def _complete_report(
     trainer: PreferenceTrainer, before: TrainReport, out: Path, resumed_from: int, seconds: float
 ) -> TrainReport:
     return replace(
@@ -344,24 +269,11 @@ def _report(
     )
 
 
-def _tokens(units: Any) -> int:
+def _count_tokens(units: Any) -> int:
     table = units.data.table
-    count = {name: _flat_length(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    count = {name: _count_elements(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
     return 2 * count["prompt_ids"] + count["chosen_ids"] + count["rejected_ids"]
 
 
-def _flat_length(column: pa.ChunkedArray) -> int:
+def _count_elements(column: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.list_value_length(pc.list_flatten(column))).as_py() or 0)
-
-
-def _finish(trainer: PreferenceTrainer, end: End, report: TrainReport, out: Path) -> None:
-    """Save the model, then the report, then remove what was only needed to resume."""
-    whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
-    if trainer.accelerator.is_main_process:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        merge = end.merges and whole is None  # parts of weights cannot be merged
-        end.save(model, out / MODEL, merge=merge, weights=whole)
-        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
-        clear_checkpoints(out)
-    trainer.accelerator.wait_for_everyone()
-    part_in_order(trainer.accelerator.num_processes)

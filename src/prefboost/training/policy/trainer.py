@@ -1,4 +1,4 @@
-"""The trainer on units: our losses on log-probs of completions, the reference computed once, faults named."""
+"""The trainer of policies: losses on log-probs of completions, with the reference's log-probs from the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import Sampler
 from trl import DPOConfig
 
 from prefboost.errors import RunError
@@ -20,33 +19,31 @@ from prefboost.losses import LossOutput, PairLogps
 from prefboost.losses.router_balance import choose_balance_weight
 from prefboost.packing import enable_packing, measure_difference, probe_support
 from prefboost.progress import Progress
-from prefboost.training.data.units import Plan, UnitSampler
+from prefboost.training.data.units import Data, Plan
 from prefboost.training.engine.callbacks import OptimizerClock
 from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_budget
-from prefboost.training.engine.numbers import budget_of
 from prefboost.training.engine.throughput import Meter, cost_of
-from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, part_of
+from prefboost.training.engine.unit_trainer import list_options, open_token_budget
+from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
 from prefboost.training.policy.model import Policy, add_completion_forward, load_model
-from prefboost.training.policy.prepare import Data
 from prefboost.training.policy.settings import Train
 from prefboost.training.policy.trl_bridge import BridgedTrainer, trainer_config, without_hashing
 from prefboost.training.policy.watch import observe
 from prefboost.training.policy.whole_batch import gradients_of_batch
 from prefboost.training.reference.cache import ReferenceCache, cache_folder, sequences_of, with_reference
 from prefboost.training.reference.forward import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
-from prefboost.training.saving.checkpoint import mark_complete
 
-__all__ = ["PreferenceTrainer", "configure"]
+__all__ = ["PreferenceTrainer", "configure_policy"]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What a loss said of a micro-batch, without gradient."""
+class _Observation:
+    """A micro-batch with its log-probs and losses, without gradient, to be logged once the step has succeeded."""
 
     output: LossOutput
     pairs: PairLogps
-    part: Mapping[str, Any]
+    batch: Mapping[str, Any]
 
 
 class PreferenceTrainer(BridgedTrainer):
@@ -56,24 +53,23 @@ class PreferenceTrainer(BridgedTrainer):
         policy: with `add_completion_forward`, and with `enable_packing` for the packed engine.
         data: units.
         settings: of the training; ``engine`` must be one that the model supports.
-        config: from `configure`.
+        config: from `configure_policy`.
         options: further arguments of TRL's trainer (callbacks, peft_config), and ``progress``.
     """
+
+    settings: Train
 
     def __init__(self, policy: Policy, data: Data, settings: Train, config: DPOConfig, **options: Any) -> None:
         self.settings = settings
         self.packed = settings.engine == "packed"
-        self.tried = False
+        self.engine_checked = False
         self.balance = choose_balance_weight(policy.model, settings.router_balance)
         self.notes: list[str] = []
         self.progress: Progress | None = options.pop("progress", None)
+        # Taken before TRL puts adapters on: the cache of log-probs belongs to the weights as they were loaded.
         self.start_hash = hash_of_model(policy.model) if settings.reference == "start" else None
         self.meter = Meter(config.device, cost_of(policy.model, adapters=settings.lora is not None))
-        self.budget = TokenBudget(
-            budget_of(settings, config.device.type),
-            alone=config.world_size == 1,
-            kept=Path(config.output_dir) / "token_budget.json",
-        )
+        self.budget = open_token_budget(settings, config)
         with without_hashing():
             super().__init__(
                 model=policy.model,
@@ -87,26 +83,27 @@ class PreferenceTrainer(BridgedTrainer):
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
 
-    def unit_sampler(self) -> Sampler[int]:
-        """Permutations of the units, seeded by the settings' seed and the epoch."""
-        return UnitSampler(len(self.train_dataset), self.settings.seed, self.current_epoch)
+    def read_meter(self) -> dict[str, float]:
+        """Read speed and memory since the last line of the log, and estimate the seconds of the remaining steps."""
+        speed = self.meter.read()
+        seconds = (self.state.max_steps - self.state.global_step) * speed.get("time/step", 0.0)
+        return speed | {"time/left": round(seconds, 3)}
 
-    def measured(self) -> dict[str, float]:
-        """What the meter says since the last line of the log, and the seconds that the remaining steps will take."""
-        found = self.meter.read()
-        left = (self.state.max_steps - self.state.global_step) * found.get("time/step", 0.0)
-        return found | {"time/left": round(left, 3)}
-
-    def timed(self, part: str) -> Any:
-        """Seconds of a part of the work are kept for the log."""
+    def time_part(self, part: str) -> Any:
+        """Return a context that counts the seconds of a part of the work for the log."""
         return self.meter.timed(part)
 
-    def logps_of(self, model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """Log-probs [2V] of a micro-batch, as one stream or as padded sequences; what the balance of a mixture's
-        experts adds to each view's loss (None where there are none)."""
+    def compute_logps(self, model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Compute the log-probs of a micro-batch of V views, as one stream or as padded sequences.
+
+        Returns:
+            log-probs [2V] in nats, chosen completions first, then rejected ones; the weighted loss [] that keeps a
+            mixture's experts evenly used, which is added to each view's loss (None where there are no experts).
+        """
         inputs: dict[str, Any]
         if self.packed:
-            inputs = {"packed": batch["tokens"].packed().to(self.accelerator.device)}
+            inputs = {"packed": batch["tokens"].pack_pairs().to(self.accelerator.device)}
+            # Passes without gradient belong to no step: evaluation, and the first pass of whole-batch losses.
             if torch.is_grad_enabled():
                 self.meter.count(inputs["packed"])
         else:
@@ -116,23 +113,23 @@ class PreferenceTrainer(BridgedTrainer):
         if not self.balance:
             return model(**inputs), None
         logps, balance = model(**inputs, balance=True)
-        self.watched()["router_balance"] += [balance.item()] * len(batch["views"])
+        self.pending_metrics["router_balance"] += [balance.item()] * len(batch["views"])
         return logps, self.balance * balance
 
-    def loss_of_batch(self, model: Any, batch: dict[str, Any]) -> Tensor:
-        """Losses [V] of a batch that is computed at once, or in parts where nothing has to be kept for gradients.
+    def compute_losses(self, model: Any, batch: dict[str, Any]) -> Tensor:
+        """Compute the losses [V] of a batch at once, or in parts where no activations are needed for gradients.
 
         Raises:
             RunError: a loss is not finite; names the pairs.
         """
-        logps, more = self._in_parts(model, batch) if self.packed else self.logps_of(model, batch)
+        logps, balance = self._compute_logps_in_parts(model, batch) if self.packed else self.compute_logps(model, batch)
         pairs = as_pair_logps(logps, batch)
         output = self.settings.loss(pairs)
-        self._watch(_Seen(output, pairs, batch))
-        return output.losses if more is None else output.losses + more
+        self._log_observation(_Observation(output, pairs, batch))
+        return output.losses if balance is None else output.losses + balance
 
     def step_on_batch(self, model: Any, batch: dict[str, Any], views: Tensor) -> Tensor | None:
-        """The gradient of the whole optimiser batch, in micro-batches within the token budget.
+        """Compute the gradient of the whole optimiser batch, in micro-batches within the token budget.
 
         Raises:
             RunError: a loss is not finite, or memory is short whatever the budget.
@@ -145,13 +142,17 @@ class PreferenceTrainer(BridgedTrainer):
             f"step {self.state.global_step + 1}",
         )
 
-    def units_with_reference(self, units: Dataset, name: str) -> Dataset:
-        """The units with the reference's log-probs, from the cache where they are known."""
+    def add_reference_logps(self, units: Dataset, name: str) -> Dataset:
+        """Add the reference's log-probs to units, from the cache as far as it has them.
+
+        Raises:
+            RunError: the engine cannot run the reference.
+        """
         if not self.settings.uses_reference:
             return units
-        model, cache = self._reference()
+        model, cache = self._open_reference()
         table = units.data.table.combine_chunks()
-        wanted = sequences_of(table)
+        sequences = sequences_of(table)
         device = self.accelerator.device
         reference = ReferencePass(
             model,
@@ -168,136 +169,164 @@ class PreferenceTrainer(BridgedTrainer):
             in_step=self.ref_model is not None,
         )
         if self.progress is not None:
-            self.progress.begin(f"reference log-probs ({name})", len(wanted.prompts))
-        with self.timed("reference"):
-            logps = cache.fill(wanted, reference.compute, reference.batches, exchange=self.known_to_all)
+            self.progress.begin(f"reference log-probs ({name})", len(sequences.prompts))
+        with self.time_part("reference"):
+            logps = cache.fill(sequences, reference.compute, reference.batches, exchange=self.merge_over_processes)
         if self.progress is not None:
             self.progress.end()
         return Dataset(with_reference(table, logps))
 
-    def wants_checkpoint(self) -> bool:
-        """Runs that are over before the first checkpoint write none; longer ones write their last step too."""
-        return bool(self.state.global_step < self.state.max_steps or self.state.max_steps > self.args.save_steps)
-
-    def after_checkpoint(self) -> None:
-        """Mark the checkpoint as whole: only such a one is resumed from."""
-        if self.args.should_save:
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
-
     def _step(self, model: Any, batch: dict[str, Any], views: Tensor, tokens: int) -> Tensor:
-        if self.shards_weights and not self.tried:
-            self._try_engine(model)
+        """Add up the gradient of an optimiser step, micro-batch by micro-batch.
+
+        The step minimises L = 1/N sum_i l_i over the N views of D devices. Devices average their gradients, so each
+        of them adds up (D/N) sum_i l_i over its own V views: 1/D sum_devices (D/N) sum_i l_i = L. How the V views are
+        cut into micro-batches changes the order of this sum only.
+
+        Args:
+            model: wrapped.
+            batch: of this device, V views.
+            views: N, a tensor [].
+            tokens: most tokens of a micro-batch's stream.
+
+        Returns:
+            this device's share of the mean loss [], without gradient.
+        """
+        if self.shards_weights and not self.engine_checked:
+            self._check_engine(model)
         parts = split_by_budget(batch["tokens"], tokens)
-        count = self.most_of_all(len(parts)) if self.shards_weights else len(parts)
+        # Devices that hold parts of the weights gather them in every forward, so all run equally many micro-batches:
+        # those with fewer repeat their last one at weight 0.
+        count = self.gather_maximum(len(parts)) if self.shards_weights else len(parts)
         weights = [1.0] * len(parts) + [0.0] * (count - len(parts))
         parts += parts[-1:] * (count - len(parts))
-        scale = self.accelerator.num_processes / views
-        seen: list[_Seen] = []
+        scale = self.accelerator.num_processes / views  # D/N
+        observations: list[_Observation] = []
         if self.settings.loss.whole_batch:
             shares = [(part, weight, float(scale)) for part, weight in zip(parts, weights, strict=True)]
-            losses = self._losses_by_gradient(model, batch, shares, seen)
+            losses = self._plan_whole_batch(model, batch, shares, observations)
         else:
             losses = [
-                partial(self._loss_of_part, model, part_of(batch, part), weight * scale, seen)
+                partial(self._sum_losses, model, select_views(batch, part), weight * scale, observations)
                 for part, weight in zip(parts, weights, strict=True)
             ]
         total = self.accumulate(model, losses)
-        for each in seen:
-            self._watch(each)
-        return sum(each.output.losses.sum() for each in seen) * scale if self.settings.loss.whole_batch else total
+        # Only now: an attempt that runs out of memory is repeated, and must not be in the log twice.
+        for observation in observations:
+            self._log_observation(observation)
+        if not self.settings.loss.whole_batch:
+            return total
+        # Here `total` sums products of log-probs and gradients, which say nothing of the loss itself.
+        return sum(observation.output.losses.sum() for observation in observations) * scale
 
-    def _try_engine(self, model: Any) -> None:
-        """Where devices hold parts of the weights, the engine is tried on them once they do.
+    def _check_engine(self, model: Any) -> None:
+        """Compare packed with padded log-probs once the devices hold parts of the weights.
 
         Raises:
-            RunError: log-probs are not those of padded sequences.
+            RunError: they differ.
         """
         device = self.accelerator.device
         dtype = torch.float32 if self.settings.precision == "fp32" else torch.bfloat16
         with self.compute_loss_context_manager():
-            off = measure_difference(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
-        if not off < 1.0:
+            difference = measure_difference(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
+        if not difference < 1.0:  # written so that NaN is refused too
             raise RunError(
                 f"{type(self.model).__name__} gives other log-probs over a packed stream than over padded sequences "
                 f"on {device}, its weights shared by {self.accelerator.num_processes} devices",
                 remedy="write train.engine: trl, and give another run folder",
             )
-        self.tried = True
+        self.engine_checked = True
 
-    def _loss_of_part(self, model: Any, part: dict[str, Any], scale: Tensor | float, seen: list[_Seen]) -> Tensor:
-        logps, more = self.logps_of(model, part)
-        pairs = as_pair_logps(logps, part)
-        output = self.settings.loss(pairs)
+    def _sum_losses(
+        self, model: Any, part: dict[str, Any], scale: Tensor | float, observations: list[_Observation]
+    ) -> Tensor:
+        """Return the scaled sum [] of a micro-batch's losses; one of scale 0 only keeps devices in step."""
+        logps, balance = self.compute_logps(model, part)  # [2v], []
+        pairs = as_pair_logps(logps, part)  # chosen [v], rejected [v]
+        output = self.settings.loss(pairs)  # losses [v]
         if float(scale):
-            seen.append(_Seen(_detached(output), _detached(pairs), part))
-        return (output.losses if more is None else output.losses + more).sum() * scale
+            observations.append(_Observation(_detach_tensors(output), _detach_tensors(pairs), part))
+        return (output.losses if balance is None else output.losses + balance).sum() * scale
 
-    def _losses_by_gradient(
-        self, model: Any, batch: dict[str, Any], parts: list[tuple[list[int], float, float]], seen: list[_Seen]
+    def _plan_whole_batch(
+        self,
+        model: Any,
+        batch: dict[str, Any],
+        parts: list[tuple[list[int], float, float]],
+        observations: list[_Observation],
     ) -> list[Any]:
-        """For losses that need the whole batch: it is computed from log-probs of a first pass, and each micro-batch
-        then only has to hand on the gradient with respect to its own log-probs."""
+        """Plan the micro-batches of a loss that needs all pairs of a step at once.
+
+        With log-probs p [2V] of a first pass without gradient, g = dL/dp [2V] is computed over the whole batch. By the
+        chain rule dL/dw = sum_j g_j dp_j/dw, which is the gradient of sum_j g_j p_j with g held constant; this sum
+        can be cut into micro-batches, and each of them needs the activations of its own views only.
+        """
         with torch.no_grad():
-            logps, _ = self._in_parts(model, batch, [rows for rows, _, _ in parts])
+            logps, _ = self._compute_logps_in_parts(model, batch, [rows for rows, _, _ in parts])  # [2V]
         pairs = as_pair_logps(logps, batch)
-        output, gradients = gradients_of_batch(self.settings.loss, pairs, self.from_all, self.accelerator.process_index)
-        seen.append(_Seen(output, pairs, batch))
-        gradients *= self.accelerator.num_processes
+        output, gradients = gradients_of_batch(
+            self.settings.loss, pairs, self.gather_objects, self.accelerator.process_index
+        )
+        observations.append(_Observation(output, pairs, batch))
+        gradients *= self.accelerator.num_processes  # [2V]; devices average their gradients, here they are to add up
 
-        def handed_on(rows: list[int], weight: float, scale: float) -> Tensor:
-            found, more = self.logps_of(model, part_of(batch, rows))
-            total = (found * gradients[_both(rows, len(batch["views"]), found.device)]).sum()
-            return weight * (total if more is None else total + more * len(rows) * scale)
+        def pass_gradient(rows: list[int], weight: float, scale: float) -> Tensor:
+            part_logps, balance = self.compute_logps(model, select_views(batch, rows))  # [2v]
+            total = (part_logps * gradients[_index_pairs(rows, len(batch["views"]), part_logps.device)]).sum()
+            return weight * (total if balance is None else total + balance * len(rows) * scale)
 
-        return [partial(handed_on, *part) for part in parts]
+        return [partial(pass_gradient, *part) for part in parts]
 
-    def _in_parts(
+    def _compute_logps_in_parts(
         self, model: Any, batch: Mapping[str, Any], parts: Sequence[Sequence[int]] | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """What `logps_of` says of a batch, micro-batch by micro-batch."""
+        """Compute the log-probs [2V] of a batch in micro-batches, and the mean balance loss [] of its views."""
         views = len(batch["views"])
         if parts is None:
             parts = split_by_budget(batch["tokens"], self.budget.tokens)
-            parts += parts[-1:] * (self.most_of_all(len(parts)) - len(parts)) if self.shards_weights else []
-        whole: Tensor | None = None
-        added: list[Tensor] = []
+            parts += parts[-1:] * (self.gather_maximum(len(parts)) - len(parts)) if self.shards_weights else []
+        logps: Tensor | None = None
+        balances: list[Tensor] = []
         for rows in parts:
-            found, more = self.logps_of(model, part_of(batch, rows))
-            whole = found.new_zeros(2 * views) if whole is None else whole
-            whole = whole.index_copy(0, _both(rows, views, found.device), found)
-            added += [] if more is None else [more * len(rows)]
-        assert whole is not None
-        return whole, torch.stack(added).sum() / sum(map(len, parts)) if added else None
+            part_logps, balance = self.compute_logps(model, select_views(batch, rows))
+            logps = part_logps.new_zeros(2 * views) if logps is None else logps
+            logps = logps.index_copy(0, _index_pairs(rows, views, part_logps.device), part_logps)
+            balances += [] if balance is None else [balance * len(rows)]
+        assert logps is not None
+        return logps, torch.stack(balances).sum() / sum(map(len, parts)) if balances else None
 
-    def _watch(self, seen: _Seen) -> None:
-        losses = seen.output.losses
-        if not bool(losses.isfinite().all()):
-            self._refuse(losses, seen.part)
-        for name, numbers in observe(seen.output, seen.pairs, seen.part, self.settings.score_buckets).items():
-            self.watched()[name].extend(numbers)
+    def _log_observation(self, observation: _Observation) -> None:
+        """Add a micro-batch to the next line of the log.
 
-    def _refuse(self, losses: Tensor, batch: Mapping[str, Any]) -> None:
-        bad = (~losses.isfinite()).tolist()
-        ids = [name for name, is_bad in zip(batch["unit_ids"], bad, strict=True) if is_bad]
-        raise RunError(
-            f"the loss is {losses[~losses.isfinite()][0].item()} at step {self.state.global_step + 1} for the pair(s) "
-            f"{', '.join(sorted(set(ids))[:8])}",
-            remedy="look at these pairs; lower learning_rate, use precision: fp32, or resume from a checkpoint",
-        )
+        Raises:
+            RunError: a loss is not finite; names the pairs.
+        """
+        losses, batch = observation.output.losses, observation.batch
+        finite = losses.isfinite().tolist()
+        if not all(finite):
+            ids = {name for name, is_finite in zip(batch["unit_ids"], finite, strict=True) if not is_finite}
+            self.refuse_losses(losses, f" for the pair(s) {', '.join(sorted(ids)[:8])}", "pairs")
+        metrics = observe(observation.output, observation.pairs, batch, self.settings.score_buckets)
+        for name, numbers in metrics.items():
+            self.pending_metrics[name].extend(numbers)
 
-    def _reference(self) -> tuple[Any, ReferenceCache]:
-        model, known = self._start(), self.start_hash
-        if known is None:
+    def _open_reference(self) -> tuple[Any, ReferenceCache]:
+        """Return the reference model, and the cache of its log-probs under these numerics."""
+        model, weights_hash = self._place_start(), self.start_hash
+        if weights_hash is None:
             model = load_model(self.settings, self.settings.reference)
-            known = hash_of_model(model)
-            model = self._placed(model)
+            weights_hash = hash_of_model(model)
+            model = self._place_reference(model)
         engine = self.settings.engine if self.ref_model is None else f"{self.settings.engine}-sharded"
         numerics = numerics_of(model, engine, self.settings.precision, self.accelerator.device)
         folder = cache_folder(self.settings.reference_cache, os.environ)
-        return model, ReferenceCache(folder, known, numerics)
+        return model, ReferenceCache(folder, weights_hash, numerics)
 
-    def _start(self) -> Any:
-        """The policy before training; where devices will hold parts of it (FSDP), TRL has loaded and parted it."""
+    def _place_start(self) -> Any:
+        """Return the policy before training, on the device.
+
+        Where devices will hold parts of it (FSDP), TRL has loaded it a second time and divided it among them.
+        """
         if self.ref_model is None:
             return self.model.to(self.accelerator.device)
         if self.packed:
@@ -306,8 +335,8 @@ class PreferenceTrainer(BridgedTrainer):
             add_completion_forward(self.ref_model)
         return self.ref_model
 
-    def _placed(self, model: Any) -> Any:
-        """Another model as reference, on the device and ready for the engine.
+    def _place_reference(self, model: Any) -> Any:
+        """Move another model to the device as reference, ready for the engine.
 
         Raises:
             RunError: the engine cannot run it.
@@ -322,42 +351,21 @@ class PreferenceTrainer(BridgedTrainer):
         return model
 
 
-def _both(rows: Sequence[int], views: int, device: torch.device) -> Tensor:
-    """Places of some views' chosen and rejected sequences among 2V."""
+def _index_pairs(rows: Sequence[int], views: int, device: torch.device) -> Tensor:
+    """Index the chosen and rejected sequences [2v] of v rows among the 2V of a batch."""
     return torch.tensor([*rows, *(views + row for row in rows)], device=device)
 
 
-def _detached(record: Any) -> Any:
+def _detach_tensors(record: Any) -> Any:
+    """Copy a record with its tensors cut from the graph, so that a micro-batch's activations can be freed."""
     tensors = {name: value.detach() for name, value in vars(record).items() if isinstance(value, Tensor)}
     return replace(record, **tensors)
 
 
-def configure(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> DPOConfig:
-    """TRL's configuration for our settings."""
+def configure_policy(settings: Train, plan: Plan, folder: Path, *, evaluates: bool) -> DPOConfig:
+    """Build TRL's configuration for our settings."""
     return trainer_config(
-        output_dir=str(folder / "checkpoints"),
-        per_device_train_batch_size=plan.micro_batch,
-        per_device_eval_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=plan.accumulation,
-        max_steps=settings.max_steps or plan.steps,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=int(settings.warmup_ratio * (settings.max_steps or plan.steps)),
-        optim=settings.optimizer,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bf16=settings.precision == "bf16",
         recompute=settings.gradient_checkpointing,
-        eval_strategy="steps" if evaluates and settings.eval_every else "no",
-        eval_steps=settings.eval_every,
-        save_strategy="steps",
-        save_steps=settings.save_every,
-        save_total_limit=settings.keep_checkpoints,
-        logging_steps=settings.log_every,
-        logging_nan_inf_filter=False,
-        report_to=list(settings.report_to) or "none",
-        seed=settings.seed,
-        use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=True,
+        **list_options(settings, plan, folder, evaluates=evaluates),
     )

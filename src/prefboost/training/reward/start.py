@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from prefboost.engines.models.reward_model import RewardModel, enable_packed_rewards, load_reward_model
 from prefboost.engines.models.weights import load_tokenizer
 from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home, trial_adapters
 from prefboost.training.claim import leads
+from prefboost.training.data.units import Data
 from prefboost.training.policy.model import shares_weights, template_text, training_device
 from prefboost.training.preflight import check_fit, check_weights, range_of_texts
 from prefboost.training.reward.settings import TrainReward
@@ -26,7 +26,7 @@ __all__ = ["RewardEnd", "check_start", "load_start"]
 
 @dataclass(frozen=True)
 class RewardEnd:
-    """What the training of a reward model ends with.
+    """Everything that saving a reward model needs.
 
     Args:
         saving: how weights are saved.
@@ -37,6 +37,19 @@ class RewardEnd:
     saving: Saving
     facts: Mapping[str, Any]
     steps: int
+
+    def save(self, model: Any, weights: Mapping[str, Any] | None, *, tokenizer: Any, folder: Path) -> None:
+        """Write the model folder (`save_reward_model`).
+
+        Args:
+            model: unwrapped.
+            weights: all of them, where the model has but a part on this device. Parts cannot be merged, so the adapter
+                is then saved alone.
+            tokenizer: of the model.
+            folder: of the model.
+        """
+        how = replace(self.saving, merge=self.saving.merge and weights is None, weights=weights)
+        save_reward_model(model, tokenizer, self.facts, folder, how)
 
 
 def load_start(settings: TrainReward) -> RewardModel:
@@ -49,7 +62,7 @@ def load_start(settings: TrainReward) -> RewardModel:
     set_seed(settings.seed)
     template = settings.chat_template
     base, adapters = adapter_chain(settings.model, settings.revision)
-    found = load_reward_model(
+    reward_model = load_reward_model(
         base,
         "bfloat16" if settings.precision == "pure_bf16" else "float32",
         heads=settings.loss.heads,
@@ -59,18 +72,22 @@ def load_start(settings: TrainReward) -> RewardModel:
         attn_implementation=settings.attention,
     )
     for adapter in adapters:
-        found = _with_adapter(found, settings, adapter)
+        reward_model = _merge_adapter(reward_model, settings, adapter)
     if leads(os.environ):  # others may get the weights from this process, later
-        check_weights(found.model, settings.model)
+        check_weights(reward_model.model, settings.model)
     if not shares_weights(os.environ):  # else the whole model may not fit
-        found.model.to(training_device(os.environ))
-    return replace(found, unpacked="packing is off") if settings.packing == "off" else enable_packed_rewards(found)
+        reward_model.model.to(training_device(os.environ))
+    return (
+        replace(reward_model, unpacked="packing is off")
+        if settings.packing == "off"
+        else enable_packed_rewards(reward_model)
+    )
 
 
-def _with_adapter(found: RewardModel, settings: TrainReward, adapter: str) -> RewardModel:
-    """The model with an adapter merged into its weights, and the tokenizer that lies beside the adapter, if any."""
-    model = merge_adapter(found.model, adapter, settings.revision if adapter == settings.model else None)
-    tokenizer = found.tokenizer
+def _merge_adapter(reward_model: RewardModel, settings: TrainReward, adapter: str) -> RewardModel:
+    """Merge an adapter into the model's weights, and take the tokenizer that lies beside the adapter, if any."""
+    model = merge_adapter(reward_model.model, adapter, settings.revision if adapter == settings.model else None)
+    tokenizer = reward_model.tokenizer
     if tokenizer_home("", [adapter]):
         revision = settings.revision if adapter == settings.model else None
         tokenizer = load_tokenizer(
@@ -78,20 +95,18 @@ def _with_adapter(found: RewardModel, settings: TrainReward, adapter: str) -> Re
         )
         tokenizer.padding_side = "right"
         if settings.chat_template is not None:
-            tokenizer.chat_template = found.tokenizer.chat_template
-    return replace(found, model=model.eval(), tokenizer=tokenizer)
+            tokenizer.chat_template = reward_model.tokenizer.chat_template
+    return replace(reward_model, model=model.eval(), tokenizer=tokenizer)
 
 
-def check_start(
-    found: RewardModel, data: tuple[Dataset, Dataset | None], settings: TrainReward, end: RewardEnd, out: Path
-) -> list[str]:
+def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, end: RewardEnd, out: Path) -> list[str]:
     """Prove before the first step that the data fit the model, and that saving into the run folder will work.
 
     Args:
-        found: the model to train.
+        reward_model: the model to train.
         data: units to train and evaluate on.
         settings: of the training.
-        end: how the training will end.
+        end: everything that saving needs.
         out: run folder.
 
     Returns:
@@ -100,27 +115,27 @@ def check_start(
     Raises:
         ModelError, DataError, RunError: they do not, or it will not.
     """
-    for units in data:
+    for units in (data.train, data.evaluation):
         if units is not None:
-            check_fit(found.model, found.tokenizer, range_of_texts(units.data.table))
+            check_fit(reward_model.model, reward_model.tokenizer, range_of_texts(units.data.table))
     if not leads(os.environ):
         return []
     facts = {**end.facts, "score_range": {}}
 
     def save(folder: Path) -> None:
         if end.saving.merge:
-            save_reward_model(found.model, found.tokenizer, facts, folder, end.saving)
+            save_reward_model(reward_model.model, reward_model.tokenizer, facts, folder, end.saving)
             return
-        with trial_adapters(found.model, settings, task="SEQ_CLS") as adapted:
-            save_reward_model(adapted, found.tokenizer, facts, folder, end.saving)
+        with trial_adapters(reward_model.model, settings, task="SEQ_CLS") as adapted:
+            save_reward_model(adapted, reward_model.tokenizer, facts, folder, end.saving)
 
     return rehearse(
         save,
         out,
         Rehearsal(
-            found.tokenizer,
+            reward_model.tokenizer,
             AutoModelForSequenceClassification,
-            checkpoint_bytes=checkpoint_bytes(found.model, settings, end.steps),
+            checkpoint_bytes=checkpoint_bytes(reward_model.model, settings, end.steps),
             trust_remote_code=settings.trust_remote_code,
         ),
     )

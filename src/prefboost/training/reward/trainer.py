@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,29 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from prefboost.engines.models.reward_model import RewardModel, rewards_of, text_tensors
-from prefboost.errors import RunError
 from prefboost.losses.reward import RewardBatch
-from prefboost.training.data.units import Plan, UnitSampler
-from prefboost.training.engine.accumulation import accumulate, most_of_all, shares_weights_by
-from prefboost.training.engine.memory import TokenBudget
+from prefboost.training.data.units import Data, Plan
 from prefboost.training.engine.micro_batches import split_texts_by_budget
-from prefboost.training.engine.numbers import budget_of
+from prefboost.training.engine.unit_trainer import UnitTrainer, list_options, name_recompute_option, open_token_budget
 from prefboost.training.reward.settings import TrainReward
-from prefboost.training.saving.checkpoint import mark_complete
 
-__all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure"]
+__all__ = ["RewardCollator", "RewardTrainer", "UnitList", "configure_reward"]
 
 
 PAIR_NUMBERS = ("gap", "wins", "weight", "length_delta")
-"""What a batch says of every pair; see `prefboost.losses.reward.RewardBatch`."""
+"""Numbers of every pair in a batch; see `prefboost.losses.reward.RewardBatch`."""
 
 
-_SAID = ("chosen", "rejected", "excess_length", "labels")
+_TEXT_COLUMNS = ("chosen", "rejected", "excess_length", "labels")
 
 
 class RewardCollator:
@@ -55,8 +48,9 @@ class RewardCollator:
         self.compares = compares
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """One batch."""
+        """Collate one batch."""
         texts = [ids for unit in units for ids in unit["texts"]]
+        # A unit numbers its own texts from 0; in the batch they stand behind those of the units before it.
         firsts = [0]
         for unit in units:
             firsts.append(firsts[-1] + len(unit["texts"]))
@@ -64,14 +58,14 @@ class RewardCollator:
             side: [first + at for unit, first in zip(units, firsts, strict=False) for at in unit[side]]
             for side in ("chosen", "rejected")
         }
-        labels = [own for unit in units for own in unit["labels"]]
+        labels = [text_labels for unit in units for text_labels in unit["labels"]]
         return {
-            **{side: torch.tensor(found, dtype=torch.long) for side, found in numbers.items()},
-            **{name: _numbers([number for unit in units for number in unit[name]]) for name in PAIR_NUMBERS},
-            "excess_length": _numbers([number for unit in units for number in unit["excess_length"]]),
-            "labels": torch.stack([_numbers(own) for own in labels]),
-            "pair_names": _names(units, "chosen"),
-            "text_names": _names(units, "texts"),
+            **{side: torch.tensor(indices, dtype=torch.long) for side, indices in numbers.items()},
+            **{name: _as_floats([number for unit in units for number in unit[name]]) for name in PAIR_NUMBERS},
+            "excess_length": _as_floats([number for unit in units for number in unit["excess_length"]]),
+            "labels": torch.stack([_as_floats(text_labels) for text_labels in labels]),
+            "pair_names": _name_items(units, "chosen"),
+            "text_names": _name_items(units, "texts"),
             "items": len(numbers["chosen"]) if self.compares else len(texts),
             "ids": [name for unit in units for name in unit["ids"]],
             **text_tensors(self.model, texts),
@@ -80,7 +74,7 @@ class RewardCollator:
 
 @dataclass(frozen=True)
 class Units:
-    """Units as they are; closed, so that nobody walks through their tokens on the way to a device."""
+    """Units in a class of their own, so that accelerate does not walk through their tokens on the way to a device."""
 
     rows: list[Mapping[str, Any]]
 
@@ -92,238 +86,196 @@ class UnitList:
         self.compares = compares
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """One batch."""
+        """Collate one batch."""
         counted = "chosen" if self.compares else "texts"
         return {"units": Units(list(units)), "items": sum(len(unit[counted]) for unit in units)}
 
 
-class RewardTrainer(Trainer):
+class RewardTrainer(UnitTrainer):
     """Trains a reward model on units.
 
     Args:
-        found: the model and how it is run.
+        reward_model: the model and how it is run.
         trained: the model as it is trained: the same, or with adapters around it.
-        data: units to train on, and to evaluate on (may be None).
+        data: units to train on, and to evaluate on.
         settings: of the training.
         options: further arguments of transformers' Trainer (args, callbacks).
     """
 
-    loss_is_scaled_for_ga = True
+    settings: TrainReward
 
     def __init__(
         self,
-        found: RewardModel,
+        reward_model: RewardModel,
         trained: Any,
-        data: tuple[Dataset, Dataset | None],
+        data: Data,
         settings: TrainReward,
         **options: Any,
     ) -> None:
-        self.found = found
+        self.reward_model = reward_model
         self.settings = settings
-        self._watched: dict[str, dict[str, list[tuple[str, float]]]] = {
+        self._metrics: dict[str, dict[str, list[tuple[str, float]]]] = {
             "train": defaultdict(list),
             "eval": defaultdict(list),
         }
-        self.collate = RewardCollator(found, compares=settings.loss.compares)
-        config: TrainingArguments = options["args"]
-        self.budget = TokenBudget(
-            budget_of(settings, config.device.type),
-            alone=config.world_size == 1,
-            kept=Path(config.output_dir) / "token_budget.json",
-        )
+        self.collate = RewardCollator(reward_model, compares=settings.loss.compares)
+        self.budget = open_token_budget(settings, options["args"])
         super().__init__(
             model=trained,
-            data_collator=UnitList(compares=settings.loss.compares) if found.packs else self.collate,
-            train_dataset=data[0],
-            eval_dataset=data[1],
-            processing_class=found.tokenizer,
+            data_collator=UnitList(compares=settings.loss.compares) if reward_model.packs else self.collate,
+            train_dataset=data.train,
+            eval_dataset=data.evaluation,
+            processing_class=reward_model.tokenizer,
             **options,
         )
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """Sum of the losses over the optimiser step's items divided by their number; in evaluation the mean.
+    def compute_losses(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """Compute the losses of a collated batch: [P] of pairs, or [T] of texts where scores are fitted.
 
         Raises:
             RunError: a loss is not finite; names rows.
         """
-        if return_outputs:
-            raise NotImplementedError("rewards are not collected; set prediction_loss_only=True")
-        judged = self._judged(model, inputs)
-        losses = self.settings.loss(judged)
+        rewards = self._compute_rewards(model, batch)
+        losses = self.settings.loss(rewards)
         if not bool(losses.isfinite().all()):
-            raise RunError(
-                f"the loss is {losses[~losses.isfinite()][0].item()} at step {self.state.global_step + 1}; the rows "
-                f"are {', '.join(inputs['ids'][:8])}",
-                remedy="look at these rows; lower learning_rate, use precision: fp32, or resume from a checkpoint",
-            )
-        self._watch(judged, losses, inputs)
-        if num_items_in_batch is None:
-            return losses.mean()
-        return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+            self.refuse_losses(losses, f"; the rows are {', '.join(batch['ids'][:8])}", "rows")
+        self._watch(rewards, losses, batch)
+        return losses
+
+    def count_items(self, batch: Mapping[str, Any]) -> int:
+        """Count the pairs of a batch, or its texts where scores are fitted."""
+        return int(batch["items"])
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Forward and backward of a batch; packed, in micro-batches within the token budget.
+        """Run forward and backward of a batch; packed, in micro-batches within the token budget.
 
         Raises:
             RunError: a loss is not finite, or memory is short whatever the budget.
         """
-        if not self.found.packs:
+        if not self.reward_model.packs:
             whole: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             return whole
         model.train()
-        step = f"step {self.state.global_step + 1}"
         return self.budget.within(
-            lambda tokens: self._in_parts(model, inputs["units"].rows, tokens, num_items_in_batch),
+            lambda tokens: self._step(model, inputs["units"].rows, tokens, num_items_in_batch),
             model.zero_grad,
-            step,
+            f"step {self.state.global_step + 1}",
         )
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, None, None]:
-        """The loss alone."""
+        """Compute the loss alone, without gradient: the mean over the items of a batch."""
         with torch.no_grad(), self.compute_loss_context_manager():
-            if not self.found.packs:
+            if not self.reward_model.packs:
                 return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
-            found = [
+            sums = [
                 self.compute_loss(model, batch) * batch["items"]
-                for batch in self._parts(inputs["units"].rows, self.budget.tokens)
+                for batch in self._collate_parts(inputs["units"].rows, self.budget.tokens)
             ]
-            return torch.stack(found).sum() / inputs["items"], None, None
+            return torch.stack(sums).sum() / inputs["items"], None, None
 
-    def _parts(self, units: list[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
+    def _collate_parts(self, units: list[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
+        """Cut units into micro-batches within a budget of tokens; devices in step repeat their last one."""
         parts = split_texts_by_budget([unit["texts"] for unit in units], tokens)
-        if shares_weights_by(self.accelerator):
-            parts += parts[-1:] * (most_of_all(self.accelerator, len(parts)) - len(parts))
+        if self.shards_weights:
+            parts += parts[-1:] * (self.gather_maximum(len(parts)) - len(parts))
         return [self.collate([units[at] for at in part]) for part in parts]
 
-    def _in_parts(self, model: Any, units: list[Mapping[str, Any]], tokens: int, items: Any) -> torch.Tensor:
-        before = {name: len(numbers) for name, numbers in self._watched["train"].items()}
-        own = len(split_texts_by_budget([unit["texts"] for unit in units], tokens))
+    def _step(self, model: Any, units: list[Mapping[str, Any]], tokens: int, items: Any) -> torch.Tensor:
+        """Add up the gradient of an optimiser step, micro-batch by micro-batch.
+
+        Args:
+            model: wrapped.
+            units: of this device.
+            tokens: most tokens of a micro-batch's stream.
+            items: pairs (or texts) of the step over all devices, a tensor [].
+
+        Returns:
+            this device's share of the mean loss [], without gradient.
+        """
+        lengths = {name: len(numbers) for name, numbers in self._metrics["train"].items()}
+        # Parts beyond these are repeated, and only keep devices in step.
+        count = len(split_texts_by_budget([unit["texts"] for unit in units], tokens))
         losses = [
-            partial(self._share, model, batch, items, number < own)
-            for number, batch in enumerate(self._parts(units, tokens))
+            partial(self._compute_share, model, batch, items, number < count)
+            for number, batch in enumerate(self._collate_parts(units, tokens))
         ]
         try:
-            return accumulate(self.accelerator, model, losses, self.compute_loss_context_manager)
+            return self.accumulate(model, losses)
         except (RuntimeError, MemoryError):
-            for name, numbers in self._watched["train"].items():
-                del numbers[before.get(name, 0) :]  # what an interrupted attempt has watched
+            # The step is repeated with a smaller budget: forget what the interrupted attempt has noted.
+            for name, numbers in self._metrics["train"].items():
+                del numbers[lengths.get(name, 0) :]
             raise
 
-    def _share(self, model: Any, batch: dict[str, Any], items: Any, counts: bool) -> torch.Tensor:
-        """What a part adds to the loss of the step; nothing where it only keeps devices in step."""
-        loss = self.compute_loss(model, batch, num_items_in_batch=items)
+    def _compute_share(self, model: Any, batch: dict[str, Any], items: Any, counts: bool) -> torch.Tensor:
+        """Compute what a part adds to the loss [] of the step; zero where it only keeps devices in step."""
+        loss: torch.Tensor = self.compute_loss(model, batch, num_items_in_batch=items)
         return loss if counts else loss * 0.0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the averages over all processes of what was watched.
+        """Log, with the averages of the noted metrics over all processes.
 
         Processes fill up the last round of an evaluation with units of the first; these count once.
         """
         mode = "train" if self.model.training else "eval"
-        mine, shares = self._watched[mode], [dict(self._watched[mode])]
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import gather_object
-
-            shares = gather_object(shares)
+        metrics = self._metrics[mode]
+        shares = self.gather_objects(dict(metrics))
         for name in {name for share in shares for name in share}:
             named = [pair for share in shares for pair in share.get(name, [])]
+            # A dict of names drops the second note of a unit that two processes evaluated.
             numbers = list(dict(named).values()) if mode == "eval" else [number for _, number in named]
             if mode == "eval" or name != "loss":  # in training the loss is transformers' own
                 logs[f"eval_{name}" if mode == "eval" else name] = sum(numbers) / len(numbers)
-        mine.clear()
+        metrics.clear()
         super().log(logs, start_time)
 
-    def _judged(self, model: Any, inputs: Mapping[str, Any]) -> RewardBatch:
+    def _compute_rewards(self, model: Any, inputs: Mapping[str, Any]) -> RewardBatch:
+        """Compute rewards [T, H] of the T texts of a batch, and put them beside the numbers that a loss needs."""
         texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
         moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
-        rewards = rewards_of(self.found, moved, model)
-        named = {name: inputs[name].to(rewards.device) for name in (*_SAID, *PAIR_NUMBERS)}
-        return RewardBatch(rewards=rewards, **named)
+        rewards = rewards_of(self.reward_model, moved, model)
+        columns = {name: inputs[name].to(rewards.device) for name in (*_TEXT_COLUMNS, *PAIR_NUMBERS)}
+        return RewardBatch(rewards=rewards, **columns)
 
-    def _watch(self, judged: RewardBatch, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
+    def _watch(self, batch: RewardBatch, losses: torch.Tensor, inputs: Mapping[str, Any]) -> None:
+        """Note losses, rewards and distances of a batch for the next line of the log."""
         loss, pairs, texts = self.settings.loss, inputs["pair_names"], inputs["text_names"]
         with torch.no_grad():
-            overall = judged.rewards.double()[:, 0]
-            chosen, rejected = overall[judged.chosen], overall[judged.rejected]
+            overall = batch.rewards.double()[:, 0]  # [T], of the first head
+            chosen, rejected = overall[batch.chosen], overall[batch.rejected]  # [P]
             self._note("loss", pairs if loss.compares else texts, losses)
             self._note("rewards/mean", texts, overall)
             self._note("rewards/margins", pairs, chosen - rejected)
             self._note("rewards/accuracies", pairs, (chosen > rejected).double())
             for at, head in enumerate(() if loss.compares else loss.heads):
-                distance = (judged.rewards[:, at].double() - judged.labels[:, at]).abs()
+                distance = (batch.rewards[:, at].double() - batch.labels[:, at]).abs()
                 self._note(f"distance/{head}", texts, distance)
 
     def _note(self, metric: str, names: Sequence[str], numbers: torch.Tensor) -> None:
-        """Numbers to be averaged in the next line of the log, each under its name; NaN is no number."""
-        known = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
-        if known:
-            self._watched["train" if self.model.training else "eval"][metric] += known
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        def epoch() -> int:
-            return int(round(self.state.epoch or 0.0, 6))
-
-        return UnitSampler(len(self.train_dataset), self.settings.seed, epoch)
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
-        items = torch.tensor(sum(batch["items"] for batch in batch_samples), device=device)
-        total: torch.Tensor = self.accelerator.gather(items).sum()
-        return total
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Runs that are over before the first checkpoint write none; a mark says that one is whole."""
-        if self.state.global_step >= self.state.max_steps <= self.args.save_steps:
-            return
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        """Note numbers [N] to be averaged in the next line of the log, each under its name; NaN is no number."""
+        noted = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
+        if noted:
+            self._metrics["train" if self.model.training else "eval"][metric] += noted
 
 
-def configure(settings: TrainReward, plan: Plan, folder: Path, *, evaluates: bool) -> TrainingArguments:
-    """Transformers' configuration for our settings."""
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
-    recompute = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-    steps = settings.max_steps or plan.steps
+def configure_reward(settings: TrainReward, plan: Plan, folder: Path, *, evaluates: bool) -> TrainingArguments:
+    """Build transformers' configuration for our settings."""
     return TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        per_device_train_batch_size=plan.micro_batch,
-        per_device_eval_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=plan.accumulation,
-        max_steps=steps,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=int(settings.warmup_ratio * steps),
-        optim=settings.optimizer,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bf16=settings.precision == "bf16",
-        eval_strategy="steps" if evaluates and settings.eval_every else "no",
-        eval_steps=settings.eval_every,
-        save_strategy="steps",
-        save_steps=settings.save_every,
-        save_total_limit=settings.keep_checkpoints,
-        logging_steps=settings.log_every,
-        logging_nan_inf_filter=False,
-        report_to=list(settings.report_to) or "none",
-        seed=settings.seed,
-        use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         prediction_loss_only=True,
-        disable_tqdm=True,
-        **{recompute: settings.gradient_checkpointing},
+        **{name_recompute_option(TrainingArguments): settings.gradient_checkpointing},
+        **list_options(settings, plan, folder, evaluates=evaluates),
     )
 
 
-def _numbers(values: Sequence[float | None]) -> torch.Tensor:
-    """Float64, NaN for null."""
+def _as_floats(values: Sequence[float | None]) -> torch.Tensor:
+    """Convert numbers to float64, null to NaN."""
     return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float64)
 
 
-def _names(units: Sequence[Mapping[str, Any]], what: str) -> list[str]:
-    """A name for every pair or text of the units."""
-    return [f"{unit['unit_id']}/{at}" for unit in units for at in range(len(unit[what]))]
+def _name_items(units: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """Name every pair or text of the units, uniquely over all units."""
+    return [f"{unit['unit_id']}/{at}" for unit in units for at in range(len(unit[column]))]

@@ -1,0 +1,123 @@
+"""The course of every training, whatever is trained: alone in its folder, resumed, run to the end, saved, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefboost.atomic import write_atomically
+from prefboost.training.claim import (
+    LOG,
+    REPORT,
+    TRAINING_LOCK,
+    alone_in,
+    check_installed,
+    leads,
+    part_in_order,
+)
+from prefboost.training.report import TrainReport
+from prefboost.training.saving.disk import explain_disk
+from prefboost.training.trackers import clear_checkpoints, logs_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from prefboost.progress import Progress
+    from prefboost.training.engine.unit_trainer import UnitTrainer
+    from prefboost.training.optimisation import Optimisation
+
+__all__ = ["build_callbacks", "describe_inputs", "finish_training", "open_session", "run_to_end"]
+
+Save = Callable[[Any, Mapping[str, Any] | None], None]
+"""Writes the model folder: the unwrapped model, and all its weights where this device holds but a part of them."""
+
+
+@contextmanager
+def open_session(out: Path, trackers: Sequence[str]) -> Iterator[None]:
+    """Keep other trainings out of a run folder, and explain failures of its disk, while the block runs.
+
+    Args:
+        out: run folder.
+        trackers: ``report_to``; they write below the run folder.
+
+    Raises:
+        MissingExtra: a library that training imports is not installed.
+        RunError: another process trains in the folder, or its disk is full.
+    """
+    check_installed()
+    with ExitStack() as stack:
+        # Processes of one launch share the folder, so only the first of them holds its lock.
+        if leads(os.environ):
+            stack.enter_context(alone_in(out, TRAINING_LOCK))
+        stack.enter_context(explain_disk(out))
+        stack.enter_context(logs_in(out, trackers))
+        yield
+
+
+def describe_inputs(rows: pa.Table, eval_rows: pa.Table | None, settings: Optimisation) -> dict[str, Any]:
+    """Describe settings and data as JSON values; a run folder belongs to one such description."""
+    from prefboost.training.saving.checkpoint import fingerprint
+
+    return {
+        "train": settings.model_dump(mode="json"),
+        "data": fingerprint(rows),
+        "eval_data": None if eval_rows is None else fingerprint(eval_rows),
+    }
+
+
+def build_callbacks(
+    settings: Optimisation, out: Path, progress: Progress | None, items_per_step: float, tokens_per_item: float
+) -> list[Any]:
+    """Build the callbacks of a trainer: its log, checkpoints by time, and progress where somebody watches.
+
+    Args:
+        settings: of the training.
+        out: run folder.
+        progress: receives every step; None: nobody watches.
+        items_per_step: pairs (or texts) of an optimiser step, on average.
+        tokens_per_item: tokens of a pair (or text), on average.
+    """
+    from prefboost.training.engine.callbacks import JsonLog, SaveByTime, StepProgress
+
+    callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
+    if progress is not None:
+        callbacks.append(StepProgress(progress, items_per_step, tokens_per_item))
+    return callbacks
+
+
+def run_to_end(trainer: UnitTrainer, out: Path) -> int:
+    """Train to the last step, from the last whole checkpoint on; evaluate once where no interval is set.
+
+    Returns:
+        the step at which a resumed run began; 0 for a fresh run.
+    """
+    from prefboost.training.saving.checkpoint import last_complete
+
+    # `last_complete` deletes half-written checkpoints: one process does so while the others wait.
+    with trainer.accelerator.main_process_first():
+        checkpoint = last_complete(out / "checkpoints")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
+        trainer.evaluate()
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def finish_training(trainer: UnitTrainer, report: TrainReport, out: Path, save: Save) -> None:
+    """Save the model, then the report, then remove what was only needed to resume.
+
+    In this order a kill at any moment leaves either checkpoints to resume from or a finished run.
+    """
+    accelerator = trainer.accelerator
+    # Gathering weights from all devices is collective: every process takes part, and only the first one writes.
+    weights = accelerator.get_state_dict(trainer.model_wrapped) if trainer.shards_weights else None
+    if accelerator.is_main_process:
+        save(accelerator.unwrap_model(trainer.model), weights)
+        write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
+        clear_checkpoints(out)
+    accelerator.wait_for_everyone()
+    part_in_order(accelerator.num_processes)

@@ -1,0 +1,86 @@
+"""The base of both trainers: losses are means over a whole step, and both trainers are configured alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from prefboost.errors import RunError
+from prefboost.training import Train, TrainReward
+from prefboost.training.data.units import Plan
+from prefboost.training.engine.unit_trainer import (
+    UnitTrainer,
+    list_options,
+    name_recompute_option,
+    open_token_budget,
+)
+
+PLAN = Plan(units_per_step=8, micro_batch=2, accumulation=4, steps=30, steps_per_epoch=10)
+
+
+class Squares(UnitTrainer):
+    """Losses are the squares of a batch's numbers."""
+
+    def compute_losses(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        losses: torch.Tensor = model(batch["x"]).square().flatten()
+        if not bool(losses.isfinite().all()):
+            self.refuse_losses(losses, f" for the row {batch['x'].tolist()}", "rows")
+        return losses
+
+    def count_items(self, batch: Any) -> int:
+        return len(batch["x"])
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Squares:
+    config = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none", save_steps=10)
+    return Squares(model=torch.nn.Linear(1, 1, bias=False), args=config)
+
+
+def test_micro_batches_of_any_size_add_up_to_the_mean_over_the_step(trainer: Squares) -> None:
+    batches = [{"x": torch.tensor([[1.0], [2.0], [4.0]])}, {"x": torch.tensor([[3.0]])}]
+    items = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
+    parts = sum(trainer.compute_loss(trainer.model, batch, num_items_in_batch=items) for batch in batches)
+    whole = trainer.compute_loss(trainer.model, {"x": torch.cat([batch["x"] for batch in batches])})
+    torch.testing.assert_close(parts, whole)
+    assert int(items) == 4
+
+
+def test_a_loss_that_is_not_finite_names_step_and_rows(trainer: Squares) -> None:
+    with pytest.raises(RunError, match="the loss is nan at step 1 for the row"):
+        trainer.compute_loss(trainer.model, {"x": torch.tensor([[float("nan")]])})
+
+
+def test_a_run_shorter_than_its_checkpoint_interval_writes_none(
+    trainer: Squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def write(self: Any, model: Any, trial: Any) -> None:
+        written.append(self.state.global_step)
+        (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}").mkdir()
+
+    monkeypatch.setattr(transformers.Trainer, "_save_checkpoint", write)
+    for step, steps in [(10, 10), (5, 10), (20, 20)]:
+        trainer.state.global_step, trainer.state.max_steps = step, steps
+        trainer._save_checkpoint(trainer.model, None)
+    assert written == [5, 20]
+    assert all((Path(trainer.args.output_dir) / f"checkpoint-{step}" / "complete.json").exists() for step in written)
+
+
+def test_both_trainings_hand_the_same_settings_to_transformers(tmp_path: Path) -> None:
+    shared = {"model": "m", "learning_rate": 1e-4, "warmup_ratio": 0.1, "batch_size": 8, "seed": 7, "eval_every": 5}
+    policy = list_options(Train(**shared), PLAN, tmp_path, evaluates=True)
+    reward = list_options(TrainReward(**shared), PLAN, tmp_path, evaluates=True)
+    assert policy == reward
+    assert policy["warmup_steps"] == 3 and policy["eval_strategy"] == "steps" and policy["seed"] == 7
+    transformers.TrainingArguments(**policy, **{name_recompute_option(transformers.TrainingArguments): True})
+
+
+def test_the_token_budget_is_that_of_the_settings(trainer: Squares) -> None:
+    budget = open_token_budget(Train(model="m", token_budget=77, precision="fp32"), trainer.args)
+    assert budget.tokens == 77 and budget.alone

@@ -1,0 +1,58 @@
+"""What every training does around its steps: alone in its folder, named by settings and data, finished in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from prefboost.errors import RunError
+from prefboost.training import Train
+from prefboost.training.claim import REPORT
+from prefboost.training.report import TrainReport
+from prefboost.training.session import build_callbacks, describe_inputs, finish_training, open_session
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        open_session(tmp_path, ()),
+        pytest.raises(RunError, match="another process is at work"),
+        open_session(tmp_path, ()),
+    ):
+        pass
+
+
+def test_a_run_is_identified_by_settings_and_data() -> None:
+    rows, settings = pa.table({"a": [1]}), Train(model="m")
+    first = describe_inputs(rows, None, settings)
+    assert first == describe_inputs(rows, None, settings)
+    assert first["data"] != describe_inputs(pa.table({"a": [2]}), None, settings)["data"]
+    assert first["train"]["model"] == "m" and first["eval_data"] is None
+
+
+def test_progress_is_reported_where_somebody_watches(tmp_path: Path) -> None:
+    settings = Train(model="m")
+    assert len(build_callbacks(settings, tmp_path, None, 8.0, 20.0)) == 2
+    progress: Any = object()
+    assert build_callbacks(settings, tmp_path, progress, 8.0, 20.0)[-1].pairs_per_step == 8.0
+
+
+def test_checkpoints_go_only_after_model_and_report_are_written(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    order = []
+
+    def save(model: Any, weights: Any) -> None:
+        assert (tmp_path / "checkpoints").is_dir() and not (tmp_path / REPORT).exists()
+        order.append((model, weights))
+
+    accelerator = SimpleNamespace(
+        is_main_process=True, num_processes=1, unwrap_model=lambda model: model, wait_for_everyone=lambda: None
+    )
+    trainer: Any = SimpleNamespace(accelerator=accelerator, shards_weights=False, model="weights")
+    finish_training(trainer, TrainReport("model", 3, 4, 8, 120, 1.5), tmp_path, save)
+    assert order == [("weights", None)] and json.loads((tmp_path / REPORT).read_text())["steps"] == 3
+    assert not (tmp_path / "checkpoints").exists()
