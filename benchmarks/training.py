@@ -259,11 +259,11 @@ def _in_process(job: Job, folder: Path) -> Outcome:
 
 def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
     from prefboost.chat.rendering import ChatEncoder
-    from prefboost.training.policy.model import load_tokenizer
+    from prefboost.training.policy.model import load_policy_tokenizer
     from prefboost.training.policy.settings import Train
-    from prefboost.training.policy.tokenise import Limits, tokenise
+    from prefboost.training.policy.tokenise import TokenLimits, tokenise
 
-    encoder = ChatEncoder(load_tokenizer(Train(model=options.model)))
+    encoder = ChatEncoder(load_policy_tokenizer(Train(model=options.model)))
     count = options.step_units * options.steps * (2 if data == "short" else 1)
     if options.data:
         pairs, limit = read_goal_pairs(options.data, count), 512
@@ -271,7 +271,7 @@ def _write_units(data: str, options: argparse.Namespace, path: Path) -> None:
         shape = SHAPES[data]
         pairs = goal_pairs(shape, count, lambda text: len(encoder.encode([text])[0]))
         limit = shape.max_prompt_length
-    units = tokenise(pairs, encoder, Limits(1024, limit)).units
+    units = tokenise(pairs, encoder, TokenLimits(1024, limit)).units
     with ipc.new_file(path, units.schema) as writer:
         writer.write_table(pa.table(units))
 

@@ -266,12 +266,12 @@ def _policy(job: Job, settings: Any) -> Any:
     """The model as ours loads it; TRL is given the same."""
     from training_models import RANDOM, random_model
 
-    from prefboost.training.policy.model import Policy, add_completion_forward, load_policy, load_tokenizer
+    from prefboost.training.policy.model import Policy, add_completion_forward, load_policy, load_policy_tokenizer
 
     if job.shape is None:
         policy = load_policy(settings)
     else:
-        tokenizer = load_tokenizer(settings)
+        tokenizer = load_policy_tokenizer(settings)
         vocabulary = {"vocab_size": max(RANDOM[job.shape]["vocab_size"], len(tokenizer))}
         policy = Policy(random_model(job.shape, **{**vocabulary, **job.changed}), tokenizer)
         add_completion_forward(policy.model)

@@ -226,7 +226,7 @@ def test_a_random_shape_has_a_token_for_every_one_of_the_tokenizer(monkeypatch: 
     from prefboost.training.policy import model as policy
     from prefboost.training.policy.settings import Train
 
-    monkeypatch.setattr(policy, "load_tokenizer", lambda settings: range(1500))
+    monkeypatch.setattr(policy, "load_policy_tokenizer", lambda settings: range(1500))
     job = Job(side="ours", units="", folder="", model="m", shape="TINY")
     assert training_sides._policy(job, Train(model="m")).model.config.vocab_size == 1500
 

@@ -95,10 +95,10 @@ def test_a_model_that_cannot_be_loaded_is_one_message(
 def test_two_trainings_of_one_recipe_do_not_meet_in_its_folder(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from prefboost.training.claim import alone_in
+    from prefboost.training.claim import hold_folder
 
     arguments = ["train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--quiet"]
-    with alone_in(tmp_path / "runs" / "tiny"):
+    with hold_folder(tmp_path / "runs" / "tiny"):
         assert main(arguments) == 2
     assert "another process is at work in this run folder" in capsys.readouterr().err
     assert main(arguments) == 0

@@ -19,7 +19,7 @@ from tests.training.policy.test_train import settings_of
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training import Lora, TrainReward, train, train_reward
 from prefboost.training.adapters import adapter_base, adapter_chain, check_targets, merge_adapter, tokenizer_home
-from prefboost.training.forecast import forecast, forecast_reward
+from prefboost.training.forecast import forecast_policy, forecast_reward
 from prefboost.training.policy.model import load_model, load_policy
 
 
@@ -152,7 +152,7 @@ _HUB_SCRIPT = """
 import json, sys
 from prefboost.training import Train, TrainReward
 from prefboost.training.adapters import adapter_chain, tokenizer_home
-from prefboost.training.forecast import forecast, forecast_reward
+from prefboost.training.forecast import forecast_policy, forecast_reward
 from prefboost.training.policy.model import load_policy
 from tests.training.conftest import SAY, build_pairs
 
@@ -160,7 +160,7 @@ policy = load_policy(Train(model="org/adapter", revision="main", precision="fp32
 shares = {name: float(weight.double().sum()) for name, weight in policy.model.named_parameters() if "q_proj" in name}
 pairs = build_pairs(4)
 small = {"model": "org/adapter", "precision": "fp32", "batch_size": 4}
-steps = forecast(pairs, Train(**small), say=SAY).steps, forecast_reward(pairs, TrainReward(**small)).steps
+steps = forecast_policy(pairs, Train(**small), say=SAY).steps, forecast_reward(pairs, TrainReward(**small)).steps
 chain = adapter_chain("org/adapter")
 print(json.dumps([chain, tokenizer_home(*chain), policy.tokenizer.chat_template, shares, steps]))
 """
@@ -205,8 +205,8 @@ def test_an_adapter_of_the_hub_is_found_with_its_base_and_tokenizer_in_the_cache
 
 def test_a_dry_run_reads_an_adapters_base(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
     adapted(tiny).save_pretrained(tmp_path / "adapter")
-    predicted = forecast(pairs, settings_of(tmp_path / "adapter"), say=SAY)
-    assert predicted.steps == forecast(pairs, settings_of(tiny), say=SAY).steps and predicted.seconds
+    predicted = forecast_policy(pairs, settings_of(tmp_path / "adapter"), say=SAY)
+    assert predicted.steps == forecast_policy(pairs, settings_of(tiny), say=SAY).steps and predicted.seconds
 
 
 ENCODER_DECODERS = {
@@ -229,7 +229,7 @@ def test_encoder_decoders_are_refused_by_name_before_anything_is_loaded(
     calls: list[Callable[[], object]] = [
         lambda: train(pairs, policy, tmp_path / "policy", goals=GOALS),
         lambda: train_reward(pairs, reward, tmp_path / "reward"),
-        lambda: forecast(pairs, policy, say=SAY),
+        lambda: forecast_policy(pairs, policy, say=SAY),
         lambda: forecast_reward(pairs, reward),
     ]
     for call in calls:
@@ -243,7 +243,7 @@ def test_encoders_are_refused_as_policies_and_taken_as_reward_models(pairs: pa.T
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
     BertForMaskedLM(BertConfig(vocab_size=259, **sizes)).save_pretrained(tmp_path / "model")
     build_tokenizer().save_pretrained(tmp_path / "model")
-    for call in (lambda: forecast(pairs, settings_of(tmp_path / "model"), say=SAY),
+    for call in (lambda: forecast_policy(pairs, settings_of(tmp_path / "model"), say=SAY),
                  lambda: train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", goals=GOALS)):  # fmt: skip
         with pytest.raises(ModelError, match=r"is an encoder \(bert\)(.|\n)*decoder-only"):
             call()

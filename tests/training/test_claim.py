@@ -22,9 +22,9 @@ from prefboost.training.claim import (
     MODEL,
     REPORT,
     TRAINING,
-    alone_in,
     begin,
     check_installed,
+    hold_folder,
     last_metrics,
     leads,
     read_claim,
@@ -103,19 +103,19 @@ def test_what_training_needs_is_installed_here() -> None:
 
 def test_a_folder_is_held_by_one_process_that_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with alone_in(folder):
+    with hold_folder(folder):
         said = rf"another process is at work .*process {os.getpid()} on "
-        with pytest.raises(RunError, match=said), alone_in(folder):
+        with pytest.raises(RunError, match=said), hold_folder(folder):
             raise AssertionError("two held it")
-        with alone_in(folder, ".other"):
+        with hold_folder(folder, ".other"):
             pass
-    with alone_in(folder):
+    with hold_folder(folder):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot write to the run folder"), alone_in(tmp_path / "file" / "run"):
+    with pytest.raises(RunError, match="cannot write to the run folder"), hold_folder(tmp_path / "file" / "run"):
         raise AssertionError("it was held")
 
 
@@ -124,14 +124,14 @@ def test_a_full_disk_does_not_keep_a_folder_from_being_held(tmp_path: Path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", write)
-    with alone_in(tmp_path):
+    with hold_folder(tmp_path):
         monkeypatch.undo()
-        with pytest.raises(RunError, match="run folder\n"), alone_in(tmp_path):
+        with pytest.raises(RunError, match="run folder\n"), hold_folder(tmp_path):
             raise AssertionError("two held it")
 
 
 def test_a_fault_of_the_work_itself_is_not_taken_for_one_of_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="weights"), alone_in(tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights"), hold_folder(tmp_path):
         raise FileNotFoundError("weights")
 
 

@@ -22,7 +22,7 @@ from prefboost.recipes.documents import parse
 from prefboost.recipes.load import of_kind
 from prefboost.runs.pipelines.offline import prepare
 from prefboost.training.data.text_loss import encoder_of
-from prefboost.training.policy.model import load_tokenizer
+from prefboost.training.policy.model import load_policy_tokenizer
 from prefboost.training.policy.prepare import tokenise_all
 
 HERMES = (
@@ -125,7 +125,7 @@ def check_tokens(source: Path, rows: list[dict[str, Any]], model: Path, place: s
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(
         update={"max_length": None, "max_prompt_length": None})})  # fmt: skip
     table = prepare(recipe).frame.to_arrow()
-    tokenizer = load_tokenizer(recipe.train)
+    tokenizer = load_policy_tokenizer(recipe.train)
     trained, _ = tokenise_all(table, None, recipe.train, encoder_of(tokenizer, recipe.train), recipe.condition)
     assert not trained.dropped and not trained.loss.shortened, (trained.loss.rejected, trained.loss.shortened)
     goals = {(row["pair_id"], row["view"]): row for row in table.to_pylist()}

@@ -35,7 +35,7 @@ _SHOWN = 12
 
 
 def adapter_base(name: str, revision: str | None = None) -> str | None:
-    """The model that an adapter was trained on; None where ``name`` is no adapter.
+    """Return the model that an adapter was trained on; None where ``name`` is no adapter.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``.
@@ -47,6 +47,7 @@ def adapter_base(name: str, revision: str | None = None) -> str | None:
     from peft import PeftConfig
     from transformers.utils.peft_utils import find_adapter_config_file
 
+    # A hub id costs one request; transformers would load an adapter's base by itself, without its revision.
     place = model_folder(name)
     with explain_loading(name, what="adapter"):
         if Path(place).is_dir():
@@ -65,7 +66,7 @@ def adapter_base(name: str, revision: str | None = None) -> str | None:
 
 
 def adapter_chain(name: str, revision: str | None = None) -> tuple[str, list[str]]:
-    """The model at the bottom of an adapter, which may stand on other adapters, and all adapters from the bottom up.
+    """Follow an adapter, which may stand on others, to its model; return the model and the adapters from the bottom up.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``; one that is no adapter is the bottom itself.
@@ -77,6 +78,7 @@ def adapter_chain(name: str, revision: str | None = None) -> tuple[str, list[str
     chain: list[str] = []
     base = adapter_base(name, revision)
     while base is not None:
+        # A file edited by hand can name itself; following it would never end.
         if name in chain:
             raise ModelError(
                 f"the adapter {name} stands on itself", remedy=f"mend base_model_name_or_path in its {_CONFIG}"
@@ -123,6 +125,7 @@ def merge_adapter(model: Any, name: str, revision: str | None = None) -> Any:
     with explain_loading(name, what="adapter"):
         config = PeftConfig.from_pretrained(place, revision=revision)
         if not hasattr(model, "prepare_inputs_for_generation") and config.task_type == "CAUSAL_LM":
+            # A reward model has no text to generate, and peft would ask it for the methods of one that has.
             config.task_type = None  # the update of a language model, under the head of a reward model
         adapted = PeftModel.from_pretrained(model, place, config=config, revision=revision or "main")
     if not hasattr(adapted.base_model, "merge_and_unload"):
@@ -132,16 +135,19 @@ def merge_adapter(model: Any, name: str, revision: str | None = None) -> Any:
             remedy="take a model, or a low-rank adapter (LORA)",
         )
     merged = adapted.merge_and_unload()
+    # New adapters record what they stand on by this name: the adapter, whose update is in the weights now.
     merged.name_or_path = merged.config._name_or_path = place
+    # Left in place, transformers would take the merged model for one with adapters, and save those alone.
     if getattr(merged, "peft_config", None) is not None:
         del merged.peft_config
     for parameter in merged.parameters():
+        # Quantised weights are integers, which have no gradient.
         parameter.requires_grad_(parameter.is_floating_point())  # peft freezes what an adapter stands on
     return merged
 
 
 def tokenizer_home(base: str, chain: Sequence[str]) -> str:
-    """Where the tokenizer of an adapter is: beside it, or with what it stands on.
+    """Return where the tokenizer of an adapter is: beside it, or with the model or adapter that it stands on.
 
     Args:
         base: the model at the bottom.
@@ -158,6 +164,7 @@ def _has_tokenizer(name: str) -> bool:
     files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
     if Path(place).is_dir():
         return any((Path(place) / file).is_file() for file in files)
+    # A missing file is an answer here, not an error.
     quiet = {
         f"_raise_exceptions_for_{reason}": False for reason in ("missing_entries", "connection_errors", "gated_repo")
     }
@@ -165,7 +172,7 @@ def _has_tokenizer(name: str) -> bool:
 
 
 def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:
-    """peft's configuration of the adapters; ``settings.lora`` must be given.
+    """Build peft's configuration of the adapters; ``settings.lora`` must be given.
 
     Args:
         settings: of the training.
@@ -185,7 +192,7 @@ def adapters_of(settings: Optimisation, *, task: str = "CAUSAL_LM") -> Any:
 
 
 def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
-    """The model with new adapters around its layers.
+    """Put new adapters around the layers of a model.
 
     Args:
         model: of transformers.
@@ -199,6 +206,7 @@ def add_adapters(model: Any, settings: Optimisation, *, task: str) -> Any:
 
     with explain_targets(settings.lora):
         adapted = get_peft_model(model, adapters_of(settings, task=task))
+    # Recomputed blocks pass gradients on only if their input asks for one, and frozen embeddings do not.
     if settings.gradient_checkpointing:
         adapted.enable_input_require_grads()
     return adapted
@@ -219,7 +227,9 @@ def trial_adapters(model: Any, settings: Optimisation, *, task: str) -> Iterator
     import torch
     from peft import get_peft_model
 
+    # peft freezes the base; afterwards it has to be trainable again.
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    # Adapters are drawn at random: unforked, a rehearsal would change the weights that training begins with.
     with torch.random.fork_rng(), explain_targets(settings.lora):
         adapted = get_peft_model(model, adapters_of(settings, task=task))
     try:
@@ -245,6 +255,7 @@ def explain_targets(lora: Lora | None) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        # peft raises a plain ValueError; its message begins with "Target module" or "target module".
         if lora is None or "arget module" not in str(error):
             raise
         raise SettingsError(
@@ -271,18 +282,19 @@ def check_targets(model: Any, lora: Lora) -> list[str]:
     layers = [name for name, _ in model.named_modules() if name]
     linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
     names = [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
+    # peft itself is silent about names that match nothing, as long as others do.
     absent = [name for name in names if not _matches(name, layers, whole=isinstance(lora.targets, str))]
     if len(absent) == len(names):
         what = f"{', '.join(map(repr, absent))} matches no layer" if names else "is empty"
         raise SettingsError(
-            f"lora.targets: {what}{_meant(absent, linear)}",
+            f"lora.targets: {what}{_suggest_names(absent, linear)}",
             remedy=f"write all-linear, or names in a list, e.g. [{', '.join(linear[:_SHOWN])}]",
         )
-    return [f"lora.targets: no layer is called {name!r}{_meant([name], linear)}" for name in absent]
+    return [f"lora.targets: no layer is called {name!r}{_suggest_names([name], linear)}" for name in absent]
 
 
 def _matches(target: str, layers: Sequence[str], *, whole: bool) -> bool:
-    """Whether a target fits a layer: a list's items end its name, a lone text is an expression for all of it."""
+    """Return whether a target fits a layer: a list's items end its name, a lone text is an expression for all of it."""
     if not whole:
         return any(name == target or name.endswith(f".{target}") for name in layers)
     try:
@@ -300,6 +312,6 @@ def _is_linear(module: Any) -> bool:
     return isinstance(module, torch.nn.Linear | Conv1D)
 
 
-def _meant(names: Sequence[str], known: Sequence[str]) -> str:
-    near = [close for name in names for close in difflib.get_close_matches(name, known, 1)]
+def _suggest_names(names: Sequence[str], candidates: Sequence[str]) -> str:
+    near = [close for name in names for close in difflib.get_close_matches(name, candidates, 1)]
     return f"; did you mean {', '.join(near)}?" if near else ""

@@ -29,7 +29,7 @@ __all__ = [
     "REPORT",
     "TRAINING",
     "TRAINING_LOCK",
-    "alone_in",
+    "hold_folder",
     "begin",
     "check_installed",
     "last_metrics",
@@ -53,11 +53,12 @@ BEGUN = "begun.json"
 
 
 def check_installed() -> None:
-    """Whether everything that training imports is there.
+    """Check that every library that training imports is installed.
 
     Raises:
         MissingExtra: it is not.
     """
+    # Looked up, not imported: the import of torch takes seconds, and help pages come through here.
     for library in ("torch", "transformers", "trl", "accelerate", "peft"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(library, "train")
@@ -71,7 +72,7 @@ TRAINING_LOCK = ".training.lock"
 
 
 @contextmanager
-def alone_in(folder: Path, lock: str = LOCK) -> Iterator[None]:
+def hold_folder(folder: Path, lock: str = LOCK) -> Iterator[None]:
     """Keep other processes out of a run folder, which is made where it is missing.
 
     The system lets go of the lock when the process ends in whatever way.
@@ -88,6 +89,7 @@ def alone_in(folder: Path, lock: str = LOCK) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             note = f"process {os.getpid()} on {platform.node()}\n"
             stack.enter_context(hold_lock(folder / lock, wait=False, note=note, optional=True))
+        # The note in the lock's file says which process, and on which machine.
         except LockHeldError as error:
             raise RunError(
                 f"another process is at work in this run folder{f' ({error})' if str(error) else ''}",
@@ -104,7 +106,7 @@ def alone_in(folder: Path, lock: str = LOCK) -> Iterator[None]:
 
 
 def leads(environment: Mapping[str, str]) -> bool:
-    """Whether this process does what only one of several may: launchers number them in ``RANK``."""
+    """Return whether this process does what only one of several may: launchers number them in ``RANK``."""
     return int(environment.get("RANK") or 0) == 0
 
 
@@ -124,8 +126,10 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         RunError: the folder belongs to a run with other settings or data, or a model lies where this one would be
             saved and no training of this folder wrote it.
     """
+    # Through JSON, since tuples come back as lists and keys as strings: both sides have to compare equal.
     identity = json.loads(without_secrets(json.dumps(identity), os.environ))
     earlier = read_claim(out)
+    # A link that points nowhere counts too: writing would go through it.
     if not earlier and os.path.lexists(out / MODEL):
         raise RunError(
             "a model, or something of that name, is there, and would be replaced: no training in this folder wrote it",
@@ -138,9 +142,10 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         changed = [key for key in identity if key not in loose and earlier.get(key) != identity[key]]
         if changed:
             raise RunError(
-                f"{out} holds a run with other {', '.join(changed)}{_differences(earlier, identity)}",
+                f"{out} holds a run with other {', '.join(changed)}{_describe_differences(earlier, identity)}",
                 remedy="choose another folder, or delete this one",
             )
+        # The report is written after the model, so that both together mean that the training is finished.
         if (out / REPORT).exists() and (out / MODEL).is_dir():
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
@@ -171,25 +176,26 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def last_metrics(out: Path) -> dict[str, float]:
-    """The last number of every metric in a run's log."""
+    """Read the last number of every metric in a run's log."""
     from prefboost.training.engine.callbacks import read_log
 
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for line in read_log(out / LOG):
-        found |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
-    return found
+        # Later lines win; metrics of evaluation stand in lines of their own.
+        metrics |= {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
+    return metrics
 
 
 def part_in_order(processes: int) -> None:
-    """At exit, leave the group of processes together: one that just ends while another talks to it may abort."""
+    """Leave the group of processes together at exit: one that just ends while another talks to it may abort."""
     if processes > 1:
         atexit.register(_leave_group)
 
 
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _describe_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     before, after = earlier.get("train") or {}, now["train"]
-    found = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
-    return f" ({'; '.join(found[:5])})" if found else ""
+    differences = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
+    return f" ({'; '.join(differences[:5])})" if differences else ""
 
 
 def _leave_group() -> None:

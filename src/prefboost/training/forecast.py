@@ -1,4 +1,4 @@
-"""What a training will take, before it is begun: steps, tokens, time and memory. What is a guess is called one."""
+"""The forecast of a training: steps, tokens, time and memory. A guess is called one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from prefboost.training.engine.micro_batches import split_by_budget, split_texts
 from prefboost.training.engine.numbers import budget_of, resolve_precision
 from prefboost.training.optimisation import STATE_BYTES, Optimisation
 from prefboost.training.policy.batches import UnitCollator, Views
-from prefboost.training.policy.model import load_model, load_tokenizer
+from prefboost.training.policy.model import load_model, load_policy_tokenizer
 from prefboost.training.policy.prepare import plan_units, tokenise_all
 from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, check_request, check_weights, range_of_texts, range_of_units
 from prefboost.training.reward.settings import TrainReward
 
-__all__ = ["Forecast", "forecast", "forecast_reward"]
+__all__ = ["Forecast", "forecast_policy", "forecast_reward"]
 
 _SAMPLED_STEPS = 16
 """Optimiser steps whose micro-batches are laid out to count tokens."""
@@ -41,7 +41,7 @@ _SAMPLED_STEPS = 16
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training will take.
+    """Steps, tokens, time and memory that a training will take.
 
     Args:
         engine: packed or trl.
@@ -80,7 +80,7 @@ class _Trial:
     kept: int
 
 
-def forecast(
+def forecast_policy(
     pairs: pa.Table, settings: Train, *, eval_pairs: pa.Table | None = None, say: SayGoal | None = None
 ) -> Forecast:
     """Prepare the data, lay out some steps, time one micro-batch. Nothing is written, nothing is downloaded.
@@ -100,33 +100,34 @@ def forecast(
     check_request(settings)
     settings = resolve_precision(settings)
     config = base_config(settings, generates=True)
-    encoder = encoder_of(load_tokenizer(settings), settings)
+    encoder = encoder_of(load_policy_tokenizer(settings), settings)
     tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, context_of(config))
     settle_losses(tokenised, evaluated, settings.max_loss_share, None)
     data, plan = plan_units(tokenised, evaluated, settings)
     device = torch.device(resolve_device())
-    laid_out = _lay_out(data, plan, settings.seed, budget_of(settings, device.type))
+    laid_out = _lay_out_streams(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
     steps = settings.max_steps or plan.steps
-    often = steps / len(laid_out)
+    repeats = steps / len(laid_out)
     counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
-    found = Forecast(
+    estimate = Forecast(
         settings.engine,
         device.type,
         units=len(data.train),
         pairs=pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py() or 0,
         steps=steps,
-        tokens={name: round(often * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
+        tokens={name: round(repeats * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
         guesses=[f"tokens: counted on {len(laid_out):,} of {steps:,} steps"] if len(laid_out) < steps else [],
         dropped=tokenised.dropped,
         losses=tokenised.loss.sentences,
     )
     largest = max(streams, key=lambda stream: stream.tokens)
-    return _with_trial(found, settings, data, largest, steps / plan.steps_per_epoch)
+    return _try_model(estimate, settings, data, largest, steps / plan.steps_per_epoch)
 
 
-def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
-    """The streams of the first steps."""
+def _lay_out_streams(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
+    """Lay out the micro-batches of the first steps, as streams."""
+    # The order of the first pass, so that these are the steps that training will really take.
     order = list(UnitSampler(len(data.train), seed, lambda: 0))
     size = plan.units_per_step
     batches = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
@@ -135,8 +136,8 @@ def _lay_out(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed
     return [[each.take(rows).pack_pairs() for rows in split_by_budget(each, budget)] for each in views]
 
 
-def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, passes: float) -> Forecast:
-    """The forecast with what one micro-batch of the model on this machine says of time and memory.
+def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed, passes: float) -> Forecast:
+    """Add time and memory to a forecast, from one micro-batch of the model on this machine.
 
     Raises:
         ModelError, DataError, SettingsError: the model is here, and training would refuse it.
@@ -144,56 +145,59 @@ def _with_trial(found: Forecast, settings: Train, data: Data, largest: Packed, p
     try:
         model = load_model(settings, settings.model, local_only=True)
     except ModelError as error:
+        # Weights that are not here are no fault: a forecast may be made on another machine than the training.
         if any(Path(model_folder(adapter_chain(settings.model, settings.revision)[0])).glob("*.safetensors")):
             raise  # the weights are here, and training could not load them either
-        return _guessing(found, f"time and memory: not known, since {str(error).splitlines()[0]}")
+        return _add_guess(estimate, f"time and memory: not known, since {str(error).splitlines()[0]}")
     check_weights(model, settings.model)
     for units in (data.train, data.evaluation):
         if units is not None:
-            check_fit(model, load_tokenizer(settings), range_of_units(units.data.table))
+            check_fit(model, load_policy_tokenizer(settings), range_of_units(units.data.table))
     for sentence in [] if settings.lora is None else check_targets(model, settings.lora):
-        found = _guessing(found, sentence)
+        estimate = _add_guess(estimate, sentence)
     try:
-        model = model.to(found.device)
+        model = model.to(estimate.device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        found = replace(found, memory=_memory(model, settings))
-        return _guessing(found, f"time: the model does not fit into the memory of {found.device}")
+        estimate = replace(estimate, memory=_count_memory(model, settings))
+        return _add_guess(estimate, f"time: the model does not fit into the memory of {estimate.device}")
     support = probe_support(model) if settings.engine == "packed" else None
     if support is None or not support.ok:
         why = "train.engine is trl" if support is None else support.reason
-        found = replace(found, engine="trl", memory=_memory(model, settings))
-        return _guessing(found, f"time: not tried for padded sequences, which are computed since {why}")
+        estimate = replace(estimate, engine="trl", memory=_count_memory(model, settings))
+        return _add_guess(estimate, f"time: not tried for padded sequences, which are computed since {why}")
     if settings.lora is not None:
+        # Adapters change both: gradients and optimiser states are small, and activations of frozen layers are not kept.
         model = add_adapters(model, settings, task="CAUSAL_LM")
     try:
-        trial = _try(model.to(found.device), settings, largest.to(found.device))  # adapters were made on the CPU
+        trial = _run_trial(model.to(estimate.device), settings, largest.to(estimate.device))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        found = replace(found, memory=_memory(model, settings))
-        return _guessing(found, "time: one micro-batch did not fit into memory; lower token_budget")
-    found = _tried(found, trial, largest, _memory(model, settings))
+        estimate = replace(estimate, memory=_count_memory(model, settings))
+        return _add_guess(estimate, "time: one micro-batch did not fit into memory; lower token_budget")
+    estimate = _add_trial(estimate, trial, largest, _count_memory(model, settings))
     if settings.uses_reference:
-        reference = found.tokens["packed"] / largest.tokens / passes * trial.forward
-        found = replace(found, seconds={**found.seconds, "reference": reference})
-        found = _guessing(found, "reference: takes no time where its log-probs are in the cache")
-    return found if not settings.gradient_checkpointing else _guessing(found, RECOMPUTED)
+        # The reference is computed once per sequence: the forward of a single pass.
+        reference = estimate.tokens["packed"] / largest.tokens / passes * trial.forward
+        estimate = replace(estimate, seconds={**estimate.seconds, "reference": reference})
+        estimate = _add_guess(estimate, "reference: takes no time where its log-probs are in the cache")
+    return estimate if not settings.gradient_checkpointing else _add_guess(estimate, RECOMPUTED)
 
 
 RECOMPUTED = "activations: a lower bound, since layers compute theirs again"
 
 
-def _tried(found: Forecast, trial: _Trial, largest: Packed, memory: Mapping[str, int]) -> Forecast:
-    """The forecast with what one micro-batch took, times all tokens."""
-    seconds = {"training": found.tokens["packed"] / largest.tokens * (trial.forward + trial.backward)}
-    found = replace(found, seconds=seconds, memory={**memory, "activations": trial.kept})
-    return _guessing(found, f"time: that of one micro-batch of {largest.tokens:,} tokens, times all tokens")
+def _add_trial(estimate: Forecast, trial: _Trial, largest: Packed, memory: Mapping[str, int]) -> Forecast:
+    """Add to a forecast what one micro-batch took, times all tokens."""
+    seconds = {"training": estimate.tokens["packed"] / largest.tokens * (trial.forward + trial.backward)}
+    estimate = replace(estimate, seconds=seconds, memory={**memory, "activations": trial.kept})
+    return _add_guess(estimate, f"time: that of one micro-batch of {largest.tokens:,} tokens, times all tokens")
 
 
 def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Table | None = None) -> Forecast:
-    """The same for the training of a reward model, whose weights have to be on this machine. Nothing is written.
+    """Forecast the training of a reward model, whose weights have to be on this machine. Nothing is written.
 
     Args:
         rows: as in `prefboost.training.reward.train`; ``pairs`` of the forecast are texts for a regression.
@@ -223,14 +227,14 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
             streams.append(pack(whole, [()] * len(whole)))
     total = settings.max_steps or plan.steps
     counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
-    found = Forecast(
+    estimate = Forecast(
         "packed" if model.packs else "padded",
         device.type,
         units=len(data),
         pairs=sum(data["items"]),
         steps=total,
         tokens={name: round(total / len(steps) * sum(getattr(s, of) for s in streams)) for name, of in counts.items()},
-        memory=_memory(model.model, settings),
+        memory=_count_memory(model.model, settings),
         guesses=[
             *([f"tokens: counted on {len(steps):,} of {total:,} steps"] if len(steps) < total else []),
             *remarks,
@@ -240,71 +244,75 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
     )
     if not model.packs or settings.lora is not None:
         why = "texts are padded" if not model.packs else "adapters are put on when training begins"
-        return _guessing(found, f"time: not tried, since {why}")
+        return _add_guess(estimate, f"time: not tried, since {why}")
     largest = max(streams, key=lambda stream: stream.tokens)
     try:
-        trial = _try(model.model, settings, largest.to(device), "texts")
+        trial = _run_trial(model.model, settings, largest.to(device), "texts")
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return _guessing(found, "time: one micro-batch did not fit into memory; lower token_budget")
-    return _tried(found, trial, largest, found.memory)
+        return _add_guess(estimate, "time: one micro-batch did not fit into memory; lower token_budget")
+    return _add_trial(estimate, trial, largest, estimate.memory)
 
 
-def _try(model: Any, settings: Optimisation, stream: Packed, called: str = "packed") -> _Trial:
+def _run_trial(model: Any, settings: Optimisation, stream: Packed, called: str = "packed") -> _Trial:
     """Forward and backward of a stream, given as argument ``called``, twice; the second time counts."""
     if settings.gradient_checkpointing:
         # The method was renamed in transformers 5.
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     model.train()
-    found = [_once(model, settings, stream, called) for _ in range(2)]
-    return found[-1]
+    # The first pass pays for allocations and for kernels that are chosen on first use.
+    trials = [_time_pass(model, settings, stream, called) for _ in range(2)]
+    return trials[-1]
 
 
-def _once(model: Any, settings: Optimisation, stream: Packed, called: str) -> _Trial:
+def _time_pass(model: Any, settings: Optimisation, stream: Packed, called: str) -> _Trial:
     device = stream.input_ids.device.type
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
+    saved_bytes: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save_tensor(tensor: Tensor) -> Tensor:
+        # Views share a storage, and weights are not freed in between: each storage counts once, weights never.
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     half = torch.autocast(device, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
-    began = _now(device)
-    with half, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        found: Tensor = model(**{called: stream})
-    between = _now(device)
-    found.sum().backward()
-    ended = _now(device)
+    began = _read_clock(device)
+    with half, torch.autograd.graph.saved_tensors_hooks(save_tensor, lambda tensor: tensor):
+        output: Tensor = model(**{called: stream})
+    between = _read_clock(device)
+    output.sum().backward()
+    ended = _read_clock(device)
     model.zero_grad()
-    return _Trial(between - began, ended - between, sum(kept.values()))
+    return _Trial(between - began, ended - between, sum(saved_bytes.values()))
 
 
-def _now(device: str) -> float:
+def _read_clock(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.monotonic()
 
 
-def _memory(model: Any, settings: Optimisation) -> dict[str, int]:
+def _count_memory(model: Any, settings: Optimisation) -> dict[str, int]:
     parameters = list(model.parameters())
+    # Without the adapters themselves nothing is known of their number, which is small against the model.
     if settings.lora is None or hasattr(model, "peft_config"):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
     else:
         trained = []
-    own = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    gradient_bytes = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    # Unlisted optimisers keep two moments in the type of the weights, as Adam does.
     states = STATE_BYTES.get(settings.optimizer)
     count = sum(parameter.numel() for parameter in trained)
     return {
         "weights": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
-        "gradients": own,
-        "optimizer": 2 * own if states is None else states * count,
+        "gradients": gradient_bytes,
+        "optimizer": 2 * gradient_bytes if states is None else states * count,
     }
 
 
-def _guessing(found: Forecast, sentence: str) -> Forecast:
-    return replace(found, guesses=[*found.guesses, sentence])
+def _add_guess(estimate: Forecast, sentence: str) -> Forecast:
+    return replace(estimate, guesses=[*estimate.guesses, sentence])

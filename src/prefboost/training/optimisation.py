@@ -1,4 +1,4 @@
-"""What the settings of every training share: the model as it is loaded, numbers, optimiser, evaluation, checkpoints."""
+"""Settings that every training shares: the model as it is loaded, numbers, optimiser, evaluation, checkpoints."""
 
 from __future__ import annotations
 

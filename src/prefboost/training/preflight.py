@@ -1,4 +1,4 @@
-"""What can be known before the first step: settings that a library will refuse, weights and rows that do not fit."""
+"""Checks before the first step: settings that a library will refuse, weights and rows that do not fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class TokenRange:
-    """What sequences ask of a model.
+    """The highest token and the lengths that a model has to take.
 
     Args:
         highest: the highest token id.
@@ -64,6 +64,7 @@ def _check_optimizer(name: str) -> None:
         )
     try:
         # A stand-in, since making the true arguments would join the processes of a launch before the model is loaded.
+        # Libraries of optimisers are imported only when one is chosen, so that a name alone proves nothing.
         usual = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
         Trainer.get_optimizer_cls_and_kwargs(SimpleNamespace(**usual | {"optim": OptimizerNames(name)}))
     except Exception as error:  # each optimiser's library complains in its own way
@@ -86,6 +87,7 @@ def check_weights(model: Any, name: str) -> None:
     """
     import torch
 
+    # One pass over the weights, before hours of training that could only give NaN.
     bad = [which for which, weight in model.named_parameters() if not bool(torch.isfinite(weight.detach()).all())]
     if bad:
         raise ModelError(
@@ -96,20 +98,21 @@ def check_weights(model: Any, name: str) -> None:
 
 
 def range_of_units(units: pa.Table) -> TokenRange:
-    """What units (`prefboost.training.policy.tokenise`) ask: prompt with the longer completion of every view."""
+    """Measure units (`prefboost.training.policy.tokenise`): the prompt with the longer completion of every view."""
+    # Arrow computes this without a Python object per token.
     ids = {name: pc.list_flatten(units[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected")}
-    highest = max(_highest(part) for part in ids.values())
-    longer = pc.max_element_wise(*(pc.list_value_length(ids[side]) for side in ("chosen", "rejected")))
-    return TokenRange(highest, pc.add(pc.list_value_length(ids["prompt"]), longer))
+    highest = max(_find_highest(part) for part in ids.values())
+    completion_lengths = pc.max_element_wise(*(pc.list_value_length(ids[side]) for side in ("chosen", "rejected")))
+    return TokenRange(highest, pc.add(pc.list_value_length(ids["prompt"]), completion_lengths))
 
 
 def range_of_texts(units: pa.Table) -> TokenRange:
-    """What units of a reward model (`prefboost.training.reward.units`) ask: every text."""
+    """Measure units of a reward model (`prefboost.training.reward.units`): every text."""
     texts = pc.list_flatten(units["texts"])
-    return TokenRange(_highest(texts), pc.list_value_length(texts))
+    return TokenRange(_find_highest(texts), pc.list_value_length(texts))
 
 
-def _highest(sequences: pa.ChunkedArray | pa.Array) -> int:
+def _find_highest(sequences: pa.ChunkedArray | pa.Array) -> int:
     return int(pc.max(pc.list_flatten(sequences)).as_py() or 0)
 
 
@@ -127,6 +130,7 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         DataError: sequences are longer than the model's table of positions.
     """
     name = type(model).__name__
+    # On a GPU an index beyond the table is an assertion without a message, and the process is lost.
     rows = count_embedding_rows(model)
     if rows is not None and tokens.highest >= rows:
         token = tokenizer.convert_ids_to_tokens(tokens.highest)
@@ -135,7 +139,7 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
             remedy="take the tokenizer that belongs to the model, or resize the model first: "
             f"model.resize_token_embeddings({len(tokenizer)}), then save_pretrained",
         )
-    positions = _positions_of(model)
+    positions = _count_positions(model)
     longest = int(pc.max(tokens.lengths).as_py() or 0)
     if positions is not None and longest > positions:
         beyond = int(pc.sum(pc.cast(pc.greater(tokens.lengths, positions), pa.int64())).as_py())
@@ -146,8 +150,8 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         )
 
 
-def _positions_of(model: Any) -> int | None:
-    """Positions that a model has a table for; None where positions are computed and any number will do.
+def _count_positions(model: Any) -> int | None:
+    """Count the positions that a model has a table for; None where positions are computed and any number will do.
 
     Only tables as long as the text model's context count: other parts (of models that see images) have their own.
     """
@@ -163,4 +167,5 @@ def _positions_of(model: Any) -> int | None:
     for name, buffer in model.named_buffers():
         if buffer.ndim == 2 and buffer.is_floating_point() and _POSITIONS.search(name):
             tables.append(buffer.shape[0])
+    # The smallest table is the one that fails first.
     return min((rows for rows in tables if 0 <= rows - context <= _SPARE), default=None)

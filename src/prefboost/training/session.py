@@ -15,8 +15,8 @@ from prefboost.training.claim import (
     LOG,
     REPORT,
     TRAINING_LOCK,
-    alone_in,
     check_installed,
+    hold_folder,
     leads,
     part_in_order,
 )
@@ -53,7 +53,7 @@ def open_session(out: Path, trackers: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         # Processes of one launch share the folder, so only the first of them holds its lock.
         if leads(os.environ):
-            stack.enter_context(alone_in(out, TRAINING_LOCK))
+            stack.enter_context(hold_folder(out, TRAINING_LOCK))
         stack.enter_context(explain_disk(out))
         stack.enter_context(logs_in(out, trackers))
         yield
@@ -61,12 +61,12 @@ def open_session(out: Path, trackers: Sequence[str]) -> Iterator[None]:
 
 def describe_inputs(rows: pa.Table, eval_rows: pa.Table | None, settings: Optimisation) -> dict[str, Any]:
     """Describe settings and data as JSON values; a run folder belongs to one such description."""
-    from prefboost.training.saving.checkpoint import fingerprint
+    from prefboost.training.saving.checkpoint import fingerprint_table
 
     return {
         "train": settings.model_dump(mode="json"),
-        "data": fingerprint(rows),
-        "eval_data": None if eval_rows is None else fingerprint(eval_rows),
+        "data": fingerprint_table(rows),
+        "eval_data": None if eval_rows is None else fingerprint_table(eval_rows),
     }
 
 

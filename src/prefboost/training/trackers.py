@@ -18,7 +18,7 @@ TRACKING = "tracking"
 """The folder of a run in which trackers keep their files."""
 
 _OURS = ("checkpoint-*", "token_budget.json", "reference_budget.json")
-"""What training itself writes beside checkpoints."""
+"""Files that training itself writes beside checkpoints."""
 
 _PLACES = {
     "tensorboard": ("TENSORBOARD_LOGGING_DIR", "{}/tensorboard"),
@@ -52,6 +52,7 @@ def check_trackers(names: Sequence[str]) -> None:
                 remedy=f"choose of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}",
             )
         try:
+            # Their constructors import the library and read its settings, which is where most set-ups fail.
             INTEGRATION_TO_CALLBACK[name]()
         except Exception as error:  # each tracker complains in its own way
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -65,7 +66,7 @@ def check_trackers(names: Sequence[str]) -> None:
 def logs_in(
     folder: Path, trackers: Sequence[str], environment: MutableMapping[str, str] | None = None
 ) -> Iterator[None]:
-    """While the block runs, trackers write into `TRACKING` inside a run folder; what the user set stays as it is.
+    """Let trackers write into `TRACKING` inside a run folder while the block runs; what the user set stays as it is.
 
     Args:
         folder: of the run.
@@ -77,6 +78,7 @@ def logs_in(
     places = dict(place for name, place in _PLACES.items() if name in trackers or "all" in trackers)
     if "mlflow" in sys.modules and sys.modules["mlflow"].is_tracking_uri_set():
         places.pop("MLFLOW_TRACKING_URI", None)  # the calling program has told mlflow where to write
+    # Trackers read the environment when they start; a variable that the user has set wins.
     set_here = {name: place.format(home) for name, place in places.items() if name not in variables}
     if set_here:
         home.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ def clear_checkpoints(folder: Path) -> None:
     Raises:
         RunError: a tracker's file cannot be moved.
     """
+    # Some trackers write beside checkpoints whatever they are told, and those files are the user's.
     checkpoints = folder / "checkpoints"
     for pattern in _OURS:
         for path in checkpoints.glob(pattern):

@@ -23,7 +23,7 @@ from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder.manifest import MANIFEST, Run
 from prefboost.runs.folder.schedule import StageOutcome
 from prefboost.runs.pipelines import run as recipe_run
-from prefboost.training.claim import alone_in
+from prefboost.training.claim import hold_folder
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "scored.jsonl"
 
@@ -112,7 +112,7 @@ def test_changed_data_repeat_everything_and_are_named(tiny_model: Path, tmp_path
 
 
 def test_two_processes_do_not_share_a_run_folder(tiny_model: Path, tmp_path: Path) -> None:
-    with alone_in(tmp_path / "mine"):
+    with hold_folder(tmp_path / "mine"):
         with pytest.raises(RunError, match="another process"):
             recipe_run.run(offline(tiny_model), tmp_path)
         assert not (tmp_path / "mine" / MANIFEST).exists()
@@ -207,11 +207,11 @@ def results(run: Path) -> dict[str, Any]:
 @pytest.mark.torch
 def test_a_killed_process_is_not_mistaken_for_one_at_work(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom prefboost.training.claim import alone_in\n"
-        "with alone_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom prefboost.training.claim import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False, timeout=PATIENCE_S)
     assert done.returncode == -signal.SIGKILL
-    with alone_in(tmp_path):
+    with hold_folder(tmp_path):
         pass

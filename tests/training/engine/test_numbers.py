@@ -24,7 +24,7 @@ from prefboost.errors import RunError
 from prefboost.scoring import ImplicitReward, RewardModelScorer
 from prefboost.training import Train, TrainReward, train
 from prefboost.training.engine.numbers import budget_of, resolve_precision
-from prefboost.training.forecast import forecast
+from prefboost.training.forecast import forecast_policy
 from prefboost.training.reward.train import train_reward
 
 pytestmark = pytest.mark.torch
@@ -93,7 +93,7 @@ def everything(halved: Path, folder: Path, pairs: pa.Table) -> dict[str, Callabl
         "train": lambda: train(pairs, small(halved), folder / "policy", goals=GOALS),
         "train, padded": lambda: train(pairs, small(halved, engine="trl"), folder / "padded", goals=GOALS),
         "train-reward": lambda: train_reward(preference_pairs(8), reward, folder / "reward"),
-        "forecast": lambda: forecast(pairs, small(halved), say=SAY),
+        "forecast": lambda: forecast_policy(pairs, small(halved), say=SAY),
         "implicit": lambda: ImplicitReward(policy=twin, reference=str(halved), device="cpu").score(
             pairs_table([("one", "a cat", "b")])
         ),

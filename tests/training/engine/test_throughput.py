@@ -28,7 +28,7 @@ def test_the_cost_is_six_operations_a_weight_and_token() -> None:
 
 def test_savings_are_ratios_of_what_would_have_been_computed() -> None:
     meter = Meter(torch.device("cpu"), processes=2)
-    with meter.timed("forward_backward"):
+    with meter.time_part("forward_backward"):
         meter.count(pack([list(range(20))] * 2, [[1] * 11, [2] * 5]))
     meter.begin("optimizer")
     meter.end("optimizer")

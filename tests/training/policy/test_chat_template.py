@@ -16,7 +16,7 @@ from prefboost.chat.rendering import ChatEncoder, merge_system
 from prefboost.errors import ModelError, SettingsError
 from prefboost.training.policy.chat_template import (
     let_template_merge,
-    merging_template,
+    merge_in_template,
     original_template,
     rewrite_template,
 )
@@ -235,14 +235,14 @@ def test_a_merging_template_renders_what_training_renders_with_and_without_a_goa
 ) -> None:
     assume(messages[-1]["role"] == "user")  # Gemma 2 knows no tools
     own = NO_SYSTEM[name]
-    merging = merging_template(own)
+    merging = merge_in_template(own)
     assert render(merging, messages) == render(own, plain(merge_system(messages)))
     both = rewrite_template(merging, SAY, 10, place=place)
     placed = place_goal(messages, goal_text(SAY, goal), place)
     assert render(both, messages, goal=goal) == render(own, plain(merge_system(placed)))
-    assert rewrite_template(both, SAY, 10, place=place) == both == merging_template(both)
+    assert rewrite_template(both, SAY, 10, place=place) == both == merge_in_template(both)
     assert original_template(both) == original_template(merging) == own
-    assert merging_template(rewrite_template(own, SAY, 10, place=place)) == both
+    assert merge_in_template(rewrite_template(own, SAY, 10, place=place)) == both
 
 
 @pytest.mark.parametrize("system", ["Be brief.", [{"type": "text", "text": "Be brief."}]])
@@ -250,7 +250,7 @@ def test_a_merging_template_renders_what_training_renders_with_and_without_a_goa
 def test_contents_in_parts_are_merged_too(system: Any, user: Any) -> None:
     parts = "{% for p in messages[0]['content'] %}{{ p if p is string else p['text'] }}{% endfor %}"
     messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-    assert render(merging_template(parts), messages) == "Be brief.\n\nHi"
+    assert render(merge_in_template(parts), messages) == "Be brief.\n\nHi"
 
 
 @pytest.mark.parametrize(("name", "merges"), [*((name, True) for name in sorted(NO_SYSTEM)), ("keeps it", False)])
@@ -262,7 +262,7 @@ def test_a_template_merges_where_training_had_to(name: str, merges: bool) -> Non
         assert (encoder.tokenizer.chat_template != own) == (merges and allowed)
     encoder = ChatEncoder(build_tokenizer({"default": own, "tool_use": own}), merge_system=True)
     let_template_merge(encoder)
-    assert set(encoder.tokenizer.chat_template.values()) == {merging_template(own) if merges else own}
+    assert set(encoder.tokenizer.chat_template.values()) == {merge_in_template(own) if merges else own}
 
 
 ALLOWED = {
@@ -289,7 +289,7 @@ def added_lines() -> list[nodes.Template]:
         for levels in ((), ("bad", "good"))
         for decimals in (0, 2)
     ]
-    bases = ("", merging_template(""))
+    bases = ("", merge_in_template(""))
     return [
         environment.parse(rewrite_template(base, say, 10, {"style": 9, "wit": 3})) for say in says for base in bases
     ]

@@ -14,10 +14,10 @@ from prefboost.training import Train
 from prefboost.training.policy.model import (
     add_completion_forward,
     check_completion_forward,
+    choose_training_device,
     load_policy,
     load_tokenizer,
     shares_weights,
-    training_device,
 )
 
 
@@ -72,10 +72,10 @@ def test_an_architecture_with_unknown_logits_is_refused() -> None:
 
 def test_a_process_trains_on_its_own_gpu_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert training_device({"LOCAL_RANK": "1"}) == torch.device("cpu")
+    assert choose_training_device({"LOCAL_RANK": "1"}) == torch.device("cpu")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert training_device({"LOCAL_RANK": "1"}) == torch.device("cuda", 1)
-    assert training_device({}) == torch.device("cuda", 0)
+    assert choose_training_device({"LOCAL_RANK": "1"}) == torch.device("cuda", 1)
+    assert choose_training_device({}) == torch.device("cuda", 0)
 
 
 def test_the_launcher_says_whether_devices_hold_parts_of_the_weights() -> None:

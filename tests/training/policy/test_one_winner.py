@@ -14,9 +14,9 @@ from tests.training.conftest import CHATML, build_pairs, build_tokenizer
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import BrokenFact
 from prefboost.training.policy.one_winner import Winners
-from prefboost.training.policy.tokenise import Limits, tokenise
+from prefboost.training.policy.tokenise import TokenLimits, tokenise
 
-OPEN = Limits(None, None)
+OPEN = TokenLimits(None, None)
 ENCODER = ChatEncoder(build_tokenizer())
 NO_SYSTEM = ChatEncoder(
     build_tokenizer(

@@ -13,11 +13,11 @@ from prefboost.chat import goal_text
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, TemplateRefusal
 from prefboost.training.data.text_loss import refuse_losses
-from prefboost.training.policy.tokenise import Limits, tokenise
+from prefboost.training.policy.tokenise import TokenLimits, tokenise
 
 TOKENIZER = build_tokenizer()
 ENCODER = ChatEncoder(TOKENIZER)
-OPEN = Limits(None, None)
+OPEN = TokenLimits(None, None)
 
 
 def changed(pairs: pa.Table, row: int, **values: Any) -> pa.Table:
@@ -62,7 +62,7 @@ def test_too_long_completions_lose_their_end_and_are_counted() -> None:
     pairs = build_pairs(1)
     whole = tokenise(pairs, ENCODER, OPEN).units.to_pylist()[0]
     limit = len(whole["prompt_ids"][0]) + 12
-    found = tokenise(pairs, ENCODER, Limits(limit, None))
+    found = tokenise(pairs, ENCODER, TokenLimits(limit, None))
     unit = found.units.to_pylist()[0]
     assert unit["chosen_ids"][0] == whole["chosen_ids"][0][:12]
     assert found.shortened["chosen"] == 2
@@ -82,19 +82,19 @@ def test_a_completion_that_generation_cut_has_no_end_of_turn_on_whichever_side_i
     assert first["rejected_ids"][0] == whole[0]["rejected_ids"][0] == first["chosen_ids"][1]
     assert second == whole[1]
     assert found.shortened == {"end of turn of chosen": 1, "end of turn of rejected": 1}
-    ended = tokenise(pairs, ENCODER, Limits(None, None, ends_cut=True))
+    ended = tokenise(pairs, ENCODER, TokenLimits(None, None, ends_cut=True))
     assert ended.units.to_pylist() == whole and not ended.shortened
 
 
 def test_completions_without_room_drop_the_unit() -> None:
-    found = tokenise(build_pairs(1), ENCODER, Limits(10, None))
+    found = tokenise(build_pairs(1), ENCODER, TokenLimits(10, None))
     assert found.units.num_rows == 0
     assert found.dropped == {"a completion has no tokens within max_length": 2}
 
 
 def test_pairs_that_are_all_dropped_are_refused_with_the_counts_and_reasons() -> None:
     tokenise(build_pairs(1), ENCODER, OPEN).refuse_empty()
-    found = tokenise(build_pairs(3), ENCODER, Limits(10, None))
+    found = tokenise(build_pairs(3), ENCODER, TokenLimits(10, None))
     with pytest.raises(DataError, match=r"of 6 rows 6 were dropped, 6 because a completion has no tokens") as error:
         found.refuse_empty()
     assert "raise max_length" in str(error.value)
@@ -107,7 +107,7 @@ def test_too_long_prompts_lose_text_from_the_left_but_not_the_goal() -> None:
     row = pairs.to_pylist()[0]
     row["prompt"][1]["content"] = "word " * 60 + "the question"
     pairs = changed(pairs, 0, prompt=row["prompt"])
-    found = tokenise(pairs, ENCODER, Limits(None, 100), say=SAY)
+    found = tokenise(pairs, ENCODER, TokenLimits(None, 100), say=SAY)
     prompt = found.units.to_pylist()[0]["prompt_ids"][0]
     text = TOKENIZER.decode(prompt)
     assert len(prompt) == 100 and found.shortened["prompt"] == 1
@@ -117,7 +117,7 @@ def test_too_long_prompts_lose_text_from_the_left_but_not_the_goal() -> None:
 
 def test_without_room_for_the_goal_a_prompt_is_cut_as_published() -> None:
     whole = tokenise(build_pairs(1), ENCODER, OPEN).units.to_pylist()[0]["prompt_ids"][0]
-    cut = tokenise(build_pairs(1), ENCODER, Limits(None, 10), say=SAY).units.to_pylist()[0]["prompt_ids"][0]
+    cut = tokenise(build_pairs(1), ENCODER, TokenLimits(None, 10), say=SAY).units.to_pylist()[0]["prompt_ids"][0]
     assert cut == whole[-10:]
 
 
@@ -188,13 +188,13 @@ def test_every_way_in_which_text_is_lost_is_counted() -> None:
     pairs = build_pairs(1)
     whole = tokenise(pairs, ENCODER, OPEN).units["prompt_ids"][0].as_py()
     longest = max(map(len, whole))
-    assert tokenise(pairs, ENCODER, Limits(None, 20)).shortened["beginning of prompt"] == 2
+    assert tokenise(pairs, ENCODER, TokenLimits(None, 20)).shortened["beginning of prompt"] == 2
     message = pairs["prompt"][0].as_py()
     message[1]["content"] = "word " * 60
-    kept = tokenise(changed(pairs, 0, prompt=message), ENCODER, Limits(None, 100), say=SAY).shortened
+    kept = tokenise(changed(pairs, 0, prompt=message), ENCODER, TokenLimits(None, 100), say=SAY).shortened
     assert kept["prompt"] == 1 and "beginning of prompt" not in kept
-    assert tokenise(pairs, ENCODER, Limits(longest + 1, None)).shortened["one token"] >= 1
-    assert tokenise(pairs, ENCODER, Limits(None, None, positions=longest)).shortened["beyond positions"] == 2
+    assert tokenise(pairs, ENCODER, TokenLimits(longest + 1, None)).shortened["one token"] >= 1
+    assert tokenise(pairs, ENCODER, TokenLimits(None, None, positions=longest)).shortened["beyond positions"] == 2
     endless = ChatEncoder(build_tokenizer(CHATML.replace("<|im_end|>\n", "\n")))
     assert tokenise(pairs, endless, OPEN).shortened["no end of turn"] == 2
     deaf = CHATML.replace("{{ message['content'] }}", "{{ message['content'] if message['role'] != 'system' }}")

@@ -93,7 +93,9 @@ def test_the_engine_is_tried_on_the_device_that_trains(
         raise Enough
 
     monkeypatch.setattr("prefboost.packing.probe_support", tried)
-    monkeypatch.setattr("prefboost.training.policy.model.training_device", lambda environment: torch.device("meta"))
+    monkeypatch.setattr(
+        "prefboost.training.policy.model.choose_training_device", lambda environment: torch.device("meta")
+    )
     with pytest.raises(Enough):
         train(pairs, settings_of(tiny), tmp_path / "one", goals=GOALS)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # the whole model may not fit there
@@ -363,7 +365,7 @@ def test_the_saved_template_merges_system_messages_as_training_did(goals: bool, 
     from tests.training.conftest import CHATML
     from transformers import AutoTokenizer
 
-    from prefboost.training.policy.model import load_tokenizer
+    from prefboost.training.policy.model import load_policy_tokenizer
 
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
     settings = settings_of(tiny, chat_template=refusing, max_steps=1, system_messages="merge")
@@ -374,7 +376,7 @@ def test_the_saved_template_merges_system_messages_as_training_did(goals: bool, 
         pairs = pa.Table.from_pylist(rows, schema=pairs.schema)
     train(pairs, settings, tmp_path, goals=GOALS)
     saved = AutoTokenizer.from_pretrained(tmp_path / "model")
-    ours = ChatEncoder(load_tokenizer(settings), merge_system=True)
+    ours = ChatEncoder(load_policy_tokenizer(settings), merge_system=True)
     for row in pairs.to_pylist():
         seen = ours.render_prompt(ours.renderable_prompt(row["prompt"], row["chosen"]))
         question = [message for message in row["prompt"] if not goals or message["role"] == "user"]

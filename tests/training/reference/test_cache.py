@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prefboost.training.reference.cache import ReferenceCache, Sequences, cache_folder, sequences_of, with_reference
+from prefboost.training.reference.cache import (
+    ReferenceCache,
+    Sequences,
+    find_reference_cache,
+    sequences_of,
+    with_reference,
+)
 
 SEQUENCES = Sequences([[1], [2], [1], [3, 4]], [[5], [6], [5], [7]])
 
@@ -101,6 +107,6 @@ def test_a_damaged_file_is_left_out_with_a_warning(tmp_path: Path, caplog: pytes
 
 
 def test_the_cache_lies_where_it_is_told_or_with_other_caches() -> None:
-    assert cache_folder("/a/b", {"PREFBOOST_CACHE": "/c"}) == Path("/a/b")
-    assert cache_folder(None, {"PREFBOOST_CACHE": "/c"}) == Path("/c/reference")
-    assert cache_folder(None, {"XDG_CACHE_HOME": "/x"}).parts[-2:] == ("prefboost", "reference")
+    assert find_reference_cache("/a/b", {"PREFBOOST_CACHE": "/c"}) == Path("/a/b")
+    assert find_reference_cache(None, {"PREFBOOST_CACHE": "/c"}) == Path("/c/reference")
+    assert find_reference_cache(None, {"XDG_CACHE_HOME": "/x"}).parts[-2:] == ("prefboost", "reference")

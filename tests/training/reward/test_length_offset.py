@@ -9,7 +9,7 @@ import pytest
 
 from prefboost.errors import DataError, SettingsError
 from prefboost.losses.reward import BradleyTerry, Regression
-from prefboost.training.reward.length_offset import fitted_offset, fitted_slopes, with_length_offset
+from prefboost.training.reward.length_offset import fit_offset, fit_slopes, with_length_offset
 from prefboost.training.reward.settings import TrainReward
 
 
@@ -18,7 +18,7 @@ def test_a_planted_coefficient_is_recovered() -> None:
     difference = draw.normal(size=20_000)
     first = draw.random(20_000) < 1 / (1 + np.exp(-0.7 * difference))
     longer = np.where(first, difference, -difference)
-    assert fitted_offset(longer, np.ones(20_000), np.ones(20_000)) == pytest.approx(0.7, abs=0.05)
+    assert fit_offset(longer, np.ones(20_000), np.ones(20_000)) == pytest.approx(0.7, abs=0.05)
 
 
 def test_the_likelihood_is_greatest_there_with_soft_labels_and_weights() -> None:
@@ -29,22 +29,22 @@ def test_the_likelihood_is_greatest_there_with_soft_labels_and_weights() -> None
         p = 1 / (1 + np.exp(-offset * longer))
         return float(np.sum(weight * (wins * np.log(p) + (1 - wins) * np.log(1 - p))))
 
-    best = fitted_offset(longer, wins, weight)
+    best = fit_offset(longer, wins, weight)
     assert all(likelihood(best) >= likelihood(best + step) for step in (-0.01, 0.01))
 
 
 def test_equal_lengths_have_no_offset_and_a_perfect_rule_a_finite_one() -> None:
     ones = np.ones(5)
-    assert fitted_offset(np.zeros(5), ones, ones) == 0.0
-    assert 0 < fitted_offset(ones, ones, ones) <= 50.0
-    assert fitted_offset(ones, ones, np.zeros(5)) == 0.0
+    assert fit_offset(np.zeros(5), ones, ones) == 0.0
+    assert 0 < fit_offset(ones, ones, ones) <= 50.0
+    assert fit_offset(ones, ones, np.zeros(5)) == 0.0
 
 
 def test_a_weight_counts_as_so_many_pairs() -> None:
     longer, wins = np.array([1.0, -2.0, 0.5]), np.array([1.0, 1.0, 0.4])
     repeated = np.array([0, 0, 1, 2, 2, 2])
-    weighted = fitted_offset(longer, wins, np.array([2.0, 1.0, 3.0]))
-    assert weighted == pytest.approx(fitted_offset(longer[repeated], wins[repeated], np.ones(6)))
+    weighted = fit_offset(longer, wins, np.array([2.0, 1.0, 3.0]))
+    assert weighted == pytest.approx(fit_offset(longer[repeated], wins[repeated], np.ones(6)))
 
 
 def test_slopes_are_those_within_prompts_whatever_prompts_have_in_common() -> None:
@@ -52,12 +52,12 @@ def test_slopes_are_those_within_prompts_whatever_prompts_have_in_common() -> No
     beyond = [draw.normal(size=4) for _ in range(50)]
     labels = [np.stack([3 * each + draw.normal() * 100, -0.5 * each + draw.normal()], axis=1) for each in beyond]
     labels[0][1, 0] = np.nan
-    assert fitted_slopes(beyond, labels) == pytest.approx([3.0, -0.5])
+    assert fit_slopes(beyond, labels) == pytest.approx([3.0, -0.5])
 
 
 def test_a_head_rated_once_a_prompt_has_no_slope() -> None:
     labels = [np.array([[1.0, 2.0], [2.0, np.nan]])]
-    slopes = fitted_slopes([np.array([-1.0, 1.0])], labels)
+    slopes = fit_slopes([np.array([-1.0, 1.0])], labels)
     assert slopes[0] == 0.5 and np.isnan(slopes[1])
 
 

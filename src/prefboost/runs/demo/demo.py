@@ -181,11 +181,11 @@ def _measure_pace(settings: Demo, answer_s: float) -> DemoPace:
         settings: of the full size.
         answer_s: seconds that one completion took.
     """
-    from prefboost.training.forecast import forecast
+    from prefboost.training.forecast import forecast_policy
 
     shipped = load_training_completions(settings.model_copy(update={"fresh": False}), Path(), None)
     pairs = condition(relabel(pair_extremes(RulesScorer().score(shipped)), RewardAugmented()), SAY)
-    taken = forecast(pairs.frame.to_arrow(), _build_train_settings(settings), say=SAY)
+    taken = forecast_policy(pairs.frame.to_arrow(), _build_train_settings(settings), say=SAY)
     training, reference = (taken.seconds.get(part, 0.0) for part in ("training", "reference"))
     scored_tokens = len(NAMES) * 2 * _MOST_GOOD * _SCORED_TOKENS  # before and after training
     logps = reference * scored_tokens / max(1, taken.tokens["packed"])

@@ -59,9 +59,9 @@ def choose_recipe_rows(recipe: PolicyRecipe, table: Table) -> Table:
     """Keep the rows that the recipe selects; the tokenizer of its model is loaded only where a limit is in tokens."""
     count_tokens = None
     if recipe.select is not None and recipe.select.counts_tokens:
-        from prefboost.training.policy.model import load_tokenizer
+        from prefboost.training.policy.model import load_policy_tokenizer
 
-        count_tokens = count_tokens_by(load_tokenizer(recipe.train))
+        count_tokens = count_tokens_by(load_policy_tokenizer(recipe.train))
     return choose_rows(table, recipe, count_tokens)
 
 
@@ -87,9 +87,9 @@ def load_renderer(recipe: PolicyRecipe) -> Render:
     Raises:
         ModelError: the tokenizer cannot be loaded.
     """
-    from prefboost.training.policy.model import load_tokenizer
+    from prefboost.training.policy.model import load_policy_tokenizer
 
-    return build_renderer(load_tokenizer(recipe.train))
+    return build_renderer(load_policy_tokenizer(recipe.train))
 
 
 def list_input_paths(recipe: PolicyRecipe) -> list[str]:

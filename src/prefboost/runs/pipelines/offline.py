@@ -83,14 +83,14 @@ def forecast_recipe(recipe: Recipe, show: Callable[[PairCounts], object] | None 
     Raises:
         DataError, ModelError: see the stages.
     """
-    from prefboost.training.forecast import forecast
+    from prefboost.training.forecast import forecast_policy
 
     table = prepare(recipe, load_renderer(recipe))
     counts = count_pairs(table)
     if show is not None:
         show(counts)
     pairs, evaluation = split_rows(table.frame.to_arrow())
-    return counts, forecast(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
+    return counts, forecast_policy(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
 
 
 def _data_settings(recipe: Recipe) -> dict[str, Any]:

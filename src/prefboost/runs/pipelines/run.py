@@ -26,7 +26,7 @@ from prefboost.runs.pipelines.reward_models import build_reward_stages, list_rew
 from prefboost.runs.pipelines.training import read_train_report
 from prefboost.sources.writers.outputs import refuse_inputs
 from prefboost.training import TrainReport
-from prefboost.training.claim import alone_in
+from prefboost.training.claim import hold_folder
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
@@ -128,7 +128,7 @@ def _run_in(
     refuse_inputs([folder], _list_inputs(recipe), [recipe])
     # The lock is a file: it is not laid into a folder of somebody else's, which `open_run` refuses.
     guarded = executor.leads and not holds_foreign_files(folder)
-    with alone_in(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
+    with hold_folder(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
         if executor.leads:
             opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), _list_inputs(recipe), revise=True)

@@ -1,4 +1,4 @@
-"""Which rows ask the same question, whatever ids they bear: a prompt is its content."""
+"""Rows that ask the same question, whatever ids they bear: a prompt is its content."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ def settle_prompt_ids(pairs: pa.Table, say: SayGoal | None) -> pa.Table:
     links = _Links()
     ids: list[str] = []
     first: dict[bytes, str] = {}
-    for row in _rows(pairs):
-        own = str(row["prompt_id"])
-        ids.append(own)
-        links.join(own, first.setdefault(_question(row, say or SayGoal()), own))
-    settled = pa.array([links.find(own) for own in ids], pa.string())
+    # Two passes: an id can be joined with another one by any later row.
+    for row in _iterate_rows(pairs):
+        prompt_id = str(row["prompt_id"])
+        ids.append(prompt_id)
+        links.join(prompt_id, first.setdefault(_hash_question(row, say or SayGoal()), prompt_id))
+    settled = pa.array([links.find(prompt_id) for prompt_id in ids], pa.string())
     return pairs.set_column(pairs.column_names.index("prompt_id"), "prompt_id", settled)
 
 
-def _rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
     names = [name for name in pairs.column_names if name in ("prompt_id", "prompt") or name.partition(".")[0] == "goal"]
     for batch in pairs.select(names).to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
 
 
-def _question(row: Mapping[str, Any], say: SayGoal) -> bytes:
-    """A hash of the prompt's messages without the text of its goal."""
+def _hash_question(row: Mapping[str, Any], say: SayGoal) -> bytes:
+    """Hash the messages of a prompt without the text of its goal."""
     aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
     goals = [row.get("goal"), *aspects.values()]
     text = "" if all(goal is None for goal in goals) else goal_text(say, row.get("goal"), aspects)
@@ -56,9 +57,12 @@ def _question(row: Mapping[str, Any], say: SayGoal) -> bytes:
     for message in row["prompt"]:
         content = str(message["content"])
         # Only the white space that parts a goal from the text beside it goes with it.
+        # Goals differ between views of one question, so the question is what remains without them.
         rest = content.replace(text, "", 1).strip() if text and text in content else content.strip()
+        # A system message that held nothing but the goal is no part of the question.
         if rest or message["role"] != "system":
             turns.append((message["role"], rest, message.get("extra")))
+    # 16 bytes per row, where the texts themselves would fill memory.
     return blake2b(repr(turns).encode(), digest_size=16).digest()
 
 
@@ -69,15 +73,17 @@ class _Links:
         self.parent: dict[str, str] = {}
 
     def find(self, name: str) -> str:
-        """The id that stands for all that are joined with this one."""
+        """Find the id that stands for all that are joined with this one."""
         root = name
         while (above := self.parent.setdefault(root, root)) != root:
             root = above
+        # Path compression: later look-ups of the same ids take one step.
         while self.parent[name] != root:
             self.parent[name], name = root, self.parent[name]
         return root
 
-    def join(self, one: str, other: str) -> None:
+    def join(self, first_id: str, second_id: str) -> None:
         """Let the ids stand for one another."""
-        first, second = sorted((self.find(one), self.find(other)))
+        # The smaller id stands for both, so that the result does not depend on the order of rows.
+        first, second = sorted((self.find(first_id), self.find(second_id)))
         self.parent[second] = first

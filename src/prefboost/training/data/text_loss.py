@@ -55,7 +55,7 @@ _SENTENCES = {
     "beyond positions": "the sequence is longer than the positions the model was made for",
     "lost message": "the chat template leaves a system or user message out of the prompt",
 }
-"""What is counted -> what it means for a row."""
+"""Kind of loss -> what it means for a row."""
 
 _SERIOUS = {
     "beginning of prompt": "raise max_prompt_length, or leave long prompts out (select)",
@@ -64,7 +64,7 @@ _SERIOUS = {
     "beyond positions": "lower max_length, or take a model with a longer context",
     "lost message": "merge system messages into the user turn (system_messages: merge), or give another chat_template",
 }
-"""What is an error above a share of the rows -> what to do."""
+"""Kind of loss that is an error above a share of the rows -> what to do."""
 
 
 class UnfaithfulRendering(TemplateRefusal):
@@ -73,7 +73,7 @@ class UnfaithfulRendering(TemplateRefusal):
 
 @dataclass
 class TextLoss:
-    """What is lost on the way from rows to tokens, counted.
+    """Text that is lost on the way from rows to tokens, counted.
 
     Args:
         shortened: what was cut or left out (keys as in `describe_losses`) -> rows.
@@ -92,12 +92,12 @@ class TextLoss:
         if where:
             self.shortened[what] = self.shortened.get(what, 0) + 1
 
-    def reject(self, row: Mapping[str, Any], reason: str, found: str) -> None:
+    def reject(self, row: Mapping[str, Any], reason: str, excerpt: str) -> None:
         """Keep what is known of a row that cannot be rendered."""
         name = next(
             (row[key] for key in ("goal_pair_id", "pair_id", "completion_id", "prompt_id") if row.get(key)), None
         )
-        self.rejected.append({"row": row.get("row"), "id": name, "reason": reason, "found": found[:200]})
+        self.rejected.append({"row": row.get("row"), "id": name, "reason": reason, "found": excerpt[:200]})
 
 
 class Rendered(Protocol):

@@ -34,7 +34,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Plan:
-    """How units are laid out over steps.
+    """The layout of units over optimiser steps.
 
     Args:
         units_per_step: units of one optimiser step, over all devices.
@@ -70,7 +70,9 @@ def plan_steps(
     """
     if not units:
         raise DataError("there is no pair to train on", remedy="see the counts of dropped rows, or give more data")
+    # The batch size counts pairs; a step holds whole units, so their average number of views converts it.
     step_units = min(units, max(1, round(batch_size * units / views)))
+    # Every device gets equally many units: an uneven share would wait for the largest one in every step.
     per_device = step_units // devices
     if not per_device:
         raise SettingsError(
@@ -107,6 +109,7 @@ class UnitSampler(Sampler[int]):
         return self.units
 
     def __iter__(self) -> Iterator[int]:
+        # Drawn from seed and pass alone, so that a resumed run sees the order it would have seen.
         order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.units)
         return iter(order.tolist())
 
@@ -153,7 +156,9 @@ def split_by_prompt(units: pa.Table, fraction: float, seed: int) -> tuple[pa.Tab
     prompts = sorted(set(units["prompt_id"].to_pylist()))
     if not fraction or len(prompts) < 2:
         return units, None
+    # At least one prompt on each side, however small the share is.
     count = min(len(prompts) - 1, max(1, round(fraction * len(prompts))))
+    # A stream of its own: the split stays the same when the order of training draws otherwise.
     chosen = np.random.default_rng([seed, 0xE7A1]).choice(len(prompts), size=count, replace=False)
     aside = {prompts[index] for index in chosen}
     mask = pa.array([prompt in aside for prompt in units["prompt_id"].to_pylist()])

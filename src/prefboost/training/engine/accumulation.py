@@ -28,12 +28,16 @@ def accumulate(
     Returns:
         the sum of the losses, without gradient.
     """
+    # DeepSpeed divides every loss by its own count of micro-batches unless it is told not to; ours are scaled already.
     deepspeed = accelerator.distributed_type.value == "DEEPSPEED"
     options: dict[str, Any] = {"scale_wrt_gas": False} if deepspeed else {}
+    # Summed on the device: reading each loss would wait for the GPU once per micro-batch.
     total = torch.zeros((), device=accelerator.device)
     for number, loss_of in enumerate(losses):
         last = number == len(losses) - 1
+        # accelerate's wrappers ask this flag whether the backward pass is the last one of the step.
         accelerator.gradient_state._set_sync_gradients(last)
+        # One exchange of gradients per step: its cost does not grow with the number of micro-batches.
         with nullcontext() if last else accelerator.no_sync(model):
             with context():
                 loss = loss_of()
@@ -46,6 +50,7 @@ def gather_maximum(accelerator: Any, number: int) -> int:
     """Return the largest of a number over all processes."""
     if accelerator.num_processes == 1:
         return number
+    # Every process has to call this, also one that knows its number is the largest.
     numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
     return int(numbers.max())
 

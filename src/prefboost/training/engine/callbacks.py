@@ -40,17 +40,19 @@ class StepProgress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Keep what is shown beside the bar."""
-        shown = {"loss": "loss", "rewards/accuracies": "accuracy"}
-        self._loss |= {short: logs[name] for name, short in shown.items() if logs and name in logs}
+        # Kept until the next line of the log, which may come many steps later.
+        columns = {"loss": "loss", "rewards/accuracies": "accuracy"}
+        self._loss |= {short: logs[name] for name, short in columns.items() if logs and name in logs}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One step further."""
+        """Move the bar by the pairs of a step."""
         done = round(state.global_step * self.pairs_per_step)
+        # Rounded totals are subtracted, so that rounding errors do not add up over the run.
         pairs, self._done = done - self._done, done
         self.progress.advance(pairs, tokens=pairs * self.tokens_per_pair, **self._loss)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The bar is full."""
+        """End the bar."""
         self.progress.end()
 
 
@@ -65,11 +67,11 @@ class OptimizerClock(TrainerCallback):
         self.meter = meter
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The gradients are there."""
+        """Start the clock: the gradients are complete."""
         self.meter.begin("optimizer")
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The weights have moved."""
+        """Stop the clock: the weights have moved."""
         self.meter.end("optimizer")
 
 
@@ -90,7 +92,7 @@ class SaveByTime(TrainerCallback):
         self._took = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The time before the first step does not count."""
+        """Restart the clock: the time before the first step does not count."""
         self._last = self.clock()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -99,12 +101,14 @@ class SaveByTime(TrainerCallback):
 
         self._begun = self.clock()
         if self.minutes is not None:
+            # A checkpoint that took a minute is repeated after twenty minutes at the earliest.
             due = self._begun - self._last >= max(60 * self.minutes, 20 * self._took)
             control.should_save = broadcast_object_list([due])[0] or control.should_save
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint was written."""
+        """Note when a checkpoint was written, and how long that took."""
         self._last = self.clock()
+        # `on_step_end` is called right before writing begins, so its time is the start of writing.
         self._took = self._last - self._begun
 
 
@@ -119,22 +123,24 @@ class JsonLog(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        # Steps after the last checkpoint are repeated, and would be in the log twice.
+        lines = [line for line in read_log(self.path) if line["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """One line."""
+        """Write one line."""
         if state.is_world_process_zero and logs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a `JsonLog`, without a half-written last one; empty where there is no file."""
+    """Read the lines of a `JsonLog`, without a half-written last one; none where there is no file."""
     lines: list[dict[str, Any]] = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             lines.append(json.loads(text))
+        # A kill in the middle of a write leaves half a line, which can only be the last one.
         except json.JSONDecodeError:
             break
     return lines

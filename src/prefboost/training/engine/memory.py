@@ -20,19 +20,20 @@ __all__ = ["TokenBudget", "is_out_of_memory", "peak_memory"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# torch raises OutOfMemoryError on CUDA alone; the CPU's allocator raises a RuntimeError with one of these words.
 _SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")
-"""What a RuntimeError of torch says when memory of a device other than CUDA is short."""
+"""Words of a RuntimeError of torch when memory of a device other than CUDA is short."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short, on any device."""
+    """Return whether an error says that memory is short, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes in use at once so far: of the device on CUDA, else of the process (0 on Windows)."""
+    """Return the most bytes in use at once so far: of the device on CUDA, else of the process (0 on Windows)."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     import sys
@@ -41,6 +42,7 @@ def peak_memory(device: torch.device) -> int:
         return 0  # the standard library does not know it there
     import resource
 
+    # ru_maxrss is in bytes on macOS and in kibibytes elsewhere.
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
 
@@ -64,9 +66,10 @@ class TokenBudget:
         """Take up what was kept, unless another budget is asked for now."""
         self._asked = self.tokens
         if self.kept is not None and self.kept.exists():
-            found = json.loads(self.kept.read_text(encoding="utf-8"))
-            if found["asked"] == self._asked:
-                self.tokens, self.messages = found["tokens"], list(found["messages"])
+            stored = json.loads(self.kept.read_text(encoding="utf-8"))
+            # Another budget in the settings means that the user has decided anew.
+            if stored["asked"] == self._asked:
+                self.tokens, self.messages = stored["tokens"], list(stored["messages"])
 
     def within(self, work: Callable[[int], T], undo: Callable[[], None], what: str) -> T:
         """Do something within the budget; where memory runs short, undo it, halve the budget and do it again.
@@ -85,7 +88,9 @@ class TokenBudget:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                # Kept as text: the error holds its traceback, and with it every tensor of the attempt that failed.
                 line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            # Outside of the except block, where the interpreter would still hold the traceback and its tensors.
             undo()
             self._release()
             self._halve(what, line)
@@ -94,9 +99,12 @@ class TokenBudget:
         remedy = "set gradient_checkpointing: true, a smaller max_length, adapters (lora), or precision: pure_bf16"
         if self.tokens <= _SMALLEST:
             raise RunError(f"memory is short in {what} even for one pair at a time: {line}", remedy=remedy)
+        # Halving finds a budget that fits in a few attempts, and never below half of the largest possible one.
         before, self.tokens = self.tokens, self.tokens // 2
         self.messages.append(f"memory ran short in {what}: token_budget {before:,} -> {self.tokens:,}")
+        # Stored before the error below is raised: the next start has to begin with the lower budget.
         self._keep()
+        # Other processes are waiting in an exchange of this step, so that it cannot be repeated here alone.
         if not self.alone:
             raise RunError(
                 f"memory ran short in {what} with token_budget {before:,}: {line}",
@@ -106,8 +114,8 @@ class TokenBudget:
 
     def _keep(self) -> None:
         if self.kept is not None:
-            found = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
-            write_atomically(self.kept, json.dumps(found) + "\n")
+            record = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
+            write_atomically(self.kept, json.dumps(record) + "\n")
 
     def _release(self) -> None:
         gc.collect()

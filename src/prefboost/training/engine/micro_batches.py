@@ -18,7 +18,7 @@ WIDE_TOKEN_BUDGET = 1536
 
 
 def default_budget(device: str, precision: str) -> int:
-    """Tokens of a micro-batch where the settings name none.
+    """Return the tokens of a micro-batch where the settings name none.
 
     Args:
         device: its type.
@@ -30,7 +30,7 @@ def default_budget(device: str, precision: str) -> int:
 
 
 def split_by_budget(views: Views, budget: int) -> list[list[int]]:
-    """Rows of the views in parts; all views of a unit stand in one.
+    """Split the rows of views into micro-batches; all views of a unit stay in one.
 
     Units are put in the order of their prompts, so that those with a common beginning meet, and taken greedily. What
     neighbours share is counted once. What then remains of a prompt may be too short to be shared any more, so that a
@@ -43,15 +43,18 @@ def split_by_budget(views: Views, budget: int) -> list[list[int]]:
     Returns:
         rows of each part; together, every row once. The same for the same views, whatever process asks.
     """
+    # All views of a unit share a prompt apart from the goal, so that parting them would compute it twice.
     rows: dict[int, list[int]] = {}
     for row, unit in enumerate(views.units):
         rows.setdefault(unit, []).append(row)
+    # Sorted prompts bring common beginnings together; the row breaks ties, so that the order is the same everywhere.
     groups = sorted(rows.values(), key=lambda group: (tuple(views.prompts[group[0]]), group[0]))
-    lengths = [_length(views, group) for group in groups]
+    lengths = [_measure_views(views, group) for group in groups]
     prompts = [views.prompts[group[0]] for group in groups]
+    # A view is two sequences: prompt with the chosen completion, and with the rejected one.
     sizes = [2 * len(group) for group in groups]
-    parts = _greedy(
-        lengths, prompts, sizes, budget, lambda part: _length(views, [row for at in part for row in groups[at]])
+    parts = _fill_parts(
+        lengths, prompts, sizes, budget, lambda part: _measure_views(views, [row for at in part for row in groups[at]])
     )
     return [[row for at in part for row in groups[at]] for part in parts]
 
@@ -59,10 +62,10 @@ def split_by_budget(views: Views, budget: int) -> list[list[int]]:
 def split_by_prompt_order(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], budget: int
 ) -> list[list[int]]:
-    """The same for sequences that need not stay together; indices of each part."""
+    """Split sequences that need not stay together, as `split_by_budget` does; return indices of each part."""
     order = sorted(range(len(prompts)), key=lambda index: (tuple(prompts[index]), index))
     lengths = [len(prompts[index]) + len(completions[index]) for index in order]
-    parts = _greedy(
+    parts = _fill_parts(
         lengths,
         [prompts[index] for index in order],
         [1] * len(order),
@@ -73,58 +76,62 @@ def split_by_prompt_order(
 
 
 def split_texts_by_budget(units: Sequence[Sequence[Sequence[int]]], budget: int) -> list[list[int]]:
-    """The same for units of texts that are judged whole; indices of the units of each part."""
+    """Split units of texts that are judged whole, as `split_by_budget` does; return the units' indices of each part."""
     order = sorted(range(len(units)), key=lambda index: (tuple(units[index][0]), index))
-    lengths = [_texts_length(units[index]) for index in order]
-    parts = _greedy(
+    lengths = [_measure_texts(units[index]) for index in order]
+    parts = _fill_parts(
         lengths,
         [units[index][0] for index in order],
         [len(units[index]) for index in order],
         budget,
-        lambda part: _texts_length([text for at in part for text in units[order[at]]]),
+        lambda part: _measure_texts([text for at in part for text in units[order[at]]]),
     )
     return [[order[at] for at in part] for part in parts]
 
 
-def _greedy(
+def _fill_parts(
     lengths: Sequence[int],
     prompts: Sequence[Sequence[int]],
     sizes: Sequence[int],
     budget: int,
     exact: Callable[[Sequence[int]], int],
 ) -> list[list[int]]:
-    """Neighbours in parts; ``sizes`` are the sequences of each, ``exact`` counts the tokens of a part."""
+    """Fill parts with neighbours; ``sizes`` are the sequences of each, ``exact`` counts the tokens of a part."""
     parts: list[list[int]] = []
     used = 0
     for at, length in enumerate(lengths):
-        shared = _shared_beginning(prompts[at - 1], prompts[at]) if at else 0
-        more = length - (shared if shared >= MIN_SHARED else 0)
-        if not parts or not _fits(used + more, [*parts[-1], at], sizes, budget, exact):
+        # In sorted order no earlier prompt shares more with this one than its neighbour does.
+        shared = _count_shared(prompts[at - 1], prompts[at]) if at else 0
+        # Shorter common beginnings are not shared in the stream: a branch costs more than it saves.
+        added = length - (shared if shared >= MIN_SHARED else 0)
+        # A unit that alone exceeds the budget gets a part of its own: units are never cut.
+        if not parts or not _fits(used + added, [*parts[-1], at], sizes, budget, exact):
             parts.append([])
-            used, more = 0, length
+            used, added = 0, length
         parts[-1].append(at)
-        used += more
+        used += added
     return parts
 
 
 def _fits(
     tokens: int, part: Sequence[int], sizes: Sequence[int], budget: int, exact: Callable[[Sequence[int]], int]
 ) -> bool:
-    """Whether a part of about so many tokens is within the budget; each sequence may have MIN_SHARED - 1 more."""
+    """Return whether a part of about so many tokens fits; each sequence may have MIN_SHARED - 1 tokens more."""
+    # An exact count builds the trie of the part, which is slow; it is only needed near the limit.
     unshared = (MIN_SHARED - 1) * sum(sizes[at] for at in part)
     return tokens <= budget and (tokens + unshared <= budget or exact(part) <= budget)
 
 
-def _texts_length(texts: Sequence[Sequence[int]]) -> int:
+def _measure_texts(texts: Sequence[Sequence[int]]) -> int:
     return measure_stream(texts, [()] * len(texts))
 
 
-def _length(views: Views, rows: Sequence[int]) -> int:
+def _measure_views(views: Views, rows: Sequence[int]) -> int:
     unit = views.take(rows)
     return measure_stream(unit.prompts + unit.prompts, unit.chosen + unit.rejected)
 
 
-def _shared_beginning(first: Sequence[int], second: Sequence[int]) -> int:
-    """Tokens that two prompts have in common at their beginning."""
+def _count_shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """Count the tokens that two prompts have in common at their beginning."""
     both = min(len(first), len(second))
     return next((at for at in range(both) if first[at] != second[at]), both)

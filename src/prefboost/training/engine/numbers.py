@@ -34,16 +34,17 @@ def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySett
     Returns:
         The settings with ``bf16``, ``pure_bf16`` or ``fp32``.
     """
-    from prefboost.training.policy.model import training_device
+    from prefboost.training.policy.model import choose_training_device
 
-    device = training_device(os.environ)
+    device = choose_training_device(os.environ)
     if device.type == "cpu":
         limit_threads()
     if settings.precision != "auto":
         announce(choose_numbers(_NUMBERS[settings.precision], str(device)))
         return settings
     choice = choose_numbers("auto", str(device))
-    precision, begun = _PRECISIONS[choice.name], _begun_precision(out)
+    # A resumed run keeps the numbers in which its first steps were taken, whatever this machine prefers.
+    precision, begun = _PRECISIONS[choice.name], _read_precision(out)
     if begun is not None and begun != precision:
         logger.warning("numbers: %s, with which this run began (here it would be %s)", begun, choice.line[9:])
         precision = begun
@@ -53,13 +54,13 @@ def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySett
 
 
 def budget_of(settings: Optimisation, device: str) -> int:
-    """Tokens of a micro-batch's stream: as set, or the default for the device's type and the resolved precision."""
+    """Return the tokens of a micro-batch's stream: as set, or the default for the device's type and the precision."""
     from prefboost.training.engine.micro_batches import default_budget
 
     return settings.token_budget or default_budget(device, settings.precision)
 
 
-def _begun_precision(out: Path | None) -> str | None:
-    """The precision that a run folder was begun with; None where nothing was begun there."""
+def _read_precision(out: Path | None) -> str | None:
+    """Read the precision that a run folder was begun with; None where nothing was begun there."""
     precision = None if out is None else read_claim(out).get("train", {}).get("precision")
     return precision if precision in _NUMBERS else None

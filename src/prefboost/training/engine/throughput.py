@@ -1,4 +1,4 @@
-"""How fast training goes: tokens, what packing saves, where the time goes, and the share of the device's peak."""
+"""Speed of training: tokens, savings of packing, seconds per part of the work, and the share of the device's peak."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ fits. From NVIDIA's data sheets (H200, H100, B200, A100, A10, RTX A6000, L40S, L
 
 
 def peak_flops(device_name: str) -> float | None:
-    """Peak dense bf16 rate of a device, in floating-point operations a second; None where it is not known."""
+    """Look up the peak dense bf16 rate of a device, in operations per second; None where it is not known."""
     return next((rate for part, rate in PEAK_FLOPS.items() if re.search(rf"\b{part}\b", device_name)), None)
 
 
@@ -53,16 +53,18 @@ class Cost:
     head: float
 
     def of(self, tokens: int, scored: int) -> float:
-        """Operations of a stream."""
+        """Count the operations of a stream."""
         return self.body * tokens + self.head * scored
 
 
 def cost_of(model: Any, *, adapters: bool = False) -> Cost:
-    """The cost by the count of weights: 6 a weight and token, or 4 where the weights are frozen (adapters)."""
+    """Count the cost from the weights: 6 operations per weight and token; 4 where weights are frozen (adapters)."""
     head = model.get_output_embeddings().weight.numel()
+    # Embeddings are looked up, not multiplied: they cost no operations, unless the output layer is tied to them.
     embeddings = {id(layer.weight): layer.weight.numel() for layer in _embeddings(model)}
     body = sum(p.numel() for p in model.parameters() if id(p) not in embeddings)
     tied = id(model.get_output_embeddings().weight) in embeddings
+    # A multiplication by a weight costs 2 forward, 2 for the inputs' gradient and 2 for the weight's gradient.
     factor = 4.0 if adapters else 6.0
     return Cost(body=factor * (body if tied else body - head), head=factor * head)
 
@@ -94,8 +96,8 @@ class Meter:
     _whole: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Seconds of a part of the work."""
+    def time_part(self, part: str) -> Iterator[None]:
+        """Count the seconds of the block for a part of the work."""
         self.begin(part)
         try:
             yield
@@ -103,11 +105,12 @@ class Meter:
             self.end(part)
 
     def begin(self, part: str) -> None:
-        """A part of the work begins."""
+        """Begin a part of the work."""
         self._running[part] = time.monotonic()
 
     def end(self, part: str) -> None:
-        """The part is over; work that the device still has to do is waited for."""
+        """End the part, once the device has done its work."""
+        # Kernels run on after the call returns; unwaited, their time would count for the next part.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self._steps += part == "optimizer"
@@ -115,27 +118,27 @@ class Meter:
             self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - self._running.pop(part)
 
     def count(self, packed: Packed) -> None:
-        """A stream was trained on."""
-        found = {
+        """Count a stream that was trained on."""
+        counts = {
             "computed": packed.tokens,
             "real": packed.unshared_tokens,
             "padded": packed.padded_tokens,
             "scored": len(packed.targets),
         }
-        self._add(found)
+        self._add(counts)
 
     def count_padded(self, batch: dict[str, Any]) -> None:
-        """A padded batch was trained on."""
+        """Count a padded batch that was trained on."""
         mask = batch["attention_mask"]
         scored = int(batch["completion_mask"].sum())
         self._add({"computed": mask.numel(), "real": int(mask.sum()), "padded": mask.numel(), "scored": scored})
 
-    def _add(self, found: dict[str, int]) -> None:
-        for name, number in found.items():
+    def _add(self, counts: dict[str, int]) -> None:
+        for name, number in counts.items():
             self._counts[name] = self._counts.get(name, 0) + number
 
     def read(self) -> dict[str, float]:
-        """The numbers since the last reading, for the log; begins anew.
+        """Read the numbers since the last reading, for the log, and start again from zero.
 
         Returns:
             ``speed/tokens_per_s`` (real tokens: not padding, shared ones once a sequence, all devices),
@@ -143,23 +146,25 @@ class Meter:
             ``speed/mfu`` (share of the peak, on known devices), ``memory/peak_gib``, ``time/*`` (seconds, of them
             ``time/step`` one step's). Speed is that of steps: evaluation, saving and the reference pass do not count.
         """
+        # Evaluation, saving and the reference pass stand in the log beside the speed, and do not lower it.
         seconds = max(sum(self._seconds.get(part, 0.0) for part in _PARTS_OF_A_STEP), 1e-9)
-        found = {f"time/{part}": round(value, 4) for part, value in self._seconds.items()}
+        metrics = {f"time/{part}": round(value, 4) for part, value in self._seconds.items()}
         counts = self._counts
         if counts:
             computed, real = counts["computed"], counts["real"]
-            found["speed/tokens_per_s"] = round(self.processes * real / seconds, 1)
-            found["speed/padding_saved"] = round(counts["padded"] / real, 4)
-            found["speed/prefix_saved"] = round(real / computed, 4)
-            found |= self._share_of_peak(seconds)
+            metrics["speed/tokens_per_s"] = round(self.processes * real / seconds, 1)
+            metrics["speed/padding_saved"] = round(counts["padded"] / real, 4)
+            metrics["speed/prefix_saved"] = round(real / computed, 4)
+            metrics |= self._share_of_peak(seconds)
         if self._steps:
-            found["time/step"] = round(seconds / self._steps, 4)
-        found["memory/peak_gib"] = round(peak_memory(self.device) / 2**30, 3)
-        for name, number in {**counts, **found}.items():
+            metrics["time/step"] = round(seconds / self._steps, 4)
+        metrics["memory/peak_gib"] = round(peak_memory(self.device) / 2**30, 3)
+        for name, number in {**counts, **metrics}.items():
+            # Only what adds up is summed over the run; ratios are computed anew in `summary`.
             if name in counts or (name.startswith("time/") and name != "time/step"):
                 self._whole[name] = self._whole.get(name, 0.0) + number
         self._seconds, self._counts, self._steps = {}, {}, 0
-        return found
+        return metrics
 
     def _share_of_peak(self, seconds: float) -> dict[str, float]:
         peak = peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
@@ -169,7 +174,7 @@ class Meter:
         return {"speed/mfu": round(done / seconds / peak, 4)}
 
     def summary(self) -> dict[str, float]:
-        """The whole run: tokens by kind, seconds by part, and what was saved."""
+        """Summarise the whole run: tokens by kind, seconds by part, and savings."""
         whole = dict(self._whole)
         busy = sum(whole.get(f"time/{part}", 0.0) for part in _PARTS_OF_A_STEP)
         if whole.get("real"):

@@ -60,10 +60,12 @@ class UnitCollator:
         batch: dict[str, Any] = {}
         for name in NUMBERS:
             numbers = [float("nan") if number is None else number for number in _join_views(units, name)]
+            # float64, so that scores such as 4.1 are bucketed by the value that the data state.
             batch[name] = torch.tensor(numbers, dtype=torch.float64)
         for name in REFERENCE:
             if name in units[0]:
                 batch[name] = torch.tensor(_join_views(units, name), dtype=torch.float32)
+        # Token ids stay lists on the CPU: micro-batches are cut from them, and each makes its own stream.
         tokens = Views(
             tuple(_join_views(units, "prompt_ids")),
             tuple(_join_views(units, "chosen_ids")),
@@ -112,7 +114,9 @@ def as_pair_logps(logps: Tensor, batch: Mapping[str, Any]) -> PairLogps:
         logps: [2V], as the model returns them for a collated batch.
         batch: of `UnitCollator`, on the same device.
     """
+    # [2V] -> [V] and [V]: chosen completions come first.
     chosen, rejected = logps.chunk(2)
+    # A loss tells "no score" from "score NaN" by the column's absence.
     numbers = {name: batch[name].to(logps) for name in NUMBERS if not bool(batch[name].isnan().all())}
     return PairLogps(
         chosen=chosen,

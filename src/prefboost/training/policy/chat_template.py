@@ -21,7 +21,7 @@ from prefboost.chat.goal_text import print_goal, render_wording, round_number
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import ModelError, SettingsError
 
-__all__ = ["let_template_merge", "merging_template", "original_template", "rewrite_template"]
+__all__ = ["let_template_merge", "merge_in_template", "original_template", "rewrite_template"]
 
 _BEGIN = "{#- prefboost: says the goal -#}"
 _END = "{#- prefboost: the model's own template follows -#}{{- '' }}"
@@ -36,7 +36,7 @@ def rewrite_template(
     aspects: Mapping[str, float] | None = None,
     place: Place | None = None,
 ) -> str:
-    """The template with the goal said by itself.
+    """Rewrite a template so that it says the goal by itself.
 
     Args:
         template: the model's own (an earlier rewriting is replaced; a system message that it merges still is).
@@ -60,21 +60,21 @@ def rewrite_template(
             f"the goal's place {place!r} is not resolved", remedy="give system, user or after (condition has chosen it)"
         )
     names = sorted(aspects or {})
-    own = _own_text(template)
+    original = _extract_original(template)
     lines = [
         _BEGIN,
-        *_asked_for(say, top, aspects or {}),
-        _says(say, names),
+        *_write_goal_variables(say, top, aspects or {}),
+        _write_text(say, names),
         "{%- if pb.said -%}",
         _PLACEMENTS[place],
         "{%- endif -%}",
         _MERGES_SYSTEM if _merges(template) else "",
         _END,
     ]
-    return "".join(lines) + own
+    return "".join(lines) + original
 
 
-def merging_template(template: str) -> str:
+def merge_in_template(template: str) -> str:
     """Return the template with the system message merged into the first user turn, as `merge_system` does in training.
 
     Args:
@@ -83,9 +83,9 @@ def merging_template(template: str) -> str:
     if _merges(template):
         return template
     if template != original_template(template):
-        before, _, own = template.partition(_END)
-        return f"{before}{_MERGES_SYSTEM}{_END}{own}"
-    return f"{_BEGIN}{_MERGES_SYSTEM}{_END}{_own_text(template)}"
+        before, _, original = template.partition(_END)
+        return f"{before}{_MERGES_SYSTEM}{_END}{original}"
+    return f"{_BEGIN}{_MERGES_SYSTEM}{_END}{_extract_original(template)}"
 
 
 def let_template_merge(encoder: ChatEncoder) -> None:
@@ -96,9 +96,11 @@ def let_template_merge(encoder: ChatEncoder) -> None:
     """
     if not encoder.merges_system or not encoder.merges_always:
         return
-    own = encoder.tokenizer.chat_template
+    template = encoder.tokenizer.chat_template
     encoder.tokenizer.chat_template = (
-        {name: merging_template(text) for name, text in own.items()} if isinstance(own, dict) else merging_template(own)
+        {name: merge_in_template(text) for name, text in template.items()}
+        if isinstance(template, dict)
+        else merge_in_template(template)
     )
 
 
@@ -106,32 +108,32 @@ def _merges(template: str) -> bool:
     return template.startswith(_BEGIN) and _MERGE in template.partition(_END)[0]
 
 
-def _own_text(template: str) -> str:
-    """The model's own template as it can stand behind other text in its line."""
-    own = original_template(template)
-    stripped = own.lstrip(" \t")  # what lstrip_blocks would remove were it still at the beginning
-    return stripped if stripped.startswith(("{%", "{#")) else own
+def _extract_original(template: str) -> str:
+    """Return the model's own template as it can stand behind other text in its line."""
+    original = original_template(template)
+    stripped = original.lstrip(" \t")  # what lstrip_blocks would remove were it still at the beginning
+    return stripped if stripped.startswith(("{%", "{#")) else original
 
 
 def original_template(template: str) -> str:
-    """The model's own template, without an earlier rewriting."""
+    """Return the model's own template, without an earlier rewriting."""
     return template.partition(_END)[2] if template.startswith(_BEGIN) and _END in template else template
 
 
-def _literal(text: str) -> str:
-    """A Jinja string."""
+def _quote(text: str) -> str:
+    """Quote a text as a Jinja string."""
     for char, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(char, escaped)
     return f"'{text}'"
 
 
-def _number(value: float) -> str:
+def _print_number(value: float) -> str:
     return f"{value:.10f}".rstrip("0").rstrip(".") or "0"
 
 
-def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) -> list[str]:
-    """Lines that set pb_goal (a number, or none) and pb_0, pb_1, ... (one an aspect, in the order of their names)."""
-    default = "none" if top is None else _number(round_number(top, say.digits))
+def _write_goal_variables(say: SayGoal, top: float | None, aspects: Mapping[str, float]) -> list[str]:
+    """Write the lines that set pb_goal (a number, or none) and pb_0, pb_1, ... (one per aspect, by name)."""
+    default = "none" if top is None else _print_number(round_number(top, say.digits))
     lines = [
         f"{{%- set pb_goal = {default} -%}}",
         "{%- set pb = namespace(said=false, text='', number='', sign='', value=0, rest=0, digit=0, band=0) -%}",
@@ -143,27 +145,27 @@ def _asked_for(say: SayGoal, top: float | None, aspects: Mapping[str, float]) ->
         "{%- endif -%}{%- endif -%}",
     ]
     names = sorted(aspects)
-    known = f"[{', '.join(map(_literal, names))}]"
-    refusal = _literal(f"this model was trained with the aspects {', '.join(names) or 'none'}; not with: ")
+    names_literal = f"[{', '.join(map(_quote, names))}]"
+    refusal = _quote(f"this model was trained with the aspects {', '.join(names) or 'none'}; not with: ")
     lines += [
         "{%- if aspects is defined and aspects is mapping -%}{%- for name in aspects -%}",
-        f"{{%- if name not in {known} -%}}{{{{- raise_exception({refusal} + name) -}}}}{{%- endif -%}}",
+        f"{{%- if name not in {names_literal} -%}}{{{{- raise_exception({refusal} + name) -}}}}{{%- endif -%}}",
         "{%- endfor -%}{%- endif -%}",
     ]
     for index, name in enumerate(names):
-        key = _literal(name)
+        key = _quote(name)
         lines += [
             f"{{%- set pb_{index} = none -%}}",
             "{%- if aspects is defined and aspects is mapping -%}",
             f"{{%- if {key} in aspects -%}}{{%- set pb_{index} = aspects[{key}] -%}}{{%- endif -%}}",
             "{%- elif not pb_off and (aspects is not defined or aspects is none) -%}",
-            f"{{%- set pb_{index} = {_number(round_number(aspects[name], say.digits))} -%}}{{%- endif -%}}",
+            f"{{%- set pb_{index} = {_print_number(round_number(aspects[name], say.digits))} -%}}{{%- endif -%}}",
         ]
     return lines
 
 
-def _prints(variable: str, say: SayGoal) -> str:
-    """Lines that set pb.number to a goal as `prefboost.chat.goal_text` prints it; a string stands as it is.
+def _write_number(variable: str, say: SayGoal) -> str:
+    """Write the lines that set pb.number to a goal as `prefboost.chat.goal_text` prints it; a string stays as it is.
 
     The digits are computed, since llama.cpp's engine and minja have no ``round``, and engines print floats each their
     own way.
@@ -194,29 +196,29 @@ def _prints(variable: str, say: SayGoal) -> str:
             f"{{%- set pb.band = {count - 1} if pb.value >= {high} else 0 if pb.value <= {low} else ",
             f"(((pb.value - {low}) / ({high} - {low}) * {count}) | int) -%}}",
             f"{{%- if pb.band > {count - 1} -%}}{{%- set pb.band = {count - 1} -%}}{{%- endif -%}}",
-            f"{{%- set pb.number = [{', '.join(map(_literal, say.levels))}][pb.band] + ' (' + pb.number + ')' -%}}",
+            f"{{%- set pb.number = [{', '.join(map(_quote, say.levels))}][pb.band] + ' (' + pb.number + ')' -%}}",
         ]
     return "".join(lines) + "{%- endif -%}"
 
 
-def _says(say: SayGoal, names: list[str]) -> str:
-    """Lines that put the wording, with its numbers, into pb.text; pb.said tells whether anything is said."""
-    parts = _parts(say, names)
-    lines = [f"{{%- set pb.text = {_literal(parts.head)} -%}}"]
+def _write_text(say: SayGoal, names: list[str]) -> str:
+    """Write the lines that put the wording, with its numbers, into pb.text; pb.said tells whether anything is said."""
+    parts = _split_parts(say, names)
+    lines = [f"{{%- set pb.text = {_quote(parts.head)} -%}}"]
     for variable, segment in zip(["pb_goal", *(f"pb_{i}" for i in range(len(names)))], parts.segments, strict=True):
         if segment is not None:
-            before, after = map(_literal, segment)
+            before, after = map(_quote, segment)
             lines += [
-                f"{{%- if {variable} is not none -%}}{{%- set pb.said = true -%}}{_prints(variable, say)}",
+                f"{{%- if {variable} is not none -%}}{{%- set pb.said = true -%}}{_write_number(variable, say)}",
                 f"{{%- set pb.text = pb.text + {before} + pb.number + {after} -%}}{{%- endif -%}}",
             ]
     if parts.goal_needed:
         lines.append("{%- if pb_goal is none -%}{%- set pb.said = false -%}{%- endif -%}")
-    return "".join(lines) + f"{{%- set pb.text = pb.text + {_literal(parts.tail)} -%}}"
+    return "".join(lines) + f"{{%- set pb.text = pb.text + {_quote(parts.tail)} -%}}"
 
 
 Segment = tuple[str, str]
-"""What stands before and behind a number."""
+"""The text before and behind a number."""
 
 
 @dataclass(frozen=True)
@@ -229,35 +231,37 @@ class _Parts:
     goal_needed: bool = False
 
 
-def _parts(say: SayGoal, names: list[str]) -> _Parts:
+def _split_parts(say: SayGoal, names: list[str]) -> _Parts:
     """Take the wording apart by filling it with marks in the place of numbers."""
     goal = _GOAL.format(0)
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
     single = [{name: mark} for name, mark in marks.items()]
     everything = render_wording(say, goal, marks)
-    optional = _apart(
+    optional = _split_wording(
         render_wording(say, None, {}),
         [render_wording(say, goal, {}), *(render_wording(say, None, each) for each in single)],
         everything,
     )
     if optional is not None:
         head, segments, tail = optional
-        parts = _Parts(head, tuple(map(_around, segments, [goal, *marks.values()])), tail)
+        parts = _Parts(head, tuple(map(_split_around, segments, [goal, *marks.values()])), tail)
     else:  # a wording that has no form without a goal
         only_goal = render_wording(say, goal, {})
-        needed = _apart(only_goal, [render_wording(say, goal, each) for each in single], everything)
+        needed = _split_wording(only_goal, [render_wording(say, goal, each) for each in single], everything)
         if needed is None:
-            raise _too_clever(say)
+            raise _build_refusal(say)
         head, segments, tail = needed
         if goal not in head:
             head, tail = only_goal, ""
-        parts = _Parts("", tuple(map(_around, [head, *segments], [goal, *marks.values()])), tail, goal_needed=True)
+        parts = _Parts(
+            "", tuple(map(_split_around, [head, *segments], [goal, *marks.values()])), tail, goal_needed=True
+        )
     _check_parts(say, names)
     return parts
 
 
-def _apart(none: str, singles: list[str], everything: str) -> tuple[str, list[str], str] | None:
-    """head, segments, tail with none = head + tail, each single = head + segment + tail, everything = all of them."""
+def _split_wording(none: str, singles: list[str], everything: str) -> tuple[str, list[str], str] | None:
+    """Split texts: none = head + tail, each single = head + segment + tail, everything = head + all segments + tail."""
     for cut in range(len(none), -1, -1):
         head, tail = none[:cut], none[cut:]
         if all(text.startswith(head) and text.endswith(tail) and len(text) >= len(none) for text in singles):
@@ -267,11 +271,11 @@ def _apart(none: str, singles: list[str], everything: str) -> tuple[str, list[st
     return None
 
 
-def _around(segment: str, mark: str) -> Segment | None:
+def _split_around(segment: str, mark: str) -> Segment | None:
     if not segment:
         return None
-    before, found, after = segment.partition(mark)
-    if not found or mark in after:
+    before, separator, after = segment.partition(mark)
+    if not separator or mark in after:
         raise SettingsError(
             f"the wording prints a number {segment.count(mark)} times where it is said",
             remedy="print goal and each aspect's value once, without changing them",
@@ -280,47 +284,47 @@ def _around(segment: str, mark: str) -> Segment | None:
 
 
 def _check_parts(say: SayGoal, names: list[str]) -> None:
-    """Marks must behave as numbers do: the wording may not look at a number's value."""
+    """Check that marks behave as numbers do: the wording may not look at a number's value."""
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
-    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), _subsets(names)):
-        shown = print_goal(say, value)
+    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), _list_subsets(names)):
+        printed = print_goal(say, value)
         text = render_wording(say, _GOAL.format(0), {name: marks[name] for name in subset})
         for mark in (_GOAL.format(0), *marks.values()):
-            text = text.replace(mark, shown)
+            text = text.replace(mark, printed)
         if text != goal_text(say, value, dict.fromkeys(subset, value)):
-            raise _too_clever(say)
+            raise _build_refusal(say)
 
 
-def _subsets(names: list[str]) -> list[list[str]]:
+def _list_subsets(names: list[str]) -> list[list[str]]:
     return [names, [], *([name for name in names if name != left_out] for left_out in names)]
 
 
-def _too_clever(say: SayGoal) -> SettingsError:
+def _build_refusal(say: SayGoal) -> SettingsError:
     return SettingsError(
         f"the wording does more with its numbers than print them, so it cannot become a chat template: {say.wording!r}",
         remedy="let goal and aspects be printed one after the other, each with its own text",
     )
 
 
-def _said_before(content: str) -> str:
+def _put_before(content: str) -> str:
     parts = "[{'type': 'text', 'text': pb.text + '\\n\\n'}]"
     return f"(pb.text + '\\n\\n' + {content} if {content} is string else {parts} + {content})"
 
 
-def _said_after(content: str) -> str:
+def _put_after(content: str) -> str:
     parts = "[{'type': 'text', 'text': '\\n\\n' + pb.text}]"
     return f"({content} + '\\n\\n' + pb.text if {content} is string else {content} + {parts})"
 
 
 _IN_SYSTEM = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
-    "{%- set messages = [{'role': 'system', 'content': " + _said_before("messages[0]['content']") + "}]"
+    "{%- set messages = [{'role': 'system', 'content': " + _put_before("messages[0]['content']") + "}]"
     " + messages[1:] -%}"
     "{%- else -%}{%- set messages = [{'role': 'system', 'content': pb.text}] + messages -%}{%- endif -%}"
 )
 
 
-def _in_turn(which: str, content: str) -> str:
+def _place_in_turn(which: str, content: str) -> str:
     return (
         "{%- set pb_turn = namespace(at=-1) -%}{%- for message in messages -%}"
         "{%- if message['role'] == 'user'" + which + " -%}{%- set pb_turn.at = loop.index0 -%}{%- endif -%}"
@@ -349,6 +353,6 @@ _MERGES_SYSTEM = (
 
 _PLACEMENTS: dict[str, str] = {
     "system": _IN_SYSTEM,
-    "user": _in_turn(" and pb_turn.at < 0", _said_before("messages[pb_turn.at]['content']")),
-    "after": _in_turn("", _said_after("messages[pb_turn.at]['content']")),
+    "user": _place_in_turn(" and pb_turn.at < 0", _put_before("messages[pb_turn.at]['content']")),
+    "after": _place_in_turn("", _put_after("messages[pb_turn.at]['content']")),
 }

@@ -18,7 +18,7 @@ from prefboost.training.policy.model import Policy
 from prefboost.training.policy.settings import Train
 from prefboost.training.preflight import check_fit, range_of_units
 from prefboost.training.saving.checkpoint import Provenance, Saving, save_policy
-from prefboost.training.saving.rehearsal import Rehearsal, checkpoint_bytes, rehearse
+from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, rehearse
 
 __all__ = ["End"]
 
@@ -86,7 +86,7 @@ class End:
         return rehearse(
             self._save_untrained,
             out,
-            Rehearsal(
+            SavingTrial(
                 policy.tokenizer,
                 AutoModelForCausalLM,
                 checkpoint_bytes=checkpoint_bytes(policy.model, settings, settings.max_steps or plan.steps),

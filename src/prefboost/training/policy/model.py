@@ -26,10 +26,10 @@ __all__ = [
     "check_completion_forward",
     "load_model",
     "load_policy",
-    "load_tokenizer",
+    "load_policy_tokenizer",
     "shares_weights",
     "template_text",
-    "training_device",
+    "choose_training_device",
 ]
 
 
@@ -47,11 +47,11 @@ def load_policy(settings: Train) -> Policy:
     Raises:
         ModelError: the model or its chat template cannot be loaded.
     """
-    return Policy(load_model(settings, settings.model), load_tokenizer(settings))
+    return Policy(load_model(settings, settings.model), load_policy_tokenizer(settings))
 
 
-def load_tokenizer(settings: Train) -> Any:
-    """The tokenizer with the chat template that training uses.
+def load_policy_tokenizer(settings: Train) -> Any:
+    """Load the tokenizer with the chat template that training uses.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -69,13 +69,14 @@ def load_tokenizer(settings: Train) -> Any:
         )
     if settings.chat_template is not None:
         tokenizer.chat_template = template_text(settings.chat_template)
+    # Any token will do: padded positions are masked in attention and in every loss.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
-    """A model with the settings' number type and attention; its forward can score completions.
+    """Load a model with the settings' number type and attention; its forward can score completions.
 
     Args:
         settings: of the training.
@@ -96,6 +97,7 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
         options["local_files_only"] = True
     if settings.attention is not None:
         options["attn_implementation"] = settings.attention
+    # The revision belongs to the trained model; a reference of another name has its own history.
     revision = settings.revision if name == settings.model else None
     start, adapters = adapter_chain(name, revision)
     weights_revision = None if adapters else revision
@@ -108,6 +110,7 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
             output_loading_info=True,
             **options,
         )
+    # transformers draws missing weights at random and warns; training would begin from noise.
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
@@ -117,13 +120,14 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
         )
     for adapter in adapters:
         model = merge_adapter(model, adapter, revision if adapter == name else None)
+    # Before any checkpoint is written: transformers refuses to save some published settings.
     set_aside_generation(model)
     add_completion_forward(model)
     return model
 
 
-def training_device(environment: Mapping[str, str]) -> torch.device:
-    """The device on which this process trains: its own GPU where there are any, else the CPU.
+def choose_training_device(environment: Mapping[str, str]) -> torch.device:
+    """Choose the device on which this process trains: its own GPU where there are any, else the CPU.
 
     Args:
         environment: of the process; launchers say in ``LOCAL_RANK`` which GPU of the machine is its own.
@@ -134,7 +138,7 @@ def training_device(environment: Mapping[str, str]) -> torch.device:
 
 
 def shares_weights(environment: Mapping[str, str]) -> bool:
-    """Whether the launcher was told that devices hold parts of the weights (FSDP, DeepSpeed)."""
+    """Return whether the launcher was told that devices hold parts of the weights (FSDP, DeepSpeed)."""
     return any(environment.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
 
 
@@ -145,6 +149,7 @@ def add_completion_forward(model: Any) -> None:
     The call goes through the model's own forward, so that wrappers (DDP, autocast, adapters) see it. Other calls
     reach the original forward.
     """
+    # Bound to the instance, so that `type(model)` and its saving stay as they are.
     original = model.forward
 
     @wraps(type(model).forward)
@@ -176,7 +181,8 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
         expected = logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).sum()
         mask = ones.clone()
         mask[:, 0] = 0
-        found = model(input_ids=tokens, attention_mask=ones, completion_mask=mask).sum()
+        computed = model(input_ids=tokens, attention_mask=ones, completion_mask=mask).sum()
+        # The last token is exchanged: in a causal model no earlier logit may notice.
         other = tokens.clone()
         other[:, -1] = tokens[:, 0]
         later = model(input_ids=other, attention_mask=ones, use_cache=False).logits.float()
@@ -185,26 +191,28 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
             f"{type(model).__name__} gives {float(expected)} as the log-prob of eight tokens, from finite weights",
             remedy="its activations overflow: write precision: fp32, or take another checkpoint",
         )
+    # bfloat16 has 8 bits of precision, about three decimal digits fewer than the tolerance assumes.
     scale = 1.0 if next(model.parameters()).dtype == torch.float32 else 1000.0
     if not torch.allclose(later[:, :-1], logits[:, :-1], rtol=1e-3 * scale, atol=tolerance * scale):
         raise ModelError(
             f"{type(model).__name__} looks at tokens that come later, so that it cannot generate text",
             remedy="take a decoder-only model (GPT, Llama, Qwen ...), no encoder such as BERT",
         )
-    if not torch.isclose(found, expected, rtol=1e-3 * scale, atol=tolerance * scale):
+    if not torch.isclose(computed, expected, rtol=1e-3 * scale, atol=tolerance * scale):
         raise ModelError(
-            f"{type(model).__name__} changes its logits in a way that is not known here: log-prob {float(found):.4f} "
-            f"by its body and head, {float(expected):.4f} by its own logits",
+            f"{type(model).__name__} changes its logits in a way that is not known here: log-prob "
+            f"{float(computed):.4f} by its body and head, {float(expected):.4f} by its own logits",
             remedy="report the architecture; its output layer needs a line in losses/completion_logps.py",
         )
 
 
 def template_text(template: str) -> str:
-    """A chat template given as Jinja text, or as the file that holds it.
+    """Read a chat template that is given as Jinja text, or as the file that holds it.
 
     Raises:
         ModelError: it is neither.
     """
+    # Paths hold neither braces nor line breaks, and every template has some.
     if "{" in template or "\n" in template:
         return template
     path = Path(template)

@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 class Winners:
-    """Which completion wins under which prompt, as the chat template renders it.
+    """The completion that wins under each prompt, as the chat template renders it.
 
     A table that `condition` wrote has one winner per prompt. Tables written by hand or by other tools may not, and a
     template may drop the system message that holds the goal. Then both completions of a pair win in the same words and
@@ -38,7 +38,9 @@ class Winners:
         # label without goals.
         goals = [value for name, value in row.items() if name.partition(".")[0] == "goal"]
         pair = "" if any(goal is not None for goal in goals) else row["pair_id"]
+        # The same pair may come with its sides exchanged: sorted texts and one bit say which side won.
         swapped = sides[0][0] > sides[1][0]
+        # Hashes, since rendered prompts of a large table do not fit into memory.
         key = blake2b(repr((pair, prompt_text, sorted(sides, key=lambda side: side[0]))).encode(), digest_size=16)
         before, earlier = self._first.setdefault(key.digest(), (swapped, number))
         if before != swapped:
@@ -53,17 +55,17 @@ class Winners:
         if not self._conflicts:
             return
         rows = ", ".join(f"{first} and {second}" for first, second, _ in self._conflicts[:_SHOWN])
-        more = f" and {len(self._conflicts) - _SHOWN:,} more" if len(self._conflicts) > _SHOWN else ""
+        rest = f" and {len(self._conflicts) - _SHOWN:,} more" if len(self._conflicts) > _SHOWN else ""
         first, _, text = self._conflicts[0]
         raise BrokenFact(
-            f"under one prompt, as it reads, both completions of a pair win: rows {rows}{more}; the first reads "
-            f"{_shorten(text)!r}",
+            f"under one prompt, as it reads, both completions of a pair win: rows {rows}{rest}; the first reads "
+            f"{_shorten_text(text)!r}",
             remedy="say the goal in the prompt so that the chat template keeps it and different goals read differently "
             "(prefboost augment does), or leave such pairs out: they are ties",
             place=Place(row=first),
         )
 
 
-def _shorten(text: str, most: int = 120) -> str:
+def _shorten_text(text: str, most: int = 120) -> str:
     words = " ".join(text.split())
     return words if len(words) <= most else f"{words[:most]} ..."

@@ -14,7 +14,7 @@ from prefboost.settings import kind_of
 from prefboost.training.data.questions import settle_prompt_ids
 from prefboost.training.data.units import Data, Plan, lay_out_units
 from prefboost.training.policy.settings import Train
-from prefboost.training.policy.tokenise import Limits, Tokenised, tokenise
+from prefboost.training.policy.tokenise import Tokenised, TokenLimits, tokenise
 
 __all__ = ["plan_units", "tokenise_all"]
 
@@ -47,7 +47,9 @@ def tokenise_all(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
             remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
         )
-    limits = Limits(settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended", positions)
+    limits = TokenLimits(
+        settings.max_length, settings.max_prompt_length, settings.cut_completions == "ended", positions
+    )
     by_unit = settings.order == "units"
     if eval_pairs is None and settings.eval_fraction:
         pairs = settle_prompt_ids(pairs, say)

@@ -17,7 +17,7 @@ from prefboost.errors import DataError, Place, TemplateRefusal
 from prefboost.training.data.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 from prefboost.training.policy.one_winner import Winners
 
-__all__ = ["NUMBERS", "Limits", "Tokenised", "tokenise"]
+__all__ = ["NUMBERS", "TokenLimits", "Tokenised", "tokenise"]
 
 NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distance_rejected")
 """Numbers that travel with every view to the loss and the log; null where the data have none."""
@@ -27,8 +27,8 @@ _ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Where sequences end.
+class TokenLimits:
+    """The most tokens of prompts and completions.
 
     Args:
         max_length: most tokens of prompt and completion together; None is no limit.
@@ -71,7 +71,7 @@ class Tokenised:
         return self.rows - sum(self.dropped.values())
 
     def refuse_empty(self) -> None:
-        """Nothing can be trained on no pairs.
+        """Refuse to train on no pairs.
 
         Raises:
             DataError: no unit is left; says how many rows were dropped for which reason.
@@ -87,9 +87,9 @@ class Tokenised:
 
 
 def tokenise(
-    pairs: pa.Table, encoder: ChatEncoder, limits: Limits, *, say: SayGoal | None = None, by_unit: bool = True
+    pairs: pa.Table, encoder: ChatEncoder, limits: TokenLimits, *, say: SayGoal | None = None, by_unit: bool = True
 ) -> Tokenised:
-    """Token ids of every goal pair.
+    """Tokenise every goal pair.
 
     Args:
         pairs: GoalPairs, conditioned: the goal already stands in the prompt.
@@ -113,26 +113,30 @@ def tokenise(
     units: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, str] = {}
     loss, winners = TextLoss(), Winners()
-    for number, row in enumerate(_rows(pairs)):
+    # One pass in batches: rows as Python objects take many times the memory of their columns.
+    for number, row in enumerate(_iterate_rows(pairs)):
         unit_id = row["pair_id"] if by_unit else row.get("goal_pair_id") or f"{row['pair_id']}/{row.get('view')}"
         try:
+            # A template without system messages may get them merged into the user turn, if the settings say so.
             prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
             prompt_text = encoder.render_prompt(prompt)
             winners.add(number, row, prompt_text)
-            view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _goal_of(row, say)), loss)
-            reason = _unusable(view)
+            view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _print_goal(row, say)), loss)
+            reason = _find_fault(view)
         except TemplateRefusal as error:
             view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
             loss.refusal = loss.refusal or error
             loss.reject(row, reason, error.found)
-        units.setdefault(unit_id, []).append(_compact(view))
+        # Unusable views are kept until the end: their unit is dropped as a whole, whenever its other views come.
+        units.setdefault(unit_id, []).append(_compact_ids(view))
         if reason:
             bad.setdefault(unit_id, reason)
+    # After the loop, so that the message can count all conflicts and name the first rows.
     winners.refuse_conflicts()
     dropped: Counter[str] = Counter()
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
-    return Tokenised(_as_table(units), pairs.num_rows, dict(dropped), loss)
+    return Tokenised(_build_table(units), pairs.num_rows, dict(dropped), loss)
 
 
 def _check_columns(pairs: pa.Table) -> None:
@@ -145,12 +149,12 @@ def _check_columns(pairs: pa.Table) -> None:
             )
 
 
-def _rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in pairs.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
 
 
-def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
+def _print_goal(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
     aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
     if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
         return None
@@ -158,7 +162,7 @@ def _goal_of(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
 
 
 def _encode(
-    row: Mapping[str, Any], prompt_text: str, how: tuple[ChatEncoder, Limits, str | None], loss: TextLoss
+    row: Mapping[str, Any], prompt_text: str, how: tuple[ChatEncoder, TokenLimits, str | None], loss: TextLoss
 ) -> dict[str, Any]:
     """Encode one view, whose prompt is rendered.
 
@@ -167,12 +171,15 @@ def _encode(
         UnfaithfulRendering: it does not write a completion whole.
     """
     (encoder, limits, _), prompt = how, row["prompt"]
+    # Encoded once for both sides, so that they share these tokens in the stream.
     prompt_ids = encoder.encode([prompt_text])[0]
     sides: dict[str, list[int]] = {}
     open_ends = 0
     for side in ("chosen", "rejected"):
+        # A completion that generation cut in mid-sentence must not teach the model to stop there.
         ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
         whole_text = encoder.render_conversation(prompt, row[side], ended=ended)
+        # Tokenised together with the prompt: alone, a tokenizer may split the border otherwise.
         sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
         refuse_unfaithful(whole_text[len(prompt_text) :], row[side], side)
         open_ends += ended and not encoder.ends_turn(sides[side])
@@ -182,16 +189,16 @@ def _encode(
     return {
         "prompt_id": row["prompt_id"],
         "view": row.get("view") or "plain",
-        **_within_limits(prompt_text, prompt_ids, sides, how, loss),
+        **_cut_to_limits(prompt_text, prompt_ids, sides, how, loss),
         **{name: row.get(name) for name in NUMBERS},
     }
 
 
-def _within_limits(
+def _cut_to_limits(
     prompt_text: str,
     prompt_ids: list[int],
     sides: Mapping[str, list[int]],
-    how: tuple[ChatEncoder, Limits, str | None],
+    how: tuple[ChatEncoder, TokenLimits, str | None],
     loss: TextLoss,
 ) -> dict[str, list[int]]:
     """Cut what is too long, and count it."""
@@ -200,7 +207,9 @@ def _within_limits(
         whole = prompt_ids
         prompt_ids = _shorten_prompt(encoder, prompt_text, whole, goal, limits.max_prompt_length)
         loss.count("prompt")
+        # Without the goal's beginning to keep, the cut is a plain suffix, and the first turn's header is gone.
         loss.count("beginning of prompt", where=prompt_ids == whole[-len(prompt_ids) :])
+    # Both completions get the same room, so that truncation favours neither side.
     room = max(0, limits.max_length - len(prompt_ids)) if limits.max_length else None
     cut = {side: ids[:room] for side, ids in sides.items()}
     for side, ids in sides.items():
@@ -214,17 +223,19 @@ def _within_limits(
 def _shorten_prompt(
     encoder: ChatEncoder, prompt_text: str, prompt_ids: list[int], goal: str | None, limit: int
 ) -> list[int]:
-    """The last ``limit`` tokens; or everything up to the goal's end, then as many of the last tokens as fit."""
+    """Keep the last ``limit`` tokens; or everything up to the goal's end, then as many of the last tokens as fit."""
     start = prompt_text.find(goal) if goal else -1
     if goal and start >= 0:
+        # Token counts of text prefixes; off by one at most where a token spans the border.
         before = len(encoder.encode([prompt_text[:start]])[0])
         head = len(encoder.encode([prompt_text[: start + len(goal)]])[0])
+        # Only where a plain cut would lose the goal, and the part up to it fits at all.
         if before < len(prompt_ids) - limit and head < limit:
             return prompt_ids[:head] + prompt_ids[len(prompt_ids) - (limit - head) :]
     return prompt_ids[-limit:]
 
 
-def _unusable(view: Mapping[str, Any]) -> str | None:
+def _find_fault(view: Mapping[str, Any]) -> str | None:
     if not view["prompt_ids"]:
         return "the prompt has no tokens"
     if not view["chosen_ids"] or not view["rejected_ids"]:
@@ -234,8 +245,8 @@ def _unusable(view: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _compact(view: dict[str, Any]) -> dict[str, Any]:
-    """The view with its ids as arrays, which take a ninth of the memory of lists."""
+def _compact_ids(view: dict[str, Any]) -> dict[str, Any]:
+    """Copy a view with its ids as arrays, which take a ninth of the memory of lists."""
     return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
 
 
@@ -256,7 +267,7 @@ _LISTS: dict[str, pa.DataType] = {
 }
 
 
-def _as_table(units: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.Table:
+def _build_table(units: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "unit_id": pa.array(list(units), pa.string()),
         "prompt_id": pa.array([views[0]["prompt_id"] for views in units.values()], pa.string()),

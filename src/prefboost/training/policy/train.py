@@ -138,10 +138,10 @@ def _choose_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     if settings.engine != "packed":
         return settings, []
     from prefboost.packing import probe_support
-    from prefboost.training.policy.model import shares_weights, training_device
+    from prefboost.training.policy.model import choose_training_device, shares_weights
 
     if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
-        policy.model.to(training_device(os.environ))
+        policy.model.to(choose_training_device(os.environ))
     support = probe_support(policy.model)
     if support.ok:
         return settings, []

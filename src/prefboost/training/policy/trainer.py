@@ -31,7 +31,7 @@ from prefboost.training.policy.settings import Train
 from prefboost.training.policy.trl_bridge import BridgedTrainer, trainer_config, without_hashing
 from prefboost.training.policy.watch import observe
 from prefboost.training.policy.whole_batch import gradients_of_batch
-from prefboost.training.reference.cache import ReferenceCache, cache_folder, sequences_of, with_reference
+from prefboost.training.reference.cache import ReferenceCache, find_reference_cache, sequences_of, with_reference
 from prefboost.training.reference.forward import REFERENCE_TOKENS, ReferencePass, hash_of_model, numerics_of
 
 __all__ = ["PreferenceTrainer", "configure_policy"]
@@ -91,7 +91,7 @@ class PreferenceTrainer(BridgedTrainer):
 
     def time_part(self, part: str) -> Any:
         """Return a context that counts the seconds of a part of the work for the log."""
-        return self.meter.timed(part)
+        return self.meter.time_part(part)
 
     def compute_logps(self, model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Compute the log-probs of a micro-batch of V views, as one stream or as padded sequences.
@@ -319,7 +319,7 @@ class PreferenceTrainer(BridgedTrainer):
             model = self._place_reference(model)
         engine = self.settings.engine if self.ref_model is None else f"{self.settings.engine}-sharded"
         numerics = numerics_of(model, engine, self.settings.precision, self.accelerator.device)
-        folder = cache_folder(self.settings.reference_cache, os.environ)
+        folder = find_reference_cache(self.settings.reference_cache, os.environ)
         return model, ReferenceCache(folder, weights_hash, numerics)
 
     def _place_start(self) -> Any:

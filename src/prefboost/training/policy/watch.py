@@ -1,4 +1,4 @@
-"""What is watched while a policy learns: rewards, accuracy per view, and log-probs per score bucket."""
+"""Metrics of a policy that learns: rewards, accuracy per view, and log-probs per score bucket."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ VIEW_NAMES = {"chosen": "goal_high", "rejected": "goal_low"}
 def observe(
     output: LossOutput, pairs: PairLogps, batch: Mapping[str, Any], score_buckets: Sequence[float]
 ) -> dict[str, list[float]]:
-    """One number a view for each metric, to be averaged over views.
+    """Compute one number per view for each metric, to be averaged over views.
 
     Returns:
         ``rewards/*`` and ``accuracy/*`` (accuracy: the chosen completion has the higher implicit reward), ``logps/*``
         (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
     """
+    # Means of float32 over thousands of views would lose digits that golden logs show.
     with torch.no_grad():
         chosen, rejected = output.reward_chosen.double(), output.reward_rejected.double()
         right = (chosen > rejected).double().tolist()
-        found: dict[str, list[float]] = {
+        metrics: dict[str, list[float]] = {
             "rewards/chosen": chosen.tolist(),
             "rewards/rejected": rejected.tolist(),
             "rewards/margins": (chosen - rejected).tolist(),
@@ -40,23 +41,27 @@ def observe(
         by_view: dict[str, list[float]] = defaultdict(list)
         for view, hit in zip(batch["views"], right, strict=True):
             by_view[f"accuracy/{VIEW_NAMES.get(view, view)}"].append(hit)
-        found.update(by_view)
+        metrics.update(by_view)
         for side in ("chosen", "rejected"):
             reference = getattr(pairs, f"ref_{side}")
+            # Unlearning shows here: log-probs of well-scored rejected completions that fall below the reference's.
             if reference is not None:
                 change = (getattr(pairs, side) - reference).tolist()
-                found.update(_by_score(change, batch[f"score_{side}"].tolist(), f"logp_change/{side}", score_buckets))
-    return found
+                metrics.update(
+                    _group_by_score(change, batch[f"score_{side}"].tolist(), f"logp_change/{side}", score_buckets)
+                )
+    return metrics
 
 
-def _by_score(
+def _group_by_score(
     values: Sequence[float], scores: Sequence[float], name: str, buckets: Sequence[float]
 ) -> dict[str, list[float]]:
+    # Half-open buckets, so that every score falls into exactly one; NaN falls into none.
     edges = [-float("inf"), *sorted(buckets), float("inf")]
-    found: dict[str, list[float]] = defaultdict(list)
+    numbers_by_label: dict[str, list[float]] = defaultdict(list)
     for low, high in pairwise(edges):
         label = (
             f"{name}_score{f'>={low:g}' if low > -float('inf') else ''}{f'<{high:g}' if high < float('inf') else ''}"
         )
-        found[label] += [value for value, score in zip(values, scores, strict=True) if low <= score < high]
-    return {label: numbers for label, numbers in found.items() if numbers}
+        numbers_by_label[label] += [value for value, score in zip(values, scores, strict=True) if low <= score < high]
+    return {label: numbers for label, numbers in numbers_by_label.items() if numbers}

@@ -17,7 +17,7 @@ __all__ = ["gradients_of_batch"]
 def gradients_of_batch(
     loss: Loss, pairs: PairLogps, from_all: Callable[[Any], list[Any]], index: int
 ) -> tuple[LossOutput, Tensor]:
-    """The loss of everybody's pairs together, and what one device needs of it.
+    """Compute the loss of all devices' pairs together, and the share of it that one device needs.
 
     Args:
         loss: any; its mean over all pairs is what is minimised.
@@ -30,21 +30,25 @@ def gradients_of_batch(
         without gradient; the gradient [2V] of the mean loss with respect to chosen's, then rejected's log-probs.
     """
     mine = {field.name: getattr(pairs, field.name) for field in fields(PairLogps)}
+    # Numbers per pair travel, not activations: a few hundred bytes per device and step.
     shares = from_all({name: None if tensor is None else tensor.detach().cpu() for name, tensor in mine.items()})
     sizes = [len(share["chosen"]) for share in shares]
+    # Devices hold different numbers of views, since units differ in them.
     begin = sum(sizes[:index])
-    own = slice(begin, begin + sizes[index])
+    rows = slice(begin, begin + sizes[index])
     joined: dict[str, Any] = {
         name: None if tensor is None else torch.cat([share[name] for share in shares]).to(tensor.device)
         for name, tensor in mine.items()
     }
+    # Leaves of a graph that ends at the log-probs: the model is not part of it.
     leaves = [joined[name].requires_grad_() for name in ("chosen", "rejected")]
     with torch.enable_grad():
         output = loss(PairLogps(**joined))
+        # Losses without a part for rejected completions (SFT) leave its gradient at zero.
         gradients = torch.autograd.grad(output.losses.mean(), leaves, allow_unused=True, materialize_grads=True)
     share = LossOutput(
-        losses=output.losses.detach()[own],
-        reward_chosen=output.reward_chosen[own],
-        reward_rejected=output.reward_rejected[own],
+        losses=output.losses.detach()[rows],
+        reward_chosen=output.reward_chosen[rows],
+        reward_rejected=output.reward_rejected[rows],
     )
-    return share, torch.cat([gradient[own] for gradient in gradients])
+    return share, torch.cat([gradient[rows] for gradient in gradients])

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from prefboost.atomic import replacing
 
-__all__ = ["ReferenceCache", "Sequences", "cache_folder", "sequences_of", "with_reference"]
+__all__ = ["ReferenceCache", "Sequences", "find_reference_cache", "sequences_of", "with_reference"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ _MOST_FILES = 16
 """With more files than these, they are merged into one."""
 
 
-def cache_folder(given: str | None, environment: Mapping[str, str]) -> Path:
-    """Where log-probs are kept: the setting, or PREFBOOST_CACHE, or the platform's folder for caches."""
-    if given is not None:
-        return Path(given).expanduser()
+def find_reference_cache(setting: str | None, environment: Mapping[str, str]) -> Path:
+    """Find the folder of log-probs: the setting, or PREFBOOST_CACHE, or the platform's folder for caches."""
+    if setting is not None:
+        return Path(setting).expanduser()
     if environment.get("PREFBOOST_CACHE"):
         return Path(environment["PREFBOOST_CACHE"]) / "reference"
     places = {
@@ -52,20 +52,20 @@ class Sequences:
 
 
 def sequences_of(units: pa.Table) -> Sequences:
-    """All sequences of the units: chosen completions of all views first, then rejected ones."""
-    prompts, chosen, rejected = (_arrays(units[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    """List all sequences of the units: chosen completions of all views first, then rejected ones."""
+    prompts, chosen, rejected = (_split_arrays(units[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     return Sequences(prompts + prompts, chosen + rejected)
 
 
-def _arrays(column: pa.ChunkedArray) -> list[Any]:
-    """The inner lists of a list<list<int>> column as arrays that share its memory."""
+def _split_arrays(column: pa.ChunkedArray) -> list[Any]:
+    """Split a list<list<int>> column into arrays that share its memory."""
     inner = pc.list_flatten(column).combine_chunks()
     ends = np.cumsum(pc.list_value_length(inner).to_numpy(zero_copy_only=False))
     return np.split(pc.list_flatten(inner).to_numpy(zero_copy_only=False), ends[:-1]) if len(ends) else []
 
 
 def with_reference(units: pa.Table, logps: Sequence[float]) -> pa.Table:
-    """The units with columns ref_chosen and ref_rejected, from log-probs in the order of `sequences_of`."""
+    """Add the columns ref_chosen and ref_rejected to units, from log-probs in the order of `sequences_of`."""
     views = [len(names) for names in units["view"].to_pylist()]
     offsets = np.concatenate([[0], np.cumsum(views)]).astype(np.int32)
     half = len(logps) // 2
@@ -96,7 +96,7 @@ class ReferenceCache:
     _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex[:16]}.npz")
 
     def __post_init__(self) -> None:
-        self._known = {key: logp for path in self._files() for key, logp in _stored(path).items()}
+        self._known = {key: logp for path in self._files() for key, logp in _read_file(path).items()}
 
     @property
     def place(self) -> Path:
@@ -106,32 +106,32 @@ class ReferenceCache:
 
     def fill(
         self,
-        wanted: Sequences,
+        sequences: Sequences,
         compute: Callable[[list[Sequence[int]], list[Sequence[int]]], Sequence[float]],
         batches: Callable[[Sequences], list[list[int]]],
         *,
         exchange: Callable[[dict[bytes, float]], dict[bytes, float]] = dict,
     ) -> list[float]:
-        """Log-probs of all sequences, computing those that are not known.
+        """Return the log-probs of all sequences, computing those that the cache lacks.
 
         Args:
-            wanted: sequences; equal ones are computed once.
+            sequences: sequences; equal ones are computed once.
             compute: log-probs of a batch.
             batches: sequences -> batches of indices, this process's share of them.
             exchange: what this process knows -> what all processes know.
 
         Returns:
-            nats, float32 values, in the order of ``wanted``.
+            nats, float32 values, in the order of ``sequences``.
         """
         self._known = exchange(self._known)
-        keys = [_key(p, c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
+        keys = [_hash_sequence(p, c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
         missing = [index for key, index in {key: i for i, key in enumerate(keys)}.items() if key not in self._known]
-        unknown = Sequences([wanted.prompts[i] for i in missing], [wanted.completions[i] for i in missing])
+        unknown = Sequences([sequences.prompts[i] for i in missing], [sequences.completions[i] for i in missing])
         saved_at = time.monotonic()
         for batch in batches(unknown):
             logps = compute([unknown.prompts[i] for i in batch], [unknown.completions[i] for i in batch])
-            found = np.asarray(logps, dtype=np.float32).tolist()
-            self._fresh.update(zip((keys[missing[i]] for i in batch), found, strict=True))
+            values = np.asarray(logps, dtype=np.float32).tolist()
+            self._fresh.update(zip((keys[missing[i]] for i in batch), values, strict=True))
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
                 self.save()
                 saved_at = time.monotonic()
@@ -144,15 +144,15 @@ class ReferenceCache:
         if not self._fresh:
             return
         self.place.mkdir(parents=True, exist_ok=True)
-        _write(self.place / self._name, self._fresh)
+        _write_file(self.place / self._name, self._fresh)
         files = self._files()
         if len(files) > _MOST_FILES:
             self._merge(files)
 
     def _merge(self, files: Sequence[Path]) -> None:
-        """One file for many. Only what the new file holds is deleted, so others may write or merge meanwhile."""
-        known = {key: logp for path in files for key, logp in _stored(path).items()}
-        _write(self.place / f"{uuid.uuid4().hex[:16]}.npz", known)
+        """Merge many files into one. Only what the new file holds is deleted, so others may write meanwhile."""
+        logps = {key: logp for path in files for key, logp in _read_file(path).items()}
+        _write_file(self.place / f"{uuid.uuid4().hex[:16]}.npz", logps)
         for path in files:
             path.unlink(missing_ok=True)
 
@@ -160,14 +160,14 @@ class ReferenceCache:
         return sorted(self.place.glob("*.npz"))
 
 
-def _write(path: Path, logps: Mapping[bytes, float]) -> None:
+def _write_file(path: Path, logps: Mapping[bytes, float]) -> None:
     with replacing(path) as waiting, waiting.open("wb") as file:
         keys = np.frombuffer(b"".join(logps), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         np.savez(file, keys=keys, logps=np.asarray(list(logps.values()), dtype=np.float32))
 
 
-def _stored(path: Path) -> dict[bytes, float]:
-    """What a file holds; nothing where it is gone (merged by another process meanwhile) or damaged."""
+def _read_file(path: Path) -> dict[bytes, float]:
+    """Read the log-probs of a file; none where it is gone (merged by another process meanwhile) or damaged."""
     try:
         with np.load(path) as stored:
             keys = [bytes(key) for key in stored["keys"]]
@@ -182,7 +182,7 @@ def _stored(path: Path) -> dict[bytes, float]:
 _KEY_BYTES = 16
 
 
-def _key(prompt: Sequence[int], completion: Sequence[int]) -> bytes:
+def _hash_sequence(prompt: Sequence[int], completion: Sequence[int]) -> bytes:
     digest = hashlib.blake2b(digest_size=_KEY_BYTES)
     digest.update(np.asarray(prompt, dtype=np.int64).tobytes())
     digest.update(b"/")

@@ -29,19 +29,19 @@ REFERENCE_TOKENS = {"cpu": 4096, "cuda": 32768}
 
 
 SUMS = "sum64-keys32"
-"""How our own forward adds up; changes whenever its bits do, so that the cache is missed."""
+"""The summation of our own forward; changes whenever its bits do, so that the cache is missed."""
 
 
 def hash_of_model(model: Any) -> str:
-    """A hash of what a model computes: its weights and configuration. Taken before adapters are put on."""
+    """Hash what a model computes: its weights and configuration. Call it before adapters are put on."""
     config = model.config.to_dict()
-    told = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache", "architectures"}
-    plain = json.dumps({key: value for key, value in config.items() if key not in told}, sort_keys=True, default=str)
+    ignored = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache", "architectures"}
+    plain = json.dumps({key: value for key, value in config.items() if key not in ignored}, sort_keys=True, default=str)
     return hashlib.sha256(f"{plain}/{hash_of_weights(model)}".encode()).hexdigest()
 
 
 def numerics_of(model: Any, engine: str, precision: str, device: torch.device) -> str:
-    """What the bits of a log-prob depend on, besides weights and tokens."""
+    """Name everything that the bits of a log-prob depend on, besides weights and tokens."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     attention = model.config._attn_implementation
     rope = "" if group_by_frequencies(model, ()) is None else "-rope-by-length"  # earlier bits depended on neighbours
@@ -72,36 +72,36 @@ class ReferencePass:
     progress: Progress | None = None
     in_step: bool = False
 
-    def batches(self, wanted: Sequences) -> list[list[int]]:
-        """This process's batches of indices: sequences with a common beginning together, or of similar length."""
+    def batches(self, sequences: Sequences) -> list[list[int]]:
+        """List this process's batches of indices: sequences with a common beginning together, or of similar length."""
         if self.packed:
-            found = split_by_prompt_order(wanted.prompts, wanted.completions, self.budget.tokens)
+            groups = split_by_prompt_order(sequences.prompts, sequences.completions, self.budget.tokens)
         else:
-            lengths = [len(p) + len(c) for p, c in zip(wanted.prompts, wanted.completions, strict=True)]
-            found = batch_by_length(lengths, self.budget.tokens)
+            lengths = [len(p) + len(c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
+            groups = batch_by_length(lengths, self.budget.tokens)
         index, processes = self.share
-        if self.in_step and found:
-            found += found[-1:] * (-len(found) % processes)
-        return found[index::processes]
+        if self.in_step and groups:
+            groups += groups[-1:] * (-len(groups) % processes)
+        return groups[index::processes]
 
     def compute(self, prompts: list[Sequence[int]], completions: list[Sequence[int]]) -> list[float]:
-        """Log-probs of a batch, in nats."""
-        wanted = Sequences(prompts, completions)
-        found = self.budget.within(lambda tokens: self._within(tokens, wanted), lambda: None, "the reference pass")
+        """Compute the log-probs of a batch, in nats."""
+        sequences = Sequences(prompts, completions)
+        logps = self.budget.within(lambda tokens: self._within(tokens, sequences), lambda: None, "the reference pass")
         if self.progress is not None:
             self.progress.advance(len(prompts), tokens=sum(map(len, prompts)) + sum(map(len, completions)))
-        return found
+        return logps
 
-    def _within(self, tokens: int, wanted: Sequences) -> list[float]:
-        parts = [list(range(len(wanted.prompts)))]
+    def _within(self, tokens: int, sequences: Sequences) -> list[float]:
+        parts = [list(range(len(sequences.prompts)))]
         if self.budget.messages:  # it has been halved since the batches were made
-            parts = split_by_prompt_order(wanted.prompts, wanted.completions, tokens)
-        found = [0.0] * len(wanted.prompts)
+            parts = split_by_prompt_order(sequences.prompts, sequences.completions, tokens)
+        logps = [0.0] * len(sequences.prompts)
         for part in parts:
-            logps = self._forward([wanted.prompts[i] for i in part], [wanted.completions[i] for i in part])
-            for index, logp in zip(part, logps, strict=True):
-                found[index] = logp
-        return found
+            part_logps = self._forward([sequences.prompts[i] for i in part], [sequences.completions[i] for i in part])
+            for index, logp in zip(part, part_logps, strict=True):
+                logps[index] = logp
+        return logps
 
     def _forward(self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[float]:
         model = self.model
@@ -115,7 +115,7 @@ class ReferencePass:
         was_training = model.training
         model.eval()
         with torch.no_grad(), adapters_off, self.autocast():
-            logps = model(**inputs)
+            output = model(**inputs)
         model.train(was_training)
-        found: list[float] = logps.float().tolist()
-        return found
+        logps: list[float] = output.float().tolist()
+        return logps

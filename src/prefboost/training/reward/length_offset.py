@@ -1,4 +1,4 @@
-"""What length alone explains of preferences or scores: fitted before a reward model is trained, and taken as given.
+"""The share of preferences or scores that length alone explains: fitted before training, and constant in it.
 
 Pairs: a logistic regression of the labels on the difference of lengths, without intercept, with whatever margin,
 weight, probability and smoothing the loss gives a pair: P(chosen) = sigmoid(c (n_w - n_l) - margin). Scores: a linear
@@ -21,7 +21,7 @@ from prefboost.training.reward.settings import TrainReward
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["fitted_offset", "fitted_slopes", "with_length_offset"]
+__all__ = ["fit_offset", "fit_slopes", "with_length_offset"]
 
 _STEPS = 100
 _LARGEST = 50.0
@@ -31,7 +31,7 @@ Numbers = NDArray[np.float64]
 
 
 def with_length_offset(settings: TrainReward, units: Dataset) -> tuple[TrainReward, dict[str, float]]:
-    """Settings with numbers where the offset was to be fitted, and what was fitted.
+    """Fit the offset where the settings ask for it; return settings with numbers, and the metrics of the fit.
 
     Args:
         settings: of the training.
@@ -51,15 +51,15 @@ def with_length_offset(settings: TrainReward, units: Dataset) -> tuple[TrainRewa
             remedy="write a number as loss.length_offset, or use bradley_terry or regression",
         )
     offset, notes = fit(loss, units)
-    given = loss.model_copy(update={"length_offset": offset})
-    return settings.model_copy(update={"loss": given}), notes
+    fitted = loss.model_copy(update={"length_offset": offset})
+    return settings.model_copy(update={"loss": fitted}), notes
 
 
-def fitted_offset(longer: Numbers, wins: Numbers, weight: Numbers, margin: Numbers | float = 0.0) -> float:
-    """The coefficient of greatest likelihood, by Newton's method.
+def fit_offset(length_delta: Numbers, wins: Numbers, weight: Numbers, margin: Numbers | float = 0.0) -> float:
+    """Fit the coefficient of greatest likelihood, by Newton's method.
 
     Args:
-        longer: [P], tokens of chosen minus tokens of rejected, in hundreds.
+        length_delta: [P], tokens of chosen minus tokens of rejected, in hundreds.
         wins: [P], probability that chosen is the better one.
         weight: [P], how much each pair counts, not negative.
         margin: [P], nats by which chosen has to be ahead.
@@ -67,13 +67,13 @@ def fitted_offset(longer: Numbers, wins: Numbers, weight: Numbers, margin: Numbe
     Returns:
         nats a hundred tokens, between -50 and 50; 0 where no pair differs in length.
     """
-    if not np.any(longer * weight):
+    if not np.any(length_delta * weight):
         return 0.0
     offset = 0.0
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(offset * longer - margin, -500, 500)))
-        slope = float(np.sum(weight * longer * (wins - p)))
-        curvature = float(np.sum(weight * longer**2 * p * (1 - p))) + 1e-9
+        p = 1 / (1 + np.exp(-np.clip(offset * length_delta - margin, -500, 500)))
+        slope = float(np.sum(weight * length_delta * (wins - p)))
+        curvature = float(np.sum(weight * length_delta**2 * p * (1 - p))) + 1e-9
         step = float(np.clip(slope / curvature, -1.0, 1.0))
         offset = float(np.clip(offset + step, -_LARGEST, _LARGEST))
         if abs(step) < 1e-10:
@@ -81,18 +81,18 @@ def fitted_offset(longer: Numbers, wins: Numbers, weight: Numbers, margin: Numbe
     return offset
 
 
-def fitted_slopes(beyond: list[Numbers], labels: list[Numbers]) -> Numbers:
-    """The slopes of least squares of scores on lengths, each prompt about its own means.
+def fit_slopes(excess_length: list[Numbers], labels: list[Numbers]) -> Numbers:
+    """Fit the slopes of least squares of scores on lengths, each prompt about its own means.
 
     Args:
-        beyond: of every prompt, [T]: lengths of its texts in hundreds of tokens, about any mean.
+        excess_length: of every prompt, [T]: lengths of its texts in hundreds of tokens, about any mean.
         labels: of every prompt, [T, H]: scores, NaN where not rated.
 
     Returns:
         [H], points a hundred tokens; NaN for a head of which no prompt has two rated texts of different length.
     """
     along, across = np.zeros(labels[0].shape[1]), np.zeros(labels[0].shape[1])
-    for lengths, scores in zip(beyond, labels, strict=True):
+    for lengths, scores in zip(excess_length, labels, strict=True):
         for head in range(scores.shape[1]):
             rated = np.isfinite(scores[:, head])
             if rated.any():
@@ -102,25 +102,25 @@ def fitted_slopes(beyond: list[Numbers], labels: list[Numbers]) -> Numbers:
     return np.where(across > 0, along / np.where(across > 0, across, 1.0), np.nan)
 
 
-def _of_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, float]]:
-    longer, wins, weight, gap = (
+def _fit_to_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, float]]:
+    length_delta, wins, weight, gap = (
         np.array([np.nan if number is None else number for unit in units[name] for number in unit], dtype=np.float64)
         for name in ("length_delta", "wins", "weight", "gap")
     )
     gap = loss.gap_scale * np.nan_to_num(gap)
-    wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(longer)
+    wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(length_delta)
     weight = np.nan_to_num(weight, nan=1.0) * (np.maximum(gap, 0.0) if loss.gap == "weight" else 1.0)
     smooth = loss.label_smoothing
-    offset = fitted_offset(
-        longer, wins * (1 - smooth) + (1 - wins) * smooth, weight, gap if loss.gap == "margin" else 0.0
+    offset = fit_offset(
+        length_delta, wins * (1 - smooth) + (1 - wins) * smooth, weight, gap if loss.gap == "margin" else 0.0
     )
     return offset, {"length_offset": offset}
 
 
-def _of_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...], dict[str, float]]:
-    beyond = [np.array(unit, dtype=np.float64) for unit in units["excess_length"]]
+def _fit_to_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...], dict[str, float]]:
+    excess_length = [np.array(unit, dtype=np.float64) for unit in units["excess_length"]]
     labels = [np.array(unit, dtype=np.float64).reshape(-1, len(loss.heads)) for unit in units["labels"]]
-    slopes = fitted_slopes(beyond, labels)
+    slopes = fit_slopes(excess_length, labels)
     for head, slope in zip(loss.heads, slopes, strict=True):
         if np.isnan(slope):
             raise DataError(
@@ -129,12 +129,12 @@ def _of_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...], dic
                 remedy="write a number as loss.length_offset, or give several rated completions a prompt",
                 place=Place(column="score" if head == "overall" else f"score.{head}"),
             )
-    found = tuple(float(slope) for slope in slopes)
-    names = ["length_offset"] if len(found) == 1 else [f"length_offset/{head}" for head in loss.heads]
-    return found, dict(zip(names, found, strict=True))
+    offsets = tuple(float(slope) for slope in slopes)
+    names = ["length_offset"] if len(offsets) == 1 else [f"length_offset/{head}" for head in loss.heads]
+    return offsets, dict(zip(names, offsets, strict=True))
 
 
 _FITS: tuple[tuple[type, Callable[[Any, Any], tuple[Any, dict[str, float]]]], ...] = (
-    (BradleyTerry, _of_pairs),
-    (Regression, _of_scores),
+    (BradleyTerry, _fit_to_pairs),
+    (Regression, _fit_to_scores),
 )

@@ -15,11 +15,11 @@ from prefboost.engines.models.weights import load_tokenizer
 from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home, trial_adapters
 from prefboost.training.claim import leads
 from prefboost.training.data.units import Data
-from prefboost.training.policy.model import shares_weights, template_text, training_device
+from prefboost.training.policy.model import choose_training_device, shares_weights, template_text
 from prefboost.training.preflight import check_fit, check_weights, range_of_texts
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.saving.checkpoint import Saving, save_reward_model
-from prefboost.training.saving.rehearsal import Rehearsal, checkpoint_bytes, rehearse
+from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, rehearse
 
 __all__ = ["RewardEnd", "check_start", "load_start"]
 
@@ -76,7 +76,7 @@ def load_start(settings: TrainReward) -> RewardModel:
     if leads(os.environ):  # others may get the weights from this process, later
         check_weights(reward_model.model, settings.model)
     if not shares_weights(os.environ):  # else the whole model may not fit
-        reward_model.model.to(training_device(os.environ))
+        reward_model.model.to(choose_training_device(os.environ))
     return (
         replace(reward_model, unpacked="packing is off")
         if settings.packing == "off"
@@ -132,7 +132,7 @@ def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, en
     return rehearse(
         save,
         out,
-        Rehearsal(
+        SavingTrial(
             reward_model.tokenizer,
             AutoModelForSequenceClassification,
             checkpoint_bytes=checkpoint_bytes(reward_model.model, settings, end.steps),

@@ -28,7 +28,7 @@ NO_LABEL = "none of the wanted scores is known"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a loss needs of the data.
+    """The columns and limits that a loss needs.
 
     Args:
         heads: what each head stands for: ``overall`` or an aspect.
@@ -89,7 +89,7 @@ class _Unit:
     ids: list[str] = field(default_factory=list)
 
     def number_of(self, ids: Sequence[int], labels: list[float | None]) -> int:
-        """Which text of the unit it is; a known text gets the scores that it lacked."""
+        """Number a text within the unit; an earlier equal text gets the scores that it lacked."""
         key = tuple(ids)
         if key not in self.texts:
             self.texts[key] = len(self.texts)
@@ -106,20 +106,20 @@ class _Names:
     told: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, row: Mapping[str, Any]) -> str:
-        """The id, with a number from the second way on."""
+        """Name a prompt by its id, with a number from the second way of asking on."""
         ways = self.told.setdefault(row["prompt_id"], {})
         number = f"#{len(ways) + 1}" if ways else ""
         return ways.setdefault(repr(row["prompt"]), f"{row['prompt_id']}{number}")
 
 
-def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Wanted) -> RewardUnits:
-    """Token ids of everything that a reward model is trained on.
+def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wanted) -> RewardUnits:
+    """Tokenise everything that a reward model is trained on.
 
     Args:
         rows: PreferencePairs, or (where scores are wanted) ScoredCompletions.
         encoder: of the model's tokenizer.
         pad_id: the model's padding token, which ends no text.
-        wanted: what the loss needs.
+        needs: what the loss needs.
 
     Returns:
         the units; rows that cannot be used are counted. Rows that lead to equal tokens are one text. Rows whose
@@ -129,17 +129,17 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
         DataError: a column is missing.
         MissingScores: scores are wanted and there are none.
     """
-    sides = _checked_sides(rows, wanted)
+    sides = _choose_sides(rows, needs)
     units: dict[str, _Unit] = {}
     names = _Names()
     dropped: Counter[str] = Counter()
     loss = TextLoss()
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            labels = [_labels(row, side, wanted.heads) for side in sides]
+            labels = [_list_labels(row, side, needs.heads) for side in sides]
             try:
-                texts = _texts(row, sides, encoder, pad_id, loss)
-                reason = _unusable(texts, labels, wanted)
+                texts = _encode_texts(row, sides, encoder, pad_id, loss)
+                reason = _find_fault(texts, labels, needs)
             except TemplateRefusal as error:
                 texts, reason = [], UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
                 loss.refusal = loss.refusal or error
@@ -148,33 +148,33 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, wanted: Want
                 dropped[reason] += 1
                 continue
             longest = max(map(len, texts))
-            loss.count("beyond positions", where=wanted.positions is not None and longest > wanted.positions)
-            key = names.of(row) if wanted.by_prompt else row.get("pair_id") or row["prompt_id"]
+            loss.count("beyond positions", where=needs.positions is not None and longest > needs.positions)
+            key = names.of(row) if needs.by_prompt else row.get("pair_id") or row["prompt_id"]
             unit = units.setdefault(key, _Unit(row["prompt_id"]))
-            numbers = [unit.number_of(ids, own) for ids, own in zip(texts, labels, strict=True)]
+            numbers = [unit.number_of(ids, text_labels) for ids, text_labels in zip(texts, labels, strict=True)]
             unit.ids.append(row.get("pair_id") or row.get("completion_id") or row["prompt_id"])
             if len(numbers) == 2:
                 length_delta = (len(texts[0]) - len(texts[1])) / 100
-                said = (_gap(row), row.get("chosen_wins"), row.get("pair_weight"), length_delta)
-                unit.pairs.append(_Pair(numbers[0], numbers[1], *said))
-    return RewardUnits(_as_table(units, wanted), rows.num_rows, dict(dropped), loss)
+                facts = (_subtract_scores(row), row.get("chosen_wins"), row.get("pair_weight"), length_delta)
+                unit.pairs.append(_Pair(numbers[0], numbers[1], *facts))
+    return RewardUnits(_build_table(units, needs), rows.num_rows, dict(dropped), loss)
 
 
-def _checked_sides(rows: pa.Table, wanted: Wanted) -> tuple[str, ...]:
-    """The columns with completions."""
+def _choose_sides(rows: pa.Table, needs: Wanted) -> tuple[str, ...]:
+    """Choose the columns with completions."""
     names = set(rows.column_names)
     is_pairs = set(_SIDES) <= names
-    if not is_pairs and (wanted.compares or "completion" not in names):
+    if not is_pairs and (needs.compares or "completion" not in names):
         raise DataError(
-            f"a reward model is trained on preference pairs{'' if wanted.compares else ' or scored completions'}, "
+            f"a reward model is trained on preference pairs{'' if needs.compares else ' or scored completions'}, "
             f"found columns {', '.join(rows.column_names) or 'none'}",
             remedy="make pairs of scored completions with prefboost.pair, or write loss: regression",
             place=Place(column="chosen"),
         )
     sides = _SIDES if is_pairs else ("completion",)
-    columns = [_score_column(side, head) for head in wanted.heads for side in sides]
-    known = any(name in names and rows[name].null_count < rows.num_rows for name in columns)
-    if (wanted.needs_gap or not wanted.compares) and rows.num_rows and not known:
+    columns = [_score_column(side, head) for head in needs.heads for side in sides]
+    any_scores = any(name in names and rows[name].null_count < rows.num_rows for name in columns)
+    if (needs.needs_gap or not needs.compares) and rows.num_rows and not any_scores:
         raise MissingScores(
             f"the loss uses scores, and none of the columns {', '.join(columns)} has any",
             remedy="score the completions first (prefboost score), or write loss: bradley_terry",
@@ -188,7 +188,7 @@ def _score_column(side: str, head: str) -> str:
     return family if head == "overall" else f"{family}.{head}"
 
 
-def _texts(
+def _encode_texts(
     row: Mapping[str, Any], sides: Sequence[str], encoder: ChatEncoder, pad_id: int, loss: TextLoss
 ) -> list[list[int]]:
     """Encode the conversations of a row.
@@ -207,52 +207,52 @@ def _texts(
     return [ids_of_text(encoder, text, pad_id) for text in texts]
 
 
-def _labels(row: Mapping[str, Any], side: str, heads: Sequence[str]) -> list[float | None]:
+def _list_labels(row: Mapping[str, Any], side: str, heads: Sequence[str]) -> list[float | None]:
     return [row.get(_score_column(side, head)) for head in heads]
 
 
-def _gap(row: Mapping[str, Any]) -> float | None:
+def _subtract_scores(row: Mapping[str, Any]) -> float | None:
     chosen, rejected = row.get("score_chosen"), row.get("score_rejected")
     return None if chosen is None or rejected is None else float(chosen - rejected)
 
 
-def _unusable(texts: Sequence[list[int]], labels: Sequence[list[float | None]], wanted: Wanted) -> str | None:
-    if wanted.max_length and max(map(len, texts)) > wanted.max_length:
+def _find_fault(texts: Sequence[list[int]], labels: Sequence[list[float | None]], needs: Wanted) -> str | None:
+    if needs.max_length and max(map(len, texts)) > needs.max_length:
         return TOO_LONG
-    if wanted.compares and texts[0] == texts[1]:
+    if needs.compares and texts[0] == texts[1]:
         return EQUAL
-    if wanted.needs_gap and any(own[0] is None for own in labels):
+    if needs.needs_gap and any(text_labels[0] is None for text_labels in labels):
         return NO_GAP
-    if not wanted.compares and all(label is None for own in labels for label in own):
+    if not needs.compares and all(label is None for text_labels in labels for label in text_labels):
         return NO_LABEL
     return None
 
 
-def _as_table(units: Mapping[str, _Unit], wanted: Wanted) -> pa.Table:
-    made = list(units.values())
-    texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in made]
+def _build_table(units: Mapping[str, _Unit], needs: Wanted) -> pa.Table:
+    rows = list(units.values())
+    texts = [[np.asarray(ids, dtype=np.int32) for ids in unit.texts] for unit in rows]
     number, numbers, real = pa.list_(pa.int32()), pa.list_(pa.list_(pa.int32())), pa.list_(pa.float64())
     return pa.table(
         {
             "unit_id": pa.array(list(units), pa.string()),
-            "prompt_id": pa.array([unit.prompt_id for unit in made], pa.string()),
+            "prompt_id": pa.array([unit.prompt_id for unit in rows], pa.string()),
             "texts": pa.array(texts, numbers),
-            **{name: _of_pairs(made, name, number) for name in ("chosen", "rejected")},
-            **{name: _of_pairs(made, name, real) for name in ("gap", "wins", "weight", "length_delta")},
-            "excess_length": pa.array([_beyond(unit) for unit in made], real),
-            "labels": pa.array([unit.labels for unit in made], pa.list_(pa.list_(pa.float64()))),
-            "items": pa.array([len(unit.pairs) if wanted.compares else len(unit.texts) for unit in made], pa.int64()),
-            "ids": pa.array([unit.ids for unit in made], pa.list_(pa.string())),
+            **{name: _gather_pairs(rows, name, number) for name in ("chosen", "rejected")},
+            **{name: _gather_pairs(rows, name, real) for name in ("gap", "wins", "weight", "length_delta")},
+            "excess_length": pa.array([_center_lengths(unit) for unit in rows], real),
+            "labels": pa.array([unit.labels for unit in rows], pa.list_(pa.list_(pa.float64()))),
+            "items": pa.array([len(unit.pairs) if needs.compares else len(unit.texts) for unit in rows], pa.int64()),
+            "ids": pa.array([unit.ids for unit in rows], pa.list_(pa.string())),
         }
     )
 
 
-def _beyond(unit: _Unit) -> list[float]:
-    """Hundreds of tokens of every text beyond the mean of the unit's: texts of a prompt share what stands before."""
+def _center_lengths(unit: _Unit) -> list[float]:
+    """Measure every text in hundreds of tokens beyond the unit's mean: texts of a prompt share its tokens."""
     lengths = [len(ids) / 100 for ids in unit.texts]
     mean = sum(lengths) / len(lengths)
     return [length - mean for length in lengths]
 
 
-def _of_pairs(units: Sequence[_Unit], name: str, kind: pa.DataType) -> pa.Array:
+def _gather_pairs(units: Sequence[_Unit], name: str, kind: pa.DataType) -> pa.Array:
     return pa.array([[getattr(pair, name) for pair in unit.pairs] for unit in units], kind)

@@ -1,4 +1,4 @@
-"""What training leaves behind: checkpoints to resume from, and a model folder that others can use as it is."""
+"""Files that training leaves behind: checkpoints to resume from, and a model folder that others can use as it is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Provenance",
     "Saving",
-    "fingerprint",
+    "fingerprint_table",
     "last_complete",
     "mark_complete",
     "save_policy",
@@ -45,18 +45,18 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def last_complete(folder: Path) -> Path | None:
-    """The latest whole checkpoint of a folder; half-written ones, which a killed run leaves behind, are removed."""
-    found: dict[int, Path] = {}
+    """Find the latest whole checkpoint of a folder, and remove half-written ones, which a killed run leaves behind."""
+    checkpoints: dict[int, Path] = {}
     for checkpoint in folder.glob("checkpoint-*") if folder.is_dir() else []:
         if (checkpoint / _MARK).exists():
-            found[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
+            checkpoints[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
         else:
             shutil.rmtree(checkpoint)
-    return found[max(found)] if found else None
+    return checkpoints[max(checkpoints)] if checkpoints else None
 
 
-def fingerprint(table: pa.Table) -> str:
-    """16 hex digits of a table's values and column names, whatever its chunks and the details of its types."""
+def fingerprint_table(table: pa.Table) -> str:
+    """Hash a table's values and column names to 16 hex digits, whatever its chunks and the details of its types."""
     digest = hashlib.sha256(repr(table.column_names).encode())
     for batch in table.combine_chunks().to_batches(max_chunksize=4096):
         digest.update(json.dumps(batch.to_pylist(), sort_keys=True, default=str).encode())
@@ -65,7 +65,7 @@ def fingerprint(table: pa.Table) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the model folder says of its making.
+    """The making of a model, as its folder states it.
 
     Args:
         settings: of the training, as they stand in a recipe.
@@ -98,13 +98,13 @@ class Provenance:
             "top": self.top,
             "top_aspects": dict(self.top_aspects or {}),
             "scales": {} if self.goals is None else self.goals.record()["scales"],
-            "versions": {name: _version(name) for name in _LIBRARIES},
+            "versions": {name: _find_version(name) for name in _LIBRARIES},
         }
 
 
 @dataclass(frozen=True)
 class Saving:
-    """How weights are saved.
+    """The form in which weights are saved.
 
     Args:
         merge: adapters are merged and saved besides in ``adapter/``; False saves them alone.
@@ -125,13 +125,13 @@ def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
     say = provenance.say
     if say is None:
         return
-    own = tokenizer.chat_template
-    templates = own if isinstance(own, dict) else {"default": own}
+    template = tokenizer.chat_template
+    templates = template if isinstance(template, dict) else {"default": template}
     rewritten = {
         name: rewrite_template(text, say, provenance.top, provenance.top_aspects, say.place)
         for name, text in templates.items()
     }
-    tokenizer.chat_template = rewritten if isinstance(own, dict) else rewritten["default"]
+    tokenizer.chat_template = rewritten if isinstance(template, dict) else rewritten["default"]
 
 
 def save_policy(
@@ -150,7 +150,7 @@ def save_policy(
         folder: appears under its name only when it is complete; an earlier one is replaced.
         how: weights are saved.
     """
-    with _appears_whole(folder) as unfinished:
+    with _replace_folder(folder) as unfinished:
         _save_weights(model, unfinished, how)
         speak_goal(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
@@ -174,10 +174,10 @@ def save_reward_model(
         folder: appears under its name only when it is complete; an earlier one is replaced.
         how: weights are saved.
     """
-    with _appears_whole(folder) as unfinished:
+    with _replace_folder(folder) as unfinished:
         _save_weights(model, unfinished, how)
         tokenizer.save_pretrained(unfinished)
-        versions = {name: _version(name) for name in _LIBRARIES}
+        versions = {name: _find_version(name) for name in _LIBRARIES}
         _write_facts({**facts, "versions": versions}, "reward_card.md", unfinished)
     return folder
 
@@ -202,8 +202,8 @@ def _save_weights(model: Any, folder: Path, how: Saving) -> None:
 
 
 @contextmanager
-def _appears_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when it is complete."""
+def _replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write into, which takes its name when it is complete."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -214,17 +214,17 @@ def _appears_whole(folder: Path) -> Iterator[Path]:
 
 def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
     (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(card, facts), encoding="utf-8")
+    (folder / "README.md").write_text(_render_card(card, facts), encoding="utf-8")
 
 
-def _card(name: str, facts: Mapping[str, Any]) -> str:
+def _render_card(name: str, facts: Mapping[str, Any]) -> str:
     pages = Environment(
         loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return pages.get_template(name).render(**facts)
 
 
-def _version(name: str) -> str | None:
+def _find_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -22,7 +22,7 @@ _TEXTS = ("no space left on device", "disk quota exceeded", "read-only file syst
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder; 0 where there is none."""
+    """Count the bytes of all files in a folder; 0 where there is none."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -49,7 +49,7 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(
-            f"training will write {_gib(needed)} (checkpoints and the model), and {_gib(free)} are free",
+            f"training will write {_print_size(needed)} (checkpoints and the model), and {_print_size(free)} are free",
             remedy="free space, give a folder on another disk, write save_type: bfloat16, or train adapters (lora)",
             place=Place(str(folder)),
         )
@@ -74,17 +74,17 @@ def explain_disk(folder: Path) -> Iterator[None]:
             raise
         name = getattr(error, "filename", None)
         path = Path(os.fsdecode(name)) if isinstance(name, str | bytes) else folder
-        free = shutil.disk_usage(_existing(path)).free
+        free = shutil.disk_usage(_find_existing(path)).free
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RunError(
-            f"cannot write: {reason} ({_gib(free)} free)",
+            f"cannot write: {reason} ({_print_size(free)} free)",
             remedy="free space or mend the permissions, then give the same command: it resumes at the last checkpoint",
             place=Place(str(path)),
         ) from error
 
 
 def is_disk_fault(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that a file cannot be written."""
+    """Return whether an error, or one that led to it, says that a file cannot be written."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _CODES:
@@ -96,10 +96,10 @@ def is_disk_fault(error: BaseException) -> bool:
     return False
 
 
-def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+def _find_existing(path: Path) -> Path:
+    """Find the path, or the nearest folder above it that exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())
 
 
-def _gib(size: int) -> str:
+def _print_size(size: int) -> str:
     return f"{size / 2**30:.2f} GiB" if size >= 1 << 27 else f"{size / 2**20:.1f} MiB"

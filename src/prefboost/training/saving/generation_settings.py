@@ -1,4 +1,4 @@
-"""How a model samples by itself (generation_config.json): kept as its maker shipped it.
+"""Settings by which a model samples by itself (generation_config.json): kept as its maker shipped them.
 
 Published models state values that transformers loads with a warning and refuses to save (``do_sample: false`` with
 ``temperature: 0.9``). Other engines read them (vLLM takes the temperature), so that they are not ours to drop.
@@ -16,11 +16,11 @@ _SHIPPED = "shipped_generation"
 """Attribute of a model under which its own settings wait."""
 
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
-"""What training may change: a trainer takes them over from the tokenizer."""
+"""Settings that training may change: a trainer takes them over from the tokenizer."""
 
 
 def set_aside_generation(model: Any) -> None:
-    """Where transformers would refuse to save a model's generation settings, replace them by its special tokens alone.
+    """Replace generation settings that transformers would refuse to save by the model's special tokens alone.
 
     Checkpoints on the way can then be written; `write_generation` puts the settings into the trained model.
 

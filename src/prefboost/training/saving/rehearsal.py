@@ -20,7 +20,7 @@ from prefboost.training.optimisation import STATE_BYTES, Optimisation
 from prefboost.training.saving.checkpoint import Provenance
 from prefboost.training.saving.disk import check_space, free_memory, is_disk_fault, size_of
 
-__all__ = ["Rehearsal", "checkpoint_bytes", "rehearse"]
+__all__ = ["SavingTrial", "checkpoint_bytes", "rehearse"]
 
 FOLDER = "rehearsal"
 """The name, in a run folder, under which the end is rehearsed."""
@@ -38,8 +38,8 @@ _QUESTION = [{"role": "user", "content": "Hello"}]
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What the end will be like.
+class SavingTrial:
+    """Everything that saving and loading a trained model needs.
 
     Args:
         tokenizer: of the model, with its own template; it is left as it is.
@@ -57,7 +57,7 @@ class Rehearsal:
 
 
 def checkpoint_bytes(model: Any, settings: Optimisation, steps: int) -> int:
-    """Bytes of the checkpoints that a training keeps at once: the last ones, and the one being written.
+    """Count the bytes of the checkpoints that lie on the disk at once: the last ones, and the one being written.
 
     Args:
         model: to be trained, without adapters.
@@ -76,7 +76,7 @@ def checkpoint_bytes(model: Any, settings: Optimisation, steps: int) -> int:
     return (settings.keep_checkpoints + 1) * (weights + (2 * weights if states is None else states * count))
 
 
-def rehearse(save: Callable[[Path], object], out: Path, plan: Rehearsal) -> list[str]:
+def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> list[str]:
     """Save, load, ask the template, and remove what was saved.
 
     Args:
@@ -123,7 +123,7 @@ def _save(save: Callable[[Path], object], folder: Path) -> None:
         ) from error
 
 
-def _load(folder: Path, plan: Rehearsal, seconds: float) -> list[str]:
+def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
     """Read configuration and weights back, as whoever uses the model will.
 
     Args:
@@ -154,7 +154,7 @@ def _load(folder: Path, plan: Rehearsal, seconds: float) -> list[str]:
         if alone or not files:
             return []  # an adapter is whole where its header is: it is small
         size = sum(file.stat().st_size for file in files)
-        reason = _reason_against_loading(size, seconds)
+        reason = _explain_skipping(size, seconds)
         if reason:
             return [
                 f"rehearsal: of the {size / 2**30:.1f} GiB of weights only the headers were read back, since {reason}"
@@ -170,18 +170,18 @@ def _load(folder: Path, plan: Rehearsal, seconds: float) -> list[str]:
     return []
 
 
-def _reason_against_loading(size: int, seconds: float) -> str:
+def _explain_skipping(size: int, seconds: float) -> str:
     """Say why weights of ``size`` bytes, whose writing took so long, are not read back; nothing where they can be."""
     if size <= _LOADED:
         return ""
     free = free_memory()
     if free is None or free < _COPIES * size:
-        known = "nobody knows how much" if free is None else f"{free / 2**30:.1f} GiB of"
-        return f"a second copy would need {_COPIES * size / 2**30:.1f} GiB, and {known} memory is free"
+        amount = "nobody knows how much" if free is None else f"{free / 2**30:.1f} GiB of"
+        return f"a second copy would need {_COPIES * size / 2**30:.1f} GiB, and {amount} memory is free"
     return f"writing them took {seconds:.0f} s already" if seconds > _PATIENCE_S else ""
 
 
-def _ask(folder: Path, plan: Rehearsal) -> None:
+def _ask(folder: Path, plan: SavingTrial) -> None:
     """Compare the saved tokenizer and its template with those that training uses.
 
     Raises:

@@ -34,7 +34,7 @@ _SAMPLED = 1024
 
 
 def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dtype:
-    """The type to save in: ``settings.save_type``, or for ``auto`` that of the base, but none wider than was trained.
+    """Choose the type to save in: ``settings.save_type``, or for ``auto`` the base's, if narrower than in training.
 
     Adapters that are saved alone (``lora.merge: false``) keep the type in which they were trained: they are small.
 
@@ -46,8 +46,8 @@ def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dty
         ModelError: the configuration of the model cannot be read.
     """
     if settings.save_type != "auto":
-        asked: torch.dtype = getattr(torch, settings.save_type)
-        return asked
+        chosen: torch.dtype = getattr(torch, settings.save_type)
+        return chosen
     if settings.lora is not None and not settings.lora.merge:
         return trained
     base = base_type(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
@@ -55,7 +55,7 @@ def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dty
 
 
 def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool = False) -> torch.dtype | None:
-    """The type that a checkpoint states, or in which its weights are; None where neither is a float of 16 to 64 bits.
+    """Return the type that a checkpoint states, or that of its weights; None where neither is a float of 16 to 64 bits.
 
     Args:
         name: a folder, a hub id, or ``package:NAME``; of an adapter the base counts.
@@ -73,13 +73,13 @@ def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool
         config = AutoConfig.from_pretrained(
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
         )
-    stated = config.dtype or config.get_text_config().dtype or _type_of_weights(Path(model_folder(name)))
+    stated = config.dtype or config.get_text_config().dtype or _read_weights_type(Path(model_folder(name)))
     dtype = getattr(torch, stated.removeprefix("torch."), None) if isinstance(stated, str) else stated
     return dtype if dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64) else None
 
 
-def _type_of_weights(folder: Path) -> str | None:
-    """The type of the first tensor of a folder's weights, by its name in torch."""
+def _read_weights_type(folder: Path) -> str | None:
+    """Read the type of the first tensor of a folder's weights, by its name in torch."""
     from safetensors import safe_open
 
     names = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
@@ -90,7 +90,7 @@ def _type_of_weights(folder: Path) -> str | None:
 
 
 def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch.dtype) -> dict[str, Tensor] | None:
-    """All weights in the type to save, on the CPU; None where they have it already.
+    """Convert all weights to the type to save, on the CPU; None where they have it already.
 
     Args:
         model: of transformers, not wrapped; its class says which layers have to stay in float32.
@@ -132,7 +132,7 @@ def state_type(folder: Path, dtype: torch.dtype) -> None:
 
 @dataclass(frozen=True)
 class Rounding:
-    """What saving in a narrower type does to a training, told with numbers.
+    """The effect of saving in a narrower type, in numbers.
 
     Args:
         saved: type on disk.
@@ -155,7 +155,7 @@ class Rounding:
         """
         rounds = settings.save_type == "auto" and saved != model.dtype
         state = model.state_dict() if rounds else {}
-        return cls(saved, model.dtype, {name: _spaced(weight) for name, weight in state.items()})
+        return cls(saved, model.dtype, {name: _sample_weight(weight) for name, weight in state.items()})
 
     def describe(self, model: Any) -> list[str]:
         """Say that weights are rounded, and how many of those that training changed are saved as they were before.
@@ -174,7 +174,7 @@ class Rounding:
         return [f"saved as {short}, like the model it was trained from{share} (save_type: {long} keeps every bit)"]
 
     def share_lost(self, trained: Mapping[str, Tensor]) -> float | None:
-        """The share of the changed weights that are rounded back to what they were before training.
+        """Compute the share of the changed weights that are rounded back to what they were before training.
 
         Args:
             trained: state of the model after training.
@@ -185,13 +185,13 @@ class Rounding:
         changed = lost = 0
         for name, first in self.sample.items():
             if name in trained:
-                last = _spaced(trained[name])
+                last = _sample_weight(trained[name])
                 moved = last != first
                 changed += int(moved.sum())
                 lost += int((moved & (last.to(self.saved) == first.to(self.saved))).sum())
         return lost / changed if changed else None
 
 
-def _spaced(weight: Tensor) -> Tensor:
+def _sample_weight(weight: Tensor) -> Tensor:
     flat = weight.detach().flatten()
     return flat[:: max(1, flat.numel() // _SAMPLED)][:_SAMPLED].to("cpu", copy=True)
