@@ -47,7 +47,6 @@ def adapter_base(name: str, revision: str | None = None) -> str | None:
     from peft import PeftConfig
     from transformers.utils.peft_utils import find_adapter_config_file
 
-    # A hub id costs one request; transformers would load an adapter's base by itself, without its revision.
     place = model_folder(name)
     with explain_loading(name, what="adapter"):
         if Path(place).is_dir():

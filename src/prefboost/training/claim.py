@@ -58,7 +58,7 @@ def check_installed() -> None:
     Raises:
         MissingExtra: it is not.
     """
-    # Looked up, not imported: the import of torch takes seconds, and help pages come through here.
+    # Looked up, not imported: the import of torch takes seconds.
     for library in ("torch", "transformers", "trl", "accelerate", "peft"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtra(library, "train")
@@ -150,6 +150,7 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             report: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
             return report
     if leads(os.environ):  # the first process also writes the rest of the manifest: two writers would lose lines
+        # The first day stays: templates that print the date must print the same one after a resume.
         claim = {**identity, "day": earlier.get("day") or date.today().isoformat()}
         text = json.dumps({**_read_json(out / MANIFEST), TRAINING: claim}, indent=2, ensure_ascii=False)
         write_atomically(out / MANIFEST, text + "\n")
@@ -188,6 +189,7 @@ def last_metrics(out: Path) -> dict[str, float]:
 
 def part_in_order(processes: int) -> None:
     """Leave the group of processes together at exit: one that just ends while another talks to it may abort."""
+    # Registered late, so that it runs before the handlers of torch and of the interpreter.
     if processes > 1:
         atexit.register(_leave_group)
 

@@ -104,6 +104,7 @@ def forecast_policy(
     tokenised, evaluated = tokenise_all(pairs, eval_pairs, settings, encoder, say, context_of(config))
     settle_losses(tokenised, evaluated, settings.max_loss_share, None)
     data, plan = plan_units(tokenised, evaluated, settings)
+    # The device of this process; others of a launch are taken to be like it.
     device = torch.device(resolve_device())
     laid_out = _lay_out_streams(data, plan, settings.seed, budget_of(settings, device.type))
     streams = [stream for step in laid_out for stream in step]
@@ -162,6 +163,7 @@ def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed,
             raise
         estimate = replace(estimate, memory=_count_memory(model, settings))
         return _add_guess(estimate, f"time: the model does not fit into the memory of {estimate.device}")
+    # The padded engine's time depends on TRL's own batches, which are not laid out here.
     support = probe_support(model) if settings.engine == "packed" else None
     if support is None or not support.ok:
         why = "train.engine is trl" if support is None else support.reason
@@ -279,11 +281,13 @@ def _time_pass(model: Any, settings: Optimisation, stream: Packed, called: str) 
             saved_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    # As in training, where float32 weights are used under autocast.
     half = torch.autocast(device, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
     began = _read_clock(device)
     with half, torch.autograd.graph.saved_tensors_hooks(save_tensor, lambda tensor: tensor):
         output: Tensor = model(**{called: stream})
     between = _read_clock(device)
+    # Any scalar of all outputs costs what the loss costs: the loss itself is a few operations per pair.
     output.sum().backward()
     ended = _read_clock(device)
     model.zero_grad()

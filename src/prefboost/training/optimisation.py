@@ -15,6 +15,7 @@ STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
 """Bytes of optimiser state a trained weight, by optimiser; others keep two moments of the weight's own type."""
 
 
+# Named here, so that a setting carried over from another trainer gets a reason, not just "unknown".
 _REFUSED = {
     "torch_compile": "streams have another shape at every step, so every step would be compiled anew; leave it out "
     "(FlexAttention compiles its own kernels)",
@@ -122,6 +123,7 @@ class Optimisation(Settings):
     @model_validator(mode="before")
     @classmethod
     def _none_of_other_trainers(cls, values: Any) -> Any:
+        # Switched off they ask for nothing that we do not do, and fall to the usual error.
         for name in _REFUSED if isinstance(values, Mapping) else ():
             if values.get(name):
                 raise ValueError(f"{name} is not a setting here: {_REFUSED[name]}")

@@ -84,6 +84,7 @@ def build_callbacks(
     """
     from prefboost.training.engine.callbacks import JsonLog, SaveByTime, StepProgress
 
+    # The log comes first: progress then shows a loss that is already on disk.
     callbacks: list[Any] = [JsonLog(out / LOG), SaveByTime(settings.save_minutes)]
     if progress is not None:
         callbacks.append(StepProgress(progress, items_per_step, tokens_per_item))
@@ -101,6 +102,7 @@ def run_to_end(trainer: UnitTrainer, out: Path) -> int:
     # `last_complete` deletes half-written checkpoints: one process does so while the others wait.
     with trainer.accelerator.main_process_first():
         checkpoint = last_complete(out / "checkpoints")
+    # transformers restores optimiser, schedule and random states, and skips units that were trained on.
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.eval_dataset is not None and trainer.settings.eval_every is None:
         trainer.evaluate()
@@ -119,5 +121,6 @@ def finish_training(trainer: UnitTrainer, report: TrainReport, out: Path, save: 
         save(accelerator.unwrap_model(trainer.model), weights)
         write_atomically(out / REPORT, json.dumps(asdict(report), indent=2) + "\n")
         clear_checkpoints(out)
+    # Others must not leave while the first process still gathers or writes.
     accelerator.wait_for_everyone()
     part_in_order(accelerator.num_processes)

@@ -16,7 +16,7 @@ from prefboost.training.policy.model import (
     check_completion_forward,
     choose_training_device,
     load_policy,
-    load_tokenizer,
+    load_policy_tokenizer,
     shares_weights,
 )
 
@@ -39,9 +39,9 @@ def test_a_template_can_be_given_as_text_or_file(tiny: Path, tmp_path: Path) -> 
     file = tmp_path / "own.jinja"
     file.write_text("{{ 'own' }}")
     for given in ("{{ 'own' }}", str(file)):
-        assert load_tokenizer(Train(model=str(tiny), chat_template=given)).chat_template == "{{ 'own' }}"
+        assert load_policy_tokenizer(Train(model=str(tiny), chat_template=given)).chat_template == "{{ 'own' }}"
     with pytest.raises(ModelError, match="neither Jinja text nor a file"):
-        load_tokenizer(Train(model=str(tiny), chat_template="absent.jinja"))
+        load_policy_tokenizer(Train(model=str(tiny), chat_template="absent.jinja"))
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def settle_losses(trained: Rendered, evaluated: Rendered | None, share: float, f
         TemplateRefusal, DataError: see `refuse_losses`. Its notes are the sentences, and where the rows are.
     """
     sentences = describe_losses(trained.loss.shortened, trained.rows)
+    # Evaluation rows are reported apart: losing them does not change what is learned.
     rejected = list(trained.loss.rejected)
     parts = [(trained, "rows")]
     if evaluated is not None:
@@ -140,6 +141,7 @@ def settle_losses(trained: Rendered, evaluated: Rendered | None, share: float, f
         ]
         rejected += [{"stage": "evaluate", **row} for row in evaluated.loss.rejected]
     trained.loss.sentences = sentences
+    # Written before anything is refused: the file is what a user needs to mend the data.
     if folder is not None:
         write_rejected(rejected, folder)
     try:
@@ -195,6 +197,7 @@ def refuse_losses(loss: TextLoss, rows: int, share: float, what: str = "rows") -
         TemplateRefusal: the chat template refuses more rows; names the first.
         DataError: another kind of loss concerns more rows.
     """
+    # A share of 1 is the user's word that all of it may be lost.
     if not rows or share >= 1:
         return
     if len(loss.rejected) > share * rows:
@@ -238,6 +241,7 @@ def encoder_of(tokenizer: Any, settings: Optimisation, begun: str | None = None)
     Raises:
         ModelError: the tokenizer has no chat template.
     """
+    # Templates that print today's date would give other tokens after a resume on another day.
     day = settings.template_day or begun
     return ChatEncoder(
         tokenizer,

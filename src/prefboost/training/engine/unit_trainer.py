@@ -116,6 +116,7 @@ class UnitTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Count the items of the optimiser step, over all processes."""
+        # Counted before the first micro-batch, since every loss of the step is divided by it.
         items = torch.tensor(sum(self.count_items(batch) for batch in batch_samples), device=device)
         total: Tensor = self.accelerator.gather(items).sum()
         return total
@@ -148,6 +149,7 @@ def list_options(settings: Train | TrainReward, plan: Plan, folder: Path, *, eva
         folder: of the run; checkpoints go below it.
         evaluates: whether there are units to evaluate on.
     """
+    # Given as steps, not as epochs: transformers would round a last, smaller step its own way.
     steps = settings.max_steps or plan.steps
     return {
         "output_dir": str(folder / "checkpoints"),

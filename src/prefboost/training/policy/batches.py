@@ -116,7 +116,7 @@ def as_pair_logps(logps: Tensor, batch: Mapping[str, Any]) -> PairLogps:
     """
     # [2V] -> [V] and [V]: chosen completions come first.
     chosen, rejected = logps.chunk(2)
-    # A loss tells "no score" from "score NaN" by the column's absence.
+    # Columns without any number are left out, so that a loss can refuse to do without them.
     numbers = {name: batch[name].to(logps) for name in NUMBERS if not bool(batch[name].isnan().all())}
     return PairLogps(
         chosen=chosen,

@@ -59,6 +59,7 @@ def rewrite_template(
         raise ModelError(
             f"the goal's place {place!r} is not resolved", remedy="give system, user or after (condition has chosen it)"
         )
+    # Sorted, as `goal_text` prints them: the template has to give the same words.
     names = sorted(aspects or {})
     original = _extract_original(template)
     lines = [
@@ -111,6 +112,7 @@ def _merges(template: str) -> bool:
 def _extract_original(template: str) -> str:
     """Return the model's own template as it can stand behind other text in its line."""
     original = original_template(template)
+    # transformers renders with lstrip_blocks, which acts on the beginning of a line only.
     stripped = original.lstrip(" \t")  # what lstrip_blocks would remove were it still at the beginning
     return stripped if stripped.startswith(("{%", "{#")) else original
 
@@ -122,6 +124,7 @@ def original_template(template: str) -> str:
 
 def _quote(text: str) -> str:
     """Quote a text as a Jinja string."""
+    # The backslash first: the others add backslashes of their own.
     for char, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(char, escaped)
     return f"'{text}'"
@@ -170,6 +173,7 @@ def _write_number(variable: str, say: SayGoal) -> str:
     The digits are computed, since llama.cpp's engine and minja have no ``round``, and engines print floats each their
     own way.
     """
+    # Numbers are scaled to integers, rounded half up, and printed digit by digit.
     ones = 10**say.digits
     units = [10**power for power in reversed(range(say.digits))]
     lines = [
@@ -235,6 +239,7 @@ def _split_parts(say: SayGoal, names: list[str]) -> _Parts:
     """Take the wording apart by filling it with marks in the place of numbers."""
     goal = _GOAL.format(0)
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
+    # Private-use characters mark the numbers: no wording contains them, and filters leave them alone.
     single = [{name: mark} for name, mark in marks.items()]
     everything = render_wording(say, goal, marks)
     optional = _split_wording(
@@ -262,6 +267,7 @@ def _split_parts(say: SayGoal, names: list[str]) -> _Parts:
 
 def _split_wording(none: str, singles: list[str], everything: str) -> tuple[str, list[str], str] | None:
     """Split texts: none = head + tail, each single = head + segment + tail, everything = head + all segments + tail."""
+    # From the longest head on, so that a separator goes with the segment that it introduces.
     for cut in range(len(none), -1, -1):
         head, tail = none[:cut], none[cut:]
         if all(text.startswith(head) and text.endswith(tail) and len(text) >= len(none) for text in singles):
@@ -286,6 +292,7 @@ def _split_around(segment: str, mark: str) -> Segment | None:
 def _check_parts(say: SayGoal, names: list[str]) -> None:
     """Check that marks behave as numbers do: the wording may not look at a number's value."""
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
+    # Ends and middle of the scale: a wording that branches on the value shows at one of them.
     for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), _list_subsets(names)):
         printed = print_goal(say, value)
         text = render_wording(say, _GOAL.format(0), {name: marks[name] for name in subset})

@@ -78,9 +78,11 @@ class End:
             ModelError, DataError, RunError: they do not, or it will not.
         """
         policy, settings = self.policy, self.settings
+        # Evaluation rows too: they would crash in the middle of the run.
         for units in (data.train, data.evaluation):
             if units is not None:
                 check_fit(policy.model, policy.tokenizer, range_of_units(units.data.table))
+        # One process writes; the others would write the same files at the same time.
         if not leads(os.environ):
             return []
         return rehearse(

@@ -42,6 +42,7 @@ class Winners:
         swapped = sides[0][0] > sides[1][0]
         # Hashes, since rendered prompts of a large table do not fit into memory.
         key = blake2b(repr((pair, prompt_text, sorted(sides, key=lambda side: side[0]))).encode(), digest_size=16)
+        # The first row decides; later ones are compared with it alone.
         before, earlier = self._first.setdefault(key.digest(), (swapped, number))
         if before != swapped:
             self._conflicts.append((earlier, number, prompt_text))

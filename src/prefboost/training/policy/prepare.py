@@ -52,6 +52,7 @@ def tokenise_all(
     )
     by_unit = settings.order == "units"
     if eval_pairs is None and settings.eval_fraction:
+        # Rows of one question under several ids would be on both sides of the split.
         pairs = settle_prompt_ids(pairs, say)
     trained = tokenise(pairs, encoder, limits, say=say, by_unit=by_unit)
     evaluated = None if eval_pairs is None else tokenise(eval_pairs, encoder, limits, say=say, by_unit=by_unit)
@@ -71,6 +72,7 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
     """
     trained.refuse_empty()
     devices = int(os.environ.get("WORLD_SIZE", "1"))
+    # The packed engine draws the whole batch and cuts it by tokens; only padding needs micro-batches of units.
     at_once = settings.engine == "packed" or _needs_whole_batch(settings, devices)
     return lay_out_units(
         trained.units,

@@ -75,11 +75,13 @@ class Train(Optimisation):
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Train:
+        # Completions get what the prompt leaves of max_length; without room every row would be dropped.
         if self.max_length and self.max_prompt_length and self.max_prompt_length >= self.max_length:
             raise ValueError(
                 f"max_prompt_length {self.max_prompt_length} leaves no room for a completion in "
                 f"max_length {self.max_length}; make it smaller"
             )
+        # Losses of plug-ins need not declare it.
         if getattr(self.loss, "needs_reference", False) and self.reference == "none":
             raise ValueError(
                 "this loss compares with a reference; write reference: start, or take simpo, orpo, cpo, sft"

@@ -97,6 +97,7 @@ def _train(
     pairs, eval_pairs = tables
     say = goals.say if goals is not None and _states_goals(pairs) else None
     check_request(settings)
+    # Before the run is identified, so that its description holds the numbers that are used, not "auto".
     settings = resolve_precision(settings, out)
     identity = describe_inputs(pairs, eval_pairs, settings)
     identity["say"] = None if say is None else say.model_dump(mode="json")
@@ -117,6 +118,7 @@ def _train(
         settle_losses(tokenised, evaluated, settings.max_loss_share, out if leads(os.environ) else None)
         data, plan = plan_units(tokenised, evaluated, settings)
         let_template_merge(encoder)
+    # The saved model's template is derived from ``say`` alone, so the prompts have to read as it says.
     _check_stated_goals(pairs, say)
     before = _begin_report(data, tokenised, out)
     identity |= {"day": str(encoder.day)}
@@ -124,6 +126,7 @@ def _train(
     end = End(policy, settings, provenance, choose_saved_type(settings, policy.model.dtype))
     with phase(progress, "rehearsing how the model will be saved"):
         remarks += end.check(data, plan, out)
+    # Taken before the first step: afterwards the old weights are gone.
     rounding = Rounding.before(policy.model, settings, end.saved_type)
     trainer = _build_trainer(policy, data, settings, plan, out, progress)
     resumed_from = run_to_end(trainer, out)
@@ -142,6 +145,7 @@ def _choose_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
 
     if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
         policy.model.to(choose_training_device(os.environ))
+    # Packed and padded log-probs are compared on the model itself; an architecture's name proves nothing.
     support = probe_support(policy.model)
     if support.ok:
         return settings, []
@@ -164,6 +168,7 @@ def _check_stated_goals(pairs: pa.Table, say: SayGoal | None) -> None:
     Raises:
         ModelError: the goal's text is not in the message where it is to stand.
     """
+    # The first stated goal decides; small batches, since it is nearly always in the first row.
     for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
         aspects = {name.removeprefix("goal."): row[name] for name in _list_goal_columns(pairs) if name != "goal"}
         if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
@@ -220,6 +225,7 @@ def _build_trainer(
     from prefboost.training.policy.model import check_completion_forward
     from prefboost.training.policy.trainer import PreferenceTrainer, configure_policy
 
+    # A few tokens in eval mode, before hours of training on wrong log-probs.
     check_completion_forward(policy.model.eval(), data.train[0]["prompt_ids"][0] + data.train[0]["chosen_ids"][0])
     views = pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py()
     callbacks = build_callbacks(

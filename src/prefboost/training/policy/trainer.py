@@ -61,6 +61,7 @@ class PreferenceTrainer(BridgedTrainer):
 
     def __init__(self, policy: Policy, data: Data, settings: Train, config: DPOConfig, **options: Any) -> None:
         self.settings = settings
+        # The two engines differ in the forward alone; losses, steps and the log are the same.
         self.packed = settings.engine == "packed"
         self.engine_checked = False
         self.balance = choose_balance_weight(policy.model, settings.router_balance)
@@ -80,6 +81,7 @@ class PreferenceTrainer(BridgedTrainer):
                 processing_class=policy.tokenizer,
                 **options,
             )
+        # Known only once TRL's trainer has made its accelerator.
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
 
@@ -102,6 +104,7 @@ class PreferenceTrainer(BridgedTrainer):
         """
         inputs: dict[str, Any]
         if self.packed:
+            # The stream is built here, on the CPU, and moved whole: it is all that a micro-batch takes on the device.
             inputs = {"packed": batch["tokens"].pack_pairs().to(self.accelerator.device)}
             # Passes without gradient belong to no step: evaluation, and the first pass of whole-batch losses.
             if torch.is_grad_enabled():
@@ -113,6 +116,7 @@ class PreferenceTrainer(BridgedTrainer):
         if not self.balance:
             return model(**inputs), None
         logps, balance = model(**inputs, balance=True)
+        # Repeated per view, since the log averages over views.
         self.pending_metrics["router_balance"] += [balance.item()] * len(batch["views"])
         return logps, self.balance * balance
 
@@ -151,6 +155,7 @@ class PreferenceTrainer(BridgedTrainer):
         if not self.settings.uses_reference:
             return units
         model, cache = self._open_reference()
+        # One chunk, so that token ids become views into one buffer.
         table = units.data.table.combine_chunks()
         sequences = sequences_of(table)
         device = self.accelerator.device
@@ -161,6 +166,7 @@ class PreferenceTrainer(BridgedTrainer):
             autocast=self.accelerator.autocast,
             budget=TokenBudget(
                 REFERENCE_TOKENS.get(device.type, 4096),
+                # With weights in parts every process takes part in every batch: one cannot halve it by itself.
                 alone=self.ref_model is None,
                 kept=Path(self.args.output_dir) / "reference_budget.json",
             ),
@@ -226,6 +232,7 @@ class PreferenceTrainer(BridgedTrainer):
             RunError: they differ.
         """
         device = self.accelerator.device
+        # The type of the forward: autocast computes in bfloat16 over float32 weights.
         dtype = torch.float32 if self.settings.precision == "fp32" else torch.bfloat16
         with self.compute_loss_context_manager():
             difference = measure_difference(model, int(self.model.config.get_text_config().vocab_size), device, dtype)
@@ -289,8 +296,10 @@ class PreferenceTrainer(BridgedTrainer):
         balances: list[Tensor] = []
         for rows in parts:
             part_logps, balance = self.compute_logps(model, select_views(batch, rows))
+            # The first part tells type and device, which depend on autocast and on where the model is.
             logps = part_logps.new_zeros(2 * views) if logps is None else logps
             logps = logps.index_copy(0, _index_pairs(rows, views, part_logps.device), part_logps)
+            # Weighted by views, since micro-batches hold different numbers of them.
             balances += [] if balance is None else [balance * len(rows)]
         assert logps is not None
         return logps, torch.stack(balances).sum() / sum(map(len, parts)) if balances else None
@@ -317,6 +326,7 @@ class PreferenceTrainer(BridgedTrainer):
             model = load_model(self.settings, self.settings.reference)
             weights_hash = hash_of_model(model)
             model = self._place_reference(model)
+        # Gathered parts of weights are added up in another order, which changes the last bits.
         engine = self.settings.engine if self.ref_model is None else f"{self.settings.engine}-sharded"
         numerics = numerics_of(model, engine, self.settings.precision, self.accelerator.device)
         folder = find_reference_cache(self.settings.reference_cache, os.environ)

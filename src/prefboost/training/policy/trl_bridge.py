@@ -49,6 +49,7 @@ def without_hashing() -> Iterator[None]:
     """Keep TRL from hashing the weights while a trainer is built: it would, even where nothing is compared."""
     from trl.trainer import dpo_trainer
 
+    # Hashing all weights of a large model takes minutes, and TRL's cache of log-probs is not used.
     original = dpo_trainer.hash_module
     dpo_trainer.hash_module = lambda module: ""
     try:
@@ -106,6 +107,7 @@ class BridgedTrainer(UnitTrainer, DPOTrainer):
         with self.time_part("forward_backward"):
             if num_items_in_batch is not None:
                 model.train()
+                # Without a count of items it is a step of transformers' own making (e.g. of a batch-size search).
                 batch = self._prepare_inputs(inputs)
                 loss = self.step_on_batch(model, batch, torch.as_tensor(num_items_in_batch))
                 if loss is not None:
@@ -123,6 +125,7 @@ class BridgedTrainer(UnitTrainer, DPOTrainer):
         metrics = self.pending_metrics
         if self.accelerator.num_processes > 1:
             shares = self.gather_objects(dict(metrics))
+            # All processes end up with the same numbers, so that TRL's own average over processes changes nothing.
             metrics.clear()
             for share in shares:
                 for name, numbers in share.items():

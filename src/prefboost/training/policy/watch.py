@@ -26,7 +26,7 @@ def observe(
         ``rewards/*`` and ``accuracy/*`` (accuracy: the chosen completion has the higher implicit reward), ``logps/*``
         (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
     """
-    # Means of float32 over thousands of views would lose digits that golden logs show.
+    # float64, since the log averages thousands of views.
     with torch.no_grad():
         chosen, rejected = output.reward_chosen.double(), output.reward_rejected.double()
         right = (chosen > rejected).double().tolist()

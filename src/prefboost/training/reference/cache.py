@@ -53,6 +53,7 @@ class Sequences:
 
 def sequences_of(units: pa.Table) -> Sequences:
     """List all sequences of the units: chosen completions of all views first, then rejected ones."""
+    # Chosen before rejected, as in the batches of training: `with_reference` cuts the log-probs in half.
     prompts, chosen, rejected = (_split_arrays(units[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     return Sequences(prompts + prompts, chosen + rejected)
 
@@ -60,6 +61,7 @@ def sequences_of(units: pa.Table) -> Sequences:
 def _split_arrays(column: pa.ChunkedArray) -> list[Any]:
     """Split a list<list<int>> column into arrays that share its memory."""
     inner = pc.list_flatten(column).combine_chunks()
+    # Views into Arrow's buffer: no token id becomes a Python object.
     ends = np.cumsum(pc.list_value_length(inner).to_numpy(zero_copy_only=False))
     return np.split(pc.list_flatten(inner).to_numpy(zero_copy_only=False), ends[:-1]) if len(ends) else []
 
@@ -69,6 +71,7 @@ def with_reference(units: pa.Table, logps: Sequence[float]) -> pa.Table:
     views = [len(names) for names in units["view"].to_pylist()]
     offsets = np.concatenate([[0], np.cumsum(views)]).astype(np.int32)
     half = len(logps) // 2
+    # float32, the type in which the cache stores them: a fresh value equals one that was read back.
     for name, part in (("ref_chosen", logps[:half]), ("ref_rejected", logps[half:])):
         column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(part, pa.float32()))
         units = units.append_column(name, column)
@@ -124,6 +127,7 @@ class ReferenceCache:
             nats, float32 values, in the order of ``sequences``.
         """
         self._known = exchange(self._known)
+        # Equal prompts with equal completions occur in many views, and are computed once.
         keys = [_hash_sequence(p, c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
         missing = [index for key, index in {key: i for i, key in enumerate(keys)}.items() if key not in self._known]
         unknown = Sequences([sequences.prompts[i] for i in missing], [sequences.completions[i] for i in missing])
@@ -132,10 +136,12 @@ class ReferenceCache:
             logps = compute([unknown.prompts[i] for i in batch], [unknown.completions[i] for i in batch])
             values = np.asarray(logps, dtype=np.float32).tolist()
             self._fresh.update(zip((keys[missing[i]] for i in batch), values, strict=True))
+            # Often enough that a kill costs seconds, rarely enough that writing costs nothing.
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
                 self.save()
                 saved_at = time.monotonic()
         self.save()
+        # Each process has computed its share of the batches; all of them need all values.
         self._known = exchange(self._known | self._fresh)
         return [self._known[key] for key in keys]
 
@@ -146,6 +152,7 @@ class ReferenceCache:
         self.place.mkdir(parents=True, exist_ok=True)
         _write_file(self.place / self._name, self._fresh)
         files = self._files()
+        # Opening thousands of small files would take longer than reading their contents.
         if len(files) > _MOST_FILES:
             self._merge(files)
 
@@ -162,6 +169,7 @@ class ReferenceCache:
 
 def _write_file(path: Path, logps: Mapping[bytes, float]) -> None:
     with replacing(path) as waiting, waiting.open("wb") as file:
+        # One array of bytes per file: thousands of keys in a zip would take a header each.
         keys = np.frombuffer(b"".join(logps), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         np.savez(file, keys=keys, logps=np.asarray(list(logps.values()), dtype=np.float32))
 
@@ -172,6 +180,7 @@ def _read_file(path: Path) -> dict[bytes, float]:
         with np.load(path) as stored:
             keys = [bytes(key) for key in stored["keys"]]
             return dict(zip(keys, stored["logps"].tolist(), strict=True))
+    # Another process may merge files between our listing and our reading; its new file has the values.
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -185,6 +194,7 @@ _KEY_BYTES = 16
 def _hash_sequence(prompt: Sequence[int], completion: Sequence[int]) -> bytes:
     digest = hashlib.blake2b(digest_size=_KEY_BYTES)
     digest.update(np.asarray(prompt, dtype=np.int64).tobytes())
+    # Without a mark between them, a token that moves from prompt to completion would not change the hash.
     digest.update(b"/")
     digest.update(np.asarray(completion, dtype=np.int64).tobytes())
     return digest.digest()

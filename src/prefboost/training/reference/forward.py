@@ -35,6 +35,7 @@ SUMS = "sum64-keys32"
 def hash_of_model(model: Any) -> str:
     """Hash what a model computes: its weights and configuration. Call it before adapters are put on."""
     config = model.config.to_dict()
+    # Entries that change with versions and places, and do not change what the model computes.
     ignored = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache", "architectures"}
     plain = json.dumps({key: value for key, value in config.items() if key not in ignored}, sort_keys=True, default=str)
     return hashlib.sha256(f"{plain}/{hash_of_weights(model)}".encode()).hexdigest()
@@ -81,6 +82,7 @@ class ReferencePass:
             groups = batch_by_length(lengths, self.budget.tokens)
         index, processes = self.share
         if self.in_step and groups:
+            # Weights are gathered in every forward: a process without a batch would leave the others waiting.
             groups += groups[-1:] * (-len(groups) % processes)
         return groups[index::processes]
 
@@ -94,6 +96,7 @@ class ReferencePass:
 
     def _within(self, tokens: int, sequences: Sequences) -> list[float]:
         parts = [list(range(len(sequences.prompts)))]
+        # The batches were made for a larger budget; cutting them again is cheap, and gives the same values.
         if self.budget.messages:  # it has been halved since the batches were made
             parts = split_by_prompt_order(sequences.prompts, sequences.completions, tokens)
         logps = [0.0] * len(sequences.prompts)
@@ -106,12 +109,14 @@ class ReferencePass:
     def _forward(self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[float]:
         model = self.model
         device = next(model.parameters()).device
+        # The reference is the model without its update, so that one copy of the weights serves as both.
         adapters_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
         if self.packed:
             inputs: dict[str, Any] = {"packed": pack(prompts, completions).to(device)}
         else:
             padded = pad_sequences(prompts, completions, self.pad_id)
             inputs = {name: tensor.to(device) for name, tensor in padded.items()}
+        # Dropout would make the reference random.
         was_training = model.training
         model.eval()
         with torch.no_grad(), adapters_off, self.autocast():

@@ -67,13 +67,16 @@ def fit_offset(length_delta: Numbers, wins: Numbers, weight: Numbers, margin: Nu
     Returns:
         nats a hundred tokens, between -50 and 50; 0 where no pair differs in length.
     """
+    # Without differences in length every offset fits equally well; zero changes nothing.
     if not np.any(length_delta * weight):
         return 0.0
     offset = 0.0
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(offset * length_delta - margin, -500, 500)))
         slope = float(np.sum(weight * length_delta * (wins - p)))
+        # The second derivative of -log-likelihood; the constant keeps a flat likelihood from dividing by zero.
         curvature = float(np.sum(weight * length_delta**2 * p * (1 - p))) + 1e-9
+        # A step of one nat at most: far from the optimum the quadratic model overshoots.
         step = float(np.clip(slope / curvature, -1.0, 1.0))
         offset = float(np.clip(offset + step, -_LARGEST, _LARGEST))
         if abs(step) < 1e-10:
@@ -96,6 +99,7 @@ def fit_slopes(excess_length: list[Numbers], labels: list[Numbers]) -> Numbers:
         for head in range(scores.shape[1]):
             rated = np.isfinite(scores[:, head])
             if rated.any():
+                # About the prompt's own means, so that hard prompts with long answers are no effect of length.
                 apart = lengths[rated] - lengths[rated].mean()
                 along[head] += float(apart @ (scores[rated, head] - scores[rated, head].mean()))
                 across[head] += float(apart @ apart)
@@ -110,6 +114,7 @@ def _fit_to_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, 
     gap = loss.gap_scale * np.nan_to_num(gap)
     wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(length_delta)
     weight = np.nan_to_num(weight, nan=1.0) * (np.maximum(gap, 0.0) if loss.gap == "weight" else 1.0)
+    # The offset is fitted to the labels that the loss will see, smoothing and soft labels included.
     smooth = loss.label_smoothing
     offset = fit_offset(
         length_delta, wins * (1 - smooth) + (1 - wins) * smooth, weight, gap if loss.gap == "margin" else 0.0

@@ -59,6 +59,7 @@ def load_start(settings: TrainReward) -> RewardModel:
         ModelError: it, an adapter on it or its chat template cannot be loaded, or its weights are not finite.
     """
     base_config(settings, generates=False)
+    # The new head is drawn at random; the same seed gives the same first reward.
     set_seed(settings.seed)
     template = settings.chat_template
     base, adapters = adapter_chain(settings.model, settings.revision)
@@ -93,6 +94,7 @@ def _merge_adapter(reward_model: RewardModel, settings: TrainReward, adapter: st
         tokenizer = load_tokenizer(
             adapter, revision=revision, trust_remote_code=settings.trust_remote_code, config=model.config
         )
+        # Rewards are read at each text's last real token; padding goes behind it.
         tokenizer.padding_side = "right"
         if settings.chat_template is not None:
             tokenizer.chat_template = reward_model.tokenizer.chat_template

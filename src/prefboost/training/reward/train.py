@@ -124,6 +124,7 @@ def _train(
     let_template_merge(encoder)
     identity |= {"day": str(encoder.day)}
     remarks = [] if settings.lora is None else check_targets(reward_model.model, settings.lora)
+    # Fitted on training units alone: evaluation must not leak into the offset.
     settings, notes = with_length_offset(settings, data.train)
     saved_type = choose_saved_type(settings, reward_model.model.dtype)
     saving = Saving(settings.lora is None or settings.lora.merge, saved_type=saved_type)
@@ -143,6 +144,7 @@ def _train(
         seconds=time.monotonic() - started,
         messages=[*remarks, *trainer.budget.messages],
     )
+    # Whoever uses the rewards needs to know their scale: facts of the checkpoint, not of this run alone.
     score_range = _find_score_range(data.train, settings, origin)
     end = replace(end, facts={**_state_facts(reward_model, report, identity), "score_range": score_range})
     save = partial(end.save, tokenizer=reward_model.tokenizer, folder=out / MODEL)
@@ -187,6 +189,7 @@ def _prepare_units(
     by_prompt, positions = settings.unit == "prompt", context_of(reward_model.model.config)
     needs = Wanted(loss.heads, loss.compares, loss.needs_gap, by_prompt, settings.max_length, positions)
     if eval_rows is None and settings.eval_fraction:
+        # Rows of one question under several ids would be on both sides of the split.
         rows = settle_prompt_ids(rows, None)
     trained = reward_units(rows, encoder, reward_model.pad_id, needs)
     evaluated = None if eval_rows is None else reward_units(eval_rows, encoder, reward_model.pad_id, needs)

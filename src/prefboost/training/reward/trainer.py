@@ -49,6 +49,7 @@ class RewardCollator:
 
     def __call__(self, units: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate one batch."""
+        # T texts in the order of their units; each is computed once, however many pairs it is part of.
         texts = [ids for unit in units for ids in unit["texts"]]
         # A unit numbers its own texts from 0; in the batch they stand behind those of the units before it.
         firsts = [0]
@@ -169,6 +170,7 @@ class RewardTrainer(UnitTrainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             if not self.reward_model.packs:
                 return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
+            # Weighted by items, so that the mean does not depend on how units are cut into parts.
             sums = [
                 self.compute_loss(model, batch) * batch["items"]
                 for batch in self._collate_parts(inputs["units"].rows, self.budget.tokens)
@@ -235,6 +237,7 @@ class RewardTrainer(UnitTrainer):
         """Compute rewards [T, H] of the T texts of a batch, and put them beside the numbers that a loss needs."""
         texts = {name: inputs[name] for name in ("texts", "input_ids", "attention_mask") if name in inputs}
         moved = {name: tensor.to(self.accelerator.device) for name, tensor in texts.items()}
+        # [T, H]: one reward per text and head, at the text's last token.
         rewards = rewards_of(self.reward_model, moved, model)
         columns = {name: inputs[name].to(rewards.device) for name in (*_TEXT_COLUMNS, *PAIR_NUMBERS)}
         return RewardBatch(rewards=rewards, **columns)
@@ -255,6 +258,7 @@ class RewardTrainer(UnitTrainer):
 
     def _note(self, metric: str, names: Sequence[str], numbers: torch.Tensor) -> None:
         """Note numbers [N] to be averaged in the next line of the log, each under its name; NaN is no number."""
+        # A text without a score for a head has no distance: it is left out of the mean, not counted as zero.
         noted = [(name, number) for name, number in zip(names, numbers.tolist(), strict=True) if not math.isnan(number)]
         if noted:
             self._metrics["train" if self.model.training else "eval"][metric] += noted

@@ -90,11 +90,13 @@ class _Unit:
 
     def number_of(self, ids: Sequence[int], labels: list[float | None]) -> int:
         """Number a text within the unit; an earlier equal text gets the scores that it lacked."""
+        # Texts are told apart by tokens, not by words: what the model sees once is computed once.
         key = tuple(ids)
         if key not in self.texts:
             self.texts[key] = len(self.texts)
             self.labels.append(labels)
         at = self.texts[key]
+        # The same text may come from several rows, of which one has the score that another lacks.
         self.labels[at] = [new if old is None else old for old, new in zip(self.labels[at], labels, strict=True)]
         return at
 
@@ -149,6 +151,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wante
                 continue
             longest = max(map(len, texts))
             loss.count("beyond positions", where=needs.positions is not None and longest > needs.positions)
+            # Pairs of one prompt share completions: as one unit each is computed once per step.
             key = names.of(row) if needs.by_prompt else row.get("pair_id") or row["prompt_id"]
             unit = units.setdefault(key, _Unit(row["prompt_id"]))
             numbers = [unit.number_of(ids, text_labels) for ids, text_labels in zip(texts, labels, strict=True)]
@@ -199,6 +202,7 @@ def _encode_texts(
     from prefboost.engines.models.reward_model import ids_of_text
 
     prompt = encoder.renderable_prompt(row["prompt"], row[sides[0]])
+    # Rendered once for all sides; the completions must follow it literally, which is checked below.
     prompt_text = encoder.render_prompt(prompt)
     texts = [encoder.render_conversation(prompt, row[side]) for side in sides]
     for side, text in zip(sides, texts, strict=True):
@@ -219,6 +223,7 @@ def _subtract_scores(row: Mapping[str, Any]) -> float | None:
 def _find_fault(texts: Sequence[list[int]], labels: Sequence[list[float | None]], needs: Wanted) -> str | None:
     if needs.max_length and max(map(len, texts)) > needs.max_length:
         return TOO_LONG
+    # Equal tokens give equal rewards: the loss is constant and the pair teaches nothing.
     if needs.compares and texts[0] == texts[1]:
         return EQUAL
     if needs.needs_gap and any(text_labels[0] is None for text_labels in labels):
@@ -250,6 +255,7 @@ def _build_table(units: Mapping[str, _Unit], needs: Wanted) -> pa.Table:
 def _center_lengths(unit: _Unit) -> list[float]:
     """Measure every text in hundreds of tokens beyond the unit's mean: texts of a prompt share its tokens."""
     lengths = [len(ids) / 100 for ids in unit.texts]
+    # Only differences within a prompt matter: long prompts are no sign of quality.
     mean = sum(lengths) / len(lengths)
     return [length - mean for length in lengths]
 

@@ -47,6 +47,7 @@ def mark_complete(checkpoint: Path) -> None:
 def last_complete(folder: Path) -> Path | None:
     """Find the latest whole checkpoint of a folder, and remove half-written ones, which a killed run leaves behind."""
     checkpoints: dict[int, Path] = {}
+    # The mark is written last, so that a checkpoint without it was interrupted.
     for checkpoint in folder.glob("checkpoint-*") if folder.is_dir() else []:
         if (checkpoint / _MARK).exists():
             checkpoints[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
@@ -58,6 +59,7 @@ def last_complete(folder: Path) -> Path | None:
 def fingerprint_table(table: pa.Table) -> str:
     """Hash a table's values and column names to 16 hex digits, whatever its chunks and the details of its types."""
     digest = hashlib.sha256(repr(table.column_names).encode())
+    # Value by value, since Arrow's own bytes depend on chunks, offsets and string types.
     for batch in table.combine_chunks().to_batches(max_chunksize=4096):
         digest.update(json.dumps(batch.to_pylist(), sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
@@ -126,6 +128,7 @@ def speak_goal(tokenizer: Any, provenance: Provenance) -> None:
     if say is None:
         return
     template = tokenizer.chat_template
+    # Some models ship several templates by name, e.g. one for tools; all of them say the goal.
     templates = template if isinstance(template, dict) else {"default": template}
     rewritten = {
         name: rewrite_template(text, say, provenance.top, provenance.top_aspects, say.place)
@@ -152,6 +155,7 @@ def save_policy(
     """
     with _replace_folder(folder) as unfinished:
         _save_weights(model, unfinished, how)
+        # After the weights, and only in the copy that is saved with them: training has used the plain template.
         speak_goal(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
         _write_facts(provenance.as_json(), "model_card.md", unfinished)
@@ -190,6 +194,7 @@ def _save_weights(model: Any, folder: Path, how: Saving) -> None:
         else:
             alone = None if how.saved_type is None else round_weights(model, weights, how.saved_type)
             model.save_pretrained(folder, state_dict=alone or weights)
+        # Merging changes the base's weights in place; nothing may need the adapters after this line.
         model = model.merge_and_unload() if how.merge else None
     if model is None:
         return
@@ -208,6 +213,7 @@ def _replace_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     yield unfinished
+    # A rename is atomic: whoever sees the folder under its name sees all of it.
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

@@ -32,6 +32,7 @@ def free_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
+    # MemAvailable counts caches that the kernel would give up; MemFree does not.
     kibibytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
     return None if kibibytes is None else int(kibibytes) * 1024
 
@@ -73,6 +74,7 @@ def explain_disk(folder: Path) -> Iterator[None]:
         if not is_disk_fault(error):
             raise
         name = getattr(error, "filename", None)
+        # Libraries written in Rust or C++ raise errors without a file name; the run folder is the best guess then.
         path = Path(os.fsdecode(name)) if isinstance(name, str | bytes) else folder
         free = shutil.disk_usage(_find_existing(path)).free
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -92,6 +94,7 @@ def is_disk_fault(error: BaseException) -> bool:
         speaks_of_files = isinstance(seen, OSError | RuntimeError) or type(seen).__name__ == "SafetensorError"
         if speaks_of_files and any(text in str(seen).lower() for text in _TEXTS):
             return True
+        # transformers and accelerate wrap what the system says in errors of their own.
         seen = seen.__cause__ or seen.__context__
     return False
 

@@ -32,6 +32,7 @@ def set_aside_generation(model: Any) -> None:
     shipped = getattr(model, "generation_config", None)
     if shipped is None:
         return
+    # Strict validation is what transformers applies when it saves.
     try:
         shipped.validate(strict=True)
     except Exception:  # whatever is wrong with it, it is the same in the model trained from
@@ -46,5 +47,6 @@ def write_generation(model: Any, folder: Path) -> None:
     if shipped is None or not path.exists():
         return
     now = json.loads(path.read_text(encoding="utf-8"))
+    # The trained model may have other special tokens; everything else is its maker's.
     merged = {**shipped, **{name: now[name] for name in _TOKENS if now.get(name) is not None}}
     path.write_text(json.dumps(merged, indent=2, sort_keys=True) + "\n", encoding="utf-8")

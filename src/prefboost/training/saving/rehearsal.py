@@ -97,6 +97,7 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> li
         began = time.monotonic()
         _save(save, folder)
         seconds = time.monotonic() - began
+        # The order matters: the saved template is compared with the plain one that training uses.
         plan.tokenizer.chat_template = template  # saving lets it say goals
         skipped = _load(folder, plan, seconds)
         _ask(folder, plan)
@@ -105,6 +106,7 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> li
         plan.tokenizer.chat_template = template
         for left in (folder, folder.with_name(f"{FOLDER}.unfinished")):
             shutil.rmtree(left, ignore_errors=True)
+    # After removal, so that the rehearsal's own files do not count as used space.
     check_space(out, size + max(0, plan.checkpoint_bytes - size_of(out / "checkpoints")))
     return skipped
 
@@ -148,6 +150,7 @@ def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
             PeftConfig.from_pretrained(folder)
         elif files:
             AutoConfig.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
+        # Opening reads the header alone: it is damaged or cut where the file is.
         for file in files:
             with safe_open(file, framework="pt"):
                 pass
@@ -203,6 +206,7 @@ def _ask(folder: Path, plan: SavingTrial) -> None:
             f"in training {expected!r:.200}",
             remedy="give another template: chat_template: FILE.jinja",
         )
+    # Slow tokenizers are converted when they are saved, and some conversions split text otherwise.
     ids = [each(expected, add_special_tokens=False)["input_ids"] for each in (plan.tokenizer, saved)]
     if ids[0] != ids[1]:
         raise ModelError(

@@ -48,6 +48,7 @@ def choose_saved_type(settings: Optimisation, trained: torch.dtype) -> torch.dty
     if settings.save_type != "auto":
         chosen: torch.dtype = getattr(torch, settings.save_type)
         return chosen
+    # A narrower type would save a few megabytes, and round an update that is small to begin with.
     if settings.lora is not None and not settings.lora.merge:
         return trained
     base = base_type(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
@@ -73,6 +74,7 @@ def base_type(name: str, revision: str | None = None, *, trust_remote_code: bool
         config = AutoConfig.from_pretrained(
             model_folder(name), revision=revision or "main", trust_remote_code=trust_remote_code
         )
+    # Configurations of models with several parts state the type in the text part only.
     stated = config.dtype or config.get_text_config().dtype or _read_weights_type(Path(model_folder(name)))
     dtype = getattr(torch, stated.removeprefix("torch."), None) if isinstance(stated, str) else stated
     return dtype if dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64) else None
@@ -111,8 +113,10 @@ def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch
         if not tensor.is_floating_point() or any(part.search(name) for part in exempt):
             to_save[name] = tensor
             continue
+        # Tied weights are one tensor under two names; converted apart, they would be stored twice.
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if place not in rounded:
+            # On the CPU, since a second copy beside the optimiser's state may not fit on the device.
             rounded[place] = tensor.detach().to("cpu", dtype)
         to_save[name] = rounded[place]
     unchanged = all(to_save[name].dtype == state[name].dtype for name in state)
@@ -153,6 +157,7 @@ class Rounding:
             settings: of the training.
             saved: type on disk.
         """
+        # Whoever names a type has asked for the rounding, and needs no sentence about it.
         rounds = settings.save_type == "auto" and saved != model.dtype
         state = model.state_dict() if rounds else {}
         return cls(saved, model.dtype, {name: _sample_weight(weight) for name, weight in state.items()})
@@ -186,6 +191,7 @@ class Rounding:
         for name, first in self.sample.items():
             if name in trained:
                 last = _sample_weight(trained[name])
+                # Compared in the narrow type: a weight is lost if both values round to the same number.
                 moved = last != first
                 changed += int(moved.sum())
                 lost += int((moved & (last.to(self.saved) == first.to(self.saved))).sum())
@@ -194,4 +200,5 @@ class Rounding:
 
 def _sample_weight(weight: Tensor) -> Tensor:
     flat = weight.detach().flatten()
+    # A copy: the weights themselves change under it in training.
     return flat[:: max(1, flat.numel() // _SAMPLED)][:_SAMPLED].to("cpu", copy=True)
