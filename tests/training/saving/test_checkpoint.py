@@ -39,9 +39,9 @@ def test_the_last_whole_checkpoint_is_found_and_halves_are_removed(tmp_path: Pat
 
 def test_a_fingerprint_depends_on_values_not_on_chunks() -> None:
     table = pa.table({"a": [1, 2, 3]})
-    assert fingerprint_table(pa.concat_tables([table.slice(0, 1), table.slice(1)])) == fingerprint(table)
-    assert fingerprint_table(pa.table({"a": [1, 2, 4]})) != fingerprint(table)
-    assert fingerprint_table(pa.table({"b": [1, 2, 3]})) != fingerprint(table)
+    assert fingerprint_table(pa.concat_tables([table.slice(0, 1), table.slice(1)])) == fingerprint_table(table)
+    assert fingerprint_table(pa.table({"a": [1, 2, 4]})) != fingerprint_table(table)
+    assert fingerprint_table(pa.table({"b": [1, 2, 3]})) != fingerprint_table(table)
 
 
 def test_a_model_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path) -> None:
