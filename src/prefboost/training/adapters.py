@@ -279,6 +279,7 @@ def check_targets(model: Any, lora: Lora) -> list[str]:
     if lora.targets == "all-linear":
         return []
     layers = [name for name, _ in model.named_modules() if name]
+    # Only the last part of a name: the rest counts layers, and would fill the message.
     linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
     names = [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
     # peft itself is silent about names that match nothing, as long as others do.

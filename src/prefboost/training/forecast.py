@@ -131,6 +131,7 @@ def _lay_out_streams(data: Data, plan: Plan, seed: int, budget: int) -> list[lis
     # The order of the first pass, so that these are the steps that training will really take.
     order = list(UnitSampler(len(data.train), seed, lambda: 0))
     size = plan.units_per_step
+    # A few steps stand for all: units are drawn at random, so that their averages settle quickly.
     batches = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
     collate = UnitCollator()
     views: list[Views] = [collate([data.train[index] for index in batch])["tokens"] for batch in batches]
@@ -145,6 +146,7 @@ def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed,
     """
     try:
         model = load_model(settings, settings.model, local_only=True)
+    # Offline, a model that was never downloaded cannot be timed.
     except ModelError as error:
         # Weights that are not here are no fault: a forecast may be made on another machine than the training.
         if any(Path(model_folder(adapter_chain(settings.model, settings.revision)[0])).glob("*.safetensors")):
@@ -277,6 +279,7 @@ def _time_pass(model: Any, settings: Optimisation, stream: Packed, called: str) 
     def save_tensor(tensor: Tensor) -> Tensor:
         # Views share a storage, and weights are not freed in between: each storage counts once, weights never.
         storage = tensor.untyped_storage()
+        # Autograd keeps references to weights as well, which cost no memory of their own.
         if storage.data_ptr() not in weights:
             saved_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor

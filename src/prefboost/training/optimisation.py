@@ -41,7 +41,7 @@ class Lora(Settings):
 
 
 class Optimisation(Settings):
-    """What every training needs, whatever is trained. Where trainings differ, they say so themselves."""
+    """Settings of every training, whatever is trained. Where trainings differ, they say so themselves."""
 
     model: str = Field(description="Hub id, folder, or package:NAME (the GGUF file inside an installed PyPI package).")
     revision: str | None = Field(None, description="Commit, tag or branch of the hub repository.")

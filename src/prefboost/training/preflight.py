@@ -55,6 +55,7 @@ def _check_optimizer(name: str) -> None:
     from transformers import Trainer, TrainingArguments
     from transformers.training_args import OptimizerNames
 
+    # Asked of transformers itself, whose list grows with every version.
     names = [each.value for each in OptimizerNames]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)

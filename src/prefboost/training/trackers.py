@@ -46,6 +46,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name in ("none", "all"):
             continue
         if name not in INTEGRATION_TO_CALLBACK:
+            # Otherwise a misspelt tracker is found when transformers builds its trainer, after all data are prepared.
             near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, 1)
             raise SettingsError(
                 f"report_to: there is no tracker {name!r}{f'; did you mean {near[0]}?' if near else ''}",

@@ -153,6 +153,7 @@ def split_by_prompt(units: pa.Table, fraction: float, seed: int) -> tuple[pa.Tab
     Returns:
         units to train on, units to evaluate on (None where ``fraction`` is 0 or there is but one prompt).
     """
+    # Sorted, since the order of a set changes from process to process.
     prompts = sorted(set(units["prompt_id"].to_pylist()))
     if not fraction or len(prompts) < 2:
         return units, None

@@ -37,6 +37,7 @@ fits. From NVIDIA's data sheets (H200, H100, B200, A100, A10, RTX A6000, L40S, L
 
 def peak_flops(device_name: str) -> float | None:
     """Look up the peak dense bf16 rate of a device, in operations per second; None where it is not known."""
+    # Longer names come before their beginnings in the table: "H100 PCIe" before "H100".
     return next((rate for part, rate in PEAK_FLOPS.items() if re.search(rf"\b{part}\b", device_name)), None)
 
 
@@ -153,6 +154,7 @@ class Meter:
         if counts:
             computed, real = counts["computed"], counts["real"]
             metrics["speed/tokens_per_s"] = round(self.processes * real / seconds, 1)
+            # Tokens of the same micro-batches padded to their longest sequence, per token that is real.
             metrics["speed/padding_saved"] = round(counts["padded"] / real, 4)
             metrics["speed/prefix_saved"] = round(real / computed, 4)
             metrics |= self._share_of_peak(seconds)

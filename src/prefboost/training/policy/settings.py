@@ -14,7 +14,7 @@ __all__ = ["Lora", "Train"]
 
 
 class Train(Optimisation):
-    """How a policy is trained on goal pairs. Defaults are those of arXiv 2410.08067, table 6, where it states them."""
+    """Settings to train a policy on goal pairs. Defaults are those of arXiv 2410.08067, table 6, where it has them."""
 
     loss: Annotated[Loss, choice(LOSSES)] = Field(
         default_factory=DPO, description="The loss on a batch of pairs; DPO as in arXiv 2410.08067."

@@ -134,6 +134,7 @@ def tokenise(
     # After the loop, so that the message can count all conflicts and name the first rows.
     winners.refuse_conflicts()
     dropped: Counter[str] = Counter()
+    # The views of a pair balance each other: each completion wins under its own goal.
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
     return Tokenised(_build_table(units), pairs.num_rows, dict(dropped), loss)
@@ -247,6 +248,7 @@ def _find_fault(view: Mapping[str, Any]) -> str | None:
 
 def _compact_ids(view: dict[str, Any]) -> dict[str, Any]:
     """Copy a view with its ids as arrays, which take a ninth of the memory of lists."""
+    # A vocabulary fits into 32 bits, and millions of views wait here for their table.
     return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
 
 

@@ -143,6 +143,7 @@ def _choose_engine(settings: Train, policy: Policy) -> tuple[Train, list[str]]:
     from prefboost.packing import probe_support
     from prefboost.training.policy.model import choose_training_device, shares_weights
 
+    # Probing on the device that trains finds faults of its kernels too.
     if not shares_weights(os.environ):  # else the whole model may not fit; it is tried again once it is parted
         policy.model.to(choose_training_device(os.environ))
     # Packed and padded log-probs are compared on the model itself; an architecture's name proves nothing.
@@ -278,6 +279,7 @@ def _complete_report(
 def _count_tokens(units: Any) -> int:
     table = units.data.table
     count = {name: _count_elements(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    # A prompt is read with both completions.
     return 2 * count["prompt_ids"] + count["chosen_ids"] + count["rejected_ids"]
 
 

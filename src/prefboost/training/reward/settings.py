@@ -14,7 +14,7 @@ __all__ = ["TrainReward"]
 
 
 class TrainReward(Optimisation):
-    """How a reward model is trained. Defaults follow TRL's RewardTrainer where it states them."""
+    """Settings to train a reward model. Defaults follow TRL's RewardTrainer where it states them."""
 
     loss: Annotated[RewardLoss, choice(REWARD_LOSSES)] = Field(
         default_factory=BradleyTerry, description="What the rewards are held against: preferences or scores."

@@ -129,6 +129,7 @@ def _train(
     saved_type = choose_saved_type(settings, reward_model.model.dtype)
     saving = Saving(settings.lora is None or settings.lora.merge, saved_type=saved_type)
     with phase(progress, "rehearsing how the model will be saved"):
+        # The card is rendered from the same facts; those of the training itself follow after it.
         planned = TrainReport("", 0, len(data.train), sum(data.train["items"]), 0, 0.0)
         end = RewardEnd(saving, _state_facts(reward_model, planned, identity), settings.max_steps or plan.steps)
         remarks += check_start(reward_model, data, settings, end, out)

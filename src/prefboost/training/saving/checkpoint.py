@@ -189,6 +189,7 @@ def save_reward_model(
 def _save_weights(model: Any, folder: Path, how: Saving) -> None:
     weights = how.weights
     if hasattr(model, "merge_and_unload"):
+        # The adapter besides the merged model: it is small, and the only form that can be put on other weights.
         if how.merge:
             model.save_pretrained(folder / "adapter", state_dict=weights)
         else:
@@ -219,6 +220,7 @@ def _replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
+    # Everything that is needed to ask the model for a score later, without the run folder.
     (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_render_card(card, facts), encoding="utf-8")
 

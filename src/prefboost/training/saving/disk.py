@@ -47,6 +47,7 @@ def check_space(folder: Path, needed: int) -> None:
     Raises:
         RunError: fewer are free.
     """
+    # Free for this user: blocks that the system reserves do not count.
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(

@@ -94,6 +94,7 @@ def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> li
     folder = out / FOLDER
     template = plan.tokenizer.chat_template
     try:
+        # How long writing takes tells how long reading back would: both are bound by the disk.
         began = time.monotonic()
         _save(save, folder)
         seconds = time.monotonic() - began
@@ -162,6 +163,7 @@ def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
             return [
                 f"rehearsal: of the {size / 2**30:.1f} GiB of weights only the headers were read back, since {reason}"
             ]
+        # Weights that transformers drops in saving (tied ones that are not tied) show as missing here.
         _, report = plan.auto.from_pretrained(
             folder, output_loading_info=True, dtype="auto", trust_remote_code=plan.trust_remote_code
         )
@@ -194,6 +196,7 @@ def _ask(folder: Path, plan: SavingTrial) -> None:
 
     with explain_loading(str(folder), what="tokenizer as it would be saved"):
         saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=plan.trust_remote_code)
+    # Without a goal given, the saved template has to say the top score by itself.
     facts = plan.provenance
     messages: Sequence[Any] = _QUESTION
     if facts is not None and facts.say is not None:
