@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -172,12 +172,14 @@ class SendsBodies(Protocol):
     def choices_body(self, request: Request) -> Mapping[str, Any]:
         """Return exactly the body that is sent for the log-probs of choices."""
 
-    def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
+    def generate_batches(
+        self, requests: Iterable[Request], sampling: Sampling
+    ) -> Generator[list[tuple[int, Outcome]], None, None]:
         """See `Engine.generate`: all together that finished together, to be kept in one go."""
 
     def logprobs_batches(
         self, requests: Iterable[Request], choices: Sequence[str]
-    ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
+    ) -> Generator[list[tuple[int, tuple[float, ...] | Failure]], None, None]:
         """See `Engine.logprobs_of`: all together that finished together."""
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,25 @@ def test_a_setting_that_cures_a_refusal_is_asked_with(tmp_path: Path) -> None:
     with FaultyServer() as server:
         assert all(isinstance(outcome, Result) for _, outcome in rows(server)), "another version of the server takes it"
         assert server.calls == 8
+
+
+def test_where_an_answer_cannot_be_kept_calls_end_before_the_error_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    def refuse(reason: str) -> None:
+        raise RunError(reason, remedy="free some space")
+
+    with FaultyServer() as server, Store(tmp_path / "store") as store:
+        engine = open_at(server)
+        monkeypatch.setattr(store, "finish", lambda rows: refuse("the answer cannot be kept"))
+        monkeypatch.setattr(engine.ledger, "close", lambda: refuse("the book cannot be written"))
+        with pytest.raises(RunError, match="the answer cannot be kept"):
+            list(generate_stored(engine, [request(f"p{row}") for row in range(40)], SAMPLING, store))
+    assert not unraisable
+    assert "prefboost-calls" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_connections_that_always_reset_stop_after_a_bound(tmp_path: Path) -> None:

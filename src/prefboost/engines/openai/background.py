@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -35,7 +35,9 @@ class BackgroundLoop:
         """Run one job to its end."""
         return asyncio.run_coroutine_threadsafe(job, self._loop).result()
 
-    def run_jobs(self, jobs: Iterator[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> Iterator[list[T]]:
+    def run_jobs(
+        self, jobs: Iterator[Callable[[], Coroutine[Any, Any, T]]], at_once: int
+    ) -> Generator[list[T], None, None]:
         """Run jobs, some at once, and give what they return as they finish: all that is there, then what comes next.
 
         Jobs are taken from the iterator, in the caller's thread, when there is room for them. After Ctrl-C, or when a

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -163,26 +164,31 @@ class OpenAICompatibleEngine:
         Raises:
             ModelError: the server cannot be reached, refuses the key, or knows no such model.
         """
-        for batch in self.generate_batches(requests, sampling):
-            yield from batch
+        with closing(self.generate_batches(requests, sampling)) as batches:
+            for batch in batches:
+                yield from batch
 
-    def generate_batches(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[list[tuple[int, Outcome]]]:
+    def generate_batches(
+        self, requests: Iterable[Request], sampling: Sampling
+    ) -> Generator[list[tuple[int, Outcome]], None, None]:
         """Yield the same in batches: rows that finished together."""
         groups = group_samples(enumerate(requests), self.settings.choices)
         jobs = (partial(self._complete_group, group, sampling) for group in groups)
-        for batch in self._run_jobs(jobs):
-            yield [outcome for outcomes in batch for outcome in outcomes]
+        with closing(self._run_jobs(jobs)) as batches:
+            for batch in batches:
+                yield [outcome for outcomes in batch for outcome in outcomes]
 
     def logprobs_of(
         self, requests: Iterable[Request], choices: Sequence[str]
     ) -> Iterator[tuple[int, tuple[float, ...] | Failure]]:
         """Yield the log-prob of each choice as the first token, among the 20 likeliest."""
-        for batch in self.logprobs_batches(requests, choices):
-            yield from batch
+        with closing(self.logprobs_batches(requests, choices)) as batches:
+            for batch in batches:
+                yield from batch
 
     def logprobs_batches(
         self, requests: Iterable[Request], choices: Sequence[str]
-    ) -> Iterator[list[tuple[int, tuple[float, ...] | Failure]]]:
+    ) -> Generator[list[tuple[int, tuple[float, ...] | Failure]], None, None]:
         """Yield the same in batches: rows that finished together."""
 
         async def ask(index: int, request: Request, caller: Caller) -> tuple[int, tuple[float, ...] | Failure]:
@@ -249,7 +255,7 @@ class OpenAICompatibleEngine:
         tokenizer = load_tokenizer(self.settings.tokenizer)
         return lambda messages: message_tokens(tokenizer, messages)
 
-    def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Iterator[list[T]]:
+    def _run_jobs(self, jobs: Iterator[Callable[[Caller], Coroutine[Any, Any, T]]]) -> Generator[list[T], None, None]:
         """Run jobs until the budget is spent, and yield what they return; together what finished together."""
         settings = self.settings
         client = Clients(settings.base_url, self._key, settings)
@@ -264,13 +270,19 @@ class OpenAICompatibleEngine:
         waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
         with BackgroundLoop() as loop:
             try:
-                for batch in loop.run_jobs(waiting, settings.concurrency):
-                    if outcomes := [outcome for outcome in batch if outcome is not None]:
-                        yield outcomes
+                with closing(loop.run_jobs(waiting, settings.concurrency)) as batches:
+                    for batch in batches:
+                        if outcomes := [outcome for outcome in batch if outcome is not None]:
+                            yield outcomes
                 caller.check_account()
-            finally:
-                loop.wait_for(loop.cancel_jobs())
                 self.ledger.close()
+            except BaseException:
+                loop.wait_for(loop.cancel_jobs())
+                # Whatever ended the run is the error to report. Calls that stay booked are too many, never too few.
+                with suppress(RunError):
+                    self.ledger.close()
+                raise
+            finally:
                 loop.wait_for(client.aclose())
 
     async def _complete_group(self, group: Numbered, sampling: Sampling, caller: Caller) -> list[tuple[int, Outcome]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -92,7 +93,7 @@ def generate_stored(
         yield stored
     if engine.remote:
 
-        def complete(indices: Iterable[int]) -> Iterator[list[tuple[int, Outcome]]]:
+        def complete(indices: Iterable[int]) -> Generator[list[tuple[int, Outcome]], None, None]:
             some = (requests[i] for i in indices)
             if (server := _server_of(engine)) is not None:
                 return server.generate_batches(some, sampling)
@@ -147,7 +148,7 @@ def logprobs_stored(
         yield stored
     if engine.remote:
 
-        def weigh(indices: Iterable[int]) -> Iterator[list[tuple[int, Logprobs | Failure]]]:
+        def weigh(indices: Iterable[int]) -> Generator[list[tuple[int, Logprobs | Failure]], None, None]:
             some = (requests[i] for i in indices)
             if (server := _server_of(engine)) is not None:
                 return server.logprobs_batches(some, choices)
@@ -273,7 +274,9 @@ class _Rows(Generic[T]):
 
 
 def _ask_singly(
-    engine: Engine, rows: _Rows[T], ask: Callable[[Iterable[int]], Iterator[Sequence[tuple[int, Any]]]]
+    engine: Engine,
+    rows: _Rows[T],
+    ask: Callable[[Iterable[int]], Generator[Sequence[tuple[int, Any]], None, None]],
 ) -> Iterator[Finished[T]]:
     """Claim rows as the engine gets to them, keep them as they come, and wait for what other processes ask."""
     waiting = rows.order_missing()
@@ -281,10 +284,13 @@ def _ask_singly(
         taken: list[int] = []
         held: list[int] = []
         others: list[Finished[T]] = []
-        for batch in ask(_claim_rows(rows, waiting, taken, held, others)):
-            yield _keep_all(rows, [(taken[at], outcome) for at, outcome in batch])
-            while others:
-                yield others.pop()
+        # Closed here, also where an answer cannot be kept: calls in flight are cancelled and settled before that error
+        # goes on, not whenever the interpreter collects the generator.
+        with closing(ask(_claim_rows(rows, waiting, taken, held, others))) as batches:
+            for batch in batches:
+                yield _keep_all(rows, [(taken[at], outcome) for at, outcome in batch])
+                while others:
+                    yield others.pop()
         yield from others
         if engine.ledger.exhausted:
             return

@@ -140,9 +140,9 @@ class LlmJudge(Settings):
             Unreadable(answer.fault) if answer.fault else read_verdict(answer.text, ties=self.ties)
             for answer in answers
         ]
-        votes = [(_VOTES[found[0]], found[1]) for found in read if not isinstance(found, Unreadable)]
+        votes = [(_VOTES[verdict[0]], verdict[1]) for verdict in read if not isinstance(verdict, Unreadable)]
         if not votes:
-            reason = next(found.reason for found in read if isinstance(found, Unreadable))
+            reason = next(verdict.reason for verdict in read if isinstance(verdict, Unreadable))
             return Ruling(fault=(reason, answers[0].text))
         share = sum(vote for vote, _ in votes) / len(votes)
         return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
