@@ -138,6 +138,7 @@ class Tally:
     def add(self, amount: Spend, budget: Budget) -> bool:
         """See `Book`."""
         with self._lock:
+            # Check and addition under one lock: two threads could each fit, and exceed the budget together.
             after = self._total + amount
             if not budget.allows(after):
                 return False
@@ -189,12 +190,14 @@ class Ledger:
             most: tokens read and written at most, by the question.
             billed: tokens read and written, by the server.
         """
+        # One bill is enough: servers count hidden prompts in every call alike.
         self._measured = True
         self._read_beyond = max(self._read_beyond, billed[0] - most[0])
         self._written_times = max(self._written_times, billed[1] / max(most[1], 1))
 
     def limit_cost(self, prompt_tokens: int, tokens: int) -> Spend:
         """Compute the highest cost of a call from its limits and what the server has billed beyond them before."""
+        # Billed beyond the limit by a factor w: reserve 1 + 2 (w - 1), since bills differ by row.
         times = 1.0 + _HEADROOM * (self._written_times - 1.0)
         return self.cost(prompt_tokens + _HEADROOM * self._read_beyond, math.ceil(tokens * times))
 
@@ -220,6 +223,7 @@ class Ledger:
                 if not self.book.add(most, self.budget):
                     return False
             else:
+                # Each book entry is a transaction of SQLite, so one entry pays for several calls.
                 if not self._ahead.covers(most):
                     block = most * _BOOKED_AHEAD
                     self.book.add(block - self._ahead, _NO_BUDGET)
@@ -231,6 +235,7 @@ class Ledger:
 
     def settle(self, most: Spend, actual: Spend) -> None:
         """Put what a call has cost in the place of what was set aside for it."""
+        # Negative in the usual case: what the call did not need goes back.
         beyond = actual - most
         with self._lock:
             if self._is_limited:

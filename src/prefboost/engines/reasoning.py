@@ -148,11 +148,13 @@ def join_reasoning(*parts: str | None) -> str | None:
 
 def _find_mark(text: str, start: int) -> re.Match[str] | None:
     """Find the next real mark outside of a thought: not quoted, not in code, not an honest text's own tag."""
+    # Code quotes marks of other languages (XML, templates) without thinking.
     code = [span.span() for span in _CODE.finditer(text, start)]
     marks = sorted(
         (mark for marks in (_OPEN, _CLOSE) for mark in marks.finditer(text, start)), key=lambda mark: mark.start()
     )
     for mark in marks:
+        # A mark at the very beginning is the model's own, whatever follows it.
         leads = not text[start : mark.start()].strip() and _OPEN.fullmatch(mark[0]) is not None
         if leads:
             return mark

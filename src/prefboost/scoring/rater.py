@@ -113,16 +113,20 @@ class Rater(Settings):
             )
         items = list_scored_items(table)
         rubric, engine = load_rubric(self.rubric), desk.open_engine(self.engine)
+        # 1. Which completions are shown together.
         groups = self._group_items(items, table.frame["prompt_id"].to_list())
         asking = Asking(engine, self.sampling, desk)
         scores = Scores(heads=["", *rubric.aspects])
+        # 2. One request per group and sample, or per completion and aspect where log-probs are read.
         requests = self._build_requests(rubric, groups)
         if self.read == "logprobs":
+            # 3. From answers, or from probabilities, to one number per head and completion.
             details = _compute_expectations(
                 rubric, groups, asking.shares(requests, _list_choices(rubric), self.min_mass), scores
             )
         else:
             details = _average_answers(rubric, groups, asking.answers(requests), scores)
+        # 4. The table with scores; its history tells how they came about.
         notes = {
             "rater": engine.identity,
             "rubric": rubric.identity,
@@ -181,6 +185,7 @@ class Rater(Settings):
         groups: list[Group] = []
         for prompt_id, prompt_items in by_prompt.items():
             order = sorted(prompt_items, key=lambda item: (self._draw(prompt_id, item), item.row))
+            # Dealt out evenly: 5 completions by 4 become groups of 3 and 2, not of 4 and 1.
             calls = -(-len(order) // self.together)
             groups += [order[at::calls] for at in range(calls)]
         return groups
@@ -193,6 +198,7 @@ class Rater(Settings):
 def _build_request(rubric: Rubric, group: Group, ending: str, sample: int = 0, schema: str | None = None) -> Request:
     """Build one question: rubric, notice, the fenced material, and the form of the answer."""
     prompt, texts = group[0].prompt, [join_text(item.completion) for item in group]
+    # The mark depends on the texts of this prompt alone: other rows keep their prompts byte for byte.
     mark = mark_of([join_text(prompt), *texts])
     fences = [fence(text, f"completion {at}", mark) for at, text in enumerate(texts, 1)]
     parts = [rubric.text(len(group)), NOTICE.format(mark=mark), conversation_block(prompt, mark), *fences, ending]
@@ -204,6 +210,7 @@ def _average_answers(
 ) -> dict[str, Any]:
     """Average a question's readable answers; where none can be read, its completions have a fault."""
     unread: Counter[str] = Counter()
+    # Answers come group by group, `samples` for each.
     samples = len(answers) // max(len(groups), 1)
     for start, group in zip(range(0, len(answers), samples or 1), groups, strict=True):
         question_answers = answers[start : start + samples]
@@ -215,6 +222,7 @@ def _average_answers(
         ]
         readable = [ratings for ratings in readings if not isinstance(ratings, Unreadable)]
         faults = [ratings.reason for ratings in readings if isinstance(ratings, Unreadable)]
+        # Counted even where other samples could be read: an answer that is not used is never silent.
         unread.update(faults)
         for at, item in enumerate(group):
             if readable:
@@ -234,6 +242,7 @@ def _compute_expectations(
     for item in (item for group in groups for item in group):
         expected: dict[str, float | None] = {}
         rated = [(key, next(remaining_shares)) for key in rubric.keys]
+        # The score is as trustworthy as its least certain aspect; sums of probabilities may exceed 1 by rounding.
         least = min(1.0, *(share.mass for _, share in rated))
         for key, share in rated:
             if share.fault is not None:
@@ -303,6 +312,7 @@ def _has_two_digits(rubric: Rubric) -> bool:
     return rubric.high > 9
 
 
+# Letters, since 1 and 10 begin with the same token and only first tokens are compared.
 def _name_letter(rubric: Rubric, rating: int) -> str:
     return chr(ord("A") + rating - rubric.low)
 

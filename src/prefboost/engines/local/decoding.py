@@ -50,6 +50,7 @@ def pick_tokens(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     top, tokens = probs.topk(count, dim=-1)
     if count < probs.shape[-1] and bool((top.sum(-1) < sampling.top_p).any()):
         top, tokens = probs.sort(dim=-1, descending=True, stable=True)
+    # Mass before each token [B, K]; a token is in the nucleus while this is below top_p, so the first always is.
     before = top.double().cumsum(-1) - top
     nucleus = torch.where(before < sampling.top_p, top, 0.0)
     return tokens.gather(-1, _inverse(nucleus, draws)[:, None]).squeeze(-1)
@@ -59,6 +60,7 @@ def _inverse(weights: Tensor, draws: Tensor) -> Tensor:
     """Return the index of each row's weight in whose share of the sum the draw falls; never one of weight 0."""
     import torch
 
+    # Inverse of the cumulated weights, scaled by their sum: no renormalisation, and float64 for long tails.
     reached = weights.double().cumsum(-1)
     targets = (draws * reached[:, -1])[:, None]
     indices: Tensor = torch.searchsorted(reached, targets, right=True).squeeze(-1)
@@ -114,6 +116,7 @@ class _Batch:
         ids = torch.zeros((len(prompts), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
+            # Padded on the left, so that every row's next token stands in the last column.
             ids[row, width - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.long)
             mask[row, width - len(prompt) :] = 1
         self.mask = mask.to(device)
@@ -153,6 +156,7 @@ class _Batch:
         if left == 0 or self.time == self.draws.shape[1]:
             self.rows = self.rows[:0]
             return
+        # Cutting the cache copies it, so rows leave in groups.
         ended = len(self.rows) - left
         if ended * 16 >= len(self.rows) and ended and hasattr(self.cache, "batch_select_indices"):
             rows = self.running.nonzero().squeeze(-1)

@@ -19,6 +19,7 @@ class BackgroundLoop:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
+        # A thread of its own: the caller may already run an event loop, as notebooks do.
         self._thread = threading.Thread(target=self._loop.run_forever, name="prefboost-calls", daemon=True)
         self._thread.start()
         return self
@@ -27,6 +28,7 @@ class BackgroundLoop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.wait_for(self.cancel_jobs())
+        # The loop stops itself; stopping it from this thread would not wake it.
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -49,6 +51,7 @@ class BackgroundLoop:
             jobs: functions that make coroutines.
             at_once: most jobs that run at a time.
         """
+        # All state of the crew is touched in the loop's thread alone, so it needs no lock; only its queue is shared.
         crew: _Crew[T] = _Crew(self._loop)
         running = 0
         try:
@@ -61,13 +64,16 @@ class BackgroundLoop:
                     self._loop.call_soon_threadsafe(crew.start, fresh)
                 if not running:
                     return
+                # Blocks until at least one job is done; the queue holds one list per round of the loop.
                 finished = crew.finished.get()
                 running -= len(finished)
                 broken = next((task for task in finished if task.exception() is not None), None)
+                # Results of the same round come first: they are paid for, whatever went wrong beside them.
                 yield [task.result() for task in finished if task.exception() is None]
                 if broken is not None:
                     broken.result()
         except (KeyboardInterrupt, Exception):
+            # Also after Ctrl-C: what has finished meanwhile is paid for and must reach the store.
             yield self.wait_for(crew.collect_results())
             raise
         finally:
@@ -112,6 +118,7 @@ class _Crew(Generic[T]):
         self._running.discard(task)
         if not task.cancelled():
             if not self._round:
+                # Tasks that end in the same round of the loop are handed over together, behind all of their callbacks.
                 self._loop.call_soon(self._hand_over)
             self._round.append(task)
 

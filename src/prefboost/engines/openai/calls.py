@@ -275,6 +275,7 @@ class Caller:
             wait = self._paused_until - time.monotonic()
         while self.ledger.must_measure:  # one call goes first and shows how this server counts
             await asyncio.sleep(_LOOK_AGAIN_S)
+        # Reserved, not only checked: calls in flight could otherwise exceed the budget together.
         most = self.ledger.limit_cost(question.most_prompt, question.most_written)
         while not self.ledger.reserve(most):
             if self.ledger.exhausted or not self.ledger.in_flight:
@@ -324,6 +325,7 @@ class Caller:
         import httpx
 
         try:
+            # httpx's own time-outs bound single reads; a server that drips bytes would never meet them.
             async with asyncio.timeout(self.limits.timeout_s):
                 response = await self.client.post(question.path, json=dict(question.body))
         except httpx.ConnectTimeout as error:

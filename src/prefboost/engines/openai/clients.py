@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from prefboost.errors import MissingExtra
+from prefboost.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
     import httpx
 
     from prefboost.engines.openai.calls import CallLimits
 
-__all__ = ["CONNECT_S", "Clients", "client_for"]
+__all__ = ["CONNECT_S", "Clients", "client_for", "read_key"]
 
 CONNECT_S = 10.0
 """Seconds in which a connection is made, or the server is not there."""
@@ -134,3 +135,20 @@ def _is_loopback(base_url: str) -> bool:
     import httpx
 
     return httpx.URL(base_url).host in ("localhost", "127.0.0.1", "::1")
+
+
+def read_key(variable: str | None) -> str | None:
+    """Read a server's key from an environment variable; None where none is named.
+
+    Raises:
+        SettingsError: the variable is not set.
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise SettingsError(
+            f"the environment variable {variable}, which is to hold the server's key, is not set",
+            remedy=f"export {variable}=..., or set api_key_env to null for a server without keys",
+        )
+    return key

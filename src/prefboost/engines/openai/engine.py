@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import cached_property, partial
@@ -17,7 +16,7 @@ from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.openai.background import BackgroundLoop
 from prefboost.engines.openai.calls import BudgetSpent, Caller, CallLimits, Question, make_redactor
-from prefboost.engines.openai.clients import Clients
+from prefboost.engines.openai.clients import Clients, read_key
 from prefboost.engines.openai.replies import (
     estimate_tokens,
     limit_prompt_tokens,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
 
 T = TypeVar("T")
-Job = Callable[[], Coroutine[Any, Any, T]]
 
 _TOP = 20
 """Likeliest tokens that are asked for: the most that servers give."""
@@ -108,7 +106,7 @@ class OpenAICompatibleEngine:
         self.ledger = Ledger()
         self.answered_as: set[tuple[str, str]] = set()
         """Names and system fingerprints that the server has given in its replies."""
-        self._key = _read_key(settings.api_key_env)
+        self._key = read_key(settings.api_key_env)
         self._follows_schemas = True
         if settings.api == "completions" and settings.tokenizer is None:
             raise SettingsError(
@@ -383,18 +381,6 @@ class OpenAICompatibleEngine:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
         text = self.render(request) if rendered is None else rendered
         return Question(path, body, estimate_tokens(text), limit_prompt_tokens(text, len(request.prompt)), most_written)
-
-
-def _read_key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise SettingsError(
-            f"the environment variable {variable}, which is to hold the server's key, is not set",
-            remedy=f"export {variable}=..., or set api_key_env to null for a server without keys",
-        )
-    return key
 
 
 def _records(messages: Messages) -> list[dict[str, Any]]:

@@ -102,6 +102,7 @@ def generate_stored(
         yield from _ask_singly(engine, rows, complete)
         return
     chosen = rows.list_unique()
+    # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
     ask = partial(
         _ask_some, lambda chosen_requests: generate_within_budget(engine, chosen_requests, sampling), requests
@@ -120,6 +121,7 @@ def generate_within_budget(
         yield from engine.generate(requests, sampling)
         return
     ledger = engine.ledger
+    # Counting tokens needs the tokenizer, which costs more than an unlimited ledger is worth.
     limited = ledger.budget != Budget()
     read = sum(engine.prompt_tokens(requests)) if limited else 0
     most = ledger.cost(read, len(requests) * sampling.max_tokens if limited else 0, requests=len(requests))
@@ -133,6 +135,7 @@ def generate_within_budget(
             actual += ledger.cost(*tokens)
             yield index, outcome
     finally:
+        # Also where the consumer stops early: what was not generated is given back.
         ledger.settle(most, actual)
         ledger.close()
 
@@ -220,6 +223,7 @@ def compute_stored(
         for at, values in enumerate(compute(batch)):
             yield at, Numbers(values)
 
+    # No plan where all is stored: planning may load a model.
     batches = plan(rows.list_unique()) if rows.list_missing() else []
     yield from _ask_in_batches(lambda: False, rows, list(batches), ask)
 
@@ -231,6 +235,7 @@ class _Rows(Generic[T]):
         self.asked = queries
         self.store = store
         self.read = read
+        # Key -> indices; equal requests are asked once and answered at every index.
         self.places: dict[str, list[int]] = {}
         for index, each in enumerate(queries):
             self.places.setdefault(each.key, []).append(index)
@@ -281,6 +286,7 @@ def _ask_singly(
     """Claim rows as the engine gets to them, keep them as they come, and wait for what other processes ask."""
     waiting = rows.order_missing()
     while waiting:
+        # Filled by the generator below while the engine draws from it: position in the engine's order -> index.
         taken: list[int] = []
         held: list[int] = []
         others: list[Finished[T]] = []
@@ -312,6 +318,7 @@ def _claim_rows(
     rows: _Rows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
 ) -> Iterator[int]:
     for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
+        # Claimed in chunks as the engine gets to them, so that processes that share a store share its work.
         chunk = waiting[start : start + _CLAIMED_AT_ONCE]
         claim = rows.store.claim([rows.asked[index] for index in chunk])
         first = {rows.asked[index].key: index for index in chunk}
@@ -345,6 +352,7 @@ def _ask_in_batches(
             if claim.known:
                 yield rows.collect(claim.known, stored=True)
             if claim.held:
+                # Another process computes a part of this batch; it is looked at again after the others.
                 held.append(batch)
                 continue
             granted = set(claim.granted)

@@ -131,6 +131,7 @@ class Store:
         self.read_only = read_only
         self.lease_s = lease_s
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        # One connection for all threads: SQLite serialises writers anyway, and a lock keeps transactions apart.
         self._lock = threading.RLock()
         self._renewed = 0.0
         self._life = ExitStack()
@@ -140,8 +141,10 @@ class Store:
             if self.read_only:
                 self._connection = connect_read_only(self.path / "rows.sqlite", _TABLES)
                 self._check_version()
+                # The keys name the number type that the first machine chose.
                 start_keeping(self.path / NUMBERS_FILE, writes=False)
                 return self
+            # The lock on this file is the process's sign of life: the system frees it however the process ends.
             (self.path / "owners").mkdir(parents=True, exist_ok=True)
             self._life.enter_context(hold_lock(self.path / "owners" / self.owner))
             with self.exclude_others():
@@ -215,6 +218,7 @@ class Store:
             whole: claim all that have no answer, or none where another process is asking one of them.
         """
         claim = Claim()
+        # Asked once per owner and claim: a test of a lock opens a file.
         alive: dict[str, bool] = {}
         with self._transaction() as run:
             stored = {row["key"]: row for row in _select(run, [query.key for query in rows])}
@@ -226,6 +230,7 @@ class Store:
                     claim.held.append(query.key)
                 else:
                     claim.granted.append(query.key)
+            # A batch is computed as a whole, or its rows differ in the last bits from an uninterrupted run's.
             if whole and claim.held:
                 claim.held.extend(claim.granted)
                 claim.granted.clear()
@@ -252,6 +257,7 @@ class Store:
                 values = {"key": query.key, "kind": query.kind, "asked": query.text, **_columns(stored)}
                 done = run(_FINISH, {**values, "by": self.owner, "at": time.time()})
                 answers[query.key] = stored
+                # Another process was faster; the first answer stays, so that every reader sees the same.
                 if not done.rowcount:
                     answers.update({row["key"]: _parse_row(row) for row in _select(run, [query.key])})
             if time.time() > self._renewed + self.lease_s / 8:
@@ -280,7 +286,9 @@ class Store:
         )
         self._connection.row_factory = sqlite3.Row
         run = self._connection.execute
+        # Readers never wait for a writer, and a killed process leaves a log that the next one replays.
         run("PRAGMA journal_mode = WAL")
+        # A power cut may lose the last transactions, never the file; FULL would sync the disk for every answer.
         run("PRAGMA synchronous = NORMAL")
         self._check_version()
         self._connection.executescript(_TABLES)
