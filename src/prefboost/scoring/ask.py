@@ -99,7 +99,7 @@ class ChoiceLogprobs:
 
 
 Reading = InWords | ChoiceLogprobs
-"""What is read of a model."""
+"""A way to read a model: words, or log-probs of choices."""
 
 
 class Inquiry:

@@ -128,7 +128,7 @@ class LlmJudge(Settings):
             yield self.count_votes(answers[at : at + self.samples])
 
     def count_votes(self, answers: Sequence[Answer]) -> Ruling:
-        """Rule by the share of votes; the rationale is that of a vote with the result.
+        """Decide by the share of votes; the rationale is that of a vote with the result.
 
         Args:
             answers: every sample about one pair in one order; those that cannot be read have no vote.
@@ -152,7 +152,7 @@ class LlmJudge(Settings):
             yield self.weigh_shares(shares)
 
     def weigh_shares(self, shares: Shares) -> Ruling:
-        """Rule by P(first) + P(tie) / 2, from the shares of `verdict_names`."""
+        """Decide by P(first) + P(tie) / 2, from the shares of `verdict_names`."""
         if shares.fault is not None:
             return Ruling(fault=(shares.fault, shares.found))
         first_wins = shares.of[0] + sum(shares.of[2:]) / 2
