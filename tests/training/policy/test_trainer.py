@@ -208,13 +208,13 @@ def test_all_views_of_a_pair_are_in_one_micro_batch(
     from prefboost.training.policy.trainer import PreferenceTrainer
 
     seen: list[list[str]] = []
-    original = PreferenceTrainer.logps_of
+    original = PreferenceTrainer.compute_logps
 
     def watch(self: Any, model: Any, batch: dict[str, Any]) -> Any:
         seen.append(list(batch["unit_ids"]))
         return original(self, model, batch)
 
-    monkeypatch.setattr(PreferenceTrainer, "logps_of", watch)
+    monkeypatch.setattr(PreferenceTrainer, "compute_logps", watch)
     pairs = build_pairs(7).take([13, 2, 5, 0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12])
     settings = Train(model=str(tiny), precision="fp32", batch_size=6, micro_batch=2, epochs=2, engine=engine)
     train(pairs, settings, tmp_path, goals=GOALS)
@@ -233,13 +233,13 @@ def test_whole_batch_losses_see_the_whole_batch(tiny: Path, tmp_path: Path, monk
     from prefboost.training.policy.trainer import PreferenceTrainer
 
     sizes: list[int] = []
-    original = PreferenceTrainer.loss_of_batch
+    original = PreferenceTrainer.compute_losses
 
     def watch(self: Any, model: Any, batch: dict[str, Any]) -> Any:
         sizes.append(len(batch["unit_ids"]))
         return original(self, model, batch)
 
-    monkeypatch.setattr(PreferenceTrainer, "loss_of_batch", watch)
+    monkeypatch.setattr(PreferenceTrainer, "compute_losses", watch)
     settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=1, loss="aot", engine="trl")
     train(build_pairs(4), settings, tmp_path, goals=GOALS)
     assert sizes == [8]
@@ -302,7 +302,7 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_budget(
 
     settings = Train(model=str(tiny), precision="fp32", batch_size=8, max_steps=3, token_budget=4096)
     whole = train(build_pairs(8), settings, tmp_path / "whole", goals=GOALS)
-    original = PreferenceTrainer.logps_of
+    original = PreferenceTrainer.compute_logps
 
     def short(self: Any, model: Any, batch: dict[str, Any]) -> Any:
         found = original(self, model, batch)
@@ -310,7 +310,7 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_budget(
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return found
 
-    monkeypatch.setattr(PreferenceTrainer, "logps_of", short)
+    monkeypatch.setattr(PreferenceTrainer, "compute_logps", short)
     report = train(build_pairs(8), settings, tmp_path / "short", goals=GOALS)
     assert report.messages and report.messages[0].startswith("memory ran short in step 1: token_budget 4,096 -> 2,048")
     logs = [read_log(tmp_path / name / "train_log.jsonl") for name in ("whole", "short")]
