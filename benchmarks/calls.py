@@ -71,7 +71,7 @@ def ask_bare(url: str, bodies: Sequence[dict[str, Any]], at_once: int, connectio
     import httpx
 
     async def main() -> list[str]:
-        limits = httpx.CallLimits(max_connections=connections, max_keepalive_connections=connections)
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         rest, answers = iter(bodies), []
         context = httpx.create_ssl_context()
         options: dict[str, Any] = {"limits": limits, "timeout": 300.0, "trust_env": False, "verify": context}

@@ -194,12 +194,12 @@ def _ours(rows: Sequence[tuple[str, str]], options: argparse.Namespace) -> dict[
     from prefboost.scoring import RewardModelScorer
 
     settings: dict[str, Any] = {"model": options.model, "dtype": "float32", "device": options.device}
-    model = RewardModelScorer(**settings)._opened()
+    model = RewardModelScorer(**settings)._open_model()
 
     class Opened(RewardModelScorer):
         """What is measured begins with a loaded model, as in the loop."""
 
-        def _opened(self) -> Any:
+        def _open_model(self) -> Any:
             return model
 
     scorer = Opened(**settings)

@@ -112,7 +112,7 @@ class Plan:
     pools: int = 1
     max_tokens: int = 64
     audited: int = 40
-    judge_shares: int = 120
+    judged: int = 120
     passages: int = 90
     reward: str = "counted"
     train: Mapping[str, Any] = field(default_factory=dict)

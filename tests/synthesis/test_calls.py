@@ -12,6 +12,7 @@ from prefboost.engines.budget import Budget, Price
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, SettingsError
+from prefboost.progress import WorkProgress
 from prefboost.synthesis.calls import Calls, model_name
 from prefboost.synthesis.labels import build_sides_table
 
@@ -94,3 +95,20 @@ def test_likelihoods_are_the_engines() -> None:
 
 def test_models_are_named_as_settings_name_them() -> None:
     assert model_name(Writer.by(model="x")) == "x"
+
+
+class ScorerThatKeeps(LengthScorer):
+    """Scores by words, telling its place of work how far it is."""
+
+    def score_stored(self, table: Any, desk: Any) -> Any:
+        for done in range(len(table) + 1):
+            desk.tell(WorkProgress("score", len(table), done))
+        return self.score(table)
+
+
+def test_scores_are_told_as_they_come() -> None:
+    calls_of_tell: list[tuple[str, int, int]] = []
+    calls = Calls(tell=lambda stage, rows, done: calls_of_tell.append((stage, rows, done)))
+    question = [{"role": "user", "content": "q", "extra": None}]
+    calls.score(ScorerThatKeeps(), build_sides_table([(question, "a", "b c"), (question, "d", "e")]))
+    assert calls_of_tell == [("scores", 2, 0), ("scores", 2, 1), ("scores", 2, 2)]

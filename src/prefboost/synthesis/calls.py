@@ -18,6 +18,7 @@ from prefboost.engines.store.reuse import (
 )
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, PrefboostError
+from prefboost.progress import WorkProgress
 from prefboost.scoring.scorer import Scorer, StoredScorer
 from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
@@ -145,11 +146,12 @@ class Calls:
     def score(self, scorer: Scorer, table: Table) -> Table:
         """Score completions through the same store and budget (see `ModelCalls`)."""
         if isinstance(scorer, StoredScorer):
-            tell_desk = lambda done: self.tell("scores", done.sequences, done.done)  # noqa: E731
-            return scorer.score_stored(
-                table, Desk(self.store, Spending(budget=self.budget, prices=dict(self.prices)), tell_desk)
-            )
+            spending = Spending(budget=self.budget, prices=dict(self.prices))
+            return scorer.score_stored(table, Desk(self.store, spending, self._tell_scores))
         return scorer.score(table)
+
+    def _tell_scores(self, work: WorkProgress) -> None:
+        self.tell("scores", work.total or 0, work.done)
 
     def _collect(
         self, stage: str, engine: Engine, rows: int, ask: Callable[[], Iterator[Finished[Any]]]

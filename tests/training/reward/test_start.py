@@ -11,6 +11,7 @@ from datasets import Dataset
 from tests.training.conftest import build_model, build_tokenizer
 
 from prefboost.errors import DataError, ModelError
+from prefboost.training.data.units import Data
 from prefboost.training.optimisation import Lora
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.reward.start import RewardEnd, check_start, load_start
@@ -50,7 +51,7 @@ def test_a_body_with_missing_weights_is_refused(tmp_path: Path) -> None:
 
 def test_the_end_is_rehearsed_and_removed(tiny: Path, tmp_path: Path) -> None:
     settings = TrainReward(model=str(tiny), precision="fp32")
-    check_start(load_start(settings), (units(3, 9), None), settings, END, tmp_path)
+    check_start(load_start(settings), Data(units(3, 9)), settings, END, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,4 +63,4 @@ def test_evaluation_rows_have_to_fit_too(tmp_path: Path) -> None:
     build_tokenizer().save_pretrained(tmp_path / "model")
     settings = TrainReward(model=str(tmp_path / "model"), precision="fp32", lora=Lora())
     with pytest.raises(DataError, match="1 of 2 sequences are longer than the 32 positions"):
-        check_start(load_start(settings), (units(3, 9), units(3, 33)), settings, END, tmp_path)
+        check_start(load_start(settings), Data(units(3, 9), units(3, 33)), settings, END, tmp_path)
