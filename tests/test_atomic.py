@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.atomic import replacing, write_atomically
+from prefboost.atomic import replace_atomically, write_atomically
 
 
 def test_an_atomic_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_an_atomic_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     write_atomically(tmp_path / "f", b"old")
-    with pytest.raises(OSError, match="disk"), replacing(tmp_path / "f") as waiting:
+    with pytest.raises(OSError, match="disk"), replace_atomically(tmp_path / "f") as waiting:
         waiting.write_bytes(b"ne")
         raise OSError("the disk is full")
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
@@ -26,7 +26,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
 
 
 def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a" / "b" / "f") as waiting:
+    with replace_atomically(tmp_path / "a" / "b" / "f") as waiting:
         waiting.write_bytes(b"new")
     assert (tmp_path / "a" / "b" / "f").read_bytes() == b"new"
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "write_atomically"]
+__all__ = ["replace_atomically", "write_atomically"]
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replace_atomically(path: str | Path) -> Iterator[Path]:
     """Give a place beside a file to write its new content to; leaving the block puts it in the file's stead.
 
     Folders on the way are made. An exception in the block leaves the old file as it was and nothing beside it.
@@ -49,5 +49,5 @@ def write_atomically(path: str | Path, content: str | bytes, *, errors: str = "b
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    with replacing(path) as waiting:
+    with replace_atomically(path) as waiting:
         waiting.write_bytes(content.encode("utf-8", errors) if isinstance(content, str) else content)

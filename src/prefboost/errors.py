@@ -127,8 +127,8 @@ class MissingExtra(PrefboostError):
     """
 
     def __init__(self, library: str, extra: str) -> None:
-        wanted = f'"prefboost[{extra}]"' if extra else "prefboost"
-        super().__init__(f"{library} is not installed", remedy=f"pip install {wanted}")
+        package = f'"prefboost[{extra}]"' if extra else "prefboost"
+        super().__init__(f"{library} is not installed", remedy=f"pip install {package}")
 
 
 class RunError(PrefboostError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 from prefboost.chat import to_record
 from prefboost.chat.messages import tools_of
 from prefboost.errors import DataError, Place, RunError, SettingsError
@@ -77,7 +77,7 @@ def write(table: Table, out: str | Path, *, format: str = "prefboost", overwrite
     if path.is_dir():
         raise RunError("the output is a folder", remedy="name a file in it", place=Place(str(out)))
     shaped = shape(table.frame, export, kind, path=table.path)
-    with replacing(path) as waiting:
+    with replace_atomically(path) as waiting:
         kind.write(shaped.frame, waiting)
         if not overwrite and path.exists() and not filecmp.cmp(waiting, path, shallow=False):
             raise RunError(

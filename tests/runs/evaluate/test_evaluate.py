@@ -23,8 +23,8 @@ from prefboost.evaluation.protocols import Measured, MeasuredBenchmark
 from prefboost.evaluation.results import Figure, Results
 from prefboost.runs.evaluate.evaluate import (
     evaluate,
+    locate_answers,
     locate_results,
-    locate_store,
     read_files,
     read_judge_verdicts,
     write_evaluation,
@@ -77,7 +77,7 @@ def test_a_model_at_two_goals_against_its_twin_is_even_at_the_same_goal_and_turn
         run.figure("win_rate", name).value.estimate for run, name in ((results, "one@1"), (turned, "one@10"))
     )
     assert forth + back == pytest.approx(100.0, abs=1e-4)
-    with Store(locate_store(tmp_path / "out")) as store:
+    with Store(locate_answers(tmp_path / "out")) as store:
         kinds = Counter(row.kind for row in store.rows())
     assert kinds["generate"] == 20, "one model, two goals: its twin's completions are its own"
     assert kinds["logprobs"] == 20, "the judge is asked both orders once, whoever is the baseline"
@@ -111,7 +111,7 @@ def test_several_benchmarks_have_a_folder_each_and_share_what_models_said(tiny, 
     assert set(found) == {"pairwise", "alpaca_eval"}
     for kind in found:
         assert len(read_judge_verdicts(tmp_path / "out" / kind / "verdicts.jsonl")) == 60
-    with Store(locate_store(tmp_path / "out")) as store:
+    with Store(locate_answers(tmp_path / "out")) as store:
         assert Counter(row.kind for row in store.rows())["generate"] == 20
 
 
@@ -247,9 +247,9 @@ def alpaca_like(tmp_path, tiny_model):
 
 
 def stored(out):
-    if not (locate_store(out) / "rows.sqlite").exists():
+    if not (locate_answers(out) / "rows.sqlite").exists():
         return 0
-    with Store(locate_store(out)) as store:
+    with Store(locate_answers(out)) as store:
         return sum(row.kind == "logprobs" for row in store.rows())
 
 

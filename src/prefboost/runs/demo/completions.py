@@ -27,7 +27,7 @@ __all__ = [
     "COMPLETIONS_FILE",
     "SAY",
     "Demo",
-    "answer_prompts",
+    "answer_held_out",
     "state_goal",
     "pair_extremes",
     "complete_goals",
@@ -163,7 +163,7 @@ def state_goal(prompt: Sequence[Mapping[str, Any]], goal: float | None) -> Seque
     return prompt if goal is None else place_goal(prompt, goal_text(SAY, goal), SAY.place)
 
 
-def answer_prompts(
+def answer_held_out(
     engine: LocalEngine,
     prompts: pl.DataFrame,
     settings: Demo,

@@ -26,7 +26,7 @@ from prefboost.progress import phase
 from prefboost.runs.demo.completions import (
     SAY,
     Demo,
-    answer_prompts,
+    answer_held_out,
     load_training_completions,
     pair_extremes,
     state_goal,
@@ -132,7 +132,7 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
         trained[name] = train_on(data, _build_train_settings(settings), out / name, progress=progress)
     prompts = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
     engines = {name: Local(model=str(out / name / "model")).open() for name in trained}
-    answers = {name: answer_prompts(engine, prompts, settings, progress) for name, engine in engines.items()}
+    answers = {name: answer_held_out(engine, prompts, settings, progress) for name, engine in engines.items()}
     start = start.filter(pl.col("prompt_id").is_in(prompts["prompt_id"].implode()))
     followings = {name: measure_following(frame) for name, frame in answers.items()}
     changes = _measure_unlearning(scored.frame, pairs.frame, settings, out, progress)
@@ -155,7 +155,7 @@ def _answer_without_goals(settings: Demo, progress: Progress | None) -> tuple[pl
     with phase(progress, f"loading {settings.model}"):
         engine.load()  # before the clock starts: the first time its weights are converted
     began = time.monotonic()
-    answers = answer_prompts(engine, prompts, settings, progress, goals=(None,))
+    answers = answer_held_out(engine, prompts, settings, progress, goals=(None,))
     return answers, (time.monotonic() - began) / answers.height
 
 

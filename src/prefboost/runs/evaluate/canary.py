@@ -24,7 +24,7 @@ from prefboost.runs.evaluate.judging import judge_requests
 from prefboost.scoring.stored import Desk
 from prefboost.sources.writers.outputs import refuse_inputs
 
-__all__ = ["CanaryReport", "canary", "canary_facts", "now"]
+__all__ = ["CanaryReport", "canary", "canary_facts", "read_clock"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CanaryReport:
         yield from self.drift.lines()
 
 
-def now() -> str:
+def read_clock() -> str:
     """Return the time, UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -80,14 +80,14 @@ def canary(
     *,
     spending: Spending = UNLIMITED,
     tell: Tell = lambda _: None,
-    clock: Callable[[], str] = now,
+    clock: Callable[[], str] = read_clock,
 ) -> CanaryReport:
     """Ask the canary, keep its verdicts, and compare them with the first ones of the same judge.
 
     Args:
         judge: whom.
         out: folder; ``OUT/canary`` keeps the verdicts of every time, ``OUT/canary.json`` the last report. An
-            interrupted call goes on where it stopped on the same day; a finished one is never taken for an answer.
+            interrupted call resumes on the same day; a finished one is never taken for an answer.
         spending: budget and prices.
         tell: is told how far it is.
         clock: the time.
@@ -104,28 +104,28 @@ def canary(
     with Store(running) as store:
         engine = Desk(store, spending).open_engine(judge)
         verdicts = judge_requests(CANARY, build_canary_requests(), engine, store, tell=tell)
-        if all(one.value is None for one in verdicts):
+        if all(verdict.value is None for verdict in verdicts):
             raise DataError(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
                 remedy="see whether it can be asked, and follows the question",
             )
-        who = tuple(dict.fromkeys(_name_answerer(one.model, one.fingerprint) for one in sightings(store)))
-    found = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))
+        who = tuple(dict.fromkeys(_name_answerer(each.model, each.fingerprint) for each in sightings(store)))
+    report = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))
     first = _read_first(folder, engine.identity)
     if first is not None:
         earlier, header = first
-        found = CanaryReport(
-            found.judge, found.identity, asked_at, found.answered_as, header["asked_at"], tuple(header["answered_as"]),
-            measure_drift(earlier, verdicts),
+        report = CanaryReport(
+            report.judge, report.identity, asked_at, report.answered_as,
+            header["asked_at"], tuple(header["answered_as"]), measure_drift(earlier, verdicts),
         )  # fmt: skip
     stamp = asked_at.replace(":", "")
-    lines = [{"canary": {**asdict(found), "drift": None}}, *(one.record for one in verdicts)]
-    told = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_atomically(folder / f"{stamp}.jsonl", told, errors="replace")
-    report = json.dumps(found.record(), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(Path(out) / "canary.json", report, errors="replace")
+    lines = [{"canary": {**asdict(report), "drift": None}}, *(verdict.record for verdict in verdicts)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_atomically(folder / f"{stamp}.jsonl", text, errors="replace")
+    summary = json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(Path(out) / "canary.json", summary, errors="replace")
     shutil.rmtree(running)
-    return found
+    return report
 
 
 def canary_facts(out: str | Path) -> dict[str, Any]:

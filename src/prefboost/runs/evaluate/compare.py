@@ -21,18 +21,19 @@ def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool
     """Compare every benchmark that two folders of `evaluate` share; return Markdown lines.
 
     Args:
-        first: a folder with verdicts.jsonl, or with a folder a benchmark.
+        first: a folder with verdicts.jsonl, or with a folder per benchmark.
         second: another.
         judged_again: hold the judge against itself: the second holds later verdicts on completions of the first.
 
     Raises:
         DataError: they share no benchmark, or two models no prompt.
     """
-    one, other = _find_verdict_files(Path(first)), _find_verdict_files(Path(second))
-    shared = [name for name in one if name in other]
+    first_files, second_files = _find_verdict_files(Path(first)), _find_verdict_files(Path(second))
+    shared = [name for name in first_files if name in second_files]
     if not shared:
         raise DataError(
-            f"{first} and {second} share no benchmark: {', '.join(one) or 'none'} and {', '.join(other) or 'none'}",
+            f"{first} and {second} share no benchmark: {', '.join(first_files) or 'none'} and "
+            f"{', '.join(second_files) or 'none'}",
             remedy="give folders that evaluate wrote, of the same benchmarks",
         )
     lines: list[str] = []
@@ -40,7 +41,7 @@ def compare_folders(first: str | Path, second: str | Path, *, judged_again: bool
         lines += [f"{name}:", ""] if name and len(shared) > 1 else []
         lines += [
             *(compare_judgings if judged_again else compare_verdicts)(
-                read_judge_verdicts(one[name]), read_judge_verdicts(other[name])
+                read_judge_verdicts(first_files[name]), read_judge_verdicts(second_files[name])
             ),
             "",
         ]
@@ -62,19 +63,22 @@ def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVer
     Raises:
         DataError: two models share no prompt, or nothing is measured on both sides.
     """
-    one, other = _group_verdicts(verdicts), _group_verdicts(others)
+    first_groups, second_groups = _group_verdicts(verdicts), _group_verdicts(others)
     tests = {}
-    both = ((name, *pair) for name in one for pair in product(one[name], other.get(name, {})))
+    both = (
+        (name, *pair) for name, models in first_groups.items() for pair in product(models, second_groups.get(name, {}))
+    )
     for group, first, second in both:
-        mine, its = one[group][first], other[group][second]
-        shared = [uid for uid in mine if uid in its]
+        values, other_values = first_groups[group][first], second_groups[group][second]
+        shared = [uid for uid in values if uid in other_values]
         if not shared:
             raise DataError(f"{first} and {second} share no prompt", remedy="compare runs on the same prompts")
-        test = run_paired_test([mine[uid] for uid in shared], [its[uid] for uid in shared])
-        tests[group, first, second] = (test, len(mine.keys() ^ its.keys()))
+        test = run_paired_test([values[uid] for uid in shared], [other_values[uid] for uid in shared])
+        tests[group, first, second] = (test, len(values.keys() ^ other_values.keys()))
     if not tests:
         raise DataError(
-            f"{', '.join(one) or 'nothing'} and {', '.join(other) or 'nothing'} have nothing in common",
+            f"{', '.join(first_groups) or 'nothing'} and {', '.join(second_groups) or 'nothing'} "
+            "have nothing in common",
             remedy="compare runs of the same benchmarks",
         )
     grouped = any(group for group, *_ in tests)
@@ -82,10 +86,10 @@ def compare_verdicts(verdicts: Iterable[JudgeVerdict], others: Iterable[JudgeVer
     chances = holm({key: test.chance for key, (test, _) in tests.items()})
     lines = [f"| {' | '.join([*heads, 'on one side'])} |", "|" + "---|" * (len(heads) + 1)]
     for key, (test, alone) in tests.items():
-        found, unit = test.difference, _choose_unit(one[key[0]][key[1]].values())
-        ends = f"{unit * found.estimate:+.2f} [{unit * found.low:+.2f}, {unit * found.high:+.2f}]"
+        difference, unit = test.difference, _choose_unit(first_groups[key[0]][key[1]].values())
+        ends = f"{unit * difference.estimate:+.2f} [{unit * difference.low:+.2f}, {unit * difference.high:+.2f}]"
         figures = f"{ends} | {chances[key]:.3f} | {unit * test.detectable:.2f}"
-        lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {found.rows} | {alone} |")
+        lines.append(f"| {' | '.join(key if grouped else key[1:])} | {figures} | {difference.rows} | {alone} |")
     return lines
 
 
@@ -95,16 +99,16 @@ def compare_judgings(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdi
     Raises:
         DataError: see `prefboost.evaluation.drift.compare_rejudged`.
     """
-    found = compare_rejudged(earlier, later)
-    change, same = found.change, found.same
-    moved = "the judge is not the one that it was" if found.moved else "no drift is to be seen"
+    drift = compare_rejudged(earlier, later)
+    change, same = drift.change, drift.same
+    moved = "the judge is not the one that it was" if drift.moved else "no drift is to be seen"
     ends = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
     again = f"{100 * same.estimate:.1f} % [{100 * same.low:.1f}, {100 * same.high:.1f}]"
     return [
         "| later less earlier | same winner | largest change | verdicts | prompts | other completion | missing |",
         "|" + "---|" * 7,
-        f"| {ends} | {again} | {100 * found.largest:.1f} | {found.verdicts} | {change.clusters} | {found.other} | "
-        f"{found.missing} |",
+        f"| {ends} | {again} | {100 * drift.largest:.1f} | {drift.verdicts} | {change.clusters} | {drift.other} | "
+        f"{drift.missing} |",
         "",
         f"{moved}.",
     ]
@@ -118,9 +122,9 @@ def _choose_unit(values: Iterable[float]) -> int:
 def _group_verdicts(verdicts: Iterable[JudgeVerdict]) -> dict[str, dict[str, dict[str, float]]]:
     """Return group that is compared separately -> model -> prompt -> mean value of its rows."""
     groups: dict[str, list[JudgeVerdict]] = {}
-    for one in verdicts:
-        groups.setdefault(str(one.facts.get("group", "")), []).append(one)
-    return {group: average_by_prompt(own) for group, own in groups.items()}
+    for verdict in verdicts:
+        groups.setdefault(str(verdict.facts.get("group", "")), []).append(verdict)
+    return {group: average_by_prompt(members) for group, members in groups.items()}
 
 
 def _find_verdict_files(folder: Path) -> dict[str, Path]:

@@ -39,7 +39,7 @@ __all__ = [
     "evaluate",
     "guard_evaluation",
     "locate_results",
-    "locate_store",
+    "locate_answers",
     "price_for",
     "read_files",
     "read_judge_verdicts",
@@ -73,7 +73,7 @@ def evaluate(settings: Evaluate, out: str | Path, *, tell: Callable[[str], Tell]
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Results] = {}
     shortfalls: list[RunError] = []
-    with Store(locate_store(folder), retry=settings.retry) as store:
+    with Store(locate_answers(folder), retry=settings.retry) as store:
         engines = Engines(settings, store)
         for benchmark in settings.benchmarks:
             place = locate_results(folder, benchmark, settings)
@@ -96,7 +96,7 @@ def guard_evaluation(folder: Path, inputs: Iterable[Any]) -> None:
     """
     refuse_inputs([folder], [], inputs)
     names = ("verdicts.jsonl", "results.json", "results.md", "results.html")
-    refuse_foreign([folder / name for name in names], [locate_store(folder), folder / "results.html"], "evaluate")
+    refuse_foreign([folder / name for name in names], [locate_answers(folder), folder / "results.html"], "evaluate")
 
 
 class Engines:
@@ -157,7 +157,7 @@ def check_judge(settings: Evaluate) -> None:
         raise SettingsError(f"{judged[0]} needs a judge", remedy="write judge=MODEL, or judge.kind=... judge.model=...")
 
 
-def locate_store(out: Path) -> Path:
+def locate_answers(out: Path) -> Path:
     """Return the folder of the store with all answers."""
     return out / "store"
 

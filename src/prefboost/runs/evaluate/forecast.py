@@ -21,7 +21,7 @@ from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
-from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_store, price_for, read_files
+from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_answers, price_for, read_files
 from prefboost.runs.evaluate.judge_forecast import estimate_prompt_tokens, forecast_judging
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
 from prefboost.scoring.ask import InWords
@@ -77,7 +77,7 @@ def forecast_evaluation(settings: Evaluate, out: str | Path) -> list[ForecastLin
     """
     contestants = list_contestants(settings)
     check_judge(settings)
-    place = locate_store(Path(out))
+    place = locate_answers(Path(out))
     with ExitStack() as stack:
         store = stack.enter_context(Store(place, retry=settings.retry, read_only=True)) if place.exists() else None
         plan = _Plan(settings, contestants, Engines(settings, None), store)

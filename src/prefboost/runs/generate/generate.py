@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 from prefboost.engines.budget import Ledger, describe_spent_budget, find_price
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
@@ -292,5 +292,5 @@ def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
     if rejects.is_empty():
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as waiting:
+    with replace_atomically(path) as waiting:
         rejects.write_parquet(waiting)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 from prefboost.errors import DataError, Place
 from prefboost.preferences import fit_scales
 from prefboost.preferences.scales.fit import find_declared_range
@@ -128,7 +128,7 @@ def write_goal_pairs(table: Table, folder: Path) -> dict[str, Any]:
             place=Place(table.path),
         )
     for name, frame in ((PAIRS, table.frame), (REJECTS, table.rejects)):
-        with replacing(folder / name) as waiting:
+        with replace_atomically(folder / name) as waiting:
             pq.write_table(frame.to_arrow(), waiting)
     goals = StatedGoals.of_table(table)
     return {

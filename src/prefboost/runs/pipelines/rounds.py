@@ -63,9 +63,9 @@ class RoundPolicy:
     trust_remote_code: bool = False
     chat_template: str | None = None
 
-    def engine(self, given: EngineSettings | None) -> EngineSettings:
+    def engine(self, template: EngineSettings | None) -> EngineSettings:
         """Put this model into an engine's settings; engines without a model (a recording) stay as they are."""
-        settings: Any = given if given is not None else Local(model=self.model)
+        settings: Any = template if template is not None else Local(model=self.model)
         fields: dict[str, Any] = {"model": self.model, "revision": self.revision}
         if self.trust_remote_code:
             fields["trust_remote_code"] = True
@@ -157,7 +157,7 @@ def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
 
 
 def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
-    """Foresee the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
+    """Guess the scale's ends before any score was seen: what the scorer declares, where it declares anything."""
     scale = recipe.scale
     declared = read_declared_range(recipe)
     if scale is None:

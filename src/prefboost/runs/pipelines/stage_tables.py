@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
 from prefboost.progress import Tell
@@ -32,7 +32,7 @@ def write_table(table: Table, path: Path) -> dict[str, Any]:
     Returns:
         counts worth noting: rows, prompts, and what was set aside, by reason.
     """
-    with replacing(path) as waiting:
+    with replace_atomically(path) as waiting:
         table.frame.write_parquet(waiting)
     write_rejects(table.rejects, locate_rejects(path))
     counts = {

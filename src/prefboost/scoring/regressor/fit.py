@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from prefboost.atomic import replacing, write_atomically
+from prefboost.atomic import replace_atomically, write_atomically
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import DataError, MissingExtra, Place
 from prefboost.progress import Tell
@@ -220,6 +220,6 @@ def _figures(predicted: Any, judged: Any, prompts: Sequence[str]) -> HeldOut:
 def _write(folder: Path, written: dict[str, Any], arrays: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
-    with replacing(folder / WEIGHTS_FILE) as waiting:
+    with replace_atomically(folder / WEIGHTS_FILE) as waiting:
         save_file(arrays, waiting)
     write_atomically(folder / SETTINGS_FILE, json.dumps(written, indent=2, ensure_ascii=False) + "\n")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, Place, PrefboostError, TemplateRefusal
@@ -226,7 +226,7 @@ def write_rejected(rejected: Sequence[Mapping[str, Any]], folder: Path) -> None:
         return
     names = {"stage": pa.string(), "path": pa.string(), "row": pa.int64(), "id": pa.string(), "reason": pa.string()}
     schema = pa.schema({**names, "found": pa.string()})
-    with replacing(path) as waiting:
+    with replace_atomically(path) as waiting:
         pq.write_table(pa.Table.from_pylist([{"stage": "train", **row} for row in rejected], schema=schema), waiting)
 
 

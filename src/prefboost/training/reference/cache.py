@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.atomic import replacing
+from prefboost.atomic import replace_atomically
 
 __all__ = ["ReferenceCache", "Sequences", "find_reference_cache", "sequences_of", "with_reference"]
 
@@ -168,7 +168,7 @@ class ReferenceCache:
 
 
 def _write_file(path: Path, logps: Mapping[bytes, float]) -> None:
-    with replacing(path) as waiting, waiting.open("wb") as file:
+    with replace_atomically(path) as waiting, waiting.open("wb") as file:
         # One array of bytes per file: thousands of keys in a zip would take a header each.
         keys = np.frombuffer(b"".join(logps), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         np.savez(file, keys=keys, logps=np.asarray(list(logps.values()), dtype=np.float32))
