@@ -33,6 +33,12 @@ def test_nothing_to_judge_is_said_without_a_traceback(capsys):
     assert "give completions and --baseline" in capsys.readouterr().err
 
 
+def test_the_former_selfcheck_says_where_it_is_now(capsys):
+    for former in (["--selfcheck"], ["--selfcheck", "--oracles", "published"]):
+        assert main(["evaluate", *former]) == 2
+        assert "python benchmarks/selfcheck.py" in capsys.readouterr().err
+
+
 def test_files_of_one_name_are_refused(tmp_path, capsys):
     path = tmp_path / "x.json"
     path.write_text('[{"instruction": "q", "output": "a"}]')

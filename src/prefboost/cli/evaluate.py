@@ -12,6 +12,7 @@ import typer
 
 from prefboost.cli.options import AskAgain, Quiet, add_retry
 from prefboost.cli.report import print_report
+from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,8 @@ def evaluate_command(
     canary: Annotated[
         bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; say what changed since the first time.")
     ] = False,
+    selfcheck: Annotated[bool, typer.Option("--selfcheck", hidden=True)] = False,
+    oracles: Annotated[Path | None, typer.Option("--oracles", hidden=True)] = None,
 ) -> None:
     """Let models answer benchmarks, at one goal or several, and a judge rate the answers.
 
@@ -66,6 +69,11 @@ def evaluate_command(
     from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import read_evaluate
 
+    if selfcheck or oracles is not None:
+        raise SettingsError(
+            "--selfcheck is no option of evaluate any more: the published figures are not installed with prefboost",
+            remedy="run python benchmarks/selfcheck.py [FOLDER] in a checkout",
+        )
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary

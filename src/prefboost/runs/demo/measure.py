@@ -28,7 +28,7 @@ class Following:
 
 @dataclass(frozen=True)
 class Unlearning:
-    """Mean change of the log-prob (nats a completion) that training brought, on well-scored rejected completions."""
+    """Mean change of the log-prob (nats per completion) that training brought, on well-scored rejected completions."""
 
     policy: str
     change: Interval

@@ -58,7 +58,7 @@ def render_demo(
 
 def _draw_changes(changes: Sequence[Unlearning]) -> str:
     return plot_bars(
-        {change.policy: change.change for change in changes}, label="change of log-prob, nats a completion"
+        {change.policy: change.change for change in changes}, label="change of log-prob, nats per completion"
     )
 
 
