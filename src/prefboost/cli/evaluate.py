@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     from prefboost.runs.evaluate.forecast import ForecastLine
     from prefboost.runs.evaluate.settings import Evaluate
 
-__all__ = ["compare_command", "evaluate_command", "show_benchmarks"]
+__all__ = ["compare_command", "evaluate_command", "refuse_selfcheck", "show_benchmarks"]
+
+
+def refuse_selfcheck(*, option_given: bool) -> None:
+    """Name the command that replaces an option of earlier versions.
+
+    Raises:
+        SettingsError: the option was given.
+    """
+    # The option stood in the README of earlier versions, so it is answered rather than unknown.
+    if option_given:
+        raise SettingsError(
+            "--selfcheck is no option of evaluate any more: the published figures are not installed with prefboost",
+            remedy="run python benchmarks/selfcheck.py [FOLDER] in a checkout",
+        )
 
 
 def evaluate_command(
@@ -69,11 +83,7 @@ def evaluate_command(
     from prefboost.cli.canary import print_canary
     from prefboost.cli.evaluate_arguments import read_evaluate
 
-    if selfcheck or oracles is not None:
-        raise SettingsError(
-            "--selfcheck is no option of evaluate any more: the published figures are not installed with prefboost",
-            remedy="run python benchmarks/selfcheck.py [FOLDER] in a checkout",
-        )
+    refuse_selfcheck(option_given=selfcheck or oracles is not None)
     options = {"limit": limit, "allow_missing": allow_missing}
     assets = {"offline": offline, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     models = verdicts is None and not canary
