@@ -110,7 +110,7 @@ def load_size(out: Path, settings: Mapping[str, Any]) -> DemoSize | None:
 
 
 def save_size(out: Path, settings: Mapping[str, Any], size: DemoSize) -> None:
-    """Write the size down for `kept_size`."""
+    """Write the size down for `load_size`."""
     write_atomically(out / SIZE_FILE, json.dumps({"settings": dict(settings), "size": asdict(size)}, indent=2) + "\n")
 
 

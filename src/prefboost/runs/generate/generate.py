@@ -151,7 +151,7 @@ def generate(
         out: ``.parquet`` or ``.jsonl`` file to write. Every completion is kept in the folder ``OUT.store`` as it
             finishes: the same call after an interruption goes on from there, and its rows equal an uninterrupted
             run's; after a change it asks only for rows that changed; a second process shares the work. What was
-            set aside, in reading the prompts or here, stands in `rejects_file`, which is absent where nothing was.
+            set aside, in reading the prompts or here, stands in the file of `locate_rejects`, absent where nothing was.
         engine: an engine that is already open, instead of ``settings.engine``.
         store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.
         progress: called after every batch.

@@ -48,8 +48,8 @@ def judge(
         table: PreferencePairs.
         by: the judge.
         out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the figures in ``OUT.judge.json`` and the
-            rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the same
-            call after an interruption goes on from there, after a change it asks only what changed, and a second
+            rejected rows in the file of `locate_rejects`. What is finished is kept in the folder ``OUT.store``: the
+            same call after an interruption goes on from there, after a change it asks only what changed, and a second
             process shares the work.
         spending: budget and prices of the model that judges.
         store: a folder to use in the place of ``OUT.store``, e.g. one that generation, scoring and judging share.

@@ -49,7 +49,7 @@ def score(
         table: Completions, ScoredCompletions (whose scores are replaced) or PreferencePairs.
         scorer: of `prefboost.scoring`, or anyone's.
         out: ``.parquet`` or ``.jsonl`` file to write, with what was done and the fitted scale in ``OUT.score.json`` and
-            the rows that were set aside in `rejects_file`. What is finished is kept in the folder ``OUT.store``: the
+            the rejected rows in the file of `locate_rejects`. What is finished is kept in the folder ``OUT.store``: the
             same call after an interruption goes on from there, after a change it computes and asks only what
             changed, and a second process shares the work.
         spending: budget and prices of the model that a rater asks.

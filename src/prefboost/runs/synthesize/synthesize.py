@@ -88,7 +88,7 @@ def synthesize(
         settings: method, budget and prices.
         out: ``.parquet`` or ``.jsonl`` file to write. Every completion and judgement is kept in the folder
             ``OUT.store`` as it comes: the same call after an interruption goes on from there and gives the same file.
-            What was done stands in ``OUT.synthesize.json``, what was set aside in `rejects_file`.
+            What was done stands in ``OUT.synthesize.json``, rejected rows in the file of `locate_rejects`.
         progress: called after every batch.
 
     Returns:
