@@ -13,7 +13,7 @@ from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table
 
-__all__ = ["SCORERS", "Scorer", "StoredScorer"]
+__all__ = ["SCORERS", "RangedScorer", "Scorer", "StoredScorer"]
 
 
 class Scorer(Protocol):
@@ -41,6 +41,14 @@ class StoredScorer(Protocol):
             table: see `Scorer`.
             desk: its store holds what earlier calls have finished, and gets what is new.
         """
+
+
+@runtime_checkable
+class RangedScorer(Protocol):
+    """A scorer that can declare the range of its scores before it gives any."""
+
+    def find_range(self) -> tuple[float, float] | None:
+        """Return the lowest and highest score; None where none is known."""
 
 
 SCORERS: dict[str, type[Settings]] = {

@@ -22,6 +22,8 @@ from prefboost.progress import tell_bar
 from prefboost.recipes.on_policy import OnPolicy, RoundEvaluation
 from prefboost.runs.generate.generate import Generate, generate
 from prefboost.runs.generate.prompt_files import read_prompts
+from prefboost.runs.preparation import list_goal_aspects
+from prefboost.scoring.scorer import RangedScorer
 from prefboost.sources import read
 from prefboost.statistics import Bootstrap, bootstrap_difference, bootstrap_mean, match_means
 from prefboost.tables import COMPLETIONS, EVALUATION_SPLITS, MESSAGES, PROMPTS, Step, Table, reject_where
@@ -144,7 +146,7 @@ def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -
     """
     if isinstance(recipe.relabel, Plain):
         return None
-    aspects = tuple(getattr(recipe.relabel, "aspects", ()))
+    aspects = list_goal_aspects(recipe)
     say = fit_wording_to_scales(recipe.condition, fitted or _guess_scales(recipe), aspects)
     top = say.high if recipe.evaluate is None or recipe.evaluate.goal is None else recipe.evaluate.goal
     return Wording(say, None if aspects else top, dict.fromkeys(aspects, top))
@@ -152,8 +154,7 @@ def choose_wording(recipe: OnPolicy, fitted: Mapping[str, FittedScale] | None) -
 
 def read_declared_range(recipe: OnPolicy) -> tuple[float, float] | None:
     """Return the range that the recipe's scorer declares for its scores; None where it declares none."""
-    declare = getattr(recipe.scorer, "find_range", None)
-    return None if declare is None else declare()
+    return recipe.scorer.find_range() if isinstance(recipe.scorer, RangedScorer) else None
 
 
 def _guess_scales(recipe: OnPolicy) -> dict[str, FittedScale]:
