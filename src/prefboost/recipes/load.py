@@ -15,7 +15,7 @@ from prefboost.recipes.tree import default_at
 from prefboost.recipes.validate import validate
 from prefboost.settings import Settings
 
-__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "list_shipped_recipes"]
+__all__ = ["SHIPPED", "dump", "load", "load_any", "of_kind", "list_shipped_recipes", "read_recipe_text"]
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The recipes that come with the package."""
@@ -42,15 +42,24 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def load_any(recipe: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
     """Load a recipe of any kind; arguments and errors are those of `load`."""
     path = _find(recipe)
+    text = read_recipe_text(path)
+    # A shipped recipe is shown by its name, not by where the package is installed.
+    name = str(path) if path.parent != SHIPPED else path.name
+    return of_kind(apply_overrides(parse(text, path=name), overrides, _begins))
+
+
+def read_recipe_text(path: Path) -> str:
+    """Read the text of a recipe's file.
+
+    Raises:
+        SettingsError: it cannot be read, or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
         ) from None
-    # A shipped recipe is shown by its name, not by where the package is installed.
-    name = str(path) if path.parent != SHIPPED else path.name
-    return of_kind(apply_overrides(parse(text, path=name), overrides, _begins))
 
 
 def of_kind(document: Document) -> AnyRecipe:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from prefboost.errors import Place, SettingsError
 from prefboost.preferences import PAIR_STRATEGIES, AllPairs, PairStrategy, pair
 from prefboost.preferences.gather import gather
 from prefboost.preferences.mix import Mix, mix
 from prefboost.preferences.scales.fit import find_declared_range
 from prefboost.recipes.documents import apply_overrides, parse
+from prefboost.recipes.load import read_recipe_text
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import choose_executor
 from prefboost.runs.generate.generate import write_rejects
@@ -66,13 +66,7 @@ def load_reward_run(recipe: str | Path, overrides: Iterable[str] = ()) -> Reward
         SettingsError: it cannot be read, or one line for every wrong setting.
     """
     path = Path(recipe)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"cannot read the recipe: {error}", remedy="give a YAML file in UTF-8", place=Place(str(path))
-        ) from None
-    return validate(RewardRun, apply_overrides(parse(text, path=str(path)), overrides))
+    return validate(RewardRun, apply_overrides(parse(read_recipe_text(path), path=str(path)), overrides))
 
 
 def read_mixture(settings: Mix, columns: Columns = _NO_COLUMNS) -> Table:
