@@ -11,7 +11,7 @@ import polars as pl
 
 from prefboost.errors import DataError
 from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, build_expression, normalize_name
-from prefboost.sources.layouts.layout import COMPLETION_LIKE, Layout, guess
+from prefboost.sources.layouts.layout import COMPLETION_LIKE, INSIDE, Layout, guess
 from prefboost.sources.layouts.unmapped import holds_value, looks_like_question
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
 from prefboost.tables import REJECTS
@@ -41,9 +41,6 @@ LATER = ("system", "history", "tools")
 
 IDLE = ("source", "model", "prompt_id", "completion_id", "pair_id")
 """Parts that later records do without where the first ones have none: they only name things."""
-
-INSIDE = ("completion", "score", "rank", "model", "completion_id", "finish_reason")
-"""Parts that stand inside the completions of nested records, under names that cannot be changed there."""
 
 WORDS = frozenset(
     {word for names in NAMES.values() for name in names for word in name.split("_")} - {"id", "name", "text"}

@@ -23,7 +23,7 @@ from prefboost.sources.columns import (
 from prefboost.sources.layouts.comparisons import find_comparison
 from prefboost.sources.layouts.part_lookup import PartLookup, list_columns
 
-__all__ = ["COMPLETION_LIKE", "Layout", "guess"]
+__all__ = ["COMPLETION_LIKE", "INSIDE", "Layout", "guess"]
 
 MARGINS = ("margin", "score_margin", "score_diff", "score_difference", "reward_margin")
 COMPLETION_PARTS = ("score", "rank", "model", "completion_id", "finish_reason")
@@ -35,6 +35,9 @@ COMPLETION_LIKE = re.compile(
     r"(response|completion|answer|generation|output|chosen|rejected|summary|human_ref)s?([_-].*|\d*)$"
 )
 SCORE_WORDS = ("score", "rating", "avg_rating", "reward", "rm_score", "overall_score")
+
+INSIDE = ("completion", *COMPLETION_PARTS)
+"""Parts that stand inside the completions of nested records, under names that cannot be changed there."""
 
 WHOLE_CHOSEN = {"rejected_response": ("response", "messages"), "rejected_messages": ("messages",)}
 """Of ms-swift's pairs: the column of the rejected completion -> those that hold the chosen one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.layouts.layout import INSIDE, Layout
 from prefboost.sources.messages.conversations import convert_messages, find_role_faults, is_conversation
 from prefboost.sources.rows.faults import add_fault
 from prefboost.sources.rows.parts import build_nulls, convert_prompts, normalize_ending, read_column, read_labels
@@ -16,8 +16,6 @@ __all__ = ["INDEX", "convert_flat", "convert_nested", "convert_parallel"]
 
 INDEX = "__index__"
 """Position of a completion in its record, from 0."""
-
-INNER = ("completion", "score", "rank", "model", "completion_id", "finish_reason")
 
 
 def convert_flat(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
@@ -33,7 +31,7 @@ def convert_nested(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     if not isinstance(inner, pl.Struct):
         return _reject_odd_types(frame, layout, lists)
     fields = {item.name for item in inner.fields}
-    paths = {*layout.aspects.values(), *(layout.parts[part] for part in INNER if part in layout.parts)}
+    paths = {*layout.aspects.values(), *(layout.parts[part] for part in INSIDE if part in layout.parts)}
     heads = sorted({path if path in fields else path.split(".")[0] for path in paths} & fields)
     if not heads:
         return _reject_odd_types(frame, layout, lists)
@@ -43,7 +41,7 @@ def convert_nested(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
 
 def convert_parallel(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Convert records of a list of completions with lists of scores, models ... beside it."""
-    parts = {part: layout.parts[part] for part in ("completions", *INNER) if part in layout.parts}
+    parts = {part: layout.parts[part] for part in ("completions", *INSIDE) if part in layout.parts}
     lists = {
         ("completion" if part == "completions" else part): _convert_array(read_column(frame, path))
         for part, path in parts.items()
@@ -110,7 +108,11 @@ def _add_completions(records: pl.DataFrame, raw: pl.DataFrame, layout: Layout) -
         values = read_column(raw, path)
         columns[f"score.{aspect}"], faults[f"score.{aspect}"] = parse_scores(values)
         columns[f"raw.score.{aspect}"] = values
-    columns |= {part: read_labels(read_column(raw, layout.parts[part])) for part in INNER[3:5] if part in layout.parts}
+    columns |= {
+        part: read_labels(read_column(raw, layout.parts[part]))
+        for part in ("model", "completion_id")
+        if part in layout.parts
+    }
     if "finish_reason" in layout.parts:
         columns["finish_reason"] = normalize_ending(read_column(raw, layout.parts["finish_reason"]))
     rows = records.with_columns(**columns)

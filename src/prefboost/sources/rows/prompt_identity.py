@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.layouts.layout import INSIDE, Layout
 from prefboost.sources.messages.conversations import hash_prompts
 from prefboost.sources.readers.raw import Reader
 from prefboost.sources.rows.faults import FAULT
@@ -25,16 +25,6 @@ __all__ = ["PARTED", "SHARED", "Disputed", "settle_frame", "find_source_disputes
 SHARED = "rows whose prompt id other prompts have too"
 PARTED = "rows whose prompt has other ids too"
 """Notes of the step ``read``: how many rows are told apart, or brought together, by the content of their prompt."""
-
-_ANSWERS = (
-    "completions",
-    "completion",
-    "score",
-    "rank",
-    "model",
-    "completion_id",
-    "finish_reason",
-)
 
 
 def _build_no_hashes() -> pl.Series:
@@ -77,7 +67,7 @@ def find_source_disputes(
     """
     if "prompt_id" not in layout.parts:
         return Disputed()
-    answers = {layout.parts[part] for part in _ANSWERS if part in layout.parts}
+    answers = {layout.parts[part] for part in ("completions", *INSIDE) if part in layout.parts}
     answers |= {*layout.aspects.values(), *layout.aspects_rejected.values()}
     # Later records of other formats may have further parts of the question, which no list of names holds.
     settled = Path(reader.path).suffix in (".parquet", ".arrow", ".feather") and Path(reader.path).is_file()
