@@ -22,6 +22,7 @@ from prefboost.sources.columns import (
 )
 from prefboost.sources.layouts.comparisons import find_comparison
 from prefboost.sources.layouts.part_lookup import PartLookup, list_columns
+from prefboost.sources.messages.conversations import ROLE_KEYS
 
 __all__ = ["COMPLETION_LIKE", "INSIDE", "Layout", "guess"]
 
@@ -304,7 +305,7 @@ def _find_list_column(part_of: PartLookup) -> str | None:
     if not isinstance(dtype, pl.List | pl.Array):
         return None
     fields = {item.name for item in dtype.inner.fields} if isinstance(dtype.inner, pl.Struct) else set()
-    return name if dtype.inner == pl.String or (fields and not fields & {"role", "from", "speaker"}) else None
+    return name if dtype.inner == pl.String or (fields and not fields & {*ROLE_KEYS}) else None
 
 
 def _build_layout(shape: str, parts: Mapping[str, str], aspects: Mapping[str, str], part_of: PartLookup) -> Layout:

@@ -11,6 +11,7 @@ import polars as pl
 from prefboost.errors import DataError, Place
 from prefboost.sources.columns import normalize_name
 from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.messages.conversations import ROLE_KEYS
 from prefboost.sources.readers.raw import ROW
 from prefboost.tables import Table
 
@@ -59,8 +60,6 @@ MEDIA_LIKE = re.compile(
 
 NOTHING = ("", "[]", "{}", "null", "none", "nan", "n/a", "[null]", '""')
 """Texts that hold nothing, in lower case."""
-
-ROLE_KEYS = ("role", "from", "speaker")
 
 
 def looks_like_question(name: str) -> bool:

@@ -12,7 +12,7 @@ import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.messages.content_parts import are_parts
-from prefboost.sources.messages.conversations import convert_messages, is_conversation
+from prefboost.sources.messages.conversations import ROLE_KEYS, convert_messages, is_conversation
 from prefboost.sources.readers.files import BATCH_BYTES
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
 from prefboost.sources.rows.parts import read_column, read_labels, read_raw_part
@@ -108,7 +108,7 @@ def _join_key_texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
 
 
 def _begins_with_system(names: list[str]) -> pl.Expr:
-    role = next((name for name in ("role", "from", "speaker") if name in names), names[0])
+    role = next((name for name in ROLE_KEYS if name in names), names[0])
     return pl.col("m").list.first().struct.field(role) == "system"
 
 
