@@ -181,7 +181,7 @@ def _settle_goals(
 
 
 def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
-    """Return the range that the source declares for its scores; None where it declares none or a scale is fitted."""
+    """Return the range that the source declares for its scores; a fitted scale takes ``score_range`` alone."""
     resolved = File(path=str(source)) if isinstance(source, str | Path) else source
     if not isinstance(resolved, Collection):
         return None

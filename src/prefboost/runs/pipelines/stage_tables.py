@@ -53,7 +53,7 @@ def score_table(
     spending: Spending = UNLIMITED,
     store: Path | None = None,
 ) -> tuple[Table, dict[str, Any]]:
-    """Score a table and `keep` it; what is finished stands in a store, so that a kill loses little.
+    """Score a table and write it (`write_table`); what is finished stands in a store, so that a kill loses little.
 
     Args:
         table: completions or pairs.
@@ -76,7 +76,7 @@ def score_table(
 
 
 def load_table(path: Path, spec: TableSpec) -> Table:
-    """Load a table that `keep` wrote, with its scales; rejects and steps stay in the files beside it."""
+    """Load a table that `write_table` wrote, with its scales; rejects and steps stay in the files beside it."""
     scales = json.loads(_locate_history(path).read_text(encoding="utf-8"))["scales"]
     fitted = {name: FittedScale(**scale) for name, scale in scales.items()}
     return Table(spec, conform(pl.read_parquet(path), spec, path=str(path)), scales=fitted, path=str(path))
