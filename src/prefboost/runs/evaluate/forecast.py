@@ -19,6 +19,7 @@ from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
+from prefboost.evaluation.kinds import BenchmarkSettings
 from prefboost.evaluation.protocols import Completions, Contestant, JudgedBenchmark, PreparedBenchmark
 from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_speaker
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_answers, price_for, read_files
@@ -93,10 +94,9 @@ class _Plan:
     counted: set[str] = field(default_factory=set)
     judged: set[str] = field(default_factory=set)
 
-    def lines(self, benchmark: object) -> list[ForecastLine]:
+    def lines(self, benchmark: BenchmarkSettings) -> list[ForecastLine]:
         if not isinstance(benchmark, JudgedBenchmark):
-            kind = str(getattr(benchmark, "kind", benchmark))
-            return [ForecastLine(kind, "no judge", note="measured on this machine: no calls are counted")]
+            return [ForecastLine(benchmark.kind, "no judge", note="measured on this machine: no calls are counted")]
         names = [*(contestant.name for contestant in self.contestants), *self.settings.file_names]
         prepared = benchmark.prepare(self.settings.assets, names)
         prompts = list(prepared.prompts[: self.settings.limit])
