@@ -44,6 +44,21 @@ class TokenLimits:
 
 
 @dataclass(frozen=True)
+class _Encoding:
+    """The rules by which one view becomes token ids.
+
+    Args:
+        encoder: of the policy's tokenizer.
+        limits: the most tokens.
+        goal: the goal's text in the view's prompt; None where none is said.
+    """
+
+    encoder: ChatEncoder
+    limits: TokenLimits
+    goal: str | None
+
+
+@dataclass(frozen=True)
 class Tokenised:
     """Units as token ids.
 
@@ -121,7 +136,8 @@ def tokenise(
             prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
             prompt_text = encoder.render_prompt(prompt)
             winners.add(number, row, prompt_text)
-            view = _encode({**row, "prompt": prompt}, prompt_text, (encoder, limits, _print_goal(row, say)), loss)
+            how = _Encoding(encoder, limits, _print_goal(row, say))
+            view = _encode({**row, "prompt": prompt}, prompt_text, how, loss)
             reason = _find_fault(view)
         except TemplateRefusal as error:
             view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
@@ -162,23 +178,21 @@ def _print_goal(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
     return goal_text(say, row.get("goal"), aspects)
 
 
-def _encode(
-    row: Mapping[str, Any], prompt_text: str, how: tuple[ChatEncoder, TokenLimits, str | None], loss: TextLoss
-) -> dict[str, Any]:
+def _encode(row: Mapping[str, Any], prompt_text: str, how: _Encoding, loss: TextLoss) -> dict[str, Any]:
     """Encode one view, whose prompt is rendered.
 
     Raises:
         TemplateRefusal: the template refuses the conversation.
         UnfaithfulRendering: it does not write a completion whole.
     """
-    (encoder, limits, _), prompt = how, row["prompt"]
+    encoder, prompt = how.encoder, row["prompt"]
     # Encoded once for both sides, so that they share these tokens in the stream.
     prompt_ids = encoder.encode([prompt_text])[0]
     sides: dict[str, list[int]] = {}
     open_ends = 0
     for side in ("chosen", "rejected"):
         # A completion that generation cut in mid-sentence must not teach the model to stop there.
-        ended = limits.ends_cut or row.get(f"finish_{side}") != "length"
+        ended = how.limits.ends_cut or row.get(f"finish_{side}") != "length"
         whole_text = encoder.render_conversation(prompt, row[side], ended=ended)
         # Tokenised together with the prompt: alone, a tokenizer may split the border otherwise.
         sides[side] = encoder.completion_ids(prompt_text, prompt_ids, whole_text)
@@ -199,14 +213,14 @@ def _cut_to_limits(
     prompt_text: str,
     prompt_ids: list[int],
     sides: Mapping[str, list[int]],
-    how: tuple[ChatEncoder, TokenLimits, str | None],
+    how: _Encoding,
     loss: TextLoss,
 ) -> dict[str, list[int]]:
     """Cut what is too long, and count it."""
-    encoder, limits, goal = how
+    limits = how.limits
     if limits.max_prompt_length and len(prompt_ids) > limits.max_prompt_length:
         whole = prompt_ids
-        prompt_ids = _shorten_prompt(encoder, prompt_text, whole, goal, limits.max_prompt_length)
+        prompt_ids = _shorten_prompt(how.encoder, prompt_text, whole, how.goal, limits.max_prompt_length)
         loss.count("prompt")
         # Without the goal's beginning to keep, the cut is a plain suffix, and the first turn's header is gone.
         loss.count("beginning of prompt", where=prompt_ids == whole[-len(prompt_ids) :])
