@@ -224,7 +224,8 @@ class RewardTrainer(UnitTrainer):
         mode = "train" if self.model.training else "eval"
         metrics = self._metrics[mode]
         shares = self.gather_objects(dict(metrics))
-        for name in {name for share in shares for name in share}:
+        # In the order of noting, not of a set, so that the keys of every line stand alike in every run.
+        for name in dict.fromkeys(name for share in shares for name in share):
             named = [pair for share in shares for pair in share.get(name, [])]
             # A dict of names drops the second note of a unit that two processes evaluated.
             numbers = list(dict(named).values()) if mode == "eval" else [number for _, number in named]
