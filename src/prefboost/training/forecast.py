@@ -51,7 +51,7 @@ class Forecast:
         steps: optimiser steps.
         tokens: of the whole training: ``real`` (as if every sequence stood alone), ``packed`` (computed by the packed
             engine), ``padded`` (the same micro-batches padded to their longest sequence).
-        seconds: ``reference`` (unless it is in the cache), ``training``; empty where nothing could be timed.
+        seconds: ``reference`` (as if none of it were in the cache), ``training``; empty where nothing could be timed.
         memory: bytes a device: ``weights``, ``gradients``, ``optimizer``, ``activations``.
         guesses: what of this is not measured or counted, in sentences.
         dropped: reason -> rows left out.
@@ -83,7 +83,7 @@ class _Trial:
 def forecast_policy(
     pairs: pa.Table, settings: Train, *, eval_pairs: pa.Table | None = None, say: SayGoal | None = None
 ) -> Forecast:
-    """Prepare the data, lay out some steps, time one micro-batch. Nothing is written, nothing is downloaded.
+    """Prepare the data, lay out some steps, time one micro-batch. Nothing is written, no weights are downloaded.
 
     Args:
         pairs: GoalPairs after `condition`.
@@ -201,7 +201,7 @@ def _add_trial(estimate: Forecast, trial: _Trial, largest: Packed, memory: Mappi
 
 
 def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Table | None = None) -> Forecast:
-    """Forecast the training of a reward model, whose weights have to be on this machine. Nothing is written.
+    """Forecast the training of a reward model, whose weights are downloaded if not here. Nothing else is written.
 
     Args:
         rows: as in `prefboost.training.reward.train`; ``pairs`` of the forecast are texts for a regression.

@@ -75,7 +75,6 @@ class Provenance:
         goals: how, where and on which scales goals are said; None where nobody told.
         top: the score asked for when no goal is given; None where no goal is said.
         top_aspects: aspect -> score asked for by itself.
-        scales: aspect -> fitted score scale ("" is the overall score).
     """
 
     settings: Mapping[str, Any]
@@ -155,7 +154,7 @@ def save_policy(
     """
     with _replace_folder(folder) as unfinished:
         _save_weights(model, unfinished, how)
-        # After the weights, and only in the copy that is saved with them: training has used the plain template.
+        # This changes the caller's tokenizer too: the rehearsal, after which training starts, puts its template back.
         speak_goal(tokenizer, provenance)
         tokenizer.save_pretrained(unfinished)
         _write_facts(provenance.as_json(), "model_card.md", unfinished)
@@ -214,7 +213,7 @@ def _replace_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     yield unfinished
-    # A rename is atomic: whoever sees the folder under its name sees all of it.
+    # A rename is atomic: the new folder has its name only when it is whole. The removal of an earlier one is not.
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

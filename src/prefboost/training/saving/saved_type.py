@@ -92,7 +92,7 @@ def _read_weights_type(folder: Path) -> str | None:
 
 
 def round_weights(model: Any, weights: Mapping[str, Tensor] | None, dtype: torch.dtype) -> dict[str, Tensor] | None:
-    """Convert all weights to the type to save, on the CPU; None where they have it already.
+    """Convert weights to the type to save, on the CPU; None where the model's own have it already.
 
     Args:
         model: of transformers, not wrapped; its class says which layers have to stay in float32.
