@@ -126,13 +126,18 @@ def forecast_policy(
     return _try_model(estimate, settings, data, largest, steps / plan.steps_per_epoch)
 
 
-def _lay_out_streams(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
-    """Lay out the micro-batches of the first steps, as streams."""
+def _sample_steps(units: int, plan: Plan, seed: int) -> list[list[int]]:
+    """Draw the indices of the units of the first optimiser steps."""
     # The order of the first pass, so that these are the steps that training will really take.
-    order = list(UnitSampler(len(data.train), seed, lambda: 0))
+    order = list(UnitSampler(units, seed, lambda: 0))
     size = plan.units_per_step
     # A few steps stand for all: units are drawn at random, so that their averages settle quickly.
-    batches = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
+    return [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
+
+
+def _lay_out_streams(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
+    """Lay out the micro-batches of the first steps, as streams."""
+    batches = _sample_steps(len(data.train), plan, seed)
     collate = UnitCollator()
     views: list[Views] = [collate([data.train[index] for index in batch])["tokens"] for batch in batches]
     return [[each.take(rows).pack_pairs() for rows in split_by_budget(each, budget)] for each in views]
@@ -153,9 +158,10 @@ def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed,
             raise  # the weights are here, and training could not load them either
         return _add_guess(estimate, f"time and memory: not known, since {str(error).splitlines()[0]}")
     check_weights(model, settings.model)
+    tokenizer = load_policy_tokenizer(settings)
     for units in (data.train, data.evaluation):
         if units is not None:
-            check_fit(model, load_policy_tokenizer(settings), range_of_units(units.data.table))
+            check_fit(model, tokenizer, range_of_units(units.data.table))
     for sentence in [] if settings.lora is None else check_targets(model, settings.lora):
         estimate = _add_guess(estimate, sentence)
     try:
@@ -220,9 +226,7 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
     remarks = [] if settings.lora is None else check_targets(model.model, settings.lora)
     device = next(model.model.parameters()).device
     budget = budget_of(settings, device.type)
-    order = list(UnitSampler(len(data), settings.seed, lambda: 0))
-    size = plan.units_per_step
-    steps = [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
+    steps = _sample_steps(len(data), plan, settings.seed)
     streams = []
     for step in steps:
         texts = [data[index]["texts"] for index in step]
