@@ -122,14 +122,13 @@ def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, en
             check_fit(reward_model.model, reward_model.tokenizer, range_of_texts(units.data.table))
     if not leads(os.environ):
         return []
-    facts = {**end.facts, "score_range": {}}
 
     def save(folder: Path) -> None:
         if end.saving.merge:
-            save_reward_model(reward_model.model, reward_model.tokenizer, facts, folder, end.saving)
+            end.save(reward_model.model, None, tokenizer=reward_model.tokenizer, folder=folder)
             return
         with trial_adapters(reward_model.model, settings, task="SEQ_CLS") as adapted:
-            save_reward_model(adapted, reward_model.tokenizer, facts, folder, end.saving)
+            end.save(adapted, None, tokenizer=reward_model.tokenizer, folder=folder)
 
     return rehearse(
         save,
