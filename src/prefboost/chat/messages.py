@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from prefboost.chat.contents import are_text_parts, restore_parts
+
 __all__ = [
     "ROLES",
     "TOOLS",
@@ -32,6 +34,7 @@ class Message(TypedDict):
     ``extra`` is a JSON object of every other key the message had (``tool_calls``, ``name``, ``tool_call_id``), in the
     order and with the types and nulls of the source, or None. Where the source's message has a place for ``role``
     or ``content`` that is not the usual one, or a content of null, these keys stand in ``extra`` too, to mark it.
+    A content in parts is one text here, and its parts are the ``content`` of ``extra``.
     """
 
     role: str
@@ -48,12 +51,15 @@ def extra_of(record: Mapping[str, Any], role_key: str = "role", text_key: str = 
     """
     others = {key: value for key, value in record.items() if key not in (role_key, text_key)}
     content = record.get(text_key)
+    mark = content if are_text_parts(content) else None if content is None else ""
     silent = content is None or (isinstance(content, str) and not content.strip())
-    if not others or (silent and all(value is None for value in others.values())):
+    if not mark and (not others or (silent and all(value is None for value in others.values()))):
         return None
     if list(record)[:2] != [role_key, text_key] or content is None:
-        names = {role_key: ("role", None), text_key: ("content", None if content is None else "")}
+        names = {role_key: ("role", None), text_key: ("content", mark)}
         others = dict(names.get(key, (key, value)) for key, value in record.items())
+    elif are_text_parts(content):
+        others = {"content": content, **others}
     return dump_extra(others)
 
 
@@ -79,15 +85,21 @@ def _can_be_encoded(text: str) -> bool:
     return True
 
 
-def to_record(message: Mapping[str, Any]) -> dict[str, Any]:
+def to_record(message: Mapping[str, Any], *, parts: bool = True) -> dict[str, Any]:
     """Return the message as chat templates and other tools expect it: ``extra`` spread out again, absent when empty.
 
     Tools of the whole conversation are not part of a message: see `tools_of`.
+
+    Args:
+        message: as a table holds it.
+        parts: whether a content that its source gave in parts is given in parts again, or as one text.
     """
     extra = message.get("extra")
     others = json.loads(extra) if extra else {}
     others.pop(TOOLS, None)
     role, content = message["role"], message["content"]
+    if are_text_parts(others.get("content")):
+        content = others["content"] = restore_parts(others["content"], content) if parts else content
     if "role" not in others:
         return {"role": role, "content": content, **others}
     if "content" in others or content:  # a text that was put in later has a place even where the source had none

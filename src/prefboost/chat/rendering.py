@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Any
 
+from prefboost.chat.contents import ContentForms, fit_contents, probe_content_forms
 from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.messages import carries_extra, to_record, tools_of
 from prefboost.errors import ModelError, TemplateRefusal
@@ -135,14 +136,21 @@ class ChatEncoder:
         """Return whether the last token is one that can end a turn, so that a model may learn to stop there."""
         return bool(ids) and ids[-1] in self._special
 
+    @cached_property
+    def _forms(self) -> ContentForms:
+        """Forms of contents that the template writes."""
+        apply = self.tokenizer.apply_chat_template
+        return probe_content_forms(lambda messages: apply(messages, tokenize=False, goal=False))
+
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+        records = fit_contents([to_record(message) for message in messages], self._forms)
         tools = tools_of(messages)
         options: dict[str, Any] = {} if tools is None else {"tools": tools}
         if self.day is not None and "strftime_now" in str(self.tokenizer.chat_template):
             options["chat_template"] = print_day(self.tokenizer.get_chat_template(tools=tools), self.day)
         try:
             text: str = self.tokenizer.apply_chat_template(
-                [to_record(message) for message in messages],
+                records,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 goal=False,

@@ -100,7 +100,8 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     """
     rejects = pl.DataFrame(schema=REJECTS)
     refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
-    extras = _list_columns_with_extra(frame)
+    # Trainers take texts: parts are joined for them, and only prefboost's own format keeps them.
+    extras = _list_columns_with_extra(frame, parts=export.name == "prefboost")
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
         reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
         refusals.append((reason, pl.any_horizontal([has_read_extra(column) for column in extras])))
@@ -160,14 +161,17 @@ def _list_message_columns(frame: pl.DataFrame) -> list[str]:
     return [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
 
 
-def _list_columns_with_extra(frame: pl.DataFrame) -> list[str]:
-    further = has_further_values(pl.element().struct.field("extra"))
+def _list_columns_with_extra(frame: pl.DataFrame, *, parts: bool) -> list[str]:
+    extra = pl.element().struct.field("extra")
+    further = (
+        extra.str.contains(r'"content": \[') & extra.is_not_null() if parts else pl.lit(False)
+    ) | has_further_values(extra)
     return [name for name in _list_message_columns(frame) if frame[name].list.eval(further).list.any().any()]
 
 
-def _spread_messages(record: Mapping[str, Any], sides: Sequence[str]) -> dict[str, Any]:
+def _spread_messages(record: Mapping[str, Any], sides: Sequence[str], *, parts: bool) -> dict[str, Any]:
     """Spread messages with their further keys; the tools get a key of their own, as chat templates take them."""
-    spread: dict[str, Any] = {side: [to_record(message) for message in record[side]] for side in sides}
+    spread: dict[str, Any] = {side: [to_record(message, parts=parts) for message in record[side]] for side in sides}
     tools = tools_of(record[sides[0]]) if sides else None
     return spread if tools is None else {**spread, "tools": tools}
 
@@ -178,7 +182,7 @@ def _build_lines(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
     sides = [name for name in _list_message_columns(frame) if name in shaped.columns]
     records = frame.select(sides).iter_rows(named=True)
     lines = [
-        json.dumps({**row, **_spread_messages(record, sides)}, ensure_ascii=False)
+        json.dumps({**row, **_spread_messages(record, sides, parts=export.name == "prefboost")}, ensure_ascii=False)
         for row, record in zip(shaped.iter_rows(named=True), records, strict=True)
     ]
     return pl.DataFrame({LINE: lines}, schema={LINE: pl.String})

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from prefboost.chat import to_record
+from prefboost.chat.contents import ContentForms, fit_contents, probe_content_forms
 from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Messages, Request, Result, Sampling, row_seed
@@ -308,10 +309,18 @@ class LocalEngine:
             batches[-1].append(index)
         return batches
 
+    @cached_property
+    def _forms(self) -> ContentForms:
+        """Forms of contents that the chat template writes."""
+        apply = self.tokenizer.apply_chat_template
+        return probe_content_forms(lambda messages: apply(messages, tokenize=False, goal=False))
+
     def _through_template(self, messages: Messages, request: Request, *, add_generation_prompt: bool) -> str:
+        records = fit_contents([to_record(message) for message in messages], self._forms)
+
         def render() -> str:
             text: str = self.tokenizer.apply_chat_template(
-                [to_record(message) for message in messages],
+                records,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 **request.template_options,

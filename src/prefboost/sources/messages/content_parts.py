@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["NOT_TEXT_PART", "are_parts", "join_parts", "has_other_parts"]
+from prefboost.chat.contents import TEXT_TYPES
 
-TEXT_TYPES = ("text", "input_text", "output_text")
+__all__ = ["NOT_TEXT_PART", "are_parts", "has_other_parts", "join_part_texts"]
+
 NOT_TEXT_PART = "has a part that is not text (an image, audio, ...)"
 
 
@@ -18,11 +19,11 @@ def are_parts(dtype: Any) -> bool:
     return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "type" in _list_fields(dtype)
 
 
-def join_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
-    """Join the texts of each content's parts by line feeds; empty where there are none."""
+def join_part_texts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:
+    """Join the texts of each content's parts as `prefboost.chat.contents.join_parts` does; empty where none is."""
     if _list_fields(dtype).get("text") != pl.String:
         return pl.lit("", dtype=pl.String)
-    return contents.list.eval(pl.element().struct.field("text")).list.drop_nulls().list.join("\n")
+    return contents.list.eval(pl.element().struct.field("text")).list.drop_nulls().list.join("")
 
 
 def has_other_parts(contents: pl.Expr, dtype: pl.List) -> pl.Expr:

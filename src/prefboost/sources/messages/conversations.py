@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import ROLES, Message
-from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, has_other_parts, join_parts
+from prefboost.sources.messages.content_parts import NOT_TEXT_PART, are_parts, has_other_parts, join_part_texts
 from prefboost.sources.messages.keys import ROLE_NAMES, drop_filled_nulls, drop_notes, is_read
 from prefboost.tables import MESSAGES
 
@@ -43,7 +43,8 @@ def convert_messages(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series
 
     Args:
         values: text (one message with ``role``), a message, or a list of messages (role/content, from/value ...), whose
-            content may be a list of parts: their texts are joined by newlines, and one that is no text is a fault.
+            content may be a list of parts: their texts are joined, ``extra`` keeps the parts, and a part that is no
+            text is a fault.
         role: of plain text.
 
     Returns:
@@ -115,11 +116,11 @@ def _convert_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, p
     others = [name for name in fields if name not in (role_key, text_key)]
     element = pl.element().struct
     contents, dtype = element.field(text_key), fields[text_key]
-    content = join_parts(contents, dtype) if are_parts(dtype) else contents.cast(pl.String)
+    content = join_part_texts(contents, dtype) if are_parts(dtype) else contents.cast(pl.String)
     message = pl.struct(
         role=element.field(role_key).replace(ROLE_NAMES),
         content=content.fill_null(""),
-        extra=_encode_extra(others, fields),
+        extra=_encode_extra(others, fields, text_key),
     )
     lists = values.to_frame("m").select(pl.col("m").list.eval(message)).to_series()
     faults = find_text_faults(lists)
@@ -127,27 +128,35 @@ def _convert_structs(values: pl.Series, struct: pl.Struct) -> tuple[pl.Series, p
         other = pl.col("m").list.eval(has_other_parts(contents, dtype)).list.any()
         wrong = values.to_frame("m").select(pl.when(other).then(pl.lit(NOT_TEXT_PART)).alias("w")).to_series()
         faults = wrong.fill_null(faults)
-    return (_tidy_extra(lists, struct) if others and others != ["extra"] else lists), faults
+    return (
+        _tidy_extra(lists, struct, text_key) if are_parts(dtype) or others not in ([], ["extra"]) else lists
+    ), faults
 
 
-def _encode_extra(others: Sequence[str], fields: Mapping[str, pl.DataType]) -> pl.Expr:
+def _encode_extra(others: Sequence[str], fields: Mapping[str, pl.DataType], text_key: str) -> pl.Expr:
+    """Encode what messages have besides role and text as JSON; parts of a content stand in front, as ``content``."""
     element = pl.element().struct
-    if not others:
-        return pl.lit(None, dtype=pl.String)
-    if list(others) == ["extra"] and fields["extra"] in (pl.String, pl.Null):
+    columns = [element.field(name) for name in others]
+    if are_parts(fields[text_key]):
+        columns = [element.field(text_key).alias("content"), *columns]
+    elif list(others) == ["extra"] and fields["extra"] in (pl.String, pl.Null):
         return element.field("extra").cast(pl.String)
-    present = pl.any_horizontal([element.field(name).is_not_null() for name in others])
-    whole = pl.struct([element.field(name) for name in others]).struct.json_encode()
+    if not columns:
+        return pl.lit(None, dtype=pl.String)
+    present = pl.any_horizontal([column.is_not_null() for column in columns])
+    whole = pl.struct(columns).struct.json_encode()
     return pl.when(present).then(whole).otherwise(pl.lit(None, dtype=pl.String))
 
 
-def _tidy_extra(lists: pl.Series, struct: pl.Struct) -> pl.Series:
+def _tidy_extra(lists: pl.Series, struct: pl.Struct, text_key: str) -> pl.Series:
     """Drop nulls from ``extra``: a frame fills absent keys with them, in every message."""
     extra = pl.element().struct.field("extra").is_not_null()
     some = lists.to_frame("m").select(pl.col("m").list.eval(extra).list.any().fill_null(False)).to_series()
     if not some.any():
         return lists
-    tidied = [[_tidy(message, struct) for message in row] for row in lists.filter(some).to_list()]
+    columns: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
+    encoded = pl.Struct({**columns, "content": columns[text_key]})
+    tidied = [[_tidy(message, encoded) for message in row] for row in lists.filter(some).to_list()]
     chosen = pl.Series("m", tidied, dtype=MESSAGES)
     index = some.cast(pl.Int64).cum_sum() - 1
     frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.chat import ROLES
+from prefboost.chat.contents import are_text_parts, join_parts
 from prefboost.chat.messages import extra_of
 
 __all__ = [
@@ -55,9 +56,14 @@ _ONLY_NULLS = r'^\{("(?:[^"\\]|\\.)*": (null|""),? ?)*\}$'
 """An ``extra`` in which no key has a value."""
 
 
+_ONLY_PARTS = r'^\{"content": \[(\{("(?:[^"\\]|\\.)*"(: |, )?)*\}(, )?)*\]\}$'
+"""An ``extra`` that says only in which parts the source gives the content."""
+
+
 def has_further_values(extra: pl.Expr) -> pl.Expr:
     """Return whether messages have further keys with values: null where the source wrote null is nothing to lose."""
-    return extra.is_not_null() & extra.str.contains(_ONLY_NULLS).not_().fill_null(False)
+    nothing = extra.str.contains(_ONLY_NULLS) | extra.str.contains(_ONLY_PARTS)
+    return extra.is_not_null() & nothing.not_().fill_null(False)
 
 
 def is_read(extra: pl.Expr) -> pl.Expr:
@@ -120,8 +126,12 @@ def _has_message_keys(dtype: Any) -> bool:
         return False
     fields = {item.name: item.dtype for item in dtype.fields}
     keys = next((pair for pair in KEYS if pair[0] in fields), None)
-    if keys is not None and fields[keys[0]] == pl.String and set(fields) - {*keys, "extra"}:
-        return True
+    if keys is not None and fields[keys[0]] == pl.String:
+        if set(fields) - {*keys, "extra"}:
+            return True
+        part: Any = getattr(fields.get(keys[1]), "inner", None)  # of a content in parts
+        if isinstance(part, pl.Struct) and {item.name for item in part.fields} - {"type", "text"}:
+            return True
     return any(_has_message_keys(inner) for inner in fields.values())
 
 
@@ -152,9 +162,19 @@ def _is_role(name: str) -> bool:
 def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str, Any]:
     role, text = keys
     extra = message.get("extra")
-    if set(message) <= {role, text, "extra"} and (extra is None or (isinstance(extra, str) and _is_object(extra))):
+    content = message.get(text)
+    in_parts = are_text_parts(content)
+    if (
+        not in_parts
+        and set(message) <= {role, text, "extra"}
+        and (extra is None or (isinstance(extra, str) and _is_object(extra)))
+    ):
         return dict(message)
-    return {role: message[role], text: message.get(text), "extra": extra_of(message, role, text)}
+    return {
+        role: message[role],
+        text: join_parts(content) if in_parts else content,
+        "extra": extra_of(message, role, text),
+    }
 
 
 def _is_object(text: str) -> bool:
