@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from prefboost.errors import TemplateRefusal
 
@@ -16,7 +16,7 @@ TEXT_TYPES = ("text", "input_text", "output_text")
 _FIRST, _SECOND = "prefboost probes the first part", "prefboost probes the second part"
 
 
-def are_text_parts(content: Any) -> bool:
+def are_text_parts(content: Any) -> TypeGuard[list[Mapping[str, Any]]]:
     """Tell whether a content is a list of parts that are all texts; an empty list is."""
     return isinstance(content, list) and all(
         isinstance(part, Mapping) and part.get("type") in TEXT_TYPES and isinstance(part.get("text"), str)

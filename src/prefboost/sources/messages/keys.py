@@ -163,18 +163,11 @@ def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str
     role, text = keys
     extra = message.get("extra")
     content = message.get(text)
-    in_parts = are_text_parts(content)
-    if (
-        not in_parts
-        and set(message) <= {role, text, "extra"}
-        and (extra is None or (isinstance(extra, str) and _is_object(extra)))
-    ):
+    if are_text_parts(content):
+        return {role: message[role], text: join_parts(content), "extra": extra_of(message, role, text)}
+    if set(message) <= {role, text, "extra"} and (extra is None or (isinstance(extra, str) and _is_object(extra))):
         return dict(message)
-    return {
-        role: message[role],
-        text: join_parts(content) if in_parts else content,
-        "extra": extra_of(message, role, text),
-    }
+    return {role: message[role], text: content, "extra": extra_of(message, role, text)}
 
 
 def _is_object(text: str) -> bool:
