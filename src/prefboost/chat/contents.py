@@ -41,9 +41,9 @@ def restore_parts(parts: Sequence[Mapping[str, Any]], content: str) -> list[dict
     joined = join_parts(parts)
     if content == joined:
         return [dict(part) for part in parts]
-    before, found, after = content.partition(joined) if joined else ("", "", "")
-    if not found:
+    if not joined or joined not in content:
         return [{"type": "text", "text": content}]
+    before, _, after = content.partition(joined)
     restored = [dict(part) for part in parts]
     restored[0]["text"] = before + restored[0]["text"]
     restored[-1]["text"] += after
