@@ -32,7 +32,8 @@ _ANSWER = [{"role": "assistant", "content": "an answer"}]
 
 
 class ChatEncoder:
-    """Renders and encodes prompts and completions. A template that asks for a goal by itself is told not to.
+    """Renders and encodes prompts and completions. A template that asks for a goal by itself asks for none, or for the
+    one that is given.
 
     Args:
         tokenizer: of transformers.
@@ -55,30 +56,37 @@ class ChatEncoder:
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special = set(tokenizer.all_special_ids) | {id_ for id_, token in added.items() if token.special}
 
-    def render_prompt(self, prompt: Messages) -> str:
+    def render_prompt(self, prompt: Messages, goal: float | None = None) -> str:
         """Render the prompt; it ends where the assistant begins to speak.
+
+        Args:
+            prompt: messages.
+            goal: score that the template of a goal-conditioned policy asks for; None: none is asked for.
 
         Raises:
             TemplateRefusal: the chat template refuses the messages.
         """
-        return self._render(prompt, add_generation_prompt=True)
+        return self._render(prompt, goal, add_generation_prompt=True)
 
-    def render_conversation(self, prompt: Messages, completion: Messages, *, ended: bool = True) -> str:
+    def render_conversation(
+        self, prompt: Messages, completion: Messages, *, ended: bool = True, goal: float | None = None
+    ) -> str:
         """Render prompt and completion together.
 
         Args:
             prompt, completion: messages.
             ended: False for a completion that was cut: the text stops where its last message's content stops, without
                 what the template writes to end the turn. Messages with tool calls are rendered whole either way.
+            goal: see `render_prompt`.
 
         Raises:
             TemplateRefusal: the chat template refuses the messages.
         """
         *before, last = completion
         if ended or carries_extra(last):
-            return self._render([*prompt, *completion], add_generation_prompt=False)
+            return self._render([*prompt, *completion], goal, add_generation_prompt=False)
         marked = {**last, "content": f"{last['content']}{_CUT}"}
-        return self._render([*prompt, *before, marked], add_generation_prompt=False).partition(_CUT)[0]
+        return self._render([*prompt, *before, marked], goal, add_generation_prompt=False).partition(_CUT)[0]
 
     def renderable_prompt(self, prompt: Messages, completion: Messages) -> Messages:
         """Return the prompt as it can be rendered: with its system message merged where that is allowed and needed.
@@ -142,7 +150,7 @@ class ChatEncoder:
         apply = self.tokenizer.apply_chat_template
         return probe_content_forms(lambda messages: apply(messages, tokenize=False, goal=False))
 
-    def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+    def _render(self, messages: Messages, goal: float | None = None, *, add_generation_prompt: bool) -> str:
         records = fit_contents([to_record(message) for message in messages], self._forms)
         tools = tools_of(messages)
         options: dict[str, Any] = {} if tools is None else {"tools": tools}
@@ -153,7 +161,7 @@ class ChatEncoder:
                 records,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
-                goal=False,
+                goal=False if goal is None else goal,
                 **options,
             )
         except ModelError:

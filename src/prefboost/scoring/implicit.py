@@ -6,21 +6,20 @@ relabelled (implicit-reward augmentation, arXiv 2410.08067): train on the pairs,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from prefboost.devices import NumberSetting
 from prefboost.preferences.scales.kinds import SCALES, Scale
+from prefboost.scoring.sequence_logps import Encoded, LogprobModel, check_vocabularies, compute_item_logps, encode_items
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
+from prefboost.scoring.stored import NOT_YET, Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 
 __all__ = ["ImplicitReward", "LogRatio"]
-
-Encoded = tuple[list[int], list[int]]
 
 
 class LogRatio(Settings):
@@ -89,80 +88,28 @@ class ImplicitReward(LogRatio):
     def _encode_items(self, items: Sequence[ScoredItem], scores: Scores) -> list[tuple[ScoredItem, Encoded]]:
         from prefboost.chat.rendering import ChatEncoder
         from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
-        from prefboost.errors import ModelError
 
         ours, theirs = (
             load_tokenizer(name, revision=revision, trust_remote_code=self.trust_remote_code)
             for name, revision in ((self.policy, None), (self.reference, self.reference_revision))
         )
-        if ours.get_vocab() != theirs.get_vocab():
-            raise ModelError(
-                f"{self.policy} and {self.reference} have different tokens, so their log-probs cannot be compared",
-                remedy="name the model that the policy's training began with as reference",
-            )
-        encoder = ChatEncoder(ours)
+        check_vocabularies(self.policy, ours, self.reference, theirs)
         limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
-
-        def encode(item: ScoredItem) -> Encoded:
-            head = encoder.render_prompt(item.prompt)
-            ids = encoder.encode([head])[0]
-            whole = encoder.render_conversation(item.prompt, item.completion, ended=not item.cut)
-            return ids, encoder.completion_ids(head, ids, whole)
-
-        usable = []
-        for item in items:
-            encoded = scores.try_item(item, encode)
-            if encoded is None:
-                continue
-            length = len(encoded[0]) + len(encoded[1])
-            if not encoded[0] or not encoded[1]:
-                scores.faults[item.row, item.side] = ("the completion has no tokens", "")
-            elif limit is not None and length > limit:
-                long = "the conversation is longer than the model can see"
-                scores.faults[item.row, item.side] = (long, f"{length:,} tokens, at most {limit:,}")
-            else:
-                usable.append((item, encoded))
-        return usable
+        return encode_items(items, ChatEncoder(ours), limit, scores)
 
     def _compute_logps(
-        self,
-        name: str,
-        stage: str,
-        usable: Sequence[tuple[ScoredItem, Encoded]],
-        desk: Desk,
+        self, name: str, stage: str, usable: Sequence[tuple[ScoredItem, Encoded]], desk: Desk
     ) -> list[float | None]:
         """Compute log-probs of all items under one model; None where ``partial`` and the store lacks it."""
-        from prefboost.devices import announce, choose_numbers
-        from prefboost.engines.local.streams import logps_of_batch, stream_batches
-        from prefboost.engines.models.weights import fingerprint_of_model, load_causal_lm, on_device
-        from prefboost.losses.rope_by_length import name_frequencies
-        from prefboost.packing import probe_support
-
-        numbers = choose_numbers(self.dtype, self.device, exact="the difference of two log-probs is small")
-        announce(numbers)
-        revision = self.reference_revision if name == self.reference else None
-        model, tokenizer = load_causal_lm(
-            name, numbers.name, revision=revision, trust_remote_code=self.trust_remote_code
+        model = LogprobModel(
+            name,
+            self.reference_revision if name == self.reference else None,
+            self.dtype,
+            self.device,
+            self.batch_tokens,
+            self.trust_remote_code,
         )
-        on_device(model, self.device)
-        packed = probe_support(model).ok
-        commit = getattr(model.config, "_commit_hash", None)
-        identity = f"{fingerprint_of_model(name, commit)}/{numbers.name}/logp{name_frequencies(model)}"
-        prompts, completions = ([ids[part] for _, ids in usable] for part in (0, 1))
-
-        def plan(first: list[int]) -> Iterator[list[int]]:
-            chosen = [prompts[index] for index in first], [completions[index] for index in first]
-            groups = [tuple(prompt) for prompt in chosen[0]]
-            for batch in stream_batches(*chosen, groups, self.batch_tokens, packed=packed):
-                yield [first[at] for at in batch]
-
-        def compute(batch: Sequence[int]) -> list[list[float]]:
-            chosen = [prompts[index] for index in batch], [completions[index] for index in batch]
-            logps = logps_of_batch(model, *chosen, tokenizer.pad_token_id or 0, packed=packed)
-            return [[logp] for logp in logps.tolist()]
-
-        keys = [key_of_ids(identity, *ids) for _, ids in usable]
-        return [None if row is None else row[0] for row in fill_numbers(keys, plan, compute, desk, stage)]
+        return compute_item_logps(model, [ids for _, ids in usable], desk, stage)
 
 
 def _count_contradictions(scores: Scores) -> int:
