@@ -96,6 +96,9 @@ VERBS: dict[str, Verb] = {
         "Judge completions against a baseline's.",
     ),
     "compare": Verb("prefboost.cli.evaluate:compare_command", "Compare two evaluations prompt by prompt."),
+    "diagnose": Verb(
+        "prefboost.cli.diagnose:diagnose_command", "Show what a training did to completions good and bad."
+    ),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

@@ -1,0 +1,54 @@
+"""`diagnose_unlearning`: change of log-probs by score, measured with a store and written as a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from prefboost.atomic import write_atomically
+from prefboost.diagnosis.unlearning import DiagnoseUnlearning, UnlearningReport, measure_changes
+from prefboost.engines.budget import UNLIMITED
+from prefboost.errors import DataError
+from prefboost.progress import Tell
+from prefboost.runs.score.questions import open_desk
+from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
+from prefboost.tables import Table
+
+__all__ = ["diagnose_unlearning"]
+
+
+def diagnose_unlearning(
+    table: Table,
+    settings: DiagnoseUnlearning,
+    out: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    progress: Tell = lambda _: None,
+) -> UnlearningReport:
+    """Measure which completions checkpoints made less likely, by score.
+
+    Args:
+        table: PreferencePairs, ScoredCompletions or Completions.
+        settings: start model, checkpoints, goals, buckets.
+        out: ``.json`` file for the report. Log-probs are kept in ``OUT.store``: the same call after an interruption
+            goes on from there, and one with a further checkpoint computes that one alone.
+        store: a folder to use in the place of ``OUT.store``.
+        progress: called after every batch.
+
+    Raises:
+        DataError: the table holds no completions, or none could be measured.
+        ModelError: a model cannot be loaded, or the models have different tokens.
+        RunError: the output is an input, or a file that `diagnose` did not write.
+    """
+    if out is not None:
+        target = Path(out)
+        if target.suffix != ".json":
+            raise DataError(f"the report is JSON, found {target.name}", remedy="name a file that ends in .json")
+        refuse_inputs(companions(target, ".store"), [table], [settings])
+        # The store stands beside every report that this function wrote, and beside no other file.
+        refuse_foreign([target], [companions(target, ".store")[-1]], "diagnose")
+    with open_desk(out, store, UNLIMITED, progress) as desk:
+        report = measure_changes(table, settings, desk)
+    if out is not None:
+        write_atomically(Path(out), json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
+    return report

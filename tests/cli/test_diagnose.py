@@ -1,0 +1,41 @@
+"""``prefboost diagnose unlearning``: checkpoints stand alone, settings as key=value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.diagnosis.test_unlearning import scored_pairs
+from tests.scoring.conftest import policies  # noqa: F401 - a fixture
+
+from prefboost.cli.main import main
+from prefboost.sources.write import write
+
+
+@pytest.mark.torch
+def test_it_prints_changes_by_side_and_score_and_writes_the_report(
+    policies: tuple[Path, Path],  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, out = tmp_path / "pairs.parquet", tmp_path / "report.json"
+    write(scored_pairs(), source)
+    policy, start = map(str, policies)
+    line = ["diagnose", "unlearning", str(source), policy, f"start={start}", "scores=[6]", "-o", str(out), "--quiet"]
+    assert main(line) == 0
+    printed = capsys.readouterr().out
+    assert "rejected, 6 <= score" in printed and "nats per completion" in printed and "margin" in printed
+    assert main([*line, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["completions"] == 8
+    assert {**json.loads(out.read_text()), "out": str(out)} == record
+
+
+def test_wrong_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", "unlerning", "x.parquet", "m"]) == 2
+    assert "no diagnosis 'unlerning'" in capsys.readouterr().err
+    assert main(["diagnose", "unlearning", "x.parquet", "start=m"]) == 2
+    assert "no checkpoint is named" in capsys.readouterr().err
+    assert main(["diagnose", "unlearning", "x.parquet", "m", "start=m", "scroes=[1]"]) == 2
+    assert "scores" in capsys.readouterr().err
