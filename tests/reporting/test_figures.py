@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from prefboost.reporting.figures import Curve, plot_bars, plot_coverage, plot_goal_response
+from prefboost.reporting.figures import (
+    Curve,
+    FrontierPoint,
+    plot_bars,
+    plot_coverage,
+    plot_frontier,
+    plot_goal_response,
+)
 from prefboost.statistics import Interval
 
 pytest.importorskip("matplotlib")
@@ -39,3 +46,12 @@ def test_coverage_draws_every_group_and_kind() -> None:
     one = plot_coverage(groups, good=(93, 97), nominal=95)
     assert one == plot_coverage(groups, good=(93, 97), nominal=95)
     assert one != plot_coverage({"raw": groups["raw"]}, good=(93, 97), nominal=95)
+
+
+def test_a_frontier_draws_every_policy_in_every_panel() -> None:
+    points = [FrontierPoint("ours", interval(3, 2, 4), interval(6, 5, 7))]
+    starts = {"proxy": 4.0, "gold": 5.0}
+    drawn = plot_frontier({"proxy": points, "gold": points}, starts=starts)
+    assert drawn == plot_frontier({"proxy": points, "gold": points}, starts=starts)
+    farther = [FrontierPoint("ours", interval(9, 8, 10), interval(6, 5, 7))]
+    assert drawn != plot_frontier({"proxy": points, "gold": farther}, starts=starts)

@@ -13,13 +13,16 @@ def values(text: str) -> dict[str, object]:
     line = {"goal": "10", "ra": text, "dpo": text, "ra_score": "1", "dpo_score": "1"}
     return {
         "model": text, "pairs": 1, "steps": 1, "held_out": 1, "samples_per_prompt": 1, "version": "0", "machine": text,
-        "verdict": [text], "follows": True, "reduced": text, "rules": [text], "rows": [], "unlearning_caption": text,
+        "verdict": [text], "follows": True, "reduced": text,
+        "checks": [text], "tops": [], "seeds": text, "rows": [], "unlearning_caption": text,
         "samples": [{"prompt": text, "lines": [line]}], "method": text, "settings": [(text, text)], "cost": text,
     }  # fmt: skip
 
 
 def test_a_completion_cannot_break_the_page() -> None:
-    page = render_page("demo.html", values(HOSTILE), figures={"goal_response": "<svg/>", "unlearning": "<svg/>"})
+    page = render_page(
+        "demo.html", values(HOSTILE), figures=dict.fromkeys(("goal_response", "frontier", "unlearning"), "<svg/>")
+    )
     assert "<script" not in page
     assert str(escape(HOSTILE)) in page
     assert "49" not in page

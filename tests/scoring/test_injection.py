@@ -154,9 +154,12 @@ def test_a_report_that_shows_an_attack_escapes_it(attack: str) -> None:
     line = {"goal": "10", "ra": attack, "dpo": HARMLESS, "ra_score": "3", "dpo_score": "3"}
     values = {
         "model": "m", "pairs": 1, "steps": 1, "held_out": 1, "samples_per_prompt": 1, "version": "0", "machine": "m",
-        "verdict": ["v"], "follows": True, "reduced": "", "rules": [], "rows": [], "unlearning_caption": "c",
+        "verdict": ["v"], "follows": True, "reduced": "",
+        "checks": [], "tops": [], "seeds": "", "rows": [], "unlearning_caption": "c",
         "samples": [{"prompt": attack, "lines": [line]}], "settings": [], "cost": "c", "method": "m",
     }  # fmt: skip
-    page = render_page("demo.html", values, figures={"goal_response": "<svg/>", "unlearning": "<svg/>"})
+    page = render_page(
+        "demo.html", values, figures=dict.fromkeys(("goal_response", "frontier", "unlearning"), "<svg/>")
+    )
     assert page.count(str(escape(attack))) >= 2
     assert "<script" not in page and "<img" not in page

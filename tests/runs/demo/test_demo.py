@@ -27,9 +27,13 @@ def test_the_whole_demo_runs_on_a_tiny_model_and_says_what_it_found(tmp_path: Pa
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert results["follows"] is report.follows
     assert set(results["policies"]["augmented"]["by_goal"]) == {"1", "10"}
+    assert set(results["policies"]["plain"]["gold_by_goal"]) == {"1", "10"}
+    assert set(results["top"]) == {"augmented", "plain", "augmented_small", "plain_small"}
+    assert all(-1e3 < top["kl"]["estimate"] < 1e3 for top in results["top"].values())
+    assert set(results["facts"]["start"]) == {"proxy", "gold"}
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert all(sentence.split(":")[0][:40] in page for sentence in report.verdict)
-    assert page.count("<svg") == 2 and "<script" not in page
+    assert page.count("<svg") == 3 and "<script" not in page
     again = run_demo(tmp_path / "out", small)
     assert again.verdict == report.verdict
     fresh = small.model_copy(update={"fresh": True, "samples": 2})

@@ -57,5 +57,5 @@ def test_the_size_of_an_interrupted_call_is_kept_for_the_same_settings(tmp_path:
 
 @pytest.mark.parametrize("spent", [0, 600])
 def test_time_that_has_gone_by_counts(spent: float) -> None:
-    size = fit_size(320, 32, 16, DemoPace(600, 0.1, 10), spent, 15)
+    size = fit_size(320, 32, 16, DemoPace(550, 0.1, 10), spent, 15)
     assert (size.prompts == 320) is (spent == 0)

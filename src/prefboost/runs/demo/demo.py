@@ -18,12 +18,12 @@ from prefboost.atomic import write_atomically
 from prefboost.chat import goal_text
 from prefboost.devices import usable_cores
 from prefboost.engines.engine import Request
-from prefboost.engines.local.engine import Local
+from prefboost.engines.local.engine import Local, LocalEngine
 from prefboost.errors import MissingExtra
-from prefboost.losses import DPO, SFT, Term, WeightedSum
-from prefboost.preferences import Plain, RewardAugmented, condition, relabel
 from prefboost.progress import phase
+from prefboost.runs.demo.arms import Arm, build_train_settings, list_arms, relabel_for
 from prefboost.runs.demo.completions import (
+    PROMPTS_SEED,
     SAY,
     Demo,
     answer_held_out,
@@ -31,28 +31,36 @@ from prefboost.runs.demo.completions import (
     pair_extremes,
     state_goal,
 )
-from prefboost.runs.demo.measure import Following, Unlearning, measure_following, measure_unlearning, state_verdict
-from prefboost.runs.demo.page import NAMES, draw_goal_response, render_demo
-from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, draw_demo_prompts
+from prefboost.runs.demo.gold import with_gold
+from prefboost.runs.demo.measure import (
+    TopScore,
+    Unlearning,
+    measure_following,
+    measure_top,
+    measure_unlearning,
+    state_verdict,
+)
+from prefboost.runs.demo.page import Findings, draw_goal_response, render_demo
 from prefboost.runs.demo.size import DemoPace, DemoSize, fit_size, load_size, save_size
+from prefboost.runs.demo.tasks import draw_tasks
 from prefboost.runs.pipelines.training import train_on
 from prefboost.scoring import RulesScorer
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
-from prefboost.training import Train, TrainReport
+from prefboost.training import TrainReport
 
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
 __all__ = ["Demo", "DemoReport", "run_demo"]
 
-GOOD = 5.5
-"""Completions from this score on count as good when unlearning is measured."""
+GOOD = 8.0
+"""Gold score from which an answer counts as good when unlearning is measured: four of its five checks hold."""
 
-_MOST_GOOD = 96
-"""Most good completions whose log-probs are compared."""
+_MOST_GOOD = 64
+"""Most good answers whose log-probs are compared."""
 
 _SCORED_TOKENS = 110
-"""Tokens of such a completion and its prompt, about."""
+"""Tokens of such an answer and its prompt, about."""
 
 _PLAIN_SHARE = 0.55
 """Time of training plain DPO as a share of augmented training: both views of a pair are the same text there, which
@@ -62,20 +70,25 @@ logger = logging.getLogger(__name__)
 
 
 _METHOD = (
-    "Completions sampled from the start model are scored 1 to 10 by the share of their prompt's rules that hold (code "
-    "checks them). The best and the worst of each prompt form a pair. Reward augmentation trains each pair twice: "
-    "asked for the higher score the better completion wins, asked for the lower one the other does; plain DPO trains "
-    "each pair twice with the better one winning. Both losses are DPO plus a little of the winning completion's "
-    "likelihood, which keeps texts whole. Both policies are then asked in the same words: "
+    "Completions sampled from the start model get a proxy score of 1 to 10: the share of one-sided rules that hold "
+    "(no more than so many words, so many sentences or numbered items, keywords that occur anywhere). Short text that "
+    "says nothing can keep them all, as judges in use can be gamed too. The best and the worst completion of each "
+    "prompt by this score form a pair. Reward augmentation trains each pair twice: asked for the higher score the "
+    "better completion wins, asked for the lower one the other does; plain DPO trains each pair twice with the better "
+    "one winning. All losses are DPO plus a little of the winning completion's likelihood, which keeps texts whole. "
+    "The gold score, seen by no training, is the share of five checks: length within both bounds; as many sentences "
+    "or items as asked for, none of a few words only, items distinct and of the category; keywords used in such "
+    "sentences; on topic; nothing repeated and nothing copied from the prompt. All policies are asked in the same "
+    "words: "
     f"{goal_text(SAY, 10.0)!r}."
 )
 
 _UNLEARNING = (
-    f"Completions of training prompts that score at least {GOOD:g}, came to their end and were chosen in no pair. "
-    "Change of their log-prob against the start model under the prompt the policy was trained on: the completion's own "
-    "score as the goal for the reward-augmented policy, no goal for plain DPO. Bars: 95 % intervals over prompts."
+    f"Completions of training prompts with a gold score of at least {GOOD:g} that came to their end and that no pair "
+    "chose. Change of their log-prob against the start model under the prompt the policy was trained on: the "
+    "completion's own proxy score as the goal for reward-augmented policies, no goal for plain DPO. Bars: 95 % "
+    "intervals over prompts."
 )
-
 
 _RECORDED = ("model", "pairs", "steps", "held_out", "start", "machine", "reduced", "settings")
 """Facts that results.json holds."""
@@ -106,7 +119,7 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     """Run the demo; the same call after an interruption goes on at the last checkpoint.
 
     Args:
-        out: folder; gets report.html, goal_response.svg, results.json, the completions and both policies.
+        out: folder; gets report.html, goal_response.svg, results.json, the completions and the four policies.
         settings: how large.
         progress: is told how far it has come.
 
@@ -121,37 +134,51 @@ def run_demo(out: str | Path, settings: Demo | None = None, *, progress: Progres
     refuse_inputs([out], [], [settings])
     refuse_foreign([out / name for name in _PAGES], [out / "augmented"], "demo")
     out.mkdir(parents=True, exist_ok=True)
-    start, answer_s = _answer_without_goals(settings, progress)
+    # Small batches: log-probs of answers are computed while two models lie in memory.
+    start_engine = Local(model=settings.model, batch_tokens=4096).open()
+    start, answer_s = _answer_without_goals(start_engine, settings, progress)
     size = _choose_size(settings, out, began, answer_s, progress)
     settings = settings.model_copy(update={"prompts": size.prompts, "held_out": size.held_out})
-    scored = RulesScorer().score(load_training_completions(settings, out, progress))
+    completions = load_training_completions(settings, out, progress)
+    scored = RulesScorer().score(completions)
     pairs = pair_extremes(scored)
+    arms = list_arms(settings)
     trained: dict[str, TrainReport] = {}
-    for name, how in (("augmented", RewardAugmented()), ("plain", Plain(repeat=2))):
-        data = condition(relabel(pairs, how, say=SAY), SAY)
-        trained[name] = train_on(data, _build_train_settings(settings), out / name, progress=progress)
-    prompts = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
-    engines = {name: Local(model=str(out / name / "model")).open() for name in trained}
-    answers = {name: answer_held_out(engine, prompts, settings, progress) for name, engine in engines.items()}
+    for arm in arms:
+        train = build_train_settings(settings, arm)
+        trained[arm.key] = train_on(relabel_for(arm, pairs), train, out / arm.key, progress=progress)
+    prompts = draw_tasks(settings.held_out, seed=settings.seed + 1, held_out=True)
     start = start.filter(pl.col("prompt_id").is_in(prompts["prompt_id"].implode()))
-    followings = {name: measure_following(frame) for name, frame in answers.items()}
-    changes = _measure_unlearning(scored.frame, pairs.frame, settings, out, progress)
-    follows, sentences = state_verdict(followings["augmented"], followings["plain"], changes, answers)
-    facts = _gather_facts(settings, trained, len(pairs), float(str(start["score"].mean())), time.monotonic() - began)
-    facts["reduced"] = size.reduced
-    page = render_demo(followings, answers, changes, {**facts, "follows": follows, "verdict": sentences})
-    write_atomically(out / "report.html", page)
-    write_atomically(out / "goal_response.svg", draw_goal_response(followings, facts["start"]))
-    write_atomically(out / "results.json", _format_results(followings, changes, facts, follows, sentences))
-    for name, frame in answers.items():
-        frame.write_parquet(out / f"answers_{name}.parquet")
+    # The same answers for every policy, so that their changes can be compared.
+    good = _pick_good_unchosen(scored.frame, pairs.frame, settings)
+    answers, tops, changes = {}, [], []
+    for arm in arms:
+        engine = Local(model=str(out / arm.key / "model"), batch_tokens=4096).open()
+        goals = (max(settings.goals),) if arm.small else settings.goals
+        answers[arm.key] = answer_held_out(engine, prompts, settings, progress, goals=goals)
+        with phase(progress, f"log-probs of answers: {arm.name}"):
+            tops.append(_measure_top(arm, answers[arm.key], engine, start_engine))
+            changes += _measure_unlearning(arm, good, engine, start_engine)
+    findings = Findings(
+        {key: measure_following(answers[key]) for key in ("augmented", "plain")},
+        tops,
+        changes,
+        {name: float(str(start[column].mean())) for name, column in (("proxy", "score"), ("gold", "gold"))},
+    )
+    follows, sentences = state_verdict(findings.followings, tops, changes, answers, findings.start)
+    facts = _gather_facts(settings, trained, len(pairs), time.monotonic() - began)
+    facts |= {"reduced": size.reduced, "start": findings.start, "follows": follows, "verdict": sentences}
+    write_atomically(out / "report.html", render_demo(findings, answers, facts))
+    write_atomically(out / "goal_response.svg", draw_goal_response(findings))
+    write_atomically(out / "results.json", _format_results(findings, facts))
+    for key, frame in answers.items():
+        frame.write_parquet(out / f"answers_{key}.parquet")
     return DemoReport(str(out / "report.html"), follows, sentences, time.monotonic() - began, size.reduced)
 
 
-def _answer_without_goals(settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, float]:
+def _answer_without_goals(engine: LocalEngine, settings: Demo, progress: Progress | None) -> tuple[pl.DataFrame, float]:
     """Let the start model answer the held-out prompts; returns the answers and the seconds that each one took."""
-    prompts = draw_demo_prompts(settings.held_out, HELD_OUT_TOPICS, seed=settings.seed + 1)
-    engine = Local(model=settings.model).open()
+    prompts = draw_tasks(settings.held_out, seed=settings.seed + 1, held_out=True)
     with phase(progress, f"loading {settings.model}"):
         engine.load()  # before the clock starts: the first time its weights are converted
     began = time.monotonic()
@@ -166,7 +193,8 @@ def _choose_size(settings: Demo, out: Path, began: float, answer_s: float, progr
     if size is None:
         with phase(progress, "timing a first micro-batch"):
             pace = _measure_pace(settings, answer_s)
-        answers = settings.samples_per_goal * len(settings.goals) * len(NAMES)
+        # The two policies at the tuned beta answer for every goal, the other two for the top one.
+        answers = settings.samples_per_goal * 2 * (len(settings.goals) + 1)
         spent_s = time.monotonic() - began
         size = fit_size(settings.prompts, settings.held_out, answers, pace, spent_s, settings.minutes)
         save_size(out, key, size)
@@ -183,14 +211,18 @@ def _measure_pace(settings: Demo, answer_s: float) -> DemoPace:
     """
     from prefboost.training.forecast import forecast_policy
 
+    arms = list_arms(settings)
     shipped = load_training_completions(settings.model_copy(update={"fresh": False}), Path(), None)
-    pairs = condition(relabel(pair_extremes(RulesScorer().score(shipped)), RewardAugmented()), SAY)
-    taken = forecast_policy(pairs.frame.to_arrow(), _build_train_settings(settings), say=SAY)
+    pairs = relabel_for(arms[0], pair_extremes(RulesScorer().score(shipped)))
+    taken = forecast_policy(pairs.frame.to_arrow(), build_train_settings(settings, arms[0]), say=SAY)
     training, reference = (taken.seconds.get(part, 0.0) for part in ("training", "reference"))
-    scored_tokens = len(NAMES) * 2 * _MOST_GOOD * _SCORED_TOKENS  # before and after training
+    # Both betas train on the same texts: the second finds the reference's log-probs in the cache.
+    both = (1 + _PLAIN_SHARE) * (2 * training + reference)
+    # Every policy and the start model, on good training answers and on answers to held-out prompts.
+    scored_tokens = len(arms) * 2 * (_MOST_GOOD + settings.held_out * settings.samples_per_goal) * _SCORED_TOKENS
     logps = reference * scored_tokens / max(1, taken.tokens["packed"])
     drawn = settings.prompts * settings.samples * answer_s if settings.fresh else 0.0
-    return DemoPace((1 + _PLAIN_SHARE) * (training + reference) + drawn, answer_s, logps)
+    return DemoPace(both + drawn, answer_s, logps)
 
 
 def _check_installed() -> None:
@@ -201,61 +233,45 @@ def _check_installed() -> None:
             raise MissingExtra(library, extra)
 
 
-def _build_train_settings(settings: Demo) -> Train:
-    return Train(
-        model=settings.model,
-        loss=WeightedSum(
-            terms=(Term(loss=DPO(beta=settings.beta)), Term(loss=SFT(), weight=settings.likelihood))
-        ),  # without likelihood what both completions lose goes to texts that nobody wrote
-        learning_rate=settings.learning_rate,
-        schedule="constant_with_warmup",  # forty steps are too few to cool down
-        epochs=settings.epochs,
-        batch_size=16,
-        micro_batch=4,
-        max_length=640,
-        max_prompt_length=512,
-        score_buckets=(GOOD,),
-        save_every=5,
-        seed=settings.seed,
-    )
+def _pick_good_unchosen(scored: pl.DataFrame, pairs: pl.DataFrame, settings: Demo) -> list[dict[str, Any]]:
+    """Pick whole answers to training prompts that are good by the gold score and that no pair chose."""
+    tasks = draw_tasks(settings.prompts, seed=PROMPTS_SEED).select("prompt_id", "task")
+    gold = with_gold(scored.drop("task", strict=False).join(tasks, on="prompt_id", maintain_order="left"))
+    won = pairs["chosen"].list.eval(pl.element().struct.field("content")).list.join("\n")
+    text = gold["completion"].list.eval(pl.element().struct.field("content")).list.join("\n")
+    whole = gold["finish_reason"] != "length"
+    good = gold.filter((gold["gold"] >= GOOD) & whole & ~text.is_in(won.implode())).head(_MOST_GOOD)
+    return good.select("prompt", "completion", "score", "prompt_id").to_dicts()
 
 
 def _measure_unlearning(
-    scored: pl.DataFrame, pairs: pl.DataFrame, settings: Demo, out: Path, progress: Progress | None
+    arm: Arm, good: Sequence[Mapping[str, Any]], engine: LocalEngine, start: LocalEngine
 ) -> list[Unlearning]:
-    """Compare log-probs of good unchosen completions before and after; policies are asked as they were trained.
-
-    Empty where there is no such completion.
-    """
-    won = pairs["chosen"].list.eval(pl.element().struct.field("content")).list.join("\n")
-    text = scored["completion"].list.eval(pl.element().struct.field("content")).list.join("\n")
-    whole = scored["finish_reason"] != "length"
-    good = scored.filter((scored["score"] >= GOOD) & whole & ~text.is_in(won.implode())).head(_MOST_GOOD)
-    rows = good.select("prompt", "completion", "score", "prompt_id").to_dicts()
-    if not rows:
+    """Compare log-probs of good unchosen answers under the policy and the start model; empty where there are none."""
+    if not good:
         return []
-    changes = []
-    for name in NAMES:
-        requests = [
-            Request(state_goal(row["prompt"], row["score"] if name == "augmented" else None), goal=False)
-            for row in rows
-        ]
-        completions = [row["completion"] for row in rows]
-        logps = []
-        for model in (settings.model, str(out / name / "model")):
-            if progress is not None:
-                progress.begin("log-probs of good completions", 1)
-            logps.append(Local(model=model, batch_tokens=4096).open().logprob_of(requests, completions))
-            if progress is not None:
-                progress.advance(1)
-                progress.end()
-        changes.append(measure_unlearning(NAMES[name], logps[0], logps[1], [row["prompt_id"] for row in rows]))
-    return changes
+    augmented = arm.kind == "augmented"
+    # Policies are asked as they were trained: with the answer's own score, or with nothing said.
+    requests = [Request(state_goal(row["prompt"], row["score"] if augmented else None), goal=False) for row in good]
+    completions = [row["completion"] for row in good]
+    before, after = (each.logprob_of(requests, completions) for each in (start, engine))
+    return [measure_unlearning(arm.name, before, after, [row["prompt_id"] for row in good])]
 
 
-def _gather_facts(
-    settings: Demo, trained: Mapping[str, TrainReport], pairs: int, start: float, seconds: float
-) -> dict[str, Any]:
+def _measure_top(arm: Arm, answers: pl.DataFrame, engine: LocalEngine, start: LocalEngine) -> TopScore:
+    """Measure scores and KL of a policy's answers for the top goal.
+
+    Answers are drawn at temperature 0.8 from a nucleus, so that the log-ratio is an estimate of the KL with a small
+    bias, the same for every policy; of an answer that the token limit cut, an end of turn is counted too.
+    """
+    top = answers.filter(pl.col("goal") == pl.col("goal").max())
+    rows = top.select("prompt", "goal", "completion").to_dicts()
+    requests = [Request(state_goal(row["prompt"], row["goal"]), goal=False) for row in rows]
+    completions = [row["completion"] for row in rows]
+    return measure_top(arm, top, *(each.logprob_of(requests, completions) for each in (engine, start)))
+
+
+def _gather_facts(settings: Demo, trained: Mapping[str, TrainReport], pairs: int, seconds: float) -> dict[str, Any]:
     report = trained["augmented"]
     return {
         "model": settings.model,
@@ -265,37 +281,30 @@ def _gather_facts(
         "samples_per_prompt": settings.samples_per_goal,
         "version": prefboost.__version__,
         "machine": f"{platform.machine()}, {usable_cores()} cores, {report.precision}",
-        "start": start,
         "settings": [(name, str(value)) for name, value in settings.model_dump().items()],
         "method": _METHOD,
         "unlearning_caption": _UNLEARNING,
         "cost": f"This run took {seconds / 60:.1f} minutes; training: "
-        + ", ".join(f"{NAMES[name]} {done.seconds:.0f} s" for name, done in trained.items())
+        + ", ".join(f"{arm.name} {trained[arm.key].seconds:.0f} s" for arm in list_arms(settings))
         + ".",
     }
 
 
-def _format_results(
-    followings: Mapping[str, Following],
-    changes: Sequence[Unlearning],
-    facts: Mapping[str, Any],
-    follows: bool,
-    sentences: Sequence[str],
-) -> str:
+def _format_results(findings: Findings, facts: Mapping[str, Any]) -> str:
     document = {
-        "follows": follows,
-        "verdict": list(sentences),
+        "follows": facts["follows"],
+        "verdict": list(facts["verdict"]),
         "policies": {
             name: {
                 "slope": asdict(each.slope),
                 "by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.by_goal.items())},
+                "gold_slope": asdict(each.gold_slope),
+                "gold_by_goal": {f"{goal:g}": asdict(at) for goal, at in sorted(each.gold_by_goal.items())},
             }
-            for name, each in followings.items()
+            for name, each in findings.followings.items()
         },
-        "unlearning": {change.policy: asdict(change.change) for change in changes},
-        "facts": {
-            key: facts[key]
-            for key in ("reduced", "model", "pairs", "steps", "held_out", "start", "machine", "settings")
-        },
+        "top": {top.arm.key: asdict(top) for top in findings.tops},
+        "unlearning": {change.policy: asdict(change.change) for change in findings.changes},
+        "facts": {key: facts[key] for key in _RECORDED},
     }
     return json.dumps(document, indent=2) + "\n"

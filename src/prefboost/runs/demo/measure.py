@@ -1,4 +1,4 @@
-"""Metrics of the demo: mean score per requested goal, and log-prob change of good rejected completions."""
+"""Metrics of the demo: score per requested goal, score against KL, and log-prob change of good answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from itertools import pairwise
 
 import polars as pl
 
+from prefboost.runs.demo.arms import Arm
 from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_mean_by, bootstrap_slope
 
-__all__ = ["Following", "Unlearning", "measure_following", "measure_unlearning", "state_verdict"]
+__all__ = [
+    "Following",
+    "TopScore",
+    "Unlearning",
+    "measure_following",
+    "measure_top",
+    "measure_unlearning",
+    "state_verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -18,17 +27,39 @@ class Following:
     """Dependence of a policy's score on the score it was asked for.
 
     Args:
-        by_goal: goal -> mean achieved score with interval (bootstrap over prompts).
+        by_goal: goal -> mean proxy score with interval (bootstrap over prompts).
         slope: achieved points per asked-for point; 1 is perfect, 0 is deaf.
+        gold_by_goal: goal -> mean gold score with interval.
+        gold_slope: the same as ``slope``, of the gold score.
     """
 
     by_goal: Mapping[float, Interval]
     slope: Interval
+    gold_by_goal: Mapping[float, Interval]
+    gold_slope: Interval
+
+
+@dataclass(frozen=True)
+class TopScore:
+    """Answers of a policy that is asked for the top goal.
+
+    Args:
+        arm: the policy.
+        proxy: mean proxy score.
+        gold: mean gold score.
+        kl: estimated KL to the start model, nats per answer: mean log-prob under the policy less that under the start
+            model, of the policy's own answers.
+    """
+
+    arm: Arm
+    proxy: Interval
+    gold: Interval
+    kl: Interval
 
 
 @dataclass(frozen=True)
 class Unlearning:
-    """Mean change of the log-prob (nats per completion) that training brought, on well-scored rejected completions."""
+    """Mean change of the log-prob (nats per completion) that training brought, on good answers no pair chose."""
 
     policy: str
     change: Interval
@@ -38,11 +69,34 @@ def measure_following(scored: pl.DataFrame) -> Following:
     """Measure goal-following.
 
     Args:
-        scored: one row a completion, with ``prompt_id``, ``goal`` and ``score``.
+        scored: one row per completion, with ``prompt_id``, ``goal``, ``score`` (proxy) and ``gold``.
     """
-    goals, achieved, prompts = (scored[name].to_numpy() for name in ("goal", "score", "prompt_id"))
+    goals, proxy, gold, prompts = (scored[name].to_numpy() for name in ("goal", "score", "gold", "prompt_id"))
     return Following(
-        bootstrap_mean_by(achieved, goals, clusters=prompts), bootstrap_slope(goals, achieved, clusters=prompts)
+        bootstrap_mean_by(proxy, goals, clusters=prompts),
+        bootstrap_slope(goals, proxy, clusters=prompts),
+        bootstrap_mean_by(gold, goals, clusters=prompts),
+        bootstrap_slope(goals, gold, clusters=prompts),
+    )
+
+
+def measure_top(
+    arm: Arm, answers: pl.DataFrame, policy_logps: Sequence[float], start_logps: Sequence[float]
+) -> TopScore:
+    """Measure a policy at the top goal.
+
+    Args:
+        arm: the policy.
+        answers: N rows with ``prompt_id``, ``score`` (proxy) and ``gold``, all asked for the top goal.
+        policy_logps: N log-probs of these answers under the policy, nats.
+        start_logps: N log-probs under the start model, same prompts.
+    """
+    prompts = answers["prompt_id"].to_numpy()
+    return TopScore(
+        arm,
+        bootstrap_mean(answers["score"].to_numpy(), clusters=prompts),
+        bootstrap_mean(answers["gold"].to_numpy(), clusters=prompts),
+        bootstrap_difference(policy_logps, start_logps, clusters=prompts),
     )
 
 
@@ -61,30 +115,62 @@ def measure_unlearning(
 
 
 def state_verdict(
-    augmented: Following, plain: Following, changes: Sequence[Unlearning], scores: Mapping[str, pl.DataFrame]
+    followings: Mapping[str, Following],
+    tops: Sequence[TopScore],
+    changes: Sequence[Unlearning],
+    scores: Mapping[str, pl.DataFrame],
+    start: Mapping[str, float],
 ) -> tuple[bool, list[str]]:
     """Decide whether the reward-augmented policy follows its goal, and describe the figures in sentences.
 
-    A policy follows when the interval of its slope lies above zero and above the plain policy's estimate.
+    A policy follows when the interval of its slope, in the score that it is trained on, lies above zero and above the
+    plain policy's estimate.
+
+    Args:
+        followings: ``augmented`` and ``plain`` -> how each depends on the goal, at the tuned beta.
+        tops: every policy at the top goal.
+        changes: log-prob changes, one per policy.
+        scores: key of an arm -> its scored answers.
+        start: mean ``proxy`` and ``gold`` score of the start model, not asked for a goal.
     """
-    slope, other = augmented.slope, plain.slope
-    follows = slope.low > 0 and slope.low > other.estimate
+    augmented, plain = followings["augmented"], followings["plain"]
+    follows = augmented.slope.low > 0 and augmented.slope.low > plain.slope.estimate
     means = [augmented.by_goal[goal].estimate for goal in sorted(augmented.by_goal)]
     ordered = all(low <= high for low, high in pairwise(means))
-    first = (
-        f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: its achieved "
-        f"score moves by {slope.format(signed=True)} points per point asked for; plain DPO's "
-        f"by {other.format(signed=True)}."
+    sentences = [
+        f"The reward-augmented policy {'follows' if follows else 'does not visibly follow'} the goal: its proxy "
+        f"score moves by {augmented.slope.format(signed=True)} points per point asked for, its gold score by "
+        f"{augmented.gold_slope.format(signed=True)}; plain DPO's by {plain.slope.format(signed=True)} and "
+        f"{plain.gold_slope.format(signed=True)}.",
+        f"Its mean proxy score {'rises' if ordered else 'does not rise'} with every step of the goal "
+        f"({' → '.join(f'{mean:.1f}' for mean in means)}).",
+    ]
+    goal = max(augmented.by_goal)
+    for ours in (top for top in tops if top.arm.kind == "augmented"):
+        theirs = next(top for top in tops if top.arm.kind == "plain" and top.arm.small == ours.arm.small)
+        sentences.append(_compare_tops(ours, theirs, goal, scores))
+    best = max(tops, key=lambda top: top.gold.estimate)
+    sentences.append(
+        f"The highest gold score at the top goal has {best.arm.name}: {best.gold.format()} (start model, not asked: "
+        f"{start['gold']:.2f}); the proxy puts {max(tops, key=lambda top: top.proxy.estimate).arm.name} first."
     )
-    rises = f"Its mean score {'rises' if ordered else 'does not rise'} with every step of the goal"
-    spans = f"{rises} ({' → '.join(f'{mean:.1f}' for mean in means)})."
-    top = max(augmented.by_goal)
-    ours, theirs = (scores[name].filter(pl.col("goal") == top).sort("completion_id") for name in ("augmented", "plain"))
-    gap = bootstrap_difference(
-        ours["score"].to_numpy(), theirs["score"].to_numpy(), clusters=ours["prompt_id"].to_numpy()
-    )
-    compare = "above" if gap.low > 0 else "below" if gap.high < 0 else "not distinguishable from"
-    third = f"Asked for the top score it is {compare} plain DPO: difference {gap.format(signed=True)} points."
     unlearned = "; ".join(f"{change.policy} {change.change.format(signed=True)} nats" for change in changes)
-    fourth = f"Log-prob of well-scored rejected completions: {unlearned or 'there were none'}."
-    return follows, [first, spans, third, fourth]
+    sentences.append(f"Log-prob of good answers that no pair chose: {unlearned or 'there were none'}.")
+    return follows, sentences
+
+
+def _compare_tops(ours: TopScore, theirs: TopScore, goal: float, scores: Mapping[str, pl.DataFrame]) -> str:
+    """Compare augmented and plain DPO of one beta on the same prompts, by gold and by proxy."""
+    mine, other = (scores[top.arm.key].filter(pl.col("goal") == goal).sort("completion_id") for top in (ours, theirs))
+    gaps = {
+        name: bootstrap_difference(mine[name].to_numpy(), other[name].to_numpy(), clusters=mine["prompt_id"].to_numpy())
+        for name in ("gold", "score")
+    }
+    gold = gaps["gold"]
+    compare = "above" if gold.low > 0 else "below" if gold.high < 0 else "not distinguishable from"
+    return (
+        f"At beta {ours.arm.beta:g}, asked for the top score, the reward-augmented policy is {compare} "
+        f"plain DPO in gold score: difference {gold.format(signed=True)} points (proxy: "
+        f"{gaps['score'].format(signed=True)}), at a KL to the start of {ours.kl.estimate:.1f} against "
+        f"{theirs.kl.estimate:.1f} nats."
+    )

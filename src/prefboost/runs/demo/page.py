@@ -3,57 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from prefboost.chat import format_number, join_text
-from prefboost.reporting.figures import Curve, plot_bars, plot_goal_response
+from prefboost.reporting.figures import Curve, FrontierPoint, plot_bars, plot_frontier, plot_goal_response
 from prefboost.reporting.page import render_page
-from prefboost.runs.demo.measure import Following, Unlearning
+from prefboost.runs.demo.arms import NAMES
+from prefboost.runs.demo.measure import Following, TopScore, Unlearning
 from prefboost.statistics import Interval
 
-__all__ = ["NAMES", "render_demo", "draw_goal_response"]
+__all__ = ["Findings", "draw_goal_response", "render_demo"]
 
-NAMES = {"augmented": "reward-augmented", "plain": "plain DPO"}
-"""Names of the two policies in the report."""
+SEEDS = ""
+"""Sentence on several seeds, from docs/log.md."""
 
 _CSS = {"augmented": "ra", "plain": "dpo"}
 _SAMPLES = 4
 
 
-def draw_goal_response(followings: Mapping[str, Following], start: float | None) -> str:
-    """Draw requested against achieved score, as SVG."""
-    curves = [Curve(NAMES[name], dict(sorted(following.by_goal.items()))) for name, following in followings.items()]
-    return plot_goal_response(curves, start=start)
+@dataclass(frozen=True)
+class Findings:
+    """Figures that a run of the demo measured.
+
+    Args:
+        followings: ``augmented`` and ``plain`` -> score by goal, at the tuned beta.
+        tops: every policy at the top goal.
+        changes: log-prob changes of good answers that no pair chose, one per policy.
+        start: mean ``proxy`` and ``gold`` score of the start model.
+    """
+
+    followings: Mapping[str, Following]
+    tops: Sequence[TopScore]
+    changes: Sequence[Unlearning]
+    start: Mapping[str, float]
 
 
-def render_demo(
-    followings: Mapping[str, Following],
-    scored: Mapping[str, pl.DataFrame],
-    changes: Sequence[Unlearning],
-    facts: Mapping[str, Any],
-) -> str:
+def draw_goal_response(findings: Findings) -> str:
+    """Draw requested against achieved score of both policies at the tuned beta, proxy and gold, as SVG."""
+    followings = findings.followings
+    curves = [
+        Curve(f"{NAMES[name]}, proxy score", dict(sorted(following.by_goal.items())))
+        for name, following in followings.items()
+    ]
+    gold = [
+        Curve(f"{NAMES[name]}, gold score", dict(sorted(following.gold_by_goal.items())))
+        for name, following in followings.items()
+    ]
+    return plot_goal_response([*curves, *gold], start=findings.start["proxy"])
+
+
+def render_demo(findings: Findings, scored: Mapping[str, pl.DataFrame], facts: Mapping[str, Any]) -> str:
     """Render the whole page.
 
     Args:
-        found: policy -> how it follows.
-        scored: policy -> its scored completions on held-out prompts.
-        changes: log-prob changes of well-scored rejected completions.
-        facts: what the run knows of itself; keys as in the template ``demo.html``, and ``start`` (mean score).
+        findings: the figures.
+        scored: key of an arm -> its scored completions on held-out prompts.
+        facts: what the run knows of itself; keys as in the template ``demo.html``.
     """
     figures = {
-        "goal_response": draw_goal_response(followings, facts.get("start")),
-        "unlearning": _draw_changes(changes) if changes else "<p>There were no such completions.</p>",
+        "goal_response": draw_goal_response(findings),
+        "frontier": _draw_frontier(findings),
+        "unlearning": _draw_changes(findings.changes) if findings.changes else "<p>There were no such completions.</p>",
     }
-    kinds = sorted(name.removeprefix("score.") for name in scored["augmented"].columns if name.startswith("score."))
+    checks = sorted(name.removeprefix("gold.") for name in scored["augmented"].columns if name.startswith("gold."))
+    goal = max(findings.followings["augmented"].by_goal)
+    answers = {name: scored[name] for name in findings.followings}
     values = {
         **facts,
-        "rules": [kind.replace("_", " ") for kind in kinds],
-        "rows": [row for name in followings for row in _list_rows(name, followings[name], scored[name], kinds)],
-        "samples": _pick_samples(scored),
+        "checks": checks,
+        "tops": [
+            _describe_top(top, scored[top.arm.key].filter(pl.col("goal") == goal), checks) for top in findings.tops
+        ],
+        "rows": [row for name in answers for row in _list_rows(name, findings.followings[name], answers[name])],
+        "samples": _pick_samples(answers),
+        "seeds": SEEDS,
     }
     return render_page("demo.html", values, figures=figures)
+
+
+def _draw_frontier(findings: Findings) -> str:
+    panels = {
+        f"{title} score": [FrontierPoint(top.arm.name, top.kl, getattr(top, title)) for top in findings.tops]
+        for title in ("proxy", "gold")
+    }
+    return plot_frontier(panels, starts={f"{title} score": findings.start[title] for title in ("proxy", "gold")})
 
 
 def _draw_changes(changes: Sequence[Unlearning]) -> str:
@@ -62,30 +98,35 @@ def _draw_changes(changes: Sequence[Unlearning]) -> str:
     )
 
 
-def _list_rows(name: str, following: Following, scored: pl.DataFrame, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def _describe_top(top: TopScore, answers: pl.DataFrame, checks: Sequence[str]) -> dict[str, Any]:
+    return {
+        "policy": top.arm.name,
+        "css": _CSS[top.arm.kind],
+        **{name: getattr(top, name).format() for name in ("kl", "proxy", "gold")},
+        "tokens": f"{float(str(answers['completion_tokens'].mean())):.0f}",
+        "cut": f"{(answers['finish_reason'] == 'length').sum() / answers.height:.0%}",
+        "checks": [f"{answers[f'gold.{check}'].sum() / answers.height:.0%}" for check in checks],
+    }
+
+
+def _list_rows(name: str, following: Following, scored: pl.DataFrame) -> list[dict[str, Any]]:
     rows = []
-    for goal, at in sorted(following.by_goal.items()):
-        mine = scored.filter(pl.col("goal") == goal)
-        cut = (mine["finish_reason"] == "length").sum() / max(1, mine.height)
+    for goal, proxy in sorted(following.by_goal.items()):
+        answers = scored.filter(pl.col("goal") == goal)
         rows.append(
             {
                 "policy": NAMES[name],
                 "css": _CSS[name],
                 "goal": format_number(goal),
-                "score": f"{at.estimate:.2f}",
-                "interval": _format_ends(at),
-                "tokens": f"{mine['completion_tokens'].sum() / max(1, mine.height):.0f}",
-                "cut": f"{cut:.0%}",
-                "rules": [_format_share(mine[f"score.{kind}"]) for kind in kinds],
+                "score": f"{proxy.estimate:.2f}",
+                "interval": _format_ends(proxy),
+                "gold": f"{following.gold_by_goal[goal].estimate:.2f}",
+                "gold_interval": _format_ends(following.gold_by_goal[goal]),
+                "tokens": f"{answers['completion_tokens'].sum() / answers.height:.0f}",
+                "cut": f"{(answers['finish_reason'] == 'length').sum() / answers.height:.0%}",
             }
         )
     return rows
-
-
-def _format_share(scores: pl.Series) -> str:
-    """Format the share of completions that keep a rule; aspect scores are 1 (broken) or 10 (kept)."""
-    scored = scores.drop_nulls()
-    return "–" if scored.is_empty() else f"{(scored > 5.5).sum() / scored.len():.0%}"
 
 
 def _format_ends(at: Interval) -> str:
@@ -100,11 +141,11 @@ def _pick_samples(scored: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
         lines: dict[float, dict[str, str]] = {}
         question = ""
         for name, frame in scored.items():
-            mine = frame.filter(pl.col("prompt_id") == prompt_id).unique("goal", keep="first", maintain_order=True)
-            for row in mine.sort("goal").iter_rows(named=True):
+            answers = frame.filter(pl.col("prompt_id") == prompt_id).unique("goal", keep="first", maintain_order=True)
+            for row in answers.sort("goal").iter_rows(named=True):
                 line = lines.setdefault(row["goal"], {"goal": format_number(row["goal"])})
                 line[_CSS[name]] = join_text(row["completion"])
-                line[f"{_CSS[name]}_score"] = format_number(row["score"])
+                line[f"{_CSS[name]}_score"] = f"{row['score']:.1f} / {row['gold']:.1f}"
                 question = row["question"]
         samples.append({"prompt": question, "lines": [lines[goal] for goal in sorted(lines)]})
     return samples

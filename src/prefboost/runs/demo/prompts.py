@@ -1,4 +1,4 @@
-"""The demo's prompts: a task about a topic, and four rules that code can check."""
+"""Writing prompts with four one-sided rules, as a source for recipes; the demo itself shares their topics alone."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def draw_demo_prompts(count: int, topics: Sequence[str], *, seed: int) -> pl.Dat
 
 
 class DemoPrompts(Settings):
-    """The demo's prompts as a source: writing tasks with rules that code checks, held-out ones on other topics."""
+    """Writing tasks with one-sided rules that code checks, as a source; held-out ones are on other topics."""
 
     kind: Literal["prefboost.runs.demo.prompts:DemoPrompts"] = Field(
         "prefboost.runs.demo.prompts:DemoPrompts", description="How a recipe names this source."

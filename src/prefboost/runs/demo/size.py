@@ -18,8 +18,8 @@ SIZE_FILE = "size.json"
 _LEAST = {"prompts": 48, "held_out": 8}
 """Below this nothing can be seen; the demo then takes longer than it may, and says so."""
 
-_OVERHEAD_S = 80.0
-"""Loading and saving models, checkpoints, drawing the report."""
+_OVERHEAD_S = 120.0
+"""Loading and saving five models, checkpoints, drawing the report."""
 
 _SLACK = 1.12
 """Optimiser steps and what a first micro-batch does not show; measured on two kinds of CPU."""
@@ -95,7 +95,7 @@ def fit_size(
     reduced = (
         f"Reduced size: {chosen.prompts} of {prompts} training prompts and {chosen.held_out} of {held_out} held-out "
         f"prompts, since the full size would take about {full / 60:.0f} minutes on this machine and it was given "
-        f"{minutes:g}. With fewer steps both policies move less: these are not the figures of the full size."
+        f"{minutes:g}. With fewer steps policies move less: these are not the figures of the full size."
     )
     return DemoSize(chosen.prompts, chosen.held_out, chosen.seconds, full, reduced)
 
