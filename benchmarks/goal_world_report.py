@@ -1,0 +1,265 @@
+"""What `goal_world.py` measured, as tables, verdicts with intervals, and a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from goal_world_arms import ARMS
+from numpy.typing import NDArray
+
+from prefboost.statistics import Interval, bootstrap_difference, bootstrap_mean
+
+__all__ = ["Outcome", "Point", "choose_best", "compare", "draw_figure", "print_report", "read_outcomes"]
+
+Array = NDArray[np.float64]
+PUBLISHED_BETA = 0.01
+KL_BUDGETS = (2.0, 5.0, 10.0)
+"""Nats; of the points whose KL on validation topics is within the budget, the best on these topics is compared."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One checkpoint of one cell.
+
+    Args:
+        beta: of its loss, 0 where it has none.
+        step: optimiser steps.
+        measured: part -> figure -> [seeds, topics]; figures are gold, judge and kl.
+        others: ``goals``, ``good_rejected`` and ``own_goal``, see `goal_world_arms.measure`.
+    """
+
+    beta: float
+    step: int
+    measured: Mapping[str, Mapping[str, Array]]
+    others: Mapping[str, Any]
+
+    def average(self, figure: str, part: str = "test") -> float:
+        """Return the mean over seeds and topics."""
+        return float(self.measured[part][figure].mean())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All points of one arm in one world."""
+
+    axis: str
+    arm: str
+    points: tuple[Point, ...]
+    facts: Mapping[str, Any]
+
+
+def read_outcomes(keep: Path) -> dict[tuple[str, str], Outcome]:
+    """Read the cells of a folder, by world and arm."""
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    for path in sorted(keep.glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        cell = kept["cell"]
+        points = [
+            Point(
+                cell["beta"],
+                int(step),
+                {part: {name: np.array(rows) for name, rows in found[part].items()} for part in ("validation", "test")},
+                {name: found[name] for name in ("goals", "good_rejected", "own_goal")},
+            )
+            for step, found in kept["checkpoints"].items()
+        ]
+        key = (cell["axis"], cell["arm"])
+        earlier = outcomes[key].points if key in outcomes else ()
+        ordered = sorted((*earlier, *points), key=lambda point: (point.beta, point.step))
+        outcomes[key] = Outcome(*key, tuple(ordered), kept)
+    return outcomes
+
+
+def choose_best(
+    points: Sequence[Point], by: str = "gold", allowed: Callable[[Point, int], bool] = lambda *_: True
+) -> list[Point] | None:
+    """Choose each seed's best point on its validation topics.
+
+    Args:
+        points: what there is to choose from.
+        by: gold, or judge where a trusted score is not at hand.
+        allowed: whether a point may be chosen, given the number of the seed.
+
+    Returns:
+        a point per seed; None where a seed has no point that is allowed.
+    """
+    chosen = []
+    for seed in range(len(points[0].measured["test"]["gold"])) if points else ():
+        open_to = [point for point in points if allowed(point, seed)]
+        if not open_to:
+            return None
+        chosen.append(max(open_to, key=lambda point: float(point.measured["validation"][by][seed].mean())))
+    return chosen or None
+
+
+def compare(first: Sequence[Point], second: Sequence[Point], figure: str = "gold") -> Interval:
+    """Estimate by how much the first is ahead on held-out topics; each is a point per seed.
+
+    Seeds are drawn whole. A seed has topics of its own, so that the topics' share of the error is within the seeds'.
+    """
+    pairs = [[point.measured["test"][figure][seed] for seed, point in enumerate(points)] for points in (first, second)]
+    clusters = np.repeat(np.arange(len(first)), len(pairs[0][0]))
+    return bootstrap_difference(np.concatenate(pairs[0]), np.concatenate(pairs[1]), clusters=clusters)
+
+
+def print_report(outcomes: Mapping[tuple[str, str], Outcome]) -> None:
+    """Print tables and verdicts of every world, as Markdown."""
+    for axis in dict.fromkeys(axis for axis, _ in outcomes):
+        arms = {arm: outcomes[axis, arm] for arm in ARMS if (axis, arm) in outcomes}
+        facts = next(iter(arms.values())).facts
+        shares = [f"{100 * np.mean(facts[name]):.1f} %" for name in ("good_rejected_share", "top_share")]
+        print(
+            f"\n## {axis}\n\n{np.mean(facts['pairs']):.0f} pairs per seed, {len(facts['seeds'])} seeds; rejected "
+            f"answers with a 6 or more {shares[0]}, chosen ones with a 10 {shares[1]}\n"
+        )
+        for step in dict.fromkeys(point.step for arm in arms.values() for point in arm.points):
+            print("\n".join(_tabulate(arms, step)) + "\n")
+        print("\n".join(_list_verdicts(arms)))
+
+
+def _tabulate(arms: Mapping[str, Outcome], step: int) -> Iterator[str]:
+    """Write a table of one checkpoint: gold score (KL; change of the log-prob of good rejected answers)."""
+    betas = sorted({point.beta for arm in arms.values() for point in arm.points if point.beta})
+    yield (
+        f"| gold score after {step} steps (KL; good rejected, nats) | "
+        + " | ".join(f"beta {b:g}" for b in betas)
+        + " |"
+    )
+    yield "|---" * (len(betas) + 1) + "|"
+    for arm, outcome in arms.items():
+        cells = []
+        for beta in betas:
+            point = _find(outcome, beta, step)
+            good = None if point is None else point.others["good_rejected"]
+            cells.append(
+                ""
+                if point is None
+                else f"{point.average('gold'):.2f} ({point.average('kl'):.1f}"
+                + (f"; {np.mean(good):+.1f})" if good else ")")
+            )
+        yield f"| {ARMS[arm].title} | " + " | ".join(cells) + " |"
+
+
+def _find(outcome: Outcome, beta: float, step: int) -> Point | None:
+    """Find a point; a loss without a beta has the same at every beta."""
+    return next((each for each in outcome.points if each.beta in (beta, 0.0) and each.step == step), None)
+
+
+def _list_verdicts(arms: Mapping[str, Outcome]) -> Iterator[str]:
+    if "dpo" not in arms:
+        return
+    plain = arms["dpo"]
+    last = max(point.step for point in plain.points)
+    yield "| against plain DPO, held-out gold score | " + " | ".join(_describe_rules(last)) + " |"
+    yield "|---" * (len(_describe_rules(last)) + 1) + "|"
+    for arm, outcome in arms.items():
+        cells = [_write_verdict(outcome, plain, rule) for rule in _describe_rules(last).values()]
+        yield f"| {ARMS[arm].title} | " + " | ".join(cells) + " |"
+    yield ""
+    for arm, outcome in arms.items():
+        best = choose_best(outcome.points)
+        if best and best[0].others["goals"]:
+            yield f"{ARMS[arm].title}: {_describe_goals(best)}"
+
+
+Rule = Callable[[Outcome], "list[Point] | None"]
+
+
+def _describe_rules(last: int) -> dict[str, Rule]:
+    """Name the comparisons: each picks a point per seed of an arm."""
+
+    def at_published(step: int) -> Rule:
+        def pick(outcome: Outcome) -> list[Point] | None:
+            point = _find(outcome, PUBLISHED_BETA, step)
+            return None if point is None else [point] * len(point.measured["test"]["gold"])
+
+        return pick
+
+    def within(budget: float) -> Rule:
+        return lambda outcome: choose_best(
+            outcome.points, "gold", lambda point, seed: point.measured["validation"]["kl"][seed].mean() <= budget
+        )
+
+    rules: dict[str, Rule] = {f"beta 0.01, {step} steps": at_published(step) for step in (200, last)}
+    rules |= {
+        f"best beta, {step} steps": lambda outcome, step=step: choose_best(  # type: ignore[misc]
+            [point for point in outcome.points if point.step == step]
+        )
+        for step in (200, last)
+    }
+    rules["best beta and steps"] = lambda outcome: choose_best(outcome.points)
+    rules["the same, by the judge"] = lambda outcome: choose_best(outcome.points, "judge")
+    return rules | {f"KL at most {budget:g}": within(budget) for budget in KL_BUDGETS}
+
+
+def _write_verdict(outcome: Outcome, plain: Outcome, rule: Rule) -> str:
+    """Write the score of an arm, and its lead over plain DPO; bold where the interval leaves out 0."""
+    ours, theirs = rule(outcome), rule(plain)
+    if ours is None or theirs is None:
+        return ""
+    score = np.mean([point.measured["test"]["gold"][seed].mean() for seed, point in enumerate(ours)])
+    if outcome is plain:
+        betas = sorted({point.beta for point in ours})
+        return f"{score:.2f} (beta {', '.join(f'{beta:g}' for beta in betas)})"
+    lead = compare(ours, theirs)
+    text = lead.format(signed=True)
+    return f"{score:.2f}, " + (f"**{text}**" if lead.excludes(0) else text)
+
+
+def _describe_goals(best: Sequence[Point]) -> str:
+    """Write the achieved score per requested goal at each seed's best point."""
+    asked = {goal: [point.others["goals"][goal][seed] for seed, point in enumerate(best)] for goal in ("1", "4", "7")}
+    asked["10"] = [float(point.measured["test"]["gold"][seed].mean()) for seed, point in enumerate(best)]
+    return "asked for " + ", ".join(f"{goal}: {bootstrap_mean(scores).format()}" for goal, scores in asked.items())
+
+
+SHOWN = {"dpo": "C3", "dpo_sft": "C1", "ra": "C0", "grid": "C2", "mix": "C4"}
+"""Arms of the figure and their colours."""
+
+
+def draw_figure(outcomes: Mapping[tuple[str, str], Outcome], out: Path) -> None:
+    """Draw gold score against beta after 200 and the most steps, and the frontiers against KL."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams["svg.hashsalt"] = "prefboost"
+    figure, panels = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
+    main = {arm: outcomes["main", arm] for arm in SHOWN if ("main", arm) in outcomes}
+    steps = sorted({point.step for each in main.values() for point in each.points})
+    for panel, step in zip(panels, [step for step in steps if step in (200, steps[-1])], strict=False):
+        for arm, outcome in main.items():
+            points = [point for point in outcome.points if point.step == step]
+            scores = [[float(rows.mean()) for rows in point.measured["test"]["gold"]] for point in points]
+            betas = [point.beta for point in points]
+            panel.plot(betas, np.mean(scores, axis=1), "o-", color=SHOWN[arm], label=ARMS[arm].title, markersize=3)
+            ends = [bootstrap_mean(each) for each in scores]
+            panel.fill_between(
+                betas, [e.low for e in ends], [e.high for e in ends], alpha=0.15, color=SHOWN[arm], linewidth=0
+            )
+        panel.set(xscale="log", xlabel="beta", ylabel="gold score, held-out topics", title=f"after {step} steps")
+    _draw_frontier(panels[2], main, ("gold",), "all betas and checkpoints")
+    judged = {arm: outcomes["judge", arm] for arm in SHOWN if ("judge", arm) in outcomes}
+    _draw_frontier(panels[3], judged, ("gold", "judge"), "fallible judge (dashed: its own score)")
+    panels[0].legend(frameon=False, fontsize=7)
+    figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
+    plt.close(figure)
+
+
+def _draw_frontier(panel: Any, arms: Mapping[str, Outcome], figures: Sequence[str], title: str) -> None:
+    """Draw the points of every arm, and through them the best score within each KL."""
+    for arm, outcome in arms.items():
+        for figure, line in zip(figures, ("-", "--"), strict=False):
+            order = sorted(outcome.points, key=lambda point: point.average("kl"))
+            kl = [point.average("kl") for point in order]
+            scores = [point.average(figure) for point in order]
+            if figure == "gold":
+                panel.plot(kl, scores, ".", color=SHOWN[arm], markersize=4, alpha=0.6)
+            panel.step(kl, np.maximum.accumulate(scores), line, where="post", color=SHOWN[arm], linewidth=1)
+    panel.set(xlabel="KL to the start model, nats", ylabel="score, held-out topics", title=title, xscale="symlog")
