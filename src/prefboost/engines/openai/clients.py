@@ -1,31 +1,60 @@
-"""HTTP clients of one server: a key that goes to one address alone, and pools small enough to cost little."""
+"""Connections to one server: a key that goes to one address alone, and as little machinery around a call as can be."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefboost.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
+    import httpcore
     import httpx
 
     from prefboost.engines.openai.calls import CallLimits
 
-__all__ = ["CONNECT_S", "Clients", "client_for", "read_key"]
+__all__ = ["CONNECT_S", "Clients", "Reply", "client_for", "read_key"]
 
 CONNECT_S = 10.0
 """Seconds in which a connection is made, or the server is not there."""
 
-_CONNECTIONS = 2
-"""Connections of a pool. For every call httpx looks through all connections of a pool, and asks the system about idle
-ones: with 256 in one pool that is four fifths of a call's CPU time, with 8 still a quarter (`benchmarks/calls.py`)."""
+_KEEP_S = 5.0
+"""Seconds after which a connection that nobody uses is closed, as httpx does: many servers and proxies close such
+connections themselves, and a call that is sent at this moment is lost."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+"""Made once: `json.dumps` makes one for every call where its options are not the default."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's reply, read to its end.
+
+    Args:
+        status_code: of HTTP.
+        headers: by lower-case name.
+        content: the body, decompressed.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Clients:
-    """As many clients as it takes to make some calls at once, each with a few connections; for one event loop.
+    """As many connections as calls may be made at once, each for one call at a time; for one event loop.
+
+    A call goes straight to a connection of httpcore, on which httpx is built. httpx looks through all connections of
+    a pool for every call, and asks the system about idle ones: with 256 in one pool that is nine tenths of a call's CPU
+    time. Pool, redirects, cookies, authentication and the classes for request and reply are still half of it where
+    each pool has two connections (`benchmarks/calls.py`), and a call here needs none of them. Where the environment
+    names a proxy, httpx makes the calls, since it knows all kinds of them.
 
     Args:
         base_url: the server's address.
@@ -40,49 +69,138 @@ class Clients:
         context = _ssl_context(base_url)
         import httpx
 
-        sizes = [min(_CONNECTIONS, limits.concurrency - start) for start in range(0, limits.concurrency, _CONNECTIONS)]
-        self._clients = [client_for(base_url, key, limits, size, context) for size in sizes]
+        # What does not change between calls is put together once, by httpx itself: servers see the call that they know.
+        self._client = client_for(base_url, key, limits, 1, context)
+        self._address = httpx.URL(base_url)
+        self._targets: dict[str, _Target] = {}
+        is_proxied = not _is_loopback(base_url) and not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
+        self._connections: list[_Connection | _ProxiedConnection] = [
+            _ProxiedConnection(client_for(base_url, key, limits, 1, context))
+            if is_proxied
+            else _Connection(context, self._client.timeout.connect)
+            for _ in range(limits.concurrency)
+        ]
         # The connection that was free last is taken first, so that few calls at once keep few connections warm.
-        first, self._address = self._clients[0], httpx.URL(base_url)
-        self._headers = first.headers.copy()
-        self._headers["Content-Type"] = "application/json"
-        self._timeouts = first.timeout.as_dict()
-        self._urls: dict[str, httpx.URL] = {}
-        self._free = [client for client, size in zip(self._clients, sizes, strict=True) for _ in range(size)][::-1]
+        self._free: asyncio.LifoQueue[_Connection | _ProxiedConnection] = asyncio.LifoQueue()
+        for connection in reversed(self._connections):
+            self._free.put_nowait(connection)
 
     @property
     def base_url(self) -> httpx.URL:
         """The server's address."""
-        return self._clients[0].base_url
+        return self._client.base_url
 
-    async def post(self, path: str, *, json: Any) -> httpx.Response:
-        """Send a body as JSON to a path below the address."""
-        import httpx
+    async def post(self, path: str, *, json: Any) -> Reply:
+        """Send a body as JSON to a path below the address.
 
-        client = self._free.pop() if self._free else None
-        url = self._urls.get(path)
-        if url is None:
+        Raises:
+            httpx.HTTPError: there is no reply, or it breaks off.
+        """
+        target = self._targets.get(path)
+        if target is None:
             # A query of the address, as Azure has it, stays behind the path.
-            url = self._urls[path] = self._address.copy_with(path=self._address.path.rstrip("/") + path)
-        # The same as client.post(), which would put address, headers and time-outs together anew for every call.
-        request = httpx.Request(
-            "POST", url, headers=self._headers, content=_encode_body(json), extensions={"timeout": self._timeouts}
-        )
+            url = self._address.copy_with(path=self._address.path.rstrip("/") + path)
+            target = self._targets[path] = _Target.of(self._client.build_request("POST", url))
+        connection = await self._free.get()
         try:
-            return await (client or self._clients[0]).send(request)
+            return await connection.send(target, _encode_body(json))
         finally:
-            if client is not None:
-                self._free.append(client)
+            self._free.put_nowait(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for client in self._clients:
-            await client.aclose()
+        for connection in self._connections:
+            await connection.aclose()
+
+
+@dataclass(frozen=True)
+class _Target:
+    """An address that calls go to, with all their headers but the one of the body's length."""
+
+    address: httpx.URL
+    url: httpcore.URL
+    headers: list[tuple[bytes, bytes]]
+
+    @classmethod
+    def of(cls, request: httpx.Request) -> _Target:
+        import httpcore
+
+        url = request.url
+        fields = [pair for pair in request.headers.raw if pair[0].lower() != b"content-length"]
+        return cls(
+            url,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            [*fields, (b"Content-Type", b"application/json")],
+        )
+
+
+class _Connection:
+    """A connection that is made when it is needed, and made anew when it has ended."""
+
+    def __init__(self, context: ssl.SSLContext, connect_s: float | None) -> None:
+        self._context = context
+        # How long a call may take in all is bounded by its caller; timers for single reads would cost more.
+        self._extensions = {"timeout": {"connect": connect_s}}
+        self._http: httpcore.AsyncHTTPConnection | None = None
+
+    async def send(self, target: _Target, body: bytes) -> Reply:
+        import httpcore
+        import httpx
+
+        headers = [*target.headers, (b"Content-Length", b"%d" % len(body))]
+        request = httpcore.Request(b"POST", target.url, headers=headers, content=body, extensions=self._extensions)
+        try:
+            http = await self._renew(target.url.origin)
+            response = await http.handle_async_request(request)
+            try:
+                content = await response.aread()
+            finally:
+                # Also a reply that is read to its end is closed: else the connection would never be free again.
+                await response.aclose()
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            # httpx gives each of them the same name, and callers need to know one library alone.
+            raise getattr(httpx, type(error).__name__)(str(error)) from error
+        fields = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        if "content-encoding" in fields:
+            # httpx asks for the encodings that it can read, and its reply reads them.
+            content = httpx.Response(response.status, headers=response.headers, content=content).content
+        return Reply(response.status, fields, content)
+
+    async def _renew(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        """Return an open connection, or one that opens with its first call."""
+        import httpcore
+
+        http = self._http
+        # The system is asked whether the server has hung up meanwhile: a call on such a connection would be lost.
+        if http is not None and not http.is_closed() and http.has_expired():
+            await http.aclose()
+        if http is None or http.is_closed():
+            http = httpcore.AsyncHTTPConnection(origin, ssl_context=self._context, keepalive_expiry=_KEEP_S)
+            self._http = http
+        return http
+
+    async def aclose(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+
+class _ProxiedConnection:
+    """A client of httpx with one connection, through a proxy or, where the environment says so, past it."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def send(self, target: _Target, body: bytes) -> Reply:
+        response = await self._client.post(target.address, headers=target.headers, content=body)
+        return Reply(response.status_code, response.headers, response.content)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
 
 
 def _encode_body(body: Any) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return _ENCODER.encode(body).encode()
     except UnicodeEncodeError:
         # Half of a character, as texts hold it that were cut, is written as an escape: a row is no reason to stop.
         return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()

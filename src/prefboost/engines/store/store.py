@@ -63,6 +63,8 @@ ON CONFLICT (key) DO UPDATE SET state = :state, answer = :answer, reason = :reas
 WHERE state != 'done'
 """
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+
 Answer = Mapping[str, Any]
 Stored = Answer | Failure
 
@@ -82,7 +84,7 @@ class StoreQuery:
     @cached_property
     def text(self) -> str:
         """The parts as JSON."""
-        return json.dumps(self.parts, sort_keys=True, ensure_ascii=True)
+        return _ENCODER.encode(self.parts)
 
     @cached_property
     def key(self) -> str:
