@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from prefboost.engines import llamacpp, vllm
 from prefboost.engines.engine import Request, Sampling
-from prefboost.engines.identity import identity_of
+from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.llamacpp import LlamaCpp
 from prefboost.engines.local import engine as local
 from prefboost.engines.local.engine import Local
@@ -87,3 +88,28 @@ def test_all_parts_of_a_split_model_are_in_its_identity(tmp_path: Path) -> None:
     assert settings.open().identity != before
     (tmp_path / "m-00003-of-00003.gguf").write_bytes(b"of another model")
     assert settings.model_copy(update={"context": 64}).open().identity == f"{settings.open().identity}/context=64"
+
+
+def test_another_version_of_the_library_that_computes_is_another_key_and_a_server_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"a model")
+    engines = {"xllamacpp": LlamaCpp(model=str(tmp_path / "m.gguf")), "server": OpenAICompatible(model="m")}
+
+    def identities(version: str) -> dict[str, str]:
+        monkeypatch.setattr(importlib.metadata, "version", lambda library: version)
+        return {name: settings.open().identity for name, settings in engines.items()}
+
+    older, newer = identities("1.0"), identities("1.1")
+    assert older["xllamacpp"] == newer["xllamacpp"].replace("/xllamacpp-1.1", "/xllamacpp-1.0") != newer["xllamacpp"]
+    assert older["server"] == newer["server"]
+
+
+@pytest.mark.torch
+def test_vllm_stands_in_the_key_by_its_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda library: "0.32")
+    assert VLLM(model=str(folder), dtype="float32").open().identity.endswith("/float32/vllm-0.32")
+
+
+def test_a_library_that_is_not_installed_is_named_without_a_version() -> None:
+    assert name_library("no-such-library") == "no-such-library"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 
 from prefboost.settings import Settings
 
-__all__ = ["identity_of"]
+__all__ = ["identity_of", "name_library"]
 
 
 def identity_of(fingerprints: Sequence[str], settings: Settings, immaterial: Mapping[str, str]) -> str:
@@ -29,3 +30,15 @@ def identity_of(fingerprints: Sequence[str], settings: Settings, immaterial: Map
         if name not in immaterial and getattr(settings, name) != default
     ]
     return "/".join([*fingerprints, *changed])
+
+
+def name_library(library: str) -> str:
+    """Name the library that computes answers, with its version; without one where it is not installed.
+
+    Another version samples, tokenises or renders chat templates otherwise, so that rows of both would be of two models.
+    """
+    try:
+        return f"{library}-{importlib.metadata.version(library)}"
+    except importlib.metadata.PackageNotFoundError:
+        # Nothing can be computed here, but prompts can still be rendered and counted for a forecast.
+        return library

@@ -20,7 +20,7 @@ from prefboost.chat import to_record
 from prefboost.devices import usable_cores
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
-from prefboost.engines.identity import identity_of
+from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.models.packaged import gguf_file
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_choice_logprobs, read_results
 from prefboost.engines.reasoning import opens_reasoning
@@ -31,7 +31,7 @@ __all__ = ["IMMATERIAL", "LlamaCpp", "LlamaCppEngine"]
 
 _LAST_BITS = "rows meet others in a batch, or sums are ordered otherwise: the last bits alone"
 IMMATERIAL = {
-    "kind": "stands in the identity by its name",
+    "kind": "stands in the identity by its name and version",
     "model": "the file is fingerprinted, all parts of it, with its number types and rotary settings",
     "chat_template": "it is part of the fingerprint",
     "parallel": _LAST_BITS,
@@ -120,7 +120,7 @@ class LlamaCppEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprint of the file, and of the chat template where it is another, and what else changes answers."""
+        """Fingerprint of file and chat template, the version of llama.cpp's wheel, and what else changes answers."""
         digest = hashlib.sha256()
         for file in _list_parts(self.file):
             size = file.stat().st_size
@@ -129,7 +129,7 @@ class LlamaCppEngine:
                     stream.seek(start)
                     digest.update(stream.read(_BLOCK))
         digest.update((self.settings.chat_template or "").encode())
-        return identity_of([digest.hexdigest()[:16], "llamacpp"], self.settings, IMMATERIAL)
+        return identity_of([digest.hexdigest()[:16], name_library("xllamacpp")], self.settings, IMMATERIAL)
 
     @cached_property
     def says_goals(self) -> bool:

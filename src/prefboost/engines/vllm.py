@@ -13,7 +13,7 @@ from pydantic import Field
 from prefboost.devices import NumberChoice, NumberSetting, announce, choose_numbers
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
-from prefboost.engines.identity import identity_of
+from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.local.engine import Local
 from prefboost.engines.models.weights import fingerprint_of_model, name_weights
 from prefboost.engines.openai.replies import log_sum, token_text
@@ -25,7 +25,7 @@ __all__ = ["IMMATERIAL", "VLLM", "VLLMEngine"]
 
 _LAST_BITS = "rows meet others in a batch, or sums are split otherwise: the last bits alone, as between any two batches"
 IMMATERIAL = {
-    "kind": "stands in the identity by its name",
+    "kind": "stands in the identity by its name and version",
     "model": "its weights, tokenizer files and configuration are fingerprinted",
     "revision": "the hub's commit stands in the place of a fingerprint; a folder has none",
     "dtype": "the resolved number type is named",
@@ -137,11 +137,11 @@ class VLLMEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprints of weights and adapter, the resolved number type, and what else changes answers."""
+        """Fingerprints of weights and adapter, number type, vLLM's version, and what else changes answers."""
         settings = self.settings
         weights = name_weights(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
         adapter = [] if settings.adapter is None else [fingerprint_of_model(settings.adapter)]
-        return identity_of([weights, self.numbers.name, "vllm", *adapter], settings, IMMATERIAL)
+        return identity_of([weights, self.numbers.name, name_library("vllm"), *adapter], settings, IMMATERIAL)
 
     @property
     def says_goals(self) -> bool:
