@@ -13,9 +13,9 @@ from tests.scoring.conftest import pairs_table, policies  # noqa: F401 - a fixtu
 from tests.scoring.test_implicit import logp
 
 from prefboost.diagnosis.unlearning import CompletionChanges, DiagnoseUnlearning, measure_changes, summarise_changes
+from prefboost.engines.desk import Desk
 from prefboost.errors import DataError
 from prefboost.scoring.sides import ScoredItem
-from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
 TEXTS = [("one", "a cat", "b"), ("two", "yes", "no no"), ("one", "a dog", "b"), ("three", "x", "a long answer")]

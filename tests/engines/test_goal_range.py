@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.test_asking import USER, Plain
+from tests.engines.test_goal_requests import USER, Plain
 
 from prefboost.chat import SayGoal
-from prefboost.engines.asking import asker
 from prefboost.engines.goal_range import goal_range, warn_outside
+from prefboost.engines.goal_requests import asker
 from prefboost.errors import UnreachableGoal
 
 

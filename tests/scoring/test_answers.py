@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scripted_engine import WordyEngine
 
 from prefboost.engines.budget import Budget, Ledger
+from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.scoring.answers import FAILED, TOO_LONG, UNLIKELY, Asking
-from prefboost.scoring.stored import NOT_YET, Desk
 
 SAMPLING = Sampling(temperature=0.0)
 

@@ -13,12 +13,12 @@ import pytest
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError
 from prefboost.progress import WorkProgress
 from prefboost.scoring import Rater
-from prefboost.scoring.stored import Desk
 from prefboost.tables import PREFERENCE_PAIRS, SCORED_COMPLETIONS
 
 WARM = Sampling(temperature=1.0)

@@ -10,12 +10,12 @@ from tests.scoring.conftest import completions_table
 from tests.scoring.test_implicit import logp
 
 from prefboost.chat.rendering import ChatEncoder
+from prefboost.engines.desk import Desk
 from prefboost.engines.models.weights import load_tokenizer
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError
 from prefboost.scoring.sequence_logps import LogprobModel, check_vocabularies, compute_item_logps, encode_items
 from prefboost.scoring.sides import Scores, list_scored_items
-from prefboost.scoring.stored import Desk
 
 pytestmark = pytest.mark.torch
 

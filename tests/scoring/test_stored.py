@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from scripted_engine import Scripted
 
-from prefboost.engines.budget import Budget, Spending
+from prefboost.engines.desk import Desk
 from prefboost.engines.store.store import Store
-from prefboost.errors import SettingsError
 from prefboost.progress import WorkProgress
-from prefboost.scoring.stored import Desk, fill_numbers, key_of_ids
+from prefboost.scoring.stored import fill_numbers, key_of_ids
 
 KEYS = ["a", "b", "a", "c", "d"]
 RIGHT = [[float(ord(key))] for key in KEYS]
@@ -50,12 +48,6 @@ def test_an_interrupted_call_loses_no_finished_batch(tmp_path: Path) -> None:
         assert fill_numbers(KEYS, in_twos, Counting(), Desk(store, partial=True), "x") == [*RIGHT[:3], None, None]
         assert fill_numbers(KEYS, in_twos, again, Desk(store, tell=told.append), "x") == RIGHT
     assert again.batches == [["c", "d"]] and (told[-1].done, told[-1].stored) == (4, 2)
-
-
-def test_a_desk_needs_a_price_for_a_budget_in_dollars() -> None:
-    desk = Desk(spending=Spending(budget=Budget(dollars=1.0)))
-    with pytest.raises(SettingsError, match="price table"):
-        desk.open_engine(Scripted.by(str.upper))
 
 
 def test_keys_tell_models_prompts_and_completions_apart() -> None:

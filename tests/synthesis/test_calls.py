@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from made_writer import LengthScorer, Writer
 
-from prefboost.engines.budget import Budget, Price
+from prefboost.engines.budget import Budget, Price, Spending
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure, Request, Result, Sampling
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError, SettingsError
@@ -32,10 +33,10 @@ def test_what_is_in_the_store_is_not_asked_again_and_costs_nothing(remote: bool,
     for _ in range(2):
         writer = Writer.by(remote=remote)
         with Store(tmp_path / "s") as store:
-            calls = Calls(store)
+            calls = Calls(Desk(store))
             found.append(calls.completions("x", writer, REQUESTS, SAMPLING))
             found.append(calls.choices("y", writer, REQUESTS, ["1", "2"]))
-            spent = calls.book.total()
+            spent = calls.desk.book.total()
     assert found[:2] == found[2:] and writer.asked == []
     assert found[0][0] == found[0][2] and all(isinstance(each, Result) for each in found[0])
     if not remote:
@@ -43,11 +44,11 @@ def test_what_is_in_the_store_is_not_asked_again_and_costs_nothing(remote: bool,
 
 
 def test_one_budget_holds_for_all_models() -> None:
-    calls = Calls(budget=Budget(requests=6))
+    calls = Calls(Desk(spending=Spending(budget=Budget(requests=5))))
     assert None not in calls.completions("x", Writer.by(model="one"), REQUESTS, SAMPLING)
     assert calls.completions("x", Writer.by(model="two"), REQUESTS, SAMPLING) == [None] * 4
     assert calls.exhausted
-    assert calls.spent["x"].requests == 4
+    assert calls.spent["x"].requests == 3  # equal requests are asked once
 
 
 def test_a_prompt_that_the_model_cannot_take_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,17 +72,18 @@ def test_a_prompt_that_the_model_cannot_take_stops_no_other(monkeypatch: pytest.
 def test_a_budget_in_dollars_needs_a_price() -> None:
     budget = Budget(dollars=1.0)
     with pytest.raises(SettingsError, match="writer"):
-        Calls(budget=budget).completions("x", Writer.by(), REQUESTS, SAMPLING)
-    calls = Calls(budget=budget, prices={"writer": Price(prompt=1e6, completion=0)})
+        Calls(Desk(spending=Spending(budget=budget))).completions("x", Writer.by(), REQUESTS, SAMPLING)
+    prices = {"writer": Price(prompt=1e6, completion=0)}
+    calls = Calls(Desk(spending=Spending(budget=budget, prices=prices)))
     calls.choices("x", Writer.by(), REQUESTS[:1], ["1", "2"])
-    assert calls.book.total().dollars == 1.0
+    assert calls.desk.book.total().dollars == 1.0
     assert calls.choices("x", Writer.by(), REQUESTS[1:2], ["1", "2"]) == [None]
 
 
 def test_progress_counts_rows_of_a_stage() -> None:
-    told: list[tuple[str, int, int]] = []
-    Calls(tell=lambda *row: told.append(row)).completions("x", Writer.by(), REQUESTS, SAMPLING)
-    assert told[0] == ("x", 4, 0) and told[-1] == ("x", 4, 4)
+    reports: list[WorkProgress] = []
+    Calls(Desk(tell=reports.append)).completions("x", Writer.by(), REQUESTS, SAMPLING)
+    assert [(work.name, work.total, work.done) for work in (reports[0], reports[-1])] == [("x", 4, 0), ("x", 4, 4)]
 
 
 def test_scorers_score_by_themselves() -> None:
@@ -107,8 +109,9 @@ class ScorerThatKeeps(LengthScorer):
 
 
 def test_scores_are_told_as_they_come() -> None:
-    calls_of_tell: list[tuple[str, int, int]] = []
-    calls = Calls(tell=lambda stage, rows, done: calls_of_tell.append((stage, rows, done)))
+    reports: list[WorkProgress] = []
+    calls = Calls(Desk(tell=reports.append))
     question = [{"role": "user", "content": "q", "extra": None}]
     calls.score(ScorerThatKeeps(), build_sides_table([(question, "a", "b c"), (question, "d", "e")]))
-    assert calls_of_tell == [("scores", 2, 0), ("scores", 2, 1), ("scores", 2, 2)]
+    assert {(work.name, work.total) for work in reports} == {("scores", 2)}
+    assert [work.done for work in reports] == [0, 1, 2]

@@ -14,8 +14,8 @@ from prefboost.engines.reasoning import answer_of
 from prefboost.errors import PrefboostError
 
 if TYPE_CHECKING:
-    from prefboost.engines.asking import Ask
     from prefboost.engines.engine import Sampling
+    from prefboost.engines.goal_requests import Ask
     from prefboost.engines.local.engine import LocalEngine
 
 __all__ = ["Conversation", "chat_command"]
@@ -34,7 +34,7 @@ def chat_command(
 ) -> None:
     """Talk to a model. Commands: /goal 3, /system TEXT, /reset, /quit."""
     from prefboost.cli.generate import read_generate
-    from prefboost.engines.asking import asker
+    from prefboost.engines.goal_requests import asker
     from prefboost.engines.local.engine import LocalEngine
     from prefboost.errors import SettingsError
 

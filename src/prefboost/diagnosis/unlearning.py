@@ -33,7 +33,7 @@ from prefboost.settings import Settings
 from prefboost.statistics import Interval, bootstrap, bootstrap_mean
 
 if TYPE_CHECKING:
-    from prefboost.scoring.stored import Desk
+    from prefboost.engines.desk import Desk
     from prefboost.tables import Table
 
 __all__ = [

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
 from prefboost.engines.budget import describe_spent_budget
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.sightings import Watch
 from prefboost.engines.store.store import StoreQuery
 from prefboost.errors import ModelError, RunError
-from prefboost.scoring.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
-from prefboost.scoring.stored import Desk
+from prefboost.progress import WorkProgress
 
 __all__ = ["FAILED", "MIN_MASS", "Answer", "Asking", "Questions", "Shares", "normalise_shares"]
 
@@ -95,7 +96,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Asking:
-    """Questions of a rater or judge to an engine; see `prefboost.scoring.ask`.
+    """Questions of a rater or judge to an engine; see `prefboost.engines.ask`.
 
     Args:
         engine: the model; its ledger holds it to a budget.
@@ -143,7 +144,8 @@ class Asking:
         """
         store = self.desk.store if self.engine.remote else None
         watch = None if store is None else Watch(self.engine, store)
-        inquiry = Inquiry(self.engine, self.desk, "answers", len(requests), watch=watch, too_long=TOO_LONG)
+        work = WorkProgress("answers", len(requests))
+        inquiry = Inquiry(self.engine, self.desk, work, watch=watch, too_long=TOO_LONG)
         replies: dict[int, Reply] = {}
         for batch in inquiry.ask(requests, reading):
             replies.update(batch)
@@ -158,7 +160,7 @@ class Asking:
 
 def _read_answer(reply: Reply) -> Answer:
     if isinstance(reply, Unasked):
-        return Answer(reply.found, reply.reason)
+        return Answer(reply.detail, reply.reason)
     if isinstance(reply, Failure):
         return Answer(reply.reason, FAILED)
     assert isinstance(reply, Result)
@@ -177,7 +179,7 @@ def normalise_shares(reply: Reply, min_mass: float = MIN_MASS) -> Shares:
         min_mass: least probability of all choices together; shares of less are a fault.
     """
     if isinstance(reply, Unasked):
-        return Shares(fault=reply.reason, found=reply.found)
+        return Shares(fault=reply.reason, found=reply.detail)
     if isinstance(reply, Failure):
         return Shares(fault=FAILED, found=reply.reason)
     assert isinstance(reply, tuple)

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prefboost.devices import NumberSetting
+from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sequence_logps import Encoded, LogprobModel, check_vocabularies, compute_item_logps, encode_items
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 

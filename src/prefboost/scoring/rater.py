@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.errors import DataError, Place
@@ -22,7 +23,6 @@ from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
 from prefboost.scoring.readings import Unreadable, read_ratings
 from prefboost.scoring.rubric import Rubric, load_rubric
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import PREFERENCE_PAIRS, Table
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from prefboost.devices import NumberSetting
+from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
+from prefboost.scoring.stored import fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from prefboost.engines.desk import Desk
 from prefboost.scoring.implicit import ImplicitReward
 from prefboost.scoring.rater import Rater
 from prefboost.scoring.regressor.scorer import RegressorScorer
 from prefboost.scoring.reward_model import RewardModelScorer
 from prefboost.scoring.rules.scorer import RulesScorer
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table
 

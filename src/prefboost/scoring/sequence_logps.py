@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefboost.devices import NumberSetting, announce, choose_numbers
+from prefboost.engines.desk import Desk
 from prefboost.errors import ModelError
 from prefboost.scoring.sides import ScoredItem, Scores
-from prefboost.scoring.stored import Desk, fill_numbers, key_of_ids
+from prefboost.scoring.stored import fill_numbers, key_of_ids
 
 if TYPE_CHECKING:
     from prefboost.chat.rendering import ChatEncoder

@@ -1,59 +1,17 @@
-"""The desk of scorers and judges: store of finished work, budget, and progress."""
+"""Numbers that this machine computes for scorers and judges: looked up in the store, or computed and kept."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from prefboost.engines.budget import UNLIMITED, Book, Ledger, Spending, Tally, find_price
-from prefboost.engines.engine import Engine, Failure
-from prefboost.engines.kinds import EngineSettings, model_name
+from prefboost.engines.desk import Desk
+from prefboost.engines.engine import Failure
 from prefboost.engines.store.reuse import compute_stored
-from prefboost.engines.store.sightings import describe_change
-from prefboost.engines.store.store import Store, StoreQuery
-from prefboost.progress import Tell, WorkProgress
+from prefboost.engines.store.store import StoreQuery
+from prefboost.progress import WorkProgress
 
-__all__ = ["NOT_YET", "Desk", "fill_numbers", "key_of_ids"]
-
-NOT_YET = "not done yet"
-"""Reason of a row without a score in a partial table."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The working place of a scorer or judge.
-
-    Args:
-        store: open; holds what has been computed and answered, and gets what is new. None keeps nothing.
-        spending: budget and prices of the engines that are asked.
-        tell: is told how far it is.
-        partial: computes and asks nothing: what the store does not hold has the fault `NOT_YET`.
-    """
-
-    store: Store | None = None
-    spending: Spending = UNLIMITED
-    tell: Tell = lambda _: None
-    partial: bool = False
-    _tally: Book = field(default_factory=Tally)
-    _engines: list[Engine] = field(default_factory=list)
-
-    @property
-    def changes(self) -> list[str | None]:
-        """Of every engine opened here, whether different models have answered under its name."""
-        return [] if self.store is None else [describe_change(self.store, engine) for engine in self._engines]
-
-    def open_engine(self, settings: EngineSettings) -> Engine:
-        """Open an engine whose calls are held to the budget, over all calls that share the store.
-
-        Raises:
-            SettingsError: the budget is in dollars, and the price table does not name the model.
-        """
-        price = find_price(model_name(settings), self.spending.prices, self.spending.budget)
-        engine = settings.open()
-        engine.ledger = Ledger(self.spending.budget, price, self._tally if self.store is None else self.store.book())
-        self._engines.append(engine)
-        return engine
+__all__ = ["fill_numbers", "key_of_ids"]
 
 
 def key_of_ids(identity: str, *ids: Sequence[int]) -> str:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from prefboost.engines.budget import Book, Budget, Ledger, Price, Spend, Spending, Tally, find_price
-from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling
+from prefboost.engines.ask import ChoiceLogprobs, Inquiry, InWords, Reading, Reply, Unasked
+from prefboost.engines.budget import Spend
+from prefboost.engines.desk import Desk
+from prefboost.engines.engine import Engine, Failure, Outcome, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
-from prefboost.engines.store.reuse import (
-    Finished,
-    generate_stored,
-    generate_within_budget,
-    logprobs_stored,
-    weigh_within_budget,
-)
-from prefboost.engines.store.store import Store
-from prefboost.errors import ModelError, PrefboostError
+from prefboost.errors import ModelError
 from prefboost.progress import WorkProgress
 from prefboost.scoring.scorer import Scorer, StoredScorer
-from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
 __all__ = ["ModelCalls", "Calls", "Choices", "model_name"]
@@ -64,56 +57,25 @@ class Calls:
     """Asks engines through a store, so that what is there is not asked again.
 
     Args:
-        store: open; None keeps nothing.
-        budget: what may be spent by all engines together.
-        prices: model -> price.
-        tell: is told a stage, how many of its rows there are, and how many are done.
+        desk: store, budget of all engines together, prices and progress.
+        exhausted: the budget has not allowed a call.
+        spent: stage -> what it has cost.
     """
 
-    store: Store | None = None
-    budget: Budget = field(default_factory=Budget)
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    tell: Callable[[str, int, int], None] = lambda *_: None
+    desk: Desk = field(default_factory=Desk)
     exhausted: bool = False
     spent: dict[str, Spend] = field(default_factory=dict)
-    _engines: dict[str, Engine] = field(default_factory=dict)
-    _tally: Book = field(default_factory=Tally)
-
-    @property
-    def book(self) -> Book:
-        """Where the total is kept: the store's, which remembers earlier calls, or one in memory."""
-        return self._tally if self.store is None else self.store.book()
-
-    def open_engine(self, settings: EngineSettings) -> Engine:
-        """Open the engine; the same settings give the same one."""
-        # Two engines of the same settings would hold two copies of the weights.
-        key = repr(settings)
-        if key not in self._engines:
-            engine = settings.open()
-            engine.ledger = Ledger(self.budget, find_price(model_name(settings), self.prices, self.budget), self.book)
-            self._engines[key] = engine
-        return self._engines[key]
 
     def completions(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], sampling: Sampling
     ) -> list[Outcome | None]:
         """Ask for completions (see `ModelCalls`). Prompts that the model cannot take are failures."""
-        model = self.open_engine(engine)
-        refused = {at: fault for at, each in enumerate(requests) if (fault := _find_refusal(model, each, sampling))}
-        allowed = [at for at in range(len(requests)) if at not in refused]
-        allowed_requests = [requests[at] for at in allowed]
-
-        def ask() -> Iterator[Finished[Result]]:
-            if self.store is not None:
-                yield from generate_stored(model, allowed_requests, sampling, self.store)
-            else:
-                yield from (
-                    Finished([pair], stored=False) for pair in generate_within_budget(model, allowed_requests, sampling)
-                )
-
-        outcomes = self._collect(stage, model, len(allowed_requests), ask)
-        place = {at: number for number, at in enumerate(allowed)}
-        return [refused[at] if at in refused else outcomes.get(place[at]) for at in range(len(requests))]
+        model = self.desk.open_engine(engine)
+        outcomes: dict[int, Any] = {at: _find_refusal(model, request) for at, request in enumerate(requests)}
+        allowed = [at for at, refusal in outcomes.items() if refusal is None]
+        replies = self._ask(stage, model, [requests[at] for at in allowed], InWords(sampling))
+        outcomes.update(zip(allowed, replies, strict=True))
+        return list(outcomes.values())
 
     def choices(
         self, stage: str, engine: EngineSettings, requests: Sequence[Request], choices: Sequence[str]
@@ -123,16 +85,7 @@ class Calls:
         Raises:
             ModelError: the engine gives no log-probs of choices.
         """
-        model = self.open_engine(engine)
-
-        def ask() -> Iterator[Finished[tuple[float, ...]]]:
-            if self.store is not None:
-                yield from logprobs_stored(model, requests, choices, self.store)
-            else:
-                yield from (Finished([pair], stored=False) for pair in weigh_within_budget(model, requests, choices))
-
-        outcomes = self._collect(stage, model, len(requests), ask)
-        return [outcomes.get(at) for at in range(len(requests))]
+        return self._ask(stage, self.desk.open_engine(engine), requests, ChoiceLogprobs(tuple(choices)))
 
     def likelihoods(self, engine: EngineSettings, requests: Sequence[Request], texts: Sequence[str]) -> list[float]:
         """Compute log-probs of texts (see `ModelCalls`), anew by every call: nothing is sampled, so nothing is stored.
@@ -141,44 +94,37 @@ class Calls:
             ModelError: the engine gives none.
         """
         completions = [[{"role": "assistant", "content": text, "extra": None}] for text in texts]
-        return self.open_engine(engine).logprob_of(requests, completions)
+        return self.desk.open_engine(engine).logprob_of(requests, completions)
 
     def score(self, scorer: Scorer, table: Table) -> Table:
         """Score completions through the same store and budget (see `ModelCalls`)."""
-        if isinstance(scorer, StoredScorer):
-            spending = Spending(budget=self.budget, prices=dict(self.prices))
-            return scorer.score_stored(table, Desk(self.store, spending, self._tell_scores))
-        return scorer.score(table)
+        if not isinstance(scorer, StoredScorer):
+            return scorer.score(table)
+        # Scorers name their work each in its own way; whoever watches a synthesis sees one stage.
+        desk = replace(self.desk, tell=lambda work: self.desk.tell(replace(work, name="scores")))
+        return scorer.score_stored(table, desk)
 
-    def _tell_scores(self, work: WorkProgress) -> None:
-        self.tell("scores", work.total or 0, work.done)
-
-    def _collect(
-        self, stage: str, engine: Engine, rows: int, ask: Callable[[], Iterator[Finished[Any]]]
-    ) -> dict[int, Any]:
-        outcomes: dict[int, Any] = {}
+    def _ask(self, stage: str, engine: Engine, requests: Sequence[Request], reading: Reading) -> list[Any]:
+        """Return an answer or a failure for every request; None where the budget did not allow it."""
         # The ledger counts over all stages of an engine, so a stage's share is a difference.
         before = engine.ledger.spent
-        self.tell(stage, rows, 0)
-        for batch in ask():
-            outcomes.update(batch.results)
-            self.tell(stage, rows, len(outcomes))
+        inquiry = Inquiry(engine, self.desk, WorkProgress(stage, len(requests)), too_long=TOO_LONG)
+        replies: dict[int, Reply | None] = dict.fromkeys(range(len(requests)))
+        for batch in inquiry.ask(requests, reading):
+            replies.update(batch)
         self.spent[stage] = self.spent.get(stage, Spend()) + engine.ledger.spent - before
         self.exhausted = self.exhausted or engine.ledger.exhausted
-        return outcomes
+        return [
+            Failure(f"{reply.reason}: {reply.detail}", 0, permanent=True) if isinstance(reply, Unasked) else reply
+            for reply in replies.values()
+        ]
 
 
-def _find_refusal(engine: Engine, request: Request, sampling: Sampling) -> Failure | None:
-    """Find why a prompt cannot be asked; None where it can."""
+def _find_refusal(engine: Engine, request: Request) -> Failure | None:
+    """Find why a prompt cannot be rendered; None where it can."""
     try:
         engine.render(request)
     except ModelError as error:
-        return Failure(f"{REFUSED}: {_first_line(error)}", 0, permanent=True)
-    if engine.context is None:
-        return None
-    tokens = engine.prompt_tokens([request])[0] + sampling.max_tokens
-    return Failure(f"{TOO_LONG}: {tokens} tokens", 0, permanent=True) if tokens > engine.context else None
-
-
-def _first_line(error: PrefboostError) -> str:
-    return error.found.partition("\n")[0][:200]
+        first_line = error.found.partition("\n")[0]
+        return Failure(f"{REFUSED}: {first_line[:200]}", 0, permanent=True)
+    return None

@@ -15,6 +15,7 @@ from faulty_server import FaultyServer
 from scripted_engine import Scripted
 from tests.scoring.conftest import completions_table, pairs_table
 
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Sampling
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store
@@ -22,7 +23,6 @@ from prefboost.errors import DataError, ModelError
 from prefboost.progress import WorkProgress
 from prefboost.scoring.judges.figures import judge_figures
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.scoring.stored import Desk
 from prefboost.tables import VERDICTS
 
 WARM = Sampling(temperature=1.0)

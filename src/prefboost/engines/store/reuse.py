@@ -72,7 +72,11 @@ def query_completion(engine: Engine, request: Request, sampling: Sampling) -> St
 
 
 def generate_stored(
-    engine: Engine, requests: Sequence[Request], sampling: Sampling, store: Store
+    engine: Engine,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    store: Store,
+    queries: Sequence[StoreQuery] | None = None,
 ) -> Iterator[Finished[Result]]:
     """Complete every request, taking from the store what it holds.
 
@@ -83,31 +87,21 @@ def generate_stored(
         requests: all of them; requests that are the same in everything are asked once.
         sampling: for all requests.
         store: open.
+        queries: `query_completion` of every request, where the caller has them.
 
     Yields:
         rows as they finish. Those that the budget did not allow are missing in the end.
     """
-    rows = _Rows([query_completion(engine, request, sampling) for request in requests], store, _result_of)
-    stored = rows.read_stored()
-    if stored.results:
-        yield stored
-    if engine.remote:
+    if queries is None:
+        queries = [query_completion(engine, request, sampling) for request in requests]
 
-        def complete(indices: Iterable[int]) -> Generator[list[tuple[int, Outcome]], None, None]:
-            some = (requests[i] for i in indices)
-            if (server := _server_of(engine)) is not None:
-                return server.generate_batches(some, sampling)
-            return ([pair] for pair in engine.generate(some, sampling))
+    def stream(some: Iterator[Request]) -> Generator[list[tuple[int, Outcome]], None, None]:
+        if (server := _server_of(engine)) is not None:
+            return server.generate_batches(some, sampling)
+        return ([pair] for pair in engine.generate(some, sampling))
 
-        yield from _ask_singly(engine, rows, complete)
-        return
-    chosen = rows.list_unique()
-    # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
-    plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[i] for i in chosen], sampling)]
-    ask = partial(
-        _ask_some, lambda chosen_requests: generate_within_budget(engine, chosen_requests, sampling), requests
-    )
-    yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+    compute = partial(generate_within_budget, engine, sampling=sampling)
+    return _ask_missing(engine, requests, _Rows(queries, store, _result_of), stream, compute, sampling)
 
 
 def generate_within_budget(
@@ -141,29 +135,24 @@ def generate_within_budget(
 
 
 def logprobs_stored(
-    engine: Engine, requests: Sequence[Request], choices: Sequence[str], store: Store
+    engine: Engine,
+    requests: Sequence[Request],
+    choices: Sequence[str],
+    store: Store,
+    queries: Sequence[StoreQuery] | None = None,
 ) -> Iterator[Finished[Logprobs]]:
     """Yield log-probs of choices (`Engine.logprobs_of`), reusing what the store holds; batches as in generation."""
-    queries = [query_logprobs(engine, request, choices) for request in requests]
+    if queries is None:
+        queries = [query_logprobs(engine, request, choices) for request in requests]
+
+    def stream(some: Iterator[Request]) -> Generator[list[tuple[int, Logprobs | Failure]], None, None]:
+        if (server := _server_of(engine)) is not None:
+            return server.logprobs_batches(some, choices)
+        return ([pair] for pair in engine.logprobs_of(some, choices))
+
     rows = _Rows(queries, store, lambda answer: tuple(answer["logprobs"]))
-    stored = rows.read_stored()
-    if stored.results:
-        yield stored
-    if engine.remote:
-
-        def weigh(indices: Iterable[int]) -> Generator[list[tuple[int, Logprobs | Failure]], None, None]:
-            some = (requests[i] for i in indices)
-            if (server := _server_of(engine)) is not None:
-                return server.logprobs_batches(some, choices)
-            return ([pair] for pair in engine.logprobs_of(some, choices))
-
-        yield from _ask_singly(engine, rows, weigh)
-        return
-    chosen = rows.list_unique()
-    batches = engine.plan([requests[i] for i in chosen], _ONE_TOKEN)
-    plan = [[chosen[at] for at in batch] for batch in batches]
-    ask = partial(_ask_some, lambda chosen_requests: weigh_within_budget(engine, chosen_requests, choices), requests)
-    yield from _ask_in_batches(lambda: engine.ledger.exhausted, rows, plan, ask)
+    compute = partial(weigh_within_budget, engine, choices=choices)
+    return _ask_missing(engine, requests, rows, stream, compute, _ONE_TOKEN)
 
 
 def query_logprobs(engine: Engine, request: Request, choices: Sequence[str]) -> StoreQuery:
@@ -330,10 +319,28 @@ def _claim_rows(
             yield first[key]
 
 
-def _ask_some(
-    ask: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]], requests: Sequence[Request], indices: Sequence[int]
-) -> Iterator[tuple[int, Any]]:
-    return ask([requests[index] for index in indices])
+def _ask_missing(
+    engine: Engine,
+    requests: Sequence[Request],
+    rows: _Rows[T],
+    stream: Callable[[Iterator[Request]], Generator[Sequence[tuple[int, Any]], None, None]],
+    compute: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
+    sampling: Sampling,
+) -> Iterator[Finished[T]]:
+    """Yield what the store holds, then what an engine answers: one by one from a server, else in planned batches."""
+    stored = rows.read_stored()
+    if stored.results:
+        yield stored
+    if engine.remote:
+        # A server's calls are independent of each other, so each answer is kept as it comes.
+        yield from _ask_singly(engine, rows, lambda indices: stream(requests[index] for index in indices))
+        return
+    chosen = rows.list_unique()
+    # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
+    plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[index] for index in chosen], sampling)]
+    yield from _ask_in_batches(
+        lambda: engine.ledger.exhausted, rows, plan, lambda batch: compute([requests[index] for index in batch])
+    )
 
 
 def _ask_in_batches(

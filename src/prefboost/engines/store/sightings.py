@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from prefboost.engines.engine import Engine
 from prefboost.engines.store.store import Store, StoreQuery
 
-__all__ = ["Sighting", "Watch", "describe_change", "sightings", "today"]
+__all__ = ["Sighting", "Watch", "describe_change", "list_reply_names", "sightings", "today"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,21 @@ class Sighting:
     def name(self) -> str:
         """Model and, where there is one, fingerprint."""
         return f"{self.model} ({self.fingerprint})" if self.fingerprint else self.model
+
+
+@runtime_checkable
+class NamesReplies(Protocol):
+    """An engine whose server names the model behind each reply."""
+
+    @property
+    def answered_as(self) -> set[tuple[str, str]]:
+        """Name and fingerprint of every good reply so far; an empty text where the server gave none."""
+
+
+def list_reply_names(engine: Engine) -> set[tuple[str, str]]:
+    """List the names and fingerprints that an engine's server has given in replies; none where there is no server."""
+    # Replies come in while the caller looks: it gets a copy to walk through.
+    return set(engine.answered_as) if isinstance(engine, NamesReplies) else set()
 
 
 def today() -> str:
@@ -58,9 +73,8 @@ class Watch:
     def look(self) -> None:
         """Keep the names that are new since the last look."""
         engine, date = self.engine, self.clock()
-        names: set[tuple[str, str]] = getattr(engine, "answered_as", set()) or {(engine.identity, "")}
-        # Replies come in while this looks: the set is copied before it is walked through.
-        fresh = {Sighting(engine.identity, *name, date) for name in set(names)} - self._kept
+        names = list_reply_names(engine) or {(engine.identity, "")}
+        fresh = {Sighting(engine.identity, *name, date) for name in names} - self._kept
         rows = [
             StoreQuery("sighting", asdict(sighting)) for sighting in sorted(fresh, key=lambda sighting: sighting.name)
         ]

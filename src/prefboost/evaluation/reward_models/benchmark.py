@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from prefboost.engines.desk import Desk
 from prefboost.engines.store.store import Store
 from prefboost.errors import SettingsError
 from prefboost.evaluation.assets import Assets
@@ -17,7 +18,6 @@ from prefboost.evaluation.results import Figure, Results
 from prefboost.evaluation.reward_models.accuracy import AccuracyReport, RewardAccuracy
 from prefboost.evaluation.reward_models.reports import BenchReport, RewardOutcome, report_rewards
 from prefboost.scoring.reward_model import RewardModelScorer
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 
 __all__ = ["RewardContest", "build_reward_scorer"]

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefboost.chat import format_number, goal_text
-from prefboost.engines.asking import Ask, asker
+from prefboost.engines.ask import Inquiry, InWords, Reply, Unasked
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.goal_requests import Ask, asker
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, ModelError, RunError
 from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.protocols import Contestant
-from prefboost.progress import Tell
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.evaluate.settings import Answering
-from prefboost.scoring.ask import Inquiry, InWords, Reply, Unasked
-from prefboost.scoring.stored import Desk
 
 __all__ = [
     "ContestantAnswers",
@@ -183,7 +183,7 @@ def answer_prompts(
     """
     conversations = _Conversations({prompt.uid: [] for prompt in prompts})
     turns, name = sum(len(prompt.turns) for prompt in prompts), speaker.contestant.name
-    inquiry = Inquiry(speaker.engine, Desk(store, tell=tell), name, turns, too_long=TOO_LONG)
+    inquiry = Inquiry(speaker.engine, Desk(store, tell=tell), WorkProgress(name, turns), too_long=TOO_LONG)
     # Turn by turn over all prompts: a turn needs the answer to the one before, and an engine wants large batches.
     for turn in range(max((len(prompt.turns) for prompt in prompts), default=0)):
         open_prompts = [p for p in prompts if len(p.turns) > turn and p.uid not in conversations.faults]
@@ -195,7 +195,7 @@ def answer_prompts(
                 for index, reply in batch:
                     conversations.add(questions[index][0], reply)
             if replies < len(questions):
-                raise explain_unfinished(speaker.engine, name, inquiry.done, turns)
+                raise explain_unfinished(speaker.engine, name, inquiry.work.done, turns)
     finished = conversations.answers.items()
     completions = {uid: tuple(answers) for uid, answers in finished if uid not in conversations.faults}
     return ContestantAnswers(completions, conversations.faults, conversations.cut, conversations.tokens)

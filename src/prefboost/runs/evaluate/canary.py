@@ -12,6 +12,7 @@ from typing import Any
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.engines.desk import Desk
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.sightings import sightings
 from prefboost.engines.store.store import Store
@@ -21,7 +22,6 @@ from prefboost.evaluation.canary import CANARY, CanaryDrift, build_canary_reques
 from prefboost.evaluation.user_files import read_records
 from prefboost.progress import Tell
 from prefboost.runs.evaluate.judging import judge_requests
-from prefboost.scoring.stored import Desk
 from prefboost.sources.writers.outputs import refuse_inputs
 
 __all__ = ["CanaryReport", "canary", "canary_facts", "read_clock"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prefboost.engines.ask import InWords
 from prefboost.engines.engine import Engine, Failure, Request, Sampling
 from prefboost.engines.kinds import EngineSettings, model_name
 from prefboost.engines.store.store import Store
@@ -25,7 +26,6 @@ from prefboost.runs.evaluate.answering import Speaker, choose_sampling, open_spe
 from prefboost.runs.evaluate.evaluate import Engines, check_judge, locate_answers, price_for, read_files
 from prefboost.runs.evaluate.judge_forecast import estimate_prompt_tokens, forecast_judging
 from prefboost.runs.evaluate.settings import Evaluate, list_contestants
-from prefboost.scoring.ask import InWords
 
 __all__ = ["ForecastLine", "forecast_evaluation"]
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from prefboost.engines.ask import ChoiceLogprobs, InWords, Reading
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
-from prefboost.engines.store.sightings import Sighting, sightings, today
+from prefboost.engines.store.sightings import Sighting, list_reply_names, sightings, today
 from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.errors import ModelError
 from prefboost.evaluation.benchmark import JudgeRequest
-from prefboost.scoring.ask import ChoiceLogprobs, InWords, Reading
 
 __all__ = ["build_request", "choose_reading", "find_fallback", "read_fallback"]
 
@@ -165,6 +165,5 @@ def _is_outdated(probe: Mapping[str, Any], engine: Engine, store: Store) -> bool
 
 def _list_names(engine: Engine, store: Store) -> set[str]:
     """List names and fingerprints under which a server has replied, in this call and before."""
-    replies: set[tuple[str, str]] = set(getattr(engine, "answered_as", set()))
-    fresh = {Sighting(engine.identity, model, fingerprint, "").name for model, fingerprint in replies}
+    fresh = {Sighting(engine.identity, *name, "").name for name in list_reply_names(engine)}
     return fresh | {sighting.name for sighting in sightings(store) if sighting.engine == engine.identity}

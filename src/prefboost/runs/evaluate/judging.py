@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from prefboost.engines.ask import Inquiry, Reply, Unasked
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Result
-from prefboost.engines.store.sightings import Watch, today
+from prefboost.engines.store.sightings import Watch, list_reply_names, today
 from prefboost.engines.store.store import Store
 from prefboost.evaluation.benchmark import Benchmark, JudgeReply, JudgeRequest, JudgeVerdict
-from prefboost.progress import Tell
+from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.evaluate.answering import explain_unfinished
 from prefboost.runs.evaluate.judge_probe import build_request, choose_reading, find_fallback
-from prefboost.scoring.ask import Inquiry, Reply, Unasked
-from prefboost.scoring.stored import Desk
 
 __all__ = ["judge_requests"]
 
@@ -53,14 +53,15 @@ def judge_requests(
 
     # 2. Ask. Requests of one group differ in their messages alone, so that an engine can batch them.
     watch = Watch(engine, store, clock)
-    inquiry = Inquiry(engine, Desk(store, tell=tell), "judge", len(questions), watch=watch, too_long=TOO_LONG)
+    work = WorkProgress("judge", len(questions))
+    inquiry = Inquiry(engine, Desk(store, tell=tell), work, watch=watch, too_long=TOO_LONG)
     replies: dict[int, JudgeReply] = {}
     for group in _group_alike(requests, questions):
         members = [requests[at] for at in group]
         reading = choose_reading(members[0], in_words=bool(find_fallback(members, engine, store)))
         for batch in inquiry.ask([build_request(member) for member in members], reading):
             replies.update((group[index], _read_reply(reply)) for index, reply in batch)
-    if getattr(engine, "answered_as", None):
+    if list_reply_names(engine):
         watch.look()  # the last batch may have come after the last look
     if len(replies) < len(questions):
         raise explain_unfinished(engine, "the judge", len(replies), len(questions))

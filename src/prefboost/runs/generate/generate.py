@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from prefboost.atomic import replace_atomically
-from prefboost.engines.budget import Ledger, describe_spent_budget, find_price
+from prefboost.engines.ask import Inquiry, InWords, Reply
+from prefboost.engines.budget import Spending, describe_spent_budget, find_price
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Engine, Failure, Outcome, Result
 from prefboost.engines.patience import check_answered
-from prefboost.engines.store.reuse import Finished, generate_stored, generate_within_budget, query_completion
-from prefboost.engines.store.sightings import Watch, describe_change
+from prefboost.engines.store.reuse import query_completion
+from prefboost.engines.store.sightings import Watch
 from prefboost.engines.store.store import Store, Stored
 from prefboost.errors import RunError
 from prefboost.progress import Tell, WorkProgress
@@ -170,28 +172,23 @@ def generate(
         SettingsError: the budget is in dollars, and the price table does not name the model.
     """
     guard_file(out, "generate", [prompts], [settings], store=store)
-    price = find_price(settings.model, settings.prices, settings.budget)
+    find_price(settings.model, settings.prices, settings.budget)  # a missing price is told before weights are loaded
     engine = engine or settings.engine.open()
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
-    requests = [row.request for row in rows]
+    spending = Spending(budget=settings.budget, prices=settings.prices)
     if out is None:
-        engine.ledger = Ledger(settings.budget, price)
-        one_by_one = (
-            Finished([pair], stored=False) for pair in generate_within_budget(engine, requests, settings.sampling)
-        )
-        results = _collect_outcomes(rows, one_by_one, engine, progress)
+        results = _complete(rows, Desk(None, spending, progress), settings, engine)
         table = build_completions(prompts, frame, rejects, settings, results)
         _check_answers(results, settings)
         return table
     with Store(store or locate_store(out), retry=settings.retry) as held:
-        engine.ledger = Ledger(settings.budget, price, held.book())
-        watched = _watch_answers(generate_stored(engine, requests, settings.sampling, held), Watch(engine, held))
-        results = _collect_outcomes(rows, watched, engine, progress)
+        desk = Desk(held, spending, progress)
+        results = _complete(rows, desk, settings, engine)
         if len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = _write_completions(note_changes(completed, describe_change(held, engine)), Path(out), held)
+        table = _write_completions(note_changes(completed, *desk.changes), Path(out), held)
     _check_answers(results, settings)
     return table
 
@@ -224,45 +221,28 @@ def write_finished_completions(
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)
     with Store(place, retry="none", read_only=True) as held:
-        keys = [query_completion(engine, row.request, settings.sampling).key for row in rows]
-        answers = held.find_answers(keys)
-        results = [
-            (row, answer if isinstance(answer, Failure) else Result(**answer))
-            for row, key in zip(rows, keys, strict=True)
-            if (answer := answers.get(key)) is not None
-        ]
-        completed = build_completions(prompts, frame, rejects, settings, results)
-        return _write_completions(note_changes(completed, describe_change(held, engine)), Path(out), held)
+        desk = Desk(held, partial=True)
+        completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
+        return _write_completions(note_changes(completed, *desk.changes), Path(out), held)
 
 
-def _collect_outcomes(
-    rows: Sequence[CompletionRequest],
-    batches: Iterable[Finished[Result]],
-    engine: Engine,
-    progress: Tell,
+def _complete(
+    rows: Sequence[CompletionRequest], desk: Desk, settings: Generate, engine: Engine
 ) -> list[tuple[CompletionRequest, Outcome]]:
-    """Collect the outcomes of the rows, in their order; those that the budget did not allow are absent."""
-    results: dict[int, Outcome] = {}
-    stored = failed = 0
-    progress(WorkProgress("generate", len(rows), unit="rows"))
-    for batch in batches:
-        results.update(batch.results)
-        stored += len(batch.results) if batch.stored else 0
-        failed += sum(not isinstance(result, Result) for _, result in batch.results)
-        progress(WorkProgress("generate", len(rows), len(results), stored, engine.ledger.spent, failed, "rows"))
-    if len(results) < len(rows) and not engine.ledger.exhausted:
+    """Complete the rows, in their order; those that the budget does not allow, or a partial desk lacks, are absent."""
+    desk.open_engine(settings.engine, engine)
+    watch = Watch(engine, desk.store) if engine.remote and desk.store is not None else None
+    # Prompts that are too long for the model are rejects already.
+    inquiry = Inquiry(engine, desk, WorkProgress("generate", len(rows), unit="rows"), watch=watch)
+    replies: dict[int, Reply] = {}
+    for batch in inquiry.ask([row.request for row in rows], InWords(settings.sampling)):
+        replies.update(batch)
+    if len(replies) < len(rows) and not engine.ledger.exhausted:
         raise RunError(
-            f"the engine gave {len(results)} of {len(rows)} completions", remedy="run the same command again"
+            f"the engine gave {len(replies)} of {len(rows)} completions", remedy="run the same command again"
         )
-    return [(row, results[index]) for index, row in enumerate(rows) if index in results]
-
-
-def _watch_answers(batches: Iterable[Finished[Result]], watch: Watch) -> Iterator[Finished[Result]]:
-    """Yield the same batches, noting who answers after each that was asked of a server."""
-    for batch in batches:
-        if watch.engine.remote and not batch.stored:
-            watch.look()
-        yield batch
+    outcomes = [(row, replies.get(index)) for index, row in enumerate(rows)]
+    return [(row, reply) for row, reply in outcomes if isinstance(reply, Result | Failure)]
 
 
 def note_changes(table: Table, *changes: str | None) -> Table:

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.engines.asking import Ask, asker
 from prefboost.engines.engine import Engine, Request
+from prefboost.engines.goal_requests import Ask, asker
 from prefboost.errors import DataError, ModelError, PrefboostError
 from prefboost.runs.generate.settings import Generate
 from prefboost.tables import PROMPTS, REJECTS, Table, reject_where

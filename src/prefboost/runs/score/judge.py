@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
 from prefboost.runs.score.questions import check_rejects, open_desk
@@ -15,7 +16,6 @@ from prefboost.runs.score.score import write_history
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
 from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
-from prefboost.scoring.stored import Desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write

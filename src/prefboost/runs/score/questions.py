@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import polars as pl
 
 from prefboost.engines.budget import Spending, find_price
+from prefboost.engines.desk import Desk
 from prefboost.engines.kinds import model_name
 from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
@@ -19,7 +20,6 @@ from prefboost.progress import Tell
 from prefboost.runs.generate.generate import locate_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
-from prefboost.scoring.stored import Desk
 from prefboost.tables import Table
 
 __all__ = ["QuestionAsker", "QuestionPlan", "check_rejects", "open_desk", "plan_questions"]

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
+from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
 from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
-from prefboost.scoring.stored import Desk
 from prefboost.settings import choice
 from prefboost.sources import Columns
 from prefboost.sources.write import write

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from prefboost.chat import join_text
+from prefboost.engines.desk import Desk
 from prefboost.engines.store.store import Store
 from prefboost.errors import Place, UnreadableFile
 from prefboost.preferences.draw import draw_rank
@@ -55,14 +54,13 @@ def is_synthetic(path: str | Path) -> bool:
     return False
 
 
-def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, int], None] = lambda *_: None) -> Audit:
+def audit_file(path: str | Path, settings: Auditing) -> Audit:
     """Audit a file that `prefboost synthesize` wrote.
 
     Args:
         path: the file; what was spent for it is read from ``PATH.synthesize.json``. What a judge says is kept in
             ``PATH.audit.store``, so that it is not asked twice.
         settings: judge, embedding model, and how many pairs they see.
-        tell: is told how far the judge is.
 
     Raises:
         DataError: no pair has a lineage, or none could be judged.
@@ -76,7 +74,7 @@ def audit_file(path: str | Path, settings: Auditing, tell: Callable[[str, int, i
 
         texts = [join_text(completion) for side in ("chosen", "rejected") for completion in some.frame[side]]
         vectors = measure_spread(embed_texts(settings.embedder, texts))
-    noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge, tell)
+    noise = None if settings.judge is None else _judge_labels(Path(path), some, settings.judge)
     return audit(table, _read_history(Path(path)), noise, vectors)
 
 
@@ -86,10 +84,9 @@ def _draw_pairs(table: Table, settings: Auditing) -> Table:
     return Table(table.spec, frame, path=table.path)
 
 
-def _judge_labels(path: Path, some: Table, judge: Judge, tell: Callable[[str, int, int], None]) -> LabelNoise:
-    with ExitStack() as stack:
-        store = stack.enter_context(Store(path.with_name(f"{path.name}.audit.store")))
-        return label_noise(some, judge, name_judge(judge), Calls(store, tell=tell))
+def _judge_labels(path: Path, some: Table, judge: Judge) -> LabelNoise:
+    with Store(path.with_name(f"{path.name}.audit.store")) as store:
+        return label_noise(some, judge, name_judge(judge), Calls(Desk(store)))
 
 
 def _read_history(path: Path) -> dict[str, Any]:

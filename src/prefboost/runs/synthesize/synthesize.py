@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from prefboost.engines.budget import Budget, Price, Spend
+from prefboost.engines.budget import Budget, Price, Spend, Spending
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
 from prefboost.engines.patience import Patience
 from prefboost.engines.store.store import Store
@@ -106,13 +107,13 @@ def synthesize(
     items = _list_items(prompts)
     with _open_calls(settings, out) as calls:
         proposals = _propose_all(items, settings, calls, progress)
-        total = calls.book.total()
+        total = calls.desk.book.total()
         table = build_pairs_table(
             prompts, settings.method, settings.method.decide(proposals), _note_costs(items, calls, total)
         )
         if out is not None:
-            assert calls.store is not None
-            with calls.store.exclude_others():
+            assert calls.desk.store is not None
+            with calls.desk.store.exclude_others():
                 table = _write_pairs(table, Path(out))
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
@@ -160,28 +161,28 @@ def _open_calls(settings: Synthesize, out: str | Path | None) -> Iterator[Calls]
         if out is not None:
             find_file_type(Path(out))
             store = stack.enter_context(Store(locate_store(out), retry=settings.retry))
-        yield Calls(store, settings.budget, settings.prices)
+        yield Calls(Desk(store, Spending(budget=settings.budget, prices=settings.prices)))
 
 
 def _propose_all(items: list[PromptItem], settings: Synthesize, calls: Calls, progress: Tell) -> list[Proposal]:
     """Propose pairs for all prompts; once the budget is spent the other prompts are rejected unasked."""
     proposals: list[Proposal] = []
     done = 0
+
+    def tell(work: WorkProgress) -> None:
+        note = f"{work.name} {work.done:,}/{work.total or 0:,}"
+        total = calls.desk.book.total()
+        progress(WorkProgress("prompts", len(items), done, spent=total, unit="prompts", note=note))
+
+    calls.desk = replace(calls.desk, tell=tell)
     progress(WorkProgress("prompts", len(items), unit="prompts"))
     for some in _split_items(items, settings):
         if calls.exhausted:
             proposals += [Proposal(item, Draft(), Draft(), fault=(BUDGET_SPENT, "")) for item in some]
             continue
-
-        def tell(stage: str, rows: int, rows_done: int) -> None:
-            total = calls.book.total()
-            note = f"{stage} {rows_done:,}/{rows:,}"
-            progress(WorkProgress("prompts", len(items), done, spent=total, unit="prompts", note=note))  # noqa: B023
-
-        calls.tell = tell
         proposals += review_proposals(settings.method.filters, settings.method.propose(some, calls), calls)
         done += len(some)
-        progress(WorkProgress("prompts", len(items), done, spent=calls.book.total(), unit="prompts"))
+        progress(WorkProgress("prompts", len(items), done, spent=calls.desk.book.total(), unit="prompts"))
     return proposals
 
 

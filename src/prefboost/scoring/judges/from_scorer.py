@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from prefboost.engines.desk import Desk
 from prefboost.scoring.judges.verdicts import ORDERS, Ruling, Verdict, check_pairs, verdicts_table
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings, choice, kind_of
 from prefboost.tables import Table
 

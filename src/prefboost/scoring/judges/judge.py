@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from prefboost.engines.desk import Desk
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.scoring.judges.llm import LlmJudge
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.tables import Table
 

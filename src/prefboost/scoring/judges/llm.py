@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prefboost.chat import join_text
+from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Request, Sampling
 from prefboost.engines.kinds import ENGINES, EngineSettings
 from prefboost.scoring.answers import MIN_MASS, Answer, Asking, Questions, Shares
 from prefboost.scoring.fencing import NOTICE, conversation_block, fence, mark_of
 from prefboost.scoring.judges.verdicts import ORDERS, Ruling, check_pairs, verdict_of, verdicts_table
 from prefboost.scoring.readings import Unreadable, read_verdict
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 

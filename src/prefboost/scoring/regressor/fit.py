@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from prefboost.atomic import replace_atomically, write_atomically
+from prefboost.engines.desk import Desk
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import DataError, MissingExtra, Place
 from prefboost.progress import Tell
@@ -25,7 +26,6 @@ from prefboost.scoring.regressor.scorer import (
     measure_log_lengths,
 )
 from prefboost.scoring.sides import list_scored_items
-from prefboost.scoring.stored import Desk
 from prefboost.settings import Settings
 from prefboost.sources.writers.outputs import refuse_foreign, refuse_inputs
 from prefboost.statistics.bootstrap import bootstrap_mean

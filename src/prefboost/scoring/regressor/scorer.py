@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prefboost.chat import join_text
+from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.models.embeddings import Embedder
 from prefboost.errors import ModelError, Place
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
-from prefboost.scoring.stored import NOT_YET, Desk, fill_numbers, key_of_ids
+from prefboost.scoring.stored import fill_numbers, key_of_ids
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
 

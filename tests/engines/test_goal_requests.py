@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prefboost.chat import SayGoal, goal_text
-from prefboost.engines.asking import asker
 from prefboost.engines.engine import Request
+from prefboost.engines.goal_requests import asker
 from prefboost.errors import DataError, ModelError
 
 USER = [{"role": "user", "content": "Hi", "extra": None}]

@@ -1,15 +1,16 @@
 """Ask a model through the store: each question once, within the budget, with progress; an interrupted call resumes.
 
-Scoring, judging and the answers of an evaluation all go through `Inquiry`. Keys and files of the store are those of
-`prefboost.engines.store.reuse`.
+Generation, synthesis, scoring, judging and the answers of an evaluation all go through `Inquiry`. Keys and files of the
+store are those of `prefboost.engines.store.reuse`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
 from prefboost.engines.store.reuse import (
     Finished,
@@ -24,7 +25,6 @@ from prefboost.engines.store.reuse import (
 from prefboost.engines.store.sightings import Watch
 from prefboost.engines.store.store import Store, StoreQuery
 from prefboost.progress import WorkProgress
-from prefboost.scoring.stored import NOT_YET, Desk
 
 __all__ = ["ChoiceLogprobs", "InWords", "Inquiry", "Reading", "Reply", "Unasked"]
 
@@ -35,11 +35,11 @@ class Unasked:
 
     Args:
         reason: `NOT_YET` where only stored replies are wanted; `Inquiry.too_long` where the model cannot see it whole.
-        found: the numbers behind the reason.
+        detail: the numbers behind the reason.
     """
 
     reason: str
-    found: str = ""
+    detail: str = ""
 
 
 Reply = Result | Logprobs | Failure | Unasked
@@ -65,10 +65,17 @@ class InWords:
         """Return the row of the store that holds the answer."""
         return query_completion(engine, request, self.sampling)
 
-    def ask(self, engine: Engine, requests: Sequence[Request], store: Store | None) -> Iterator[Finished[Any]]:
+    def ask(
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        store: Store | None,
+        queries: Sequence[StoreQuery] | None = None,
+    ) -> Iterator[Finished[Any]]:
         """Complete every request, through the store where there is one."""
         if store is not None:
-            return generate_stored(engine, requests, self.sampling, store)
+            return generate_stored(engine, requests, self.sampling, store, queries)
+        # Nothing is kept, so each answer is a batch of its own: progress moves with every one.
         return (Finished([pair], stored=False) for pair in generate_within_budget(engine, requests, self.sampling))
 
 
@@ -85,16 +92,22 @@ class ChoiceLogprobs:
     @property
     def max_tokens(self) -> int:
         """Tokens that a model writes to give log-probs."""
-        return 1
+        return 1  # the first token alone is weighed
 
     def describe(self, engine: Engine, request: Request) -> StoreQuery:
         """Return the row of the store that holds the log-probs."""
         return query_logprobs(engine, request, self.choices)
 
-    def ask(self, engine: Engine, requests: Sequence[Request], store: Store | None) -> Iterator[Finished[Any]]:
+    def ask(
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        store: Store | None,
+        queries: Sequence[StoreQuery] | None = None,
+    ) -> Iterator[Finished[Any]]:
         """Read the log-probs of every request, through the store where there is one."""
         if store is not None:
-            return logprobs_stored(engine, requests, self.choices, store)
+            return logprobs_stored(engine, requests, self.choices, store, queries)
         return (Finished([pair], stored=False) for pair in weigh_within_budget(engine, requests, self.choices))
 
 
@@ -108,23 +121,25 @@ class Inquiry:
     Args:
         engine: the model; its ledger holds it to a budget.
         desk: store, progress, and whether only stored replies are wanted.
-        stage: name of the stage in progress reports.
-        questions: number of questions in all rounds.
+        work: name and number of the questions of all rounds, as they are reported.
         watch: records the name under which a server replies.
-        too_long: reason of a question that the model cannot see whole.
+        too_long: reason of a question that the model cannot see whole; None where the caller has left those out.
     """
 
     def __init__(
-        self, engine: Engine, desk: Desk, stage: str, questions: int, *, watch: Watch | None = None, too_long: str
+        self,
+        engine: Engine,
+        desk: Desk,
+        work: WorkProgress,
+        *,
+        watch: Watch | None = None,
+        too_long: str | None = None,
     ) -> None:
         self.engine = engine
         self.desk = desk
-        self.stage = stage
-        self.questions = questions
+        self.work = work
         self.watch = watch
         self.too_long = too_long
-        self.done = 0
-        self.stored = 0
         self._report()
 
     def ask(self, requests: Sequence[Request], reading: Reading) -> Iterator[list[tuple[int, Reply]]]:
@@ -138,19 +153,28 @@ class Inquiry:
             (index of the request, reply), in batches as they come. Where the budget or the engine ends early, the
             remaining requests have no reply.
         """
+        # 1. Equal questions are one: they share a key. Without a store too, so that costs do not depend on it.
+        queries = [reading.describe(self.engine, request) for request in requests]
         indices: dict[str, list[int]] = {}
-        for index, request in enumerate(requests):
-            indices.setdefault(reading.describe(self.engine, request).key, []).append(index)
+        for index, query in enumerate(queries):
+            indices.setdefault(query.key, []).append(index)
+
+        # 2. What the model cannot see whole is not asked, and not stored: a larger context would answer it.
         refused = self._refuse_long({key: requests[places[0]] for key, places in indices.items()}, reading)
         if refused:
             yield self._count([(at, mark) for key, mark in refused.items() for at in indices[key]], False)
         keys = [key for key in indices if key not in refused]
+
+        # 3. A partial desk looks answers up. Another process may be writing the store meanwhile.
         if self.desk.store is not None and self.desk.partial:
             stored = _read_stored(self.desk.store, keys)
             yield self._count([(at, reply) for key, reply in stored.items() for at in indices[key]], True)
             return
-        first = [requests[indices[key][0]] for key in keys]
-        for batch in reading.ask(self.engine, first, self.desk.store):
+
+        # 4. The rest is asked. A key takes a rendered prompt, so the store is handed those of above.
+        firsts = [indices[key][0] for key in keys]
+        chosen = [requests[at] for at in firsts]
+        for batch in reading.ask(self.engine, chosen, self.desk.store, [queries[at] for at in firsts]):
             # A server may change the model behind its name at any call; stored replies say nothing new of it.
             if self.watch is not None and not batch.stored:
                 self.watch.look()
@@ -159,9 +183,9 @@ class Inquiry:
 
     def _refuse_long(self, questions: dict[str, Request], reading: Reading) -> dict[str, Unasked]:
         """Mark questions that do not fit into the model's context with their answer: cut ones would mean others."""
-        limit = self.engine.context
-        if limit is None or not questions:
+        if self.too_long is None or not questions or (limit := self.engine.context) is None:
             return {}
+        # Of a server's prompts these are estimates; what passes here may still be refused there, as a failure.
         lengths = self.engine.prompt_tokens(list(questions.values()))
         most = reading.max_tokens
         return {
@@ -171,13 +195,19 @@ class Inquiry:
         }
 
     def _count(self, replies: list[tuple[int, Reply]], stored: bool) -> list[tuple[int, Reply]]:
-        self.done += len(replies)
-        self.stored += len(replies) if stored else 0
+        failed = sum(isinstance(reply, Failure) for _, reply in replies)
+        self.work = replace(
+            self.work,
+            done=self.work.done + len(replies),
+            stored=self.work.stored + (len(replies) if stored else 0),
+            failed=self.work.failed + failed,
+        )
         self._report()
         return replies
 
     def _report(self) -> None:
-        self.desk.tell(WorkProgress(self.stage, self.questions, self.done, self.stored, self.engine.ledger.spent))
+        # The ledger, not this inquiry, knows the cost: failed calls cost as well.
+        self.desk.tell(replace(self.work, spent=self.engine.ledger.spent))
 
 
 def _read_stored(store: Store, keys: Sequence[str]) -> dict[str, Reply]:
@@ -187,6 +217,7 @@ def _read_stored(store: Store, keys: Sequence[str]) -> dict[str, Reply]:
     for key in keys:
         row = rows.get(key)
         if row is None:
+            # A mark, not a failure: nothing went wrong, and a failure would be counted against the model.
             replies[key] = Unasked(NOT_YET)
         elif isinstance(row, Failure):
             replies[key] = row
