@@ -26,7 +26,7 @@ import torch
 from goal_world_arms import ARMS, GOOD, Cell, Ground, build_ground, train_cell
 from goal_world_model import Weights, pretrain
 from goal_world_report import draw_figure, print_report, read_outcomes
-from goal_world_truth import Topics, Truth, World
+from goal_world_truth import Truth, World, draw_truths
 
 from prefboost.atomic import replace_atomically, write_atomically
 
@@ -143,9 +143,7 @@ def _is_kept(cell: Cell, seeds: Sequence[int], keep: Path) -> bool:
 
 
 def _make_ground(world: World, seeds: Sequence[int], options: argparse.Namespace) -> Ground:
-    generators = [np.random.default_rng([seed, 0]) for seed in seeds]
-    truths = [Truth.draw(rng) for rng in generators]
-    topics = [Topics.draw(rng) for rng in generators]
+    truths, topics = draw_truths(seeds)
     start = _load_start(truths, seeds, 5 if options.quick else START_STEPS, options.keep)
     return build_ground(world, truths, topics, start, seeds)
 
@@ -158,11 +156,9 @@ def _load_start(truths: Sequence[Truth], seeds: Sequence[int], steps: int, keep:
         return weights
     began = time.monotonic()
     weights = {}
-    for step, loss, trained in pretrain(truths, seeds, steps):
-        weights = trained
+    for step, loss, weights in pretrain(truths, seeds, steps):  # noqa: B007
         if step % 500 == 499 or step == steps - 1:
             print(f"start models: step {step + 1} of {steps}, {loss:.3f} nats a word, {time.monotonic() - began:.0f} s")
-    weights = {name: weight.detach() for name, weight in weights.items()}
     with replace_atomically(path) as waiting:
         torch.save(weights, waiting)
     return weights

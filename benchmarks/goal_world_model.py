@@ -170,7 +170,7 @@ def pretrain(
         # Summed over members: each member's gradient is that of its own mean.
         (-logps.mean(1).sum() / ANSWER).backward()
         optimiser.step()
-        yield step, float(-logps.detach().mean()) / ANSWER, weights
+        yield step, float(-logps.detach().mean()) / ANSWER, {name: weight.detach() for name, weight in weights.items()}
 
 
 _Batch = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 from prefboost.preferences.pair import BestVsRandom, BestVsWorst, pair
 from prefboost.tables import MESSAGES, SCORED_COMPLETIONS, Table, conform
 
-__all__ = ["ANSWER", "TOPICS", "Topics", "Truth", "World", "judge_answers", "make_pairs", "read_words", "write_answers"]
+__all__ = [
+    "ANSWER",
+    "TOPICS",
+    "Topics",
+    "Truth",
+    "World",
+    "draw_truths",
+    "judge_answers",
+    "make_pairs",
+    "read_words",
+    "write_answers",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -105,6 +116,13 @@ class Topics:
         """Deal the topics: 24, 6 and 10."""
         train, validation, test = np.split(rng.permutation(TOPICS), (24, 30))
         return cls(train, validation, test)
+
+
+def draw_truths(seeds: Sequence[int]) -> tuple[list[Truth], list[Topics]]:
+    """Draw the good words and the parts of the topics, one of each per seed."""
+    generators = [np.random.default_rng([seed, 0]) for seed in seeds]
+    truths = [Truth.draw(rng) for rng in generators]
+    return truths, [Topics.draw(rng) for rng in generators]
 
 
 def judge_answers(world: World, gold: Floats, answers: Ints, rng: np.random.Generator) -> Floats:
