@@ -22,7 +22,8 @@ from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Sampling, row_seed
 from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.models.packaged import gguf_file
-from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_choice_logprobs, read_results
+from prefboost.engines.openai.logprobs import read_choice_logprobs
+from prefboost.engines.openai.replies import Malformed, Refused, Unavailable, read_results
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import MissingExtra, ModelError, Place
 from prefboost.settings import Settings

@@ -16,7 +16,7 @@ from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result
 from prefboost.engines.identity import identity_of, name_library
 from prefboost.engines.local.engine import Local
 from prefboost.engines.models.weights import fingerprint_of_model, name_weights
-from prefboost.engines.openai.replies import log_sum, token_text
+from prefboost.engines.openai.logprobs import log_sum, token_text
 from prefboost.engines.reasoning import opens_reasoning
 from prefboost.errors import MissingExtra, ModelError
 from prefboost.settings import Settings

@@ -12,7 +12,8 @@ import pytest
 
 from prefboost.engines.budget import Budget, Ledger, Spend
 from prefboost.engines.engine import Failure
-from prefboost.engines.openai.calls import BudgetSpent, Caller, CallLimits, Question, make_redactor
+from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
+from prefboost.engines.openai.pacing import CallLimits
 from prefboost.engines.openai.replies import Malformed, Refused, Unavailable
 from prefboost.errors import ModelError
 
@@ -109,7 +110,7 @@ def test_a_server_that_starts_is_waited_for_and_a_model_that_is_missing_is_not()
 def test_a_wrong_path_is_told_after_a_while_by_one_row_that_asks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(httpx.Response(404, json={"detail": "Not Found"}))
     limits = CallLimits(attempts=1000, backoff_s=0.01, longest_wait_s=0.01, concurrency=16)
-    monkeypatch.setattr("prefboost.engines.openai.calls._RELOAD_S", 0.1)
+    monkeypatch.setattr("prefboost.engines.openai.server_state._RELOAD_S", 0.1)
 
     async def asked() -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://x/v1") as client:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from faulty_server import FaultyServer
 
-from prefboost.engines.openai.calls import CallLimits
 from prefboost.engines.openai.clients import Clients, client_for
+from prefboost.engines.openai.pacing import CallLimits
 
 KEY = "sk-live-0123456789abcdef"
 

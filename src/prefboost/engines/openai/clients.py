@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import httpcore
     import httpx
 
-    from prefboost.engines.openai.calls import CallLimits
+    from prefboost.engines.openai.pacing import CallLimits
 
 __all__ = ["CONNECT_S", "Clients", "Reply", "client_for", "read_key"]
 

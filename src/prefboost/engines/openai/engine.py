@@ -15,15 +15,14 @@ from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
 from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
 from prefboost.engines.openai.background import BackgroundLoop
-from prefboost.engines.openai.calls import BudgetSpent, Caller, CallLimits, Question, make_redactor
+from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
 from prefboost.engines.openai.clients import Clients, read_key
+from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
+from prefboost.engines.openai.pacing import CallLimits
 from prefboost.engines.openai.replies import (
     estimate_tokens,
     limit_prompt_tokens,
-    read_choice_logprobs,
-    read_echoed_logprob,
     read_prompt_length,
-    read_prompt_logprob,
     read_results,
 )
 from prefboost.engines.openai.samples import Numbered, group_samples
@@ -272,7 +271,7 @@ class OpenAICompatibleEngine:
                     for batch in batches:
                         if outcomes := [outcome for outcome in batch if outcome is not None]:
                             yield outcomes
-                caller.check_account()
+                caller.server.check_account()
                 self.ledger.close()
             except BaseException:
                 loop.wait_for(loop.cancel_jobs())

@@ -7,10 +7,28 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["RateLimit", "backoff_s", "retry_after_s"]
+from pydantic import Field
+
+from prefboost.settings import Settings
+
+__all__ = ["CallLimits", "RateLimit", "backoff_s", "retry_after_s"]
 
 BURST_S = 5.0
 """Seconds of a rate that may go out at once."""
+
+
+class CallLimits(Settings):
+    """Pace and patience of calls to a server."""
+
+    concurrency: int = Field(32, ge=1, description="Most calls at once.")
+    requests_per_minute: float | None = Field(None, gt=0, description="Most calls a minute.")
+    tokens_per_minute: float | None = Field(None, gt=0, description="Most tokens a minute, of prompts and completions.")
+    timeout_s: float = Field(300.0, gt=0, description="Seconds after which a call is given up.")
+    attempts: int = Field(6, ge=1, description="Calls made for a row before it is recorded as failed.")
+    backoff_s: float = Field(0.5, gt=0, description="Seconds before the second attempt; they double, with jitter.")
+    longest_wait_s: float = Field(
+        120.0, gt=0, description="Longest wait between attempts; a server that asks for more by Retry-After is not met."
+    )
 
 
 class RateLimit:

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
-from prefboost.engines.openai.replies import LOGPROBS_READER, READER
+from prefboost.engines.openai.logprobs import LOGPROBS_READER
+from prefboost.engines.openai.replies import READER
 from prefboost.engines.store.store import Store, Stored, StoreQuery
 
 __all__ = [
