@@ -1,4 +1,4 @@
-"""What calls have shown of a server, and what follows from a failed attempt: wait, give the row up, or stop the run."""
+"""Judge a server by its calls, and decide what follows from a failed one: wait, give the row up, or stop the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVIDENCE = 3
 
 
 class ServerState:
-    """What the calls of one run have shown of a server; for one event loop.
+    """State of a server as the calls of one run have shown it; for one event loop.
 
     Args:
         address: named in errors.
