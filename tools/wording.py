@@ -46,6 +46,9 @@ NOT_PARTICIPLES = split_words(
     "need feed seed embed speed exceed proceed shed red hundred indeed string bring ring sing king thing ceiling "
     "spring nothing anything everything"
 )
+INHERITED = frozenset({"training_step"})
+"""Methods that override those of a library, which named them."""
+
 NOUN_CLAUSES = split_words("what whether how why which where who whom")
 DIRECTIVE = re.compile(r"#\s*(noqa|type:|fmt:|pragma|ruff:|mypy:)")
 
@@ -181,7 +184,7 @@ def is_property(node: Function) -> bool:
 
 def judge_function_name(name: str) -> str:
     """Return the rule that a function's name breaks; an empty string for none."""
-    if name.startswith("__"):
+    if name.startswith("__") or name in INHERITED:
         return ""
     word = name.strip("_").split("_")[0].lower()
     if word in VAGUE_WORDS:

@@ -63,19 +63,19 @@ class PrefboostError(Exception):
     """Base of every deliberate error. ``exit_code`` is what the command line returns.
 
     Args:
-        found: what is wrong, with the value that was found.
+        message: what is wrong, with the value that was found.
         remedy: what to do about it.
         place: where it stands.
     """
 
     exit_code = 2
 
-    def __init__(self, found: str, *, remedy: str = "", place: Place | None = None) -> None:
-        self.found = found
+    def __init__(self, message: str, *, remedy: str = "", place: Place | None = None) -> None:
+        self.message = message
         self.remedy = remedy
         self.place = place
         where = f"{place}: " if place is not None and str(place) else ""
-        super().__init__(f"{where}{found}" + (f"\n  -> {remedy}" if remedy else ""))
+        super().__init__(f"{where}{message}" + (f"\n  -> {remedy}" if remedy else ""))
 
 
 class SettingsError(PrefboostError):

@@ -89,9 +89,9 @@ def test_without_a_budget_calls_are_booked_ahead_and_what_is_left_goes_back() ->
 def test_a_budget_that_a_bill_has_exceeded_says_so() -> None:
     ledger = Ledger(Budget(tokens=100))
     assert ledger.reserve(Spend(1, 40, 50))
-    assert "billed more" not in describe_spent_budget(ledger, 0, 9).found
+    assert "billed more" not in describe_spent_budget(ledger, 0, 9).message
     ledger.settle(Spend(1, 40, 50), Spend(1, 40, 500))
     assert (
-        "540 tokens" in (found := describe_spent_budget(ledger, 1, 9).found)
+        "540 tokens" in (found := describe_spent_budget(ledger, 1, 9).message)
         and "billed more than any call may cost" in found
     )

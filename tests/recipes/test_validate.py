@@ -52,7 +52,7 @@ class Outer(Settings):
 def faults(text: str, *overrides: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         validate(Outer, apply_overrides(parse(text, path="r.yaml"), overrides))
-    return caught.value.found.splitlines()
+    return caught.value.message.splitlines()
 
 
 def test_every_error_is_named_at_its_line_with_a_hint_in_reading_order() -> None:
@@ -154,4 +154,4 @@ def test_whatever_a_document_holds_it_becomes_settings_or_a_settings_error(value
     try:
         validate(Outer, Document({"name": "x", **values}))
     except SettingsError as error:
-        assert error.found
+        assert error.message

@@ -41,7 +41,7 @@ def read_each(records: Iterable[Record], read: Callable[[int, Record], Content],
     if len(faults) == 1:
         raise faults[0]
     if faults:
-        rows = [f"row {fault.place.row if fault.place else '?'}: {fault.found}" for fault in faults[:_NAMED]]
+        rows = [f"row {fault.place.row if fault.place else '?'}: {fault.message}" for fault in faults[:_NAMED]]
         rest = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
         raise DataError(
             f"{len(faults):,} of {count:,} records cannot be read: {'; '.join([*rows, *rest])}",

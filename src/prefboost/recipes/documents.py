@@ -195,7 +195,7 @@ def parse_value(text: str, source: str) -> Any:
         value = parse(text).values
     except SettingsError as error:
         if in_brackets:
-            raise SettingsError(f"{source}: the value is not YAML: {error.found}") from None
+            raise SettingsError(f"{source}: the value is not YAML: {error.message}") from None
         return text
     return value if in_brackets or not isinstance(value, dict | list) else text
 

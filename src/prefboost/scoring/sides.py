@@ -71,7 +71,7 @@ class Scores:
         try:
             return encode(item)
         except ModelError as error:
-            self.faults[item.row, item.side] = ("the chat template refuses the messages", error.found)
+            self.faults[item.row, item.side] = ("the chat template refuses the messages", error.message)
             return None
 
 

@@ -125,6 +125,6 @@ def _find_refusal(engine: Engine, request: Request) -> Failure | None:
     try:
         engine.render(request)
     except ModelError as error:
-        first_line = error.found.partition("\n")[0]
+        first_line = error.message.partition("\n")[0]
         return Failure(f"{REFUSED}: {first_line[:200]}", 0, permanent=True)
     return None

@@ -25,7 +25,7 @@ from prefboost.training.data.units import Data, Plan, UnitSampler
 from prefboost.training.engine.memory import is_out_of_memory
 from prefboost.training.engine.micro_batches import split_by_budget, split_texts_by_budget
 from prefboost.training.engine.numbers import budget_of, resolve_precision
-from prefboost.training.optimisation import STATE_BYTES, Optimisation
+from prefboost.training.optimisation import Optimisation, count_state_bytes
 from prefboost.training.policy.batches import UnitCollator, Views
 from prefboost.training.policy.model import load_model, load_policy_tokenizer
 from prefboost.training.policy.prepare import plan_units, tokenise_all
@@ -266,9 +266,10 @@ def forecast_reward(rows: pa.Table, settings: TrainReward, *, eval_rows: pa.Tabl
 def _run_trial(model: Any, settings: Optimisation, stream: Packed, called: str = "packed") -> _Trial:
     """Forward and backward of a stream, given as argument ``called``, twice; the second time counts."""
     if settings.gradient_checkpointing:
-        # The method was renamed in transformers 5.
-        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        model.enable_input_require_grads()
+        # The method was renamed in transformers 5. Inputs that ask for a gradient, which frozen embeddings need, come
+        # with the adapters (`add_adapters`).
+        current = "activation_checkpointing_enable"
+        getattr(model, current if hasattr(model, current) else "gradient_checkpointing_enable")()
     model.train()
     # The first pass pays for allocations and for kernels that are chosen on first use.
     trials = [_time_pass(model, settings, stream, called) for _ in range(2)]
@@ -314,14 +315,10 @@ def _count_memory(model: Any, settings: Optimisation) -> dict[str, int]:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
     else:
         trained = []
-    gradient_bytes = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    # Unlisted optimisers keep two moments in the type of the weights, as Adam does.
-    states = STATE_BYTES.get(settings.optimizer)
-    count = sum(parameter.numel() for parameter in trained)
     return {
-        "weights": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
-        "gradients": gradient_bytes,
-        "optimizer": 2 * gradient_bytes if states is None else states * count,
+        "weights": sum(parameter.nbytes for parameter in parameters),
+        "gradients": sum(parameter.nbytes for parameter in trained),
+        "optimizer": count_state_bytes(settings.optimizer, trained),
     }
 
 

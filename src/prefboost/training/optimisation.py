@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from prefboost.settings import Settings
 
-__all__ = ["STATE_BYTES", "Lora", "Optimisation"]
+__all__ = ["Lora", "Optimisation", "count_state_bytes"]
 
-STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
-"""Bytes of optimiser state a trained weight, by optimiser; others keep two moments of the weight's own type."""
+_STATE_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 1, "sgd": 0}
+"""Bytes of optimiser state per trained weight, by optimiser; others keep two moments of the weight's own type."""
+
+
+def count_state_bytes(optimizer: str, parameters: Iterable[Any]) -> int:
+    """Count the bytes of an optimiser's state.
+
+    Args:
+        optimizer: its name in transformers.
+        parameters: trained weights, tensors.
+    """
+    per_weight = _STATE_BYTES.get(optimizer)
+    # Unlisted optimisers keep two moments in the type of the weights, as Adam does.
+    return sum(each.numel() * (2 * each.element_size() if per_weight is None else per_weight) for each in parameters)
 
 
 # Named here, so that a setting carried over from another trainer gets a reason, not just "unknown".

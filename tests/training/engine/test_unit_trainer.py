@@ -84,3 +84,11 @@ def test_both_trainings_hand_the_same_settings_to_transformers(tmp_path: Path) -
 def test_the_token_budget_is_that_of_the_settings(trainer: Squares) -> None:
     budget = open_token_budget(Train(model="m", token_budget=77, precision="fp32"), trainer.args)
     assert budget.tokens == 77 and budget.alone
+
+
+def test_devices_that_share_weights_run_equally_many_parts(trainer: Squares, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = "prefboost.training.engine.unit_trainer"
+    monkeypatch.setattr(f"{base}.gather_maximum", lambda accelerator, number: 4)
+    assert trainer.equalise_parts([[0], [2, 1]]) == [[0], [2, 1]]
+    monkeypatch.setattr(f"{base}.splits_weights", lambda accelerator: True)
+    assert trainer.equalise_parts([[0], [2, 1]]) == [[0], [2, 1], [2, 1], [2, 1]]

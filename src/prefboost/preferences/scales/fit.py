@@ -110,7 +110,7 @@ def fit_scales(
         try:
             scales[aspect] = fit_scale(of_aspect, pieces[aspect])
         except DataError as error:
-            raise DataError(f"aspect {aspect}: {error.found}", remedy="leave it out of relabel.aspects") from None
+            raise DataError(f"aspect {aspect}: {error.message}", remedy="leave it out of relabel.aspects") from None
     return scales
 
 

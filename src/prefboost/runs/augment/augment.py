@@ -194,7 +194,7 @@ def _read_declared_range(source: str | Path | Source, settings: Augment) -> tupl
 def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
     """Add the range that the scores have to an error, where all of them lie outside the declared one."""
     resolved = File(path=str(source)) if isinstance(source, str | Path) else source
-    if "outside the" not in error.found or not isinstance(resolved, Collection):
+    if "outside the" not in error.message or not isinstance(resolved, Collection):
         return error
     whole = resolved.model_copy(update={"score_range": None})
     pieces = [
@@ -208,7 +208,7 @@ def _suggest_range(error: DataError, source: str | Path | Source, settings: Augm
         return error
     low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
     return DataError(
-        f"{error.found} (they reach from {low:.6g} to {high:.6g})",
+        f"{error.message} (they reach from {low:.6g} to {high:.6g})",
         remedy=f"declare the range that the scores have: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale to "
         "them: scale=min_max, or scale=quantile where a few lie far out",
         place=error.place,

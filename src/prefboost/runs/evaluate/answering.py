@@ -77,7 +77,7 @@ class Speaker:
         try:
             rendered = self.engine.render(request)
         except ModelError as error:
-            raise DataError(f"the chat template refuses the prompt: {error.found}") from error
+            raise DataError(f"the chat template refuses the prompt: {error.message}") from error
         if self.contestant.goal is not None and not self._says_goal(request, rendered):
             raise ModelError(
                 f"the goal of {self.contestant.name} does not stand in the rendered prompt of {prompt.uid[:60]!r}",
@@ -156,7 +156,7 @@ def open_speaker(contestant: Contestant, engine: Engine) -> Speaker:
     try:
         return Speaker(contestant, engine, asker(engine, contestant.say))
     except ModelError as error:
-        raise ModelError(f"{contestant.name}: {error.found}", remedy=error.remedy) from error
+        raise ModelError(f"{contestant.name}: {error.message}", remedy=error.remedy) from error
 
 
 def answer_prompts(
@@ -256,5 +256,5 @@ def _build_requests(
         try:
             requests.append((prompt.uid, speaker.build_request(prompt, conversations.answers[prompt.uid])))
         except DataError as error:
-            conversations.faults[prompt.uid] = error.found
+            conversations.faults[prompt.uid] = error.message
     return requests

@@ -236,7 +236,7 @@ class _Run:
         try:
             check_answered(questions - len(faults), questions, self.settings, faults)
         except RunError as error:
-            self.shortfalls.append(RunError(f"{name}: {error.found}", remedy=error.remedy))
+            self.shortfalls.append(RunError(f"{name}: {error.message}", remedy=error.remedy))
 
     def _answer(
         self, contestant: Contestant, prepared: PreparedBenchmark, prompts: Sequence[BenchmarkPrompt], folder: Path

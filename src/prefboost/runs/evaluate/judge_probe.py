@@ -102,7 +102,7 @@ def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> s
         try:
             batches = list(ChoiceLogprobs(question.choices).ask(engine, [build_request(question)], store))
         except (ModelError, NotImplementedError) as error:
-            reason = error.found if isinstance(error, ModelError) else "the engine gives no log-probs"
+            reason = error.message if isinstance(error, ModelError) else "the engine gives no log-probs"
             break
         replies = [reply for batch in batches for _, reply in batch.results]
         failure = next((reply for reply in replies if isinstance(reply, Failure)), None)

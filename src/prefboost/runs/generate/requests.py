@@ -89,7 +89,7 @@ def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine)
         for goal in goals or (None,):
             engine.render(ask(prompt, goal, 0))
     except tuple(_REFUSALS) as error:
-        return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.found
+        return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.message
     return None, None
 
 

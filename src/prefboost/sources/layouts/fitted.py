@@ -280,7 +280,7 @@ class FittedReader:
             try:
                 self.plans[key] = self._compare_layout(guess(frame, self.columns, self.path))
             except DataError as error:
-                self.plans[key] = f"the record has other columns than the first ones, and {error.found}"
+                self.plans[key] = f"the record has other columns than the first ones, and {error.message}"
         return self.plans[key]
 
     def _compare_layout(self, layout: Layout) -> Layout | str:

@@ -114,4 +114,4 @@ class SpooledReader:
         except PrefboostError as error:
             if error.place is None or error.place.path != temporary:
                 raise
-            raise type(error)(error.found, remedy=error.remedy, place=replace(error.place, path=self.path)) from error
+            raise type(error)(error.message, remedy=error.remedy, place=replace(error.place, path=self.path)) from error

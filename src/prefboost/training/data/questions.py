@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from prefboost.chat import SayGoal, goal_text
+from prefboost.chat import SayGoal
+from prefboost.training.data.row_goals import render_row_goal
 
 __all__ = ["settle_prompt_ids"]
 
@@ -50,9 +51,7 @@ def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _hash_question(row: Mapping[str, Any], say: SayGoal) -> bytes:
     """Hash the messages of a prompt without the text of its goal."""
-    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
-    goals = [row.get("goal"), *aspects.values()]
-    text = "" if all(goal is None for goal in goals) else goal_text(say, row.get("goal"), aspects)
+    text = render_row_goal(row, say)
     turns = []
     for message in row["prompt"]:
         content = str(message["content"])

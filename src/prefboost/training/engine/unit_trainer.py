@@ -88,9 +88,14 @@ class UnitTrainer(Trainer):
         """
         return accumulate(self.accelerator, model, losses, self.compute_loss_context_manager)
 
-    def gather_maximum(self, number: int) -> int:
-        """Return the largest of a number over all processes."""
-        return gather_maximum(self.accelerator, number)
+    def equalise_parts(self, parts: list[list[int]]) -> list[list[int]]:
+        """Repeat the last part until all devices have equally many, where they hold parts of the weights.
+
+        Such devices gather the weights in every forward: one without a part would leave the others waiting. What a
+        repeated part (behind ``len(parts)``) computes must not count.
+        """
+        missing = gather_maximum(self.accelerator, len(parts)) - len(parts) if self.shards_weights else 0
+        return parts + parts[-1:] * missing
 
     def gather_objects(self, mine: Any) -> list[Any]:
         """Gather an object from every process, in their order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from prefboost.training.adapters import trial_adapters
-from prefboost.training.claim import leads
 from prefboost.training.data.units import Data, Plan
 from prefboost.training.policy.model import Policy
 from prefboost.training.policy.settings import Train
-from prefboost.training.preflight import check_fit, range_of_units
+from prefboost.training.preflight import range_of_units
 from prefboost.training.saving.checkpoint import Provenance, Saving, save_policy
-from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, rehearse
+from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, prove_end
 
 __all__ = ["End"]
 
@@ -56,37 +53,20 @@ class End:
         how = Saving(merge=self.merges and weights is None, weights=weights, saved_type=self.saved_type)
         save_policy(model, self.policy.tokenizer, self.provenance, folder, how)
 
-    def _save_untrained(self, folder: Path) -> None:
-        """Write the model folder as it would be written now, with adapters of zeros where they are saved alone."""
-        if self.merges:
-            return self.save(self.policy.model, None, folder=folder)
-        with trial_adapters(self.policy.model, self.settings, task="CAUSAL_LM") as adapted:
-            return self.save(adapted, None, folder=folder)
-
     def check(self, data: Data, plan: Plan, out: Path) -> list[str]:
-        """Prove that the data fit the model, and that saving into the run folder will work.
+        """Prove that the data fit the model, and that saving into the run folder will work (`prove_end`).
 
         Args:
             data: units to train and evaluate on.
             plan: how steps are laid out.
             out: run folder.
-
-        Returns:
-            what could not be proved, in sentences.
-
-        Raises:
-            ModelError, DataError, RunError: they do not, or it will not.
         """
         policy, settings = self.policy, self.settings
-        # Evaluation rows too: they would crash in the middle of the run.
-        for units in (data.train, data.evaluation):
-            if units is not None:
-                check_fit(policy.model, policy.tokenizer, range_of_units(units.data.table))
-        # One process writes; the others would write the same files at the same time.
-        if not leads(os.environ):
-            return []
-        return rehearse(
-            self._save_untrained,
+        return prove_end(
+            policy.model,
+            settings,
+            [range_of_units(units.data.table) for units in (data.train, data.evaluation) if units is not None],
+            lambda model, folder: self.save(model, None, folder=folder),
             out,
             SavingTrial(
                 policy.tokenizer,

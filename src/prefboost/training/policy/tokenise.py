@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from prefboost.chat import SayGoal, goal_text
+from prefboost.chat import SayGoal
 from prefboost.chat.faithful import find_lost_part
 from prefboost.chat.rendering import ChatEncoder
 from prefboost.errors import DataError, Place, TemplateRefusal
+from prefboost.training.data.row_goals import render_row_goal
 from prefboost.training.data.text_loss import REFUSED, UNFAITHFUL, TextLoss, UnfaithfulRendering, refuse_unfaithful
 from prefboost.training.policy.one_winner import Winners
 
@@ -136,13 +137,13 @@ def tokenise(
             prompt = encoder.renderable_prompt(row["prompt"], row["chosen"])
             prompt_text = encoder.render_prompt(prompt)
             winners.add(number, row, prompt_text)
-            how = _Encoding(encoder, limits, _print_goal(row, say))
+            how = _Encoding(encoder, limits, None if say is None else render_row_goal(row, say))
             view = _encode({**row, "prompt": prompt}, prompt_text, how, loss)
             reason = _find_fault(view)
         except TemplateRefusal as error:
             view, reason = _NO_TOKENS, UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
             loss.refusal = loss.refusal or error
-            loss.reject(row, reason, error.found)
+            loss.reject(row, reason, error.message)
         # Unusable views are kept until the end: their unit is dropped as a whole, whenever its other views come.
         units.setdefault(unit_id, []).append(_compact_ids(view))
         if reason:
@@ -169,13 +170,6 @@ def _check_columns(pairs: pa.Table) -> None:
 def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in pairs.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
-
-
-def _print_goal(row: Mapping[str, Any], say: SayGoal | None) -> str | None:
-    aspects = {name.removeprefix("goal."): value for name, value in row.items() if name.startswith("goal.")}
-    if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
-        return None
-    return goal_text(say, row.get("goal"), aspects)
 
 
 def _encode(row: Mapping[str, Any], prompt_text: str, how: _Encoding, loss: TextLoss) -> dict[str, Any]:

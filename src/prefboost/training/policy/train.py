@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefboost.chat import SayGoal, goal_text
+from prefboost.chat import SayGoal
 from prefboost.errors import ModelError
 from prefboost.progress import phase
 from prefboost.training.claim import (
@@ -24,6 +24,7 @@ from prefboost.training.claim import (
     leads,
     run_day,
 )
+from prefboost.training.data.row_goals import render_row_goal
 from prefboost.training.data.text_loss import encoder_of, settle_losses
 from prefboost.training.engine.numbers import resolve_precision
 from prefboost.training.policy.settings import Train
@@ -169,12 +170,14 @@ def _check_stated_goals(pairs: pa.Table, say: SayGoal | None) -> None:
     Raises:
         ModelError: the goal's text is not in the message where it is to stand.
     """
+    if say is None:
+        return
     # The first stated goal decides; small batches, since it is nearly always in the first row.
     for row in (row for batch in pairs.to_batches(max_chunksize=64) for row in batch.to_pylist()):
-        aspects = {name.removeprefix("goal."): row[name] for name in _list_goal_columns(pairs) if name != "goal"}
-        if say is None or (row.get("goal") is None and not any(value is not None for value in aspects.values())):
+        text = render_row_goal(row, say)
+        if text is None:
             continue
-        text, role = goal_text(say, row.get("goal"), aspects), "system" if say.place == "system" else "user"
+        role = "system" if say.place == "system" else "user"
         if not any(text in message["content"] for message in row["prompt"] if message["role"] == role):
             raise ModelError(
                 f"the goal's text is not in the prompt of pair {row['pair_id']!r}: {text[:80]!r}",

@@ -200,12 +200,10 @@ class PreferenceTrainer(BridgedTrainer):
         """
         if self.shards_weights and not self.engine_checked:
             self._check_engine(model)
-        parts = split_by_budget(batch["tokens"], tokens)
-        # Devices that hold parts of the weights gather them in every forward, so all run equally many micro-batches:
-        # those with fewer repeat their last one at weight 0.
-        count = self.gather_maximum(len(parts)) if self.shards_weights else len(parts)
-        weights = [1.0] * len(parts) + [0.0] * (count - len(parts))
-        parts += parts[-1:] * (count - len(parts))
+        split = split_by_budget(batch["tokens"], tokens)
+        parts = self.equalise_parts(split)
+        # Repeated parts have weight 0: they only keep devices in step.
+        weights = [float(number < len(split)) for number in range(len(parts))]
         scale = self.accelerator.num_processes / views  # D/N
         observations: list[_Observation] = []
         if self.settings.loss.whole_batch:
@@ -290,8 +288,7 @@ class PreferenceTrainer(BridgedTrainer):
         """Compute the log-probs [2V] of a batch in micro-batches, and the mean balance loss [] of its views."""
         views = len(batch["views"])
         if parts is None:
-            parts = split_by_budget(batch["tokens"], self.budget.tokens)
-            parts += parts[-1:] * (self.gather_maximum(len(parts)) - len(parts)) if self.shards_weights else []
+            parts = self.equalise_parts(split_by_budget(batch["tokens"], self.budget.tokens))
         logps: Tensor | None = None
         balances: list[Tensor] = []
         for rows in parts:

@@ -12,14 +12,14 @@ from transformers import AutoModelForSequenceClassification, set_seed
 
 from prefboost.engines.models.reward_model import RewardModel, enable_packed_rewards, load_reward_model
 from prefboost.engines.models.weights import load_tokenizer
-from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home, trial_adapters
+from prefboost.training.adapters import adapter_chain, base_config, merge_adapter, tokenizer_home
 from prefboost.training.claim import leads
 from prefboost.training.data.units import Data
 from prefboost.training.policy.model import choose_training_device, shares_weights, template_text
-from prefboost.training.preflight import check_fit, check_weights, range_of_texts
+from prefboost.training.preflight import check_weights, range_of_texts
 from prefboost.training.reward.settings import TrainReward
 from prefboost.training.saving.checkpoint import Saving, save_reward_model
-from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, rehearse
+from prefboost.training.saving.rehearsal import SavingTrial, checkpoint_bytes, prove_end
 
 __all__ = ["RewardEnd", "check_start", "load_start"]
 
@@ -102,7 +102,7 @@ def _merge_adapter(reward_model: RewardModel, settings: TrainReward, adapter: st
 
 
 def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, end: RewardEnd, out: Path) -> list[str]:
-    """Prove before the first step that the data fit the model, and that saving into the run folder will work.
+    """Prove before the first step that the data fit the model, and that saving will work (`prove_end`).
 
     Args:
         reward_model: the model to train.
@@ -110,32 +110,17 @@ def check_start(reward_model: RewardModel, data: Data, settings: TrainReward, en
         settings: of the training.
         end: everything that saving needs.
         out: run folder.
-
-    Returns:
-        what could not be proved, in sentences.
-
-    Raises:
-        ModelError, DataError, RunError: they do not, or it will not.
     """
-    for units in (data.train, data.evaluation):
-        if units is not None:
-            check_fit(reward_model.model, reward_model.tokenizer, range_of_texts(units.data.table))
-    if not leads(os.environ):
-        return []
-
-    def save(folder: Path) -> None:
-        if end.saving.merge:
-            end.save(reward_model.model, None, tokenizer=reward_model.tokenizer, folder=folder)
-            return
-        with trial_adapters(reward_model.model, settings, task="SEQ_CLS") as adapted:
-            end.save(adapted, None, tokenizer=reward_model.tokenizer, folder=folder)
-
-    return rehearse(
-        save,
+    return prove_end(
+        reward_model.model,
+        settings,
+        [range_of_texts(units.data.table) for units in (data.train, data.evaluation) if units is not None],
+        lambda model, folder: end.save(model, None, tokenizer=reward_model.tokenizer, folder=folder),
         out,
         SavingTrial(
             reward_model.tokenizer,
             AutoModelForSequenceClassification,
+            task="SEQ_CLS",
             checkpoint_bytes=checkpoint_bytes(reward_model.model, settings, end.steps),
             trust_remote_code=settings.trust_remote_code,
         ),

@@ -172,17 +172,18 @@ class RewardTrainer(UnitTrainer):
                 return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
             # Weighted by items, so that the mean does not depend on how units are cut into parts.
             sums = [
-                self.compute_loss(model, batch) * batch["items"]
-                for batch in self._collate_parts(inputs["units"].rows, self.budget.tokens)
+                self.compute_loss(model, batch) * batch["items"] * counts
+                for batch, counts in self._collate_parts(inputs["units"].rows, self.budget.tokens)
             ]
             return torch.stack(sums).sum() / inputs["items"], None, None
 
-    def _collate_parts(self, units: list[Mapping[str, Any]], tokens: int) -> list[dict[str, Any]]:
-        """Cut units into micro-batches within a budget of tokens; devices in step repeat their last one."""
+    def _collate_parts(self, units: list[Mapping[str, Any]], tokens: int) -> list[tuple[dict[str, Any], bool]]:
+        """Cut units into micro-batches within a budget of tokens, and say of each whether it counts or is repeated."""
         parts = split_texts_by_budget([unit["texts"] for unit in units], tokens)
-        if self.shards_weights:
-            parts += parts[-1:] * (self.gather_maximum(len(parts)) - len(parts))
-        return [self.collate([units[at] for at in part]) for part in parts]
+        return [
+            (self.collate([units[at] for at in part]), number < len(parts))
+            for number, part in enumerate(self.equalise_parts(parts))
+        ]
 
     def _step(self, model: Any, units: list[Mapping[str, Any]], tokens: int, items: Any) -> torch.Tensor:
         """Add up the gradient of an optimiser step, micro-batch by micro-batch.
@@ -197,11 +198,9 @@ class RewardTrainer(UnitTrainer):
             this device's share of the mean loss [], without gradient.
         """
         lengths = {name: len(numbers) for name, numbers in self._metrics["train"].items()}
-        # Parts beyond these are repeated, and only keep devices in step.
-        count = len(split_texts_by_budget([unit["texts"] for unit in units], tokens))
         losses = [
-            partial(self._compute_share, model, batch, items, number < count)
-            for number, batch in enumerate(self._collate_parts(units, tokens))
+            partial(self._compute_share, model, batch, items, counts)
+            for batch, counts in self._collate_parts(units, tokens)
         ]
         try:
             return self.accumulate(model, losses)

@@ -145,7 +145,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wante
             except TemplateRefusal as error:
                 texts, reason = [], UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
                 loss.refusal = loss.refusal or error
-                loss.reject(row, reason, error.found)
+                loss.reject(row, reason, error.message)
             if reason:
                 dropped[reason] += 1
                 continue

@@ -6,9 +6,10 @@ it will be saved, with all its weights, into the run folder; read back; its chat
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from typing import Any
 from prefboost.chat import goal_text, place_goal
 from prefboost.engines.models.loading_faults import explain_loading
 from prefboost.errors import ModelError, Place, PrefboostError
-from prefboost.training.optimisation import STATE_BYTES, Optimisation
+from prefboost.training.adapters import trial_adapters
+from prefboost.training.claim import leads
+from prefboost.training.optimisation import Optimisation, count_state_bytes
+from prefboost.training.preflight import TokenRange, check_fit
 from prefboost.training.saving.checkpoint import Provenance
 from prefboost.training.saving.disk import check_space, free_memory, is_disk_fault, size_of
 
-__all__ = ["SavingTrial", "checkpoint_bytes", "rehearse"]
+__all__ = ["SavingTrial", "checkpoint_bytes", "prove_end", "rehearse"]
 
 FOLDER = "rehearsal"
 """The name, in a run folder, under which the end is rehearsed."""
@@ -44,6 +48,7 @@ class SavingTrial:
     Args:
         tokenizer: of the model, with its own template; it is left as it is.
         auto: transformers' class that others will load the model with.
+        task: peft's name for what the model does.
         checkpoint_bytes: of all checkpoints that will lie on the disk at once.
         provenance: how goals are said; None for reward models.
         trust_remote_code: run code that the checkpoint brings.
@@ -51,6 +56,7 @@ class SavingTrial:
 
     tokenizer: Any
     auto: Any
+    task: str = "CAUSAL_LM"
     checkpoint_bytes: int = 0
     provenance: Provenance | None = None
     trust_remote_code: bool = False
@@ -70,10 +76,49 @@ def checkpoint_bytes(model: Any, settings: Optimisation, steps: int) -> int:
     if settings.lora is not None or steps <= settings.save_every:
         return 0
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-    count = sum(parameter.numel() for parameter in parameters)
-    states = STATE_BYTES.get(settings.optimizer)
-    return (settings.keep_checkpoints + 1) * (weights + (2 * weights if states is None else states * count))
+    weights = sum(parameter.nbytes for parameter in parameters)
+    return (settings.keep_checkpoints + 1) * (weights + count_state_bytes(settings.optimizer, parameters))
+
+
+def prove_end(
+    model: Any,
+    settings: Optimisation,
+    tokens: Iterable[TokenRange],
+    save: Callable[[Any, Path], object],
+    out: Path,
+    plan: SavingTrial,
+) -> list[str]:
+    """Prove before the first step that the data fit the model, and that saving into the run folder will work.
+
+    Args:
+        model: to be trained, without adapters.
+        settings: of the training.
+        tokens: of the units to train on and of those to evaluate on, which would crash in the middle of the run.
+        save: writes a model into the folder that it is given, as the end will.
+        out: run folder.
+        plan: what the end will be like.
+
+    Returns:
+        what could not be proved, in sentences.
+
+    Raises:
+        ModelError, DataError, RunError: they do not, or it will not.
+    """
+    # On a GPU a token beyond the table would end the process without a message, so that all processes look.
+    for part in tokens:
+        check_fit(model, plan.tokenizer, part)
+    # One process writes; the others would write the same files at the same time.
+    if not leads(os.environ):
+        return []
+
+    def save_untrained(folder: Path) -> object:
+        if settings.lora is None or settings.lora.merge:
+            return save(model, folder)
+        # Of adapters that are saved alone, new ones, which are zero, stand for the trained ones.
+        with trial_adapters(model, settings, task=plan.task) as adapted:
+            return save(adapted, folder)
+
+    return rehearse(save_untrained, out, plan)
 
 
 def rehearse(save: Callable[[Path], object], out: Path, plan: SavingTrial) -> list[str]:
