@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -13,8 +12,9 @@ from pydantic import Field, field_validator
 
 from prefboost.chat import to_record
 from prefboost.engines.budget import Ledger
-from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling, row_seed
+from prefboost.engines.engine import Failure, Messages, Outcome, Request, Result, Sampling
 from prefboost.engines.openai.background import BackgroundLoop
+from prefboost.engines.openai.bodies import Bodies
 from prefboost.engines.openai.calls import BudgetSpent, Caller, Question, make_redactor
 from prefboost.engines.openai.clients import Clients, read_key
 from prefboost.engines.openai.logprobs import read_choice_logprobs, read_echoed_logprob, read_prompt_logprob
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenAICompatible", "OpenAICompatibleEngine"]
 
 T = TypeVar("T")
-
-_TOP = 20
-"""Likeliest tokens that are asked for: the most that servers give."""
 
 
 class OpenAICompatible(CallLimits):
@@ -106,6 +103,7 @@ class OpenAICompatibleEngine:
         self.answered_as: set[tuple[str, str]] = set()
         """Names and system fingerprints that the server has given in its replies."""
         self._key = read_key(settings.api_key_env)
+        self._bodies = Bodies(settings, self.render)
         self._follows_schemas = True
         if settings.api == "completions" and settings.tokenizer is None:
             raise SettingsError(
@@ -147,7 +145,7 @@ class OpenAICompatibleEngine:
         if self._template is not None:
             return self._template.prompt_tokens(requests)
         if self._count_messages is not None:
-            return [self._count_messages(_records(request.prompt)) for request in requests]
+            return [self._count_messages([to_record(message) for message in request.prompt]) for request in requests]
         return [sum(estimate_tokens(str(m["content"])) + 4 for m in request.prompt) for request in requests]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
@@ -199,14 +197,12 @@ class OpenAICompatibleEngine:
 
         Where a call asks for several samples at once, how many is part of every one of them.
         """
-        body = self._generation_body([request], sampling, self.render(request))
+        body = self._bodies.ask_completions([request], sampling, self.render(request))
         return body | ({"n": self.settings.choices} if self.settings.choices > 1 else {})
 
     def choices_body(self, request: Request) -> dict[str, Any]:
         """Build the body that asks for the likeliest first tokens."""
-        top = {"logprobs": True, "top_logprobs": _TOP} if self.settings.api == "chat" else {"logprobs": _TOP}
-        fields = {"temperature": 1.0, "top_p": 1.0, **self._limit(1), **top}
-        return self._apply_settings(self._prompt_fields(request) | fields)
+        return self._bodies.ask_choices(request)
 
     def logprob_of(self, requests: Sequence[Request], completions: Sequence[Messages]) -> list[float]:
         """Compute the log-prob of each completion given its prompt (nats): by echo, or vLLM's prompt log-probs.
@@ -317,7 +313,7 @@ class OpenAICompatibleEngine:
                 lambda reply: read_results(reply, rendered, sampling.max_tokens, opened=opened)[: len(requests)],
             )
 
-        body = self._generation_body(requests, sampling, rendered)
+        body = self._bodies.ask_completions(requests, sampling, rendered)
         plain = {name: value for name, value in body.items() if name != "response_format"}
         has_schema = len(plain) < len(body) and "response_format" not in self.settings.extra
         if not has_schema or not self._follows_schemas:
@@ -335,44 +331,17 @@ class OpenAICompatibleEngine:
         self, index: int, request: Request, completion: Messages, caller: Caller
     ) -> tuple[int, float | Failure]:
         """Make two calls: the prompt's length in tokens, and the log-probs of all that follow it."""
-        prompt = self._apply_settings(self._prompt_fields(request) | self._limit(1))
-        start = await caller.ask(self._make_question(request, prompt, 1), read_prompt_length)
+        bodies = self._bodies
+        start = await caller.ask(self._make_question(request, bodies.ask_length(request), 1), read_prompt_length)
         if isinstance(start, Failure):
             return index, start
         whole = Request([*request.prompt, *completion])
         if self._template is not None:
             text = "".join(self._template.render_ended_turn(request, completion))
-            body = {"model": self.settings.model, "prompt": text, "echo": True, "logprobs": 1}
-            question = self._make_question(whole, self._apply_settings(body | self._limit(1)), 1)
+            question = self._make_question(whole, bodies.ask_echo(text), 1)
             return index, await caller.ask(question, lambda reply: read_echoed_logprob(reply, start))
-        body = self._prompt_fields(whole) | {"prompt_logprobs": 0, "add_generation_prompt": False}
-        question = self._make_question(whole, self._apply_settings(body | self._limit(1)), 1)
+        question = self._make_question(whole, bodies.ask_prompt_logprobs(whole), 1)
         return index, await caller.ask(question, lambda reply: read_prompt_logprob(reply, start))
-
-    def _generation_body(self, requests: Sequence[Request], sampling: Sampling, rendered: str) -> dict[str, Any]:
-        first = requests[0]
-        body = self._prompt_fields(first, rendered) | self._limit(sampling.max_tokens)
-        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        body["seed"] = row_seed(sampling, rendered, first.sample) % 2**31
-        if len(requests) > 1:
-            body["n"] = len(requests)
-        if first.json_schema is not None:
-            body["response_format"] = _response_format(first.json_schema)
-        return self._apply_settings(body)
-
-    def _prompt_fields(self, request: Request, rendered: str | None = None) -> dict[str, Any]:
-        if self.settings.api == "completions":
-            text = self.render(request) if rendered is None else rendered
-            return {"model": self.settings.model, "prompt": text}
-        return {"model": self.settings.model, "messages": _records(request.prompt), **request.tool_fields}
-
-    def _limit(self, tokens: int) -> dict[str, Any]:
-        return {self.settings.max_tokens_field: tokens}
-
-    def _apply_settings(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Add the fields of the settings to a body, and remove those that they leave out."""
-        fields = {name: value for name, value in body.items() if name not in self.settings.leave_out}
-        return fields | self.settings.extra
 
     def _make_question(
         self, request: Request, body: dict[str, Any], most_written: int, rendered: str | None = None
@@ -380,14 +349,6 @@ class OpenAICompatibleEngine:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
         text = self.render(request) if rendered is None else rendered
         return Question(path, body, estimate_tokens(text), limit_prompt_tokens(text, len(request.prompt)), most_written)
-
-
-def _records(messages: Messages) -> list[dict[str, Any]]:
-    return [to_record(message) for message in messages]
-
-
-def _response_format(schema: str) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": json.loads(schema)}}
 
 
 def _may_blame_schema(failure: Failure) -> bool:
