@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prefboost.evaluation.arena_hard.judging import ArenaRules, Label, get_share
+from prefboost.evaluation.arena_hard.judging import ArenaRules, Label, compute_share
 from prefboost.evaluation.arena_hard.scores import score_categories
 from prefboost.evaluation.benchmark import JudgeVerdict
 from prefboost.statistics import Battles, fit_bradley_terry
@@ -46,11 +46,12 @@ def read_battles(folder: Path) -> list[JudgeVerdict]:
             str(row["question_id"]),
             row["model_b"],
             "game1",
-            None,
-            {"category": "arena-hard-v0.1", "game": 1, "label": _LABEL.get(row["winner"], "A=B")},
+            compute_share(label, 1),
+            {"category": "arena-hard-v0.1", "game": 1, "label": label},
             judge=str(at),
         )
         for at, row in enumerate(read_records(folder / _BATTLES))
+        for label in [_LABEL.get(row["winner"], "A=B")]
     ]
 
 
@@ -60,7 +61,7 @@ def check_win_rates(folder: Path) -> Iterator[Check]:
     figures = [figure for score in scores for figure in score.figures]
     computed = {figure.model: figure.value.estimate for figure in figures if figure.value is not None}
     yield Check("arena_hard", "win_rate (%), official mode", PUBLISHED, computed, 5e-5)
-    models, shares = [battle.model for battle in battles], [get_share(battle) or 0.0 for battle in battles]
+    models, shares = [battle.model for battle in battles], [battle.value or 0.0 for battle in battles]
     fitted = fit_bradley_terry(Battles(models, [BASELINE] * len(battles), shares), BASELINE)
     strengths = {model: 100 * fitted.win_rate(model) for model in PUBLISHED}
     yield Check("arena_hard", "win_rate (%), Bradley-Terry fitted", PUBLISHED, strengths, 5e-5)

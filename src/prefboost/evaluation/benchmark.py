@@ -24,6 +24,7 @@ __all__ = [
     "JudgeVerdict",
     "Mode",
     "check_facts",
+    "check_judged_once",
     "is_withheld",
 ]
 
@@ -194,6 +195,27 @@ def check_facts(verdicts: Sequence[JudgeVerdict], names: Sequence[str], benchmar
                 f"{', '.join(lacking)}",
                 remedy="score it with the benchmark that it was made by",
             )
+
+
+def check_judged_once(verdicts: Sequence[JudgeVerdict], remedy: str) -> None:
+    """Check that no judge has judged a part of a prompt of one model twice.
+
+    Args:
+        verdicts: verdicts to score.
+        remedy: advice of the error.
+
+    Raises:
+        DataError: it has.
+    """
+    keys: set[tuple[str, str, str, str]] = set()
+    for verdict in verdicts:
+        key = (verdict.model, verdict.uid, verdict.part, verdict.judge)
+        if key in keys:
+            judge = verdict.judge or "the judge"
+            raise DataError(
+                f"{verdict.part} of {verdict.uid[:60]} of {verdict.model} was judged twice by {judge}", remedy=remedy
+            )
+        keys.add(key)
 
 
 class Benchmark(Protocol):

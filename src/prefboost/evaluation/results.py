@@ -47,6 +47,13 @@ class Figure:
     unit: str = "%"
     note: str = ""
 
+    @property
+    def rank(self) -> float:
+        """The estimate, by which models are listed; where it is withheld, the middle of its bounds, or 0."""
+        if self.value is not None:
+            return self.value.estimate
+        return 0.0 if self.bounds is None else sum(self.bounds) / 2
+
     def __str__(self) -> str:
         """Format the number with its interval, or say why there is none.
 

@@ -9,8 +9,6 @@ from prefboost.evaluation.arena_hard.judging import (
     ArenaRules,
     build_arena_messages,
     compute_share,
-    get_label,
-    get_share,
     group_by_category,
     is_decisive,
     parse_label,
@@ -73,10 +71,11 @@ def test_in_game_one_the_model_is_b(label, first, second):
     assert compute_share(label, 2) == second
 
 
-@pytest.mark.parametrize("label", [None, "A<B", "", 3])
-def test_a_stored_label_that_is_none_of_the_five_is_a_missing_verdict(label):
-    verdict = JudgeVerdict("q", "m", "game1", 1.0, {"game": 1, "label": label})
-    assert (get_label(verdict), get_share(verdict), is_decisive(verdict)) == (None, None, False)
+@pytest.mark.parametrize("label", [None, "A>B", "A=B", 3])
+def test_only_a_label_of_much_better_is_decisive(label):
+    assert not is_decisive(JudgeVerdict("q", "m", "game1", 1.0, {"game": 1, "label": label}))
+    assert not is_decisive(JudgeVerdict("q", "m", "game1", None, {"game": 1, "label": "A>>B"}))
+    assert is_decisive(JudgeVerdict("q", "m", "game1", 1.0, {"game": 1, "label": "B>>A"}))
 
 
 def test_several_categories_are_kept_apart_and_subcategories_count_in_both():

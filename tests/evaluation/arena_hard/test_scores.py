@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError
-from prefboost.evaluation.arena_hard.judging import ArenaRules, get_share, is_decisive
+from prefboost.evaluation.arena_hard.judging import ArenaRules, compute_share, is_decisive
 from prefboost.evaluation.arena_hard.scores import score_categories
 from prefboost.evaluation.arena_hard.style import Style
 from prefboost.evaluation.benchmark import JudgeVerdict
@@ -23,11 +23,12 @@ QUICK = Bootstrap(resamples=200)
 
 def game(uid: str, model: str, number: int, label: str | None, **facts: object) -> JudgeVerdict:
     facts = {"category": "hard_prompt", **facts, "game": number, "label": label}
-    return JudgeVerdict(uid, model, f"game{number}", None, facts)
+    return JudgeVerdict(uid, model, f"game{number}", compute_share(label, number), facts)
 
 
 def change(verdict: JudgeVerdict, **facts: object) -> JudgeVerdict:
-    return replace(verdict, facts={**verdict.facts, **facts})
+    facts = {**verdict.facts, **facts}
+    return replace(verdict, facts=facts, value=compute_share(facts["label"], facts["game"]))
 
 
 def score(verdicts: list[JudgeVerdict], rules: ArenaRules | None = None, **how: object) -> list[Figure]:
@@ -50,7 +51,7 @@ def games(seed: int, questions: int = 40, models: tuple[str, ...] = ("m", "n")) 
 
 
 def weighted_mean(verdicts: list[JudgeVerdict], weight: int = 3) -> float:
-    shares = [share for row in verdicts for share in [get_share(row)] * (weight if is_decisive(row) else 1)]
+    shares = [share for row in verdicts for share in [row.value] * (weight if is_decisive(row) else 1)]
     return 100 * float(np.mean(shares))
 
 
@@ -185,7 +186,7 @@ def test_official_style_control_is_the_published_objective_fitted_to_convergence
     styles = {
         key: replace(style, headers=int(rng.integers(9)), bold=int(rng.integers(9))) for key, style in styles.items()
     }
-    shares = torch.tensor([get_share(row) for row in own], dtype=torch.float64)
+    shares = torch.tensor([row.value for row in own], dtype=torch.float64)
     rows = []
     for verdict in own:
         m, b = styles["m", verdict.uid], styles[BASE, verdict.uid]
@@ -221,7 +222,7 @@ def test_official_control_of_version_one_is_scikit_learns_ridge():
     x = np.column_stack(
         [np.full(len(own), math.log(10)), np.full(len(own), -math.log(10)), (ratio - ratio.mean()) / ratio.std()]
     )
-    y = np.array([get_share(row) for row in own])
+    y = np.array([row.value for row in own])
     model = linear_model.LogisticRegression(fit_intercept=False, tol=1e-12, max_iter=10000).fit(
         np.vstack([x, x]), np.r_[y, y]
     )

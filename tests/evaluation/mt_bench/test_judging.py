@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.evaluation.benchmark import BenchmarkPrompt, JudgeVerdict
+from prefboost.evaluation.benchmark import BenchmarkPrompt
 from prefboost.evaluation.mt_bench.judging import (
     build_grade_messages,
     build_pair_messages,
     compute_pair_share,
-    get_pair_share,
     parse_grade,
     parse_winner,
 )
@@ -73,7 +72,3 @@ def test_any_reply_is_read_without_an_error(reply):
 def test_a_share_follows_the_place_of_the_model():
     shares = [compute_pair_share(winner, game) for game in (1, 2) for winner in ("A", "B", "tie", None)]
     assert shares == [1, 0, 0.5, None, 0, 1, 0.5, None]
-
-
-def test_a_stored_winner_that_is_none_is_a_missing_verdict():
-    assert get_pair_share(JudgeVerdict("81", "m", "turn1/game1", 1.0, {"game": 1, "winner": "C"})) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import JudgeVerdict
-from prefboost.evaluation.mt_bench.judging import CATEGORIES, MtRules
+from prefboost.evaluation.mt_bench.judging import CATEGORIES, MtRules, compute_pair_share
 from prefboost.evaluation.mt_bench.scores import score_grades, score_pairs
 from prefboost.statistics import Bootstrap, cluster_standard_error
 
@@ -24,11 +24,13 @@ def grade(uid: int, turn: int, value: float | None, model: str = "m") -> JudgeVe
 
 def pair(uid: int, turn: int, game: int, winner: str | None) -> JudgeVerdict:
     facts = {"category": CATEGORIES[(uid - 81) // 10], "turn": turn, "game": game, "winner": winner}
-    return JudgeVerdict(str(uid), "m", f"turn{turn}/game{game}", None, facts)
+    return JudgeVerdict(str(uid), "m", f"turn{turn}/game{game}", compute_pair_share(winner, game), facts)
 
 
 def change(verdict: JudgeVerdict, **facts: object) -> JudgeVerdict:
-    return replace(verdict, facts={**verdict.facts, **facts})
+    facts = {**verdict.facts, **facts}
+    value = compute_pair_share(facts["winner"], facts["game"]) if "winner" in facts else verdict.value
+    return replace(verdict, facts=facts, value=value)
 
 
 def grades(seed: int) -> list[JudgeVerdict]:
@@ -87,7 +89,7 @@ def test_a_failed_judgement_is_counted_bounded_and_withholds_the_score():
 
 def test_judgements_that_stand_twice_are_refused_but_averaged_officially():
     own = [*grades(3), replace(grades(3)[0], value=10.0)]
-    with pytest.raises(DataError, match="turn 1 of question 81 of m was judged twice"):
+    with pytest.raises(DataError, match="turn1 of 81 of m was judged twice"):
         score_grades(own, ROBUST)
     assert score_grades(own, OFFICIAL)[0].rows == 161
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import Field
 from prefboost.errors import DataError
 from prefboost.evaluation.alarms import find_constant_completion
 from prefboost.evaluation.alpaca.liblinear import length_control_liblinear
-from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
+from prefboost.evaluation.benchmark import JudgeVerdict, check_judged_once, is_withheld
 from prefboost.evaluation.results import Figure, Mode, Results
 from prefboost.scoring.answers import MIN_MASS
 from prefboost.settings import Settings
@@ -181,12 +181,8 @@ def score_preferences(
 
 
 def _select_rows(model: str, group: Sequence[JudgeVerdict], rules: AlpacaRules, allow_missing: bool) -> _Rows:
-    repeated = [key for key, count in Counter((row.uid, row.part) for row in group).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{model} was judged twice on prompt {repeated[0][0]} ({repeated[0][1]})",
-            remedy="keep one verdict per prompt and order",
-        )
+    # Of two judges' verdicts one would have to be left out, so that those are refused as well.
+    check_judged_once([replace(row, judge="") for row in group], "keep one verdict per prompt and order")
     usable = valued = [row for row in group if row.value is not None]
     if rules.mode == "robust":
         # A prompt judged in one order alone would let the judge's preference for a place into the win rate.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, NotRequired, TypedDict, cast, get_args
+from typing import Literal, NamedTuple, NotRequired, TypedDict, cast
 
 from pydantic import Field
 
@@ -29,8 +29,6 @@ __all__ = [
     "Label",
     "build_arena_messages",
     "compute_share",
-    "get_label",
-    "get_share",
     "group_by_category",
     "is_decisive",
     "parse_label",
@@ -135,21 +133,9 @@ def read_arena_facts(verdict: JudgeVerdict) -> ArenaFacts:
     return cast(ArenaFacts, verdict.facts)
 
 
-def get_label(verdict: JudgeVerdict) -> Label | None:
-    """Return the label of a verdict; None where it has none of the five."""
-    label = verdict.facts.get("label")
-    return cast(Label, label) if label in get_args(Label) else None
-
-
-def get_share(verdict: JudgeVerdict) -> float | None:
-    """Return the rated model's share of the win: 0, 0.5 or 1; None where there is no label."""
-    return compute_share(get_label(verdict), verdict.facts["game"])
-
-
 def is_decisive(verdict: JudgeVerdict) -> bool:
     """Tell whether the judge named one side much better (``>>``)."""
-    label = get_label(verdict)
-    return label is not None and ">>" in label
+    return verdict.value is not None and ">>" in str(verdict.facts.get("label"))
 
 
 def compute_share(label: Label | None, game: object) -> float | None:

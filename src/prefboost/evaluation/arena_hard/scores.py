@@ -21,14 +21,12 @@ import numpy as np
 from prefboost.errors import DataError
 from prefboost.evaluation.arena_hard.judging import (
     ArenaRules,
-    get_label,
-    get_share,
     group_by_category,
     is_decisive,
     read_arena_facts,
 )
 from prefboost.evaluation.arena_hard.style import FEATURES, Style, density_differences, ratio_differences
-from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
+from prefboost.evaluation.benchmark import JudgeVerdict, check_judged_once, is_withheld
 from prefboost.evaluation.results import Figure
 from prefboost.statistics import (
     Battles,
@@ -97,7 +95,7 @@ def score_categories(
     """
     scores = []
     for category, group in group_by_category(verdicts, rules).items():
-        _check_judged_once(group)
+        check_judged_once(group, "keep one verdict per game: files that were appended to twice count questions twice")
         contest = _Contest(category, rules.find_baseline(category), rules, group)
         scores.append(_score_category(contest, allow_missing))
     return scores
@@ -112,7 +110,7 @@ def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
     figures = []
     for model in dict.fromkeys(verdict.model for verdict in contest.verdicts if verdict.model != contest.baseline):
         group = [verdict for verdict in contest.verdicts if verdict.model == model]
-        missing = sum(get_label(verdict) is None for verdict in group)
+        missing = sum(verdict.value is None for verdict in group)
         error = fit.errors.get(model, math.nan)
         withheld = model not in fit.rates or is_withheld(missing, len(group), allow_missing=allow_missing)
         figures.append(
@@ -128,25 +126,18 @@ def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
                 note=f"{control} held equal" if control else "",
             )
         )
-    ranked = sorted(figures, key=_get_rank, reverse=True)
+    ranked = sorted(figures, key=lambda figure: figure.rank, reverse=True)
     return CategoryScore(contest.category, contest.baseline, tuple(ranked), fit.style)
-
-
-def _get_rank(figure: Figure) -> float:
-    """Return the win rate, or the middle of its bounds where it is withheld."""
-    if figure.value is not None:
-        return figure.value.estimate
-    return 0.0 if figure.bounds is None else sum(figure.bounds) / 2
 
 
 def _select_usable(contest: _Contest) -> list[JudgeVerdict]:
     """Select verdicts with a label; v2.0 and the robust mode need both games of a question."""
     rated = [verdict for verdict in contest.verdicts if verdict.model != contest.baseline]
     if contest.rules.mode == "official" and contest.rules.version == "v0.1":
-        return [verdict for verdict in rated if get_label(verdict) is not None]
+        return [verdict for verdict in rated if verdict.value is not None]
     games: dict[tuple[str, ...], set[int]] = {}
     for verdict in rated:
-        if get_label(verdict) is not None:
+        if verdict.value is not None:
             key = (verdict.uid, verdict.model, verdict.judge)
             games.setdefault(key, set()).add(read_arena_facts(verdict)["game"])
     # One order alone would let the judge's preference for a place into the win rate.
@@ -196,7 +187,7 @@ def _resample_means(rows: Sequence[JudgeVerdict], how: Bootstrap) -> dict[str, I
     """Compute each model's mean over resamples of its rows, which v2.0 publishes as the win rate."""
     shares: dict[str, list[float]] = {}
     for row in rows:
-        shares.setdefault(row.model, []).append(get_share(row) or 0.0)
+        shares.setdefault(row.model, []).append(row.value or 0.0)
     rates = {}
     for model, values in shares.items():
         column, count = np.array(values, dtype=np.float64), len(values)
@@ -217,7 +208,7 @@ def _build_battles(
     return Battles(
         [verdict.model for verdict in verdicts],
         [contest.baseline] * len(verdicts),
-        [get_share(verdict) or 0.0 for verdict in verdicts],
+        [verdict.value or 0.0 for verdict in verdicts],
         weights,
         clusters,
         _build_features(verdicts, contest),
@@ -267,21 +258,8 @@ def _standardise(column: FloatColumn, is_old: bool) -> FloatColumn:
 def _compute_bounds(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:
     """Return the win rate in percent if every missing verdict was a heavy loss, and if it was a heavy win."""
     # A missing verdict may have been a decisive one, so it counts with the full weight.
-    rows = [(get_share(verdict), weight if is_decisive(verdict) else 1) for verdict in verdicts]
+    rows = [(verdict.value, weight if is_decisive(verdict) else 1) for verdict in verdicts]
     missing = weight * sum(share is None for share, _ in rows)
     wins = sum(share * times for share, times in rows if share is not None)
     total = sum(times for share, times in rows if share is not None) + missing
     return (100 * wins / total, 100 * (wins + missing) / total)
-
-
-def _check_judged_once(verdicts: Sequence[JudgeVerdict]) -> None:
-    keys: set[tuple[str, str, int, str]] = set()
-    for verdict in verdicts:
-        game = read_arena_facts(verdict)["game"]
-        key = (verdict.uid, verdict.model, game, verdict.judge)
-        if key in keys:
-            raise DataError(
-                f"game {game} of {verdict.model} on {verdict.uid} was judged twice by {verdict.judge or 'the judge'}",
-                remedy="keep one verdict per game: files that were appended to twice count questions twice",
-            )
-        keys.add(key)

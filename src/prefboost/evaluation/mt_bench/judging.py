@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypedDict, cast, get_args
+from typing import Literal, NotRequired, TypedDict, cast
 
 from pydantic import Field
 
@@ -29,7 +29,6 @@ __all__ = [
     "build_grade_messages",
     "build_pair_messages",
     "compute_pair_share",
-    "get_pair_share",
     "parse_grade",
     "parse_winner",
     "read_mt_facts",
@@ -96,12 +95,6 @@ class MtFacts(TypedDict):
 def read_mt_facts(verdict: JudgeVerdict) -> MtFacts:
     """Return the facts of a verdict that `check_facts` has accepted."""
     return cast(MtFacts, verdict.facts)
-
-
-def get_pair_share(verdict: JudgeVerdict) -> float | None:
-    """Return the rated model's share of the win: 0, 0.5 or 1; None where the reply names no winner."""
-    winner = verdict.facts.get("winner")
-    return compute_pair_share(cast(Winner, winner) if winner in get_args(Winner) else None, verdict.facts["game"])
 
 
 def compute_pair_share(winner: Winner | None, game: object) -> float | None:

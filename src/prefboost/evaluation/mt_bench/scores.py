@@ -12,9 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from prefboost.errors import DataError
-from prefboost.evaluation.benchmark import JudgeVerdict, is_withheld
-from prefboost.evaluation.mt_bench.judging import MtRules, get_pair_share, read_mt_facts
+from prefboost.evaluation.benchmark import JudgeVerdict, check_judged_once, is_withheld
+from prefboost.evaluation.mt_bench.judging import MtRules, read_mt_facts
 from prefboost.evaluation.results import Figure
 from prefboost.statistics import Interval, bootstrap_mean
 
@@ -51,7 +50,7 @@ def score_grades(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_miss
         value = None if withheld else _average_grades(graded, rules)
         overall = Figure("score", model, value, missing, len(group), bounds=bounds, unit="points")
         scores.append([overall, *_score_parts(model, graded, rules)])
-    scores.sort(key=lambda figures: _get_rank(figures[0]), reverse=True)
+    scores.sort(key=lambda figures: figures[0].rank, reverse=True)
     return [figure for figures in scores for figure in figures]
 
 
@@ -74,12 +73,12 @@ def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missi
     scores = []
     for model, group in _group_by_model(verdicts, rules).items():
         turns = _pair_orders(group)
-        missing = sum(get_pair_share(verdict) is None for verdict in group)
+        missing = sum(verdict.value is None for verdict in group)
         allowed = allow_missing or rules.mode == "official"
         # Single verdicts may remain although no turn has both orders.
         withheld = not turns or is_withheld(missing, len(group), allow_missing=allowed)
         shares = [_share_of_turn(orders, rules) for orders in turns]
-        agree = [get_pair_share(orders[0]) == get_pair_share(orders[1]) for orders in turns]
+        agree = [orders[0].value == orders[1].value for orders in turns]
         wins = 100 * float(np.mean([share == 1 for share in shares])) if turns else float("nan")
         consistency = float(np.mean(agree)) if turns else float("nan")
         note = f"won {wins:.1f} % of turns; both orders agree on {consistency:.0%}"
@@ -89,7 +88,7 @@ def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missi
             part = _average_shares([_share_of_turn(orders, rules) for orders in rows], rows, rules)
             figures.append(Figure("win_rate", model, part, 0, part.rows, group=category))
         scores.append(figures)
-    scores.sort(key=lambda figures: -1.0 if figures[0].value is None else figures[0].value.estimate, reverse=True)
+    scores.sort(key=lambda figures: figures[0].rank, reverse=True)
     return [figure for figures in scores for figure in figures]
 
 
@@ -102,28 +101,15 @@ def _score_parts(model: str, graded: Sequence[JudgeVerdict], rules: MtRules) -> 
         yield Figure("score", model, value, 0, value.rows, group=name, unit="points")
 
 
-def _get_rank(figure: Figure) -> float:
-    """Return the score, or the middle of its bounds where it is withheld."""
-    if figure.value is not None:
-        return figure.value.estimate
-    return 0.0 if figure.bounds is None else sum(figure.bounds) / 2
-
-
 def _group_by_model(verdicts: Iterable[JudgeVerdict], rules: MtRules) -> dict[str, list[JudgeVerdict]]:
-    groups: dict[str, list[JudgeVerdict]] = {}
-    keys: set[tuple[str, str, int, int, str]] = set()
-    for verdict in verdicts:
-        facts = read_mt_facts(verdict)
-        key = (verdict.model, verdict.uid, facts["turn"], facts.get("game", 0), verdict.judge)
-        if key in keys and rules.mode == "robust":
-            raise DataError(
-                f"turn {facts['turn']} of question {verdict.uid} of {verdict.model} was judged twice by "
-                f"{verdict.judge or 'the judge'}",
-                remedy="keep one judgement: files that were appended to twice count questions twice (mode: official "
-                "averages them, as published figures do)",
+    groups = _group_by(list(verdicts), lambda verdict: verdict.model)
+    if rules.mode == "robust":
+        for group in groups.values():
+            check_judged_once(
+                group,
+                "keep one judgement: files that were appended to twice count questions twice (mode: official averages "
+                "them, as published figures do)",
             )
-        keys.add(key)
-        groups.setdefault(verdict.model, []).append(verdict)
     return groups
 
 
@@ -138,14 +124,14 @@ def _pair_orders(verdicts: Sequence[JudgeVerdict]) -> list[list[JudgeVerdict]]:
     """Return the verdicts of each turn of which both orders name a winner."""
     turns: dict[tuple[str, int, str], list[JudgeVerdict]] = {}
     for verdict in verdicts:
-        if get_pair_share(verdict) is not None:
+        if verdict.value is not None:
             turns.setdefault((verdict.uid, read_mt_facts(verdict)["turn"], verdict.judge), []).append(verdict)
     # A single order would let the preference of the judge for a place into the win rate.
     return [orders for orders in turns.values() if {verdict.facts["game"] for verdict in orders} == {1, 2}]
 
 
 def _share_of_turn(orders: Sequence[JudgeVerdict], rules: MtRules) -> float:
-    shares = [get_pair_share(verdict) or 0.0 for verdict in orders]
+    shares = [verdict.value or 0.0 for verdict in orders]
     if rules.mode == "official":
         return shares[0] if shares[0] == shares[1] else 0.5
     return float(np.mean(shares))
