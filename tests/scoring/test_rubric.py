@@ -51,12 +51,12 @@ def test_the_identity_follows_the_text(tmp_path: Path) -> None:
         ("{% set low, high = 1, 5 %}{% set aspects = ['wit'] %}", "aspects are a mapping"),
         ('{% set low, high = 1, 5 %}{% set aspects = {"Two words": ""} %}', "Two words"),
         ('{% set low, high = 1, 5 %}{% set aspects = {"reason": ""} %}', "reason are taken"),
-        ("{% set low, high = 1, 5 %}{% if %}", "template fails"),
+        ("{% set low, high = 1, 5 %}{% if %}", "template of the rubric fails"),
         ("{% set low, high = 1, 5 %}{{ completion }}", "'completion' is undefined"),
-        ("{% set low, high = 1, 5 %}{% include 'x' %}", "template fails"),
+        ("{% set low, high = 1, 5 %}{% include 'x' %}", "template of the rubric fails"),
         ("{% set low, high = 1, 5 %}{{ ''.__class__.__mro__ }}", "unsafe"),
-        ("{% set low, high = 1, 5 %}{{ range(10**9) }}", "template fails"),
-        ("{% set low, high = 1, 5 %}{{ 1 / 0 }}", "template fails"),
+        ("{% set low, high = 1, 5 %}{{ range(10**9) }}", "template of the rubric fails"),
+        ("{% set low, high = 1, 5 %}{{ 1 / 0 }}", "template of the rubric fails"),
     ],
 )
 def test_unusable_templates_are_refused_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:

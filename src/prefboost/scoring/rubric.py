@@ -7,7 +7,6 @@ completions can be taken for Jinja. The template runs in a sandbox and can inclu
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prefboost.errors import Place, SettingsError
+from prefboost.scoring.template_file import load_template
 
 __all__ = ["RUBRICS", "Rubric", "load_rubric"]
 
@@ -66,36 +66,16 @@ def load_rubric(name: str) -> Rubric:
     Raises:
         SettingsError: there is no such file, it is no Jinja, or it sets no usable low, high and aspects.
     """
-    path = Path(__file__).with_name("rubrics") / f"{name}.jinja" if name in RUBRICS else Path(name)
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"the rubric cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}",
-            remedy=f"name a Jinja file, or one of {', '.join(RUBRICS)}",
-            place=Place(name),
-        ) from error
-    (alone, variables), (together, _) = (_render(source, name, several=several) for several in (False, True))
+    template = load_template(name, RUBRICS, Path(__file__).with_name("rubrics"), "the rubric")
+
+    def render(several: bool) -> Any:
+        return template.run(lambda jinja: jinja.make_module({"several": several}), "nothing but `several`")
+
+    alone, together = render(False), render(True)
+    variables = vars(alone)
     low, high = _range(variables, name)
-    identity = f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    return Rubric(name, identity, low, high, _aspects(variables, name), alone, together)
-
-
-def _render(source: str, name: str, *, several: bool) -> tuple[str, dict[str, Any]]:
-    """Render the text, and read what the template sets at its top level."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    try:
-        module = environment.from_string(source).make_module({"several": several})
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-        raise SettingsError(
-            f"the rubric's template fails: {error}",
-            remedy="it sees nothing but `several`, and can include no other file",
-            place=Place(name, line=getattr(error, "lineno", None)),
-        ) from error
-    return str(module).strip(), dict(vars(module))
+    texts = (str(module).strip() for module in (alone, together))
+    return Rubric(name, template.identity, low, high, _aspects(variables, name), *texts)
 
 
 def _range(variables: Mapping[str, Any], name: str) -> tuple[int, int]:

@@ -100,10 +100,10 @@ def _list_sides(proposal: Proposal) -> Iterator[tuple[str, Draft]]:
     yield "second", proposal.second
 
 
-def _find_match(patterns: tuple[str, ...], proposal: Proposal) -> str | None:
+def _find_match(filters: Filters, proposal: Proposal) -> str | None:
     """Find where a completion matches: the side and a piece of the text."""
     for side, draft in _list_sides(proposal):
-        for pattern in patterns:
+        for pattern in filters.patterns:
             match = re.search(pattern, draft.text, re.IGNORECASE)
             if match:
                 start = max(0, match.start() - 20)
@@ -188,29 +188,27 @@ def _compare_languages(filters: Filters, proposal: Proposal) -> str | None:
     return f"{languages[0]} and {languages[1]}: {texts[1]}" if languages[0] != languages[1] else None
 
 
+def _check_leak(kind: Kind, is_wanted: Callable[[Filters], bool]) -> Check:
+    return lambda filters, proposal: _find_leaking_side(kind, proposal) if is_wanted(filters) else None
+
+
 CHECKS: dict[str, tuple[str, Check]] = {
     "empty": ("a completion is empty", _find_empty),
     "cut": ("a completion was cut at max_tokens", _find_cut),
-    "refusal": (
-        "a completion refuses",
-        lambda filters, pair: _find_leaking_side("refusal", pair) if filters.refusals else None,
-    ),
+    "refusal": ("a completion refuses", _check_leak("refusal", lambda filters: filters.refusals)),
     "leaked_plan": (
         "a plan of edits stands in a completion",
-        lambda filters, pair: _find_leaking_side("leaked_plan", pair) if filters.leaked_plans else None,
+        _check_leak("leaked_plan", lambda filters: filters.leaked_plans),
     ),
     "label_leak": (
         "a completion tells which side it is",
-        lambda filters, pair: _find_leaking_side("label_leak", pair) if filters.label_leaks else None,
+        _check_leak("label_leak", lambda filters: filters.label_leaks),
     ),
     "meta_talk": (
         "a completion talks about the request for it",
-        lambda filters, pair: _find_leaking_side("meta_talk", pair) if filters.meta_talk else None,
+        _check_leak("meta_talk", lambda filters: filters.meta_talk),
     ),
-    "pattern": (
-        "a completion matches a pattern of filters.patterns",
-        lambda filters, pair: _find_match(filters.patterns, pair) if filters.patterns else None,
-    ),
+    "pattern": ("a completion matches a pattern of filters.patterns", _find_match),
     "language": ("the completions are in different languages", _compare_languages),
     "near_identical": ("the completions are nearly the same", _find_near_identical),
     "echo": ("the second completion repeats the first", _find_echo),

@@ -5,15 +5,14 @@ Prompts and completions are values of a template, never templates themselves, an
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefboost.engines.engine import Request
-from prefboost.errors import Place, SettingsError
 from prefboost.scoring.fencing import without_turn_marks
+from prefboost.scoring.template_file import TemplateFile, load_template
 
 __all__ = ["PROMPTS", "PromptTemplate", "load_prompt", "strip_marks", "list_turns"]
 
@@ -23,18 +22,14 @@ PROMPTS = ("rmboost", "clair", "rlcd", "criteria")
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """A prompt file.
+    """A prompt file; its identity stands in every pair's lineage."""
 
-    Args:
-        name: of a shipped file, or a path.
-        identity: name of the file and a hash of its text: stands in every pair's lineage.
-        source: the text.
-    """
+    file: TemplateFile
 
-    name: str
-    identity: str
-    source: str
-    compiled: Any = field(repr=False, compare=False)
+    @property
+    def identity(self) -> str:
+        """Name of the file and a hash of its text."""
+        return self.file.identity
 
     def text(self, **values: Any) -> str:
         """Render the text.
@@ -42,12 +37,7 @@ class PromptTemplate:
         Raises:
             SettingsError: the template asks for something that it is not given, or fails.
         """
-        from jinja2 import TemplateError
-
-        try:
-            return str(self.compiled.render(**values)).strip()
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise _build_error(self.name, error, values) from error
+        return self.file.run(lambda jinja: str(jinja.render(**values)), ", ".join(values)).strip()
 
     def request(self, sample: int = 0, **values: Any) -> Request:
         """Render the text as a user's turn."""
@@ -63,25 +53,7 @@ def load_prompt(name: str) -> PromptTemplate:
     Raises:
         SettingsError: there is no such file, or it is no Jinja.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    path = Path(__file__).with_name("prompts") / f"{name}.jinja" if name in PROMPTS else Path(name)
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"the prompt file cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}",
-            remedy=f"name a Jinja file, or one of {', '.join(PROMPTS)}",
-            place=Place(name),
-        ) from error
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    try:
-        # Sandboxed: the file is the user's, but its values are texts of models and data.
-        compiled = environment.from_string(source)
-    except TemplateError as error:
-        raise _build_error(name, error, {}) from error
-    return PromptTemplate(name, f"{path.stem}/{hashlib.sha256(source.encode()).hexdigest()[:16]}", source, compiled)
+    return PromptTemplate(load_template(name, PROMPTS, Path(__file__).with_name("prompts"), "the prompt file"))
 
 
 def strip_marks(text: str) -> str:
@@ -92,12 +64,3 @@ def strip_marks(text: str) -> str:
 def list_turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """List role and content of every turn, as a template sees a conversation."""
     return [{"role": str(message["role"]), "content": strip_marks(str(message["content"]))} for message in messages]
-
-
-def _build_error(name: str, error: Exception, values: Mapping[str, Any]) -> SettingsError:
-    return SettingsError(
-        f"the prompt file fails: {error}",
-        remedy=f"it sees {', '.join(values) or 'the values that the shipped file of that method uses'}, "
-        "and can include no other file",
-        place=Place(name, line=getattr(error, "lineno", None)),
-    )

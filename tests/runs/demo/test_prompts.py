@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS, draw_demo_prompts
-from prefboost.scoring.rules import rules_from
+from prefboost.scoring.rules.kinds import rules_from
 
 
 def test_no_topic_stands_on_both_sides() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefboost.runs.demo.tasks import WritingTask, draw_tasks
-from prefboost.scoring.rules import rules_from
+from prefboost.scoring.rules.kinds import rules_from
 
 SENTENCES = WritingTask(subject="a fox", count=2, low=16, high=32, keywords=("quiet", "old"))
 LIST = WritingTask(subject="fruits", is_list=True, count=3, low=15, high=30, keywords=("bright",))

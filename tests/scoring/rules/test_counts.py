@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.scoring.rules import AtLeastWords, AtMostWords, BetweenWords, Bullets, Paragraphs
+from prefboost.scoring.rules.counts import AtLeastWords, AtMostWords, BetweenWords, Bullets, Paragraphs
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.scoring.rules import JSON, Lowercase, NumberedList, Quoted, Uppercase
+from prefboost.scoring.rules.formats import JSON, Lowercase, NumberedList, Quoted, Uppercase
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import DataError, Place
-from prefboost.scoring.rules import RULES, Rule, counts, formats, rules_from, rules_json, wording
+from prefboost.scoring.rules import counts, formats, wording
+from prefboost.scoring.rules.kinds import RULES, rules_from, rules_json
+from prefboost.scoring.rules.rule import Rule
 
 CASES: list[tuple[Rule, str, str]] = [
     (counts.AtMostWords(count=3), "one two three", "one two three four"),

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 
 from prefboost.errors import DataError
 from prefboost.scoring import SCORERS, RulesScorer
-from prefboost.scoring.rules import AtMostWords, Lowercase, NoCommas, Rule, rules_json
+from prefboost.scoring.rules.counts import AtMostWords
+from prefboost.scoring.rules.formats import Lowercase
+from prefboost.scoring.rules.kinds import rules_json
+from prefboost.scoring.rules.rule import Rule
 from prefboost.scoring.rules.scorer import join_turns
+from prefboost.scoring.rules.wording import NoCommas
 from prefboost.tables import COMPLETIONS, MESSAGES, PROMPTS, SCORED_COMPLETIONS, Table
 
 FOUR: list[Rule] = [AtMostWords(count=2), Lowercase(), NoCommas(), AtMostWords(count=3)]

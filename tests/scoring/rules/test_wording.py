@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefboost.scoring.rules import BeginsWith, EndsWith, ForbidWords, IncludeKeyword, LetterFrequency, Marks
+from prefboost.scoring.rules.wording import BeginsWith, EndsWith, ForbidWords, IncludeKeyword, LetterFrequency, Marks
 
 PHRASE = st.text(st.characters(codec="ascii", exclude_characters='"'), min_size=1).filter(
     lambda text: bool(text.strip())

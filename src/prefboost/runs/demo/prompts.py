@@ -9,7 +9,8 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from prefboost.scoring.rules import RULES, Rule, rules_json
+from prefboost.scoring.rules.kinds import RULES, rules_json
+from prefboost.scoring.rules.rule import Rule
 from prefboost.settings import Settings
 from prefboost.sources import Columns
 from prefboost.tables import MESSAGES, PROMPTS, Step, Table, conform

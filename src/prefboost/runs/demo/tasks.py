@@ -10,7 +10,11 @@ from pydantic import Field
 
 from prefboost.runs.demo.categories import HELD_OUT_CATEGORIES, TRAIN_CATEGORIES
 from prefboost.runs.demo.prompts import HELD_OUT_TOPICS, TRAIN_TOPICS
-from prefboost.scoring.rules import AtMostWords, ExactSentences, IncludeKeyword, NumberedList, Rule, rules_json
+from prefboost.scoring.rules.counts import AtMostWords, ExactSentences
+from prefboost.scoring.rules.formats import NumberedList
+from prefboost.scoring.rules.kinds import rules_json
+from prefboost.scoring.rules.rule import Rule
+from prefboost.scoring.rules.wording import IncludeKeyword
 from prefboost.settings import Settings
 from prefboost.tables import MESSAGES
 
