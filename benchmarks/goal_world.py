@@ -48,6 +48,7 @@ AXES: dict[str, tuple[World, float]] = {
     "worst": (World(pairing="worst"), LR),
     "capped": (World(coverage="capped"), LR),
     "rich": (World(coverage="rich"), LR),
+    "deaf": (World(deaf=True), LR),
     "lr_third": (World(), LR / 3),
     "lr_triple": (World(), LR * 3),
 }
@@ -144,19 +145,19 @@ def _is_kept(cell: Cell, seeds: Sequence[int], keep: Path) -> bool:
 
 def _make_ground(world: World, seeds: Sequence[int], options: argparse.Namespace) -> Ground:
     truths, topics = draw_truths(seeds)
-    start = _load_start(truths, seeds, 5 if options.quick else START_STEPS, options.keep)
+    start = _load_start(truths, seeds, 5 if options.quick else START_STEPS, options.keep, world.deaf)
     return build_ground(world, truths, topics, start, seeds)
 
 
-def _load_start(truths: Sequence[Truth], seeds: Sequence[int], steps: int, keep: Path) -> Weights:
-    """Read the start models, which all worlds share, or train and keep them."""
-    path = keep / f"start-{len(seeds)}-{steps}.pt"
+def _load_start(truths: Sequence[Truth], seeds: Sequence[int], steps: int, keep: Path, deaf: bool) -> Weights:
+    """Read the start models, which worlds share, or train and keep them."""
+    path = keep / f"start-{len(seeds)}-{steps}{'-deaf' * deaf}.pt"
     if path.exists():
         weights: Weights = torch.load(path, weights_only=True)
         return weights
     began = time.monotonic()
     weights = {}
-    for step, loss, weights in pretrain(truths, seeds, steps):  # noqa: B007
+    for step, loss, weights in pretrain(truths, seeds, steps, rated=0.0 if deaf else 0.2):  # noqa: B007
         if step % 500 == 499 or step == steps - 1:
             print(f"start models: step {step + 1} of {steps}, {loss:.3f} nats a word, {time.monotonic() - began:.0f} s")
     with replace_atomically(path) as waiting:

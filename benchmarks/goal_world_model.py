@@ -25,8 +25,6 @@ VOCABULARY = WORDS + PRAISE
 NO_GOAL = 0
 """Value of a goal slot that asks for nothing; 1..10 ask for a score."""
 GOALS = 11
-RATED = 0.2
-"""Share of the start model's texts that carry their score; as many carry a number that says nothing."""
 PROMPT = 2
 _TOKENS = VOCABULARY + TOPICS + GOALS
 _CAUSAL = torch.full((PROMPT + ANSWER,) * 2, float("-inf")).triu(1)
@@ -141,17 +139,18 @@ def sample(
 
 
 def pretrain(
-    truths: Sequence[Truth], seeds: Sequence[int], steps: int, rows: int = 64
+    truths: Sequence[Truth], seeds: Sequence[int], steps: int, *, rated: float = 0.2, rows: int = 64
 ) -> Iterator[tuple[int, float, Weights]]:
     """Train one start model per seed on what writers of mixed skill write.
 
-    A fifth of the texts carry their score in the goal slot, another fifth any number, the others none: as of a
-    language model, whose corpus has some texts with honest ratings, the start model's notion of a score is weak.
+    Some texts carry their score in the goal slot, a fifth any number, the others none: as of a language model, whose
+    corpus has some texts with honest ratings, the start model's notion of a score is weak.
 
     Args:
         truths: one per seed.
         seeds: of weights, topics and writers.
         steps: optimiser steps.
+        rated: share of the texts that carry their score.
         rows: answers per step and seed.
 
     Yields:
@@ -161,7 +160,7 @@ def pretrain(
     optimiser = torch.optim.AdamW(weights.values(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     generators = [np.random.default_rng([seed, 1]) for seed in seeds]
     for step in range(steps):
-        batches = [_draw_batch(*each, rows) for each in zip(truths, generators, strict=True)]
+        batches = [_draw_batch(*each, rows, rated) for each in zip(truths, generators, strict=True)]
         asked, goals, answers = (torch.from_numpy(np.stack(part)) for part in zip(*batches, strict=True))
         for group in optimiser.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
@@ -176,10 +175,10 @@ def pretrain(
 _Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _draw_batch(truth: Truth, rng: np.random.Generator, rows: int) -> _Batch:
+def _draw_batch(truth: Truth, rng: np.random.Generator, rows: int, rated: float) -> _Batch:
     drawn = rng.integers(TOPICS, size=rows)
     answers = write_answers(truth, drawn, rng)
     kind = rng.random(rows)
-    rated, any_number = truth.score(drawn, answers).astype(np.int64), rng.integers(1, GOALS, size=rows)
-    goals = np.where(kind < RATED, rated, np.where(kind < 2 * RATED, any_number, NO_GOAL))
+    scores, numbers = truth.score(drawn, answers).astype(np.int64), rng.integers(1, GOALS, size=rows)
+    goals = np.where(kind < rated, scores, np.where(kind < rated + 0.2, numbers, NO_GOAL))
     return drawn, goals, answers

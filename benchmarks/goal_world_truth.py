@@ -58,6 +58,7 @@ class World:
         coverage: usual; capped: answers that the judge gives more than 7 are not in the data; rich: a quarter of the
             answers are by experts.
         on_policy: whether the start model writes the answers, instead of writers.
+        deaf: whether the numbers in the start model's texts say nothing, so that it has no notion of a goal.
         pairs: training prompts, each with one pair (fewer where the answers tie).
     """
 
@@ -67,6 +68,7 @@ class World:
     pairing: Literal["random", "worst", "second"] = "random"
     coverage: Literal["usual", "capped", "rich"] = "usual"
     on_policy: bool = False
+    deaf: bool = False
     pairs: int = 2000
 
 

@@ -156,3 +156,12 @@ def test_a_quick_run_is_kept_reported_drawn_and_resumed(tmp_path: Path, capsys: 
     assert len(kept["checkpoints"]["4"]["test"]["gold"]) == 2
     with pytest.raises(SystemExit, match="other settings"):
         benchmark.main(["--keep", str(keep), "--missing", "--arms", "dpo", "--betas", "0.1", "--seeds", "2"])
+
+
+def test_texts_carry_their_score_as_often_as_said_and_a_deaf_model_reads_numbers_that_say_nothing() -> None:
+    world = truth.Truth.draw(rng())
+    for rated in (0.0, 0.8):
+        topics, goals, answers = model._draw_batch(world, rng(), 4000, rated)
+        honest = goals == world.score(topics, answers)
+        assert abs((goals > 0).mean() - min(rated + 0.2, 1)) < 0.03
+        assert abs(honest.mean() - rated - 0.02) < 0.03
