@@ -67,7 +67,7 @@ class Demo(Settings):
     beta: float = Field(0.2, gt=0, description="DPO's beta of the first two policies: tuned for this model.")
     small_beta: float = Field(0.03, gt=0, description="DPO's beta of the other two: near published values.")
     likelihood: float = Field(
-        2.5,
+        1.0,
         ge=0,
         description="Weight of the winning completion's likelihood beside DPO, per unit of beta, for every policy.",
     )
