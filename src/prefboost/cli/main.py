@@ -99,6 +99,9 @@ VERBS: dict[str, Verb] = {
     "diagnose": Verb(
         "prefboost.cli.diagnose:diagnose_command", "Show what a training did to completions good and bad."
     ),
+    "reproduce": Verb(
+        "prefboost.cli.reproduce:reproduce_command", "Compare reward augmentation with its rivals, over seeds."
+    ),
     "chat": Verb("prefboost.cli.chat:chat_command", "Talk to a model that can be asked for a score."),
     "show": Verb("prefboost.cli.show:show_command", "Print a recipe with all its defaults spelled out."),
     "explain": Verb("prefboost.cli.explain:explain_command", "Explain a setting, e.g. train.loss."),

@@ -17,6 +17,7 @@ from prefboost.statistics.bradley_terry import (
     resample_win_rates,
 )
 from prefboost.statistics.cluster_error import cluster_standard_error
+from prefboost.statistics.crossed import bootstrap_crossed
 from prefboost.statistics.interval import Interval
 from prefboost.statistics.krippendorff import krippendorff_alpha
 from prefboost.statistics.length_control import (
@@ -50,6 +51,7 @@ __all__ = [
     "WithinGroups",
     "measure_agreement",
     "bootstrap",
+    "bootstrap_crossed",
     "bootstrap_mean",
     "bootstrap_mean_by",
     "compute_share_bounds",

@@ -1,0 +1,159 @@
+"""One cell of a reproduction: an arm with its beta, learning rate and seed, trained and measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefboost.atomic import write_atomically
+from prefboost.preferences.stated_goals import StatedGoals
+from prefboost.progress import tell_bar
+from prefboost.recipes.recipe import Recipe
+from prefboost.runs.folder.manifest import Run
+from prefboost.runs.pipelines.run import run
+from prefboost.runs.reproduce.arms import ARMS, ArmRecipe, build_arm_recipe
+from prefboost.runs.reproduce.held_out import (
+    SPLITS,
+    HeldOutRows,
+    make_held_out_pairs,
+    measure_completions,
+    measure_pairs,
+)
+from prefboost.runs.reproduce.settings import Reproduction
+
+if TYPE_CHECKING:
+    from prefboost.progress import Progress
+
+__all__ = ["START", "Cell", "CellResult", "CellSetup", "measure_cell", "read_cell"]
+
+START = "start"
+"""Name of the arm that is not trained."""
+
+STORE = "logprobs.store"
+"""Folder of log-probs, those of the start model among them, of all cells."""
+
+Measures = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Split -> measure -> prompt_id -> value."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """ComparedArm, beta (None: its loss has none), learning rate and seed."""
+
+    arm: str
+    beta: float | None = None
+    learning_rate: float = 0.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its folder.
+
+        >>> Cell("ra", 0.1, 2e-5, 3).name
+        'ra-beta0.1-rate2e-05-seed3'
+        """
+        if self.arm == START:
+            return START
+        beta = "" if self.beta is None else f"-beta{self.beta:g}"
+        return f"{self.arm}{beta}-rate{self.learning_rate:g}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """Measures of a cell.
+
+    Args:
+        cell: which.
+        measures: split -> measure -> prompt_id -> value; see `measure_pairs` and `measure_completions`.
+        steps: optimiser steps.
+        seconds: of training and measuring.
+    """
+
+    cell: Cell
+    measures: Measures
+    steps: int
+    seconds: float
+
+
+def read_cell(folder: Path, cell: Cell) -> CellResult | None:
+    """Read what was measured in an earlier call; None where it was not."""
+    path = folder / f"{cell.name}.json"
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    return CellResult(Cell(**record["cell"]), record["measures"], record["steps"], record["seconds"])
+
+
+@dataclass(frozen=True)
+class CellSetup:
+    """All that the cells of a reproduction share.
+
+    Args:
+        settings: of the reproduction.
+        recipe: the reward-augmented one, whose data are the rows to train on.
+        held_out: rows that no cell trains on.
+        steps: optimiser steps of an arm of full pace.
+        folder: of all cells.
+    """
+
+    settings: Reproduction
+    recipe: Recipe
+    held_out: HeldOutRows
+    steps: int
+    folder: Path
+
+
+def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None) -> CellResult:
+    """Train and measure a cell, and write its measures; its training and its completions resume.
+
+    Args:
+        cell: which.
+        setup: what all cells share.
+        progress: of the training and the measurements.
+    """
+    settings, recipe, folder = setup.settings, setup.recipe, setup.folder
+    began = time.monotonic()
+    place, taken = folder / cell.name, 0
+    arm = None if cell.arm == START else ARMS[cell.arm]
+    model, top = settings.recipe.train.model, None
+    trained: ArmRecipe | None = None
+    stated: StatedGoals | None = None
+    if arm is not None:
+        taken = max(1, round(setup.steps * arm.pace))
+        training = {"learning_rate": cell.learning_rate, "seed": cell.seed, "max_steps": taken}
+        trained = build_arm_recipe(cell.arm, recipe, training, cell.beta)
+        report = run(trained.model_copy(update={"name": cell.name}), folder, progress=progress)
+        assert report.model is not None
+        model = report.model
+        if arm.asks:
+            stated = _read_goals(place)
+            top = stated.say.high
+    measures: dict[str, dict[str, dict[str, float]]] = {}
+    for split in SPLITS:
+        rows = setup.held_out.select(split)
+        measures[split] = {}
+        if trained is not None:
+            pairs = make_held_out_pairs(rows, recipe, trained, stated)
+            measures[split] |= measure_pairs(pairs, model, settings, folder / STORE, tell_bar(progress))
+        if settings.scorer is not None:
+            measures[split] |= measure_completions(rows, model, top, settings, place / split, tell_bar(progress))
+    result = CellResult(cell, measures, taken, time.monotonic() - began)
+    write_atomically(folder / f"{cell.name}.json", json.dumps(asdict(result)) + "\n")
+    if arm is not None and not settings.keep_models:
+        # 540 MB for the smallest model in use: a hundred cells would fill a disk.
+        for weights in place.rglob("model"):
+            shutil.rmtree(weights)
+    return result
+
+
+def _read_goals(place: Path) -> StatedGoals:
+    """Read how goals stand in the pairs that a cell was trained on."""
+    opened = Run(place)
+    # The second stage is that of implicit rewards, whose first pairs say no goals.
+    notes = next(filter(None, (opened.notes(stage) for stage in ("augmented/pairs", "pairs"))))
+    return StatedGoals.from_record(notes)
