@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 from prefboost.chat import SayGoal
 from prefboost.engines.engine import Engine
@@ -25,20 +24,15 @@ def goal_range(engine: Engine, say: SayGoal) -> tuple[float, float] | None:
         the ends of the recorded scale, else those that the prompt names; None where the model says goals by itself and
         records none (a server, a recording).
     """
-    recorded = _read_wording(getattr(getattr(engine, "settings", None), "model", None))
-    if recorded is not None:
+    folder = str(getattr(getattr(engine, "settings", None), "model", None))
+    try:
+        facts = json.loads((Path(folder).expanduser() / "prefboost.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):
+        facts = None  # a hub id, a server's name, or a checkpoint of others
+    recorded = facts.get("say") if isinstance(facts, dict) else None
+    if isinstance(recorded, dict) and {"low", "high"} <= recorded.keys():
         return float(recorded["low"]), float(recorded["high"])
     return None if engine.says_goals else (say.low, say.high)
-
-
-def _read_wording(model: Any) -> dict[str, Any] | None:
-    """Read how goals were said in training from the folder of a checkpoint."""
-    try:
-        facts = json.loads((Path(str(model)).expanduser() / "prefboost.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):
-        return None
-    wording = facts.get("say") if isinstance(facts, dict) else None
-    return wording if isinstance(wording, dict) and {"low", "high"} <= wording.keys() else None
 
 
 def warn_outside(goal: float | None, ends: tuple[float, float] | None) -> None:

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -123,7 +122,10 @@ class LlamaCppEngine:
     def identity(self) -> str:
         """Fingerprint of file and chat template, the version of llama.cpp's wheel, and what else changes answers."""
         digest = hashlib.sha256()
-        for file in _list_parts(self.file):
+        # All parts of a split model: llama.cpp also loads those beside ``NAME-00001-of-00003.gguf``.
+        numbered = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", self.file.name)
+        pattern = "" if numbered is None else f"{glob.escape(numbered[1])}-?????-of-{numbered[2]}.gguf"
+        for file in sorted(self.file.parent.glob(pattern)) if pattern else [self.file]:
             size = file.stat().st_size
             with file.open("rb") as stream:
                 for start in range(0, size, max(_BLOCK, size // 256)):
@@ -261,11 +263,3 @@ class LlamaCppEngine:
                 f"the chat template refuses the messages: {' '.join(message.split())[:300]}",
                 remedy="give messages that the template takes (roles in turn, a last user turn)",
             ) from error
-
-
-def _list_parts(file: Path) -> list[Path]:
-    """List all files of a model: llama.cpp also loads those beside ``NAME-00001-of-00003.gguf``."""
-    numbered = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", file.name)
-    if numbered is None:
-        return [file]
-    return sorted(file.parent.glob(f"{glob.escape(numbered[1])}-?????-of-{numbered[2]}.gguf"))

@@ -159,16 +159,13 @@ def _find_mark(text: str, start: int) -> re.Match[str] | None:
         if leads:
             return mark
         in_code = any(first <= mark.start() < last for first, last in code)
-        if not in_code and _PLAIN.match(mark[0]) and not _is_mentioned(text, mark):
+        # A sentence talks about the mark: words come before and after it on its line.
+        is_mentioned = _SAID_BEFORE.search(text[max(0, mark.start() - 40) : mark.start()]) and _SAID_AFTER.match(
+            text, mark.end()
+        )
+        if not in_code and _PLAIN.match(mark[0]) and not is_mentioned:
             return mark
     return None
-
-
-def _is_mentioned(text: str, mark: re.Match[str]) -> bool:
-    """Tell whether a sentence talks about the mark: words come before and after it on its line."""
-    return bool(_SAID_BEFORE.search(text[max(0, mark.start() - 40) : mark.start()])) and bool(
-        _SAID_AFTER.match(text, mark.end())
-    )
 
 
 def _unwrap_answer(answer: str) -> str:

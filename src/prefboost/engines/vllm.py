@@ -242,15 +242,21 @@ class VLLMEngine:
         if not prompts:
             return []
         llm = self.llm  # names what is missing before the imports below fail
+        from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
+        from vllm.sampling_params import StructuredOutputsParams
 
         adapter = self.settings.adapter
         lora = LoRARequest(Path(adapter).name, 1, adapter) if adapter is not None else None
         inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        params = []
+        for option in options:
+            fields = {name: value for name, value in option.items() if name != "json_schema"}
+            if option.get("json_schema") is not None:
+                fields["structured_outputs"] = StructuredOutputsParams(json=option["json_schema"])
+            params.append(SamplingParams(**fields))
         try:
-            outputs: list[Any] = llm.generate(
-                inputs, [_make_sampling_params(each) for each in options], use_tqdm=False, lora_request=lora
-            )
+            outputs: list[Any] = llm.generate(inputs, params, use_tqdm=False, lora_request=lora)
         except ValueError as error:
             if len(prompts) == 1:
                 return [Failure(f"vLLM refuses it: {(str(error).splitlines() or [''])[0][:200]}", 1, permanent=True)]
@@ -279,14 +285,3 @@ def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
     if len(entries) < len(answer):
         return math.nan
     return math.fsum(math.nan if entry is None else float(entry.logprob) for entry in entries)
-
-
-def _make_sampling_params(options: dict[str, Any]) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
-
-    rest = {name: value for name, value in options.items() if name != "json_schema"}
-    schema = options.get("json_schema")
-    if schema is not None:
-        rest["structured_outputs"] = StructuredOutputsParams(json=schema)
-    return SamplingParams(**rest)

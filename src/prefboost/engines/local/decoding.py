@@ -111,7 +111,7 @@ class _Batch:
         device = next(model.parameters()).device
         self.draws = torch.from_numpy(np.ascontiguousarray(draws)).to(device)
         self.ends = torch.tensor(sorted(ends), dtype=torch.long, device=device)
-        self.options = _options_of(type(model))
+        self.options = frozenset(inspect.signature(type(model).forward).parameters)
         width = max(len(prompt) for prompt in prompts)
         ids = torch.zeros((len(prompts), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -173,7 +173,3 @@ class _Batch:
         self.mask = torch.cat([self.mask, self.mask.new_ones((len(self.rows), 1))], dim=-1)
         self._forward(self.tokens[:, None], self.position)
         self.position = self.position + 1
-
-
-def _options_of(model: type) -> frozenset[str]:
-    return frozenset(inspect.signature(model.forward).parameters)  # type: ignore[attr-defined]

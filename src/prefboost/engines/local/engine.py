@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -192,7 +192,10 @@ class LocalEngine:
         for request, completion in zip(requests, completions, strict=True):
             head, answer = self.render_turn(request, completion)
             prompts.append(self.encode_texts([head])[0])
-            answers.append(self._answer_ids(answer))
+            ids = self.encode_texts([answer])[0]
+            # Up to the token that ends the turn: no engine writes what the template adds behind it.
+            last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
+            answers.append(ids[: last + 1])
             groups.append(head)
         return self._logps(prompts, answers, groups)
 
@@ -317,17 +320,20 @@ class LocalEngine:
 
     def _through_template(self, messages: Messages, request: Request, *, add_generation_prompt: bool) -> str:
         records = fit_contents([to_record(message) for message in messages], self._forms)
-
-        def render() -> str:
+        try:
             text: str = self.tokenizer.apply_chat_template(
                 records,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 **request.template_options,
             )
-            return text
-
-        return _call_template(render, messages)
+        except Exception as error:  # a template is code of the model's author: it may raise anything
+            roles = ", ".join(str(message["role"]) for message in messages)
+            raise ModelError(
+                f"the chat template refuses messages with roles {roles}: {(str(error).splitlines() or [''])[0][:200]}",
+                remedy="leave the system message out, or take another model",
+            ) from error
+        return text
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode rendered texts as token ids."""
@@ -335,20 +341,3 @@ class LocalEngine:
             return []
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
-
-    def _answer_ids(self, text: str) -> list[int]:
-        """Encode a completion up to the token that ends the turn: no engine writes what the template adds."""
-        ids = self.encode_texts([text])[0]
-        last = max((at for at, token in enumerate(ids) if token in self.ends), default=len(ids) - 1)
-        return ids[: last + 1]
-
-
-def _call_template(render: Callable[[], str], messages: Sequence[Mapping[str, Any]]) -> str:
-    try:
-        return render()
-    except Exception as error:  # a template is code of the model's author: it may raise anything
-        roles = ", ".join(str(message["role"]) for message in messages)
-        raise ModelError(
-            f"the chat template refuses messages with roles {roles}: {(str(error).splitlines() or [''])[0][:200]}",
-            remedy="leave the system message out, or take another model",
-        ) from error

@@ -98,7 +98,8 @@ class Embedder:
         import torch
 
         longest = max(map(len, texts))
-        ids = torch.tensor([[*text, *[self._pad] * (longest - len(text))] for text in texts])
+        pad = int(self.tokenizer.pad_token_id or 0)  # any token will do: the mask hides it
+        ids = torch.tensor([[*text, *[pad] * (longest - len(text))] for text in texts])
         mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
         device = next(self.model.parameters()).device
         with torch.inference_mode():
@@ -107,7 +108,3 @@ class Embedder:
             means = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
             vectors: list[list[float]] = torch.nn.functional.normalize(means, dim=-1).tolist()
         return vectors
-
-    @property
-    def _pad(self) -> int:
-        return int(self.tokenizer.pad_token_id or 0)

@@ -90,7 +90,7 @@ def _explain(name: str, error: Exception) -> tuple[str, str]:
     if damage:
         return damage, "copy or download the file again"
     if "Unrecognized configuration class" in str(error) or "does not recognize this architecture" in str(error):
-        return _explain_kind(_read_config(name))
+        return _explain_kind(name)
     if "ignore_mismatched_sizes" in str(error):
         return "its weights do not have the sizes that config.json states", "take both from the same checkpoint"
     if "size mismatch" in str(error):
@@ -101,8 +101,14 @@ def _explain(name: str, error: Exception) -> tuple[str, str]:
     return _first_line(error), _USUAL
 
 
-def _explain_kind(config: dict[str, Any]) -> tuple[str, str]:
+def _explain_kind(name: str) -> tuple[str, str]:
     """Explain a checkpoint whose config.json names a kind of model that is new or no text model."""
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(model_folder(name))
+    except Exception:  # only the wording of an error depends on it
+        config = {}
     kind = config.get("model_type", "unknown")
     if any(key in config for key in _SEVERAL):
         return f"it is a model for images or sounds besides text ({kind})", (
@@ -140,16 +146,6 @@ def _damage(name: str) -> str:
         if gone:
             return f"{len(gone)} of its {len(shards)} weight files are missing, e.g. {gone[0]}"
     return ""
-
-
-def _read_config(name: str) -> dict[str, Any]:
-    from transformers import PretrainedConfig
-
-    try:
-        config, _ = PretrainedConfig.get_config_dict(model_folder(name))
-    except Exception:  # only the wording of an error depends on it
-        return {}
-    return dict(config)
 
 
 def _first_line(error: Exception) -> str:

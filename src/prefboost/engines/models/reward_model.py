@@ -227,7 +227,7 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
     if "texts" in tensors:
         output_rewards = run(texts=tensors["texts"])
     else:
-        options = {"use_cache": False} if _takes_cache(model.model) else {}
+        options = {"use_cache": False} if "use_cache" in inspect.signature(type(model.model).forward).parameters else {}
         with apply_rope_groups(model.model, group_rows(model.model, tensors["attention_mask"])):
             output = run(**tensors, **options)
         output_rewards = getattr(output, model.output, None)
@@ -307,24 +307,22 @@ def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
 
 
 def _patch(model: Any) -> None:
-    original = model.forward
-
-    @wraps(original)
-    def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
-        return original(*args, **kwargs) if texts is None else _compute_packed_rewards(model, texts)
-
-    model.forward = forward
-
-
-def _compute_packed_rewards(model: Any, texts: Packed) -> Tensor:
+    """Let a model's forward take packed texts beside what it takes already."""
     import torch
 
     from prefboost.packing import compute_end_states
 
-    hidden = compute_end_states(model, texts)
-    with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
-        rewards: Tensor = model.score(hidden.to(next(model.score.parameters()).dtype))
-    return rewards
+    original = model.forward
+
+    @wraps(original)
+    def forward(*args: Any, texts: Packed | None = None, **kwargs: Any) -> Any:
+        if texts is None:
+            return original(*args, **kwargs)
+        hidden = compute_end_states(model, texts)
+        with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
+            return model.score(hidden.to(next(model.score.parameters()).dtype))
+
+    model.forward = forward
 
 
 def _measure_difference(reward_model: RewardModel) -> float:
@@ -366,10 +364,6 @@ def _draw_texts(vocabulary: int, pad_id: int) -> list[list[int]]:
 
     common = tokens(20)
     return [common + tokens(7), common + tokens(3), tokens(9), common + tokens(30)]
-
-
-def _takes_cache(model: Any) -> bool:
-    return "use_cache" in inspect.signature(type(model).forward).parameters
 
 
 @contextmanager

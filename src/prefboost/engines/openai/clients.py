@@ -30,6 +30,7 @@ connections themselves, and a call that is sent at this moment is lost."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 """Made once: `json.dumps` makes one for every call where its options are not the default."""
+_ESCAPING_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Clients:
     """
 
     def __init__(self, base_url: str, key: str | None, limits: CallLimits) -> None:
-        context = _ssl_context(base_url)
-        import httpx
-
+        httpx = _import_httpx()
+        # The context that checks certificates costs more than all else of a client, so connections share it.
+        context = httpx.create_ssl_context(trust_env=not _is_loopback(base_url))
         # What does not change between calls is put together once, by httpx itself: servers see the call that they know.
         self._client = client_for(base_url, key, limits, 1, context)
         self._address = httpx.URL(base_url)
@@ -101,9 +102,14 @@ class Clients:
             # A query of the address, as Azure has it, stays behind the path.
             url = self._address.copy_with(path=self._address.path.rstrip("/") + path)
             target = self._targets[path] = _Target.of(self._client.build_request("POST", url))
+        try:
+            body = _ENCODER.encode(json).encode()
+        except UnicodeEncodeError:
+            # Half of a character, as texts hold it that were cut, is written as an escape: a row is no reason to stop.
+            body = _ESCAPING_ENCODER.encode(json).encode()
         connection = await self._free.get()
         try:
-            return await connection.send(target, _encode_body(json))
+            return await connection.send(target, body)
         finally:
             self._free.put_nowait(connection)
 
@@ -198,14 +204,6 @@ class _ProxiedConnection:
         await self._client.aclose()
 
 
-def _encode_body(body: Any) -> bytes:
-    try:
-        return _ENCODER.encode(body).encode()
-    except UnicodeEncodeError:
-        # Half of a character, as texts hold it that were cut, is written as an escape: a row is no reason to stop.
-        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
-
-
 def client_for(
     base_url: str,
     key: str | None,
@@ -225,28 +223,25 @@ def client_for(
     Raises:
         MissingExtra: httpx is not installed.
     """
-    try:
-        import httpx
-    except ImportError as error:
-        raise MissingExtra("httpx", "openai") from error
+    library = _import_httpx()
     most = connections or limits.concurrency
-    return httpx.AsyncClient(
+    client: httpx.AsyncClient = library.AsyncClient(
         base_url=base_url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx.Timeout(limits.timeout_s, connect=min(CONNECT_S, limits.timeout_s), pool=None),
-        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+        timeout=library.Timeout(limits.timeout_s, connect=min(CONNECT_S, limits.timeout_s), pool=None),
+        limits=library.Limits(max_connections=most, max_keepalive_connections=most),
         trust_env=not _is_loopback(base_url),
         verify=True if context is None else context,
     )
+    return client
 
 
-def _ssl_context(base_url: str) -> ssl.SSLContext:
-    """Create the context that checks certificates; it costs more than all else of a client, so clients share it."""
+def _import_httpx() -> Any:
     try:
         import httpx
     except ImportError as error:
         raise MissingExtra("httpx", "openai") from error
-    return httpx.create_ssl_context(trust_env=not _is_loopback(base_url))
+    return httpx
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -319,7 +319,11 @@ class OpenAICompatibleEngine:
         if not has_schema or not self._follows_schemas:
             return await ask(plain if has_schema else body)
         results = await ask(body)
-        if not isinstance(results, Failure) or not _may_blame_schema(results):
+        # Refused as it is set up, or broken by the grammar that the server makes of a schema.
+        words = ("schema", "grammar", "guided", "structured", "response_format")
+        if not isinstance(results, Failure) or not (
+            (results.permanent and not results.content) or any(word in results.reason.lower() for word in words)
+        ):
             return results
         without = await ask(plain)
         if isinstance(without, Failure):
@@ -349,9 +353,3 @@ class OpenAICompatibleEngine:
         path = "/chat/completions" if self.settings.api == "chat" else "/completions"
         text = self.render(request) if rendered is None else rendered
         return Question(path, body, estimate_tokens(text), limit_prompt_tokens(text, len(request.prompt)), most_written)
-
-
-def _may_blame_schema(failure: Failure) -> bool:
-    """Tell whether a question may fail over its schema: the server refuses it as set up, or its grammar breaks it."""
-    words = ("schema", "grammar", "guided", "structured", "response_format")
-    return (failure.permanent and not failure.content) or any(word in failure.reason.lower() for word in words)

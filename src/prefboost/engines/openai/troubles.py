@@ -176,7 +176,12 @@ def _words(content: bytes) -> tuple[str, str, bool]:
         text = content[:20_000].decode("utf-8", "replace")
         page = "<" in text[:200]
         return " ".join((_MARKUP.sub(" ", text) if page else text).split()), "", page
-    return " ".join(message_of(reply).split()), _code(reply), False
+    error = reply.get("error", reply) if isinstance(reply, Mapping) else None
+    error = error if isinstance(error, Mapping) else {}
+    inner = error.get("innererror")  # Azure names the filter that refused in here
+    within = inner.get("code") if isinstance(inner, Mapping) else None
+    codes = (error.get("code"), error.get("type"), error.get("status"), within)
+    return " ".join(message_of(reply).split()), " ".join(str(code) for code in codes if code), False
 
 
 def message_of(reply: Any) -> str:
@@ -189,13 +194,3 @@ def message_of(reply: Any) -> str:
     if isinstance(error, Mapping):
         error = error.get("message") or error.get("detail") or error.get("msg") or error
     return "" if error in (None, "", {}, []) else error if isinstance(error, str) else json.dumps(error)
-
-
-def _code(reply: Any) -> str:
-    error = reply.get("error", reply) if isinstance(reply, Mapping) else None
-    if not isinstance(error, Mapping):
-        return ""
-    inner = error.get("innererror")
-    within = inner.get("code") if isinstance(inner, Mapping) else None
-    codes = [error.get("code"), error.get("type"), error.get("status"), within]
-    return " ".join(str(code) for code in codes if code)

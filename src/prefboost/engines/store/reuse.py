@@ -102,7 +102,9 @@ def generate_stored(
         return ([pair] for pair in engine.generate(some, sampling))
 
     compute = partial(generate_within_budget, engine, sampling=sampling)
-    return _ask_missing(engine, requests, _Rows(queries, store, _result_of), stream, compute, sampling)
+    return _ask_missing(
+        engine, requests, _Rows(queries, store, lambda answer: Result(**answer)), stream, compute, sampling
+    )
 
 
 def generate_within_budget(
@@ -263,9 +265,18 @@ class _Rows(Generic[T]):
 
     def keep(self, outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
         """Store answers that have come."""
-        return self.collect(
-            self.store.finish([(self.asked[index], _answer_of(outcome)) for index, outcome in outcomes]), stored=False
-        )
+        rows: list[tuple[StoreQuery, Stored]] = []
+        for index, outcome in outcomes:
+            stored: Stored
+            if isinstance(outcome, Failure):
+                stored = outcome
+            elif isinstance(outcome, Result | Numbers):
+                # asdict() would copy every field in depth, for a quarter of what keeping an answer takes.
+                stored = dict(vars(outcome))
+            else:
+                stored = {"logprobs": list(outcome)}
+            rows.append((self.asked[index], stored))
+        return self.collect(self.store.finish(rows), stored=False)
 
 
 def _ask_singly(
@@ -284,7 +295,14 @@ def _ask_singly(
         # goes on, not whenever the interpreter collects the generator.
         with closing(ask(_claim_rows(rows, waiting, taken, held, others))) as batches:
             for batch in batches:
-                yield _keep_all(rows, [(taken[at], outcome) for at, outcome in batch])
+                outcomes = [(taken[at], outcome) for at, outcome in batch]
+                try:
+                    kept = rows.keep(outcomes)
+                except KeyboardInterrupt:
+                    # Where Ctrl-C comes in between, answers are kept before it goes on: they are paid for.
+                    rows.keep(outcomes)
+                    raise
+                yield kept
                 while others:
                     yield others.pop()
         yield from others
@@ -293,15 +311,6 @@ def _ask_singly(
         waiting = held
         if waiting:
             time.sleep(_POLL_S)
-
-
-def _keep_all(rows: _Rows[T], outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
-    """Keep answers also where Ctrl-C comes in between: they are paid for."""
-    try:
-        return rows.keep(outcomes)
-    except KeyboardInterrupt:
-        rows.keep(outcomes)
-        raise
 
 
 def _claim_rows(
@@ -372,14 +381,3 @@ def _ask_in_batches(
         waiting = held
         if waiting:
             time.sleep(_POLL_S)
-
-
-def _result_of(answer: Mapping[str, Any]) -> Result:
-    return Result(**answer)
-
-
-def _answer_of(outcome: Outcome | Logprobs | Numbers) -> Stored:
-    if isinstance(outcome, Failure):
-        return outcome
-    # asdict() would copy every field in depth, for a quarter of what keeping an answer takes.
-    return dict(vars(outcome)) if isinstance(outcome, Result | Numbers) else {"logprobs": list(outcome)}

@@ -226,9 +226,16 @@ class Store:
             stored = {row["key"]: row for row in _select(run, [query.key for query in rows])}
             for query in rows:
                 row = stored.get(query.key)
-                if row is not None and self._is_settled(row, alive):
+                if row is None:
+                    claim.granted.append(query.key)
+                elif row["state"] == "done" or (
+                    # A failure of a call that still runs is settled too: two calls would ask it again in turn.
+                    row["state"] == "failed" and (self._is_final(row) or self._is_alive(row["finished_by"], alive))
+                ):
                     claim.known[query.key] = _parse_row(row)
-                elif row is not None and self._is_held(row, alive):
+                elif row["owner"] not in (None, self.owner) and (
+                    row["lease"] > time.time() and self._is_alive(row["owner"], alive)
+                ):
                     claim.held.append(query.key)
                 else:
                     claim.granted.append(query.key)
@@ -326,19 +333,9 @@ class Store:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
-    def _is_settled(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
-        """Tell whether a row is settled: answered, failed for good, or failed in a call that still runs."""
-        if row["state"] != "failed":
-            return bool(row["state"] == "done")
-        return self._is_final(row) or self._is_alive(row["finished_by"], alive)
-
     def _is_final(self, row: sqlite3.Row) -> bool:
         """Tell whether a failure of an earlier call stays as it is."""
         return self.retry == "none" or (self.retry == "failed" and row["permanent"] == _CONTENT)
-
-    def _is_held(self, row: sqlite3.Row, alive: dict[str, bool]) -> bool:
-        another = row["owner"] is not None and row["owner"] != self.owner
-        return another and row["lease"] > time.time() and self._is_alive(row["owner"], alive)
 
     def _is_alive(self, owner: str, alive: dict[str, bool]) -> bool:
         if owner not in alive:
