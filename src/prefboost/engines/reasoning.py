@@ -116,7 +116,13 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
         return Spoken(text)
     reasoning = "\n\n".join(part for each in thoughts if (part := _OPEN.sub("", each).strip()))
     answer = "\n\n".join(part for each in answers if (part := each.strip()))
-    return Spoken(_unwrap_answer(answer), reasoning, inside)
+    # The same models mark the answer too, and say its end in words that a tokenizer takes for text.
+    answer = _ENDS.sub("", answer)
+    for start, end in _WRAPS:
+        if start.search(answer) and end.search(answer):
+            answer = end.sub("", start.sub("", answer)).strip()
+            break
+    return Spoken(answer, reasoning, inside)
 
 
 def answer_of(text: str) -> str:
@@ -166,11 +172,3 @@ def _find_mark(text: str, start: int) -> re.Match[str] | None:
         if not in_code and _PLAIN.match(mark[0]) and not is_mentioned:
             return mark
     return None
-
-
-def _unwrap_answer(answer: str) -> str:
-    answer = _ENDS.sub("", answer)
-    for start, end in _WRAPS:
-        if start.search(answer) and end.search(answer):
-            return end.sub("", start.sub("", answer)).strip()
-    return answer

@@ -201,7 +201,18 @@ class VLLMEngine:
         options = [{"temperature": 1.0, "max_tokens": 1, "logprobs": _TOP, "seed": 0}] * len(prompts)
         lacking, weighed = 0, 0
         for index, output in enumerate(self._outputs(prompts, options)):
-            row = output if isinstance(output, Failure) else _choice_logprobs(output, choices)
+            row: tuple[float, ...] | Failure
+            if isinstance(output, Failure):
+                row = output
+            elif first := next(iter((output.outputs and output.outputs[0].logprobs) or []), None):
+                masses: dict[str, list[float]] = {}
+                for entry in first.values():
+                    masses.setdefault(token_text(str(entry.decoded_token)), []).append(float(entry.logprob))
+                row = tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
+                if any(map(math.isnan, row)):
+                    row = Failure("the log-prob of a choice is no number", 1)
+            else:
+                row = Failure(_NO_LOGPROBS, 1, unavailable=True)
             weighed += not isinstance(row, Failure)
             lacking += isinstance(row, Failure) and row.unavailable
             if lacking >= _EVIDENCE and not weighed:
@@ -263,17 +274,6 @@ class VLLMEngine:
             rows = zip(prompts, options, strict=True)
             return [each for prompt, option in rows for each in self._outputs([prompt], [option])]
         return outputs
-
-
-def _choice_logprobs(output: Any, choices: Sequence[str]) -> tuple[float, ...] | Failure:
-    first = next(iter((output.outputs and output.outputs[0].logprobs) or []), None)
-    if not first:
-        return Failure(_NO_LOGPROBS, 1, unavailable=True)
-    masses: dict[str, list[float]] = {}
-    for entry in first.values():
-        masses.setdefault(token_text(str(entry.decoded_token)), []).append(float(entry.logprob))
-    logprobs = tuple(log_sum(masses.get(choice.strip(), [])) for choice in choices)
-    return Failure("the log-prob of a choice is no number", 1) if any(map(math.isnan, logprobs)) else logprobs
 
 
 def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:

@@ -333,7 +333,16 @@ def _measure_difference(reward_model: RewardModel) -> float:
 
     model = reward_model.model
     parameter = next(model.parameters())
-    texts = _draw_texts(int(model.config.get_text_config().vocab_size), reward_model.pad_id)
+    draw = torch.Generator().manual_seed(0)
+    vocabulary = int(model.config.get_text_config().vocab_size)
+
+    def draw_tokens(count: int) -> list[int]:
+        tokens = torch.randint(0, vocabulary, (4 * count,), generator=draw).tolist()
+        return [token for token in tokens if token != reward_model.pad_id][:count]
+
+    # Three of four texts begin alike, as those of a pair do: packing computes their beginning once.
+    common = draw_tokens(20)
+    texts = [common + draw_tokens(7), common + draw_tokens(3), draw_tokens(9), common + draw_tokens(30)]
     was_training = model.training
     model.eval()
     try:
@@ -350,20 +359,6 @@ def _measure_difference(reward_model: RewardModel) -> float:
 
 def _move_tensors(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
-
-
-def _draw_texts(vocabulary: int, pad_id: int) -> list[list[int]]:
-    """Draw random texts, three of four with a common beginning."""
-    import torch
-
-    draw = torch.Generator().manual_seed(0)
-
-    def tokens(count: int) -> list[int]:
-        drawn = torch.randint(0, vocabulary, (4 * count,), generator=draw).tolist()
-        return [token for token in drawn if token != pad_id][:count]
-
-    common = tokens(20)
-    return [common + tokens(7), common + tokens(3), tokens(9), common + tokens(30)]
 
 
 @contextmanager

@@ -297,12 +297,12 @@ def _ask_singly(
             for batch in batches:
                 outcomes = [(taken[at], outcome) for at, outcome in batch]
                 try:
-                    kept = rows.keep(outcomes)
+                    finished = rows.keep(outcomes)
                 except KeyboardInterrupt:
                     # Where Ctrl-C comes in between, answers are kept before it goes on: they are paid for.
                     rows.keep(outcomes)
                     raise
-                yield kept
+                yield finished
                 while others:
                     yield others.pop()
         yield from others
