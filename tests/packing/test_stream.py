@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +58,8 @@ def test_equal_sequences_are_computed_and_scored_once() -> None:
 
 def test_padding_counts_whole_sequences() -> None:
     assert pack([[1, 2], [1, 2, 3]], [[4], [5, 6]]).padded_tokens == 10
+
+
+def test_an_empty_prompt_is_refused_by_number() -> None:
+    with pytest.raises(ValueError, match="prompt 1 is empty"):
+        pack([[1], []], [[2], [3, 4]])

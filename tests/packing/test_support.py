@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import DENSE, VOCABULARY, tiny_model
 
-from prefboost.packing import enable_packing, measure_difference, probe_support
+from prefboost.packing import enable_packing, evaluation_mode, measure_difference, probe_support
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,12 @@ def test_a_model_in_its_wrappers_is_compared_by_what_it_returns() -> None:
 def test_training_mode_is_left_as_it_was() -> None:
     model = tiny_model("llama").train()
     probe_support(model)
+    assert model.training
+
+
+def test_a_model_is_in_its_mode_again_after_an_error() -> None:
+    model = torch.nn.Dropout()
+    with pytest.raises(RuntimeError), evaluation_mode(model):
+        assert not model.training
+        raise RuntimeError
     assert model.training

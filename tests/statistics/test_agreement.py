@@ -120,3 +120,8 @@ def test_kappa_is_that_of_scikit_learn(rows: list[tuple[str, str]]) -> None:
     result = cohens_kappa(first, second)
     if not math.isnan(result):
         assert result == pytest.approx(metrics.cohen_kappa_score(first, second), abs=1e-12)
+
+
+def test_verdicts_coded_otherwise_are_refused():
+    with pytest.raises(DataError, match=r"verdicts lie in -1\.\.1, found 1 to 2"):
+        measure_length_bias([1, 2], [3, 4])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prefboost.errors import DataError
-from prefboost.statistics.columns import check_columns, number_labels
+from prefboost.statistics.columns import check_columns, check_range, number_labels
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -33,3 +33,9 @@ def test_without_labels_every_row_is_its_own():
 def test_a_label_too_many_is_refused():
     with pytest.raises(DataError, match=r"labels have shape \(3,\) for 2 rows"):
         number_labels(["a", "b", "c"], 2)
+
+
+def test_a_range_includes_its_ends_and_names_what_is_beyond():
+    check_range(np.array([-1.0, 1.0]), -1, 1, noun="verdicts", remedy="")
+    with pytest.raises(DataError, match=r"verdicts lie in -1\.\.1, found -1 to 2\n  -> mend it"):
+        check_range(np.array([-1.0, 2.0]), -1, 1, noun="verdicts", remedy="mend it")

@@ -26,3 +26,8 @@ def test_one_order_alone_tells_nothing_of_consistency():
 def test_a_prompt_that_stands_twice_in_one_order_is_refused():
     with pytest.raises(DataError, match="repeat a prompt"):
         report_positions([0.9, 0.8], [True, True], ["a", "a"])
+
+
+def test_columns_of_different_lengths_are_refused():
+    with pytest.raises(DataError, match="2 shares, 2 places and 1 prompts"):
+        report_positions([0.9, 0.8], [True, False], ["a"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import pyarrow as pa
 import pytest
@@ -60,6 +63,92 @@ def test_a_place_that_the_user_named_is_kept(
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
     train(pairs, settings_of(tiny, max_steps=1, report_to=("tensorboard",)), tmp_path / "run", goals=GOALS)
     assert (tmp_path / "mine" / "events.out").exists() and not (tmp_path / "run" / TRACKING).exists()
+
+
+@pytest.fixture
+def offline_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trackers that write one line per log, each to the place that its library takes from its own setting."""
+
+    def append(path: Path, line: object) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(f"{line}\n")
+
+    class Wandb(MagicMock):
+        run: Any = None
+
+        def init(self, **options: object) -> None:
+            self.run = MagicMock()
+
+        # Like the library: a folder that is missing or read-only would send the files to a temporary one.
+        def log(self, numbers: object) -> None:
+            home = Path(os.environ["WANDB_DIR"])
+            assert home.is_dir()
+            append(home / "wandb" / "offline-run" / "run.wandb", numbers)
+
+    class Trackio(MagicMock):
+        __version__ = "1.0"
+
+        def init(self, **options: object) -> None:
+            self.home = Path(os.environ["TRACKIO_DIR"])  # read once, when a run begins
+
+        def log(self, numbers: object) -> None:
+            append(self.home / "project.db", numbers)
+
+    class Mlflow(MagicMock):
+        __version__ = "3.0"
+        uri = ""
+
+        def is_tracking_uri_set(self) -> bool:
+            return bool(self.uri)
+
+        def set_tracking_uri(self, uri: str) -> None:
+            self.uri = uri
+
+        def log_metrics(self, metrics: object, **options: object) -> None:
+            append(Path(self.uri.removeprefix("sqlite:///")), metrics)
+
+    class EmissionsTracker:
+        # Takes no variable: transformers hands it the folder of the checkpoints.
+        def __init__(self, output_dir: str) -> None:
+            self.output_dir = output_dir
+
+        def start(self) -> None:
+            append(Path(self.output_dir) / "emissions.csv", "begun")
+
+        def stop(self) -> None:
+            append(Path(self.output_dir) / "emissions.csv", "kg")
+
+    # TRL and accelerate ask at their import what is installed, and shall not meet the stand-ins.
+    importlib.import_module("prefboost.training.policy.trainer")
+    trackio, wandb = Trackio(), Wandb()
+    trackio.context_vars.current_space_id.get.return_value = None
+    mlflow = Mlflow()
+    mlflow.utils.validation.MAX_PARAM_VAL_LENGTH, mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH = 250, 100
+    codecarbon = MagicMock(EmissionsTracker=EmissionsTracker)
+    for name, module in {"wandb": wandb, "trackio": trackio, "mlflow": mlflow, "codecarbon": codecarbon}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(f"transformers.integrations.integration_utils.is_{name}_available", lambda: True)
+    for name in ("wandb.sdk", "wandb.sdk.lib"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    config_util = ModuleType("wandb.sdk.lib.config_util")
+    config_util.ConfigError = KeyError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, config_util.__name__, config_util)
+    for variable in ("WANDB_DIR", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.usefixtures("offline_trackers")
+def test_files_of_other_trackers_survive_in_the_run_folder(tiny: Path, pairs: pa.Table, tmp_path: Path) -> None:
+    trackers = ("wandb", "trackio", "mlflow", "codecarbon")
+    settings = settings_of(tiny, max_steps=3, save_every=1, report_to=trackers)
+    train(pairs, settings, tmp_path / "run", goals=GOALS)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    tracking = tmp_path / "run" / TRACKING
+    written = ("wandb/offline-run/run.wandb", "trackio/project.db", "mlflow.db")
+    assert all((tracking / name).read_text().count("rewards/margins") == 3 for name in written)
+    assert (tracking / "emissions.csv").read_text() == "begun\nkg\n"
+    assert not {"WANDB_DIR", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"} & set(os.environ)
 
 
 def test_only_trackers_that_are_used_are_told_where_to_write(tmp_path: Path) -> None:

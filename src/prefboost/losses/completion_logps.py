@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "batch_by_length",
     "compute_balanced_logps",
     "find_body",
     "compute_logps",
@@ -164,7 +165,7 @@ def _compute_chunks(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Te
         logps = [checkpoint(compute_chunk, rows, targets_of, use_reentrant=False) for rows, targets_of in parts]
     else:
         logps = [compute_chunk(rows, targets_of) for rows, targets_of in parts]
-    return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=torch.float32)
+    return torch.cat(logps)  # of no rows, torch.split makes one empty chunk
 
 
 def _build_head(model: Any) -> Callable[[Tensor], Tensor]:

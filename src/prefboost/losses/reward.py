@@ -130,7 +130,8 @@ class Regression(Settings):
 
     kind: Literal["regression"] = Field("regression", description="Squared distance from the scores.")
     aspects: tuple[str, ...] = Field(
-        (), description="Aspects that get a head each, in this order; overall is the score itself. None: overall alone."
+        (),
+        description="Aspects that get a head each, in this order; overall is the score itself. Empty: overall alone.",
     )
     length_offset: float | tuple[float, ...] | Literal["fit"] = Field(
         0.0,

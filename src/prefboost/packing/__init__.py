@@ -2,11 +2,12 @@
 
 from prefboost.packing.logps import compute_end_states, compute_packed_logps, enable_packing
 from prefboost.packing.stream import Packed, measure_stream, pack
-from prefboost.packing.support import Support, measure_difference, probe_support
+from prefboost.packing.support import Support, evaluation_mode, measure_difference, probe_support
 
 __all__ = [
     "Packed",
     "Support",
+    "evaluation_mode",
     "measure_difference",
     "enable_packing",
     "pack",

@@ -87,6 +87,10 @@ def pack(
     Raises:
         ValueError: a prompt is empty.
     """
+    # The first token of a completion is predicted by the last one of its prompt.
+    bare = next((number for number, prompt in enumerate(prompts) if not len(prompt)), None)
+    if bare is not None:
+        raise ValueError(f"prompt {bare} is empty; a completion needs a token before it")
     trie = build_trie(_list_sequences(prompts, completions), min_shared=min_shared, share=share, groups=groups)
     sources, targets, owners = [], [], []
     for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):

@@ -15,7 +15,7 @@ from prefboost.losses.rope_by_length import find_lowest_switch, lower_switch
 from prefboost.packing.logps import compute_packed_logps, enable_packing
 from prefboost.packing.stream import Packed, pack
 
-__all__ = ["Support", "measure_difference", "probe_support"]
+__all__ = ["Support", "evaluation_mode", "measure_difference", "probe_support"]
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Most relative difference of log-probs between the packed and the padded forward; 0.05 in half precision."""
@@ -98,7 +98,7 @@ def measure_difference(model: Any, vocabulary: int, device: torch.device, dtype:
         in units of the tolerance of ``dtype``: below 1 the two agree.
     """
     packed, padded = _build_inputs(vocabulary, device)
-    with _evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         return _measure_distance(model(packed=packed), model(**padded), dtype)
 
 
@@ -108,7 +108,7 @@ def _run_example(model: Any) -> tuple[int, str, float]:
     packed, padded = _build_inputs(int(model.config.get_text_config().vocab_size), parameter.device)
     packed = replace(packed, cache={"calls": []})
     switches = find_lowest_switch(model) is not None
-    with _evaluation_mode(model), torch.no_grad(), lower_switch(model, _SWITCH):
+    with evaluation_mode(model), torch.no_grad(), lower_switch(model, _SWITCH):
         if switches:
             # Sequences of the example are shorter and longer than the switch, and padding would mix their frequencies.
             expected = _compute_separately(model, parameter.device)
@@ -130,7 +130,8 @@ def _compute_separately(model: Any, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _evaluation_mode(model: Any) -> Iterator[None]:
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Switch dropout off while the block runs; afterwards the model is in the mode that it was in, also on an error."""
     was_training = model.training
     model.eval()
     try:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
-from prefboost.statistics.columns import check_columns, number_labels
+from prefboost.statistics.columns import check_columns, check_range, number_labels
 from prefboost.statistics.interval import Interval
 from prefboost.statistics.rank_correlation import correlate
 from prefboost.statistics.slope import fit_slope
@@ -99,10 +99,7 @@ def measure_first_place_share(wins: ArrayLike, *, pairs: ArrayLike | None = None
         DataError: there are no judgements, or a number outside of 0..1.
     """
     (column,) = check_columns(wins=wins)
-    if column.min() < 0 or column.max() > 1:
-        raise DataError(
-            f"wins lie in 0..1, found {column.min():g} to {column.max():g}", remedy="write 1, 0.5 for a tie, and 0"
-        )
+    check_range(column, 0, 1, noun="wins", remedy="write 1, 0.5 for a tie, and 0")
     return bootstrap_mean(column, clusters=pairs, how=how)
 
 
@@ -122,9 +119,10 @@ def measure_length_bias(
         how: resamples, level, seed.
 
     Raises:
-        DataError: there are no pairs, or the columns differ in length.
+        DataError: there are no pairs, the columns differ in length, or a verdict is outside of -1..1.
     """
     verdict, length_delta = check_columns(verdicts=verdicts, differences=differences)
+    check_range(verdict, -1, 1, noun="verdicts", remedy="write 1, 0 for a tie, and -1")
     # Numbered over all rows, before some are left out: a label keeps its cluster, and labels may be of any type.
     numbers, _ = number_labels(clusters, len(verdict))
     differs = length_delta != 0

@@ -157,7 +157,7 @@ def student_quantile(share: float, freedom: int) -> float:
         share: 0..1.
         freedom: degrees, at least 1.
 
-    >>> round(student(0.975, 9), 3)
+    >>> round(student_quantile(0.975, 9), 3)
     2.262
     """
     z = NormalDist().inv_cdf(share)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError, Place
 
-__all__ = ["FloatColumn", "check_columns", "number_labels"]
+__all__ = ["FloatColumn", "check_columns", "check_range", "number_labels"]
 
 FloatColumn = NDArray[np.float64]
 
@@ -36,6 +36,23 @@ def check_columns(**columns: ArrayLike) -> list[FloatColumn]:
                 place=Place(row=int(wrong[0]), column=name),
             )
     return list(arrays.values())
+
+
+def check_range(column: FloatColumn, low: float, high: float, *, noun: str, remedy: str) -> None:
+    """Refuse a column with a number outside of a range, ends included.
+
+    Args:
+        column: [N], checked (`check_columns`).
+        low: lower end.
+        high: upper end.
+        noun: what the numbers are, in the plural.
+        remedy: for the message.
+
+    Raises:
+        DataError: names the range and what was found.
+    """
+    if column.min() < low or column.max() > high:
+        raise DataError(f"{noun} lie in {low:g}..{high:g}, found {column.min():g} to {column.max():g}", remedy=remedy)
 
 
 def number_labels(labels: ArrayLike | None, rows: int) -> tuple[NDArray[np.intp], int]:

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, expand_percentiles
-from prefboost.statistics.columns import FloatColumn, check_columns, number_labels
+from prefboost.statistics.columns import FloatColumn, check_columns, check_range, number_labels
 from prefboost.statistics.interval import Interval
 from prefboost.statistics.sparse_logistic import Matrix, SoftLabels, compute_log_odds, cross_entropy, fit_sparse
 
@@ -178,7 +178,7 @@ def estimate_length_control(rows: LengthRows, how: Bootstrap = USUAL, threads: i
         threads: that fit at a time.
 
     Returns:
-        the interval (without ends) and the error (NaN) are unknown for fewer prompts than folds.
+        the interval and the error; with fewer prompts than folds the interval has no ends and the error is NaN.
     """
     merged, fitted = _merge_rows(rows), fit_length_control(rows)
     unknown = Interval.without_ends(fitted.share, level=how.level, rows=merged.count, clusters=merged.prompts)
@@ -250,11 +250,7 @@ class _MergedRows:
 
 def _merge_rows(rows: LengthRows) -> _MergedRows:
     shares, deltas = check_columns(shares=rows.shares, length_deltas=rows.length_deltas)
-    if shares.min() < 0 or shares.max() > 1:
-        raise DataError(
-            f"shares of a win lie in 0..1, found {shares.min():g} to {shares.max():g}",
-            remedy="subtract 1 from preferences",
-        )
+    check_range(shares, 0, 1, noun="shares of a win", remedy="subtract 1 from preferences")
     difficulty = None if rows.difficulty is None else check_columns(shares=shares, difficulty=rows.difficulty)[1]
     if rows.gamed is not None and difficulty is None:
         raise DataError(

@@ -51,6 +51,11 @@ def report_positions(
     """
     (column,) = check_columns(shares=shares)
     is_first = np.asarray(first, dtype=bool)
+    if not len(column) == len(is_first) == len(prompts):
+        raise DataError(
+            f"{len(column)} shares, {len(is_first)} places and {len(prompts)} prompts",
+            remedy="give every share its place and its prompt",
+        )
     # A second row of a prompt in the same order would overwrite the first; the count shows that.
     rows = {(prompt, bool(place)): share for prompt, place, share in zip(prompts, is_first, column, strict=True)}
     if len(rows) != len(column):

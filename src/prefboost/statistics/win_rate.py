@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prefboost.errors import DataError
 from prefboost.statistics.bootstrap import USUAL, Bootstrap, bootstrap_mean
 from prefboost.statistics.cluster_error import cluster_standard_error
-from prefboost.statistics.columns import check_columns
+from prefboost.statistics.columns import check_columns, check_range
 from prefboost.statistics.interval import Interval
 
 __all__ = ["WinRate", "compute_share_bounds", "measure_win_rate"]
@@ -46,11 +45,7 @@ def measure_win_rate(shares: ArrayLike, *, prompts: ArrayLike | None = None, how
     """
     (column,) = check_columns(shares=shares)
     # Upstream writes preferences as 1..2; taken for shares they would give rates above 100 %.
-    if column.min() < 0 or column.max() > 1:
-        raise DataError(
-            f"shares of a win lie in 0..1, found {column.min():g} to {column.max():g}",
-            remedy="subtract 1 from preferences",
-        )
+    check_range(column, 0, 1, noun="shares of a win", remedy="subtract 1 from preferences")
     return WinRate(
         bootstrap_mean(column, clusters=prompts, how=how),
         # A win counts 1, a tie (exactly one half) 1/2, a loss 0.

@@ -62,3 +62,14 @@ def test_no_prompt_sits_on_both_sides_of_the_split(prompts: list[int], fraction:
     assert not sides[0] & sides[1] and sides[0]
     assert len(kept) + (0 if aside is None else len(aside)) == len(prompts)
     assert (aside is not None) == (fraction > 0 and len(set(prompts)) > 1)
+
+
+def test_fewer_units_than_devices_are_refused_by_their_number() -> None:
+    with pytest.raises(SettingsError, match="3 units to train on, fewer than the 4 devices") as caught:
+        plan_steps(3, 6, 128, 1, devices=4)
+    assert "batch_size" not in caught.value.remedy
+
+
+def test_one_unit_is_one_step_whatever_the_batch_size() -> None:
+    plan = plan_steps(1, 2, 128, 4)
+    assert (plan.steps, plan.units_per_step, plan.accumulation) == (1, 1, 1)

@@ -110,3 +110,14 @@ def test_the_cache_lies_where_it_is_told_or_with_other_caches() -> None:
     assert find_reference_cache("/a/b", {"PREFBOOST_CACHE": "/c"}) == Path("/a/b")
     assert find_reference_cache(None, {"PREFBOOST_CACHE": "/c"}) == Path("/c/reference")
     assert find_reference_cache(None, {"XDG_CACHE_HOME": "/x"}).parts[-2:] == ("prefboost", "reference")
+
+
+def test_a_value_that_is_not_finite_is_returned_and_never_stored(tmp_path: Path) -> None:
+    fresh = ReferenceCache(tmp_path, "hash", "fp32")
+    assert np.isnan(fresh.fill(SEQUENCES, lambda prompts, _: [float("nan")] * len(prompts), alone)).all()
+    assert not list(tmp_path.rglob("*.npz"))
+    # A file of an earlier version may hold some.
+    fresh.place.mkdir(parents=True)
+    np.savez(fresh.place / "old.npz", keys=np.zeros((1, 16), np.uint8), logps=np.array([np.nan], np.float32))
+    again = ReferenceCache(tmp_path, "hash", "fp32")
+    assert not again._known and np.isfinite(again.fill(SEQUENCES, compute, alone)).all()

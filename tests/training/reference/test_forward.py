@@ -63,3 +63,19 @@ def test_another_weight_or_another_setting_of_the_architecture_is_another_model(
     cpu = torch.device("cpu")
     numerics = {numerics_of(one, *what, cpu) for what in (("packed", "bf16"), ("packed", "fp32"), ("trl", "bf16"))}
     assert len(numerics) == 3
+
+
+def test_padded_sequences_are_split_by_padded_tokens_and_the_model_keeps_its_mode() -> None:
+    padded = reference(packed=False, budget=TokenBudget(8))
+    padded.budget.messages.append("halved")
+    sizes: list[int] = []
+    forward = padded._forward
+
+    def measure(prompts: Any, completions: Any) -> list[float]:
+        sizes.append(len(prompts) * max(len(p) + len(c) for p, c in zip(prompts, completions, strict=True)))
+        return forward(prompts, completions)
+
+    padded._forward = measure  # type: ignore[method-assign]
+    padded.model.train()
+    padded.compute(list(WANTED.prompts), list(WANTED.completions))
+    assert max(sizes) <= 8 and padded.model.training

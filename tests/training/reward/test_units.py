@@ -136,3 +136,10 @@ def test_conversations_that_cannot_be_rendered_whole_are_rejected_with_their_row
     assert found.loss.shortened == {"beyond positions": 1}
     merging = ChatEncoder(build_tokenizer(refusing), merge_system=True)
     assert reward_units(table, merging, PAD, Wanted()).units["unit_id"].to_pylist() == ["x", "y"]
+
+
+def test_a_negative_gap_cannot_weight_a_loss() -> None:
+    rows = [pair(at, "x", "a", "b", score_chosen=2.0, score_rejected=2.0 + at) for at in range(2)]
+    weighted = made(rows, Wanted(needs_gap=True, gap_weights=True))
+    assert weighted.dropped == {module.NEGATIVE_GAP: 1} and weighted.units["gap"].to_pylist() == [[0.0]]
+    assert made(rows, Wanted(needs_gap=True)).dropped == {}

@@ -66,10 +66,15 @@ def plan_steps(
 
     Raises:
         DataError: there are no units.
-        SettingsError: fewer units per step than devices.
+        SettingsError: fewer units, in all or per step, than devices.
     """
     if not units:
         raise DataError("there is no pair to train on", remedy="see the counts of dropped rows, or give more data")
+    if units < devices:
+        raise SettingsError(
+            f"there are {units} units to train on, fewer than the {devices} devices",
+            remedy="give more data, or use fewer devices",
+        )
     # The batch size counts pairs; a step holds whole units, so their average number of views converts it.
     step_units = min(units, max(1, round(batch_size * units / views)))
     # Every device gets equally many units: an uneven share would wait for the largest one in every step.

@@ -1,4 +1,4 @@
-"""Progress for people and a log for machines while a policy trains."""
+"""Callbacks of a training: progress for people, a log for machines, checkpoints by time."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ __all__ = ["TokenBudget", "is_out_of_memory", "peak_memory"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# torch raises OutOfMemoryError on CUDA alone; the CPU's allocator raises a RuntimeError with one of these words.
 _SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")
-"""Words of a RuntimeError of torch when memory of a device other than CUDA is short."""
+"""Words of the RuntimeError by which torch says that memory is short; only on CUDA it has a type of its own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -92,7 +91,9 @@ class TokenBudget:
                 line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             # Outside of the except block, where the interpreter would still hold the traceback and its tensors.
             undo()
-            self._release()
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             self._halve(what, line)
 
     def _halve(self, what: str, line: str) -> None:
@@ -103,7 +104,9 @@ class TokenBudget:
         before, self.tokens = self.tokens, self.tokens // 2
         self.messages.append(f"memory ran short in {what}: token_budget {before:,} -> {self.tokens:,}")
         # Stored before the error below is raised: the next start has to begin with the lower budget.
-        self._keep()
+        if self.kept is not None:
+            record = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
+            write_atomically(self.kept, json.dumps(record) + "\n")
         # Other processes are waiting in an exchange of this step, so that it cannot be repeated here alone.
         if not self.alone:
             raise RunError(
@@ -111,16 +114,6 @@ class TokenBudget:
                 remedy=f"start the same command again: it resumes, with token_budget {self.tokens:,}; or {remedy}",
             )
         logger.warning("%s; redoing it", self.messages[-1])
-
-    def _keep(self) -> None:
-        if self.kept is not None:
-            record = {"asked": self._asked, "tokens": self.tokens, "messages": self.messages}
-            write_atomically(self.kept, json.dumps(record) + "\n")
-
-    def _release(self) -> None:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 _SMALLEST = 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import sys
 import time
 import uuid
@@ -147,10 +148,12 @@ class ReferenceCache:
 
     def save(self) -> None:
         """Write what this process has computed; the file is either the old or the new one, never half of one."""
-        if not self._fresh:
+        # What a fault of the moment made NaN must not outlive it: such a value is computed again by the next run.
+        finite = {key: logp for key, logp in self._fresh.items() if math.isfinite(logp)}
+        if not finite:
             return
         self.place.mkdir(parents=True, exist_ok=True)
-        _write_file(self.place / self._name, self._fresh)
+        _write_file(self.place / self._name, finite)
         files = self._files()
         # Opening thousands of small files would take longer than reading their contents.
         if len(files) > _MOST_FILES:
@@ -179,7 +182,8 @@ def _read_file(path: Path) -> dict[bytes, float]:
     try:
         with np.load(path) as stored:
             keys = [bytes(key) for key in stored["keys"]]
-            return dict(zip(keys, stored["logps"].tolist(), strict=True))
+            logps = dict(zip(keys, stored["logps"].tolist(), strict=True))
+            return {key: logp for key, logp in logps.items() if math.isfinite(logp)}
     # Another process may merge files between our listing and our reading; its new file has the values.
     except FileNotFoundError:
         return {}

@@ -13,7 +13,7 @@ import torch
 
 from prefboost.losses.completion_logps import batch_by_length, pad_sequences
 from prefboost.losses.rope_by_length import group_by_frequencies
-from prefboost.packing import pack
+from prefboost.packing import evaluation_mode, pack
 from prefboost.training.engine.memory import TokenBudget
 from prefboost.training.engine.micro_batches import split_by_prompt_order
 from prefboost.training.policy.trl_bridge import hash_of_weights
@@ -59,7 +59,7 @@ class ReferencePass:
         pad_id: any token id.
         autocast: the context of training's forward.
         budget: tokens of a batch.
-        share: every how-manieth batch is this process's, and the first of them: (index, processes).
+        share: this process's index and the number of processes, which take the batches in turn.
         progress: is told.
         in_step: several processes hold parts of the weights, and all compute equally often.
     """
@@ -75,16 +75,19 @@ class ReferencePass:
 
     def batches(self, sequences: Sequences) -> list[list[int]]:
         """List this process's batches of indices: sequences with a common beginning together, or of similar length."""
-        if self.packed:
-            groups = split_by_prompt_order(sequences.prompts, sequences.completions, self.budget.tokens)
-        else:
-            lengths = [len(p) + len(c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
-            groups = batch_by_length(lengths, self.budget.tokens)
+        groups = self._split(sequences, self.budget.tokens)
         index, processes = self.share
         if self.in_step and groups:
             # Weights are gathered in every forward: a process without a batch would leave the others waiting.
             groups += groups[-1:] * (-len(groups) % processes)
         return groups[index::processes]
+
+    def _split(self, sequences: Sequences, tokens: int) -> list[list[int]]:
+        """Split sequences into batches of at most so many tokens, as the engine counts them: shared once, or padded."""
+        if self.packed:
+            return split_by_prompt_order(sequences.prompts, sequences.completions, tokens)
+        lengths = [len(p) + len(c) for p, c in zip(sequences.prompts, sequences.completions, strict=True)]
+        return batch_by_length(lengths, tokens)
 
     def compute(self, prompts: list[Sequence[int]], completions: list[Sequence[int]]) -> list[float]:
         """Compute the log-probs of a batch, in nats."""
@@ -98,7 +101,7 @@ class ReferencePass:
         parts = [list(range(len(sequences.prompts)))]
         # The batches were made for a larger budget; cutting them again is cheap, and gives the same values.
         if self.budget.messages:  # it has been halved since the batches were made
-            parts = split_by_prompt_order(sequences.prompts, sequences.completions, tokens)
+            parts = self._split(sequences, tokens)
         logps = [0.0] * len(sequences.prompts)
         for part in parts:
             part_logps = self._forward([sequences.prompts[i] for i in part], [sequences.completions[i] for i in part])
@@ -117,10 +120,7 @@ class ReferencePass:
             padded = pad_sequences(prompts, completions, self.pad_id)
             inputs = {name: tensor.to(device) for name, tensor in padded.items()}
         # Dropout would make the reference random.
-        was_training = model.training
-        model.eval()
-        with torch.no_grad(), adapters_off, self.autocast():
+        with evaluation_mode(model), torch.no_grad(), adapters_off, self.autocast():
             output = model(**inputs)
-        model.train(was_training)
         logps: list[float] = output.float().tolist()
         return logps

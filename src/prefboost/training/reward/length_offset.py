@@ -113,7 +113,7 @@ def _fit_to_pairs(loss: BradleyTerry, units: Dataset) -> tuple[float, dict[str, 
     )
     gap = loss.gap_scale * np.nan_to_num(gap)
     wins = np.nan_to_num(wins, nan=1.0) if loss.soft_labels else np.ones_like(length_delta)
-    weight = np.nan_to_num(weight, nan=1.0) * (np.maximum(gap, 0.0) if loss.gap == "weight" else 1.0)
+    weight = np.nan_to_num(weight, nan=1.0) * (gap if loss.gap == "weight" else 1.0)
     # The offset is fitted to the labels that the loss will see, smoothing and soft labels included.
     smooth = loss.label_smoothing
     offset = fit_offset(

@@ -188,7 +188,9 @@ def _prepare_units(
     loss = settings.loss
     rows, eval_rows = tables
     by_prompt, positions = settings.unit == "prompt", context_of(reward_model.model.config)
-    needs = Wanted(loss.heads, loss.compares, loss.needs_gap, by_prompt, settings.max_length, positions)
+    # Plug-in losses need not say what they do with the gap.
+    weights = getattr(loss, "gap", None) == "weight"
+    needs = Wanted(loss.heads, loss.compares, loss.needs_gap, weights, by_prompt, settings.max_length, positions)
     if eval_rows is None and settings.eval_fraction:
         # Rows of one question under several ids would be on both sides of the split.
         rows = settle_prompt_ids(rows, None)

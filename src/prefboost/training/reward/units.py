@@ -23,6 +23,7 @@ _ROWS_AT_ONCE = 512
 TOO_LONG = "a conversation has more than max_length tokens"
 EQUAL = "the two conversations have equal tokens"
 NO_GAP = "a side of the pair has no score"
+NEGATIVE_GAP = "chosen has the lower score, and a loss that the gap weights would reward what it should punish"
 NO_LABEL = "none of the wanted scores is known"
 
 
@@ -34,6 +35,7 @@ class Wanted:
         heads: what each head stands for: ``overall`` or an aspect.
         compares: pairs are needed; otherwise scores are.
         needs_gap: both sides of a pair must have a score.
+        gap_weights: the gap multiplies the loss, so that it must not be negative.
         by_prompt: units are prompts; otherwise pairs.
         max_length: most tokens of a text.
         positions: most tokens that the model was made for; longer texts are counted.
@@ -42,6 +44,7 @@ class Wanted:
     heads: tuple[str, ...] = ("overall",)
     compares: bool = True
     needs_gap: bool = False
+    gap_weights: bool = False
     by_prompt: bool = True
     max_length: int | None = None
     positions: int | None = None
@@ -141,7 +144,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wante
             labels = [_list_labels(row, side, needs.heads) for side in sides]
             try:
                 texts = _encode_texts(row, sides, encoder, pad_id, loss)
-                reason = _find_fault(texts, labels, needs)
+                reason = _find_fault(texts, labels, _subtract_scores(row), needs)
             except TemplateRefusal as error:
                 texts, reason = [], UNFAITHFUL if isinstance(error, UnfaithfulRendering) else REFUSED
                 loss.refusal = loss.refusal or error
@@ -220,7 +223,9 @@ def _subtract_scores(row: Mapping[str, Any]) -> float | None:
     return None if chosen is None or rejected is None else float(chosen - rejected)
 
 
-def _find_fault(texts: Sequence[list[int]], labels: Sequence[list[float | None]], needs: Wanted) -> str | None:
+def _find_fault(
+    texts: Sequence[list[int]], labels: Sequence[list[float | None]], gap: float | None, needs: Wanted
+) -> str | None:
     if needs.max_length and max(map(len, texts)) > needs.max_length:
         return TOO_LONG
     # Equal tokens give equal rewards: the loss is constant and the pair teaches nothing.
@@ -228,6 +233,9 @@ def _find_fault(texts: Sequence[list[int]], labels: Sequence[list[float | None]]
         return EQUAL
     if needs.needs_gap and any(text_labels[0] is None for text_labels in labels):
         return NO_GAP
+    # The loss of such a pair would be negative, and fall without bound as the model agrees with its label less.
+    if needs.gap_weights and gap is not None and gap < 0:
+        return NEGATIVE_GAP
     if not needs.compares and all(label is None for text_labels in labels for label in text_labels):
         return NO_LABEL
     return None
