@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefboost.cli.report import list_rejected
+from prefboost.statistics.json_form import replace_nan
 
 if TYPE_CHECKING:
     from prefboost.runs.synthesize.audit import Auditing
@@ -60,7 +61,7 @@ def audit_files(files: Sequence[str], settings: Auditing | None, *, optional: bo
 
 def record_audits(audits: Mapping[str, Audit]) -> dict[str, Any]:
     """Return audits as JSON values, null for unknown numbers; nothing where there are no audits."""
-    records = {file: _replace_nan(asdict(audit)) for file, audit in audits.items()}
+    records = {file: replace_nan(asdict(audit)) for file, audit in audits.items()}
     return {"synthetic": records} if records else {}
 
 
@@ -121,9 +122,3 @@ def _format_share(interval: Interval) -> str:
 
 def _format_number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}"
-
-
-def _replace_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _replace_nan(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -31,7 +31,12 @@ def raise_alarms(
         alarm for model, answers in completions.items() for alarm in find_constant_completion(model, dict(answers))
     ]
     for model, names in (sweeps or {}).items():
-        alarms += _find_ignored_goals(model, [completions[name] for name in names if name in completions])
+        per_goal = [completions[name] for name in names if name in completions]
+        shared = set.intersection(*map(set, per_goal)) if len(per_goal) > 1 else set()
+        same = sum(len({tuple(answers[uid]) for answers in per_goal}) == 1 for uid in shared)
+        if shared and same > _IGNORED * len(shared):
+            alarm = f"{model} says the same for every goal in {same} of {len(shared)} prompts"
+            alarms.append(f"{alarm}: it does not hear the goal")
     return alarms
 
 
@@ -47,13 +52,3 @@ def find_constant_completion(model: str, texts: Mapping[str, Hashable | Sequence
     most = max(counts.values(), default=0)
     if most > 1 and most > SAME * len(texts):
         yield f"{model} gives one and the same completion to {most} of {len(texts)} prompts: its win rate means nothing"
-
-
-def _find_ignored_goals(model: str, answers_per_goal: Sequence[Completions]) -> list[str]:
-    if len(answers_per_goal) < 2:
-        return []
-    shared = set.intersection(*(set(answers) for answers in answers_per_goal))
-    same = sum(len({tuple(answers[uid]) for answers in answers_per_goal}) == 1 for uid in shared)
-    if shared and same > _IGNORED * len(shared):
-        return [f"{model} says the same for every goal in {same} of {len(shared)} prompts: it does not hear the goal"]
-    return []

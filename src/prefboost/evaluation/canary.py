@@ -129,8 +129,10 @@ def measure_drift(
     # From the rated completion's share to that of the second-shown one.
     model_first = np.array([bool(after[key].facts.get("model_first")) for key in keys])[:, None]
     places = np.where(model_first, 1 - shares, shares)
+    # Both orders of a prompt are one cluster: they share what is hard about it.
     prompts = [uid for uid, _ in keys]
-    old_winners, new_winners = ([_name_winner(share) for share in column] for column in shares.T)
+    # 1: the rated completion, -1: the other, 0: neither.
+    old_winners, new_winners = np.where(abs(shares.T - 0.5) <= _TIE, 0, np.sign(shares.T - 0.5)).tolist()
     moved = [uid for uid, old, new in zip(prompts, old_winners, new_winners, strict=True) if old != new]
     return CanaryDrift(
         agree=measure_agreement(old_winners, new_winners, clusters=prompts, how=how),
@@ -142,7 +144,3 @@ def measure_drift(
         missing=len(before) - len(keys),
         moved=tuple(dict.fromkeys(moved)),
     )
-
-
-def _name_winner(share: float) -> str:
-    return "none" if abs(share - 0.5) <= _TIE else _RATED if share > 0.5 else CANARY.baseline

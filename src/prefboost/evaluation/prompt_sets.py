@@ -126,7 +126,12 @@ def read_answers(path: str | Path, prompts: Sequence[BenchmarkPrompt]) -> dict[s
     if "choices" in first:
         return read_mt_answers(path)
     read_completions(path)  # refuses records without both, and prompts that are listed twice
-    turns = read_each(read_records(path), lambda at, row: _read_output(row, Place(str(path), row=at)), str(path))
+
+    def read_output(at: int, row: Mapping[str, Any]) -> tuple[str, ...]:
+        place, turns = Place(str(path), row=at), row.get("turns")
+        return read_answer_turns(turns, "turns", place) if turns else (read_answer(row["output"], "output", place),)
+
+    turns = read_each(read_records(path), read_output, str(path))
     answers = {str(row["instruction"]): answer for row, answer in zip(read_records(path), turns, strict=True)}
     return {prompt.uid: answers[prompt.turns[0]] for prompt in prompts if prompt.turns[0] in answers}
 
@@ -147,11 +152,6 @@ def _group_by_uid(answers: Sequence[tuple[str, tuple[str, ...]]], path: str | Pa
             place=Place(str(path)),
         )
     return grouped
-
-
-def _read_output(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
-    turns = row.get("turns")
-    return read_answer_turns(turns, "turns", place) if turns else (read_answer(row["output"], "output", place),)
 
 
 def _read_choice(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:

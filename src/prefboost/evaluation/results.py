@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from prefboost.errors import DataError
 from prefboost.statistics import Interval
+from prefboost.statistics.json_form import replace_nan
 
 __all__ = ["RESULTS_SCHEMA", "Figure", "Mode", "Results"]
 
@@ -108,7 +109,7 @@ class Results:
             "figures": [asdict(figure) for figure in self.figures],
             "alarms": list(self.alarms), "facts": dict(self.facts),
         }  # fmt: skip
-        plain: dict[str, Any] = _replace_nan(content)
+        plain: dict[str, Any] = replace_nan(content)
         return plain
 
     @classmethod
@@ -143,16 +144,6 @@ def _read_figure(record: Mapping[str, Any]) -> Figure:
         ends: dict[str, Any] = {name: math.nan if part is None else part for name, part in value.items()}
         value = Interval(**ends)
     return Figure(**fields, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
-
-
-def _replace_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _replace_nan(part) for name, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_replace_nan(part) for part in value]
-    return value
 
 
 def _escape_cell(text: str) -> str:

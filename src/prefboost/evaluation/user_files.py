@@ -33,7 +33,10 @@ def read_user_prompts(path: str | Path) -> list[BenchmarkPrompt]:
     elif file.suffix in (".json", ".jsonl") and "instruction" in next(read_records(file), {}):
         prompts = read_each(read_records(file), lambda at, record: _read_instruction(record, file, at), str(file))
     else:
-        prompts = _read_table(file)
+        from prefboost.sources import read
+
+        rows = read(file).frame.select("prompt_id", "prompt").iter_rows()
+        prompts = [_build_prompt(prompt_id, messages) for prompt_id, messages in rows]
     if not prompts:
         raise DataError("the file holds no prompt", remedy="give one prompt per row", place=Place(str(file)))
     # A prompt that is listed twice would count twice and cost two judgements.
@@ -103,13 +106,6 @@ def _read_instruction(record: Mapping[str, object], path: Path, at: int) -> Benc
     if not isinstance(text, str):
         raise DataError(f"found {str(record)[:80]}", remedy="give instruction", place=Place(str(path), row=at))
     return BenchmarkPrompt(text, (text,), str(record.get("dataset") or ""))
-
-
-def _read_table(path: Path) -> list[BenchmarkPrompt]:
-    from prefboost.sources import read
-
-    frame = read(path).frame
-    return [_build_prompt(row["prompt_id"], row["prompt"]) for row in frame.select("prompt_id", "prompt").to_dicts()]
 
 
 def _build_prompt(uid: str, messages: list[dict[str, Any]]) -> BenchmarkPrompt:

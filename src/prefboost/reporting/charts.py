@@ -82,9 +82,11 @@ def choose_ticks(values: Sequence[float], steps: int = 5) -> tuple[float, ...]:
     """
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
+    # Equal values have no span, and a logarithm of 0 no power of ten.
     span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
     power = 10.0 ** math.floor(math.log10(span / steps))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= steps + 0.5)
+    # Quotients such as 0.3 / 0.1 are a little off a whole number.
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
     return tuple(round(at * step, 10) for at in range(first, last + 1))
@@ -136,6 +138,7 @@ def place_lines(lines: Lines) -> DrawnLines:
     drawn = []
     for number, curve in enumerate(lines.curves):
         colour = number if number < COLOURED else None
+        # Curves that share goals would hide each other's bars; 4 pixels apart they are read side by side.
         shift = 0.0 if colour is None else (colour - (min(len(lines.curves), COLOURED) - 1) / 2) * 4.0
         gaps = [any(left < tick < right for tick, _ in lines.ticks) for left, right in pairwise(curve.points)]
         drawn.append(_curve(curve, colour, ([across(x) + shift for x in curve.points], [True, *gaps]), down))
@@ -144,6 +147,7 @@ def place_lines(lines: Lines) -> DrawnLines:
         tuple((across(x), label) for x, label in lines.ticks),
         tuple((down(y), f"{y:g}") for y in y_ticks),
         None if lines.reference is None else down(lines.reference),
+        # The first curve is drawn last, above all others.
         tuple(reversed(drawn)),
     )  # fmt: skip
 

@@ -96,17 +96,15 @@ def data_card(card: DataCard) -> str:
         findings=card.findings,
         rejects_file=card.rejects_file,
         guess=[
-            (part, _format_guess(column)) for part, column in card.guess.items() if column not in (None, "", [], {}, ())
+            (part, ", ".join(map(str, column)) if isinstance(column, list | tuple) else str(column))
+            for part, column in card.guess.items()
+            if column not in (None, "", [], {}, ())
         ],
         settings=yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True, width=110).rstrip(),
         number=lambda value: f"{value:,}",
         cell=_cell,
         **card.provenance,
     )
-
-
-def _format_guess(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _cell(text: Any) -> str:

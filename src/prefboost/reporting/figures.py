@@ -50,6 +50,7 @@ def _pyplot() -> Any:
         import matplotlib
     except ImportError as error:
         raise MissingExtra("matplotlib", "demo") from error
+    # No display is needed, and the same figure is the same text: ids have a fixed salt, letters are paths.
     matplotlib.use("svg")
     matplotlib.rcParams.update(
         {
@@ -73,6 +74,7 @@ def _as_svg(figure: Any, pyplot: Any) -> str:
     figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
     svg = text.getvalue()
+    # An XML declaration may not stand inside of a page.
     return svg[svg.index("<svg") :]
 
 

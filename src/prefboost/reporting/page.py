@@ -22,6 +22,7 @@ def render_page(template: str, values: Mapping[str, Any], *, figures: Mapping[st
     Returns:
         The page as text: no script, no link to anything outside the file.
     """
+    # StrictUndefined: a value that is missing must fail a test, not leave a gap in a page.
     environment = Environment(
         loader=PackageLoader("prefboost.reporting", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),

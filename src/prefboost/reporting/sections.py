@@ -144,4 +144,5 @@ def _escape_markup(text: str) -> str:
     """Escape markup, so that it is shown literally."""
     # Brackets around an interval are no link and stay readable.
     escaped = re.sub(r"\\\[([+-]?[\d.]+, [+-]?[\d.]+)\\\]", r"[\1]", _MARKUP.sub(r"\\\1", flatten_text(text)))
+    # A lone & is shown as it is; only one that would read as an entity is escaped.
     return escaped.replace("&", "&amp;") if re.search(r"&#?\w+;", escaped) else escaped

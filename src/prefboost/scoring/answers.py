@@ -183,8 +183,10 @@ def normalise_shares(reply: Reply, min_mass: float = MIN_MASS) -> Shares:
     if isinstance(reply, Failure):
         return Shares(fault=FAILED, found=reply.reason)
     assert isinstance(reply, tuple)
+    # Servers round the log-prob of a certain token to a little above 0.
     weights = [math.nan if math.isnan(logprob) else math.exp(min(logprob, 0.0)) for logprob in reply]
     mass = math.fsum(weights)
+    # Not `mass <= 0`: NaN is refused as well.
     if not mass > 0:
         return Shares(fault=UNLIKELY)
     if mass < min_mass:

@@ -82,7 +82,12 @@ class ImplicitReward(LogRatio):
                 continue
             share = len(completion) if self.length_normalise else 1
             scores.values[item.row, item.side] = [self.beta * (ours - theirs) / share]
-        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": _count_contradictions(scores)}
+        chosen, rejected = (
+            {row: numbers[0] or 0.0 for (row, side), numbers in scores.values.items() if side == name}
+            for name in ("chosen", "rejected")
+        )
+        contradictions = sum(chosen[row] < rejected[row] for row in chosen.keys() & rejected.keys())
+        notes: dict[str, Any] = {"pairs that the policy ranks the other way round": contradictions}
         return with_scores(table, scores, self.model_dump(mode="json"), notes, self.scale)
 
     def _encode_items(self, items: Sequence[ScoredItem], scores: Scores) -> list[tuple[ScoredItem, Encoded]]:
@@ -110,10 +115,3 @@ class ImplicitReward(LogRatio):
             self.trust_remote_code,
         )
         return compute_item_logps(model, [ids for _, ids in usable], desk, stage)
-
-
-def _count_contradictions(scores: Scores) -> int:
-    """Count pairs whose rejected completion has the higher score."""
-    best = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "chosen"}
-    other = {row: numbers[0] for (row, side), numbers in scores.values.items() if side == "rejected"}
-    return sum((best[row] or 0.0) < (other[row] or 0.0) for row in best if row in other)

@@ -126,13 +126,14 @@ class Rater(Settings):
             )
         else:
             details = _average_answers(rubric, groups, asking.answers(requests), scores)
-        # 4. The table with scores; its history tells how they came about.
+        # 4. The table with scores; its history tells how they came about, and where marks of templates were broken.
+        marked = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
         notes = {
             "rater": engine.identity,
             "rubric": rubric.identity,
             "questions": len(requests),
             **details,
-            **_count_marked(items),
+            **({"completions with marks of chat templates": marked} if marked else {}),
             **({} if self.scale is not None else {"score range": list(self.find_range())}),
         }
         if self.together > 1:
@@ -142,7 +143,10 @@ class Rater(Settings):
         scored = with_scores(
             table, scores, {**self.model_dump(mode="json"), "rubric": rubric.identity}, notes, self.scale
         )
-        return _declare_ranges(scored, rubric)
+        # The rubric's range is the scale of every score that has no other.
+        ends = (float(rubric.low), float(rubric.high))
+        scale = FittedScale(kind="declared", knots=ends, values=ends)
+        return scored.with_scales({**dict.fromkeys(["", *rubric.aspects], scale), **scored.scales})
 
     def find_range(self) -> tuple[float, float]:
         """Return the lowest and highest rating that the rubric allows."""
@@ -315,16 +319,3 @@ def _has_two_digits(rubric: Rubric) -> bool:
 # Letters, since 1 and 10 begin with the same token and only first tokens are compared.
 def _name_letter(rubric: Rubric, rating: int) -> str:
     return chr(ord("A") + rating - rubric.low)
-
-
-def _count_marked(items: Sequence[ScoredItem]) -> dict[str, int]:
-    """Count the completions whose marks of chat templates were broken."""
-    count = sum(turn_marks(join_text(item.completion)) > 0 for item in items)
-    return {"completions with marks of chat templates": count} if count else {}
-
-
-def _declare_ranges(table: Table, rubric: Rubric) -> Table:
-    """Declare the rubric's range as the scale of every score that has no other."""
-    ends = (float(rubric.low), float(rubric.high))
-    scale = FittedScale(kind="declared", knots=ends, values=ends)
-    return table.with_scales({**dict.fromkeys(["", *rubric.aspects], scale), **table.scales})

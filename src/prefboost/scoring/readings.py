@@ -143,6 +143,7 @@ def _last_json(
 
     def find_last(text: str) -> T | None:
         wrong: _Wrong | None = None
+        # From the end: models repeat the form they were given, draft, and correct themselves before they answer.
         for value, end in reversed(list(_json_values(text))):
             try:
                 if (reading := read(value)) is not None:
@@ -174,23 +175,21 @@ def _json_values(text: str) -> Iterator[tuple[Any, int]]:
 def _mend_json(text: str, start: int) -> tuple[Any, int]:
     """Parse a value with trailing commas or Python's quotes, up to the last bracket that closes it."""
     closing = {"{": "}", "[": "]"}[text[start]]
+    # A bracket inside of a text closes too early, so that longer pieces are tried too.
     end = text.find(closing, start)
     for _ in range(8):
         if end < 0:
             break
         piece = re.sub(r",(\s*[}\]])", r"\1", text[start : end + 1])
-        for parse in (partial(json.loads, strict=False), _literal):
+        # Python's quotes end at a line break, which models write all the same.
+        one_line = re.sub(r"\bnull\b", "None", " ".join(piece.splitlines()))
+        for parse, written in ((partial(json.loads, strict=False), piece), (ast.literal_eval, one_line)):
             try:
-                return parse(piece), end + 1
+                return parse(written), end + 1
             except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                 continue
         end = text.find(closing, end + 1)
     return None, start
-
-
-def _literal(text: str) -> Any:
-    # Python's quotes end at a line break, which models write all the same.
-    return ast.literal_eval(re.sub(r"\bnull\b", "None", " ".join(text.splitlines())))
 
 
 def _ratings_in_json(
@@ -207,7 +206,7 @@ def _ratings_in_json(
         else:
             parsed = [parsed]
     rows = [row for row in parsed if isinstance(row, dict)] if isinstance(parsed, list) else []
-    if not any(_has_rating(row, keys) for row in rows):
+    if all(_find_value(row, key, _ABSENT) is _ABSENT for row in rows for key in keys):
         return None
     if len(rows) != count:
         raise _Wrong("the answer rates another number of completions")
@@ -223,10 +222,6 @@ def _in_order(ratings: Ratings, rows: Sequence[Mapping[str, Any]]) -> Ratings:
     if sorted(places) != list(range(1, len(rows) + 1)):
         raise _Wrong("the answer does not number the completions as they were shown")
     return [rating for _, rating in sorted(zip(places, ratings, strict=True), key=lambda pair: pair[0])]
-
-
-def _has_rating(row: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    return any(_find_value(row, key, _ABSENT) is not _ABSENT for key in keys)
 
 
 _MISSING, _ABSENT = object(), object()
@@ -266,6 +261,7 @@ def _number(value: Any, low: int, high: int) -> float | None:
     if value is None or (isinstance(value, str) and _bare(value) in _NOT_RATED):
         return None
     match = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None
+    # A rating out of another number (4/10 where 5 is the highest) is refused: rescaling it would be a guess.
     if isinstance(value, bool) or match is None or (match[2] is not None and float(match[2]) != high):
         raise _Wrong("a rating is no number")
     rating = float(match[1])

@@ -13,6 +13,7 @@ from prefboost.devices import NumberSetting
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.models.packaged import model_folder
 from prefboost.engines.models.weights import context_of
+from prefboost.errors import ModelError
 from prefboost.preferences.scales.kinds import SCALES, Scale
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
 from prefboost.scoring.stored import fill_numbers, key_of_ids
@@ -101,15 +102,25 @@ class RewardModelScorer(Settings):
                 scores.faults[item.row, item.side] = (_TOO_LONG, f"{len(ids):,} tokens, at most {limit:,}")
         usable = [(item, ids) for item, ids in encoded if ids and (item.row, item.side) not in scores.faults]
         if usable:
+            # The number of heads may show in a forward pass alone, for which the shortest text is taken.
             reward_model = with_heads(reward_model, min((ids for _, ids in usable), key=len), self.heads)
         scores.heads = _columns(reward_model.heads)
-        self._check_weights(reward_model.heads)
+        unknown = [name for name in self.weights if name not in reward_model.heads]
+        if unknown:
+            raise ModelError(
+                f"{self.model} has no head {', '.join(unknown)}; it has {', '.join(reward_model.heads)}",
+                remedy="name its heads in weights",
+            )
+        # One head is the score itself; of several the score is a sum.
+        weights = self.weights or dict.fromkeys(reward_model.heads, 1 / len(reward_model.heads))
+        shares = [weights.get(head, 0.0) for head in reward_model.heads] if len(reward_model.heads) > 1 else []
         rewards = self._rewards(reward_model, usable, identity, desk)
         for (item, _), numbers in zip(usable, rewards, strict=True):
             if numbers is None:
                 scores.faults[item.row, item.side] = (NOT_YET, "")
             else:
-                scores.values[item.row, item.side] = self._with_overall(numbers, reward_model.heads)
+                overall = [sum(share * number for share, number in zip(shares, numbers, strict=True))] if shares else []
+                scores.values[item.row, item.side] = [*overall, *numbers]
         notes = {"model": identity, "packed": reward_model.packs, "not packed because": reward_model.unpacked or None}
         declared = self.find_range(reward_model.heads[0]) if len(reward_model.heads) == 1 else None
         notes |= {} if declared is None else {"score range": list(declared)}
@@ -150,16 +161,6 @@ class RewardModelScorer(Settings):
         identity = f"{fingerprint_of_model(self.model, commit)}/{numbers.name}/{output}"
         return reward_model, ChatEncoder(reward_model.tokenizer), identity
 
-    def _check_weights(self, heads: Sequence[str]) -> None:
-        from prefboost.errors import ModelError
-
-        unknown = [name for name in self.weights if name not in heads]
-        if unknown:
-            raise ModelError(
-                f"{self.model} has no head {', '.join(unknown)}; it has {', '.join(heads)}",
-                remedy="name its heads in weights",
-            )
-
     def _rewards(
         self,
         reward_model: RewardModel,
@@ -191,12 +192,6 @@ class RewardModelScorer(Settings):
 
         keys = [key_of_ids(identity, ids) for ids in texts]
         return fill_numbers(keys, plan, compute, desk, "rewards")
-
-    def _with_overall(self, rewards: Sequence[float], heads: Sequence[str]) -> list[float]:
-        if len(heads) == 1:
-            return list(rewards)
-        shares = self.weights or dict.fromkeys(heads, 1 / len(heads))
-        return [sum(shares.get(head, 0.0) * number for head, number in zip(heads, rewards, strict=True)), *rewards]
 
 
 def _columns(heads: Sequence[str]) -> list[str]:

@@ -130,6 +130,7 @@ def with_scores(
         rejected=dict(Counter(aside["reason"].to_list())),
         notes=notes,
     )
+    # Scales of earlier scores say nothing of these, so the table starts without any.
     spec = PREFERENCE_PAIRS if table.spec is PREFERENCE_PAIRS else SCORED_COMPLETIONS
     scored = table.derive(spec, usable, step, rejects=aside, scales={})
     if scale is None:
@@ -150,6 +151,7 @@ def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
 def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
     """Replace the frame's scores by the new ones."""
     sides = _SIDES[table.spec.name]
+    # Aspects of earlier scores go too: beside new ones they would read as the same scorer's.
     frame = table.frame.drop(name for name in table.frame.columns if name.startswith(("score", _MASS)))
     unknown = [None] * len(scores.heads)
     columns = []
@@ -174,6 +176,7 @@ def _set_aside(
         _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
     )
     rejects = [pl.DataFrame(schema=REJECTS)]
+    # A reject has one fixed reason, by which rejects are counted; what was found stands beside it.
     for reason in dict.fromkeys(reason for reason, _ in faults.values()):
         usable, aside = reject_where(
             usable, pl.col("_reason") == reason, stage="score", reason=reason, path=path, value=pl.col("_found")

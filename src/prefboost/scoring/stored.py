@@ -67,6 +67,7 @@ def _compute_all(
     desk: Desk,
     stage: str,
 ) -> dict[str, list[float]]:
+    # Reversed, so that of equal keys the first index stays.
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
     numbers: dict[str, list[float]] = {}
     for batch in plan(sorted(first.values())):

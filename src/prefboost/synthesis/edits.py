@@ -71,14 +71,18 @@ class _Editing(Generating):
 
     def _list_values(self, proposal: Proposal) -> dict[str, Any]:
         """List what the template sees of a proposal whose second completion is still to be written."""
-        words = len(proposal.first.text.split())
+        words, window = len(proposal.first.text.split()), None
+        if self.length_window is not None:
+            # A window of one or two words would ask for what no model keeps to.
+            least = max(_LEAST_WORDS, round(words * (1 - self.length_window)))
+            window = (least, max(least + 2, round(words * (1 + self.length_window))))
         return {
             "task": TASKS[self.aspects.task],
             "turns": list_turns(proposal.item.prompt),
             "reference": strip_marks(proposal.first.text),
             "aspects": {name: self.aspects.defined[name] for name in proposal.lineage["aspects"]},
             "direction": proposal.lineage["direction"],
-            "words": None if self.length_window is None else _find_window(words, self.length_window),
+            "words": window,
             "plan": self.plan,
             "delimiter": DELIMITER,
         }
@@ -128,9 +132,3 @@ def separate_plan(draft: Draft, planned: bool) -> Draft:
     if len(parts) < 2 or not parts[1].strip():
         return replace(draft, plan=parts[0].strip(), text="", fault=(NO_COMPLETION, draft.raw[-200:]))
     return replace(draft, plan=parts[0].strip(), text=parts[1].strip())
-
-
-def _find_window(words: int, share: float) -> tuple[int, int]:
-    # A window of one or two words would ask for what no model keeps to.
-    least = max(_LEAST_WORDS, round(words * (1 - share)))
-    return least, max(least + 2, round(words * (1 + share)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.engines.engine import Failure, Outcome, Request
+from prefboost.engines.engine import Failure, Outcome
 from prefboost.scoring.answers import THINKS, Answer, normalise_shares
 from prefboost.scoring.judges.judge import Judge
 from prefboost.scoring.judges.llm import CRITERIA, LlmJudge
@@ -103,8 +103,23 @@ def judge_pairs(judge: Judge, sides: Table, calls: ModelCalls) -> list[Judgement
     if not isinstance(judge, LlmJudge):
         return [Judgement(orders) for orders in _ask_other_judge(judge, sides)]
     requests = judge.questions(sides)
-    ruled = (_read_logprobs if judge.read == "logprobs" else _count_votes)(judge, requests, calls)
-    return [_combine_orders(*ruled[at : at + 2]) for at in range(0, len(ruled), 2)]
+    # Of every question P(first shown) and, where log-probs are read, the mass of the verdicts.
+    ruled: list[tuple[Share, float | None]]
+    if judge.read == "logprobs":
+        weighed = calls.choices("judge", judge.engine, requests, judge.verdict_names)
+        ruled = [_weigh(judge, outcome) for outcome in weighed]
+    else:
+        outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
+        answers = [_read_answer(outcome) for outcome in outcomes]
+        votes = [answers[at : at + judge.samples] for at in range(0, len(answers), judge.samples)]
+        ruled = [(_count_row(judge, of_question), None) for of_question in votes]
+    judgements = []
+    for (first, mass), (second, other_mass) in zip(ruled[::2], ruled[1::2], strict=True):
+        masses = [each for each in (mass, other_mass) if each is not None]
+        # Shown second, the first completion wins where the verdict is against the one shown first.
+        orders = (first, 1.0 - second if isinstance(second, float) else second)
+        judgements.append(Judgement(orders, min(masses, default=None)))
+    return judgements
 
 
 def build_sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
@@ -133,17 +148,6 @@ def build_sides_table(rows: Sequence[tuple[Any, str, str]]) -> Table:
     return Table(PREFERENCE_PAIRS, conform(frame, PREFERENCE_PAIRS))
 
 
-def _combine_orders(first: tuple[Share, float | None], second: tuple[Share, float | None]) -> Judgement:
-    masses = [mass for _, mass in (first, second) if mass is not None]
-    return Judgement((first[0], _flip(second[0])), min(masses, default=None))
-
-
-def _read_logprobs(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
-    """Read P(first shown) of every question off the log-probs of the verdicts, and their mass."""
-    outcomes = calls.choices("judge", judge.engine, requests, judge.verdict_names)
-    return [_weigh(judge, outcome) for outcome in outcomes]
-
-
 def _weigh(judge: LlmJudge, outcome: Choices) -> tuple[Share, float | None]:
     if outcome is None:
         return (BUDGET_SPENT, ""), None
@@ -154,14 +158,6 @@ def _weigh(judge: LlmJudge, outcome: Choices) -> tuple[Share, float | None]:
     if ruling.first_wins is None:
         return (NO_ANSWER, ": ".join(filter(None, ruling.fault or ()))), shares.mass
     return ruling.first_wins, ruling.label_mass
-
-
-def _count_votes(judge: LlmJudge, requests: Sequence[Request], calls: ModelCalls) -> list[tuple[Share, float | None]]:
-    """Count P(first shown) of every question as the share of votes of its samples."""
-    outcomes = calls.completions("judge", judge.engine, requests, judge.sampling)
-    answers = [_read_answer(outcome) for outcome in outcomes]
-    rows = [answers[at : at + judge.samples] for at in range(0, len(answers), judge.samples)]
-    return [(_count_row(judge, row), None) for row in rows]
 
 
 def _read_answer(outcome: Outcome | None) -> Answer:
@@ -183,10 +179,6 @@ def _count_row(judge: LlmJudge, answers: Sequence[Answer]) -> Share:
     reason, text = ruling.fault or (NO_ANSWER, "")
     # Faults of `_read_answer` are whole sentences; what could not be read in an answer needs its subject.
     return (reason if answers[0].fault else f"the judge: {reason}"), text
-
-
-def _flip(share: Share) -> Share:
-    return 1.0 - share if isinstance(share, float) else share
 
 
 def _ask_other_judge(judge: Judge, sides: Table) -> list[tuple[Share, Share]]:

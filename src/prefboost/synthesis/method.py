@@ -72,15 +72,15 @@ def write_first_drafts(
     """
     if source == "generate":
         return [drafts[0] for drafts in sample_drafts(items, calls, method, 1)]
-    return [_take_given(item.given.get(source), source) for item in items]
-
-
-def _take_given(text: str | None, source: str) -> Draft:
-    """Take a completion that the table has, without the thoughts that may stand in it."""
-    if text is None:
-        return Draft(fault=(f"the table has no {source}", ""))
-    spoken = separate_reasoning(text)
-    return Draft(spoken.answer.strip(), "given", None, spoken.answer, reasoning=spoken.reasoning)
+    drafts = []
+    for item in items:
+        if (text := item.given.get(source)) is None:
+            drafts.append(Draft(fault=(f"the table has no {source}", "")))
+            continue
+        # Thoughts may stand in a completion of the table; they are no part of a pair.
+        spoken = separate_reasoning(text)
+        drafts.append(Draft(spoken.answer.strip(), "given", None, spoken.answer, reasoning=spoken.reasoning))
+    return drafts
 
 
 def sample_drafts(items: Sequence[PromptItem], calls: ModelCalls, method: Generating, n: int) -> list[list[Draft]]:

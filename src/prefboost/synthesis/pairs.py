@@ -33,8 +33,22 @@ def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Propos
     """
     settled = [apply_filters(method.filters, each) for each in proposals]
     rows = [_build_row(each, passed, method) for each, passed in settled if each.fault is None]
-    rejected_rows = [_reject(each, prompts.path, method) for each, _ in settled if each.fault is not None]
+    rejected_rows = [
+        {
+            "stage": "synthesize", "path": prompts.path, "row": each.item.row, "id": _name_pair(each, method),
+            "reason": each.fault[0], "found": each.fault[1][:200],
+        }
+        for each, _ in settled
+        if each.fault is not None
+    ]  # fmt: skip
     rejects = pl.DataFrame(rejected_rows, schema=REJECTS)
+    # Aspects that some methods rate are columns of their own, beside the declared ones.
+    types = {column.name: column.dtype for column in PREFERENCE_PAIRS.columns if not column.name.endswith(".*")}
+    names = list(dict.fromkeys(name for row in rows for name in row)) or [
+        column.name for column in PREFERENCE_PAIRS.columns if column.required
+    ]
+    schema = {name: types.get(name, pl.Float64) for name in names}
+    frame = pl.DataFrame([{name: row.get(name) for name in names} for row in rows], schema=schema)
     step = Step(
         "synthesize",
         {"kind": kind_of(method), **(method.model_dump(mode="json") if isinstance(method, Settings) else {})},
@@ -43,17 +57,7 @@ def build_pairs_table(prompts: Table, method: Method, proposals: Sequence[Propos
         rejected=dict(Counter(rejects["reason"].to_list())),
         notes={"rows_in_are": "proposed pairs", "rows_out_are": "pairs", **notes},
     )
-    return prompts.derive(PREFERENCE_PAIRS, _build_frame(rows), step, rejects=rejects, scales={})
-
-
-def _build_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Build a frame of the declared types; aspects that some methods rate are columns of their own."""
-    types = {column.name: column.dtype for column in PREFERENCE_PAIRS.columns if not column.name.endswith(".*")}
-    named = list(dict.fromkeys(name for row in rows for name in row)) or [
-        column.name for column in PREFERENCE_PAIRS.columns if column.required
-    ]
-    schema = {name: types.get(name, pl.Float64) for name in named}
-    return pl.DataFrame([{name: row.get(name) for name in named} for row in rows], schema=schema)
+    return prompts.derive(PREFERENCE_PAIRS, frame, step, rejects=rejects, scales={})
 
 
 def _build_row(proposal: Proposal, passed: Sequence[str], method: Method) -> dict[str, Any]:
@@ -99,15 +103,6 @@ def _build_lineage(proposal: Proposal, passed: Sequence[str], method: Method, ch
         **({"reasoning": thoughts} if any(thoughts.values()) else {}),
         "passed": list(passed),
     }
-
-
-def _reject(proposal: Proposal, path: str | None, method: Method) -> dict[str, Any]:
-    assert proposal.fault is not None
-    reason, detail = proposal.fault
-    return {
-        "stage": "synthesize", "path": path, "row": proposal.item.row, "id": _name_pair(proposal, method),
-        "reason": reason, "found": detail[:200],
-    }  # fmt: skip
 
 
 def _name_pair(proposal: Proposal, method: Method) -> str:

@@ -49,7 +49,8 @@ class RLCD(Generating):
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Write one completion under each phrase (see `prefboost.synthesis.method.Method`)."""
         template = load_prompt(self.prompt)
-        drawn_pairs = [self._draw_phrases(item) for item in items]
+        phrases = self.own_phrases or PHRASES[self.phrases]
+        drawn_pairs = [seed_random(self.seed, "phrases", item.prompt_id).choice(phrases) for item in items]
         requests = [
             template.request(turns=_add_phrases(item, pair[1 - side]), affix=pair[side])
             for item, pair in zip(items, drawn_pairs, strict=True)
@@ -67,9 +68,6 @@ class RLCD(Generating):
         if self.rescore is None:
             return proposals
         return label_proposals(proposals, self.rescore, (self.aspects, self.criteria), calls)
-
-    def _draw_phrases(self, item: PromptItem) -> tuple[str, str]:
-        return seed_random(self.seed, "phrases", item.prompt_id).choice(self.own_phrases or PHRASES[self.phrases])
 
 
 def _add_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:

@@ -237,21 +237,19 @@ def _run(
             else str(_make_folder(folder) / f"cache-{_hash_settings(settings, language_model)[:16]}"),
         )
     log = results["samples"]
-    _check_prompts([str(record["arguments"][at][0]) for records in log.values() for record in records for at in
-                 _list_prompts(record["arguments"])], settings)  # fmt: skip
+    # The calls of a record are a list, or in later versions a mapping.
+    arguments = [record["arguments"] for records in log.values() for record in records]
+    calls = [call for each in arguments for call in (each.values() if isinstance(each, Mapping) else each)]
+    _check_prompts([str(call[0]) for call in calls], settings)
     notes = {
         "examples": benchmark.examples, "metric": benchmark.metric, "leaderboard": benchmark.leaderboard,
         "limit": settings.limit, "chat": settings.chat, "left out for want of data": left_out,
         "lm_eval": getattr(lm_eval, "__version__", "unknown"),
     }  # fmt: skip
+    # Samples, not the harness's own means: intervals draw questions.
     samples = parse_samples(log, benchmark.metric)
     # The first leaderboard showed shares as they are.
     return samples if benchmark.leaderboard == "v2" else [replace(sample, choices=0) for sample in samples], notes
-
-
-def _list_prompts(arguments: Any) -> Sequence[Any]:
-    """Return the indices of the prompts of a record: a list of calls, or a mapping of them."""
-    return list(arguments) if isinstance(arguments, Mapping) else range(len(arguments))
 
 
 @contextmanager

@@ -176,7 +176,13 @@ def score_preferences(
         scores = list(_compute_figures(rows, rules, difficulty, gamed))
         figures += scores
         digests = {row.uid: _read_facts(row)["completion"] for row in group if "completion" in row.facts}
-        alarms += [*find_constant_completion(model, digests), *_find_unreliable_judge(scores)]
+        alarms += find_constant_completion(model, digests)
+        alarms += [
+            "the judge names the same winner in both orders in "
+            f"{figure.value.estimate:.0f} % of prompts of {figure.model}"
+            for figure in scores
+            if figure.name == "consistency" and figure.value and figure.value.estimate < 100 * _UNRELIABLE
+        ]
     return Results("alpaca_eval", rules.mode, tuple(figures), tuple(alarms), facts or {})
 
 
@@ -232,6 +238,7 @@ def _control_length(
     length_rows = LengthRows(rows.shares, first - second, difficulties, None if is_minimal else gamed, prompts)
     note = MINIMAL if is_minimal else ""
     if rules.mode == "official":
+        # As published: the standard error of single rows, and no interval.
         fit = (length_control_liblinear if rules.solver == "liblinear" else fit_length_control)(length_rows)
         value = rows.build_interval(100 * fit.share)
         return rows.build_figure("lc_win_rate", value, error=100 * fit.upstream_error, note=note)
@@ -266,10 +273,3 @@ def _compare_orders(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
     for name, value in values.items():
         if value is not None:
             yield rows.build_figure(name, value.scale(100))
-
-
-def _find_unreliable_judge(figures: Sequence[Figure]) -> Iterator[str]:
-    for figure in figures:
-        if figure.name == "consistency" and figure.value is not None and figure.value.estimate < 100 * _UNRELIABLE:
-            share = f"{figure.value.estimate:.0f} % of prompts of {figure.model}"
-            yield f"the judge names the same winner in both orders in {share}"

@@ -163,6 +163,7 @@ def build_arena_messages(
         category: decides the system message; categories of other prompts are judged like hard prompts.
         version: version of the benchmark.
     """
+    # A user's category has no published judge; its prompts are judged like hard ones.
     published = CATEGORIES[version].get(category)
     user = QUESTION.format(QUESTION=question, ANSWER_A=answers[0], ANSWER_B=answers[1])
     return (

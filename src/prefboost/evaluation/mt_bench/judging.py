@@ -181,6 +181,7 @@ def parse_winner(reply: str, mode: Mode = "robust") -> Winner | None:
 def _fill_template(
     prompt: BenchmarkPrompt, turn: Turn, kind: Literal["single", "pair"], answers: Mapping[str, str]
 ) -> tuple[str, Messages]:
+    # FastChat's names: math-v1 is the template with references, whatever the category is called.
     is_referenced = prompt.category in REFERENCED
     version = "math-v1" if is_referenced else {"single": "v1", "pair": "v2"}[kind]
     template = f"{kind}-{version}" + ("-multi-turn" if turn == 2 else "")

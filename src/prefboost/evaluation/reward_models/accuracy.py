@@ -25,9 +25,11 @@ from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, bootstrap_mean
 from prefboost.statistics.calibration import Calibration, measure_calibration
 from prefboost.statistics.columns import FloatColumn
+from prefboost.statistics.json_form import replace_nan
 from prefboost.tables import PREFERENCE_PAIRS, Table, aspects_of
 
 __all__ = [
+    "check_accuracy_pairs",
     "AccuracyReport",
     "RewardAccuracy",
     "report_accuracy",
@@ -88,7 +90,7 @@ class AccuracyReport:
 
     def record(self) -> dict[str, Any]:
         """Return the JSON form, with null for NaN."""
-        record: dict[str, Any] = _replace_nan(asdict(self))
+        record: dict[str, Any] = replace_nan(asdict(self))
         return record
 
     def lines(self) -> Iterator[str]:
@@ -140,7 +142,13 @@ def report_accuracy(
     prompts = frame["prompt_id"].to_numpy()
     lengths = [np.array([len(join_text(turns)) for turns in frame[side]]) for side in ("chosen", "rejected")]
     longer_wins = _compare_sides(lengths[0] - lengths[1])
-    missing = _count_missing(pairs, scored)
+    reasons = dict(scored.rejects.select("id", "reason").iter_rows())
+    scored_ids = set(frame["pair_id"])
+    missing = dict(
+        Counter(
+            reasons.get(name, "the scorer gave no score") for name in pairs.frame["pair_id"] if name not in scored_ids
+        )
+    )
     unscored, total = len(pairs) - len(right), len(pairs)
     withheld = is_withheld(unscored, total, allow_missing=settings.allow_missing)
 
@@ -149,6 +157,8 @@ def report_accuracy(
 
     # Every share of the report draws whole prompts: pairs of one prompt are not independent.
     every = np.arange(len(right))
+    places = [(chosen_first or {}).get(name) for name in frame["pair_id"]]
+    is_first = None if None in places else np.array(places, dtype=np.float64)
     return AccuracyReport(
         accuracy=None if withheld else mean(right, every),
         bounds=(float(right.sum()) / total, (float(right.sum()) + unscored) / total),
@@ -157,7 +167,7 @@ def report_accuracy(
         ties=float(np.mean(margin == 0)),
         slices=_slice_accuracy(frame, right, lengths, settings, mean),
         longer=mean(longer_wins, every),
-        first=_measure_first(frame, chosen_first, mean),
+        first=None if is_first is None else mean(is_first, every),
         over_length=bootstrap_difference(right, longer_wins, clusters=prompts, how=settings.interval),
         calibration=_calibrate(margin, settings.bins),
         batch_change=batch_change,
@@ -191,6 +201,7 @@ def measure_batch_change(pairs: Table, scored: Table, scorer: Scorer, count: int
         halves = [_take_rows(few, middle, len(few)), _take_rows(few, 0, middle)]
         alone = pl.concat([scorer.score(half).frame for half in halves], how="diagonal_relaxed")
     names = ["score_chosen", "score_rejected"]
+    # A change of scores counts by what it can do to a ranking: in deviations of the margin.
     both = together.select("pair_id", *names).join(alone.select("pair_id", *names), on="pair_id", suffix="_alone")
     change = max(float((both[name] - both[f"{name}_alone"]).abs().max() or 0) for name in names)  # type: ignore[arg-type]
     spread = float((both["score_chosen"] - both["score_rejected"]).std() or 0)  # type: ignore[arg-type]
@@ -221,13 +232,23 @@ def name_slices(edges: Sequence[float]) -> list[str]:
     ]
 
 
-def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
-    if pairs.spec is not PREFERENCE_PAIRS or scored.spec is not PREFERENCE_PAIRS:
+def check_accuracy_pairs(table: Table) -> None:
+    """Refuse anything but pairs.
+
+    Raises:
+        DataError: the table is no PreferencePairs.
+    """
+    if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
-            f"accuracy is that of PreferencePairs, found {pairs.spec.name}",
+            f"accuracy is that of PreferencePairs, found {table.spec.name}",
             remedy="give a file of pairs, or pair the completions first",
-            place=Place(path=pairs.path),
+            place=Place(path=table.path),
         )
+
+
+def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
+    check_accuracy_pairs(pairs)
+    check_accuracy_pairs(scored)
     fresh = scored.frame.select("pair_id", now_chosen="score_chosen", now_rejected="score_rejected").drop_nulls()
     frame = pairs.frame.join(fresh, on="pair_id", how="inner", maintain_order="left")
     if frame.is_empty():
@@ -236,15 +257,6 @@ def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
             place=Place(path=pairs.path),
         )  # fmt: skip
     return frame
-
-
-def _count_missing(pairs: Table, scored: Table) -> dict[str, int]:
-    scored_ids = set(scored.frame.drop_nulls(["score_chosen", "score_rejected"])["pair_id"])
-    gone = set(pairs.frame["pair_id"]) - scored_ids
-    reasons = dict(scored.rejects.filter(pl.col("id").is_in(list(gone))).select("id", "reason").iter_rows())
-    return dict(
-        Counter(reasons.get(name, "the scorer gave no score") for name in pairs.frame["pair_id"] if name in gone)
-    )
 
 
 def _mark_right(margin: FloatColumn, settings: RewardAccuracy) -> FloatColumn:
@@ -313,17 +325,6 @@ def _compare_aspect(
     return mean(_compare_sides(margin * np.sign(np.nan_to_num(ahead))), differ) if len(differ) else None
 
 
-def _measure_first(
-    frame: pl.DataFrame,
-    chosen_first: Mapping[str, bool] | None,
-    mean: Callable[[FloatColumn, NDArray[Any]], Interval],
-) -> Interval | None:
-    if not chosen_first or any(name not in chosen_first for name in frame["pair_id"]):
-        return None
-    is_first = np.array([float(chosen_first[name]) for name in frame["pair_id"]])
-    return mean(is_first, np.arange(len(is_first)))
-
-
 def _calibrate(margin: FloatColumn, bins: int) -> Calibration:
     sure = 0.5 * (1 + np.tanh(0.5 * np.abs(margin)))
     return measure_calibration(sure, _compare_sides(margin), bins=bins)
@@ -331,11 +332,3 @@ def _calibrate(margin: FloatColumn, bins: int) -> Calibration:
 
 def _take_rows(table: Table, start: int, stop: int) -> Table:
     return Table(table.spec, table.frame.slice(start, stop - start), path=table.path)
-
-
-def _replace_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _replace_nan(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_replace_nan(inner) for inner in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

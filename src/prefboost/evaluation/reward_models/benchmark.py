@@ -51,7 +51,11 @@ class RewardContest(Settings):
 
         Scores are stored in ``FOLDER/scores``.
         """
-        file = _locate_file(self.file, assets)
+        if self.file is None:
+            raise SettingsError("reward_bench has no file", remedy="write reward_bench.file=FILE")
+        # The named file, or that of the same name in the folder of benchmarks' data.
+        inside = self.file if assets.data_dir is None else assets.data_dir / self.file
+        file = inside if inside.is_file() and not self.file.is_file() else self.file
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []
         alarms: list[str] = []
@@ -99,14 +103,6 @@ def build_reward_scorer(contestant: Contestant, options: Mapping[str, Any]) -> R
     # An engine's number type is a choice for generating; a reward model keeps its checkpoint's unless one was chosen.
     options_of_engine |= {"dtype": engine.dtype} if "dtype" in engine.model_fields_set else {}
     return RewardModelScorer(**{**options_of_engine, **options})
-
-
-def _locate_file(file: Path | None, assets: Assets) -> Path:
-    """Return the named file, or that of the same name in the folder of benchmarks' data."""
-    if file is None:
-        raise SettingsError("reward_bench has no file", remedy="write reward_bench.file=FILE")
-    inside = None if assets.data_dir is None else assets.data_dir / file
-    return inside if inside is not None and inside.is_file() and not file.is_file() else file
 
 
 def _build_figures(model: str, outcome: RewardOutcome) -> Iterator[Figure]:

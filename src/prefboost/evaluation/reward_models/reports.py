@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from prefboost.chat import join_text
-from prefboost.errors import DataError
 from prefboost.evaluation.benchmark import MISSING_ALLOWED, is_withheld
 from prefboost.evaluation.reward_models.accuracy import (
     AccuracyReport,
     RewardAccuracy,
+    check_accuracy_pairs,
     mark_right_pairs,
     measure_batch_change,
     report_accuracy,
@@ -25,7 +25,7 @@ from prefboost.scoring.scorer import Scorer
 from prefboost.settings import Settings
 from prefboost.sources import Columns, read
 from prefboost.statistics import Interval
-from prefboost.tables import PREFERENCE_PAIRS, Table
+from prefboost.tables import Table
 
 __all__ = ["BenchReport", "RewardReport", "RewardOutcome", "report_rewards"]
 
@@ -114,7 +114,8 @@ def report_rewards(
     bench = None if isinstance(source, Table) else read_reward_set(source)
     if bench is not None:
         return _report_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
-    pairs = _read_pairs(source, columns)
+    pairs = source if isinstance(source, Table) else read(source, columns=columns or Columns())
+    check_accuracy_pairs(pairs)
     first = None if isinstance(source, Table) else _find_chosen_first(source, pairs)
     pairs = pairs if limit is None else replace(pairs, frame=pairs.frame.head(limit))
     scored = score(pairs)
@@ -122,16 +123,6 @@ def report_rewards(
     report = report_accuracy(pairs, scored, settings, chosen_first=first, batch_change=change)
     shares = mark_right_pairs(pairs, scored, settings)
     return RewardOutcome(report, shares, tuple(name for name in pairs.frame["pair_id"] if name not in shares))
-
-
-def _read_pairs(source: str | Path | Table, columns: Columns | None) -> Table:
-    table = source if isinstance(source, Table) else read(source, columns=columns or Columns())
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"accuracy is that of PreferencePairs, found {table.spec.name}",
-            remedy="give a file of pairs, or pair the completions first",
-        )
-    return table
 
 
 def _find_chosen_first(source: str | Path, pairs: Table) -> dict[str, bool] | None:

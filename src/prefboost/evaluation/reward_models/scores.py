@@ -227,6 +227,7 @@ def estimate_bench_figures(bench: str, items: Sequence[RewardItem], *, how: Boot
     figures = BENCHES[bench](items)
     clusters: dict[str, dict[str, list[RewardItem]]] = {}
     for item in items:
+        # In the Ties subset two rows, tied:N and ref:N, make one prompt.
         prompt = item.item_id.partition(":")[2] if item.subset.lower() == "ties" else item.item_id
         clusters.setdefault(item.subset, {}).setdefault(prompt, []).append(item)
     pools = [list(prompts.values()) for prompts in clusters.values()]
@@ -234,26 +235,20 @@ def estimate_bench_figures(bench: str, items: Sequence[RewardItem], *, how: Boot
     drawn: dict[str, list[float]] = {name: [] for name in figures}
     for _ in range(how.resamples):
         # Drawing within subsets keeps their weights, and the whole formula is computed again for each resample.
+        # Drawn prompts are numbered, so that a prompt drawn twice counts twice.
         chosen = [
-            _number_copy(pool[at], copy)
+            RewardItem(f"{item.item_id.partition(':')[0]}:{copy}", item.subset, item.chosen, item.rejected)
             for pool in pools
             for copy, at in enumerate(rng.integers(len(pool), size=len(pool)))
+            for item in pool[at]
         ]
-        for name, value in BENCHES[bench]([item for part in chosen for item in part]).items():
+        for name, value in BENCHES[bench](chosen).items():
             drawn[name].append(value)
     count = sum(map(len, pools))
     return {
         name: Interval.from_percentiles(value, drawn[name], level=how.level, rows=len(items), clusters=count)
         for name, value in figures.items()
     }
-
-
-def _number_copy(items: Sequence[RewardItem], copy: int) -> list[RewardItem]:
-    """Number a drawn prompt, so that a prompt drawn twice counts twice."""
-    return [
-        RewardItem(f"{item.item_id.partition(':')[0]}:{copy}", item.subset, item.chosen, item.rejected)
-        for item in items
-    ]
 
 
 def _average_by_subset(items: Sequence[RewardItem], value: Callable[[RewardItem], float]) -> dict[str, float]:

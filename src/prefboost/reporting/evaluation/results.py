@@ -88,7 +88,8 @@ def build_figures_section(results: Results) -> Section:
     drawn = [
         name for name in names if any(figure.name == name and figure.unit in ("%", "points") for figure in chosen)
     ][:2]
-    keys = [(group, model) for group in groups for model in rank_models(results) if _has_figure(table, group, model)]
+    with_figure = {(figure.group, figure.model) for figure in chosen}
+    keys = [(group, model) for group in groups for model in rank_models(results) if (group, model) in with_figure]
     rows, marks = [], []
     for group, model in keys:
         its = [table.get((group, model, name)) for name in names]
@@ -109,7 +110,8 @@ def build_figures_section(results: Results) -> Section:
     strip = Strip(
         f"{' and '.join(map(name_figure, drawn))}, {unit}", tuple(marks), tuple(map(name_figure, drawn)), reference
     )
-    notes = (*_collect_notes(chosen), *_describe_separability([figure for figure in chosen if figure.name == names[0]]))
+    remarks = dict.fromkeys(f"{name_figure(figure.name)}: {figure.note}." for figure in chosen if figure.note)
+    notes = (*list(remarks)[:6], *_describe_separability([figure for figure in chosen if figure.name == names[0]]))
     return Section("Figures", notes, tables=(ReportTable(columns, tuple(rows), strip if drawn else None),))
 
 
@@ -158,7 +160,14 @@ def build_goals_section(results: Results) -> Section | None:
     )
     drawn = [name for name in names_shown if units[name] in ("%", "points")][:2]
     curves = [
-        Curve(f"{name}, {name_figure(figure)}" if len(drawn) > 1 else name, _collect_points(table, name, figure, goals))
+        Curve(
+            f"{name}, {name_figure(figure)}" if len(drawn) > 1 else name,
+            {
+                goal: cell.value
+                for goal in goals
+                if (cell := table.get(((name, goal), figure))) is not None and cell.value is not None
+            },
+        )
         for name in swept
         for figure in drawn
     ]
@@ -183,10 +192,9 @@ def build_missing_section(results: Results, faults: Mapping[str, Mapping[str, in
         withheld = [figure for figure in figures if figure.value is None and figure.missing]
         bounds = next((figure.bounds for figure in figures if figure.bounds), None)
         between = NONE if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}"
+        names = ", ".join(dict.fromkeys(name_figure(figure.name) for figure in withheld))
         for reason, count in reasons.items():
-            rows.append(
-                (model, reason, f"{count:,}", ", ".join(dict.fromkeys(map(_name_figure, withheld))) or NONE, between)
-            )
+            rows.append((model, reason, f"{count:,}", names or NONE, between))
     if not rows:
         return None
     note = (
@@ -240,14 +248,6 @@ def get_run_facts(results: Results) -> Mapping[str, Any]:
     return run if isinstance(run, Mapping) else {}
 
 
-def _name_figure(figure: Figure) -> str:
-    return name_figure(figure.name)
-
-
-def _has_figure(table: Mapping[tuple[str, str, str], Figure], group: str, model: str) -> bool:
-    return any((table_group, table_model) == (group, model) for table_group, table_model, _ in table)
-
-
 def _format_cell(figure: Figure | None) -> str:
     if figure is None or (figure.value is None and not figure.missing):
         return NONE
@@ -263,18 +263,6 @@ def _place_marks(figures: Sequence[Figure | None]) -> Iterator[Mark]:
             yield Mark(figure.value.low, figure.value.high, figure.value.estimate, kind)
         elif figure is not None and figure.bounds is not None:
             yield Mark(*figure.bounds, None, kind)
-
-
-def _collect_points(
-    table: Mapping[tuple[tuple[str, float | None], str], Figure], name: str, figure: str, goals: Sequence[float]
-) -> dict[float, Interval]:
-    figures = ((goal, table.get(((name, goal), figure))) for goal in goals)
-    return {goal: row.value for goal, row in figures if row is not None and row.value is not None}
-
-
-def _collect_notes(figures: Sequence[Figure]) -> Iterator[str]:
-    notes = {f"{name_figure(figure.name)}: {figure.note}.": None for figure in figures if figure.note}
-    yield from list(notes)[:6]
 
 
 def _describe_separability(figures: Sequence[Figure]) -> Iterator[str]:

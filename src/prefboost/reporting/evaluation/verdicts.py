@@ -60,10 +60,11 @@ def build_differences_section(
     Shares of the win are compared with one half, which is the baseline against itself, and with each other; grades with
     each other alone. Models whose figure is withheld are not in the order.
     """
-    means, shares = average_by_prompt(verdicts), _are_shares(results)
+    means, shares = average_by_prompt(verdicts), any("win_rate" in figure.name for figure in results.figures)
     order = [model for model in order if len(means.get(model, {})) > 1]
     baseline = name_baseline(results)
     tests: dict[tuple[str, str], tuple[PairedTest, int]] = {}
+    # A grade has no baseline to differ from; a share of the win has one half.
     for model in order if shares else ():
         values = list(means[model].values())
         tests[model, baseline] = (run_paired_test(values, [0.5] * len(values)), 0)
@@ -94,9 +95,15 @@ def build_differences_section(
     )  # fmt: skip
     unit = "points of the win rate" if shares else "points"
     strip = Strip(f"difference, {unit}", tuple(marks), ("difference",), 0.0)
-    return Section(
-        "Differences", _explain_differences(shares, unit), tables=(ReportTable(columns, tuple(rows), strip),)
+    against = (
+        "Against the baseline: the raw win rate less 50; between two models: the difference of their raw win rates. "
     )
+    note = (
+        f"Prompt by prompt, in {unit}. {against if shares else ''}p is the chance of such a difference by luck, "
+        "corrected for all rows of this table (Holm); detectable is the smallest true difference that a comparison of "
+        "this size finds in 80 % of cases, before that correction."
+    )
+    return Section("Differences", (note,), tables=(ReportTable(columns, tuple(rows), strip),))
 
 
 def build_length_section(verdicts: Sequence[JudgeVerdict], order: Sequence[str]) -> Section | None:
@@ -297,23 +304,6 @@ def _compare_judges(verdicts: Sequence[JudgeVerdict], judges: Sequence[str]) -> 
     return rows
 
 
-def _are_shares(results: Results) -> bool:
-    return any("win_rate" in figure.name for figure in results.figures)
-
-
-def _explain_differences(shares: bool, unit: str) -> tuple[str, ...]:
-    what = (
-        "Against the baseline: the raw win rate less 50; between two models: the difference of their raw win rates. "
-        if shares
-        else ""
-    )
-    return (
-        f"Prompt by prompt, in {unit}. {what}p is the chance of such a difference by luck, corrected for all "
-        "rows of this table (Holm); detectable is the smallest true difference that a comparison of this size finds in "
-        "80 % of cases, before that correction.",
-    )
-
-
 def _select_valued(verdicts: Sequence[JudgeVerdict], model: str) -> list[JudgeVerdict]:
     return [verdict for verdict in verdicts if verdict.model == model and verdict.value is not None]
 
@@ -327,6 +317,7 @@ def _compute_length_ratio(verdict: JudgeVerdict) -> float | None:
 
 
 def _shows_model_first(benchmark: str, verdict: JudgeVerdict) -> bool | None:
+    # AlpacaEval says it in a fact of its own; elsewhere the game decides, which each benchmark counts in its own way.
     if "model_first" in verdict.facts:
         return bool(verdict.facts["model_first"])
     game = verdict.facts.get("game")

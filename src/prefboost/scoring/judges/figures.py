@@ -21,6 +21,7 @@ from prefboost.statistics import (
     measure_length_bias,
 )
 from prefboost.statistics.bootstrap import USUAL
+from prefboost.statistics.json_form import replace_nan
 from prefboost.tables import VERDICTS, Table
 
 __all__ = ["JudgeFigures", "judge_figures"]
@@ -60,7 +61,7 @@ class JudgeFigures:
 
     def record(self) -> dict[str, Any]:
         """Build the JSON record: null for what is not known."""
-        figures: dict[str, Any] = _replace_nan(asdict(self))
+        figures: dict[str, Any] = replace_nan(asdict(self))
         mass = figures.pop("label_mass")
         return figures if mass is None else {**figures, "label_mass": {"mean": mass[0], "least": mass[1]}}
 
@@ -113,6 +114,7 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
     chosen_first, rejected_first = (by_side.filter(pl.col("shown_first") == side) for side in ("chosen", "rejected"))
     both = (chosen_first["chosen_won"].to_numpy(), rejected_first["chosen_won"].to_numpy())
     prompts, pair_prompts = frame["prompt_id"].to_numpy(), chosen_first["prompt_id"].to_numpy()
+    masses = frame["label_mass"].drop_nulls().to_list() if "label_mass" in frame.columns else []
     return JudgeFigures(
         pairs=chosen_first.height,
         ties=float(np.mean(frame["won"].to_numpy() == 0.5)),
@@ -124,16 +126,5 @@ def judge_figures(verdicts: Table, how: Bootstrap = USUAL) -> JudgeFigures:
         ),
         with_labels=bootstrap_mean(frame["chosen_won"].to_numpy(), clusters=prompts, how=how),
         label_kappa=cohens_kappa(frame["verdict"].to_list(), frame["place"].to_list()),
-        label_mass=_label_mass(frame),
+        label_mass=(sum(masses) / len(masses), min(masses)) if masses else None,
     )
-
-
-def _label_mass(frame: pl.DataFrame) -> tuple[float, float] | None:
-    masses = frame["label_mass"].drop_nulls().to_list() if "label_mass" in frame.columns else []
-    return (sum(masses) / len(masses), min(masses)) if masses else None
-
-
-def _replace_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _replace_nan(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -71,4 +71,5 @@ class ScorerJudge(Settings):
         verdict: Verdict = "tie" if abs(ahead) <= self.tie_within else sides[ahead < 0]
         if self.temperature is None:
             return Ruling(verdict)
+        # The sigmoid as (1 + tanh(x / 2)) / 2, which no difference of scores makes overflow.
         return Ruling(verdict, (1 + math.tanh(ahead / self.temperature / 2)) / 2)

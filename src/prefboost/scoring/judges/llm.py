@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -79,11 +79,14 @@ class LlmJudge(Settings):
         check_pairs(table)
         engine = desk.open_engine(self.engine)
         asking = Asking(engine, self.sampling, desk)
-        decisions = list(
-            (self._rule_by_probabilities if self.read == "logprobs" else self._rule_by_words)(
-                asking, self.questions(table)
-            )
-        )
+        requests = self.questions(table)
+        if self.read == "logprobs":
+            shares = asking.shares(requests, self.verdict_names, self.min_mass)
+            decisions = [self.weigh_shares(of_question) for of_question in shares]
+        else:
+            answers = asking.answers(requests)
+            votes = [answers[at : at + self.samples] for at in range(0, len(answers), self.samples)]
+            decisions = [self.count_votes(of_question) for of_question in votes]
         rulings = {first: decisions[at :: len(ORDERS)] for at, first in enumerate(ORDERS)}
         notes = {"questions": len(decisions) * self.samples}
         return verdicts_table(table, rulings, engine.identity, self.model_dump(mode="json"), notes)
@@ -122,11 +125,6 @@ class LlmJudge(Settings):
         """The words that an answer may give as its verdict."""
         return ["1", "2", *(["tie"] if self.ties else [])]
 
-    def _rule_by_words(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
-        answers = asking.answers(requests)
-        for at in range(0, len(answers), self.samples):
-            yield self.count_votes(answers[at : at + self.samples])
-
     def count_votes(self, answers: Sequence[Answer]) -> Ruling:
         """Decide by the share of votes; the rationale is that of a vote with the result.
 
@@ -145,11 +143,8 @@ class LlmJudge(Settings):
             reason = next(verdict.reason for verdict in read if isinstance(verdict, Unreadable))
             return Ruling(fault=(reason, answers[0].text))
         share = sum(vote for vote, _ in votes) / len(votes)
+        # The vote nearest to the share agrees with the outcome, so its reason is one for it.
         return Ruling(verdict_of(share, self.tie_within), share, min(votes, key=lambda vote: abs(vote[0] - share))[1])
-
-    def _rule_by_probabilities(self, asking: Asking, requests: Sequence[Request]) -> Iterator[Ruling]:
-        for shares in asking.shares(requests, self.verdict_names, self.min_mass):
-            yield self.weigh_shares(shares)
 
     def weigh_shares(self, shares: Shares) -> Ruling:
         """Decide by P(first) + P(tie) / 2, from the shares of `verdict_names`."""

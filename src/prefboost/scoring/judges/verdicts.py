@@ -102,6 +102,7 @@ def verdicts_table(
 
 def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split pairs into those with a verdict in both orders, with their number ``_at``, and rejects."""
+    # One order alone would let a preference for a place into every figure, so a fault in either rejects the pair.
     faults = [
         next((ruling.fault for ruling in both if ruling.fault), None) for both in zip(*rulings.values(), strict=True)
     ]

@@ -132,6 +132,7 @@ def fit_regressor(
     features = features_of(texts, [pair for pair in vectors if pair is not None])
     train, test = _split(prompts, settings)
     mean, spread = features[train].mean(0), features[train].std(0)
+    # A feature that never varies would be divided by 0.
     spread[spread == 0] = 1.0
     scaled = (features - mean) / spread
     slopes, at, penalty = _ridge(scaled[train], scores[train], [prompts[row] for row in train], settings.penalties)
@@ -162,6 +163,7 @@ def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
         for item in items
         if item.side in scores and (value := scores[item.side][item.row]) is not None
     ]
+    # Sides of pairs come again and again; a completion counts once, with the score that it has last.
     rows = list({(text, prompt): (text, value, prompt) for text, value, prompt in rows}.values())
     if len(rows) < _FEWEST or len({prompt for _, _, prompt in rows}) < 3:
         kind = "pairs" if table.spec is PREFERENCE_PAIRS else "completions"
@@ -188,6 +190,7 @@ def _ridge(features: Any, scores: Any, prompts: Sequence[str], penalties: Sequen
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
+    # Folds of whole prompts, as in the held-out figures: completions of one prompt resemble each other.
     folds = GroupKFold(min(5, len(set(prompts))))
     search = GridSearchCV(Ridge(), {"alpha": list(penalties)}, cv=folds, scoring="neg_mean_squared_error")
     search.fit(features, scores, groups=prompts)

@@ -118,6 +118,7 @@ def embeddings_of(
 
     def plan(first: list[int]) -> list[list[int]]:
         batches: list[list[int]] = []
+        # By length, so that little of a batch is padding.
         for index in sorted(first, key=lambda index: (len(ids[index]), index)):
             if not batches or (len(batches[-1]) + 1) * len(ids[index]) > batch_tokens:
                 batches.append([])

@@ -35,15 +35,14 @@ def _split(block: str) -> list[str]:
     sentences: list[str] = []
     start = 0
     for end in _END.finditer(block):
-        if end[0] == "." and _is_no_end(block[start : end.start()]):
-            continue
+        if end[0] == ".":
+            before = block[start : end.start()]
+            words = before.split()
+            last = words[-1].lstrip("(\"'“").lower() if words else ""
+            # A single letter is an initial, but "I." ends a sentence more often than it begins a name.
+            is_initial = len(last) == 1 and last.isalpha() and last != "i"
+            if is_initial or last in _ABBREVIATIONS or _LIST_NUMBER.search(before) is not None:
+                continue
         sentences.append(block[start : end.end()].strip())
         start = end.end()
     return [*sentences, block[start:].strip()]
-
-
-def _is_no_end(before: str) -> bool:
-    words = before.split()
-    last = words[-1].lstrip("(\"'“").lower() if words else ""
-    initial = len(last) == 1 and last.isalpha() and last != "i"
-    return initial or last in _ABBREVIATIONS or _LIST_NUMBER.search(before) is not None
