@@ -167,7 +167,8 @@ class Ledger:
         self.in_flight = 0
         self.exhausted = False
         self._lock = threading.Lock()
-        self._is_limited = self.budget != _NO_BUDGET  # comparing settings anew for every call costs more than the rest
+        # Comparing settings anew for every call costs more than the rest.
+        self._is_limited = self.budget != _NO_BUDGET
         self._measured = False
         self._read_beyond = 0
         self._written_times = 1.0
@@ -239,8 +240,10 @@ class Ledger:
         beyond = actual - most
         with self._lock:
             if self._is_limited:
+                # What was billed is written down even beyond the budget: the money is spent.
                 self.book.add(beyond, _NO_BUDGET)
             else:
+                # Kept in memory for the next call. A killed process leaves it in the book: too much, never too little.
                 self._ahead -= beyond
             self.spent += beyond
             self.in_flight -= 1
@@ -255,6 +258,7 @@ class Ledger:
 
 def describe_spent_budget(ledger: Ledger, done: int, rows: int) -> RunError:
     """Describe a spent budget as an error: its limits, the total, and how many rows are done."""
+    # Of the book, not of this call: earlier calls of the same store have spent of it too.
     total = ledger.book.total()
     budget = ", ".join(f"{name} {limit:,}" for name, limit in ledger.budget if limit is not None)
     spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"

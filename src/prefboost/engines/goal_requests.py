@@ -37,6 +37,7 @@ def asker(engine: Engine, say: SayGoal, *, silent: bool = False) -> Ask:
 
         def pass_on(prompt: Messages, goal: float | None, sample: int) -> Request:
             warn_outside(goal, ends)
+            # None leaves it to the template, which asks for the top score by itself; False tells it to say nothing.
             return Request(prompt, sample, False if silent and goal is None else goal)
 
         return pass_on

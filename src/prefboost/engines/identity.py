@@ -22,6 +22,7 @@ def identity_of(fingerprints: Sequence[str], settings: Settings, immaterial: Map
         immaterial: settings that add nothing at any value, each with the reason why it changes no answer or stands in
             the key already.
     """
+    # By the declared fields, not by what a user wrote: a default that is written out is no other engine.
     defaults = {name: field.get_default() for name, field in type(settings).model_fields.items()}
     values = settings.model_dump(mode="json")
     changed = [

@@ -48,6 +48,7 @@ def parse_engine(model: str) -> dict[str, str]:
     runs in vLLM, ``llamacpp:FILE.gguf`` (or ``llamacpp:package:NAME``) in llama.cpp, everything else is a local model.
     """
     prefix, colon, rest = model.partition(":")
+    # Only known prefixes: C:\models and package:NAME have a colon too.
     if colon and prefix in _PREFIXES:
         kind, name = _PREFIXES[prefix]
         return {"kind": kind, name: rest}

@@ -99,10 +99,12 @@ class LlamaCppEngine:
             raise MissingExtra("xllamacpp", "llamacpp") from error
         settings, params = self.settings, xllamacpp.CommonParams()
         params.model.path = str(self.file)
+        # llama.cpp divides its context among the slots, so each row has what the setting says.
         params.n_ctx, params.n_parallel = settings.context * settings.parallel, settings.parallel
         params.kv_unified = False
         params.n_gpu_layers = settings.gpu_layers
         params.warmup, params.verbosity, params.use_jinja = False, 0, True
+        # The port is open to every process of this machine; the key keeps them out.
         params.api_keys = [self._key]
         # By itself llama.cpp counts the machine's cores, whatever affinity and control groups grant.
         threads = settings.threads or usable_cores()
@@ -128,6 +130,7 @@ class LlamaCppEngine:
         for file in sorted(self.file.parent.glob(pattern)) if pattern else [self.file]:
             size = file.stat().st_size
             with file.open("rb") as stream:
+                # Evenly spaced blocks, as of other weights: a file of 40 GB is not read twice.
                 for start in range(0, size, max(_BLOCK, size // 256)):
                     stream.seek(start)
                     digest.update(stream.read(_BLOCK))
@@ -214,7 +217,9 @@ class LlamaCppEngine:
     def _side_by_side(self, ask: Callable[[Request], Any], requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         if not requests:
             return
-        assert self.server is not None  # loaded once, before there are threads
+        # cached_property takes no lock: two threads would load two models.
+        # Loaded once, before there are threads.
+        assert self.server is not None
         with ThreadPoolExecutor(self.settings.parallel) as pool:
             try:
                 yield from enumerate(pool.map(ask, requests))
@@ -230,6 +235,7 @@ class LlamaCppEngine:
             reply = self.server.handle_chat_completions({**self._messages(request.prompt, request), **options, **held})
         except (RuntimeError, ValueError) as error:
             return Failure(f"llama.cpp: {(str(error).splitlines() or [''])[0][:200]}", 1)
+        # In this process errors come as bodies, without a status of HTTP.
         refusal = reply.get("error")
         if refusal:
             return Failure(str(refusal.get("message", refusal))[:300], 1, permanent=refusal.get("code") == 400)
@@ -253,6 +259,7 @@ class LlamaCppEngine:
         """
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.server.listening_address}{path}", json.dumps(body).encode(), headers)
+        # Past any proxy of the environment, which cannot reach loopback of this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as reply:

@@ -50,6 +50,7 @@ def check_answered(answered: int, rows: int, patience: Patience, reasons: Iterab
     counts: dict[str, int] = {}
     for reason in reasons:
         counts[reason] = counts.get(reason, 0) + 1
+    # Rows fail for few reasons; the commonest is most likely the one to mend.
     reason, count = max(counts.items(), key=lambda item: item[1], default=("no reason is recorded", 0))
     share = f", less than least_answered ({patience.least_answered:g})" if answered else ""
     raise RunError(

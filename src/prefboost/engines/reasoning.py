@@ -98,6 +98,7 @@ def separate_reasoning(text: str, *, opened: bool = False) -> Spoken:
     at, inside, has_marks = 0, opened, opened
     while True:
         # Inside of a thought every closing mark counts: thoughts hold half-written code.
+        # Marks of different makers close each other's thoughts: fine-tuned models mix them.
         mark = _CLOSE.search(text, at) if inside else _find_mark(text, at)
         if mark is None:
             break
@@ -132,6 +133,7 @@ def answer_of(text: str) -> str:
 
 def opens_reasoning(rendered: str) -> bool:
     """Tell whether a rendered prompt ends inside a thought, as templates of DeepSeek-R1 and its kin let it."""
+    # Templates write a newline behind the mark; what stands further up is the conversation's.
     tail = rendered[-200:].rstrip()
     mark = next((mark for mark in _OPEN.finditer(tail) if mark.end() == len(tail)), None)
     return mark is not None
@@ -156,6 +158,7 @@ def _find_mark(text: str, start: int) -> re.Match[str] | None:
     """Find the next real mark outside of a thought: not quoted, not in code, not an honest text's own tag."""
     # Code quotes marks of other languages (XML, templates) without thinking.
     code = [span.span() for span in _CODE.finditer(text, start)]
+    # Opening and closing marks are looked for by two patterns, and the first in the text decides.
     marks = sorted(
         (mark for marks in (_OPEN, _CLOSE) for mark in marks.finditer(text, start)), key=lambda mark: mark.start()
     )

@@ -61,6 +61,7 @@ class ReplayEngine:
             ) from error
         for number, line in enumerate(lines, 1):
             if line.strip():
+                # Records of one prompt and goal are its samples, in the order of the file.
                 name, result = self._parse_line(line, number)
                 self._recorded.setdefault(name, []).append(result)
 
@@ -71,6 +72,7 @@ class ReplayEngine:
 
     def render(self, request: Request) -> str:
         """Render messages and goal as JSON."""
+        # 7 and 7.0 are one goal, and JSON writes them differently.
         goal = None if request.goal is None or request.goal is False else float(request.goal)
         parts = [[to_record(message) for message in request.prompt], goal, *request.tool_fields.values()]
         return json.dumps(parts, sort_keys=True)

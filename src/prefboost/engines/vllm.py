@@ -110,6 +110,7 @@ class VLLMEngine:
         except ImportError as error:
             raise MissingExtra("vllm", "vllm") from error
         settings = self.settings
+        # Said before the model is loaded, which takes minutes.
         announce(self.numbers)
         lora = {"enable_lora": True, "max_lora_rank": settings.adapter_rank} if settings.adapter else {}
         try:
@@ -139,6 +140,7 @@ class VLLMEngine:
     def identity(self) -> str:
         """Fingerprints of weights and adapter, number type, vLLM's version, and what else changes answers."""
         settings = self.settings
+        # An adapter changes every answer, and so does its scale, which stands in its configuration.
         weights = name_weights(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code)
         adapter = [] if settings.adapter is None else [fingerprint_of_model(settings.adapter)]
         return identity_of([weights, self.numbers.name, name_library("vllm"), *adapter], settings, IMMATERIAL)
@@ -151,6 +153,7 @@ class VLLMEngine:
     @cached_property
     def context(self) -> int | None:
         """As set; else what vLLM found in the model's configuration."""
+        # The model is loaded for it: what vLLM allows depends on its configuration and on this version's rules.
         return self.settings.context or int(self.llm.llm_engine.model_config.max_model_len)
 
     def render(self, request: Request) -> str:
@@ -167,6 +170,7 @@ class VLLMEngine:
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Cut the rows into batches of ``batch_rows``, in order, so that samples of a prompt stay together."""
+        # vLLM schedules rows by itself; batches only bound what a killed process has to repeat.
         rows, size = list(range(len(requests))), self.settings.batch_rows
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -180,6 +184,7 @@ class VLLMEngine:
                     "temperature": sampling.temperature,
                     "top_p": sampling.top_p,
                     "max_tokens": sampling.max_tokens,
+                    # vLLM takes a signed number of 64 bits.
                     "seed": row_seed(sampling, text, rows[index].sample) % 2**63,
                     "json_schema": rows[index].json_schema,
                 }
@@ -252,7 +257,8 @@ class VLLMEngine:
         """Run vLLM on each row; a refused row is a Failure. vLLM refuses a whole call over one row."""
         if not prompts:
             return []
-        llm = self.llm  # names what is missing before the imports below fail
+        # Names what is missing before the imports below fail.
+        llm = self.llm
         from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
         from vllm.sampling_params import StructuredOutputsParams
@@ -269,6 +275,7 @@ class VLLMEngine:
         try:
             outputs: list[Any] = llm.generate(inputs, params, use_tqdm=False, lora_request=lora)
         except ValueError as error:
+            # One by one, to find the row: what vLLM refuses is the whole call.
             if len(prompts) == 1:
                 return [Failure(f"vLLM refuses it: {(str(error).splitlines() or [''])[0][:200]}", 1, permanent=True)]
             rows = zip(prompts, options, strict=True)
@@ -280,6 +287,7 @@ def _logprob_behind(start: int, answer: Sequence[int], output: Any) -> float:
     """Sum the log-probs of the tokens behind a prompt of ``start`` tokens; NaN where one has none."""
     if isinstance(output, Failure):
         return math.nan
+    # Position t holds the log-prob of token t given those before it; the first token has none.
     rows = (output.prompt_logprobs or [])[start : start + len(answer)]
     entries = [row.get(token) if row else None for token, row in zip(answer, rows, strict=False)]
     if len(entries) < len(answer):

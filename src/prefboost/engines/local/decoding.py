@@ -25,6 +25,7 @@ _NUCLEUS = 512
 
 def draws_for(seed: int, steps: int) -> NDArray[np.float64]:
     """Draw the random numbers of one row: [T], in [0, 1), one per step; the first do not depend on T."""
+    # Philox is a counter: number t is the same whatever T is, and no row's numbers depend on another row.
     return np.random.Generator(np.random.Philox(seed)).random(steps)
 
 
@@ -42,10 +43,13 @@ def pick_tokens(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     import torch
 
     if sampling.temperature == 0:
+        # Greedy decoding takes no draw, so that a seed changes nothing.
         return logits.argmax(-1)
     probs = (logits.float() / sampling.temperature).softmax(-1)
     if sampling.top_p >= 1.0:
         return _inverse(probs, draws)
+    # Sorting a vocabulary of 150,000 at every step costs more than all else that is done with the logits; nearly every
+    # nucleus lies within the likeliest 512.
     count = min(_NUCLEUS, probs.shape[-1])
     top, tokens = probs.topk(count, dim=-1)
     if count < probs.shape[-1] and bool((top.sum(-1) < sampling.top_p).any()):
@@ -64,6 +68,7 @@ def _inverse(weights: Tensor, draws: Tensor) -> Tensor:
     reached = weights.double().cumsum(-1)
     targets = (draws * reached[:, -1])[:, None]
     indices: Tensor = torch.searchsorted(reached, targets, right=True).squeeze(-1)
+    # A draw just below 1 may round up to the whole sum, behind the last weight.
     return indices.clamp(max=weights.shape[-1] - 1)
 
 
@@ -94,6 +99,7 @@ def decode(
             tokens = pick_tokens(batch.logits, batch.draws_now(), sampling)
             drawn = [pair for pair, on in zip(batch.pair_rows(tokens), batch.running.tolist(), strict=True) if on]
             batch.keep_running(tokens)
+        # Handed over before the next step is computed: whoever streams a text sees a token as soon as it is drawn.
         yield drawn
         with torch.inference_mode():
             batch.step()
@@ -129,6 +135,8 @@ class _Batch:
             self._forward(ids.to(device), (self.mask.cumsum(-1) - 1).clamp(min=0))
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
+        # Only the last position's logits are needed: those of a whole prompt are B x L x V floats, more than the
+        # weights of a small model. Not every architecture takes these options.
         options: dict[str, Any] = {"logits_to_keep": 1, "position_ids": positions}
         accepted = {name: value for name, value in options.items() if name in self.options}
         out = self.model(
@@ -150,6 +158,7 @@ class _Batch:
         import torch
 
         self.tokens = tokens
+        # A row that has ended but is still in the batch keeps drawing tokens; `decode` does not yield them.
         self.running &= ~torch.isin(tokens, self.ends)
         self.time += 1
         left = int(self.running.sum())

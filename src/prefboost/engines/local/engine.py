@@ -89,6 +89,7 @@ class LocalEngine:
             settings.model, revision=settings.revision, trust_remote_code=settings.trust_remote_code
         )
         if settings.chat_template is not None:
+            # Set on the tokenizer, so that every caller of it renders alike.
             self.tokenizer.chat_template = settings.chat_template
         if not self.tokenizer.chat_template:
             raise ModelError(
@@ -152,6 +153,7 @@ class LocalEngine:
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Batch prompts of similar length, shortest first, within ``batch_rows`` and ``batch_tokens``."""
+        # Prompts of similar length waste little padding, and the order depends on the requests alone.
         return self._batches(self.prompt_tokens(requests), sampling)
 
     def generate(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[int, Result]]:
@@ -174,9 +176,12 @@ class LocalEngine:
         for [(_, token)] in decode(
             self.model, self._check_lengths(self.encode_texts([text]), sampling), draws, sampling, self.ends
         ):
+            # Decoded from the beginning at every token: byte-level pieces are no text by themselves, and some
+            # tokenizers write a blank before a word only where another word precedes it.
             tokens += [] if token in self.ends else [token]
             whole = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            if not whole.endswith("\ufffd"):  # half a character; the rest comes with the next token
+            # Half a character; the rest comes with the next token.
+            if not whole.endswith("\ufffd"):
                 yield whole[len(sent) :]
                 sent = whole
         rest = self.tokenizer.decode(tokens, skip_special_tokens=True)[len(sent) :]
@@ -211,6 +216,7 @@ class LocalEngine:
     ) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield the log-prob of each choice, all of its tokens, as what the assistant says first (nats)."""
         texts = [self.render(request) for request in requests]
+        # One sequence per prompt and choice; those of one prompt share its tokens in the stream.
         prompts = [ids for ids in self.encode_texts(texts) for _ in choices]
         heads = [text for text in texts for _ in choices]
         logps = self._logps(prompts, self.encode_texts(choices) * len(texts), heads)
@@ -225,6 +231,8 @@ class LocalEngine:
         """
         head = self.render(request)
         whole = self._through_template([*request.prompt, *completion], request, add_generation_prompt=False)
+        # A log-prob is that of a continuation. Templates that drop earlier thoughts, or write a date, change what
+        # precedes it.
         if not whole.startswith(head):
             raise ModelError(
                 "the chat template renders a prompt differently when a completion follows",
@@ -236,6 +244,7 @@ class LocalEngine:
     def ends(self) -> frozenset[int]:
         """Tokens that end a turn."""
         named = self.model.generation_config.eos_token_id
+        # Llama 3 and its kin end a turn with another token than a text, and list both.
         several = named if isinstance(named, list) else [named]
         return frozenset(token for token in [*several, self.tokenizer.eos_token_id] if token is not None)
 
@@ -277,6 +286,8 @@ class LocalEngine:
     @cached_property
     def _marks(self) -> dict[int, str]:
         """Special tokens that mark thoughts, which a plain decoding would leave out; their ids."""
+        # Some vocabularies call <think> special, and skip_special_tokens would drop the mark and keep the thought as
+        # the answer.
         added = self.tokenizer.added_tokens_decoder.items()
         return {number: token.content for number, token in added if token.special and is_marker(token.content)}
 
@@ -305,6 +316,7 @@ class LocalEngine:
 
     def _batches(self, lengths: Sequence[int], sampling: Sampling) -> list[list[int]]:
         batches: list[list[int]] = []
+        # Ties by index: a plan must come out the same in a resumed run, or its last bits would differ.
         for index in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
             room = self.settings.batch_tokens // (lengths[index] + sampling.max_tokens)
             if not batches or len(batches[-1]) >= min(self.settings.batch_rows, room):

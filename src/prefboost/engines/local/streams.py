@@ -43,6 +43,7 @@ def stream_batches(
     used = 0
     for indices in members.values():
         cost = measure_stream([prompts[i] for i in indices], [completions[i] for i in indices])
+        # A group that does not fit is parted: its common beginning is computed again, and the numbers stay the same.
         whole = cost <= max_tokens or len(indices) == 1
         for part, tokens in [(indices, cost)] if whole else [([index], lengths[index]) for index in indices]:
             if batch and used + tokens > max_tokens:
@@ -72,6 +73,7 @@ def logps_of_batch(model: Any, prompts: Ids, completions: Ids, pad_id: int, *, p
     with torch.inference_mode():
         if packed:
             return compute_packed_logps(model, pack(prompts, completions).to(device))
+        # Right padding and a mask: causal attention never looks at what comes later.
         padded = {name: tensor.to(device) for name, tensor in pad_sequences(prompts, completions, pad_id).items()}
         return compute_logps(model, padded["input_ids"], padded["attention_mask"], padded["completion_mask"])
 

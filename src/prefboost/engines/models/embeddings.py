@@ -42,6 +42,7 @@ def embed_texts(model: str, texts: Sequence[str]) -> NDArray[np.float64]:
     """
     import numpy as np
 
+    # On the CPU: a measure must not depend on the machine, and a GPU may be busy with training.
     embedder = Embedder(model, "cpu", _MEASURE_TOKENS)
     ids = embedder.encode(texts)
     batches = [np.array(embedder.embed(ids[start : start + _BATCH])) for start in range(0, len(ids), _BATCH)]
@@ -103,8 +104,11 @@ class Embedder:
         mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
         device = next(self.model.parameters()).device
         with torch.inference_mode():
+            # The mean is taken in float32 whatever the weights are: bfloat16 has eight bits, and a sum over 256 tokens
+            # loses most of them.
             hidden = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state.float()
             weights = mask.to(device)[..., None].float()
+            # A text without tokens has a mean of zero, not a division by zero.
             means = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
             vectors: list[list[float]] = torch.nn.functional.normalize(means, dim=-1).tolist()
         return vectors

@@ -86,6 +86,7 @@ def refuse_architecture(name: str, config: Any, *, generates: bool) -> None:
 
 def _explain(name: str, error: Exception) -> tuple[str, str]:
     """Explain what is wrong, and what to do about it."""
+    # Looked for first: of a truncated file the libraries say anything from an end of file to a wrong header.
     damage = _damage(name)
     if damage:
         return damage, "copy or download the file again"
@@ -110,6 +111,8 @@ def _explain_kind(name: str) -> tuple[str, str]:
     except Exception:  # only the wording of an error depends on it
         config = {}
     kind = config.get("model_type", "unknown")
+    # Their text part may well be supported, but the checkpoint's names of weights have a prefix that the text model
+    # does not know.
     if any(key in config for key in _SEVERAL):
         return f"it is a model for images or sounds besides text ({kind})", (
             "take a text model of the same family, or save the language model inside it by itself with transformers: "
@@ -132,6 +135,7 @@ def _damage(name: str) -> str:
         return ""
     for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
         try:
+            # Opening reads the header and compares the file's length with it; no tensor is read.
             with safe_open(path, framework="np"):
                 pass
         except (SafetensorError, OSError) as error:

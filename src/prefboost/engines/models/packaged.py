@@ -35,11 +35,13 @@ def model_folder(model: str) -> str:
         MissingExtra: the package's weights are not converted yet and ``gguf`` is not installed.
     """
     if not model.startswith(PREFIX):
+        # What looks like a path is never asked of the hub, which would answer that there is no such repository.
         if (model.count("/") > 1 or model.startswith((".", "/", "~"))) and not Path(model).exists():
             raise ModelError(
                 f"there is no folder {model}", remedy="name a folder that is there, or a hub id owner/name"
             )
         return model
+    # Packages ship tokenizers and configurations of other models too; a folder counts where weights lie beside them.
     places = _inside(model.removeprefix(PREFIX))
     folders = [
         file.parent for place in places for file in place.rglob("config.json") if any(file.parent.glob("*.safetensors"))
@@ -48,6 +50,7 @@ def model_folder(model: str) -> str:
         return str(folders[0])
     weights = gguf_file(model)
     size = weights.stat().st_size
+    # The size tells versions of a package apart without reading the file.
     folder = cache_folder() / "models" / f"{model.removeprefix(PREFIX)}-{weights.stem}-{size}"
     if not (folder / "config.json").exists():
         _convert(weights, folder)
@@ -100,6 +103,7 @@ def _convert(weights: Path, folder: Path) -> None:
     with _without_bars():
         tokenizer = AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
         loaded = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=torch.float32)
+    # Renamed when it is complete: a killed process must not leave half a model under a name that counts as whole.
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
     with _without_bars():
         _as_float_model(loaded).save_pretrained(unfinished)
@@ -132,6 +136,7 @@ def _as_float_model(loaded: Any) -> Any:
     """Copy the weights into a model without the quantised file's configuration, whose kind refuses to be saved."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    # transformers refuses to save a model whose configuration says GGUF, although its weights are floats by now.
     plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
     model.load_state_dict(loaded.state_dict())

@@ -111,9 +111,10 @@ def load_reward_model(
     tokenizer.padding_side = "right"
     if chat_template is not None:
         tokenizer.chat_template = chat_template
-    named = {} if heads is None else {"num_labels": len(heads), "id2label": dict(enumerate(heads)), "label2id": {
-        head: at for at, head in enumerate(heads)}, "problem_type": "regression"}  # fmt: skip
-    settings = {key: value for key, value in {**options, **named}.items() if value is not None}
+    settings = {key: value for key, value in options.items() if value is not None}
+    if heads is not None:
+        labels = {"id2label": dict(enumerate(heads)), "label2id": {head: at for at, head in enumerate(heads)}}
+        settings |= {"num_labels": len(heads), **labels, "problem_type": "regression"}
     with _quiet():
         try:
             with explain_loading(name, what="reward model", attention=settings.get("attn_implementation")):
@@ -150,6 +151,7 @@ def _refuse_gaps(model: Any, name: str, missing: Iterable[str]) -> None:
         ModelError: names the first of them.
     """
     body = f"{model.base_model_prefix}."
+    # A head is trained, and BERT's pooler before it; nothing trains a body that was drawn at random.
     gaps = sorted(key for key in missing if key.startswith(body) and "pooler" not in key)
     if gaps:
         raise ModelError(
@@ -237,6 +239,7 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
                 remedy="name the field with the rewards: output: logits",
             )
     rewards: Tensor = output_rewards.reshape(len(output_rewards), -1)
+    # What is computed with them (differences, losses) would lose its last bits again in bfloat16.
     return rewards if rewards.dtype == torch.float64 else rewards.float()
 
 
@@ -292,6 +295,7 @@ def enable_packed_rewards(reward_model: RewardModel) -> RewardModel:
     before = model.config._attn_implementation
     reason = ""
     _patch(model)
+    # A dense mask is for older models alone: it takes memory that grows with the square of the stream's length.
     for dense in (False, True):
         try:
             with _quiet():
@@ -319,7 +323,8 @@ def _patch(model: Any) -> None:
         if texts is None:
             return original(*args, **kwargs)
         hidden = compute_end_states(model, texts)
-        with torch.autocast(hidden.device.type, enabled=False):  # eight bits are too few for a reward
+        # Eight bits are too few for a reward.
+        with torch.autocast(hidden.device.type, enabled=False):
             return model.score(hidden.to(next(model.score.parameters()).dtype))
 
     model.forward = forward
@@ -353,6 +358,7 @@ def _measure_difference(reward_model: RewardModel) -> float:
             )
     finally:
         model.train(was_training)
+    # Wider for narrower types: sums are ordered otherwise in a stream, and bfloat16 keeps eight bits of them.
     tolerance = {torch.float64: 1e-6, torch.float32: 1e-3}.get(parameter.dtype, 0.05)
     return float(((packed - padded).abs() / (tolerance * (1 + padded.abs()))).max())
 

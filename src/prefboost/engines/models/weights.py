@@ -50,7 +50,8 @@ def load_causal_lm(
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # progress is the caller's
+    # Progress is the caller's.
+    disable_progress_bar()
     tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
     model = load_quietly(
         name,
@@ -59,6 +60,7 @@ def load_causal_lm(
             dtype=dtype,
             revision=revision or "main",
             trust_remote_code=trust_remote_code,
+            # Pickles can run code, so no setting lets them in.
             use_safetensors=True,
         ),
     )
@@ -90,6 +92,7 @@ def load_tokenizer(
     )
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
+        # Any token will do where masks hide padding, and many models bring none for it.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -102,6 +105,7 @@ def message_tokens(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> int
         messages: ending with a user turn.
     """
     if tokenizer.chat_template:
+        # Templates write their own first token, so that the tokenizer may add none.
         text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
     texts = [str(message["content"]) for message in messages]
@@ -131,6 +135,7 @@ def on_device(model: Any, device: str) -> Any:
         ModelError: there is no such device, or the model does not fit on it.
     """
     target = resolve_device(device)
+    # Torch counts the machine's cores, also where a control group grants two of sixty-four.
     if target == "cpu":
         limit_threads()
     try:
@@ -166,6 +171,7 @@ def reason_for_float32(name: str, revision: str | None = None) -> str | None:
 
 def context_of(config: Any) -> int | None:
     """Return the most tokens that a model can see; None where its configuration names no limit."""
+    # Models with several parts keep the limit in the configuration of the text model.
     limit: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit
 
@@ -174,7 +180,8 @@ def count_embedding_rows(model: Any) -> int | None:
     """Count the rows of a model's embedding; None where the model does not show it (code of its own)."""
     try:
         embedding = model.get_input_embeddings()
-        return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))  # the weight may be parted
+        # The weight may be parted.
+        return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
     except (NotImplementedError, AttributeError):
         return None
 
@@ -193,11 +200,14 @@ def fingerprint_of_model(name: str, commit: str | None = None) -> str:
         commit: the hub's commit of the loaded model, if any.
     """
     folder = Path(model_folder(name))
+    # A hub id that was not resolved to a commit names itself: the weights are not here to be read.
     if not folder.is_dir():
         return commit or name
     paths = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    # Pickles beside safetensors are not loaded, so they are not part of what is computed.
     others = _BESIDE if any(path.suffix == ".safetensors" for path in paths) else (*_BESIDE, *_OTHER_WEIGHTS)
     paths += sorted(path for pattern in others for path in folder.glob(pattern))
+    # The time of change is part of the cache's key alone: a copied folder is the same model.
     return _digest_of(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
 
 
@@ -224,6 +234,7 @@ def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for path, size, _ in files:
         digest.update(f"{path.name} {size}".encode())
+        # Reading all of a model of 16 GB takes longer than loading it, since loading maps the file.
         stride = max(_BLOCK, size // _BLOCKS)
         with path.open("rb") as stream:
             for start in range(0, size, stride):

@@ -35,6 +35,7 @@ class BackgroundLoop:
 
     def wait_for(self, job: Coroutine[Any, Any, T]) -> T:
         """Run one job to its end."""
+        # Blocks this thread; the loop's own thread must never call it.
         return asyncio.run_coroutine_threadsafe(job, self._loop).result()
 
     def run_jobs(

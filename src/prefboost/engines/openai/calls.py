@@ -125,10 +125,12 @@ class Caller:
         while wait > 0:
             await asyncio.sleep(wait)
             wait = self.server.paused_until - time.monotonic()
-        while self.ledger.must_measure:  # one call goes first and shows how this server counts
+        # One call goes first and shows how this server counts.
+        while self.ledger.must_measure:
             await asyncio.sleep(_LOOK_AGAIN_S)
         # Reserved, not only checked: calls in flight could otherwise exceed the budget together.
         most = self.ledger.limit_cost(question.most_prompt, question.most_written)
+        # Calls in flight give back what they did not need, so that a refusal is final only where none is left.
         while not self.ledger.reserve(most):
             if self.ledger.exhausted or not self.ledger.in_flight:
                 self.ledger.exhausted = True
@@ -138,11 +140,13 @@ class Caller:
         return most
 
     async def _attempt(self, question: Question, most: Spend, read: Callable[[Any], T]) -> T:
-        actual = most  # a call that was broken off may be billed: then it counts as the most it can cost
+        # A call that was broken off may be billed: then it counts as the most it can cost.
+        actual = most
         try:
             reply = await self._post(question)
             tokens = read_usage(reply, question.most_prompt, [question.most_written])
             actual = self.ledger.cost(*tokens)
+            # Before the reply is read: also a reply that cannot be used is billed, and shows how the server counts.
             self.ledger.measure((question.most_prompt, question.most_written), tokens)
             answer = read(reply)
             self.server.note_answer(_list_offers(question))
@@ -175,10 +179,12 @@ class Caller:
             raise self.server.note_silence(f"no connection in {within:g} s") from error
         except httpx.ConnectError as error:
             raise self.server.note_silence(f"cannot connect ({error or type(error).__name__})") from error
+        # The server may still be writing the answer, and bill it.
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Trouble(f"no answer in {self.limits.timeout_s:g} s", billed=True) from error
         except httpx.HTTPError as error:
             named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            # Broken behind the request: nobody knows how much of it was served.
             raise self.server.note_silence(f"the connection broke ({named})", billed=True) from error
         if response.status_code in _UNBILLED:
             raise self.server.interpret_refusal(response)
@@ -187,6 +193,7 @@ class Caller:
             reply = json.loads(response.content)
         except (ValueError, RecursionError) as error:
             raise Trouble(f"the reply is no JSON ({type(error).__name__})", "reply", billed=True) from error
+        # Some servers send `error: null`, or a warning beside a good answer: those are no errors.
         if isinstance(reply, Mapping) and reply.get("error") and not reply.get("choices"):
             raise trouble_inside(reply, response.headers, self.redact)
         return reply

@@ -97,6 +97,7 @@ class Clients:
         Raises:
             httpx.HTTPError: there is no reply, or it breaks off.
         """
+        # A run asks one or two paths, so addresses and headers are worked out once and not once per call.
         target = self._targets.get(path)
         if target is None:
             # A query of the address, as Azure has it, stays behind the path.
@@ -166,6 +167,7 @@ class _Connection:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
             # httpx gives each of them the same name, and callers need to know one library alone.
             raise getattr(httpx, type(error).__name__)(str(error)) from error
+        # A field that is sent twice keeps its last value: none of those that are read here may be.
         fields = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
         if "content-encoding" in fields:
             # httpx asks for the encodings that it can read, and its reply reads them.
@@ -181,6 +183,7 @@ class _Connection:
         if http is not None and not http.is_closed() and http.has_expired():
             await http.aclose()
         if http is None or http.is_closed():
+            # Nothing is sent yet: the first call on it connects, within its own time-out.
             http = httpcore.AsyncHTTPConnection(origin, ssl_context=self._context, keepalive_expiry=_KEEP_S)
             self._http = http
         return http
@@ -230,6 +233,7 @@ def client_for(
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=library.Timeout(limits.timeout_s, connect=min(CONNECT_S, limits.timeout_s), pool=None),
         limits=library.Limits(max_connections=most, max_keepalive_connections=most),
+        # A proxy of the environment cannot reach loopback of this machine.
         trust_env=not _is_loopback(base_url),
         verify=True if context is None else context,
     )

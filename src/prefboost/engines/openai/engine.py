@@ -167,6 +167,8 @@ class OpenAICompatibleEngine:
         self, requests: Iterable[Request], sampling: Sampling
     ) -> Generator[list[tuple[int, Outcome]], None, None]:
         """Yield the same in batches: rows that finished together."""
+        # Lazily: requests are claimed in the store as they are drawn from here, and processes that share it share the
+        # rest.
         groups = group_samples(enumerate(requests), self.settings.choices)
         jobs = (partial(self._complete_group, group, sampling) for group in groups)
         with closing(self._run_jobs(jobs)) as batches:
@@ -260,6 +262,7 @@ class OpenAICompatibleEngine:
             except BudgetSpent:
                 return None
 
+        # Checked before a job is drawn, so that no row is claimed in the store that the budget will not pay for.
         waiting = (partial(within_budget, job) for job in self.ledger.while_allowed(jobs))
         with BackgroundLoop() as loop:
             try:
@@ -291,7 +294,8 @@ class OpenAICompatibleEngine:
                 alone = await self._ask_group([request], sampling, caller)
                 outcomes.append((index, alone if isinstance(alone, Failure) else alone[0]))
         except BudgetSpent:
-            pass  # those that were paid for are kept; the ledger says that it is exhausted
+            # Those that were paid for are kept; the ledger says that it is exhausted.
+            pass
         return outcomes
 
     async def _ask_group(
@@ -326,8 +330,10 @@ class OpenAICompatibleEngine:
         ):
             return results
         without = await ask(plain)
+        # It fails either way, and the first reason is the one that the settings can mend.
         if isinstance(without, Failure):
             return results
+        # Only now is the schema known to be at fault: the same question was answered without it.
         self._follows_schemas = False
         return without
 
@@ -341,6 +347,8 @@ class OpenAICompatibleEngine:
             return index, start
         whole = Request([*request.prompt, *completion])
         if self._template is not None:
+            # Two calls, since nobody here knows how the server's tokenizer cuts the text: the first one tells where the
+            # completion begins.
             text = "".join(self._template.render_ended_turn(request, completion))
             question = self._make_question(whole, bodies.ask_echo(text), 1)
             return index, await caller.ask(question, lambda reply: read_echoed_logprob(reply, start))

@@ -52,6 +52,7 @@ def read_choice_logprobs(reply: Any, choices: Sequence[str]) -> tuple[float, ...
         # How likely the other choices are is not known, and taking them for impossible would make a sure verdict.
         raise Unavailable("the server gives the log-prob of the token it writes alone, and of no other likely one")
     for token, value in alternatives:
+        # " A" and "A" are two tokens and one answer: their probabilities add up.
         masses.setdefault(token_text(token), []).append(value)
     return tuple(log_sum([_logprob(value) for value in masses.get(choice.strip(), [])]) for choice in choices)
 
@@ -75,11 +76,13 @@ def read_echoed_logprob(reply: Any, start: int) -> float:
     """
     logprobs = list_choices(reply)[0].get("logprobs")
     values = logprobs.get("token_logprobs") if isinstance(logprobs, Mapping) else None
+    # A token must be written behind what is echoed, and it is not part of the completion.
     end = read_prompt_length(reply)
     if not isinstance(values, list) or len(values) <= 1:
         raise Unavailable("the server gives no log-probs of what it is told to echo (vLLM does)")
     if len(values) < end:
         raise Malformed(f"{end} tokens have {len(values)} log-probs")
+    # The first token has no log-prob: nothing precedes it.
     return math.fsum(_logprob(value) for value in values[max(start, 1) : end])
 
 
@@ -101,6 +104,8 @@ def read_prompt_logprob(reply: Any, start: int) -> float:
     entries = [row for row in rows if isinstance(row, Mapping)]
     if len(entries) < len(rows):
         raise Malformed("a token of the prompt has no log-prob")
+    # ChatML's templates write a newline behind the end of a turn; no model writes it, and local engines do not count
+    # it.
     while entries and str(entries[-1].get("decoded_token") or "x").isspace():
         entries.pop()
     return math.fsum(_logprob(entry.get("logprob")) for entry in entries)
@@ -109,6 +114,7 @@ def read_prompt_logprob(reply: Any, start: int) -> float:
 def log_sum(values: Sequence[float]) -> float:
     """Return the log of a sum of probabilities given as logs; -inf for none."""
     top = max(values, default=-math.inf)
+    # Scaled by the largest: exp() of log-probs below -745 is 0, and the log of 0 an error.
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in values))
 
 
@@ -137,6 +143,7 @@ def _list_alternatives(listed: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _is_logprob(value: Any) -> bool:
+    # Rounding may put a sure token's log-prob a little above 0.
     return _number(value) <= 1e-3
 
 

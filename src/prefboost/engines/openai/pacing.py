@@ -51,6 +51,8 @@ class RateLimit:
         """
         if not self._seconds_each:
             return 0.0
+        # A leaky bucket: each amount moves the next free moment on. What was not used in idle time is lost, but for the
+        # burst.
         booked = max(self._booked_until, now)
         self._booked_until = booked + amount * self._seconds_each
         return max(0.0, booked - BURST_S - now)
@@ -67,12 +69,14 @@ def backoff_s(attempt: int, first_s: float, longest_s: float, draw: random.Rando
         longest_s: the time never grows over this.
         draw: source of the random part.
     """
+    # The exponent is bounded: 2.0 ** 1024 is an error, and attempts have no upper bound.
     whole: float = min(longest_s, first_s * 2.0 ** min(attempt - 1, 60))
     return whole / 2 * (1 + draw.random())
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Read the seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date); None for none."""
+    # Azure says milliseconds beside whole seconds, which round a wait of 200 ms up to one second.
     exact = _number(headers.get("retry-after-ms"))
     if exact is not None:
         return exact / 1000
@@ -85,6 +89,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     except ValueError:
         return None
     if when.tzinfo is None:
+        # Dates of HTTP are in GMT, which the parser does not always note.
         when = when.replace(tzinfo=UTC)
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 

@@ -79,6 +79,7 @@ def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, op
         Malformed: no choice has a text, or all of them broke off.
         Refused: the model declined, called a tool, or was filtered, in all choices.
     """
+    # Servers may list choices as they finish; samples are told apart by their place.
     choices = sorted(list_choices(reply), key=lambda choice: _parse_count(choice.get("index")) or 0)
     read = [_read_choice(choice) for choice in choices]
     spoken = [each for each in read if isinstance(each, _Choice)]
@@ -86,6 +87,7 @@ def read_results(reply: Any, rendered: str, max_tokens: int | None = None, *, op
         raise next(each for each in read if isinstance(each, Exception))
     estimates = [estimate_tokens(each.text + (each.reasoning or "")) for each in spoken]
     prompt_tokens, written = read_usage(reply, estimate_tokens(rendered), estimates)
+    # Servers bill a call as a whole. The remainder goes to the first rows, so that the sum stays what was billed.
     share, rest = divmod(written, len(spoken))
     # A server that gives no reason for the end has cut the completion if it wrote all tokens that it might.
     is_unsaid = max_tokens is not None and any(each.end is None for each in spoken)
@@ -129,6 +131,7 @@ def read_usage(reply: Any, prompt_estimate: int, estimates: Sequence[int]) -> tu
     usage = usage if isinstance(usage, Mapping) else {}
     read, written = _read_count(usage, _READ), _read_count(usage, _WRITTEN)
     if written is None and read is not None and (both := _read_count(usage, _BOTH)) is not None:
+        # Some servers count the prompt and the whole alone.
         written = max(both - read, 0)
     return prompt_estimate if read is None else read, sum(estimates) if written is None else written
 
@@ -177,6 +180,7 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     message: Any = next((choice[name] for name in ("message", "delta") if choice.get(name) is not None), None)
     if not isinstance(message, Mapping):
         message = {"content": choice.get("text") if message is None else message, "absent": message is None}
+    # OpenAI puts a refusal beside a content of null, under the finish reason stop.
     if message.get("refusal"):
         raise Refused(f"the model declined: {str(message['refusal'])[:120]}")
     content = message.get("content")
@@ -191,6 +195,8 @@ def _read_text(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     if text is None and (content is not None or message.get("absent")):
         raise Malformed("a choice has no text")
     # No content beside a good end means that the model said nothing, or nothing but thoughts.
+    # Two halves that arrive as escapes are one character; a half alone becomes the sign of replacement, since no file
+    # can hold it.
     return (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"), reasoning
 
 
@@ -198,7 +204,8 @@ def _join_parts(content: Any, depth: int = 0) -> tuple[str | None, str | None]:
     """Join text and thoughts of a content that is text, a part, or a list of parts; None where it holds none."""
     if isinstance(content, str):
         return content, None
-    if depth > 4:  # no server nests parts so deep, and Python would stop at some depth
+    # No server nests parts so deep, and Python would stop at some depth.
+    if depth > 4:
         return None, None
     if isinstance(content, Mapping):
         kind = str(content.get("type", "text"))
@@ -227,6 +234,7 @@ def _read_end(choice: Mapping[str, Any]) -> FinishReason | None:
         Malformed: it broke off, and asking again may help.
         Refused: it was filtered.
     """
+    # Anthropic's name, which gateways pass on; vLLM uses the same one for the stop token's number, beside a reason.
     reason = choice.get("finish_reason") or choice.get("stop_reason")
     word = re.sub(r"[\s-]+", "_", reason.strip()).lower() if isinstance(reason, str) else ""
     end = _WORDS.get(word.removeprefix("finish_reason_"))
@@ -246,7 +254,8 @@ def _read_count(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
 
 def _parse_count(value: Any) -> int | None:
     """Parse a count, also as ``5.0`` or ``"5"``, as some servers write it."""
-    if type(value) is int:  # no bool
+    # A truth value is an int too, and no count.
+    if type(value) is int:
         return value if value >= 0 else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)

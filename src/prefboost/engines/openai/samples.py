@@ -22,6 +22,7 @@ def group_samples(requests: Iterable[tuple[int, Request]], most: int) -> Iterato
     """
     group: Numbered = []
     for index, request in requests:
+        # Compared with the sample's number made equal, so that a new field of a request is never forgotten here.
         if group and (len(group) == most or group[0][1] != replace(request, sample=group[0][1].sample)):
             yield group
             group = []

@@ -48,6 +48,7 @@ class ServerState:
         self._evidence = Evidence(limits.concurrency)
         self._given: set[frozenset[str]] = set()
         self._lacking: Counter[frozenset[str]] = Counter()
+        # Not seeded by the run: clients that were started together must not come back together.
         self._draw = random.Random()
         self._silent = 0
         self._missing_since: float | None = None
@@ -126,7 +127,8 @@ class ServerState:
             left = (self._missing_since or 0.0) + _RELOAD_S - time.monotonic()
             return min(wait, max(left, 0.0)) if is_starting else wait
         trouble.reason += f"; it asks to wait {trouble.wait_s:.0f} s"
-        if trouble.status == 429:  # a limit that lasts is the account's
+        # A limit that lasts is the account's.
+        if trouble.status == 429:
             trouble.kind = "account"
         return self._fail_row(trouble, attempt)
 
@@ -137,7 +139,8 @@ class ServerState:
             ModelError: enough rows ended so, or the server never replied at all.
         """
         if trouble.status == 403 and not trouble.page and not self._evidence.answered:
-            trouble.kind = "account"  # firewalls send pages, and let other rows pass
+            # Firewalls send pages, and let other rows pass.
+            trouble.kind = "account"
         enough = self._evidence.add_row(trouble.kind)
         if trouble.kind == "account":
             self._last_account_trouble = trouble
@@ -185,7 +188,8 @@ class ServerState:
             return jittered
         if trouble.wait_s > self.limits.longest_wait_s:
             return None
-        if trouble.status == 429:  # the limit is the account's: other calls would meet it too
+        # The limit is the account's: other calls would meet it too.
+        if trouble.status == 429:
             self.paused_until = max(self.paused_until, time.monotonic() + trouble.wait_s)
         # A server that asks all to come back at one time would meet all of them at once.
         return trouble.wait_s + jittered * 0.1
@@ -211,7 +215,8 @@ class ServerState:
         Raises:
             ModelError: it means the same for every row.
         """
-        self._silent = 0  # a refusal too is a reply: somebody is there
+        # A refusal too is a reply: somebody is there.
+        self._silent = 0
         trouble = trouble_of(response.status_code, response.headers, response.content, self.redact)
         is_wrong = trouble.kind == "address" and not self.replied
         if is_wrong and trouble.may_reload:

@@ -101,6 +101,7 @@ class Evidence:
     """
 
     def __init__(self, at_once: int = 1) -> None:
+        # Calls that are out when the first row fails fail for the same reason, and count as one piece of evidence.
         self._never = _NEVER_ANSWERED + 2 * at_once
         self.answered = False
         self.rows: dict[TroubleKind, int] = {}
@@ -127,9 +128,11 @@ def trouble_of(status: int, headers: Mapping[str, str], content: bytes, redact: 
         content: the body.
         redact: takes secrets out of a text.
     """
+    # A page for people comes from whatever stands before the server, so that its words say nothing of the row.
     message, code, page = _words(content)
     reason = redact(f"HTTP {status}: {message}") if message else f"HTTP {status}, and not a word of why"
     kind = _kind_of(status, message, code, page)
+    # A wait that is asked for beside a refusal would only delay the report of it.
     wait = retry_after_s(headers) if kind in ("passing", "address") else None
     may_reload = status == 404 and not _NO_MODEL.search(f"{code} {message}")
     return Trouble(reason, kind, wait_s=wait, status=status, page=page, may_reload=may_reload)
@@ -144,25 +147,30 @@ def trouble_inside(reply: Mapping[str, Any], headers: Mapping[str, str], redact:
         redact: takes secrets out of a text.
     """
     error = reply["error"]
+    # Gateways put an error of the server behind them into a reply of their own, which is a good one.
     codes = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, Mapping) else []
     status = next((int(code) for code in map(str, codes) if code.isdecimal() and 400 <= int(code) < 600), None)
     trouble = Trouble("") if status is None else trouble_of(status, headers, json.dumps(reply).encode(), redact)
     trouble.reason = redact(f"an error in a good reply: {message_of(reply)}")
-    trouble.billed = True  # the status says that the call was served
+    # The status says that the call was served.
+    trouble.billed = True
     return trouble
 
 
 def _kind_of(status: int, message: str, code: str, page: bool) -> TroubleKind:
+    # The order is that of how sure a sign is: a status of its own, then a code, then words of a message.
     if status in (401, 402):
         return "account"
     if status < 400 or status in _ADDRESS:
         return "address"
-    if status == 429 or status >= 500:  # also of a rate limit servers say "quota" and "billing": only the code tells
+    # Also of a rate limit servers say "quota" and "billing": only the code tells.
+    if status == 429 or status >= 500:
         return "account" if "insufficient_quota" in code or "billing" in code else "passing"
     if not page and (status == 451 or _CONTENT.search(f"{code} {message}")):
         return "content"
     if not page and _ACCOUNT.search(f"{code} {message}"):
         return "account"
+    # Some servers say it under a 400 or a 422, where it would look like a refusal of the row.
     if not page and _NO_MODEL.search(f"{code} {message}"):
         return "address"
     return "passing" if status in _PASSING or _BUSY.search(message) else "refused"
@@ -173,12 +181,14 @@ def _words(content: bytes) -> tuple[str, str, bool]:
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
+        # Pages of firewalls run to megabytes of script, and the first words tell what it is.
         text = content[:20_000].decode("utf-8", "replace")
         page = "<" in text[:200]
         return " ".join((_MARKUP.sub(" ", text) if page else text).split()), "", page
     error = reply.get("error", reply) if isinstance(reply, Mapping) else None
     error = error if isinstance(error, Mapping) else {}
-    inner = error.get("innererror")  # Azure names the filter that refused in here
+    # Azure names the filter that refused in here.
+    inner = error.get("innererror")
     within = inner.get("code") if isinstance(inner, Mapping) else None
     codes = (error.get("code"), error.get("type"), error.get("status"), within)
     return " ".join(message_of(reply).split()), " ".join(str(code) for code in codes if code), False
@@ -187,6 +197,7 @@ def _words(content: bytes) -> tuple[str, str, bool]:
 def message_of(reply: Any) -> str:
     """Read the message of an error body; servers shape it differently."""
     error = reply
+    # Google's servers wrap an error in a list, FastAPI's in `detail`, others in `errors` or `msg`.
     if isinstance(reply, list) and reply:
         error = reply[0]
     if isinstance(error, Mapping):

@@ -30,6 +30,7 @@ class StoreBook:
             "mr": budget.requests, "mt": budget.tokens, "md": budget.dollars,
         }  # fmt: skip
         with self._transaction() as run:
+            # Check and addition are one statement, so two processes cannot each fit and exceed the budget together.
             return bool(run(_ADD, values).rowcount)
 
     def total(self) -> Spend:

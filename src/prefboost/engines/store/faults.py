@@ -27,6 +27,7 @@ def store_fault(error: OSError | sqlite3.Error, path: Path) -> RunError:
     number = getattr(error, "errno", None)
     name = getattr(error, "sqlite_errorname", "") or ""
     place = Place(str(path))
+    # By number and name, never by words, which the system translates.
     if number in _FULL or name == "SQLITE_FULL":
         return RunError(
             "the disk that holds the store is full",
@@ -110,6 +111,7 @@ def connect_read_only(file: Path, tables: str) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         log = file.with_name(f"{file.name}-wal")
         if not log.exists() or not log.stat().st_size:
+            # Without a log the file is whole, and immutable needs no index beside it, which cannot be made here.
             return _connect(file, "mode=ro&immutable=1")
     # What a killed process left in the log is read with an index beside it, which cannot be made in this folder.
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +132,7 @@ def _connect(file: Path, mode: str) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     try:
+        # sqlite3.connect() opens no file yet: the first statement does.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
         connection.close()

@@ -243,6 +243,7 @@ class _Rows(Generic[T]):
 
     def order_missing(self) -> list[int]:
         """Order them: rows that failed in an earlier call last, so that the others are done if those stop this one."""
+        # A row that breaks a server would otherwise be the first that every new call asks.
         missing = self.list_missing()
         failed = self.store.failures(self.asked[index].key for index in missing)
         return sorted(missing, key=lambda index: self.asked[index].key in failed)
@@ -310,6 +311,7 @@ def _ask_singly(
             return
         waiting = held
         if waiting:
+            # SQLite has no way to wake another process; five looks in a second cost nothing beside a call.
             time.sleep(_POLL_S)
 
 

@@ -79,6 +79,7 @@ class Watch:
             StoreQuery("sighting", asdict(sighting)) for sighting in sorted(fresh, key=lambda sighting: sighting.name)
         ]
         stored = self.store.find_answers([row.key for row in rows])
+        # Found before it is written: replies come in thousands, names change once in months.
         missing: list[tuple[StoreQuery, Any]] = [(row, {"seen": True}) for row in rows if row.key not in stored]
         if missing:
             self.store.finish(missing)
@@ -100,6 +101,7 @@ def describe_change(store: Store, engine: Engine) -> str | None:
     seen = [sighting for sighting in sightings(store) if sighting.engine == engine.identity]
     since: dict[str, str] = {}
     for sighting in seen:
+        # Rows come oldest first, so the first date of a name stays.
         since.setdefault(sighting.name, sighting.date)
     if len(since) < 2:
         return None

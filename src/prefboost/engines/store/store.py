@@ -89,6 +89,7 @@ class StoreQuery:
     @cached_property
     def key(self) -> str:
         """32 hex digits of a hash of kind, parts and the version of keys."""
+        # 128 bits of SHA-256: two of a billion rows meet with a probability of 1e-21.
         return hashlib.sha256(f"{_KEYS}\0{self.kind}\0{self.text}".encode()).hexdigest()[:32]
 
 
@@ -132,6 +133,7 @@ class Store:
         self.retry = retry
         self.read_only = read_only
         self.lease_s = lease_s
+        # A random part too: the system gives numbers of processes again.
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         # One connection for all threads: SQLite serialises writers anyway, and a lock keeps transactions apart.
         self._lock = threading.RLock()
@@ -178,6 +180,7 @@ class Store:
         """Close what is open, so that the system gives the lock back."""
         if (connection := getattr(self, "_connection", None)) is not None:
             with suppress(sqlite3.Error):
+                # Closing folds the log into the file, so that a copied folder is one file.
                 connection.close()
         self._life.close()
         if not self.read_only:
@@ -191,7 +194,8 @@ class Store:
             try:
                 stack.enter_context(hold_lock(self.path / "lock"))
             except OSError:
-                if not self.read_only:  # else nobody writes here whom this could disturb
+                # Else nobody writes here whom this could disturb.
+                if not self.read_only:
                     raise
             yield
 
@@ -241,6 +245,7 @@ class Store:
                     claim.granted.append(query.key)
             # A batch is computed as a whole, or its rows differ in the last bits from an uninterrupted run's.
             if whole and claim.held:
+                # Given back whole: two processes with parts of one batch would both wait for the other's.
                 claim.held.extend(claim.granted)
                 claim.granted.clear()
             granted = set(claim.granted)
@@ -270,6 +275,7 @@ class Store:
                 if not done.rowcount:
                     answers.update({row["key"]: _parse_row(row) for row in _select(run, [query.key])})
             if time.time() > self._renewed + self.lease_s / 8:
+                # Keeping answers shows that this process lives; an eighth of the lease leaves room for slow calls.
                 self._renewed = time.time()
                 run("UPDATE rows SET lease = ? WHERE owner = ?", (self._renewed + self.lease_s, self.owner))
         return answers
@@ -346,6 +352,7 @@ class Store:
 def _select(run: Callable[..., sqlite3.Cursor], keys: Iterable[str]) -> Iterator[sqlite3.Row]:
     key_list = list(keys)
     for start in range(0, len(key_list), _CHUNK):
+        # SQLite takes a bounded number of values in one statement (999 in old builds).
         chunk = key_list[start : start + _CHUNK]
         yield from run(f"SELECT * FROM rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
 
@@ -367,5 +374,6 @@ def _columns(stored: Stored) -> dict[str, Any]:
         permanent = _CONTENT if stored.content else int(stored.permanent)
         failed = {"reason": reason, "attempts": stored.attempts, "permanent": permanent}
         return {"state": "failed", "answer": None, **failed}
+    # ASCII, so that half a character of a cut text can be kept as an escape.
     answer = json.dumps(stored, ensure_ascii=True)
     return {"state": "done", "answer": answer, "reason": None, "attempts": 0, "permanent": None}
