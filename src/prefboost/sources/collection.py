@@ -28,8 +28,8 @@ from prefboost.sources.layouts.sample import sample_records
 from prefboost.sources.layouts.score_columns import list_number_columns, refuse_score_fields
 from prefboost.sources.layouts.unmapped import UNMAPPED, count_unmapped, sum_unmapped
 from prefboost.sources.layouts.whole_conversations import SplitReader, find_conversation_column
-from prefboost.sources.messages.encoded import count_encoded
-from prefboost.sources.readers.decoded import DecodedReader, StoredReader, find_encoded
+from prefboost.sources.messages.encoded import DECODED_ROWS, count_encoded
+from prefboost.sources.readers.decoded import DECODED, DecodedReader, StoredReader, find_encoded, list_plain_columns
 from prefboost.sources.readers.files import FORMATS, open_path_reader
 from prefboost.sources.readers.hub import HubReader, SavedReader, is_hub_id, is_saved_folder
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
@@ -167,6 +167,8 @@ class Collection(Settings):
         refuse_said_goals(sample, layout, self.path)
         _check_score(self.resolve_score(layout), layout, self.path)
         refuse_score_fields(sample, layout, self.path)
+        if plain := list_plain_columns(sample, layout, named):
+            reader = DecodedReader(reader, plain, rare=True)
         fitted = add_later_parts(layout)
         fields = list_struct_fields(sample, layout.parts.get("completions"))
         reader = FittedReader(reader, named, list_seen_columns(sample, layout), fitted, fields)
@@ -305,7 +307,7 @@ class _SourceFacts:
 def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
     shape, split = SHAPES[layout.shape], facts.split
     spec = shape.scored if layout.scored else shape.bare
-    rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
+    rejects, frames, rows_in, other, decoded = [batch.rejects], [], batch.rejects.height, 0, 0
     unmapped: list[dict[str, dict[str, int]]] = []
     for raw in batch.frames:
         chosen = raw if split is None else raw.filter(read_labels(read_column(raw, split)) == source.split)
@@ -318,6 +320,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         accepted, aside = split_rejects(rows, source.path, values)
         frames.append(accepted.select(*_list_declared(accepted, spec), *([INDEX] if INDEX in accepted.columns else [])))
         rejects.append(aside)
+        decoded += accepted.height if DECODED in raw.columns else 0
         # Columns are counted in the rows that stay: a rejected row changes no question.
         stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
         unmapped.append(count_unmapped(stay, layout))
@@ -344,6 +347,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
             **disagreeing,
             **count_tens_for_ones(frame),
             **count_encoded(frame),
+            **({DECODED_ROWS: decoded} if decoded else {}),
             **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
         },

@@ -15,6 +15,7 @@ from prefboost.errors import DataError
 from prefboost.runs.augment.augment import augment
 from prefboost.sources import Columns, read, read_batches
 from prefboost.sources.columns import Columns as Named
+from prefboost.sources.messages.encoded import DECODED_ROWS
 from prefboost.sources.readers.decoded import BROKEN, DecodedReader, StoredReader, find_encoded
 from prefboost.sources.readers.files import JsonReader
 from prefboost.tables import Table
@@ -65,12 +66,59 @@ def test_answers_that_are_json_stay_texts(tmp_path: Path) -> None:
     assert [row[0][1] for row in spoken(table, "completion")] == [row["completion"] for row in rows]
 
 
-def test_texts_are_left_alone_where_few_are_encoded_or_the_user_says_so(tmp_path: Path) -> None:
-    rows = [{"prompt": f"q{n}", "completion": "a", "score": n} for n in range(3)]
-    odd = {"prompt": json.dumps(TALK), "completion": "a", "score": 1}
-    assert spoken(read(write(tmp_path / "a.jsonl", [*rows, odd])))[3] == [("user", json.dumps(TALK))]
-    path = write(tmp_path / "b.jsonl", [odd])
-    assert spoken(read(path, columns=Columns(plain=("prompt",)))) == [[("user", json.dumps(TALK))]]
+@pytest.mark.parametrize("spell", [json.dumps, repr, lambda _: CHATML])
+@pytest.mark.parametrize("rows", [None, 2])
+def test_a_few_encoded_texts_among_plain_ones_are_decoded_row_by_row(spell: Any, rows: Any, tmp_path: Path) -> None:
+    plain = [{"prompt": f"q{n}", "completion": "a", "score": n} for n in range(5)]
+    odd = {"prompt": spell(TALK), "completion": "a", "score": 1}
+    path = write(tmp_path / "a.jsonl", [*plain[:3], odd, *plain[3:]])
+    tables = list(read_batches(path, rows=rows))
+    frame = pl.concat([table.frame for table in tables]).sort("row")
+    talks = [[(m["role"], m["content"]) for m in row] for row in frame["prompt"].to_list()]
+    assert talks == [[("user", f"q{n}")] for n in range(3)] + [[(m["role"], m["content"]) for m in TALK]] + [
+        [("user", f"q{n}")] for n in (3, 4)
+    ]
+    assert sum(table.steps[0].notes.get(DECODED_ROWS, 0) for table in tables) == 1
+    kept = read(path, columns=Columns(plain=("prompt",)))
+    assert spoken(kept)[3] == [("user", spell(TALK))] and DECODED_ROWS not in kept.steps[0].notes
+
+
+@pytest.mark.parametrize("text", [json.dumps(TALK)[:-2], "What is <|im_start|>user for?", "[INST] and no end"])
+def test_a_few_texts_that_only_look_encoded_are_rejects_unless_the_user_says_otherwise(
+    text: str, tmp_path: Path
+) -> None:
+    plain = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(3)]
+    path = write(tmp_path / "a.jsonl", [*plain, {**plain[0], "rejected": text}])
+    table = read(path)
+    assert table.rejects.select("row", "reason").rows() == [(3, BROKEN)] and len(table) == 3
+    assert table.rejects["found"][0] == f"rejected: {text}"
+    assert spoken(read(path, columns=Columns(plain=("rejected",))), "rejected")[3] == [("assistant", text)]
+
+
+def test_pairs_of_plain_texts_with_a_whole_conversation_among_them_are_split_like_others(tmp_path: Path) -> None:
+    pairs = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(3)]
+    talk = [{"role": "user", "content": "q3"}, {"role": "assistant", "content": "a"}]
+    odd = {"prompt": "q3", "chosen": json.dumps(talk), "rejected": json.dumps([talk[0], {**talk[1], "content": "b"}])}
+    table = read(write(tmp_path / "a.jsonl", [*pairs, odd]))
+    plain = read(write(tmp_path / "b.jsonl", [*pairs, {"prompt": "q3", "chosen": "a", "rejected": "b"}]))
+    assert table.frame.equals(plain.frame)
+
+
+def test_a_few_encoded_completions_inside_of_records_are_decoded(tmp_path: Path) -> None:
+    def record(n: int, *texts: str) -> dict[str, Any]:
+        scored = [{"text": text, "score": at} for at, text in enumerate(texts)]
+        return {"prompt": f"q{n}", "completions": scored}
+
+    rows = [record(n, "a", "b") for n in range(4)]
+    path = write(tmp_path / "a.jsonl", [*rows, record(9, json.dumps(answer("a")), "b")])
+    table = read(path)
+    assert spoken(table, "completion") == [[("assistant", text)] for _ in range(5) for text in "ab"]
+    assert table.steps[0].notes[DECODED_ROWS] == 2
+    parallel = [{"prompt": f"q{n}", "responses": ["a", "b"], "scores": [0, 1]} for n in range(4)]
+    parallel[2]["responses"] = ["a", json.dumps(answer("b"))]
+    assert spoken(read(write(tmp_path / "b.jsonl", parallel)), "completion") == [
+        [("assistant", text)] for _ in range(4) for text in "ab"
+    ]
 
 
 def test_broken_encodings_among_good_ones_are_rejects_and_a_column_of_them_is_refused(tmp_path: Path) -> None:
@@ -150,11 +198,13 @@ def test_completions_that_cannot_be_decoded_are_refused_by_their_field(tmp_path:
     assert table.rejects.select("row", "reason").rows() == [(2, BROKEN)]
 
 
-def test_augment_counts_texts_that_are_taken_as_they_stand(tmp_path: Path) -> None:
+def test_augment_counts_texts_that_it_decodes_and_transcripts_that_it_takes_as_they_stand(tmp_path: Path) -> None:
     rows = [{"prompt": f"q{n // 2}", "completion": f"a{n}", "score": n % 2 + 1} for n in range(8)]
     odd = [{"prompt": CHATML, "completion": f"b{n}", "score": n + 1} for n in range(2)]
-    path = write(tmp_path / "a.jsonl", [*rows, *odd])
+    weak = [{"prompt": "### Instruction: Sing.", "completion": f"c{n}", "score": n + 1} for n in range(2)]
+    path = write(tmp_path / "a.jsonl", [*rows, *odd, *weak])
     report = augment(path, tmp_path / "out.jsonl")
-    found = [finding for finding in report.findings if finding.startswith("encoded_conversation: 2 rows")]
-    assert len(found) == 1 and found[0] in (tmp_path / "out.jsonl.card.md").read_text()
+    names = [finding.partition(" rows")[0] for finding in report.findings]
+    assert names == ["encoded_conversation: 2", "decoded_conversation: 2"]
+    assert all(finding in (tmp_path / "out.jsonl.card.md").read_text() for finding in report.findings)
     assert [f.count for f in inspect(path).findings if f.name == "encoded_conversation"] == [2]

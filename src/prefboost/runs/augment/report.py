@@ -22,7 +22,7 @@ from prefboost.settings import Settings, kind_of
 from prefboost.sources import Source
 from prefboost.sources.layouts.fitted import LATER_LAYOUTS, add_later_layouts
 from prefboost.sources.layouts.unmapped import sum_unmapped
-from prefboost.sources.messages.encoded import ENCODED
+from prefboost.sources.messages.encoded import DECODED_ROWS, ENCODED
 from prefboost.sources.rows.prompt_identity import PARTED, SHARED
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.sources.writers.exports import Export, find_export
@@ -149,6 +149,11 @@ _FINDINGS = {
         "encoded_conversation",
         "rows hold a text that looks like a whole conversation (JSON, or rendered by a chat template), taken as it "
         "stands: `prefboost inspect` shows them; write messages instead (role, content), or leave such rows out",
+    ),
+    DECODED_ROWS: (
+        "decoded_conversation",
+        "rows held a conversation as one text (JSON, or rendered by a chat template), unlike most: it was decoded to "
+        "its messages; columns.plain=[COLUMN] takes texts as they stand",
     ),
     TEN_FOR_ONE: (
         "overall_contradicts_aspects",

@@ -13,6 +13,7 @@ from prefboost.errors import DataError
 from prefboost.sources.columns import KNOWN_ASPECTS, NAMES, Columns, build_expression, normalize_name
 from prefboost.sources.layouts.layout import COMPLETION_LIKE, INSIDE, Layout, guess
 from prefboost.sources.layouts.unmapped import holds_value, looks_like_question
+from prefboost.sources.readers.decoded import DECODED
 from prefboost.sources.readers.raw import ROW, RawBatch, Reader
 from prefboost.tables import REJECTS
 
@@ -31,7 +32,7 @@ KEY = "__given__"
 READ_AS = "__read_as__"
 """Column of raw frames: what was renamed in records that have another layout than the first ones, as part=column."""
 
-OWN = (ROW, READ_AS)
+OWN = (ROW, READ_AS, DECODED)
 
 LATER_LAYOUTS = "layouts of later records"
 """Note of the step ``read``: part=column ... -> in how many records, and the first of them."""

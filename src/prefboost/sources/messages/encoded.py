@@ -19,11 +19,13 @@ from prefboost.sources.messages.rendered import BEGINNINGS, LIKELY, MARKS, looks
 
 __all__ = [
     "BEGINS",
+    "DECODED_ROWS",
     "ENCODED",
     "count_encoded",
     "decode_list",
     "decode_text",
     "find_encoded_rows",
+    "find_likely",
     "looks_encoded",
     "parse_literal",
 ]
@@ -33,6 +35,9 @@ WRAPPERS = ("messages", "conversations", "conversation")
 
 ENCODED = "rows with a text that looks like an encoded conversation"
 """Note of the step ``read``: how many there are, each taken as it stands."""
+
+DECODED_ROWS = "rows with an encoded conversation among plain texts, decoded"
+"""Note of the step ``read``."""
 
 WHO = r"[\"'](?:role|from|speaker)[\"']\s*:"
 BEGINS = (
@@ -50,13 +55,16 @@ def looks_encoded(text: str) -> bool:
 
 def find_encoded_rows(messages: pl.Series) -> pl.Series:
     """Tell for each row whether the text of a message looks like a conversation: JSON, a repr, or rendered."""
-    contents = messages.explode().struct.field("content")
-    first = rf"(?:{BEGINS})|(?:{BEGINNINGS})"
-    if not (contents.str.contains(first).any() or contents.str.contains_any(list(MARKS)).any()):
+    if not find_likely(messages.explode().struct.field("content")).any():
         return pl.Series(messages.name, [False], dtype=pl.Boolean).new_from_index(0, messages.len())
     text = pl.element().struct.field("content")
     encoded = pl.col("m").list.eval(text.str.contains(BEGINS) | text.str.contains(LIKELY)).list.any().fill_null(False)
     return messages.to_frame("m").select(encoded).to_series()
+
+
+def find_likely(texts: pl.Series) -> pl.Series:
+    """Tell for each text whether it may look like a conversation; fast, and true of some plain texts too."""
+    return texts.str.contains(rf"(?:{BEGINS})|(?:{BEGINNINGS})") | texts.str.contains_any(list(MARKS))
 
 
 def count_encoded(rows: pl.DataFrame) -> dict[str, int]:
