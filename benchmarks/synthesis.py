@@ -51,7 +51,7 @@ from prefboost.engines.local.engine import Local
 from prefboost.engines.store.store import Store
 from prefboost.errors import PrefboostError
 from prefboost.progress import WorkProgress
-from prefboost.runs.generate.generate import locate_rejects, locate_store
+from prefboost.runs.outputs import locate_rejects, locate_store
 from prefboost.runs.synthesize.audit import Auditing, audit_file
 from prefboost.runs.synthesize.synthesize import Synthesize, synthesize
 from prefboost.scoring.judges.llm import LlmJudge

@@ -96,7 +96,7 @@ def _list_plan(plan: GenerationPlan) -> Iterator[str]:
 def _count(completions: Table, out: Path) -> dict[str, Any]:
     from collections import Counter
 
-    from prefboost.runs.generate.generate import locate_rejects
+    from prefboost.runs.outputs import locate_rejects
 
     rejected = dict(Counter(completions.rejects["reason"].to_list()))
     rejects = str(locate_rejects(out)) if rejected else None

@@ -123,7 +123,7 @@ def _list_plan(plan: SynthesisForecast) -> Iterator[str]:
 
 
 def _count(pairs: Table, out: Path) -> dict[str, Any]:
-    from prefboost.runs.generate.generate import locate_rejects
+    from prefboost.runs.outputs import locate_rejects
 
     rejected = dict(pairs.rejects["reason"].value_counts(sort=True).iter_rows())
     rejects = str(locate_rejects(out)) if rejected else None

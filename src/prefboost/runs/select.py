@@ -10,11 +10,9 @@ from pydantic import Field
 
 from prefboost.preferences.accept import SELECT_STRATEGIES, SelectStrategy
 from prefboost.preferences.select import Select, select
-from prefboost.runs.generate.generate import locate_rejects, write_rejects
-from prefboost.runs.score.score import write_history
+from prefboost.runs.outputs import write_output
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns
-from prefboost.sources.write import write
 from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.tables import SCORED_COMPLETIONS, Step, Table, reject_where
@@ -71,11 +69,8 @@ def select_completions(
     selected = select(selected, how.strategy)
     if out is None:
         return selected
-    target = Path(out)
-    written = write(selected, target, format=how.format, overwrite=overwrite)
-    write_rejects(written.rejects, locate_rejects(target))
-    write_history(written, target.with_name(f"{target.name}.select.json"), count_selection(table, written))
-    return written
+    history = {"select": lambda written: count_selection(table, written)}
+    return write_output(selected, Path(out), history=history, format=how.format, overwrite=overwrite)
 
 
 def count_selection(table: Table, selected: Table) -> dict[str, Any]:

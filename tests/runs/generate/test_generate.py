@@ -28,12 +28,11 @@ from prefboost.runs.generate.generate import (
     Generate,
     GenerationPlan,
     generate,
-    locate_rejects,
-    locate_store,
     plan_generation,
     write_finished_completions,
 )
 from prefboost.runs.generate.prompt_files import read_prompts
+from prefboost.runs.outputs import locate_rejects, locate_store
 from prefboost.tables import COMPLETIONS, MESSAGES, PREFERENCE_PAIRS, PROMPTS, Table
 
 

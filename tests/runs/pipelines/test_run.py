@@ -15,13 +15,15 @@ import polars as pl
 import pytest
 from waiting import PATIENCE_S
 
-from prefboost.errors import RunError
+from prefboost.errors import ModelError, RunError
 from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.kinds import AnyRecipe
 from prefboost.recipes.load import of_kind
 from prefboost.recipes.recipe import Recipe
-from prefboost.runs.folder.manifest import MANIFEST, Run
+from prefboost.runs.folder import manifest as manifest_module
+from prefboost.runs.folder.manifest import MANIFEST, Run, hash_path
 from prefboost.runs.folder.schedule import StageOutcome
+from prefboost.runs.pipelines import offline as offline_recipe
 from prefboost.runs.pipelines import run as recipe_run
 from prefboost.training.claim import hold_folder
 
@@ -53,6 +55,21 @@ def test_a_recipe_with_data_is_run_skipped_and_repeated_where_it_changed(tiny_mo
     assert manifest["settings"]["train"]["learning_rate"] == 1e-5
     assert manifest["revisions"][0]["changed"] == ["train.learning_rate was 5e-07, is 1e-05"]
     assert {"git", "versions", "inputs", "command"} <= manifest.keys()
+
+
+def test_an_input_is_hashed_once_for_stages_and_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def count(path: str | Path) -> str:
+        hashed.append(str(path))
+        return hash_path(path)
+
+    monkeypatch.setattr(manifest_module, "hash_path", count)
+    monkeypatch.setattr(offline_recipe, "hash_path", count)
+    with pytest.raises(ModelError):  # the tokenizer is asked for after the folder is claimed
+        recipe_run.run(offline(tmp_path / "no-model"), tmp_path)
+    manifest = json.loads((tmp_path / "mine" / MANIFEST).read_text())
+    assert hashed == [str(EXAMPLE)] and manifest["inputs"] == {str(EXAMPLE): hash_path(EXAMPLE)}
 
 
 @pytest.mark.torch

@@ -10,7 +10,7 @@ from scripted_engine import Scripted
 from tables_of import scored_table
 
 from prefboost.runs.folder.manifest import Run, open_run
-from prefboost.runs.generate.generate import locate_rejects
+from prefboost.runs.outputs import locate_rejects
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, score_table, write_table
 from prefboost.scoring import Rater, RulesScorer
 from prefboost.tables import PROMPTS, REJECTS, SCORED_COMPLETIONS, Table

@@ -25,7 +25,7 @@ from prefboost.engines.budget import Budget, Price, Spending
 from prefboost.engines.openai.engine import OpenAICompatible
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
-from prefboost.runs.generate.generate import locate_store
+from prefboost.runs.outputs import locate_store
 from prefboost.runs.score.judge import judge, write_finished_verdicts
 from prefboost.runs.score.questions import plan_questions
 from prefboost.runs.score.score import score, write_finished_scores

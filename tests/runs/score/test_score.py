@@ -10,7 +10,7 @@ import pytest
 from tests.scoring.conftest import completions_table, pairs_table, policies  # noqa: F401 - a fixture
 
 from prefboost.progress import WorkProgress
-from prefboost.runs.generate.generate import locate_store
+from prefboost.runs.outputs import locate_store
 from prefboost.runs.score.score import count_scores, score
 from prefboost.scoring import ImplicitReward, RulesScorer
 from prefboost.sources import read

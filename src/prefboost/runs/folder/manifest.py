@@ -149,7 +149,7 @@ def open_run(
     path: str | Path,
     name: str,
     settings: Mapping[str, Any],
-    inputs: Iterable[str | Path] = (),
+    inputs: Mapping[str, str] | Iterable[str | Path] = (),
     *,
     revise: bool = False,
 ) -> Run:
@@ -159,7 +159,7 @@ def open_run(
         path: the folder.
         name: what the run is called.
         settings: JSON-able settings that define it.
-        inputs: files or folders it reads; their fingerprints are noted.
+        inputs: files or folders it reads, whose fingerprints are noted; or the fingerprints, where stages have them.
         revise: take other settings and inputs over into the manifest, with a line of what changed in ``revisions``;
             stages that depend on them are to be done again. Without it such a folder is refused.
 
@@ -171,7 +171,9 @@ def open_run(
         "prefboost": __version__,
         "name": name,
         "settings": json.loads(without_secrets(json.dumps(dict(settings), default=str), os.environ)),
-        "inputs": {str(source): hash_path(source) for source in inputs},
+        "inputs": dict(inputs)
+        if isinstance(inputs, Mapping)
+        else {str(source): hash_path(source) for source in inputs},
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _read_versions(),

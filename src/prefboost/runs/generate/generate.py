@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
-from prefboost.atomic import replace_atomically
 from prefboost.engines.ask import Inquiry, InWords, Reply
 from prefboost.engines.budget import Spending, describe_spent_budget, find_price
 from prefboost.engines.desk import Desk
@@ -23,7 +20,7 @@ from prefboost.progress import Tell, WorkProgress
 from prefboost.runs.generate.completions import build_completions
 from prefboost.runs.generate.requests import CompletionRequest, list_requests, prepare_prompts, split_renderable
 from prefboost.runs.generate.settings import Generate
-from prefboost.sources.write import write
+from prefboost.runs.outputs import locate_store, write_output
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
 
@@ -34,10 +31,7 @@ __all__ = [
     "write_finished_completions",
     "generate",
     "plan_generation",
-    "locate_rejects",
-    "locate_store",
     "note_changes",
-    "write_rejects",
 ]
 
 
@@ -124,18 +118,6 @@ def plan_generation(
     )
 
 
-def locate_store(out: str | Path) -> Path:
-    """Return the folder beside an output that keeps every completion as it finishes."""
-    target = Path(out)
-    return target.with_name(f"{target.name}.store")
-
-
-def locate_rejects(out: str | Path) -> Path:
-    """Return the file of rejects beside an output: one row per prompt, with the reason."""
-    target = Path(out)
-    return target.with_name(f"{target.name}.rejects.parquet")
-
-
 def generate(
     prompts: Table,
     settings: Generate,
@@ -188,7 +170,7 @@ def generate(
         if len(results) < len(rows):
             raise describe_spent_budget(engine.ledger, len(results), len(rows))
         completed = build_completions(prompts, frame, rejects, settings, results)
-        table = _write_completions(note_changes(completed, *desk.changes), Path(out), held)
+        table = write_output(note_changes(completed, *desk.changes), Path(out), store=held)
     _check_answers(results, settings)
     return table
 
@@ -223,7 +205,7 @@ def write_finished_completions(
     with Store(place, retry="none", read_only=True) as held:
         desk = Desk(held, partial=True)
         completed = build_completions(prompts, frame, rejects, settings, _complete(rows, desk, settings, engine))
-        return _write_completions(note_changes(completed, *desk.changes), Path(out), held)
+        return write_output(note_changes(completed, *desk.changes), Path(out), store=held)
 
 
 def _complete(
@@ -258,19 +240,3 @@ def _check_answers(results: Sequence[tuple[CompletionRequest, Outcome]], setting
     """See that enough was answered."""
     reasons = [outcome.reason for _, outcome in results if isinstance(outcome, Failure)]
     check_answered(len(results) - len(reasons), len(results), settings, reasons)
-
-
-def _write_completions(table: Table, target: Path, store: Store) -> Table:
-    with store.exclude_others():
-        written = write(table, target, overwrite=True)
-        write_rejects(written.rejects, locate_rejects(target))
-    return written
-
-
-def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
-    """Write the rows that were set aside; where there are none, a file of an earlier call goes."""
-    if rejects.is_empty():
-        path.unlink(missing_ok=True)
-        return
-    with replace_atomically(path) as waiting:
-        rejects.write_parquet(waiting)

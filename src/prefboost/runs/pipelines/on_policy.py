@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -153,7 +154,7 @@ class _Stages:
             join_folder(folder, PAIRS, REJECTS),
             work,
             after=(_name_stage(number, "score"), *([_name_stage(1, "pairs")] if first else [])),
-            inputs={path: hash_path(path) for path in self.recipe.decontaminate},
+            inputs=self._benchmarks,
         )
 
     def train(self, number: int) -> Stage:
@@ -215,6 +216,11 @@ class _Stages:
             after=(*after, *([_name_stage(0, "evaluate")] if against else [])),
             inputs={**relation["inputs"], **self._scorer_inputs()},
         )
+
+    @cached_property
+    def _benchmarks(self) -> dict[str, str]:
+        """Hash the benchmark files once; the pairs of every round depend on them."""
+        return {path: hash_path(path) for path in self.recipe.decontaminate}
 
     @property
     def _dumped(self) -> dict[str, Any]:

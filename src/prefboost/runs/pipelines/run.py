@@ -130,9 +130,13 @@ def _run_in(
     guarded = executor.leads and not holds_foreign_files(folder)
     with hold_folder(folder) if guarded else nullcontext(), keep_numbers(folder / NUMBERS_FILE):
         opened = Run(folder)
+        stages = build_stages(recipe, opened, progress)
         if executor.leads:
-            opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), _list_inputs(recipe), revise=True)
-        return carry_out(opened, build_stages(recipe, opened, progress), executor, until=until, tell=tell)
+            # Stages have hashed their inputs, which may be large: the manifest takes the same fingerprints.
+            hashes = {path: text for stage in stages for path, text in stage.inputs.items()}
+            inputs = {path: hashes[path] for path in _list_inputs(recipe)}
+            opened = open_run(folder, recipe.name, recipe.model_dump(mode="json"), inputs, revise=True)
+        return carry_out(opened, stages, executor, until=until, tell=tell)
 
 
 def plan_run(recipe: AnyRecipe | str | Path, runs_dir: str | Path = "runs") -> list[StageStatus]:

@@ -13,9 +13,9 @@ from prefboost.atomic import replace_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.preferences import FittedScale
 from prefboost.progress import Tell
-from prefboost.runs.generate.generate import locate_rejects, write_rejects
+from prefboost.runs.outputs import locate_rejects, write_history, write_rejects
 from prefboost.runs.score.questions import open_desk
-from prefboost.runs.score.score import score_by, write_history
+from prefboost.runs.score.score import score_by
 from prefboost.scoring.scorer import Scorer
 from prefboost.tables import Table, TableSpec, conform
 

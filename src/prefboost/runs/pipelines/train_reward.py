@@ -18,7 +18,7 @@ from prefboost.recipes.documents import apply_overrides, parse
 from prefboost.recipes.load import read_recipe_text
 from prefboost.recipes.validate import validate
 from prefboost.runs.folder.executor import choose_executor
-from prefboost.runs.generate.generate import write_rejects
+from prefboost.runs.outputs import write_rejects
 from prefboost.runs.pipelines.goal_pairs import REJECTS, split_rows
 from prefboost.settings import Settings, choice
 from prefboost.sources import Columns, read

@@ -10,15 +10,14 @@ from pydantic import Field
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
+from prefboost.runs.generate.generate import note_changes
+from prefboost.runs.outputs import write_output
 from prefboost.runs.score.questions import check_rejects, open_desk
-from prefboost.runs.score.score import write_history
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.judges.figures import JudgeFigures, judge_figures
 from prefboost.scoring.judges.judge import JUDGES, Judge, StoredJudge
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.write import write
 from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import Table
@@ -99,12 +98,8 @@ def _write_verdicts(verdicts: Table, out: str | Path | None, desk: Desk) -> tupl
         return verdicts, figures
     target = Path(out)
     find_file_type(target)
-    with desk.store.exclude_others():
-        written = write(verdicts, target, overwrite=True)
-        write_rejects(written.rejects, locate_rejects(target))
-        history = target.with_name(f"{target.name}.judge.json")
-        write_history(written, history, {"figures": figures.record()})
-    return written, figures
+    history = {"judge": lambda _: {"figures": figures.record()}}
+    return write_output(verdicts, target, store=desk.store, history=history), figures
 
 
 def _judge_by(table: Table, by: Judge, desk: Desk) -> Table:

@@ -17,7 +17,7 @@ from prefboost.engines.patience import Patience, check_answered
 from prefboost.engines.store.store import Store
 from prefboost.errors import RunError
 from prefboost.progress import Tell
-from prefboost.runs.generate.generate import locate_store
+from prefboost.runs.outputs import locate_store
 from prefboost.scoring.answers import Questions
 from prefboost.scoring.judges.from_scorer import ScorerJudge
 from prefboost.tables import Table

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from prefboost.atomic import write_atomically
 from prefboost.engines.budget import UNLIMITED, Spending
 from prefboost.engines.desk import Desk
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.generate.generate import locate_rejects, note_changes, write_rejects
+from prefboost.runs.generate.generate import note_changes
+from prefboost.runs.outputs import write_output
 from prefboost.runs.score.questions import check_rejects, open_desk
 from prefboost.scoring.answers import FAILED
 from prefboost.scoring.scorer import SCORERS, Scorer, StoredScorer
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.write import write
 from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.tables import PREFERENCE_PAIRS, Table
 
-__all__ = ["Score", "count_scores", "score", "score_by", "write_finished_scores", "write_history"]
+__all__ = ["Score", "count_scores", "score", "score_by", "write_finished_scores"]
 
 
 class Score(Spending):
@@ -97,11 +94,7 @@ def _write_scores(scored: Table, out: str | Path | None, desk: Desk) -> Table:
         return scored
     target = Path(out)
     find_file_type(target)
-    with desk.store.exclude_others():
-        written = write(scored, target, overwrite=True)
-        write_rejects(written.rejects, locate_rejects(target))
-        write_history(written, target.with_name(f"{target.name}.score.json"), count_scores(written))
-    return written
+    return write_output(scored, target, store=desk.store, history={"score": count_scores})
 
 
 def count_scores(table: Table) -> dict[str, Any]:
@@ -128,15 +121,3 @@ def score_by(table: Table, scorer: Scorer, desk: Desk) -> Table:
     scored = scorer.score(table)
     desk.tell(WorkProgress("scores", len(table), len(table)))
     return scored
-
-
-def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:
-    """Write what was done to a table beside it: its steps, its scales, and counts."""
-    steps: list[Mapping[str, Any]] = [
-        {"verb": step.verb, "settings": dict(step.settings), "rows_in": step.rows_in, "rows_out": step.rows_out,
-         "rejected": dict(step.rejected), "notes": dict(step.notes)}
-        for step in table.steps
-    ]  # fmt: skip
-    scales = {name: scale.model_dump(mode="json") for name, scale in table.scales.items()}
-    text = json.dumps({"steps": steps, "scales": scales, **counts}, indent=2, ensure_ascii=False, default=str)
-    write_atomically(path, text + "\n")

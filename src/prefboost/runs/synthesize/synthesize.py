@@ -17,12 +17,10 @@ from prefboost.engines.patience import Patience
 from prefboost.engines.store.store import Store
 from prefboost.errors import DataError, Place
 from prefboost.progress import Tell, WorkProgress
-from prefboost.runs.generate.generate import locate_rejects, locate_store, write_rejects
+from prefboost.runs.outputs import locate_store, write_output
 from prefboost.runs.score.questions import check_rejects
-from prefboost.runs.score.score import write_history
 from prefboost.settings import choice
 from prefboost.sources import Columns
-from prefboost.sources.write import write
 from prefboost.sources.writers.file_types import find_file_type
 from prefboost.sources.writers.outputs import guard_file
 from prefboost.synthesis.calls import Calls
@@ -113,8 +111,7 @@ def synthesize(
         )
         if out is not None:
             assert calls.desk.store is not None
-            with calls.desk.store.exclude_others():
-                table = _write_pairs(table, Path(out))
+            table = write_output(table, Path(out), store=calls.desk.store, history={"synthesize": _count_pairs})
     check_rejects(table, len(proposals), (NO_COMPLETION, NO_ANSWER), settings)
     return table
 
@@ -191,14 +188,13 @@ def _note_costs(items: list[PromptItem], calls: Calls, total: Spend) -> dict[str
     return {"prompts": len(items), "budget_spent": calls.exhausted, "spent": asdict(total)}
 
 
-def _write_pairs(table: Table, target: Path) -> Table:
-    written = write(table, target, overwrite=True)
-    write_rejects(written.rejects, locate_rejects(target))
-    pairs, spent = len(written), written.steps[-1].notes["spent"]
-    per_pair = {name: value / pairs for name, value in spent.items()} if pairs else None
-    rejected = written.steps[-1].rejected
-    proposed = pairs + sum(rejected.values())
-    shares = {reason: count / proposed for reason, count in rejected.items()}
-    facts = {"pairs": pairs, "proposed": proposed, "share_rejected": shares, "per_pair": per_pair}
-    write_history(written, target.with_name(f"{target.name}.synthesize.json"), facts)
-    return written
+def _count_pairs(table: Table) -> dict[str, Any]:
+    """Count the pairs that were written, and what one of them costs."""
+    pairs, step = len(table), table.steps[-1]
+    proposed = pairs + sum(step.rejected.values())
+    return {
+        "pairs": pairs,
+        "proposed": proposed,
+        "share_rejected": {reason: count / proposed for reason, count in step.rejected.items()},
+        "per_pair": {name: value / pairs for name, value in step.notes["spent"].items()} if pairs else None,
+    }

@@ -1,0 +1,81 @@
+"""The files beside an output: its rejects, its store, and the history of what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefboost.atomic import replace_atomically, write_atomically
+from prefboost.engines.store.store import Store
+from prefboost.sources.write import write
+from prefboost.tables import Table
+
+__all__ = ["locate_rejects", "locate_store", "write_history", "write_output", "write_rejects"]
+
+
+def locate_store(out: str | Path) -> Path:
+    """Return the folder beside an output that keeps every completion as it finishes."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.store")
+
+
+def locate_rejects(out: str | Path) -> Path:
+    """Return the file of rejects beside an output: one row per prompt, with the reason."""
+    target = Path(out)
+    return target.with_name(f"{target.name}.rejects.parquet")
+
+
+def write_output(
+    table: Table,
+    target: Path,
+    *,
+    store: Store | None = None,
+    history: Mapping[str, Callable[[Table], Mapping[str, Any]]] | None = None,
+    format: str = "prefboost",
+    overwrite: bool = True,
+) -> Table:
+    """Write a verb's table, its rejects and its history.
+
+    Args:
+        table: the rows, with their rejects.
+        target: ``.parquet`` or ``.jsonl`` file.
+        store: excludes other processes that work on the same output, so that files of two calls do not mix.
+        history: verb, which names the file ``OUT.VERB.json`` -> what counts the written rows for it.
+        format: see `prefboost.sources.write.write`.
+        overwrite: replace other rows.
+
+    Returns:
+        the table as it was written.
+    """
+    with nullcontext() if store is None else store.exclude_others():
+        written = write(table, target, format=format, overwrite=overwrite)
+        write_rejects(written.rejects, locate_rejects(target))
+        for verb, count in (history or {}).items():
+            write_history(written, target.with_name(f"{target.name}.{verb}.json"), count(written))
+    return written
+
+
+def write_rejects(rejects: pl.DataFrame, path: Path) -> None:
+    """Write the rows that were set aside; where there are none, a file of an earlier call goes."""
+    if rejects.is_empty():
+        path.unlink(missing_ok=True)
+        return
+    with replace_atomically(path) as waiting:
+        rejects.write_parquet(waiting)
+
+
+def write_history(table: Table, path: Path, counts: Mapping[str, Any]) -> None:
+    """Write what was done to a table beside it: its steps, its scales, and counts."""
+    steps: list[Mapping[str, Any]] = [
+        {"verb": step.verb, "settings": dict(step.settings), "rows_in": step.rows_in, "rows_out": step.rows_out,
+         "rejected": dict(step.rejected), "notes": dict(step.notes)}
+        for step in table.steps
+    ]  # fmt: skip
+    scales = {name: scale.model_dump(mode="json") for name, scale in table.scales.items()}
+    text = json.dumps({"steps": steps, "scales": scales, **counts}, indent=2, ensure_ascii=False, default=str)
+    write_atomically(path, text + "\n")
