@@ -124,8 +124,15 @@ class Results:
                 f"results have schema {record.get('schema')!r}, this version reads {RESULTS_SCHEMA}",
                 remedy="read them with the version that wrote them, or score the stored verdicts again",
             )
-        figures = tuple(_read_figure(figure) for figure in record["figures"])
-        return cls(record["benchmark"], record["mode"], figures, tuple(record["alarms"]), record["facts"])
+        figures = []
+        for figure in record["figures"]:
+            value, bounds = figure["value"], figure["bounds"]
+            if value is not None:
+                fields: dict[str, Any] = {name: math.nan if part is None else part for name, part in value.items()}
+                value = Interval(**fields)
+            ends = None if bounds is None else (bounds[0], bounds[1])
+            figures.append(Figure(**{**figure, "value": value, "bounds": ends}))
+        return cls(record["benchmark"], record["mode"], tuple(figures), tuple(record["alarms"]), record["facts"])
 
     def markdown(self) -> str:
         """Format the figures as a table, one row per figure."""
@@ -135,15 +142,6 @@ class Results:
             counts = [str(figure.rows), str(figure.missing)]
             lines.append("| " + " | ".join(_escape_cell(cell) for cell in [*cells, *counts]) + " |")
         return "\n".join([*lines, *(f"\n**Alarm:** {_escape_cell(alarm)}" for alarm in self.alarms)]) + "\n"
-
-
-def _read_figure(record: Mapping[str, Any]) -> Figure:
-    fields = dict(record)
-    value, bounds = fields.pop("value"), fields.pop("bounds")
-    if value is not None:
-        ends: dict[str, Any] = {name: math.nan if part is None else part for name, part in value.items()}
-        value = Interval(**ends)
-    return Figure(**fields, value=value, bounds=None if bounds is None else (bounds[0], bounds[1]))
 
 
 def _escape_cell(text: str) -> str:

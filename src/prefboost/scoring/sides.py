@@ -113,7 +113,10 @@ def with_scores(
     Raises:
         DataError: no row at all could be scored.
     """
-    faults = _faulty_rows(scores)
+    faults = {row: fault for (row, _), fault in reversed(scores.faults.items())}
+    for (row, _), numbers in scores.values.items():
+        if not all(number is None or abs(number) < float("inf") for number in numbers):
+            faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
     usable, aside = _set_aside(_with_columns(table, scores), faults, table.path)
     if faults and usable.is_empty():
         reason, example = next(iter(faults.values()))
@@ -137,15 +140,6 @@ def with_scores(
         return scored
     overall = [scored.frame[name] for name in find_score_columns(scored) if "." not in name]
     return apply_scale(scored, fit_scale(scale, overall))
-
-
-def _faulty_rows(scores: Scores) -> dict[int, tuple[str, str]]:
-    """Find faulty rows: row -> reason and what was found, for one of its sides."""
-    faults = {row: fault for (row, _), fault in reversed(scores.faults.items())}
-    for (row, _), numbers in scores.values.items():
-        if not all(number is None or abs(number) < float("inf") for number in numbers):
-            faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
-    return faults
 
 
 def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:

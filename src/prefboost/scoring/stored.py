@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
-from prefboost.engines.store.reuse import compute_stored
+from prefboost.engines.store.reuse import Finished, Numbers, compute_stored
 from prefboost.engines.store.store import StoreQuery
 from prefboost.progress import WorkProgress
 
@@ -41,54 +42,33 @@ def fill_numbers(
     Returns:
         numbers in the order of the keys; None where only what is stored is wanted and this is not.
     """
-    different = len(set(keys))
-    desk.tell(WorkProgress(stage, different))
+    work = WorkProgress(stage, len(set(keys)))
+    desk.tell(work)
+    queries = [StoreQuery("numbers", {"sequence": key}) for key in keys]
+    if desk.store is not None and desk.partial:
+        rows = desk.store.find_answers(query.key for query in queries)
+        answers = (rows.get(query.key) for query in queries)
+        return [None if row is None or isinstance(row, Failure) else row["values"] for row in answers]
+    numbers: dict[str, list[float]] = {}
     if desk.store is None:
-        numbers: Mapping[str, list[float]] = _compute_all(keys, plan, compute, desk, stage)
-    elif desk.partial:
-        stored = desk.store.find_answers(_make_query(key).key for key in keys)
-        by_key = {key: stored.get(_make_query(key).key) for key in keys}
-        numbers = {
-            key: row["values"] for key, row in by_key.items() if row is not None and not isinstance(row, Failure)
-        }
+        batches = _compute_all(keys, plan, compute)
     else:
-        numbers = _from_store(keys, plan, compute, desk, stage)
+        batches = compute_stored(queries, plan, compute, desk.store)
+    for batch in batches:
+        before = len(numbers)
+        numbers.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
+        stored = len(numbers) - before if batch.stored else 0
+        work = replace(work, done=len(numbers), stored=work.stored + stored)
+        desk.tell(work)
     return [numbers.get(key) for key in keys]
-
-
-def _make_query(key: str) -> StoreQuery:
-    return StoreQuery("numbers", {"sequence": key})
 
 
 def _compute_all(
     keys: Sequence[str],
     plan: Callable[[list[int]], Iterable[Sequence[int]]],
     compute: Callable[[Sequence[int]], list[list[float]]],
-    desk: Desk,
-    stage: str,
-) -> dict[str, list[float]]:
+) -> Iterator[Finished[Numbers]]:
     # Reversed, so that of equal keys the first index stays.
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
-    numbers: dict[str, list[float]] = {}
     for batch in plan(sorted(first.values())):
-        numbers.update(zip((keys[index] for index in batch), compute(batch), strict=True))
-        desk.tell(WorkProgress(stage, len(first), len(numbers)))
-    return numbers
-
-
-def _from_store(
-    keys: Sequence[str],
-    plan: Callable[[list[int]], Iterable[Sequence[int]]],
-    compute: Callable[[Sequence[int]], list[list[float]]],
-    desk: Desk,
-    stage: str,
-) -> dict[str, list[float]]:
-    assert desk.store is not None
-    numbers: dict[str, list[float]] = {}
-    stored = 0
-    for batch in compute_stored([_make_query(key) for key in keys], plan, compute, desk.store):
-        before = len(numbers)
-        numbers.update((keys[index], row.values) for index, row in batch.results if not isinstance(row, Failure))
-        stored += len(numbers) - before if batch.stored else 0
-        desk.tell(WorkProgress(stage, len(set(keys)), len(numbers), stored))
-    return numbers
+        yield Finished([(at, Numbers(values)) for at, values in zip(batch, compute(batch), strict=True)], stored=False)

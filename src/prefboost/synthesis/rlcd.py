@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -52,9 +52,16 @@ class RLCD(Generating):
         phrases = self.own_phrases or PHRASES[self.phrases]
         drawn_pairs = [seed_random(self.seed, "phrases", item.prompt_id).choice(phrases) for item in items]
         requests = [
-            template.request(turns=_add_phrases(item, pair[1 - side]), affix=pair[side])
+            template.request(
+                # The assistant's earlier turns get the phrase of the other side.
+                turns=[
+                    {**turn, "affix": opposite if turn["role"] == "assistant" else ""}
+                    for turn in list_turns(item.prompt)
+                ],
+                affix=affix,
+            )
             for item, pair in zip(items, drawn_pairs, strict=True)
-            for side in (0, 1)
+            for affix, opposite in (pair, pair[::-1])
         ]
         outcomes = calls.completions("completions", self.generator, requests, self.sampling)
         drafts = [build_draft(outcome, model_name(self.generator)) for outcome in outcomes]
@@ -68,8 +75,3 @@ class RLCD(Generating):
         if self.rescore is None:
             return proposals
         return label_proposals(proposals, self.rescore, (self.aspects, self.criteria), calls)
-
-
-def _add_phrases(item: PromptItem, opposite: str) -> list[dict[str, Any]]:
-    """Add the phrase of the other side to the assistant's turns."""
-    return [{**turn, "affix": opposite if turn["role"] == "assistant" else ""} for turn in list_turns(item.prompt)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ from prefboost.settings import kind_of
 from prefboost.synthesis.proposal import Draft, PromptItem
 from prefboost.tables import COMPLETIONS, MESSAGES, Table, aspects_of, conform
 
-__all__ = ["build_completions_table", "read_score_faults", "name_scorer", "read_scores"]
+__all__ = ["build_completions_table", "mark_unscored", "read_score_faults", "name_scorer", "read_scores"]
 
 
 def build_completions_table(items: Sequence[PromptItem], drafts: Sequence[Sequence[Draft]]) -> Table:
@@ -60,6 +61,18 @@ def read_score_faults(table: Table) -> dict[tuple[str, int], tuple[str, str]]:
         for (name, _, number), reason, detail in named
         if number.isdigit()
     }
+
+
+def mark_unscored(items: Sequence[PromptItem], drafts: Sequence[Sequence[Draft]], scored: Table) -> list[list[Draft]]:
+    """Give every usable draft without a score the scorer's fault."""
+    faults = read_score_faults(scored)
+    return [
+        [
+            replace(draft, fault=draft.fault or faults.get((item.prompt_id, at)))
+            for at, draft in enumerate(drafts_of_item)
+        ]
+        for item, drafts_of_item in zip(items, drafts, strict=True)
+    ]
 
 
 def name_scorer(scorer: Scorer) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -18,7 +17,7 @@ from prefboost.synthesis.aspects import seed_random
 from prefboost.synthesis.calls import ModelCalls, model_name
 from prefboost.synthesis.filters import Filters
 from prefboost.synthesis.proposal import Draft, PromptItem, Proposal, build_draft
-from prefboost.synthesis.scored import build_completions_table, name_scorer, read_score_faults, read_scores
+from prefboost.synthesis.scored import build_completions_table, mark_unscored, name_scorer, read_scores
 from prefboost.tables import SCORED_COMPLETIONS, Table
 
 __all__ = ["UltraFeedbackPairs"]
@@ -53,17 +52,9 @@ class UltraFeedbackPairs(Settings):
         drafts = self._write_drafts(items, calls)
         score = calls.score(self.scorer, build_completions_table(items, drafts))
         scores = read_scores(score)
-        unscored = read_score_faults(score)
-        marked = [
-            [
-                replace(better, fault=better.fault or unscored.get((item.prompt_id, at)))
-                for at, better in enumerate(drafts_of_item)
-            ]
-            for item, drafts_of_item in zip(items, drafts, strict=True)
-        ]
         faults = [
             next((draft for draft in drafts_of_item if draft.fault is not None), drafts_of_item[0])
-            for drafts_of_item in marked
+            for drafts_of_item in mark_unscored(items, drafts, score)
         ]
         proposals: dict[str, list[Proposal]] = {item.prompt_id: [] for item in items}
         places = {item.prompt_id: at for at, item in enumerate(items)}

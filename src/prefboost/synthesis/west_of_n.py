@@ -16,7 +16,7 @@ from prefboost.settings import choice
 from prefboost.synthesis.calls import ModelCalls
 from prefboost.synthesis.method import Generating, sample_drafts
 from prefboost.synthesis.proposal import Draft, PromptItem, Proposal
-from prefboost.synthesis.scored import build_completions_table, name_scorer, read_score_faults, read_scores
+from prefboost.synthesis.scored import build_completions_table, mark_unscored, name_scorer, read_scores
 
 __all__ = ["WestOfN"]
 
@@ -48,21 +48,15 @@ class WestOfN(Generating):
     def propose(self, items: Sequence[PromptItem], calls: ModelCalls) -> list[Proposal]:
         """Sample and score completions, and pair the best with the worst (see `prefboost.synthesis.method.Method`)."""
         drafts = sample_drafts(items, calls, self, self.n)
-        score = calls.score(self.scorer, build_completions_table(items, drafts)) if items else None
-        scores = read_scores(score) if score is not None else {}
-        unscored = read_score_faults(score) if score is not None else {}
-        marked = [
-            [
-                replace(draft, fault=draft.fault or unscored.get((item.prompt_id, at)))
-                for at, draft in enumerate(drafts_of_item)
-            ]
-            for item, drafts_of_item in zip(items, drafts, strict=True)
-        ]
+        if not items:
+            return []
+        scored = calls.score(self.scorer, build_completions_table(items, drafts))
+        scores = read_scores(scored)
         proposals = [
             self._build_proposal(
                 item, drafts_of_item, [scores.get((item.prompt_id, number)) for number in range(len(drafts_of_item))]
             )
-            for item, drafts_of_item in zip(items, marked, strict=True)
+            for item, drafts_of_item in zip(items, mark_unscored(items, drafts, scored), strict=True)
         ]
         return self._add_likelihoods(proposals, calls) if self.likelihood_quantile else proposals
 

@@ -219,6 +219,8 @@ def _run(
     lm_eval: Any, language_model: Any, name: Name, settings: Academic, folder: Path | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     benchmark = ACADEMIC[name]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with _open_tasks(lm_eval, benchmark, settings) as (tasks, manager, left_out):
         results = lm_eval.simple_evaluate(
             model=language_model,
@@ -234,7 +236,7 @@ def _run(
             random_seed=settings.seed,
             use_cache=None
             if folder is None
-            else str(_make_folder(folder) / f"cache-{_hash_settings(settings, language_model)[:16]}"),
+            else str(folder / f"cache-{_hash_settings(settings, language_model)[:16]}"),
         )
     log = results["samples"]
     # The calls of a record are a list, or in later versions a mapping.
@@ -334,8 +336,3 @@ def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[
         "scores": [score.record() for score in scores.values()],
     }
     write_atomically(folder / "academic.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-def _make_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

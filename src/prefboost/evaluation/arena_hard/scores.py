@@ -239,20 +239,20 @@ def _build_features(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> dict
     columns = (ratio_differences if is_old else density_differences)(models, baselines)
     if contest.rules.mode == "robust":
         return {name: columns[name] for name in names}
-    return {name: _standardise(columns[name], is_old) for name in names}
+    standardised = {}
+    for name in names:
+        column = columns[name]
+        # v0.1 divides by the population's deviation, with strengths in powers of ten.
+        spread = float(column.std(ddof=0 if is_old else 1)) if len(column) > 1 else 0.0
+        centred = (column - column.mean()) / (spread if spread > 0 else 1.0)
+        standardised[name] = centred / math.log(10) if is_old else centred
+    return standardised
 
 
 def _read_style(verdict: JudgeVerdict, prefix: str) -> Style | None:
     """Read the style of the model's completion (no prefix) or the baseline's; None where a count is absent."""
     counts: list[Any] = [verdict.facts.get(f"{prefix}{name}") for name in ("length", "headers", "lists", "bold")]
     return None if None in counts else Style(*map(int, counts))
-
-
-def _standardise(column: FloatColumn, is_old: bool) -> FloatColumn:
-    """Centre and scale a column; v0.1 divides by the population's deviation, with strengths in powers of ten."""
-    spread = float(column.std(ddof=0 if is_old else 1)) if len(column) > 1 else 0.0
-    centred: FloatColumn = (column - column.mean()) / (spread if spread > 0 else 1.0)
-    return centred / math.log(10) if is_old else centred
 
 
 def _compute_bounds(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:

@@ -7,7 +7,7 @@ question share its difficulty, and drawing single rows gives errors a fifth too 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -49,7 +49,14 @@ def score_grades(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_miss
         bounds = ((total + LOWEST * missing) / len(group), (total + HIGHEST * missing) / len(group))
         value = None if withheld else _average_grades(graded, rules)
         overall = Figure("score", model, value, missing, len(group), bounds=bounds, unit="points")
-        scores.append([overall, *_score_parts(model, graded, rules)])
+        turns = _group_by(graded, lambda verdict: read_mt_facts(verdict)["turn"])
+        parts = {f"turn {turn}": turns[turn] for turn in sorted(turns)}
+        parts |= _group_by(graded, lambda verdict: read_mt_facts(verdict)["category"])
+        figures = [overall]
+        for name, rows in parts.items():
+            mean = _average_grades(rows, rules)
+            figures.append(Figure("score", model, mean, 0, mean.rows, group=name, unit="points"))
+        scores.append(figures)
     scores.sort(key=lambda figures: figures[0].rank, reverse=True)
     return [figure for figures in scores for figure in figures]
 
@@ -72,7 +79,10 @@ def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missi
     """
     scores = []
     for model, group in _group_by_model(verdicts, rules).items():
-        turns = _pair_orders(group)
+        judged = [verdict for verdict in group if verdict.value is not None]
+        by_turn = _group_by(judged, lambda verdict: (verdict.uid, read_mt_facts(verdict)["turn"], verdict.judge))
+        # A single order would let the preference of the judge for a place into the win rate.
+        turns = [orders for orders in by_turn.values() if {verdict.facts["game"] for verdict in orders} == {1, 2}]
         missing = sum(verdict.value is None for verdict in group)
         allowed = allow_missing or rules.mode == "official"
         # Single verdicts may remain although no turn has both orders.
@@ -92,15 +102,6 @@ def score_pairs(verdicts: Iterable[JudgeVerdict], rules: MtRules, *, allow_missi
     return [figure for figures in scores for figure in figures]
 
 
-def _score_parts(model: str, graded: Sequence[JudgeVerdict], rules: MtRules) -> Iterator[Figure]:
-    turns = _group_by(graded, lambda verdict: read_mt_facts(verdict)["turn"])
-    categories = _group_by(graded, lambda verdict: read_mt_facts(verdict)["category"])
-    parts = {**{f"turn {turn}": turns[turn] for turn in sorted(turns)}, **categories}
-    for name, rows in parts.items():
-        value = _average_grades(rows, rules)
-        yield Figure("score", model, value, 0, value.rows, group=name, unit="points")
-
-
 def _group_by_model(verdicts: Iterable[JudgeVerdict], rules: MtRules) -> dict[str, list[JudgeVerdict]]:
     groups = _group_by(list(verdicts), lambda verdict: verdict.model)
     if rules.mode == "robust":
@@ -118,16 +119,6 @@ def _group_by(rows: Sequence[Row], get_key: Callable[[Row], Key]) -> dict[Key, l
     for row in rows:
         groups.setdefault(get_key(row), []).append(row)
     return groups
-
-
-def _pair_orders(verdicts: Sequence[JudgeVerdict]) -> list[list[JudgeVerdict]]:
-    """Return the verdicts of each turn of which both orders name a winner."""
-    turns: dict[tuple[str, int, str], list[JudgeVerdict]] = {}
-    for verdict in verdicts:
-        if verdict.value is not None:
-            turns.setdefault((verdict.uid, read_mt_facts(verdict)["turn"], verdict.judge), []).append(verdict)
-    # A single order would let the preference of the judge for a place into the win rate.
-    return [orders for orders in turns.values() if {verdict.facts["game"] for verdict in orders} == {1, 2}]
 
 
 def _share_of_turn(orders: Sequence[JudgeVerdict], rules: MtRules) -> float:

@@ -106,11 +106,17 @@ def build_reward_scorer(contestant: Contestant, options: Mapping[str, Any]) -> R
 
 
 def _build_figures(model: str, outcome: RewardOutcome) -> Iterator[Figure]:
-    report = outcome.report
+    report, missing = outcome.report, sum(outcome.report.missing.values())
     if isinstance(report, BenchReport):
-        yield from _build_bench_figures(model, report)
+        # Without figures the accuracy is withheld; with them the overall one comes first.
+        bench_figures = {} if report.figures is None else {"overall": report.figures["overall"], **report.figures}
+        if report.figures is None:
+            yield Figure("accuracy", model, None, missing, report.prompts)
+        for name, interval in bench_figures.items():
+            group, lacking = ("", missing) if name == "overall" else (name, 0)
+            yield Figure("accuracy", model, interval.scale(100), lacking, interval.rows, group=group)
         return
-    missing, rows = sum(report.missing.values()), report.pairs
+    rows = report.pairs
     bounds = (100 * report.bounds[0], 100 * report.bounds[1])
     accuracy = None if report.accuracy is None else report.accuracy.scale(100)
     yield Figure("accuracy", model, accuracy, missing, rows, bounds=bounds)
@@ -123,17 +129,6 @@ def _build_figures(model: str, outcome: RewardOutcome) -> Iterator[Figure]:
     for name, slices in report.slices.items():
         for part, interval in slices.items():
             yield Figure("accuracy", model, interval.scale(100), 0, interval.rows, group=f"{name}: {part}")
-
-
-def _build_bench_figures(model: str, report: BenchReport) -> Iterator[Figure]:
-    missing = sum(report.missing.values())
-    if report.figures is None:
-        yield Figure("accuracy", model, None, missing, report.prompts)
-        return
-    last = {"overall": report.figures["overall"], **report.figures}
-    for name, interval in last.items():
-        group = "" if name == "overall" else name
-        yield Figure("accuracy", model, interval.scale(100), missing if not group else 0, interval.rows, group=group)
 
 
 def _find_alarms(model: str, report: AccuracyReport | BenchReport) -> Iterator[str]:

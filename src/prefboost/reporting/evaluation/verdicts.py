@@ -83,10 +83,9 @@ def build_differences_section(
         difference = test.difference.scale(scale)
         detectable = f"{scale * test.detectable:.2f}"
         chance = chances[first, second]
+        luck = NONE if math.isnan(chance) else "< 0.001" if chance < 0.001 else f"{chance:.3f}"
         interval = difference.format(end_decimals=1, signed=True)
-        rows.append(
-            (first, second, interval, _format_chance(chance), detectable, f"{difference.clusters:,}", str(unmatched))
-        )
+        rows.append((first, second, interval, luck, detectable, f"{difference.clusters:,}", str(unmatched)))
         marks.append((Mark(difference.low, difference.high, difference.estimate),))
     columns = (
         ReportColumn("first"), ReportColumn("second"), ReportColumn("first less second", True),
@@ -322,8 +321,3 @@ def _shows_model_first(benchmark: str, verdict: JudgeVerdict) -> bool | None:
         return bool(verdict.facts["model_first"])
     game = verdict.facts.get("game")
     return None if game is None or benchmark not in _MODEL_FIRST else game == _MODEL_FIRST[benchmark]
-
-
-def _format_chance(chance: float) -> str:
-    small = "< 0.001" if chance < 0.001 else f"{chance:.3f}"
-    return NONE if math.isnan(chance) else small

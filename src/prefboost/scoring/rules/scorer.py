@@ -86,7 +86,8 @@ class RulesScorer(Settings):
         empty = 0
         for completion, text in frame.select("completion", "rules").iter_rows():
             reply, rules = join_turns(completion), rules_by_text[text]
-            verdicts = _verdicts(rules, reply)
+            # An empty completion keeps no rule, whatever a rule says of the empty text ("no commas").
+            verdicts = [bool(reply.strip()) and rule.holds(reply) for rule in rules]
             empty += not reply.strip()
             columns["score"].append(LOW + (HIGH - LOW) * sum(verdicts) / len(rules))
             for kind in kinds:
@@ -95,10 +96,6 @@ class RulesScorer(Settings):
                 columns[f"score.{kind}"].append(None if share is None else LOW + (HIGH - LOW) * share)
         bare = frame.drop(name for name in frame.columns if name == "score" or name.startswith("score."))
         return bare.with_columns(pl.Series(name, values, pl.Float64) for name, values in columns.items()), empty
-
-
-def _verdicts(rules: Sequence[Rule], text: str) -> list[bool]:
-    return [bool(text.strip()) and rule.holds(text) for rule in rules]
 
 
 def _readable(text: str) -> list[Rule] | None:
