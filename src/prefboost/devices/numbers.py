@@ -94,7 +94,13 @@ def choose_numbers(setting: NumberSetting, device: str = "auto", *, exact: str |
         nothing needs float32, else float32.
     """
     if setting != "auto":
-        return _confirm_setting(setting, resolve_device(device))
+        # Only CPUs are measured: a GPU runs bf16 or refuses it.
+        device = resolve_device(device)
+        on_cpu = device.partition(":")[0] == "cpu"
+        native = _choose_native(device) if on_cpu and setting == "bfloat16" else None
+        if native is None or native.name != "float32":
+            return NumberChoice(setting, "as asked")
+        return NumberChoice(setting, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
     if exact is not None:
         return NumberChoice("float32", exact)
     return _apply_records(_choose_native(resolve_device(device)))
@@ -141,16 +147,6 @@ def resolve_device(device: str = "auto") -> str:
 def announce(choice: NumberChoice) -> None:
     """Log the choice once per process; a warning where the device computes the asked type much slower than float32."""
     logger.log(logging.WARNING if choice.unwise else logging.INFO, "%s", choice.line)
-
-
-def _confirm_setting(setting: NumberName, device: str) -> NumberChoice:
-    """Take an explicit setting, and say where it is unwise. Only CPUs are measured: a GPU runs bf16 or refuses it."""
-    if setting == "float32" or device.partition(":")[0] != "cpu":
-        return NumberChoice(setting, "as asked")
-    native = _choose_native(device)
-    if setting == "bfloat16" and native.name == "float32":
-        return NumberChoice(setting, f"as asked; {native.reason.replace('would be', 'is')}", unwise=True)
-    return NumberChoice(setting, "as asked")
 
 
 def _apply_records(native: NumberChoice) -> NumberChoice:

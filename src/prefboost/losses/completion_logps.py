@@ -6,13 +6,12 @@ whose logits are recomputed in the backward pass. The full logits [S, L, V] neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefboost.losses.rope_by_length import apply_rope_groups, group_rows
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 __all__ = [
@@ -131,7 +130,31 @@ def compute_row_logps(model: Any, hidden: Tensor, targets: Tensor, head_chunk: i
     Returns:
         [C], float32 (float64 for float64 models), nats.
     """
-    return _compute_chunks(hidden, targets, _build_head(model), head_chunk)
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    head = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    cap, scale = getattr(config, "final_logit_softcapping", None), read_logit_scale(config)
+
+    def compute_chunk(rows: Tensor, chunk_targets: Tensor) -> Tensor:
+        logits: Tensor = head(rows)
+        # What the architecture does to the logits of its output layer: a scale, then a soft cap.
+        logits = logits if scale == 1.0 else logits * scale
+        logits = logits if not cap else cap * (logits / cap).tanh()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        target_logits = logits.gather(-1, chunk_targets[:, None]).squeeze(-1)
+        chunk_logps: Tensor = target_logits - logits.logsumexp(-1)
+        return chunk_logps
+
+    parts = list(zip(torch.split(hidden, head_chunk), torch.split(targets, head_chunk), strict=True))
+    # Logits are computed again in the backward pass, so that those of one chunk at a time exist; a single chunk would
+    # gain nothing.
+    if torch.is_grad_enabled() and len(parts) > 1:
+        logps = [checkpoint(compute_chunk, rows, targets_of, use_reentrant=False) for rows, targets_of in parts]
+    else:
+        logps = [compute_chunk(rows, targets_of) for rows, targets_of in parts]
+    return torch.cat(logps)  # of no rows, torch.split makes one empty chunk
 
 
 def batch_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
@@ -145,42 +168,6 @@ def batch_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
         batches[-1].append(index)
         room -= 1
     return batches
-
-
-def _compute_chunks(hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], chunk: int) -> Tensor:
-    import torch
-    from torch.utils.checkpoint import checkpoint
-
-    def compute_chunk(rows: Tensor, chunk_targets: Tensor) -> Tensor:
-        logits = head(rows)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        target_logits = logits.gather(-1, chunk_targets[:, None]).squeeze(-1)
-        chunk_logps: Tensor = target_logits - logits.logsumexp(-1)
-        return chunk_logps
-
-    parts = list(zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True))
-    # Logits are computed again in the backward pass, so that those of one chunk at a time exist; a single chunk would
-    # gain nothing.
-    if torch.is_grad_enabled() and len(parts) > 1:
-        logps = [checkpoint(compute_chunk, rows, targets_of, use_reentrant=False) for rows, targets_of in parts]
-    else:
-        logps = [compute_chunk(rows, targets_of) for rows, targets_of in parts]
-    return torch.cat(logps)  # of no rows, torch.split makes one empty chunk
-
-
-def _build_head(model: Any) -> Callable[[Tensor], Tensor]:
-    """Wrap the output layer with what the architecture does to its logits (soft cap, scale)."""
-    config = model.config.get_text_config()
-    head: torch.nn.Module = model.get_output_embeddings()
-    cap = getattr(config, "final_logit_softcapping", None)
-    scale = read_logit_scale(config)
-
-    def compute_logits(rows: Tensor) -> Tensor:
-        logits: Tensor = head(rows)
-        logits = logits if scale == 1.0 else logits * scale
-        return logits if not cap else cap * (logits / cap).tanh()
-
-    return compute_logits
 
 
 def read_logit_scale(config: Any) -> float:

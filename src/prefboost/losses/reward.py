@@ -106,20 +106,17 @@ class BradleyTerry(Settings):
         gap = self.gap_scale * batch.gap.to(rewards)
         offset = 0.0 if self.length_offset == "fit" else self.length_offset
         difference = chosen - rejected + offset * batch.length_delta.to(rewards)
-        losses = self._likelihood(difference - gap if self.gap == "margin" else difference, batch)
+        logit = difference - gap if self.gap == "margin" else difference
+        losses = logistic(logit, self.label_smoothing)
+        # The cross-entropy with the probabilities of the labels, where they have any.
+        if self.soft_labels and bool(batch.wins.isfinite().any()):
+            wins = batch.wins.to(logit).nan_to_num(1.0)
+            losses = wins * losses + (1.0 - wins) * logistic(-logit, self.label_smoothing)
         losses = losses * gap if self.gap == "weight" else losses
         losses = losses * batch.weight.to(rewards).nan_to_num(1.0)
         if not self.center_rewards_coefficient:
             return losses
         return losses + self.center_rewards_coefficient * (chosen + rejected) ** 2
-
-    def _likelihood(self, logit: Tensor, batch: RewardBatch) -> Tensor:
-        """Compute the cross-entropy with the probabilities of the labels, where they have any."""
-        if_right = logistic(logit, self.label_smoothing)
-        if not self.soft_labels or not bool(batch.wins.isfinite().any()):
-            return if_right
-        wins = batch.wins.to(logit).nan_to_num(1.0)
-        return wins * if_right + (1.0 - wins) * logistic(-logit, self.label_smoothing)
 
 
 class Regression(Settings):

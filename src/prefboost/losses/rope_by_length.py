@@ -103,8 +103,12 @@ def find_lowest_switch(model: Any) -> int | None:
 @contextmanager
 def lower_switch(model: Any, length: int) -> Iterator[None]:
     """Make LongRoPE switch at another length while the block runs, so that short sequences lie on both sides."""
-    places = [place for module in _find_rotary_modules(model) for place in _list_switch_places(module)]
-    before = [_read_switch(place) for place in places]
+    places: list[Any] = []
+    for module in _find_rotary_modules(model):
+        rope = [parameters for parameters, _ in _list_parameters(module) if parameters["rope_type"] == "longrope"]
+        # A configuration's field overrides the rope parameters, so that both are set.
+        places += [module.config, *rope] if rope and hasattr(module.config, _SWITCH) else rope
+    before = [int(place[_SWITCH] if isinstance(place, dict) else getattr(place, _SWITCH)) for place in places]
     for place in places:
         _set_switch(place, length)
     _drop_long_frequencies(model)
@@ -114,16 +118,6 @@ def lower_switch(model: Any, length: int) -> Iterator[None]:
         for place, at in reversed(list(zip(places, before, strict=True))):
             _set_switch(place, at)
         _drop_long_frequencies(model)
-
-
-def _list_switch_places(module: Any) -> list[Any]:
-    """List where LongRoPE's switch is written: a configuration's field overrides the rope parameters."""
-    rope = [parameters for parameters, _ in _list_parameters(module) if parameters["rope_type"] == "longrope"]
-    return [module.config, *rope] if rope and hasattr(module.config, _SWITCH) else rope
-
-
-def _read_switch(place: Any) -> int:
-    return int(place[_SWITCH] if isinstance(place, dict) else getattr(place, _SWITCH))
 
 
 def _set_switch(place: Any, length: int) -> None:

@@ -43,6 +43,8 @@ def register_attention() -> None:
 
 
 def _build_forward(previous: str) -> Callable[..., Any]:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
     def forward(
         module: Any,
         query: Tensor,
@@ -53,22 +55,14 @@ def _build_forward(previous: str) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> tuple[Tensor, Any]:
         if packed is None:
-            attend_ordinary = _find_ordinary(previous, module)
-            output: tuple[Tensor, Any] = attend_ordinary(module, query, key, value, attention_mask, **kwargs)
+            # Eager attention is no entry of transformers' table: every model's file defines a function of its own.
+            file = sys.modules[type(module).__module__]
+            ordinary = file.eager_attention_forward if previous == "eager" else ALL_ATTENTION_FUNCTIONS[previous]
+            output: tuple[Tensor, Any] = ordinary(module, query, key, value, attention_mask, **kwargs)
             return output
         return attend(query, key, value, packed, _read_kind(module, kwargs)), None
 
     return forward
-
-
-def _find_ordinary(previous: str, module: Any) -> Callable[..., Any]:
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    if previous == "eager":
-        # Eager attention is no entry of transformers' table: every model's file defines a function of its own.
-        eager: Callable[..., Any] = sys.modules[type(module).__module__].eager_attention_forward
-        return eager
-    return ALL_ATTENTION_FUNCTIONS[previous]  # type: ignore[no-any-return]
 
 
 def _read_kind(module: Any, kwargs: dict[str, Any]) -> AttentionKind:

@@ -141,7 +141,11 @@ class _TokenLogps(torch.autograd.Function):
                 # z = h W^T + b, hence dh = dz W and dW = dz^T h.
                 torch.mm(grad_logits_RV, weight, out=grad_hidden[chunk])
                 if grad_weight is not None:
-                    _add_product(grad_weight, grad_logits_RV.t(), hidden[chunk])
+                    # The sum keeps its wide type; addmm_ would need factors of the same.
+                    if grad_weight.dtype == hidden.dtype:
+                        grad_weight.addmm_(grad_logits_RV.t(), hidden[chunk])
+                    else:
+                        grad_weight += grad_logits_RV.t() @ hidden[chunk]
         narrow_weight = None if grad_weight is None else grad_weight.to(weight.dtype)
         narrow_bias = None if grad_bias is None else grad_bias.to(bias.dtype)
         return grad_hidden, narrow_weight, narrow_bias, None, None, None, None
@@ -191,14 +195,6 @@ class _Buffers:
 
 def _count_block_rows(logits: Tensor) -> int:
     return len(logits) if logits.is_cuda else min(max(1, len(logits)), BLOCK_ROWS)
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to ``total``, whose number type the sum keeps."""
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right
 
 
 def read_head(model: Any) -> Head | None:

@@ -100,7 +100,11 @@ def compute_end_states(model: Any, packed: Packed) -> Tensor:
 
 def _run_body(model: Any, packed: Packed, groups: Sequence[RopeGroup], **options: Any) -> Any:
     """Run the model without its head; last_hidden_state of the output is [1, T, H]."""
-    packed.cache[CHECKPOINTED] = _is_checkpointed(model)
+    # A layer checkpoints its activations in transformers' way, or is wrapped as FSDP's plugin does.
+    packed.cache[CHECKPOINTED] = any(
+        getattr(module, "gradient_checkpointing", False) or type(module).__name__ == "CheckpointWrapper"
+        for module in model.modules()
+    )
     arguments: dict[str, Any] = {"input_ids": packed.input_ids[None], "position_ids": packed.position_ids[None]}
     if model._packing == "interface":
         # transformers builds a causal mask [T, T] unless it gets one of four dimensions, which it passes on unchanged.
@@ -110,11 +114,3 @@ def _run_body(model: Any, packed: Packed, groups: Sequence[RopeGroup], **options
     # The stream is one row, so that groups of rotary frequencies divide tokens here, not rows.
     with apply_rope_groups(model, groups):
         return find_body(model)(use_cache=False, **arguments, **options)
-
-
-def _is_checkpointed(model: Any) -> bool:
-    """Return whether a layer checkpoints its activations: transformers' way, or wrapped as FSDP's plugin does."""
-    return any(
-        getattr(module, "gradient_checkpointing", False) or type(module).__name__ == "CheckpointWrapper"
-        for module in model.modules()
-    )

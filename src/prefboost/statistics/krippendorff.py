@@ -6,7 +6,7 @@ The package of the same name computes it too and is what the tests compare with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -54,35 +54,15 @@ def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], *, level: M
     shares = counts / np.maximum(counts.sum(1, keepdims=True) - 1, 1)
     coincidences = shares.T @ counts - np.diag(shares.sum(0))
     totals = coincidences.sum(0)
-    distances = _DISTANCES[level](values, totals)
+    if level == "nominal":
+        distances: FloatColumn = 1 - np.eye(len(values))
+    else:
+        # The distance of ranks is how many values lie between two, both ends counted half; of numbers their difference.
+        middle = np.cumsum(totals) - totals / 2
+        places = middle if level == "ordinal" else np.array(values, dtype=np.float64)
+        distances = (places[:, None] - places) ** 2
     expected = float((np.outer(totals, totals) * distances).sum())
     # No pairs, or one value only: 0 / 0.
     if expected <= 0:
         return float("nan")
     return 1 - (float(totals.sum()) - 1) * float((coincidences * distances).sum()) / expected
-
-
-def _measure_nominal(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    """Return 1 where two values differ."""
-    return 1 - np.eye(len(values))
-
-
-def _measure_ordinal(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    """Return the square of how many values lie between two, both ends counted half."""
-    middle = np.cumsum(totals) - totals / 2
-    distances: FloatColumn = (middle[:, None] - middle) ** 2
-    return distances
-
-
-def _measure_interval(values: Sequence[Hashable], totals: FloatColumn) -> FloatColumn:
-    """Return the square of the difference of two numbers."""
-    numbers = np.array(values, dtype=np.float64)
-    distances: FloatColumn = (numbers[:, None] - numbers) ** 2
-    return distances
-
-
-_DISTANCES: dict[MeasurementLevel, Callable[[Sequence[Hashable], FloatColumn], FloatColumn]] = {
-    "nominal": _measure_nominal,
-    "ordinal": _measure_ordinal,
-    "interval": _measure_interval,
-}

@@ -56,7 +56,15 @@ def match_means(
         DataError: a key is on one side only, so that the two cannot be compared.
     """
     # The mean per key first: a policy with more samples of a prompt would otherwise weigh that prompt more.
-    means = [_average_by_key(keys, values) for keys, values in (first, second)]
+    means: list[dict[_Key, float]] = []
+    for keys, values in (first, second):
+        (column,) = check_columns(values=values)
+        if len(keys) != len(column):
+            raise DataError(f"{len(keys)} keys for {len(column)} numbers", remedy="give one key per number")
+        by_key: dict[_Key, list[float]] = {}
+        for key, value in zip(keys, column, strict=True):
+            by_key.setdefault(key, []).append(float(value))
+        means.append({key: float(np.mean(numbers)) for key, numbers in by_key.items()})
     unmatched = means[0].keys() ^ means[1].keys()
     if unmatched:
         example, count = min(unmatched, key=repr), len(means[0].keys() | means[1].keys())
@@ -64,15 +72,5 @@ def match_means(
             f"{len(unmatched)} of {count} keys are on one side only, such as {example!r}",
             remedy="give both policies the same prompts and goals, or drop these from both and report how many",
         )
-    keys = list(means[0])
-    return keys, np.array([means[0][key] for key in keys]), np.array([means[1][key] for key in keys])
-
-
-def _average_by_key(keys: Sequence[_Key], values: ArrayLike) -> dict[_Key, float]:
-    (column,) = check_columns(values=values)
-    if len(keys) != len(column):
-        raise DataError(f"{len(keys)} keys for {len(column)} numbers", remedy="give one key per number")
-    by_key: dict[_Key, list[float]] = {}
-    for key, value in zip(keys, column, strict=True):
-        by_key.setdefault(key, []).append(float(value))
-    return {key: float(np.mean(numbers)) for key, numbers in by_key.items()}
+    matched = list(means[0])
+    return matched, np.array([means[0][key] for key in matched]), np.array([means[1][key] for key in matched])

@@ -276,11 +276,17 @@ def check_targets(model: Any, lora: Lora) -> list[str]:
     Raises:
         SettingsError: no layer would get an adapter, or the expression is not one.
     """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
     if lora.targets == "all-linear":
         return []
     layers = [name for name, _ in model.named_modules() if name]
+    linear_kinds = (torch.nn.Linear, Conv1D)  # GPT-2 calls its linear layers convolutions
     # Only the last part of a name: the rest counts layers, and would fill the message.
-    linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)})
+    linear = sorted(
+        {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, linear_kinds)}
+    )
     names = [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
     # peft itself is silent about names that match nothing, as long as others do.
     absent = [name for name in names if not _matches(name, layers, whole=isinstance(lora.targets, str))]
@@ -303,13 +309,6 @@ def _matches(target: str, layers: Sequence[str], *, whole: bool) -> bool:
         raise SettingsError(
             f"lora.targets {target!r} is no regular expression: {error}", remedy="write all-linear, or names in a list"
         ) from None
-
-
-def _is_linear(module: Any) -> bool:
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, torch.nn.Linear | Conv1D)
 
 
 def _suggest_names(names: Sequence[str], candidates: Sequence[str]) -> str:

@@ -141,8 +141,13 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         loose = {"say"} if TRAINING not in _read_json(out / MANIFEST) else set[str]()
         changed = [key for key in identity if key not in loose and earlier.get(key) != identity[key]]
         if changed:
+            before, after = earlier.get("train") or {}, identity["train"]
+            differences = [
+                f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]
+            ]
+            details = f" ({'; '.join(differences[:5])})" if differences else ""
             raise RunError(
-                f"{out} holds a run with other {', '.join(changed)}{_describe_differences(earlier, identity)}",
+                f"{out} holds a run with other {', '.join(changed)}{details}",
                 remedy="choose another folder, or delete this one",
             )
         # The report is written after the model, so that both together mean that the training is finished.
@@ -192,12 +197,6 @@ def part_in_order(processes: int) -> None:
     # Registered late, so that it runs before the handlers of torch and of the interpreter.
     if processes > 1:
         atexit.register(_leave_group)
-
-
-def _describe_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    before, after = earlier.get("train") or {}, now["train"]
-    differences = [f"{key}: {before.get(key)} -> {after[key]}" for key in after if before.get(key) != after[key]]
-    return f" ({'; '.join(differences[:5])})" if differences else ""
 
 
 def _leave_group() -> None:

@@ -44,8 +44,9 @@ def resolve_precision(settings: AnySettings, out: Path | None = None) -> AnySett
         return settings
     choice = choose_numbers("auto", str(device))
     # A resumed run keeps the numbers in which its first steps were taken, whatever this machine prefers.
-    precision, begun = _PRECISIONS[choice.name], _read_precision(out)
-    if begun is not None and begun != precision:
+    precision = _PRECISIONS[choice.name]
+    begun = None if out is None else read_claim(out).get("train", {}).get("precision")
+    if begun in _NUMBERS and begun != precision:
         logger.warning("numbers: %s, with which this run began (here it would be %s)", begun, choice.line[9:])
         precision = begun
     else:
@@ -58,9 +59,3 @@ def budget_of(settings: Optimisation, device: str) -> int:
     from prefboost.training.engine.micro_batches import default_budget
 
     return settings.token_budget or default_budget(device, settings.precision)
-
-
-def _read_precision(out: Path | None) -> str | None:
-    """Read the precision that a run folder was begun with; None where nothing was begun there."""
-    precision = None if out is None else read_claim(out).get("train", {}).get("precision")
-    return precision if precision in _NUMBERS else None

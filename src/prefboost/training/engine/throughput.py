@@ -62,16 +62,12 @@ def cost_of(model: Any, *, adapters: bool = False) -> Cost:
     """Count the cost from the weights: 6 operations per weight and token; 4 where weights are frozen (adapters)."""
     head = model.get_output_embeddings().weight.numel()
     # Embeddings are looked up, not multiplied: they cost no operations, unless the output layer is tied to them.
-    embeddings = {id(layer.weight): layer.weight.numel() for layer in _embeddings(model)}
+    embeddings = {id(layer.weight) for layer in model.modules() if isinstance(layer, torch.nn.Embedding)}
     body = sum(p.numel() for p in model.parameters() if id(p) not in embeddings)
     tied = id(model.get_output_embeddings().weight) in embeddings
     # A multiplication by a weight costs 2 forward, 2 for the inputs' gradient and 2 for the weight's gradient.
     factor = 4.0 if adapters else 6.0
     return Cost(body=factor * (body if tied else body - head), head=factor * head)
-
-
-def _embeddings(model: Any) -> list[Any]:
-    return [layer for layer in model.modules() if isinstance(layer, torch.nn.Embedding)]
 
 
 _PARTS_OF_A_STEP = ("data", "forward_backward", "optimizer")
@@ -157,7 +153,10 @@ class Meter:
             # Tokens of the same micro-batches padded to their longest sequence, per token that is real.
             metrics["speed/padding_saved"] = round(counts["padded"] / real, 4)
             metrics["speed/prefix_saved"] = round(real / computed, 4)
-            metrics |= self._share_of_peak(seconds)
+            peak = peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
+            if self.cost is not None and peak is not None:
+                operations = self.cost.of(int(computed), int(counts["scored"]))
+                metrics["speed/mfu"] = round(operations / seconds / peak, 4)
         if self._steps:
             metrics["time/step"] = round(seconds / self._steps, 4)
         metrics["memory/peak_gib"] = round(peak_memory(self.device) / 2**30, 3)
@@ -167,13 +166,6 @@ class Meter:
                 self._whole[name] = self._whole.get(name, 0.0) + number
         self._seconds, self._counts, self._steps = {}, {}, 0
         return metrics
-
-    def _share_of_peak(self, seconds: float) -> dict[str, float]:
-        peak = peak_flops(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
-        if self.cost is None or peak is None:
-            return {}
-        done = self.cost.of(int(self._counts["computed"]), int(self._counts["scored"]))
-        return {"speed/mfu": round(done / seconds / peak, 4)}
 
     def summary(self) -> dict[str, float]:
         """Summarise the whole run: tokens by kind, seconds by part, and savings."""

@@ -292,18 +292,15 @@ def _split_around(segment: str, mark: str) -> Segment | None:
 def _check_parts(say: SayGoal, names: list[str]) -> None:
     """Check that marks behave as numbers do: the wording may not look at a number's value."""
     marks = {name: _ASPECT.format(index) for index, name in enumerate(names)}
+    subsets = [names, [], *([name for name in names if name != left_out] for left_out in names)]
     # Ends and middle of the scale: a wording that branches on the value shows at one of them.
-    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), _list_subsets(names)):
+    for value, subset in itertools.product((say.low, say.high, (say.low + say.high) / 2), subsets):
         printed = print_goal(say, value)
         text = render_wording(say, _GOAL.format(0), {name: marks[name] for name in subset})
         for mark in (_GOAL.format(0), *marks.values()):
             text = text.replace(mark, printed)
         if text != goal_text(say, value, dict.fromkeys(subset, value)):
             raise _build_refusal(say)
-
-
-def _list_subsets(names: list[str]) -> list[list[str]]:
-    return [names, [], *([name for name in names if name != left_out] for left_out in names)]
 
 
 def _build_refusal(say: SayGoal) -> SettingsError:

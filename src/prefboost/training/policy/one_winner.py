@@ -10,7 +10,8 @@ from prefboost.errors import BrokenFact, Place
 
 __all__ = ["Winners"]
 
-_SHOWN = 5
+_SHOWN, _EXCERPT = 5, 120
+"""Conflicts, and characters of the first one, that an error shows."""
 
 
 class Winners:
@@ -58,15 +59,12 @@ class Winners:
         rows = ", ".join(f"{first} and {second}" for first, second, _ in self._conflicts[:_SHOWN])
         rest = f" and {len(self._conflicts) - _SHOWN:,} more" if len(self._conflicts) > _SHOWN else ""
         first, _, text = self._conflicts[0]
+        words = " ".join(text.split())
+        excerpt = words if len(words) <= _EXCERPT else f"{words[:_EXCERPT]} ..."
         raise BrokenFact(
             f"under one prompt, as it reads, both completions of a pair win: rows {rows}{rest}; the first reads "
-            f"{_shorten_text(text)!r}",
+            f"{excerpt!r}",
             remedy="say the goal in the prompt so that the chat template keeps it and different goals read differently "
             "(prefboost augment does), or leave such pairs out: they are ties",
             place=Place(row=first),
         )
-
-
-def _shorten_text(text: str, most: int = 120) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= most else f"{words[:most]} ..."

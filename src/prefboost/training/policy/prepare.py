@@ -42,7 +42,9 @@ def tokenise_all(
         MissingScores: the loss needs scores and there are none.
         DataError: a column is missing.
     """
-    if getattr(settings.loss, "needs_scores", False) and _column(pairs, "score_chosen").null_count == pairs.num_rows:
+    if getattr(settings.loss, "needs_scores", False) and (
+        "score_chosen" not in pairs.column_names or pairs["score_chosen"].null_count == pairs.num_rows
+    ):
         raise MissingScores(
             f"the loss {kind_of(settings.loss)!r} uses scores and the pairs have none",
             remedy="score the completions first, or use a loss that needs none: dpo, ipo, simpo",
@@ -73,7 +75,13 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
     trained.refuse_empty()
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     # The packed engine draws the whole batch and cuts it by tokens; only padding needs micro-batches of units.
-    at_once = settings.engine == "packed" or _needs_whole_batch(settings, devices)
+    at_once = settings.engine == "packed" or settings.loss.whole_batch
+    if settings.loss.whole_batch and devices > 1 and settings.engine == "trl":
+        raise SettingsError(
+            f"the loss {kind_of(settings.loss)!r} needs the whole batch, and train.engine: trl has parts of it on "
+            f"{devices} devices",
+            remedy="write train.engine: packed, use one device, or another loss",
+        )
     return lay_out_units(
         trained.units,
         None if evaluated is None else evaluated.units,
@@ -81,23 +89,3 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
         lambda units: pc.sum(pc.list_value_length(units["view"])).as_py() or 0,
         settings.batch_size if at_once else settings.micro_batch,
     )
-
-
-def _needs_whole_batch(settings: Train, devices: int) -> bool:
-    """Return whether the loss needs all pairs of a step at once.
-
-    Raises:
-        SettingsError: it does, and the engine has them on several devices.
-    """
-    whole = settings.loss.whole_batch
-    if whole and devices > 1 and settings.engine == "trl":
-        raise SettingsError(
-            f"the loss {kind_of(settings.loss)!r} needs the whole batch, and train.engine: trl has parts of it on "
-            f"{devices} devices",
-            remedy="write train.engine: packed, use one device, or another loss",
-        )
-    return whole
-
-
-def _column(pairs: pa.Table, name: str) -> pa.ChunkedArray:
-    return pairs[name] if name in pairs.column_names else pa.chunked_array([pa.nulls(pairs.num_rows)])

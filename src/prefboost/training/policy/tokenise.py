@@ -24,6 +24,7 @@ NUMBERS = ("score_chosen", "score_rejected", "goal", "distance_chosen", "distanc
 """Numbers that travel with every view to the loss and the log; null where the data have none."""
 
 _REQUIRED = ("pair_id", "prompt_id", "prompt", "chosen", "rejected")
+_TOKEN_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _ROWS_AT_ONCE = 512
 
 
@@ -116,16 +117,21 @@ def tokenise(
         by_unit: False makes each row a unit of its own (for experiments).
 
     Returns:
-        the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no token
-        that ends its turn, so that nobody learns to stop in the middle of a sentence, unless the limits say so. If one
-        view of a unit cannot be used, the whole unit is dropped, so that no view is left without its twin. Rows whose
+        the units. A completion that generation cut (``finish_chosen`` or ``finish_rejected`` is "length") has no end of
+        turn, unless the limits say so. If one view of a unit cannot be used, the whole unit is dropped. Rows whose
         conversation the chat template refuses, or whose completion it does not write whole, cannot be used.
 
     Raises:
         DataError: a column is missing.
         BrokenFact: both completions of a pair win under the same rendered prompt.
     """
-    _check_columns(pairs)
+    for name in _REQUIRED:
+        if name not in pairs.column_names:
+            raise DataError(
+                f"training needs a column {name!r}, found {', '.join(pairs.column_names) or 'none'}",
+                remedy="make goal pairs with pair, relabel and condition (prefboost augment does all three)",
+                place=Place(column=name),
+            )
     units: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, str] = {}
     loss, winners = TextLoss(), Winners()
@@ -145,7 +151,9 @@ def tokenise(
             loss.refusal = loss.refusal or error
             loss.reject(row, reason, error.message)
         # Unusable views are kept until the end: their unit is dropped as a whole, whenever its other views come.
-        units.setdefault(unit_id, []).append(_compact_ids(view))
+        # Ids as arrays, which take a ninth of the memory of lists; a vocabulary fits into 32 bits.
+        arrays = {name: np.asarray(view[name], dtype=np.int32) for name in _TOKEN_COLUMNS}
+        units.setdefault(unit_id, []).append(view | arrays)
         if reason:
             bad.setdefault(unit_id, reason)
     # After the loop, so that the message can count all conflicts and name the first rows.
@@ -155,16 +163,6 @@ def tokenise(
     for unit_id, reason in bad.items():
         dropped[reason] += len(units.pop(unit_id))
     return Tokenised(_build_table(units), pairs.num_rows, dict(dropped), loss)
-
-
-def _check_columns(pairs: pa.Table) -> None:
-    for name in _REQUIRED:
-        if name not in pairs.column_names:
-            raise DataError(
-                f"training needs a column {name!r}, found {', '.join(pairs.column_names) or 'none'}",
-                remedy="make goal pairs with pair, relabel and condition (prefboost augment does all three)",
-                place=Place(column=name),
-            )
 
 
 def _iterate_rows(pairs: pa.Table) -> Iterator[dict[str, Any]]:
@@ -254,25 +252,17 @@ def _find_fault(view: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _compact_ids(view: dict[str, Any]) -> dict[str, Any]:
-    """Copy a view with its ids as arrays, which take a ninth of the memory of lists."""
-    # A vocabulary fits into 32 bits, and millions of views wait here for their table.
-    return {key: np.asarray(value, dtype=np.int32) if key.endswith("_ids") else value for key, value in view.items()}
-
-
 _NO_TOKENS: dict[str, Any] = {
     "prompt_id": None,
     "view": None,
-    **dict.fromkeys(("prompt_ids", "chosen_ids", "rejected_ids"), ()),
+    **dict.fromkeys(_TOKEN_COLUMNS, ()),
     **dict.fromkeys(NUMBERS),
 }
 """A view that cannot be rendered; its unit is dropped."""
 
 _LISTS: dict[str, pa.DataType] = {
     "view": pa.list_(pa.string()),
-    "prompt_ids": pa.list_(pa.list_(pa.int32())),
-    "chosen_ids": pa.list_(pa.list_(pa.int32())),
-    "rejected_ids": pa.list_(pa.list_(pa.int32())),
+    **{name: pa.list_(pa.list_(pa.int32())) for name in _TOKEN_COLUMNS},
     **{name: pa.list_(pa.float64()) for name in NUMBERS},
 }
 

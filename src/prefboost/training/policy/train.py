@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -196,6 +196,11 @@ def _build_provenance(
     from prefboost.training.saving.checkpoint import Provenance
 
     stated = [name for name in _list_goal_columns(pairs) if pairs[name].null_count < pairs.num_rows]
+    aspects: dict[str, float] = {}
+    if goals is not None:
+        # An aspect without a scale of its own has that of the wording.
+        names = [name.removeprefix("goal.") for name in stated if name != "goal"]
+        aspects = {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in names}
     return Provenance(
         settings=identity["train"],
         data={
@@ -211,15 +216,8 @@ def _build_provenance(
         },
         goals=goals,
         top=goals.say.high if goals is not None and "goal" in stated else None,
-        top_aspects=_find_tops([name.removeprefix("goal.") for name in stated if name != "goal"], goals),
+        top_aspects=aspects,
     )
-
-
-def _find_tops(aspects: Sequence[str], goals: StatedGoals | None) -> dict[str, float]:
-    """Return the highest score of each aspect's own scale; that of the wording where it has none."""
-    if goals is None:
-        return {}
-    return {name: goals.scales[name].top if name in goals.scales else goals.say.high for name in aspects}
 
 
 def _build_trainer(
@@ -281,10 +279,9 @@ def _complete_report(
 
 def _count_tokens(units: Any) -> int:
     table = units.data.table
-    count = {name: _count_elements(table[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+    count = {
+        name: int(pc.sum(pc.list_value_length(pc.list_flatten(table[name]))).as_py() or 0)
+        for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+    }
     # A prompt is read with both completions.
     return 2 * count["prompt_ids"] + count["chosen_ids"] + count["rejected_ids"]
-
-
-def _count_elements(column: pa.ChunkedArray) -> int:
-    return int(pc.sum(pc.list_value_length(pc.list_flatten(column))).as_py() or 0)

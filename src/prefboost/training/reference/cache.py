@@ -157,14 +157,11 @@ class ReferenceCache:
         files = self._files()
         # Opening thousands of small files would take longer than reading their contents.
         if len(files) > _MOST_FILES:
-            self._merge(files)
-
-    def _merge(self, files: Sequence[Path]) -> None:
-        """Merge many files into one. Only what the new file holds is deleted, so others may write meanwhile."""
-        logps = {key: logp for path in files for key, logp in _read_file(path).items()}
-        _write_file(self.place / f"{uuid.uuid4().hex[:16]}.npz", logps)
-        for path in files:
-            path.unlink(missing_ok=True)
+            logps = {key: logp for path in files for key, logp in _read_file(path).items()}
+            _write_file(self.place / f"{uuid.uuid4().hex[:16]}.npz", logps)
+            # Only what the new file holds is deleted, so that others may write meanwhile.
+            for path in files:
+                path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         return sorted(self.place.glob("*.npz"))

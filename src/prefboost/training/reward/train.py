@@ -215,6 +215,8 @@ def _build_trainer(
     out: Path,
     progress: Progress | None,
 ) -> RewardTrainer:
+    import torch
+
     from prefboost.training.adapters import add_adapters
     from prefboost.training.reward.trainer import RewardTrainer, configure_reward
 
@@ -229,18 +231,12 @@ def _build_trainer(
     trained = (
         reward_model.model if settings.lora is None else add_adapters(reward_model.model, settings, task="SEQ_CLS")
     )
-    _switch_off_dropout(trained, keeps="lora_dropout")
+    # Dropout is off, as in TRL: rewards of a pair are compared, and noise would be compared with them.
+    for name, module in trained.named_modules():
+        if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name:
+            module.p = 0.0
     args = configure_reward(settings, plan, out, evaluates=data.evaluation is not None)
     return RewardTrainer(reward_model, trained, data, settings, args=args, callbacks=callbacks)
-
-
-def _switch_off_dropout(model: Any, keeps: str) -> None:
-    """Switch dropout off, as TRL does: rewards of a pair are compared, and noise would be compared with them."""
-    import torch
-
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout) and keeps not in name:
-            module.p = 0.0
 
 
 def _build_report(

@@ -141,7 +141,7 @@ def reward_units(rows: pa.Table, encoder: ChatEncoder, pad_id: int, needs: Wante
     loss = TextLoss()
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            labels = [_list_labels(row, side, needs.heads) for side in sides]
+            labels = [[row.get(_score_column(side, head)) for head in needs.heads] for side in sides]
             try:
                 texts = _encode_texts(row, sides, encoder, pad_id, loss)
                 reason = _find_fault(texts, labels, _subtract_scores(row), needs)
@@ -212,10 +212,6 @@ def _encode_texts(
         refuse_unfaithful(text.removeprefix(prompt_text), row[side], side)
     loss.count("lost message", where=find_lost_part(prompt_text, prompt, ("system", "user")) is not None)
     return [ids_of_text(encoder, text, pad_id) for text in texts]
-
-
-def _list_labels(row: Mapping[str, Any], side: str, heads: Sequence[str]) -> list[float | None]:
-    return [row.get(_score_column(side, head)) for head in heads]
 
 
 def _subtract_scores(row: Mapping[str, Any]) -> float | None:

@@ -221,14 +221,10 @@ def _replace_folder(folder: Path) -> Iterator[Path]:
 def _write_facts(facts: Mapping[str, Any], card: str, folder: Path) -> None:
     # Everything that is needed to ask the model for a score later, without the run folder.
     (folder / "prefboost.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_render_card(card, facts), encoding="utf-8")
-
-
-def _render_card(name: str, facts: Mapping[str, Any]) -> str:
     pages = Environment(
         loader=PackageLoader("prefboost.training"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return pages.get_template(name).render(**facts)
+    (folder / "README.md").write_text(pages.get_template(card).render(**facts), encoding="utf-8")
 
 
 def _find_version(name: str) -> str | None:

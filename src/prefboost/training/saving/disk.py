@@ -77,7 +77,9 @@ def explain_disk(folder: Path) -> Iterator[None]:
         name = getattr(error, "filename", None)
         # Libraries written in Rust or C++ raise errors without a file name; the run folder is the best guess then.
         path = Path(os.fsdecode(name)) if isinstance(name, str | bytes) else folder
-        free = shutil.disk_usage(_find_existing(path)).free
+        # The file may not exist yet, nor its folder: any folder above it is on the same disk, or nearly always.
+        present = next(each for each in (path, *path.absolute().parents) if each.exists())
+        free = shutil.disk_usage(present).free
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RunError(
             f"cannot write: {reason} ({_print_size(free)} free)",
@@ -98,11 +100,6 @@ def is_disk_fault(error: BaseException) -> bool:
         # transformers and accelerate wrap what the system says in errors of their own.
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-def _find_existing(path: Path) -> Path:
-    """Find the path, or the nearest folder above it that exists."""
-    return next(each for each in (path, *path.absolute().parents) if each.exists())
 
 
 def _print_size(size: int) -> str:
