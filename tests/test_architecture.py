@@ -83,6 +83,37 @@ def test_the_walk_of_an_rmboost_row_is_the_one_that_is_taken(tmp_path: Path) -> 
     check_order(read_walk("One RMBoost row, from prompt to pair"), entered)
 
 
+def test_the_records_of_an_rmboost_row_are_those_that_are_listed(tmp_path: Path) -> None:
+    from tests.runs.synthesize.test_synthesize import methods
+
+    from prefboost.runs.generate.prompt_files import read_prompts
+    from prefboost.runs.synthesize.synthesize import Synthesize, synthesize
+
+    (tmp_path / "prompts.txt").write_text("What is a lighthouse?\n")
+    prompts, settings = read_prompts(tmp_path / "prompts.txt"), Synthesize(method=methods()["rmboost"])
+    pair = synthesize(prompts, settings).frame.row(0, named=True)
+    texts = ["What is a lighthouse?", pair["chosen"][0]["content"], pair["rejected"][0]["content"]]
+    carriers: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        # Dataclasses have an __init__ of no file; at its call the locals are the fields.
+        if event == "call" and frame.f_code.co_name == "__init__" and frame.f_code.co_filename == "<string>":
+            fields = dict(frame.f_locals)
+            kind = type(fields.pop("self"))
+            in_reach = kind.__module__.startswith(("prefboost.synthesis", "prefboost.engines.engine"))
+            if in_reach and any(text in repr(list(fields.values())) for text in texts):
+                carriers.add(kind.__name__)
+
+    sys.setprofile(note)
+    try:
+        synthesize(prompts, settings)
+    finally:
+        sys.setprofile(None)
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = re.search(r"Five records carry it: (.*)\.", text)
+    assert listed is not None and carriers == set(re.findall(r"`(\w+)`", listed[1])) and len(carriers) == 5
+
+
 def test_a_step_that_is_not_taken_in_its_order_is_named() -> None:
     entered = [(f"{name}.py", f"Class.{name}") for name in "abcde"]
     check_order([(f"{name}.py", "Class") for name in "abcde"], entered)
