@@ -89,4 +89,4 @@ def test_a_goal_is_a_number(goal: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_recording_cannot_be_talked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     assert main(["chat", f"replay:{tmp_path / 'a.jsonl'}"]) == 2
-    assert "cannot be talked to" in capsys.readouterr().err
+    assert "prefboost chat cannot use" in capsys.readouterr().err

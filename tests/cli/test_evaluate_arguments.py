@@ -50,7 +50,7 @@ def test_a_recording_is_a_model_although_it_ends_like_a_file():
         (["m", "benchmarks=[alpaca]"], "alpaca_eval"),
         (["m", "benchmarks={a: 1}"], "write benchmarks="),
         (["m", "alpaca_eval.mod=official"], "mod"),
-        ([], "nothing to judge"),
+        ([], "no completions to judge"),
     ],
 )
 def test_mistakes_are_named_with_what_there_is(arguments, said):

@@ -182,7 +182,7 @@ def test_a_dry_run_names_the_cost_and_a_budget_is_one_message(
         assert server.calls == 0
         assert main([*command, "budget.requests=50"]) == 2
         assert server.calls == 50
-        assert "50 of 240 rows are done" in capsys.readouterr().err
+        assert "50 of 240 rows are finished" in capsys.readouterr().err
         assert main([*command, "--partial"]) == 0
         assert "50 completions" in capsys.readouterr().out
         assert main([*command, "budget.requests=50", "--dry-run"]) == 0

@@ -102,7 +102,7 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_said_of_the_source_and_wrong_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(file), "data.split=test"]) == 2
-    assert "no column tells splits apart" in capsys.readouterr().err
+    assert "no column names the split of a row" in capsys.readouterr().err
     assert main(["inspect", str(file), "columns.score_chose=rating"]) == 2
     assert "did you mean score_chosen" in capsys.readouterr().err
     assert main(["inspect", str(file), "scale=3"]) == 2

@@ -100,7 +100,7 @@ def test_two_trainings_of_one_recipe_do_not_meet_in_its_folder(
     arguments = ["train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--quiet"]
     with hold_folder(tmp_path / "runs" / "tiny"):
         assert main(arguments) == 2
-    assert "another process is at work in this run folder" in capsys.readouterr().err
+    assert "another process is using this run folder" in capsys.readouterr().err
     assert main(arguments) == 0
 
 

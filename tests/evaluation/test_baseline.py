@@ -17,7 +17,11 @@ def test_a_file_brings_its_completions_and_its_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("named", "models", "said"),
-    [("c", ["a", "b"], "no model of this run"), (None, ["a"], "itself alone"), ("a", ["a"], "itself alone")],
+    [
+        ("c", ["a", "b"], "neither a file nor a model of this run"),
+        (None, ["a"], "only with itself"),
+        ("a", ["a"], "only with itself"),
+    ],
 )
 def test_a_baseline_that_is_nowhere_or_alone_is_refused(named, models, said):
     with pytest.raises(SettingsError, match=said):

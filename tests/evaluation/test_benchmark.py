@@ -155,7 +155,7 @@ def test_a_verdict_without_value_keeps_its_reason():
 
 @pytest.mark.parametrize("record", [{"model": "m", "value": 1}, {"uid": "1", "model": "m", "value": float("nan")}])
 def test_a_line_that_is_no_verdict_is_refused(record):
-    with pytest.raises(DataError, match="is no verdict"):
+    with pytest.raises(DataError, match="is not a verdict"):
         JudgeVerdict.of(record)
 
 

@@ -34,7 +34,7 @@ def test_a_text_comes_out_of_the_value_or_is_refused_by_name(value: Any) -> None
     try:
         found = read_answer(value, "output", HERE)
     except DataError as error:
-        assert "answers.jsonl, row 3: output" in str(error) and "is no text" in str(error)
+        assert "answers.jsonl, row 3: output" in str(error) and "is not text" in str(error)
     else:
         assert set(found) <= set("".join(texts_in(value))), "no character is made up"
 
@@ -53,11 +53,11 @@ def test_shapes_in_use_are_read_without_thoughts(value: Any) -> None:
 
 
 def test_the_field_that_is_no_text_is_named() -> None:
-    with pytest.raises(DataError, match=r"turns\[1\]\.content is no text: found null"):
+    with pytest.raises(DataError, match=r"turns\[1\]\.content is not text: found null"):
         require_turns(["a", {"content": None}], "turns", HERE)
     with pytest.raises(DataError, match="turns holds no turns: found str abc"):
         require_turns("abc", "turns", HERE)
-    with pytest.raises(DataError, match="prompt is no text: found int 3"):
+    with pytest.raises(DataError, match="prompt is not text: found int 3"):
         require_text(3, "prompt", HERE)
 
 
@@ -66,7 +66,7 @@ def test_all_records_that_cannot_be_read_are_named_at_once() -> None:
         return require_text(record, "text", Place("a.jsonl", row=at))
 
     assert read_each(["a", "b"], read, "a.jsonl") == ["a", "b"]
-    with pytest.raises(DataError, match=r"^a.jsonl, row 1: text is no text: found null"):
+    with pytest.raises(DataError, match=r"^a.jsonl, row 1: text is not text: found null"):
         read_each(["a", None], read, "a.jsonl")
     with pytest.raises(DataError, match=r"^a.jsonl: 7 of 9 records cannot be read: row 1: .*; row 5: .*; and 2 more\n"):
         read_each(["a", *[None] * 3, 4, [], {}, "b", None], read, "a.jsonl")

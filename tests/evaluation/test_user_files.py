@@ -44,5 +44,5 @@ def test_a_file_without_prompts_is_refused_by_name(tmp_path, name, text, said):
 def test_a_prompt_that_was_completed_twice_is_refused(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"instruction": "q", "output": "a"}, {"instruction": "q", "output": "b"}]')
-    with pytest.raises(DataError, match="stands twice"):
+    with pytest.raises(DataError, match="occurs twice"):
         read_completions(path)

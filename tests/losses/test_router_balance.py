@@ -56,7 +56,7 @@ def test_the_weight_is_the_architectures_unless_another_is_asked_for() -> None:
     model = tiny_model("mixtral", router_aux_loss_coef=0.02)
     assert [choose_balance_weight(model, requested) for requested in (None, 0.0, 0.5)] == [0.02, 0.0, 0.5]
     assert choose_balance_weight(tiny_model("llama"), None) == 0.0
-    with pytest.raises(SettingsError, match="LlamaForCausalLM is no mixture of experts"):
+    with pytest.raises(SettingsError, match="LlamaForCausalLM is not a mixture of experts"):
         choose_balance_weight(tiny_model("llama"), 0.5)
 
 
@@ -64,5 +64,5 @@ def test_a_model_that_does_not_say_how_it_routes_is_refused_by_name() -> None:
     class Silent:
         router_logits: Any = None
 
-    with pytest.raises(ModelError, match="MixtralForCausalLM does not say how its tokens are routed"):
+    with pytest.raises(ModelError, match="MixtralForCausalLM does not return the routing of its tokens"):
         compute_balance(tiny_model("mixtral"), Silent(), torch.ones(3))

@@ -30,6 +30,6 @@ def test_a_text_of_few_words_is_in_no_language() -> None:
 
 def test_a_code_that_is_never_told_is_refused() -> None:
     check_languages(["en", "de"])
-    with pytest.raises(SettingsError, match="'english' is no language") as caught:
+    with pytest.raises(SettingsError, match="'english' is not a language") as caught:
         check_languages(["english"])
     assert " en," in str(caught.value)

@@ -106,7 +106,7 @@ def test_weights_of_parts_multiply_those_of_pairs() -> None:
 
 
 def test_too_few_pairs_are_an_error_that_says_how_many() -> None:
-    with pytest.raises(DataError, match=r"has 5 pairs to train on, its share of 20 are 10"):
+    with pytest.raises(DataError, match=r"has 5 pairs to train on, but its share of 20 is 10"):
         mix({"real": pairs("real", 5), "made": pairs("made", 40, first=9)}, settings(20, real=1, made=1))
 
 

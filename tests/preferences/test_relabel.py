@@ -131,7 +131,7 @@ def test_grid_goals_are_the_numbers_that_stand_in_the_prompts() -> None:
     how = RewardAugmented(goals="grid", grid=(7.004, 2.0))
     made = relabel(pair_table([(7.003, 7.0)]), how, say=SayGoal())
     assert made.frame.filter(goal=7.0).select("flipped", "distance_chosen").rows() == [(True, 0.0)]
-    with pytest.raises(SettingsError, match=r"the goal 7\.004 is said in the same words"):
+    with pytest.raises(SettingsError, match=r"the goal 7\.004 has the same text"):
         relabel(pair_table([(9.0, 7.0)]), RewardAugmented(goals="grid", grid=(7.0, 7.004)), say=SayGoal())
 
 

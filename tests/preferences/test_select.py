@@ -191,5 +191,5 @@ def test_languages_are_kept_and_short_rows_stay() -> None:
     assert made.frame["prompt_id"].to_list() == ["q1"]
     short = with_prompts(["Oui", "Ja"])
     assert len(select(replace(short, frame=short.frame.with_columns(answers)), Select(languages=("de",)))) == 2
-    with pytest.raises(SettingsError, match="no language"):
+    with pytest.raises(SettingsError, match="not a language"):
         select(table, Select(languages=("german",)))

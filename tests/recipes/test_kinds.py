@@ -18,5 +18,5 @@ def test_a_recipe_without_a_kind_is_an_offline_one() -> None:
 
 @pytest.mark.parametrize("kind", ["onpolicy", "[a]", "3"])
 def test_an_unknown_kind_is_refused_with_its_line_and_the_kinds(kind: str) -> None:
-    with pytest.raises(SettingsError, match=r"a\.yaml:2: kind .* is no kind of recipe(.|\n)*implicit_reward"):
+    with pytest.raises(SettingsError, match=r"a\.yaml:2: kind .* is not a kind of recipe(.|\n)*implicit_reward"):
         of_kind(parse(f"name: x\nkind: {kind}\n", path="a.yaml"))

@@ -73,7 +73,7 @@ def test_rejection_sampling_writes_the_same_rows_every_time(tmp_path: Path) -> N
 
 
 def test_pairs_and_completions_without_scores_are_refused() -> None:
-    with pytest.raises(DataError, match="among ScoredCompletions"):
+    with pytest.raises(DataError, match="needs ScoredCompletions"):
         select_completions(pairs_table([("a", "b", "c")]), SelectCompletions(strategy=BestOfN()))
     bare = scored().frame.with_columns(score=pl.lit(None, pl.Float64))
     with pytest.raises(MissingScores):

@@ -139,7 +139,7 @@ def test_the_budget_ends_asking_and_a_partial_desk_tells_what_there_is(tmp_path:
     engine = WordyEngine("e", str.upper)
     with Store(tmp_path / "s") as store:
         engine.ledger = Ledger(Budget(requests=2), book=store.book())
-        with pytest.raises(RunError, match="2 of 3 rows are done"):
+        with pytest.raises(RunError, match="2 of 3 rows are finished"):
             Asking(engine, SAMPLING, Desk(store)).answers(asks("a", "b", "c"))
         found = Asking(engine, SAMPLING, Desk(store, partial=True)).answers(asks("a", "b", "c"))
         assert [(each.text, each.fault) for each in found] == [("A", None), ("B", None), ("", NOT_YET)]

@@ -207,7 +207,7 @@ def test_an_interrupted_call_goes_on_without_asking_again(tmp_path: Path) -> Non
 
 
 def test_pairs_are_not_shown_together() -> None:
-    with pytest.raises(DataError, match="one by one"):
+    with pytest.raises(DataError, match="rated separately"):
         Rater(engine=Scripted.by(by_words), together=2).score(pairs_table([("q", "a", "b")]))
 
 

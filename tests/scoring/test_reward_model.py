@@ -195,11 +195,11 @@ def test_several_numbers_of_an_output_are_named_by_the_settings(armo: Path) -> N
 
 def test_another_number_of_names_than_of_heads_is_an_error(armo: Path, judge_folder: Callable[..., Path]) -> None:
     named = {"heads": ("helpfulness", "honesty")}
-    with pytest.raises(ModelError, match=r"the output 'rewards' holds 3 numbers, and 2 heads are named: helpfulness"):
+    with pytest.raises(ModelError, match=r"the output 'rewards' has 3 numbers, but 2 heads are named: helpfulness"):
         RewardModelScorer(model=str(armo), output="rewards", trust_remote_code=True, **named).score(
             completions_table(TEXTS)
         )
-    with pytest.raises(ModelError, match=r"the output 'logits' holds 1 numbers, and 2 heads"):
+    with pytest.raises(ModelError, match=r"the output 'logits' has 1 numbers, but 2 heads"):
         RewardModelScorer(model=str(judge_folder("overall")), **named).score(completions_table(TEXTS))
     with pytest.raises(ValueError, match="every head needs a name of its own"):
         RewardModelScorer(model="x", heads=("one", "one"))
@@ -212,7 +212,7 @@ def test_heads_of_a_checkpoint_can_be_renamed(judge_folder: Callable[..., Path])
 
 
 def test_an_unknown_output_is_named_before_anything_is_computed(armo: Path) -> None:
-    with pytest.raises(ModelError, match=r"gives no output 'scores'; it has logits, rewards, score"):
+    with pytest.raises(ModelError, match=r"has no output 'scores'; it has logits, rewards, score"):
         RewardModelScorer(model=str(armo), output="scores", trust_remote_code=True).score(completions_table(TEXTS))
 
 
@@ -225,7 +225,7 @@ def test_code_that_a_checkpoint_brings_is_refused_by_name_and_never_run(
     (folder / "modeling_armo.py").write_text("raise AssertionError('this was run')")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("transformers asked at the terminal"))
     with pytest.raises(
-        ModelError, match=r"brings code of its own \(modeling_armo\.ArmoLike\), which is not run"
+        ModelError, match=r"contains its own code \(modeling_armo\.ArmoLike\), which runs only on request"
     ) as told:
         RewardModelScorer(model=str(folder), output="score").score(completions_table(TEXTS))
     assert "trust_remote_code" in str(told.value)

@@ -175,7 +175,7 @@ def test_one_split_is_read_when_asked_for(tmp_path: Path) -> None:
     table = read(File(path=str(path), split="test"))
     assert table.frame["split"].to_list() == ["test"]
     assert table.steps[0].notes["records of other splits"] == 1
-    with pytest.raises(DataError, match="no column tells splits apart"):
+    with pytest.raises(DataError, match="no column names the split of a row"):
         read(File(path=str(path), split="test", columns=Columns(ignore=("split",))))
 
 

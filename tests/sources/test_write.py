@@ -110,7 +110,7 @@ def test_a_hub_that_refuses_is_one_message_that_says_how_to_go_on(
 def test_a_name_that_is_none_of_the_hub_is_refused_beforehand() -> None:
     refuse_repository("me/pairs")
     for name in ("pairs", "https://huggingface.co/me/pairs", "a/b/c", ""):
-        with pytest.raises(SettingsError, match="no data set of the hub"):
+        with pytest.raises(SettingsError, match="not a data set of the hub"):
             refuse_repository(name)
 
 
@@ -137,7 +137,7 @@ def test_a_table_is_never_written_over_what_it_was_read_from(tmp_path: Path, rea
 
 def test_a_table_is_not_written_among_the_files_it_was_read_from(tmp_path: Path) -> None:
     (tmp_path / "part.jsonl").write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
-    with pytest.raises(RunError, match="the next call would read it as data"):
+    with pytest.raises(RunError, match="the next run would read it as data"):
         write(read(tmp_path), tmp_path / "more.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["part.jsonl"]
 

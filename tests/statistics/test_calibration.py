@@ -36,5 +36,5 @@ def test_sure_and_right_has_neither_error_nor_brier():
 
 
 def test_numbers_that_are_no_probabilities_are_refused():
-    with pytest.raises(DataError, match="lies outside"):
+    with pytest.raises(DataError, match="is outside"):
         measure_calibration([1.2], [1])

@@ -112,7 +112,7 @@ def test_folds_are_even_and_cover_all():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (LengthRows([0.5, 1.5], [1, 2]), "lie in 0..1"),
+        (LengthRows([0.5, 1.5], [1, 2]), "must be in 0..1"),
         (LengthRows([0.5, np.nan], [1, 2]), "nan"),
         (LengthRows([0.5, 0.5], [1, 2], gamed=GamedRows(np.ones(1), np.ones(1), np.ones(1))), "difficulty"),
     ],

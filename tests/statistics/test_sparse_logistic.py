@@ -63,5 +63,5 @@ def test_the_loss_is_finite_for_any_odds():
 
 
 def test_numbers_that_are_not_finite_are_named_and_not_fitted():
-    with pytest.raises(DataError, match="do not settle"):
+    with pytest.raises(DataError, match="do not converge"):
         fit_sparse(SoftLabels((np.array([np.nan, 1.0]),), np.array([0.5, 1.0])), np.ones((1, 2)), np.ones(1))

@@ -17,7 +17,7 @@ def test_a_tie_is_half_a_win_and_anything_above_is_a_whole_one():
 
 
 def test_shares_outside_of_their_range_are_refused():
-    with pytest.raises(DataError, match="shares of a win lie in"):
+    with pytest.raises(DataError, match="shares of a win must be in"):
         measure_win_rate([1.2, 0.4])
 
 

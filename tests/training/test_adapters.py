@@ -105,7 +105,7 @@ def test_what_is_no_adapter_is_none_and_faults_of_adapters_are_named(tiny: Path,
     with pytest.raises(ModelError, match="does not name its base"):
         adapter_base(str(tmp_path / "nameless"))
     config.write_text(json.dumps(named | {"base_model_name_or_path": str(tmp_path / "nameless")}))
-    with pytest.raises(ModelError, match="stands on itself"):
+    with pytest.raises(ModelError, match="names itself as its base model"):
         adapter_chain(str(tmp_path / "nameless"))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "adapter_config.json").write_text("{")
@@ -122,7 +122,7 @@ def test_what_is_no_adapter_is_none_and_faults_of_adapters_are_named(tiny: Path,
     [
         (("q_porj",), "'q_porj' matches no layer; did you mean q_proj"),
         ("q_proj", "'q_proj' matches no layer(.|\n)*names in a list"),
-        ("(", "no regular expression"),
+        ("(", "not a regular expression"),
         ((), "is empty"),
     ],
 )

@@ -104,7 +104,7 @@ def test_what_training_needs_is_installed_here() -> None:
 def test_a_folder_is_held_by_one_process_that_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with hold_folder(folder):
-        said = rf"another process is at work .*process {os.getpid()} on "
+        said = rf"another process is using .*process {os.getpid()} on "
         with pytest.raises(RunError, match=said), hold_folder(folder):
             raise AssertionError("two held it")
         with hold_folder(folder, ".other"):
@@ -164,7 +164,7 @@ def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
 
     monkeypatch.setattr(JsonLog, "on_log", on_log)
     assert work().steps == 3
-    assert refused and all("another process is at work in this run folder" in each for each in refused)
+    assert refused and all("another process is using this run folder" in each for each in refused)
     assert [line["step"] for line in read_log(tmp_path / LOG) if "loss" in line] == [1, 2, 3]
 
 

@@ -70,7 +70,7 @@ def test_weights_that_are_not_finite_are_named_before_anything_else(
 def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_by_token(pairs: pa.Table, tmp_path: Path) -> None:
     build_model(vocab_size=200, pad_token_id=0).save_pretrained(tmp_path / "model")
     build_tokenizer().save_pretrained(tmp_path / "model")
-    said = r"token 257 \('<\|im_end\|>'\), and the embedding of .* has 200 rows(.|\n)*resize_token_embeddings\(259\)"
+    said = r"token 257 \('<\|im_end\|>'\), but the embedding of .* has 200 rows(.|\n)*resize_token_embeddings\(259\)"
     with pytest.raises(ModelError, match=said):
         train(pairs, settings_of(tmp_path / "model"), tmp_path / "policy", goals=GOALS)
     with pytest.raises(ModelError, match=said):

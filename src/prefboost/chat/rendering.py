@@ -48,7 +48,7 @@ class ChatEncoder:
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
                 f"the tokenizer of {getattr(tokenizer, 'name_or_path', None) or 'the model'} has no chat template",
-                remedy="take an instruction-tuned model, or give a template: chat_template: FILE.jinja",
+                remedy="use an instruction-tuned model, or give a template: chat_template: FILE.jinja",
             )
         self.tokenizer = tokenizer
         self.merges_system = merge_system

@@ -43,7 +43,7 @@ def chat_command(
     settings = read_generate(model, overrides or [])
     engine: Any = settings.engine.open()
     if not isinstance(engine, LocalEngine):
-        raise SettingsError(f"{model} cannot be talked to", remedy="give a folder, a hub id, or package:NAME")
+        raise SettingsError(f"prefboost chat cannot use {model}", remedy="give a folder, a hub id, or package:NAME")
     talk = Conversation(engine, settings.sampling, asker(engine, settings.condition), goal, system)
     at_terminal = sys.stdin.isatty() and not quiet
     if at_terminal:

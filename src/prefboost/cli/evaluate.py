@@ -34,7 +34,7 @@ def refuse_selfcheck(*, option_given: bool) -> None:
     # The option stood in the README of earlier versions, so it is answered rather than unknown.
     if option_given:
         raise SettingsError(
-            "--selfcheck is no option of evaluate any more: the published figures are not installed with prefboost",
+            "evaluate has no option --selfcheck any more: the published figures are not installed with prefboost",
             remedy="run python benchmarks/selfcheck.py [FOLDER] in a checkout",
         )
 

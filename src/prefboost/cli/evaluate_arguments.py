@@ -44,7 +44,7 @@ def read_evaluate(
     files = [text for text in contestants if text.endswith(_FILES) and ":" not in text]
     if any_models and not contestants:
         raise SettingsError(
-            "there is nothing to judge", remedy="give completions and --baseline, a model, or --verdicts FILE"
+            "no completions to judge are named", remedy="give completions and --baseline, a model, or --verdicts FILE"
         )
     listed, others = split_overrides(overrides, ("benchmarks",))
     kinds = _read_benchmarks(listed) or ["alpaca_eval"]

@@ -249,7 +249,7 @@ def _describe_disk_fault(error: Exception) -> PrefboostError | None:
         return None
     place = getattr(error, "filename", None)
     where = Place(str(place)) if place is not None else None
-    return RunError(f"the file system says: {os.strerror(number)}", remedy=remedy, place=where)
+    return RunError(f"the file system reports: {os.strerror(number)}", remedy=remedy, place=where)
 
 
 _SHOWN = (UnreadData, UnreachableGoal)

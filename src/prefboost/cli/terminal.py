@@ -36,7 +36,7 @@ def expand_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     if str(options.get("out")) == "-":
         raise SettingsError(
-            "rows cannot be written to standard output, which has the report",
+            "rows cannot be written to standard output, which is used for the report",
             remedy="name a file or folder: -o FILE (-o ./- for a file of that name)",
         )
     return {name: _expand(value) if isinstance(value, Path) else value for name, value in options.items()}

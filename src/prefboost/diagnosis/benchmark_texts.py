@@ -36,7 +36,7 @@ def read_question_texts(path: str | Path) -> list[str]:
                 texts += [] if column is None else _list_strings(frame[column])
     if not texts:
         raise DataError(
-            f"no column of the benchmark holds questions; found {', '.join(columns) or 'nothing'}",
+            f"the benchmark has no column with questions; found {', '.join(columns) or 'nothing'}",
             remedy=f"rename one to prompt (known: {', '.join((*NAMES['prompt'], *_QUESTION_COLUMNS))}), or give a .txt "
             "file with one prompt per line",
             place=Place(str(path)),

@@ -264,9 +264,9 @@ def describe_spent_budget(ledger: Ledger, done: int, rows: int) -> RunError:
     spent = f"{total.requests:,} requests, {total.prompt_tokens + total.tokens:,} tokens, ${total.dollars:,.2f}"
     over = "" if ledger.budget.allows(total) else "; the server billed more than any call may cost by its limits"
     return RunError(
-        f"the budget ({budget}) allows no more: {spent} are spent, {done:,} of {rows:,} rows are done{over}",
-        remedy="raise the budget and run the same command again; generate, score and judge write what is done by "
-        "--partial",
+        f"the budget ({budget}) is used up: {spent} are spent, {done:,} of {rows:,} rows are finished{over}",
+        remedy="raise the budget and run the same command again; generate, score and judge write the finished rows "
+        "with --partial",
     )
 
 
@@ -280,7 +280,7 @@ def find_price(model: str, prices: Mapping[str, Price], budget: Budget) -> Price
     if price is None and budget.dollars is not None:
         named = ", ".join(prices) or "empty"
         raise SettingsError(
-            f"the budget is in dollars and the price table has no {model!r} (it is {named})",
-            remedy=f"set prices to {{{model!r}: {{prompt: DOLLARS, completion: DOLLARS}}}}, for a million tokens each",
+            f"the budget is in dollars, but the price table has no {model!r} (it is {named})",
+            remedy=f"set prices to {{{model!r}: {{prompt: DOLLARS, completion: DOLLARS}}}}, per million tokens",
         )
     return price

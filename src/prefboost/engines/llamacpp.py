@@ -116,7 +116,7 @@ class LlamaCppEngine:
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelError(
                 f"llama.cpp cannot load it: {(str(error).splitlines() or [''])[0][:300]}",
-                remedy="name a GGUF file of a model for chat, or a smaller context",
+                remedy="name the GGUF file of a chat model, or set a smaller context",
                 place=Place(str(self.file)),
             ) from error
 
@@ -211,7 +211,7 @@ class LlamaCppEngine:
             ModelError: always: llama.cpp's server names log-probs of what it writes alone.
         """
         raise ModelError(
-            "llama.cpp gives no log-probs of given completions", remedy="use the engine local or vllm for them"
+            "llama.cpp returns no log-probs of given completions", remedy="use the engine local or vllm for them"
         )
 
     def _side_by_side(self, ask: Callable[[Request], Any], requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
@@ -268,5 +268,5 @@ class LlamaCppEngine:
             message = error.read().decode(errors="replace") if hasattr(error, "read") else str(error)
             raise ModelError(
                 f"the chat template refuses the messages: {' '.join(message.split())[:300]}",
-                remedy="give messages that the template takes (roles in turn, a last user turn)",
+                remedy="give messages that the template accepts (alternating roles, a user turn last)",
             ) from error

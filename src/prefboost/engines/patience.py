@@ -55,6 +55,6 @@ def check_answered(answered: int, rows: int, patience: Patience, reasons: Iterab
     share = f", less than least_answered ({patience.least_answered:g})" if answered else ""
     raise RunError(
         f"{answered:,} of {rows:,} rows were answered{share}; {count:,} times: {reason[:200]}",
-        remedy="what there is, is written, with the reason of every other row; mend the cause and run the same command "
-        "again: it asks those rows alone (refused contents with retry=refused)",
+        remedy="the answered rows are written, with the reason for every other row; correct the cause and run the same "
+        "command again: it asks only the others (refused contents with retry=refused)",
     )

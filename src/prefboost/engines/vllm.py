@@ -240,7 +240,7 @@ class VLLMEngine:
                  for (prompt, answer), output in zip(turns, outputs, strict=True)]  # fmt: skip
         if logps and all(math.isnan(logp) for logp in logps):
             reason = next((output.reason for output in outputs if isinstance(output, Failure)), _NO_LOGPROBS)
-            raise ModelError(f"no log-prob could be had: {reason}", remedy="use the engine local")
+            raise ModelError(f"log-probs are missing: {reason}", remedy="use the engine local")
         return logps
 
     def _result(self, prompt: str, output: Any) -> Outcome:

@@ -26,7 +26,7 @@ def resolve_baseline(
             whose prompts have their text as uid.
 
     Raises:
-        SettingsError: it is neither, or would be compared with itself alone.
+        SettingsError: it is neither, or would be compared only with itself.
     """
     if baseline is not None and baseline not in models and Path(baseline).is_file():
         file = Path(baseline)
@@ -37,13 +37,13 @@ def resolve_baseline(
         return file.stem, {file.stem: read(file)}
     if baseline is not None and baseline not in models:
         raise SettingsError(
-            f"the baseline {baseline} is no file and no model of this run",
+            f"the baseline {baseline} is neither a file nor a model of this run",
             remedy=f"name a file with instruction and output, or one of {', '.join(models) or 'no models'}",
         )
     # The baseline itself is not rated, so a single model would leave nothing to score.
     if len(models) < 2:
         raise SettingsError(
-            f"{', '.join(models) or 'nothing'} would be compared with itself alone",
+            f"{', '.join(models) or 'nothing'} would be compared only with itself",
             remedy="give a second model or goal, or a file of completions as baseline",
         )
     return (models[0] if baseline is None else baseline), {}

@@ -150,7 +150,7 @@ class JudgeVerdict:
         value = record.get("value")
         if absent or not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
             raise DataError(
-                f"{str(dict(record))[:120]} is no verdict" + "".join(f": it has no {name}" for name in absent[:1]),
+                f"{str(dict(record))[:120]} is not a verdict" + "".join(f": it has no {name}" for name in absent[:1]),
                 remedy="give lines with uid, model, part, value (a number or null) and facts",
             )
         return cls(
@@ -191,9 +191,9 @@ def check_facts(verdicts: Sequence[JudgeVerdict], names: Sequence[str], benchmar
         lacking = [name for name in names if name not in verdict.facts]
         if lacking:
             raise DataError(
-                f"verdict {at} ({verdict.model} on {verdict.uid[:60]!r}) is none of {benchmark}: it has no "
+                f"verdict {at} ({verdict.model} on {verdict.uid[:60]!r}) is not a verdict of {benchmark}: it has no "
                 f"{', '.join(lacking)}",
-                remedy="score it with the benchmark that it was made by",
+                remedy="score it with the benchmark that made it",
             )
 
 

@@ -120,7 +120,7 @@ def measure_drift(
         unmatched = before.keys() ^ after.keys()
         raise DataError(
             f"{len(unmatched)} questions were asked at one time only, such as {min(unmatched)}",
-            remedy="the set has changed: ask the canary anew into another folder",
+            remedy="the set has changed: run the canary again into another folder",
         )
     keys = [key for key in before if before[key].value is not None and after[key].value is not None]
     if not keys:

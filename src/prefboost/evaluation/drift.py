@@ -60,7 +60,7 @@ def compare_rejudged(earlier: Iterable[JudgeVerdict], later: Iterable[JudgeVerdi
     if not rows:
         raise DataError(
             f"of {len(pairs)} verdicts on both sides none has the same completion and a value",
-            remedy="judge the very completions of the earlier evaluation again",
+            remedy="judge the same completions as the earlier evaluation",
         )
     prompts = [uid for uid, _, _ in rows]
     old_values, new_values = np.array([values for _, *values in rows]).T

@@ -161,7 +161,7 @@ def _read_choice(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
     if not isinstance(first, Mapping):
         raise DataError(
             "a record of answers has no choices" if choices in (None, []) else "choices holds no object with turns",
-            remedy="answer the prompt again, or take the record out of the file: what is missing is counted as missing",
+            remedy="answer the prompt again, or remove the record from the file: it is then counted as missing",
             place=place,
         )
     return read_answer_turns(first.get("turns"), "choices[0].turns", place)

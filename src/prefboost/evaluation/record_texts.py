@@ -66,8 +66,8 @@ def require_text(value: Any, name: str, place: Place) -> str:
         return value
     description = "null" if value is None else f"{type(value).__name__} {str(value)[:60]}"
     raise DataError(
-        f"{name} is no text: found {description}",
-        remedy="write the text there, or take the record out of the file: what is missing is counted as missing",
+        f"{name} is not text: found {description}",
+        remedy="write the text there, or remove the record from the file: it is then counted as missing",
         place=place,
     )
 

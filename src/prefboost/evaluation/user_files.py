@@ -61,7 +61,7 @@ def read_completions(path: str | Path) -> tuple[list[BenchmarkPrompt], dict[str,
             raise DataError(f"found {str(record)[:80]}", remedy="give instruction and output", place=place)
         prompt = _read_instruction(record, Path(path), at)
         if prompt.uid in prompts:
-            raise DataError(f"the prompt {prompt.uid[:60]!r} stands twice", remedy="keep one completion", place=place)
+            raise DataError(f"the prompt {prompt.uid[:60]!r} occurs twice", remedy="keep one completion", place=place)
         prompts[prompt.uid] = prompt
         completions[prompt.uid] = [answer_of(str(record["output"]))]
 

@@ -151,7 +151,7 @@ def _require_reference(batch: PairLogps, name: str) -> Tensor:
     tensor: Tensor | None = getattr(batch, name)
     if tensor is None:
         raise SettingsError(
-            f"this loss compares with a reference and PairLogps.{name} is None",
+            f"this loss needs a reference model, but PairLogps.{name} is None",
             remedy="give the reference's log-probs, or use a loss without one: simpo, orpo, cpo, sft",
         )
     return tensor

@@ -27,7 +27,7 @@ def choose_balance_weight(model: Any, setting: float | None) -> float:
         return float((getattr(config, "router_aux_loss_coef", None) or 0.0) if setting is None else setting)
     if setting:
         raise SettingsError(
-            f"router_balance is {setting:g}, and {type(model).__name__} is no mixture of experts",
+            f"router_balance is {setting:g}, but {type(model).__name__} is not a mixture of experts",
             remedy="leave train.router_balance out",
         )
     return 0.0
@@ -54,7 +54,7 @@ def compute_balance(model: Any, output: Any, uses: Tensor) -> Tensor:
     experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None)
     if not routed or experts is None:
         raise ModelError(
-            f"{type(model).__name__} does not say how its tokens are routed to experts, so their balance is not known",
+            f"{type(model).__name__} does not return the routing of its tokens to experts, so their balance is unknown",
             remedy="write train.router_balance: 0",
         )
     balance: Tensor = load_balancing_loss_func(tuple(routed), experts, config.num_experts_per_tok, uses)

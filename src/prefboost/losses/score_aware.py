@@ -92,7 +92,7 @@ def _take_log(gap: Tensor, name: Gap) -> Tensor:
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"the {name} gap of {len(wrong)} pairs is not positive (first: {float(gap[row]):g}), and has no logarithm",
+            f"the {name} gap of {len(wrong)} pairs is not positive (first: {float(gap[row]):g}): it has no logarithm",
             remedy="drop ties; use gap: distance for goal pairs, or margin: linear",
             place=Place(row=row),
         )

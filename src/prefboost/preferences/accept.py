@@ -119,7 +119,7 @@ def accept(table: Table, strategy: SelectStrategy) -> Table:
     """
     if table.spec is not SCORED_COMPLETIONS:
         raise DataError(
-            f"completions are selected by score among ScoredCompletions, found {table.spec.name}",
+            f"selection by score needs ScoredCompletions, found {table.spec.name}",
             remedy="score the completions first, and pair them afterwards",
             place=Place(path=table.path),
         )

@@ -56,7 +56,7 @@ def check_languages(languages: Sequence[str]) -> None:
     wrong = [language for language in languages if language not in codes]
     if wrong:
         raise SettingsError(
-            f"{wrong[0]!r} is no language that can be told", remedy=f"one of {', '.join(sorted(codes))}"
+            f"{wrong[0]!r} is not a language that can be detected", remedy=f"one of {', '.join(sorted(codes))}"
         )
 
 

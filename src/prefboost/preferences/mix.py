@@ -84,7 +84,7 @@ def mix(tables: Mapping[str, Table], settings: Mix, *, evaluated: Table | None =
 def _name_part(table: Table, name: str, part: Part) -> pl.DataFrame:
     if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
-            f"the part {name} holds {table.spec.name}, a mixture is made of PreferencePairs",
+            f"the part {name} holds {table.spec.name}, but a mixture needs PreferencePairs",
             remedy="pair its completions first",
             place=Place(path=table.path),
         )
@@ -113,7 +113,7 @@ def _count_part_pairs(train: pl.DataFrame, settings: Mix) -> dict[str, int]:
     for name, count in counts.items():
         if count > there.get(name, 0):
             raise DataError(
-                f"the part {name} has {there.get(name, 0):,} pairs to train on, its share of {size:,} are {count:,}",
+                f"the part {name} has {there.get(name, 0):,} pairs to train on, but its share of {size:,} is {count:,}",
                 remedy="set size or its share lower, or leave size out",
                 place=Place(path=settings.parts[name].data),
             )

@@ -229,7 +229,7 @@ def _refuse_shared_ids(table: Table) -> None:
         first = table.frame.filter(other).row(0, named=True)
         raise DataError(
             f"different prompts have the prompt_id {first['prompt_id']!r}",
-            remedy="give equal prompts alone equal ids, e.g. a hash of their messages",
+            remedy="give only equal prompts the same id, e.g. a hash of their messages",
             place=Place(path=table.path, row=first["row"], column="prompt_id"),
         )
 

@@ -186,8 +186,8 @@ def _round_goals(goals: Sequence[float], say: SayGoal | None) -> list[float]:
     again = next((at for at, text in enumerate(texts) if text in texts[:at].to_list()), None)
     if again is not None:
         raise SettingsError(
-            f"relabel.grid: the goal {goals[again]:.12g} is said in the same words as one before it",
-            remedy="leave one of the two out, or say goals with more decimals: condition.decimals=4",
+            f"relabel.grid: the goal {goals[again]:.12g} has the same text as an earlier one",
+            remedy="leave one of the two out, or print goals with more decimals: condition.decimals=4",
         )
     return numbers
 
@@ -393,6 +393,6 @@ def _refuse_goals_outside(how: Relabelling, scale: FittedScale) -> None:
         raise SettingsError(
             f"relabel.{word} asks for {', '.join(f'{goal:g}' for goal in outside)}, but the scale of these scores goes "
             f"from {low:g} to {high:g}",
-            remedy=f"choose goals between {low:g} and {high:g}, or bring the scores onto another scale: "
+            remedy=f"choose goals between {low:g} and {high:g}, or map the scores to another scale: "
             "scale={kind: min_max, low: 1, high: 10}",
         )

@@ -136,7 +136,7 @@ def select(
         return accept(table, how)
     if how.counts_tokens and count_tokens is None:
         raise SettingsError(
-            "a limit of select is in tokens, and no tokenizer is named",
+            "a limit of select is in tokens, but no tokenizer is named",
             remedy="name the model to train (tokenizer=...), or set the limit in words or characters",
         )
     frame, parts = table.frame, []
@@ -292,7 +292,7 @@ def split(
     prompts = keys.unique()
     if count is not None and not 0 < count < prompts.height:
         raise DataError(
-            f"{count:,} of {prompts.height:,} prompts cannot be set aside",
+            f"{count:,} of {prompts.height:,} prompts cannot be held out",
             remedy="set a count between 1 and one less than there are prompts",
             place=Place(path=table.path),
         )

@@ -58,7 +58,7 @@ def pairs_of_verdicts(table: Table, by: ByVerdict | None = None) -> Table:
     if len(pairs) and decided.is_empty():
         raise DataError(
             f"all of {len(pairs):,} verdicts are ties",
-            remedy="ask a judge that decides, or keep ties for soft labels",
+            remedy="use a judge that decides, or keep ties for soft labels",
             place=Place(path=table.path, column="verdict"),
         )
     turned = (pl.col("_wins") < 0.5) & ~undecided

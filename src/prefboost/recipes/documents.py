@@ -110,7 +110,7 @@ class _Reading:
         if self.nodes > _MOST_NODES or len(at) > 50:
             raise SettingsError(
                 f"more than {_MOST_NODES:,} values, or nested more than 50 deep",
-                remedy="take out aliases that refer to each other",
+                remedy="remove aliases that refer to each other",
                 place=Place(self.path, line=line),
             )
         self.origins.setdefault(at, Place(self.path, line=line))
@@ -217,7 +217,7 @@ def _put(values: Any, steps: Sequence[str], value: Any, source: str, begins: Beg
             below = {"kind": below}
         elif not isinstance(below, (dict, list)):
             raise SettingsError(
-                f"{source}: {'.'.join(map(str, path))} is {below!r} and holds no settings",
+                f"{source}: {'.'.join(map(str, path))} is {below!r} and has no settings",
                 remedy="see `prefboost show RECIPE` for the tree",
             )
         here[place] = below

@@ -74,7 +74,7 @@ def of_kind(document: Document) -> AnyRecipe:
         near = difflib.get_close_matches(str(kind), RECIPES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise SettingsError(
-            f"{document.origin(('kind',))}: kind {kind!r} is no kind of recipe",
+            f"{document.origin(('kind',))}: kind {kind!r} is not a kind of recipe",
             remedy=f"{hint}kinds: {', '.join(RECIPES)}",
         )
     if kind == OFFLINE and isinstance(values, Mapping):

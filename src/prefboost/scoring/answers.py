@@ -131,7 +131,7 @@ class Asking:
         if getattr(self.engine, "logprobs_of", None) is None:
             raise ModelError(
                 f"the engine {self.engine.identity} gives no log-probs of choices",
-                remedy="set read: answer, or take an engine that gives them",
+                remedy="set read: answer, or use an engine that returns them",
             )
         replies = self._ask(requests, ChoiceLogprobs(tuple(choices)))
         return [normalise_shares(reply, min_mass) for reply in replies]

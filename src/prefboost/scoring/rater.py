@@ -107,7 +107,7 @@ class Rater(Settings):
         """Work at a desk: what its store holds is not asked again."""
         if self.together > 1 and table.spec is PREFERENCE_PAIRS:
             raise DataError(
-                "the sides of pairs are rated one by one, found together above 1",
+                "both sides of a pair are rated separately, but together is above 1",
                 remedy="leave together at 1, or give completions",
                 place=Place(path=table.path),
             )

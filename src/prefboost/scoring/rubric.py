@@ -82,7 +82,7 @@ def _range(variables: Mapping[str, Any], name: str) -> tuple[int, int]:
     low, high = variables.get("low"), variables.get("high")
     if not (type(low) is int and type(high) is int and 0 <= low < high < low + _MOST_CHOICES):
         raise SettingsError(
-            f"a rubric rates from a whole number low to a higher one, at most {_MOST_CHOICES} ratings in all; "
+            f"a rubric rates from a whole number low to a larger one high, with at most {_MOST_CHOICES} ratings; "
             f"found low = {low!r}, high = {high!r}",
             remedy="write {% set low, high = 1, 10 %} at its top",
             place=Place(name),

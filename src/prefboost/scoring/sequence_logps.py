@@ -51,7 +51,7 @@ def check_vocabularies(name: str, tokenizer: Any, other_name: str, other: Any) -
     if tokenizer.get_vocab() != other.get_vocab():
         raise ModelError(
             f"{name} and {other_name} have different tokens, so their log-probs cannot be compared",
-            remedy="name the model that the policy's training began with as reference",
+            remedy="name the start model of the policy's training as reference",
         )
 
 

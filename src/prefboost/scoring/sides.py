@@ -84,7 +84,7 @@ def list_scored_items(table: Table) -> list[ScoredItem]:
     sides = _SIDES.get(table.spec.name)
     if sides is None:
         raise DataError(
-            f"scores belong to Completions, ScoredCompletions or PreferencePairs, found {table.spec.name}",
+            f"scoring needs Completions, ScoredCompletions or PreferencePairs, found {table.spec.name}",
             remedy="give a file with completions or pairs",
             place=Place(path=table.path),
         )
@@ -122,7 +122,7 @@ def with_scores(
         reason, example = next(iter(faults.values()))
         raise DataError(
             f"none of {len(table):,} rows could be scored: {reason}: {example}",
-            remedy="name a model that takes these messages and answers as it is asked, or raise max_length",
+            remedy="use a model that accepts these messages and answers in the requested form, or raise max_length",
             place=Place(path=table.path),
         )
     step = Step(

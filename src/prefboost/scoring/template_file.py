@@ -70,7 +70,7 @@ def load_template(name: str, shipped: Sequence[str], folder: Path, what: str) ->
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{what} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}",
+            f"{what} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
             remedy=f"name a Jinja file, or one of {', '.join(shipped)}",
             place=Place(name),
         ) from error

@@ -282,7 +282,7 @@ def _find_split_column(source: Collection, reader: Reader, layout: Layout) -> st
         return None
     if "split" not in layout.parts:
         raise DataError(
-            f"split={source.split!r} is asked for, but no column tells splits apart",
+            f"split={source.split!r} is set, but no column names the split of a row",
             remedy="leave split out, name the column (columns.split=...), or give the file of that split",
             place=Place(source.path),
         )

@@ -139,7 +139,7 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
         api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="dataset")
     except Exception as error:  # the hub client raises many kinds: no network, no login, no right to write, bad name
         raise RunError(
-            f"the hub did not take it as {repository}: {' '.join(str(error).split())[:300] or type(error).__name__}",
+            f"the hub refused it as {repository}: {' '.join(str(error).split())[:300] or type(error).__name__}",
             remedy="log in (hf auth login) and check name and network; the data are written, and the same command "
             "again uploads them",
             place=Place(str(folder)),
@@ -154,7 +154,9 @@ def refuse_repository(name: str) -> None:
         SettingsError: it is not ``owner/name``.
     """
     if not is_hub_id(name):
-        raise SettingsError(f"{name!r} is no data set of the hub", remedy="write OWNER/NAME, e.g. --push me/goal-pairs")
+        raise SettingsError(
+            f"{name!r} is not a data set of the hub", remedy="write OWNER/NAME, e.g. --push me/goal-pairs"
+        )
 
 
 def _list_message_columns(frame: pl.DataFrame) -> list[str]:

@@ -330,8 +330,8 @@ def _fit(rows: _Rows, weights: FloatColumn, ridge: float, start: FloatColumn) ->
         if np.abs(step).max() <= _CLOSE * (1 + np.abs(parameters).max()):
             return parameters
     raise DataError(
-        f"strengths did not settle in {_STEPS} steps",
-        remedy="leave out style features that predict the winner by themselves",
+        f"strengths did not converge in {_STEPS} steps",
+        remedy="leave out style features that alone predict the winner",
     )
 
 

@@ -60,7 +60,7 @@ def measure_calibration(probabilities: ArrayLike, outcomes: ArrayLike, *, bins: 
     """
     forecast, outcome = check_columns(probabilities=probabilities, outcomes=outcomes)
     if min(forecast.min(), outcome.min()) < 0 or max(forecast.max(), outcome.max()) > 1:
-        raise DataError("a probability or outcome lies outside of 0..1", remedy="give probabilities, and 1 or 0")
+        raise DataError("a probability or outcome is outside of 0..1", remedy="give probabilities, and 1 or 0")
     # A forecast of exactly 1 belongs to the last range, not to one of its own.
     at = np.minimum((forecast * bins).astype(int), bins - 1)
     ranges = []

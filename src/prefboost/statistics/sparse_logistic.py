@@ -104,8 +104,8 @@ def fit_sparse(data: SoftLabels, weights: Matrix, inverse_penalty: FloatColumn, 
         if not active.size:
             return coefficients
     raise DataError(
-        f"{active.size} of {len(weights)} regressions do not settle in {_STEPS} steps",
-        remedy="look for numbers that are not finite or lengths of wild scale",
+        f"{active.size} of {len(weights)} regressions do not converge in {_STEPS} steps",
+        remedy="check for numbers that are not finite and for lengths of very different scale",
     )
 
 

@@ -160,7 +160,7 @@ def label_noise(table: Table, judge: Judge, name: str, calls: ModelCalls) -> Lab
     if not both:
         raise DataError(
             f"{name} could judge none of {len(sides):,} pairs: {next(iter(faults), 'there are none')}",
-            remedy="ask a judge that answers as it is asked, e.g. with judge.read=logprobs",
+            remedy="use a judge that answers in the requested form, e.g. with judge.read=logprobs",
             place=Place(path=table.path),
         )
     shares = np.array([orders for _, orders in both], dtype=np.float64)
@@ -185,7 +185,7 @@ def _read_lineage(table: Table) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any
         if frame.height:
             return frame, [json.loads(text) for text in frame["lineage"]]
     raise DataError(
-        "no pair has a lineage, so that nothing is known of how it was made",
+        "no pair has a lineage, so their origin is unknown",
         remedy="give a file that `prefboost synthesize` wrote",
         place=Place(path=table.path, column="lineage"),
     )

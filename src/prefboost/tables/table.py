@@ -184,14 +184,14 @@ def _check_column(frame: pl.DataFrame, spec: TableSpec, column: Column, name: st
     if frame.schema[name] != column.dtype:
         raise DataError(
             f"{spec.name}.{name} must be {column.dtype}, found {frame.schema[name]}",
-            remedy="read the data with prefboost.read, which casts and sets bad rows aside",
+            remedy="read the data with prefboost.read, which casts and rejects bad rows",
             place=Place(path=path, column=name),
         )
     if not column.nullable and frame[name].null_count():
         first = frame[name].is_null().arg_true()[0]
         raise DataError(
             f"{spec.name}.{name} has {frame[name].null_count():,} nulls",
-            remedy="set such rows aside with a reason before they become a table",
+            remedy="reject such rows with a reason before they become a table",
             place=Place(path=path, row=int(first), column=name),
         )
 

@@ -80,7 +80,8 @@ def adapter_chain(name: str, revision: str | None = None) -> tuple[str, list[str
         # A file edited by hand can name itself; following it would never end.
         if name in chain:
             raise ModelError(
-                f"the adapter {name} stands on itself", remedy=f"mend base_model_name_or_path in its {_CONFIG}"
+                f"the adapter {name} names itself as its base model",
+                remedy=f"correct base_model_name_or_path in its {_CONFIG}",
             )
         chain.insert(0, name)
         name, base = base, adapter_base(base)
@@ -131,7 +132,7 @@ def merge_adapter(model: Any, name: str, revision: str | None = None) -> Any:
         kind = adapted.active_peft_config.peft_type
         raise ModelError(
             f"{name} is an adapter of the kind {getattr(kind, 'value', kind)}, which cannot be merged into weights",
-            remedy="take a model, or a low-rank adapter (LORA)",
+            remedy="use a model, or a low-rank adapter (LORA)",
         )
     merged = adapted.merge_and_unload()
     # New adapters record what they stand on by this name: the adapter, whose update is in the weights now.
@@ -307,7 +308,8 @@ def _matches(target: str, layers: Sequence[str], *, whole: bool) -> bool:
         return any(re.fullmatch(target, name) for name in layers)
     except re.error as error:
         raise SettingsError(
-            f"lora.targets {target!r} is no regular expression: {error}", remedy="write all-linear, or names in a list"
+            f"lora.targets {target!r} is not a regular expression: {error}",
+            remedy="write all-linear, or names in a list",
         ) from None
 
 

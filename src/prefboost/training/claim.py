@@ -92,7 +92,7 @@ def hold_folder(folder: Path, lock: str = LOCK) -> Iterator[None]:
         # The note in the lock's file says which process, and on which machine.
         except LockHeldError as error:
             raise RunError(
-                f"another process is at work in this run folder{f' ({error})' if str(error) else ''}",
+                f"another process is using this run folder{f' ({error})' if str(error) else ''}",
                 remedy="wait for it, or give another folder",
                 place=Place(str(folder)),
             ) from None
@@ -132,8 +132,8 @@ def begin(out: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     # A link that points nowhere counts too: writing would go through it.
     if not earlier and os.path.lexists(out / MODEL):
         raise RunError(
-            "a model, or something of that name, is there, and would be replaced: no training in this folder wrote it",
-            remedy="choose another folder, or move it away",
+            "a model, or something of that name, exists and would be replaced, but no training in this folder wrote it",
+            remedy="choose another folder, or move it elsewhere",
             place=Place(str(out / MODEL)),
         )
     if earlier:

@@ -94,7 +94,7 @@ def check_weights(model: Any, name: str) -> None:
         raise ModelError(
             f"{len(bad)} of {len(list(model.parameters()))} weight tensors of {name} hold infinite values or NaN: "
             f"{', '.join(bad[:_SHOWN])}{' ...' if len(bad) > _SHOWN else ''}",
-            remedy="take another checkpoint: this one was damaged, or saved after its training had diverged",
+            remedy="use another checkpoint: this one was damaged, or saved after its training had diverged",
         )
 
 
@@ -136,8 +136,8 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
     if rows is not None and tokens.highest >= rows:
         token = tokenizer.convert_ids_to_tokens(tokens.highest)
         raise ModelError(
-            f"the tokenizer gives token {tokens.highest} ({token!r}), and the embedding of {name} has {rows:,} rows",
-            remedy="take the tokenizer that belongs to the model, or resize the model first: "
+            f"the tokenizer gives token {tokens.highest} ({token!r}), but the embedding of {name} has {rows:,} rows",
+            remedy="use the tokenizer of the model, or resize the model first: "
             f"model.resize_token_embeddings({len(tokenizer)}), then save_pretrained",
         )
     positions = _count_positions(model)
@@ -147,7 +147,7 @@ def check_fit(model: Any, tokenizer: Any, tokens: TokenRange, limit: str = "max_
         raise DataError(
             f"{beyond:,} of {len(tokens.lengths):,} sequences are longer than the {positions:,} positions of {name}; "
             f"the longest has {longest:,} tokens",
-            remedy=f"write {limit}: {positions} or less, or take a model with more positions",
+            remedy=f"write {limit}: {positions} or less, or use a model with more positions",
         )
 
 

@@ -115,7 +115,7 @@ def clear_checkpoints(folder: Path) -> None:
                 shutil.move(path, target)
         except OSError as error:
             raise RunError(
-                f"cannot keep what a tracker wrote to {path}: {error.strerror or error}",
+                f"cannot move the files that a tracker wrote to {path}: {error.strerror or error}",
                 remedy=f"move it yourself, then delete {checkpoints}; the model is saved",
             ) from error
     shutil.rmtree(checkpoints, ignore_errors=True)

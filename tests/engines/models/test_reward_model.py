@@ -58,7 +58,7 @@ def test_heads_and_their_order_stand_in_the_checkpoint(judge: Path) -> None:
 
 
 def test_a_language_model_is_no_reward_model(judge: Path) -> None:
-    with pytest.raises(ModelError, match=r"is no reward model: its checkpoint lacks score\.weight"):
+    with pytest.raises(ModelError, match=r"is not a reward model: its checkpoint lacks score\.weight"):
         load_reward_model(str(judge.parent / "base"))
 
 
@@ -97,7 +97,7 @@ def test_other_architectures_are_padded_and_say_why(kind: str) -> None:
 def test_an_unknown_output_is_an_error(judge: Path) -> None:
     found = replace(load_reward_model(str(judge), "float32"), output="score")
     assert not enable_packed_rewards(found).packs
-    with pytest.raises(ModelError, match="gives no output 'score'; it has"):
+    with pytest.raises(ModelError, match="has no output 'score'; it has"):
         rewards_of(found, text_tensors(found, TEXTS))
 
 

@@ -93,7 +93,7 @@ def test_a_refusal_is_final(status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 404, 307])
 def test_a_wrong_key_model_or_address_stops_everything(status: int) -> None:
-    with pytest.raises(ModelError, match="mend base_url, model, or the environment variable") as caught:
+    with pytest.raises(ModelError, match="correct base_url, model, or the environment variable") as caught:
         call(Server(httpx.Response(status, json={"error": {"message": f"no entry for {KEY}"}})))
     assert KEY not in str(caught.value)
 
@@ -102,7 +102,7 @@ def test_a_server_that_starts_is_waited_for_and_a_model_that_is_missing_is_not()
     starting = httpx.Response(404, json={"detail": "Not Found"})
     assert call(Server(starting, starting, good())) == "fine"
     unknown = Server(httpx.Response(404, json={"error": {"message": "The model `m` does not exist."}}))
-    with pytest.raises(ModelError, match="mend base_url, model"):
+    with pytest.raises(ModelError, match="correct base_url, model"):
         call(unknown)
     assert len(unknown.times) == 1
 
@@ -180,7 +180,7 @@ def test_what_passes_once_the_server_has_answered_is_waited_for(trouble: httpx.R
 @pytest.mark.parametrize("trouble", PASSING, ids=lambda each: str(each.status_code))
 def test_row_after_row_in_trouble_stops_the_run(trouble: httpx.Response) -> None:
     server = Server(good(), trouble)
-    with pytest.raises(ModelError, match=r"answers no more.*8 rows in succession"):
+    with pytest.raises(ModelError, match=r"does not answer any more.*8 rows in succession"):
         calls(server, 30)
     assert len(server.times) == 1 + 8 * 3
 

@@ -327,7 +327,7 @@ def test_connections_that_always_reset_stop_after_a_bound(tmp_path: Path) -> Non
 def test_a_server_that_dies_in_mid_run_stops_it_and_the_rest_is_asked_when_it_is_back(tmp_path: Path) -> None:
     asked = [request(f"p{number}") for number in range(60)]
     with FaultyServer(script=lambda body, call: "reset" if call > 20 else None) as server:
-        with Store(tmp_path / "s") as store, pytest.raises(ModelError, match="has gone: the connection broke"):
+        with Store(tmp_path / "s") as store, pytest.raises(ModelError, match="is gone: the connection broke"):
             list(generate_stored(open_at(server, backoff_s=0.005), asked, SAMPLING, store))
         # replies that come after the first reset may begin the count of resets anew
         assert server.calls <= 20 + 3 * 16 + 3 * 6, "of 116 if all 16 rows went on asking"
@@ -343,7 +343,7 @@ def test_an_account_without_money_stops_the_run_and_no_row_is_lost(tmp_path: Pat
     with FaultyServer(script=lambda body, call: broke if call > 10 else None) as server:
         with (
             Store(tmp_path / "s") as store,
-            pytest.raises(ModelError, match=r"(?s)credit balance is too low.*mend the account"),
+            pytest.raises(ModelError, match=r"(?s)credit balance is too low.*correct the account"),
         ):
             list(generate_stored(open_at(server, concurrency=4), asked, SAMPLING, store))
         assert server.calls <= 10 + 3 + 2 * 4, "of 30: refusals are counted anew where a good reply comes after one"
@@ -461,7 +461,7 @@ def test_a_row_without_log_probs_stops_no_other_and_a_later_run_asks_it_again(tm
 
 def test_a_server_without_log_probs_stops_the_run_after_a_few_rows() -> None:
     bare = lambda reply, prompt: reply | {"choices": [{**reply["choices"][0], "logprobs": None}]}  # noqa: E731
-    with FaultyServer(dialect=bare) as server, pytest.raises(ModelError, match="take a server that gives them"):
+    with FaultyServer(dialect=bare) as server, pytest.raises(ModelError, match="use a server that returns them"):
         list(open_at(server, concurrency=1).logprobs_of([request(f"p{number}") for number in range(50)], ["A"]))
     assert server.calls == 3
 

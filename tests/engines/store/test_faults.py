@@ -13,7 +13,7 @@ from prefboost.engines.store.faults import connect_read_only, store_fault
 NUMBERS = {
     errno.ENOSPC: "is full", errno.EDQUOT: "is full", errno.EROFS: "cannot be written",
     errno.EACCES: "cannot be written",
-    errno.ENOTDIR: "choose a folder",
+    errno.ENOTDIR: "choose a writable folder",
 }  # fmt: skip
 NAMES = {
     "SQLITE_FULL": "is full", "SQLITE_READONLY_DIRECTORY": "cannot be written", "SQLITE_CORRUPT": "damaged",

@@ -108,7 +108,7 @@ def test_a_folder_that_is_no_store_is_refused(path: Path, tmp_path: Path) -> Non
         pass
     assert "delete" not in str(caught.value)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="choose a folder"), Store(tmp_path / "file"):
+    with pytest.raises(RunError, match="choose a writable folder"), Store(tmp_path / "file"):
         pass
 
 
@@ -143,7 +143,7 @@ def test_of_version_1_what_this_machine_computed_is_read_and_what_servers_said_i
         store.finish([(served, ANSWER)])
     turn_into_version_1(path)
     for read_only in (False, True):
-        with pytest.raises(RunError, match="has kept 1 answers of servers") as caught, Store(path, read_only=read_only):
+        with pytest.raises(RunError, match="stored 1 answers of servers") as caught, Store(path, read_only=read_only):
             pass
         assert "keep the folder" in str(caught.value)
 
@@ -154,7 +154,7 @@ def test_a_disk_that_fills_up_is_one_message_and_what_is_kept_is_safe(path: Path
         pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
         store._connection.execute(f"PRAGMA max_page_count = {pages}")
         store.finish([(asked(number), {"text": "x" * 5000}) for number in range(1, 50)])
-    assert "every answer that was kept is safe" in str(caught.value)
+    assert "every stored answer is safe" in str(caught.value)
     assert "delete" not in str(caught.value)
     with Store(path) as store:
         assert store.find_answers(KEYS) == {KEYS[0]: ANSWER}

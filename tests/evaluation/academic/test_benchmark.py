@@ -86,8 +86,8 @@ def test_what_is_not_here_is_named_before_anything_is_computed(harness, tmp_path
     who = contestants(tmp_path / "m", None)
     data = files(tmp_path / "data", "gsm8k")
     for assets, said in (
-        (Assets(data_dir=data, offline=True), r"holds no data of arc[\s\S]*academic.benchmarks=\[gsm8k\]"),
-        (Assets(offline=True), "data of gsm8k, arc are not looked for on the hub"),
+        (Assets(data_dir=data, offline=True), r"has no data of arc[\s\S]*academic.benchmarks=\[gsm8k\]"),
+        (Assets(offline=True), "data of gsm8k, arc may not be fetched from the hub"),
         (Assets(), "or set assets.download"),
     ):
         with pytest.raises(DataError, match=said):

@@ -64,7 +64,7 @@ def test_local_files_make_local_tasks_and_others_are_left_out(harness, tmp_path)
     assert (
         "dataset_path: json" in call["yaml"][0] and "train.jsonl" in call["yaml"][0] and "include: " in call["yaml"][0]
     )
-    with pytest.raises(DataError, match="holds data of none of arc_challenge"):
+    with pytest.raises(DataError, match="has data of none of arc_challenge"):
         academic(Template(), Academic(benchmarks=("arc",), data_dir=data))
     (data / "gsm8k" / "more.parquet").write_text("")
     with pytest.raises(DataError, match="files of several kinds"):

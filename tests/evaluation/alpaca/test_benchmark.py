@@ -60,5 +60,5 @@ def test_what_is_not_here_and_may_not_be_fetched_is_named(tmp_path, monkeypatch)
 
 def test_another_file_than_the_gamed_rows_is_refused(tmp_path):
     (tmp_path / "df_gamed.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="no file of gamed rows"):
+    with pytest.raises(DataError, match="not a file of gamed rows"):
         read_gamed_rows(tmp_path / "df_gamed.csv")

@@ -135,5 +135,5 @@ def test_what_is_not_here_is_refused_by_name(tmp_path):
 
 
 def test_verdicts_of_another_benchmark_are_refused():
-    with pytest.raises(DataError, match="is none of arena_hard: it has no category, game"):
+    with pytest.raises(DataError, match="is not a verdict of arena_hard: it has no category, game"):
         ArenaHard().score([JudgeVerdict("q", "m", "one", 0.5)])

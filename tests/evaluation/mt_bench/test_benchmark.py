@@ -97,7 +97,7 @@ def test_pairs_are_against_the_first_model_a_named_one_or_a_file(tmp_path):
     said.write_text(json.dumps({"question_id": 81, "choices": [{"turns": ["x", "y"]}]}))
     found = pairwise.model_copy(update={"baseline": str(said)}).prepare(Assets(offline=True), ["a"])
     assert (found.benchmark.baseline, found.given) == ("theirs", {"theirs": {"81": ("x", "y")}})
-    with pytest.raises(SettingsError, match="compared with itself alone"):
+    with pytest.raises(SettingsError, match="compared only with itself"):
         pairwise.prepare(Assets(offline=True), ["a"])
     with pytest.raises(SettingsError, match="pairwise grading needs a baseline"):
         pairwise.build(PROMPTS, SAID)
@@ -109,5 +109,5 @@ def test_what_is_not_here_is_refused_by_name(tmp_path):
 
 
 def test_verdicts_of_another_benchmark_are_refused():
-    with pytest.raises(DataError, match="is none of mt_bench: it has no category, turn"):
+    with pytest.raises(DataError, match="is not a verdict of mt_bench: it has no category, turn"):
         MtBench().score([JudgeVerdict("q", "m", "one", 0.5)])

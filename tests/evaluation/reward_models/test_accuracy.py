@@ -136,5 +136,5 @@ def test_the_report_is_json_with_null_for_what_is_not_known():
 
 def test_tables_that_hold_no_pairs_are_refused(goal_table):
     goals = goal_table(2)
-    with pytest.raises(DataError, match="accuracy is that of PreferencePairs, found GoalPairs"):
+    with pytest.raises(DataError, match="accuracy needs PreferencePairs, found GoalPairs"):
         report_accuracy(goals, goals, QUICK)

@@ -78,11 +78,11 @@ def test_a_reward_model_is_a_local_model_that_is_asked_for_no_goal(tmp_path):
     made = build_reward_scorer(Contestant("m", Local(model="m", device="cpu")), {"max_length": 4096})
     assert (made.model, made.device, made.dtype, made.max_length) == ("m", "cpu", "auto", 4096)
     assert build_reward_scorer(Contestant("m", Local(model="m", dtype="float32")), {}).dtype == "float32"
-    with pytest.raises(SettingsError, match="m is no model on this machine"):
+    with pytest.raises(SettingsError, match="m is not a model on this machine"):
         build_reward_scorer(Contestant("m", Replay(path="r.jsonl")), {})
-    with pytest.raises(SettingsError, match="asked for no goal"):
+    with pytest.raises(SettingsError, match="takes no goal"):
         build_reward_scorer(Contestant("m@10", Local(model="m"), 10.0), {})
-    with pytest.raises(SettingsError, match="max_tokens is no setting of a reward model"):
+    with pytest.raises(SettingsError, match="max_tokens is not a setting of a reward model"):
         build_reward_scorer(Contestant("m", Local(model="m")), {"max_tokens": 1})
     with pytest.raises(SettingsError, match="reward_bench has no file"):
         RewardContest().measure([], Assets(), folder=tmp_path)

@@ -135,7 +135,7 @@ def test_the_input_cannot_be_the_output(tmp_path: Path, scored: Callable[..., An
 def test_a_file_type_that_is_not_written_is_named(tmp_path: Path, scored: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match=r"ends in \.csv"):
         augment(scored(tmp_path / "in.jsonl"), tmp_path / "out.csv")
-    with pytest.raises(SettingsError, match="no room for a test split"):
+    with pytest.raises(SettingsError, match="cannot hold a test split"):
         augment(tmp_path / "in.jsonl", tmp_path / "out.jsonl", Augment(test_share=0.1))
 
 

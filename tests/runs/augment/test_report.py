@@ -35,7 +35,7 @@ def test_half_augmentation_and_bad_rows_are_counted_in_card_and_report(
 
 
 def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path, scored: Callable[..., Any]) -> None:
-    with pytest.raises(DataError, match=r"no goal pair came out.*outside the declared range"):
+    with pytest.raises(DataError, match=r"the data gave no goal pair.*outside the declared range"):
         augment(
             scored(tmp_path / "in.jsonl", 4),
             tmp_path / "out",

@@ -71,7 +71,10 @@ def test_a_template_that_loses_the_goal_in_one_prompt_alone_ends_the_run_by_name
     engine = engine_of()
     kept = engine.render
     engine.render = lambda request: dropping(request) if "question 3" in str(request.prompt) else kept(request)
-    with Store(tmp_path / "s") as store, pytest.raises(ModelError, match=r"the goal of m does not stand .* 'p3'"):
+    with (
+        Store(tmp_path / "s") as store,
+        pytest.raises(ModelError, match=r"the goal of m is not in the rendered prompt .* 'p3'"),
+    ):
         answer_prompts(who(engine, 10.0), PROMPTS, choose_likeliest_tokens, store)
     assert not engine.asked
 
@@ -87,7 +90,7 @@ def test_a_checkpoint_that_says_goals_itself_is_seen_to_say_the_number(tmp_path,
         if says:
             assert len(answer_prompts(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store).completions) == 6
         else:
-            with pytest.raises(ModelError, match="does not stand"):
+            with pytest.raises(ModelError, match="is not in the rendered prompt"):
                 answer_prompts(who(engine, 7.0), PROMPTS, choose_likeliest_tokens, store)
 
 

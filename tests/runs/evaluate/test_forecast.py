@@ -56,7 +56,7 @@ def test_the_forecast_names_what_failed_and_is_asked_again_and_too_few_answers_a
         asked = settings(tmp_path, server, least_answered=0.9)
         with pytest.raises(RunError, match="m@1: 8 of 10 rows were answered, less than least_answered"):
             evaluate(asked, tmp_path / "out", tell=lambda _: lambda progress: None)
-        assert (tmp_path / "out" / "results.json").exists(), "what there is, is written"
+        assert (tmp_path / "out" / "results.json").exists(), "the answered rows are written"
         first = forecast_evaluation(asked, tmp_path / "out")[0]
         assert (first.calls, first.again, first.stored) == (2, 2, 8)
         none = asked.model_copy(update={"retry": "none"})

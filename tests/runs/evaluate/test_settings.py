@@ -23,7 +23,7 @@ def test_models_of_one_name_are_told_apart_by_their_whole_names():
 
 
 def test_nobody_is_nothing_to_evaluate():
-    with pytest.raises(SettingsError, match="nothing to evaluate"):
+    with pytest.raises(SettingsError, match="no model to evaluate"):
         list_contestants(evaluating())
 
 

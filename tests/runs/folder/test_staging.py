@@ -108,7 +108,7 @@ def test_a_folder_of_someone_else_is_not_taken_for_staging(tmp_path: Path) -> No
     place = locate_staging(tmp_path / "out")
     place.mkdir()
     (place / "thesis.txt").write_text("mine")
-    with pytest.raises(RunError, match="in the way"), open_staging(tmp_path / "out", "key"):
+    with pytest.raises(RunError, match="is needed for parts"), open_staging(tmp_path / "out", "key"):
         pass
     clear_staging(tmp_path / "out")
     assert (place / "thesis.txt").read_text() == "mine"

@@ -289,7 +289,7 @@ PRICES = {"unused": Price(prompt=1e5, completion=1e6)}
 def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tmp_path: Path) -> None:
     asked, out = prompts("a fox", "tea"), tmp_path / "out.jsonl"
     tight = settings(budget=Budget(dollars=40.0), prices=PRICES)
-    with pytest.raises(RunError, match=r"the budget \(dollars 40.0\) allows no more: 3 requests.*3 of 8 rows are done"):
+    with pytest.raises(RunError, match=r"the budget \(dollars 40.0\) is used up: 3 requests.*3 of 8 rows are finished"):
         generate(asked, tight, out, engine=Echo())  # type: ignore[arg-type]
     assert len(write_finished_completions(asked, tight, out, engine=ECHO)) == 3
     assert len(out.read_text().splitlines()) == 3
@@ -302,7 +302,7 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
 def test_a_budget_in_dollars_needs_a_price_and_partial_output_a_store(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="the price table has no 'unused'"):
         generate(prompts("tea"), settings(budget=Budget(dollars=1.0)), engine=ECHO)
-    with pytest.raises(RunError, match="there is no store"):
+    with pytest.raises(RunError, match="does not exist"):
         write_finished_completions(prompts("tea"), settings(), tmp_path / "out.jsonl", engine=ECHO)
 
 

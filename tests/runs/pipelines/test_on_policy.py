@@ -194,7 +194,7 @@ def test_a_scorer_stops_before_its_budget_is_exceeded_and_goes_on_once_there_is_
             wanted = made(on_policy_text, rater, "evaluate=null", f"budget={{requests: {budget}}}")
             return recipe_run.run(wanted, tmp_path, until=until)
 
-        with pytest.raises(RunError, match=r"the budget \(requests 10\) allows no more: 10 requests"):
+        with pytest.raises(RunError, match=r"the budget \(requests 10\) is used up: 10 requests"):
             run(10, "round 1/score")
         assert server.calls == 10
         report = run(60, "round 1/score")

@@ -45,7 +45,7 @@ def test_prompts_are_held_out_by_share_or_by_their_split(lines: Path, tmp_path: 
 
 def test_too_few_prompts_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("Only one?\n")
-    with pytest.raises(DataError, match=r"of 1 prompts none is left to (train|measure) on"):
+    with pytest.raises(DataError, match=r"of 1 prompts none remains to (train|measure) on"):
         rounds.read_round_prompts(recipe(tmp_path / "one.txt"))
 
 

@@ -186,7 +186,7 @@ def test_a_budget_stops_before_it_is_exceeded_and_what_is_done_can_be_written(tm
 
 
 def test_partial_output_needs_a_store(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no store"):
+    with pytest.raises(RunError, match="does not exist"):
         write_finished_scores(completions_table(TEXTS), RulesScorer(), tmp_path / "s.parquet")
 
 

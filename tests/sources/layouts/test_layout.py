@@ -62,7 +62,7 @@ def test_the_description_says_which_parts_the_user_named() -> None:
 
 def test_half_of_a_pair_of_scores_is_refused() -> None:
     record = pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "s": 1}])
-    with pytest.raises(DataError, match="without its other half"):
+    with pytest.raises(DataError, match="without its counterpart"):
         guess(record, Columns(score_chosen="s"), "f")
     with pytest.raises(DataError, match="no column holds it for both sides"):
         guess(record, Columns(aspects=("wit",)), "f")

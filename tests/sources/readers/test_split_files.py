@@ -67,7 +67,7 @@ def test_files_of_one_split_or_of_none_get_no_column(tmp_path: Path) -> None:
     write_rows(tmp_path / "train-0.jsonl", "a", 2)
     assert splits_of(tmp_path) == {None: 4}
     assert splits_of(tmp_path, split="train") == {None: 4}
-    with pytest.raises(DataError, match="no column tells splits apart"):
+    with pytest.raises(DataError, match="no column names the split of a row"):
         read(File(path=str(tmp_path), split="test"))
     write_rows(tmp_path / "more.jsonl", "b", 1)
     assert splits_of(tmp_path) == {None: 6}

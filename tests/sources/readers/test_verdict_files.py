@@ -37,7 +37,7 @@ def test_other_files_hold_no_verdicts(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
     (tmp_path / "b.parquet").write_bytes(b"nothing")
     assert not any(holds_verdicts(tmp_path / name) for name in ("a.jsonl", "b.parquet", "none.parquet"))
-    with pytest.raises(DataError, match="no file of verdicts"):
+    with pytest.raises(DataError, match="not a file of verdicts"):
         read_verdicts(tmp_path / "a.jsonl")
 
 

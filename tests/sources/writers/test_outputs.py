@@ -115,7 +115,7 @@ def test_an_output_in_the_folder_that_is_read_is_refused(
     arguments = FILE_VERBS[verb](str(folder), str(folder / "sub" / "out.parquet"))
     if verb in ("generate", "synthesize"):
         arguments = [text.replace(f"replay:{folder}", f"replay:{folder / 'scored.jsonl'}") for text in arguments]
-    assert "lies in the input" in refused(arguments, folder, capsys)
+    assert "is inside the input" in refused(arguments, folder, capsys)
 
 
 @pytest.mark.parametrize("verb", sorted(set(FILE_VERBS)))
@@ -135,7 +135,7 @@ def test_an_output_folder_around_the_input_is_refused(
 ) -> None:
     out = folder if levels == 0 else folder.parent
     said = refused(FOLDER_VERBS[verb](str(folder / "scored.jsonl"), str(out)), folder.parent, capsys)
-    assert "lies around the input" in said
+    assert "contains the input" in said
 
 
 @pytest.mark.parametrize("verb", ["train", "run"])
@@ -143,7 +143,7 @@ def test_a_run_folder_around_its_data_is_refused(verb: str, folder: Path, capsys
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(f"kind: offline\nname: w\ndata: {folder / 'scored.jsonl'}\ntrain: {{model: nowhere}}\n")
     said = refused([verb, str(recipe), "--runs-dir", str(folder.parent)], folder.parent, capsys)
-    assert "lies around the input" in said
+    assert "contains the input" in said
 
 
 def test_reports_of_accuracy_do_not_replace_the_pairs(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +243,7 @@ def test_the_folder_one_works_in_is_a_folder_around_its_files(
 ) -> None:
     monkeypatch.chdir(folder)
     for verb in ("augment", "fit-regressor"):
-        assert "lies around" in refused(FOLDER_VERBS[verb]("scored.jsonl", out), folder, capsys)
+        assert "contains" in refused(FOLDER_VERBS[verb]("scored.jsonl", out), folder, capsys)
 
 
 def test_a_sign_shows_whose_file_it_is(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_a_folder_written_in_another_case_is_the_same_folder_where_the_disk_says
     refuse_inputs([around], [folder / "scored.jsonl"])  # another folder, on a disk that tells cases apart
     refuse_inputs([inside], [folder])
     monkeypatch.setattr(outputs, "_is_same_file", lambda one, other: str(one).lower() == str(other).lower())
-    with pytest.raises(RunError, match="lies around the input"):
+    with pytest.raises(RunError, match="contains the input"):
         refuse_inputs([around], [folder / "scored.jsonl"])
-    with pytest.raises(RunError, match="lies in the input"):
+    with pytest.raises(RunError, match="is inside the input"):
         refuse_inputs([inside], [folder])
     refuse_inputs([folder.with_name("W") / ".hidden" / "out.parquet"], [folder])  # readers pass hidden names over

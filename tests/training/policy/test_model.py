@@ -102,7 +102,7 @@ def test_a_model_that_looks_ahead_is_refused() -> None:
     sizes = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 32, "initializer_range": 0.3}
     model = BertLMHeadModel(BertConfig(**sizes, num_hidden_layers=2, num_attention_heads=2)).eval()
     add_completion_forward(model)
-    with pytest.raises(ModelError, match="looks at tokens that come later"):
+    with pytest.raises(ModelError, match="attends to later tokens"):
         check_completion_forward(model, [1, 2, 3, 4])
 
 

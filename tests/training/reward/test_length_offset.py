@@ -111,7 +111,7 @@ def test_scores_that_follow_length_give_every_head_its_slope() -> None:
 
 def test_where_no_prompt_tells_length_apart_the_fit_is_refused_by_name() -> None:
     data = {"excess_length": [[0.0], [0.0]], "labels": [[[1.0]], [[2.0]]]}
-    with pytest.raises(DataError, match="what length explains of overall cannot be fitted"):
+    with pytest.raises(DataError, match="the effect of length on overall cannot be fitted"):
         offset_of({"kind": "regression", "length_offset": "fit"}, data)
 
 

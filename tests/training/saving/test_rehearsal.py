@@ -108,7 +108,7 @@ def test_a_tokenizer_that_changes_when_it_is_saved_is_refused(
         return files
 
     monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", save)
-    run_both(pairs, tiny, tmp_path, "splits text into other tokens after it was saved", ModelError)
+    run_both(pairs, tiny, tmp_path, "splits text into other tokens after saving", ModelError)
 
 
 def test_a_template_that_would_mean_something_else_is_refused(
@@ -117,7 +117,7 @@ def test_a_template_that_would_mean_something_else_is_refused(
     from prefboost.training.saving import checkpoint
 
     monkeypatch.setattr(checkpoint, "rewrite_template", lambda text, *args: text.replace("<|im_start|>", "<start>"))
-    with pytest.raises(ModelError, match="would be saved with another meaning: by itself it renders '<start>"):
+    with pytest.raises(ModelError, match="saved chat template would change: alone it renders '<start>"):
         train(pairs, settings_of(tiny, max_steps=3), tmp_path, goals=GOALS)
     assert losses(tmp_path) == []
 

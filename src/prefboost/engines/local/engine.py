@@ -94,7 +94,7 @@ class LocalEngine:
         if not self.tokenizer.chat_template:
             raise ModelError(
                 f"the tokenizer of {settings.model} has no chat template",
-                remedy="take an instruction-tuned model, or give a chat_template",
+                remedy="use an instruction-tuned model, or give a chat_template",
             )
 
     def load(self) -> None:
@@ -236,7 +236,7 @@ class LocalEngine:
         if not whole.startswith(head):
             raise ModelError(
                 "the chat template renders a prompt differently when a completion follows",
-                remedy="use a checkpoint whose generation prompt begins every assistant turn",
+                remedy="use a checkpoint whose template starts every assistant turn with the generation prompt",
             )
         return head, whole[len(head) :]
 
@@ -343,7 +343,7 @@ class LocalEngine:
             roles = ", ".join(str(message["role"]) for message in messages)
             raise ModelError(
                 f"the chat template refuses messages with roles {roles}: {(str(error).splitlines() or [''])[0][:200]}",
-                remedy="leave the system message out, or take another model",
+                remedy="leave the system message out, or use another model",
             ) from error
         return text
 

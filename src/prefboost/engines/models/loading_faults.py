@@ -72,14 +72,14 @@ def refuse_architecture(name: str, config: Any, *, generates: bool) -> None:
     kind = config.model_type
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
-            f"{name} is an encoder-decoder ({kind}): prompt and completion go through different parts of it",
+            f"{name} is an encoder-decoder ({kind}): prompt and completion pass through different parts of it",
             remedy=_DECODERS,
         )
     # Encoders saved as decoders (is_decoder, XLM's causal) see no later tokens.
     decodes = getattr(config, "is_decoder", False) or getattr(config, "causal", False)
     if generates and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
         raise ModelError(
-            f"{name} is an encoder ({kind}), which looks at tokens that come later, so that it cannot generate text",
+            f"{name} is an encoder ({kind}), which attends to later tokens, so it cannot generate text",
             remedy=_DECODERS,
         )
 

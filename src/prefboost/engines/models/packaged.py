@@ -37,9 +37,7 @@ def model_folder(model: str) -> str:
     if not model.startswith(PREFIX):
         # What looks like a path is never asked of the hub, which would answer that there is no such repository.
         if (model.count("/") > 1 or model.startswith((".", "/", "~"))) and not Path(model).exists():
-            raise ModelError(
-                f"there is no folder {model}", remedy="name a folder that is there, or a hub id owner/name"
-            )
+            raise ModelError(f"there is no folder {model}", remedy="name an existing folder, or a hub id owner/name")
         return model
     # Packages ship tokenizers and configurations of other models too; a folder counts where weights lie beside them.
     places = _inside(model.removeprefix(PREFIX))
@@ -76,7 +74,7 @@ def gguf_file(model: str) -> Path:
     files = [file for place in _inside(package) for file in sorted(place.rglob("*.gguf"))]
     if len(files) != 1:
         raise ModelError(
-            f"the package {package!r} has {len(files)} GGUF files, one is needed",
+            f"the package {package!r} has {len(files)} GGUF files, but exactly one is needed",
             remedy="name a folder or a hub id instead",
         )
     return files[0]

@@ -127,7 +127,7 @@ def load_reward_model(
     if heads is None and report["missing_keys"]:
         _refuse_own_code(name, options)
         raise ModelError(
-            f"{name} is no reward model: its checkpoint lacks {', '.join(sorted(report['missing_keys'])[:3])}",
+            f"{name} is not a reward model: its checkpoint lacks {', '.join(sorted(report['missing_keys'])[:3])}",
             remedy="train one with `prefboost train-reward`, or name a model made for sequence classification",
         )
     _refuse_gaps(model, name, report["missing_keys"])
@@ -137,9 +137,8 @@ def load_reward_model(
     rows = count_embedding_rows(model)
     if None not in (rows, text.pad_token_id) and text.pad_token_id >= rows:
         raise ModelError(
-            f"texts would be padded with token {text.pad_token_id}, and the embedding of {name} has {rows:,} rows",
-            remedy="take the tokenizer that belongs to the model, or write pad_token_id in config.json (a token that "
-            "ends no text)",
+            f"texts would be padded with token {text.pad_token_id}, but the embedding of {name} has {rows:,} rows",
+            remedy="use the tokenizer of the model, or set pad_token_id in config.json (a token that ends no text)",
         )
     return RewardModel(model.eval(), tokenizer, unpacked="packing was not tried")
 
@@ -156,8 +155,8 @@ def _refuse_gaps(model: Any, name: str, missing: Iterable[str]) -> None:
     if gaps:
         raise ModelError(
             f"the checkpoint {name!r} lacks {len(gaps)} weights of {type(model).__name__}, e.g. {gaps[0]}: they would "
-            "be drawn at random",
-            remedy="take a whole checkpoint, of the architecture that config.json names",
+            "be initialised at random",
+            remedy="use a complete checkpoint, of the architecture that config.json names",
         )
 
 
@@ -178,7 +177,7 @@ def _refuse_own_code(name: str, options: Mapping[str, Any]) -> None:
     reference = config.get("auto_map", {}).get("AutoModelForSequenceClassification")
     if reference is not None:
         raise ModelError(
-            f"{name} brings code of its own ({reference}), which is not run unless asked for",
+            f"{name} contains its own code ({reference}), which runs only on request",
             remedy="read that code, then set trust_remote_code to true",
         )
 
@@ -235,8 +234,8 @@ def rewards_of(model: RewardModel, tensors: Mapping[str, Any], called: Any = Non
         output_rewards = getattr(output, model.output, None)
         if output_rewards is None:
             raise ModelError(
-                f"{type(model.model).__name__} gives no output {model.output!r}; it has {', '.join(output.keys())}",
-                remedy="name the field with the rewards: output: logits",
+                f"{type(model.model).__name__} has no output {model.output!r}; it has {', '.join(output.keys())}",
+                remedy="name the field with the rewards, e.g. output: logits",
             )
     rewards: Tensor = output_rewards.reshape(len(output_rewards), -1)
     # What is computed with them (differences, losses) would lose its last bits again in bfloat16.
@@ -268,7 +267,7 @@ def with_heads(reward_model: RewardModel, text: Sequence[int], names: Sequence[s
         count = int(reward_model.model.config.num_labels)
     if names and len(names) != count:
         raise ModelError(
-            f"the output {reward_model.output!r} holds {count} numbers, and {len(names)} heads are named: "
+            f"the output {reward_model.output!r} has {count} numbers, but {len(names)} heads are named: "
             f"{', '.join(names)}",
             remedy="name every head, in the order of the output, or none",
         )

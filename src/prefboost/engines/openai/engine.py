@@ -107,7 +107,7 @@ class OpenAICompatibleEngine:
         self._follows_schemas = True
         if settings.api == "completions" and settings.tokenizer is None:
             raise SettingsError(
-                "api: completions needs a chat template to render prompts with",
+                "api: completions needs a chat template to render prompts",
                 remedy="name the model's folder or hub id in tokenizer, or set api to chat",
             )
 
@@ -220,13 +220,13 @@ class OpenAICompatibleEngine:
         rows_by_index = dict(pair for batch in batches for pair in batch)
         failed = [value for value in rows_by_index.values() if isinstance(value, Failure)]
         if failed and all(failure.unavailable for failure in failed) and len(failed) == len(requests):
-            raise ModelError(failed[0].reason, remedy="take a server that gives them (vLLM does), or a local engine")
+            raise ModelError(failed[0].reason, remedy="use a server that returns them (vLLM does), or a local engine")
         if len(rows_by_index) < len(requests) or len(failed) == len(requests) > 0:
             reason = failed[0].reason if failed else "the budget is spent"
             missing = len(requests) - len(rows_by_index) + len(failed)
             raise RunError(
-                f"{missing} of {len(requests)} log-probs could not be had: {reason}",
-                remedy="try again, press the server less (concurrency), or raise the budget",
+                f"{missing} of {len(requests)} log-probs are missing: {reason}",
+                remedy="try again, send fewer requests at once (concurrency), or raise the budget",
             )
         rows = (rows_by_index[index] for index in range(len(requests)))
         return [math.nan if isinstance(row, Failure) else float(row) for row in rows]

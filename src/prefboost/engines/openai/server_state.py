@@ -150,7 +150,7 @@ class ServerState:
         if not self.replied:
             raise ModelError(
                 f"the server at {self.address} gave no answer in {attempts} attempts: {trouble.reason}",
-                remedy="start the server, or mend base_url",
+                remedy="start the server, or correct base_url",
             )
         # A server that replies to anybody, be it with an error, has not gone: rows whose calls broke are their own.
         if enough and (trouble.kind != "connection" or self.is_silent()):
@@ -163,7 +163,7 @@ class ServerState:
         if trouble.kind == "account":
             return ModelError(
                 f"the server at {self.address} refuses: {trouble.reason} ({evidence})",
-                remedy="mend the account (payment, quota) or the key in the environment variable that api_key_env "
+                remedy="correct the account (payment, quota) or the key in the environment variable that api_key_env "
                 f"names; {safety}",
             )
         if trouble.kind == "connection":
@@ -173,12 +173,12 @@ class ServerState:
             )
         if trouble.kind in ("refused", "reply"):
             return ModelError(
-                f"the server at {self.address} gives no answer that can be used: {trouble.reason} ({evidence})",
-                remedy=f"change what is sent (extra, leave_out, max_tokens_field, api); {safety}",
+                f"the server at {self.address} gives no usable answer: {trouble.reason} ({evidence})",
+                remedy=f"change the request (extra, leave_out, max_tokens_field, api); {safety}",
             )
         return ModelError(
-            f"the server at {self.address} answers no more: {trouble.reason} ({evidence})",
-            remedy=f"look at the server, or press it less (concurrency); {safety}",
+            f"the server at {self.address} does not answer any more: {trouble.reason} ({evidence})",
+            remedy=f"check the server, or send fewer requests at once (concurrency); {safety}",
         )
 
     def _wait_s(self, attempt: int, trouble: Trouble) -> float | None:
@@ -201,7 +201,7 @@ class ServerState:
         if self._lacking[offers] < _EVIDENCE or offers in self._given:
             return Trouble(self.redact(str(error)), "unavailable", billed=True)
         return ModelError(
-            self.redact(str(error)), remedy="take a server that gives them (vLLM does), or a local engine"
+            self.redact(str(error)), remedy="use a server that returns them (vLLM does), or a local engine"
         )
 
     def note_silence(self, reason: str, *, billed: bool = False) -> Trouble:
@@ -235,5 +235,5 @@ class ServerState:
     def _make_refusal_error(self, trouble: Trouble) -> ModelError:
         return ModelError(
             f"the server at {self.address} refuses: {trouble.reason}",
-            remedy="mend base_url, model, or the environment variable that api_key_env names",
+            remedy="correct base_url, model, or the environment variable that api_key_env names",
         )

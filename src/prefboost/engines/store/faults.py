@@ -31,41 +31,39 @@ def store_fault(error: OSError | sqlite3.Error, path: Path) -> RunError:
     if number in _FULL or name == "SQLITE_FULL":
         return RunError(
             "the disk that holds the store is full",
-            remedy="free some space and run the same command again: every answer that was kept is safe",
+            remedy="free some space and run the same command again: every stored answer is safe",
             place=place,
         )
     if number in _FORBIDDEN or name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return RunError(
             f"the store cannot be written ({error})",
-            remedy="name a folder that you may write to by --store, or copy the store there; --dry-run and --partial "
-            "need no right to write",
+            remedy="name a writable folder with --store, or copy the store there; --dry-run and --partial "
+            "need no write permission",
             place=place,
         )
     if name.startswith("SQLITE_CORRUPT"):
         return RunError(
-            f"the store's file is damaged ({error}); answers in its sound pages can be had back",
-            remedy=f"keep it. Rescue them with `sqlite3 {path}/rows.sqlite .recover | sqlite3 rescued.sqlite`, move "
+            f"the store's file is damaged ({error}); answers in its intact pages can be recovered",
+            remedy=f"keep it. Recover them with `sqlite3 {path}/rows.sqlite .recover | sqlite3 rescued.sqlite`, move "
             "the damaged files elsewhere and rescued.sqlite to rows.sqlite in their place, and run the same command "
-            "again: it asks for what was lost alone",
+            "again: it asks only for the lost answers",
             place=place,
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return RunError(
             "another process has held the store for a minute",
-            remedy="wait until it is done, or look for a process that hangs, and run the same command again",
+            remedy="wait until it ends, or look for a process that hangs, and run the same command again",
             place=place,
         )
     if name.startswith("SQLITE_IOERR"):
         return RunError(
             f"the disk that holds the store fails ({error}, {name})",
-            remedy="look whether it is full or gone, and run the same command again: every answer that was kept is "
-            "safe",
+            remedy="check whether it is full or missing, and run the same command again: every stored answer is safe",
             place=place,
         )
     return RunError(
         f"the store cannot be used: {error}",
-        remedy="choose a folder that you may write to by --store, and keep this one: it may hold answers that were "
-        "paid for",
+        remedy="choose a writable folder with --store, and keep this one: it may hold answers that were paid for",
         place=place,
     )
 
@@ -82,10 +80,10 @@ def refuse_old_answers(connection: sqlite3.Connection, path: Path) -> None:
     count = connection.execute(_SERVER_ROWS).fetchone()[0]
     if count:
         raise RunError(
-            f"an older version of prefboost has kept {count:,} answers of servers here without the settings that they "
-            "were asked with (extra, leave_out, max_tokens_field, choices), so none can be told to be the answer to "
-            "what is asked now",
-            remedy="keep the folder, name another one by --store, or write what it holds with the older version and "
+            f"an older version of prefboost stored {count:,} answers of servers here without the settings of their "
+            "requests (extra, leave_out, max_tokens_field, choices), so none can be matched with "
+            "the present requests",
+            remedy="keep the folder and name another one with --store, or write its content with the older version and "
             "--partial",
             place=Place(str(path)),
         )

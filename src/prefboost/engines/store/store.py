@@ -315,7 +315,7 @@ class Store:
         run = self._connection.execute
         marks = run("PRAGMA application_id").fetchone()[0], run("PRAGMA user_version").fetchone()[0]
         if marks not in ((0, 0), (_APPLICATION, 1), (_APPLICATION, SCHEMA)):
-            raise sqlite3.DatabaseError(f"it was written by another version ({marks[1]}; this one writes {SCHEMA})")
+            raise sqlite3.DatabaseError(f"another version wrote it ({marks[1]}; this one writes {SCHEMA})")
         if marks == (_APPLICATION, 1):
             refuse_old_answers(self._connection, self.path)
 

@@ -73,7 +73,7 @@ def configure_contest(settings: Academic, contestant: Contestant) -> tuple[str, 
     kind = str(getattr(contestant.engine, "kind", type(contestant.engine).__name__))
     if kind not in _BACKENDS:
         raise SettingsError(
-            f"{contestant.name} runs in {kind}, which lm-evaluation-harness cannot ask for the log-probs of prompts",
+            f"{contestant.name} runs in {kind}, which gives lm-evaluation-harness no log-probs of prompts",
             remedy=f"give the model as {', '.join(_BACKENDS)}",
         )
     model, backend = _BACKENDS[kind](contestant.engine)
@@ -142,7 +142,7 @@ def _configure_vllm(engine: Any) -> tuple[str, dict[str, Any]]:
 def _configure_server(engine: Any) -> tuple[str, dict[str, Any]]:
     if engine.tokenizer is None:
         raise SettingsError(
-            f"lm-evaluation-harness renders prompts for {engine.model} here, and its tokenizer is not named",
+            f"lm-evaluation-harness renders prompts for {engine.model} here, but its tokenizer is not named",
             remedy="set the model's tokenizer to a folder or hub id",
         )
     arguments = {
@@ -172,13 +172,13 @@ def _check_data(settings: Academic, assets: Assets) -> None:
         if missing:
             present = [name for name in settings.benchmarks if name not in missing]
             raise DataError(
-                f"{settings.data_dir} holds no data of {', '.join(missing)}",
+                f"{settings.data_dir} has no data of {', '.join(missing)}",
                 remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl"
                 + (f", or write academic.benchmarks=[{','.join(present)}]" if present else ""),
             )
     elif assets.offline or not assets.download:
         raise DataError(
-            f"data of {', '.join(settings.benchmarks)} are not looked for on the hub",
+            f"data of {', '.join(settings.benchmarks)} may not be fetched from the hub",
             remedy="put them into data_dir as TASK/SPLIT.jsonl, e.g. gsm8k/test.jsonl"
             + ("" if assets.offline else ", or set assets.download to fetch them"),
         )

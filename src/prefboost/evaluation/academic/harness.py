@@ -275,7 +275,7 @@ def _open_tasks(
             names.append(f"{task}_local")
         if not names:
             raise DataError(
-                f"{settings.data_dir} holds data of none of {', '.join(left_out) or benchmark.tasks}",
+                f"{settings.data_dir} has data of none of {', '.join(left_out) or benchmark.tasks}",
                 remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl",
             )
         yield names, managers.TaskManager(include_path=folder, include_defaults=False), left_out
@@ -299,7 +299,7 @@ def _write_local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
     if len(kinds) > 1:
         raise DataError(
             f"{task} has files of several kinds: {', '.join(sorted(files.values()))}",
-            remedy="give all splits as one kind",
+            remedy="give all splits as files of one kind",
         )
     return yaml.safe_dump(
         {

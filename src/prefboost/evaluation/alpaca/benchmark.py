@@ -88,7 +88,7 @@ def read_gamed_rows(path: Path) -> tuple[dict[int, float], GamedRows]:
         }
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(
-            f"this is no file of gamed rows ({type(error).__name__}: {error})",
+            f"this is not a file of gamed rows ({type(error).__name__}: {error})",
             remedy="give the published df_gamed.csv",
             place=Place(str(path)),
         ) from error

@@ -254,7 +254,7 @@ def _align_difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) 
     if missing:
         raise DataError(
             f"{len(missing)} prompts have no difficulty, such as {missing[0]}",
-            remedy="leave difficulty out on prompts of your own: the minimal form is fitted",
+            remedy="leave difficulty out for your own prompts: the minimal form is fitted",
         )
     return np.array([difficulty[uid] for uid in rows.prompts], dtype=np.float64)
 

@@ -97,7 +97,7 @@ class ArenaRules(Settings):
         if category not in categories:
             raise SettingsError(
                 f"Arena-Hard {self.version} has no category {category}; it has {', '.join(categories)}",
-                remedy="set baseline to the model that it is compared with",
+                remedy="set baseline to the model to compare with",
             )
         return categories[category].baseline
 

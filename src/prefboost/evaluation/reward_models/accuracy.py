@@ -240,7 +240,7 @@ def check_accuracy_pairs(table: Table) -> None:
     """
     if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
-            f"accuracy is that of PreferencePairs, found {table.spec.name}",
+            f"accuracy needs PreferencePairs, found {table.spec.name}",
             remedy="give a file of pairs, or pair the completions first",
             place=Place(path=table.path),
         )
@@ -253,7 +253,7 @@ def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
     frame = pairs.frame.join(fresh, on="pair_id", how="inner", maintain_order="left")
     if frame.is_empty():
         raise DataError(
-            f"none of {len(pairs):,} pairs has scores", remedy="give a scorer that takes these pairs",
+            f"none of {len(pairs):,} pairs has scores", remedy="use a scorer that accepts these pairs",
             place=Place(path=pairs.path),
         )  # fmt: skip
     return frame

@@ -89,14 +89,14 @@ def build_reward_scorer(contestant: Contestant, options: Mapping[str, Any]) -> R
     engine: Any = contestant.engine
     if getattr(engine, "kind", "") != "local":
         raise SettingsError(
-            f"{contestant.name} is no model on this machine", remedy="give a folder or hub id of a reward model"
+            f"{contestant.name} is not a model on this machine", remedy="give a folder or hub id of a reward model"
         )
     if contestant.goal is not None:
-        raise SettingsError("a reward model is asked for no goal", remedy="leave goal out")
+        raise SettingsError("a reward model takes no goal", remedy="leave goal out")
     unknown = [name for name in options if name not in RewardModelScorer.model_fields]
     if unknown:
         raise SettingsError(
-            f"{unknown[0]} is no setting of a reward model",
+            f"{unknown[0]} is not a setting of a reward model",
             remedy=f"its settings are {', '.join(RewardModelScorer.model_fields)}",
         )
     options_of_engine = {name: getattr(engine, name) for name in ("model", "revision", "device", "trust_remote_code")}

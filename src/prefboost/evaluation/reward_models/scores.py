@@ -223,7 +223,7 @@ def estimate_bench_figures(bench: str, items: Sequence[RewardItem], *, how: Boot
         DataError: no items, or items of another benchmark.
     """
     if not items:
-        raise DataError(f"no item of {bench} was scored", remedy="give a scorer that takes these prompts")
+        raise DataError(f"no item of {bench} was scored", remedy="use a scorer that accepts these prompts")
     figures = BENCHES[bench](items)
     clusters: dict[str, dict[str, list[RewardItem]]] = {}
     for item in items:

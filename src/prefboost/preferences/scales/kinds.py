@@ -254,7 +254,7 @@ def find_ends(scores: Scores) -> tuple[float, float]:
     if not len(scores) or scores.min() == scores.max():
         seen = "none" if not len(scores) else f"only the score {scores[0]:g}"
         raise DataError(
-            f"a scale needs two different scores to be fitted to, found {seen}",
+            f"fitting a scale needs two different scores, found {seen}",
             remedy="name the column of scores (columns.score), or declare the range: scale: {kind: declared, ...}",
         )
     return float(scores.min()), float(scores.max())

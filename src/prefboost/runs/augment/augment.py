@@ -208,9 +208,9 @@ def _suggest_range(error: DataError, source: str | Path | Source, settings: Augm
         return error
     low, high = (float(end) for end in np.quantile(scores.to_numpy(), [0, 1]))
     return DataError(
-        f"{error.message} (they reach from {low:.6g} to {high:.6g})",
-        remedy=f"declare the range that the scores have: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale to "
-        "them: scale=min_max, or scale=quantile where a few lie far out",
+        f"{error.message} (they range from {low:.6g} to {high:.6g})",
+        remedy=f"declare the range of the scores: data.score_range=[{low:.6g},{high:.6g}]; or fit a scale: "
+        "scale=min_max, or scale=quantile if a few are outliers",
         place=error.place,
     )
 
@@ -300,13 +300,13 @@ def _explain_error(error: Exception, output: Output) -> Exception:
     if full:
         return RunError(
             "the disk is full",
-            remedy=f"free some space and run the same command again: it goes on after the finished parts in {waiting}",
+            remedy=f"free some space and run the same command again: it resumes after the finished parts in {waiting}",
             place=Place(str(output.path)),
         )
     if isinstance(error, OSError):
         return RunError(
             f"cannot write: {error.strerror or error}",
-            remedy=f"run the same command again once that is mended: it goes on after the finished parts in {waiting}",
+            remedy=f"correct that and run the same command again: it resumes after the finished parts in {waiting}",
             place=Place(str(output.path)),
         )
     return error

@@ -77,7 +77,7 @@ class Output:
             )
         find_export(settings.format).refuse_ending(kind.ending, single=single)
         if single and settings.test_share:
-            raise SettingsError("a single file has no room for a test split", remedy="write a folder: -o FOLDER")
+            raise SettingsError("a single file cannot hold a test split", remedy="write a folder: -o FOLDER")
         name, files = name_source(source), _list_input_files(source)
         beside = [path.with_name(f"{path.name}.{name}") for name in _BESIDE] if single else []
         refuse_inputs(
@@ -148,7 +148,7 @@ class Output:
             strange = [name for name in _list_foreign(self.path, manifest) if name.startswith(taken)]
         if strange:
             raise RunError(
-                f"{strange[0]} was not written by prefboost augment, and would be replaced or read as new data",
+                f"{strange[0]} was not written by prefboost augment, but would be replaced or read as new data",
                 remedy="move it away, or give another -o",
                 place=Place(str(self.path)),
             )

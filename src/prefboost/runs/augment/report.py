@@ -110,7 +110,7 @@ def build_report(
     if not goal_pairs:
         why = "; ".join(f"{each.count:,} x {each.reason}" for each in [*rejects, *_count_left_out(steps)][:5])
         raise DataError(
-            f"no goal pair came out of it; rejected: {why or 'nothing'}",
+            f"the data gave no goal pair; rejected: {why or 'nothing'}",
             remedy="`prefboost inspect FILE` shows what is in the data",
             place=Place(about.source),
         )

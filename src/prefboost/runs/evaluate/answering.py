@@ -80,8 +80,8 @@ class Speaker:
             raise DataError(f"the chat template refuses the prompt: {error.message}") from error
         if self.contestant.goal is not None and not self._says_goal(request, rendered):
             raise ModelError(
-                f"the goal of {self.contestant.name} does not stand in the rendered prompt of {prompt.uid[:60]!r}",
-                remedy="its chat template drops what it is given: set condition.place to auto, user or after",
+                f"the goal of {self.contestant.name} is not in the rendered prompt of {prompt.uid[:60]!r}",
+                remedy="its chat template drops it: set condition.place to auto, user or after",
             )
         return request
 

@@ -107,7 +107,7 @@ def canary(
         if all(verdict.value is None for verdict in verdicts):
             raise DataError(
                 f"{model_name(judge)} gave no verdict on any question: {verdicts[0].fault}",
-                remedy="see whether it can be asked, and follows the question",
+                remedy="check that it is reachable and answers in the requested form",
             )
         who = tuple(dict.fromkeys(_name_answerer(each.model, each.fingerprint) for each in sightings(store)))
     report = CanaryReport(model_name(judge), engine.identity, asked_at, who or (engine.identity,))

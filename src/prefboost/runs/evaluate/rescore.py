@@ -42,9 +42,7 @@ def rescore_verdicts(settings: Evaluate, verdicts: str | Path, out: str | Path) 
 def _score_verdicts(settings: Evaluate, verdicts: list[JudgeVerdict]) -> Results:
     benchmark = settings.benchmarks[0]
     if len(settings.benchmarks) > 1 or isinstance(benchmark, MeasuredBenchmark):
-        raise SettingsError(
-            "verdicts are of one benchmark that has a judge", remedy="name it alone in benchmarks=[...]"
-        )
+        raise SettingsError("verdicts belong to one benchmark with a judge", remedy="name it alone in benchmarks=[...]")
     assets = settings.assets
     bare = assets.data_dir is None and (assets.offline or not assets.download)
     if isinstance(benchmark, AlpacaSet) and bare and benchmark.prompts is None:

@@ -101,7 +101,7 @@ def list_contestants(settings: Evaluate) -> list[Contestant]:
             f"two models or files have one name: {', '.join(repeated)}", remedy="name each file after its model, once"
         )
     if not names:
-        raise SettingsError("there is nothing to evaluate", remedy="give a model, or a file of completions")
+        raise SettingsError("no model to evaluate is named", remedy="give a model, or a file of completions")
     return contestants
 
 

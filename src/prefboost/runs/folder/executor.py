@@ -64,7 +64,7 @@ class FirstOfMany:
             if time.monotonic() > end:
                 raise RunError(
                     f"process {self.rank} waited {self.wait_s:.0f} s for stage {stage} of process 0",
-                    remedy="put the run folder on a disk that all machines see",
+                    remedy="put the run folder on a disk that all machines share",
                 )
             time.sleep(self.poll_s)
 

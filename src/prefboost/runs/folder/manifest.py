@@ -188,7 +188,7 @@ def open_run(
         return Run(folder, manifest)
     if holds_foreign_files(folder):
         raise RunError(
-            "the run folder is not empty and holds no run of prefboost",
+            "the run folder is not empty, and prefboost did not make it",
             remedy="give an empty or new folder",
             place=Place(str(folder)),
         )

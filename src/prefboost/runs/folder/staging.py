@@ -88,7 +88,7 @@ def open_staging(out: Path, key: str) -> Iterator[Staging]:
     folder = locate_staging(out)
     if folder.is_dir() and any(folder.iterdir()) and not _is_staging(folder):
         raise RunError(
-            f"the folder {folder} is in the way: parts would be kept there, and prefboost did not write what it holds",
+            f"the folder {folder} is needed for parts, but prefboost did not write its content",
             remedy="move it away, or give another output with -o",
             place=Place(str(out)),
         )

@@ -198,7 +198,7 @@ def write_finished_completions(
     place = Path(store or locate_store(out))
     guard_file(out, "generate", [prompts], [settings], store=place)
     if not place.exists():
-        raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
+        raise RunError(f"the store {place} does not exist", remedy="first run the same command without --partial")
     engine = engine or settings.engine.open()
     frame, rejects = prepare_prompts(prompts, settings, engine)
     rows = list_requests(frame, settings, engine)

@@ -172,7 +172,7 @@ def _gather_test_pairs(parts: Mapping[str, Table]) -> Table:
     joined = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
     if joined.is_empty():
         raise DataError(
-            "there is nothing to measure the reward models on: no row of a part has validation or test as its split",
+            "no pairs to measure the reward models on: no row of a part has validation or test as its split",
             remedy="name a file of pairs as test, or mark rows by a column split",
         )
     return gather(Table(PREFERENCE_PAIRS, joined))

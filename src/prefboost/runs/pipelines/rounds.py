@@ -115,7 +115,7 @@ def read_round_prompts(recipe: OnPolicy) -> Table:
     for name in needed:
         if not counts.get(name):
             raise DataError(
-                f"of {frame.height:,} prompts none is left to {'train' if name == 'train' else 'measure'} on",
+                f"of {frame.height:,} prompts none remains to {'train' if name == 'train' else 'measure'} on",
                 remedy="give more prompts, another evaluate.share, or a column split of train and test",
                 place=Place(str(path) or None),
             )

@@ -89,7 +89,7 @@ def open_desk(
     """
     place = store or (None if out is None else locate_store(out))
     if partial and (place is None or not Path(place).exists()):
-        raise RunError(f"there is no store {place}", remedy="begin with the same command without --partial")
+        raise RunError(f"the store {place} does not exist", remedy="first run the same command without --partial")
     if place is None:
         yield Desk(None, spending, tell)
         return

@@ -84,7 +84,7 @@ def verdicts_table(
     if len(pairs) and judged.is_empty():
         raise DataError(
             f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
-            remedy="ask a judge that takes these pairs and answers as it is asked",
+            remedy="use a judge that accepts these pairs and answers in the requested form",
             place=Place(path=pairs.path),
         )
     parts = [_build_rows(judged, first, [rulings[first][at] for at in judged["_at"]], judge) for first in ORDERS]

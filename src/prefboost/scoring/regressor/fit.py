@@ -168,7 +168,7 @@ def _list_judged(table: Table) -> tuple[list[Text], Any, list[str]]:
     if len(rows) < _FEWEST or len({prompt for _, _, prompt in rows}) < 3:
         kind = "pairs" if table.spec is PREFERENCE_PAIRS else "completions"
         raise DataError(
-            f"a regressor is fitted on judged data; {len(rows):,} scores are in these {len(table):,} {kind}",
+            f"fitting a regressor needs scores; these {len(table):,} {kind} have {len(rows):,}",
             remedy=f"give {_FEWEST} scored completions of 3 prompts, better thousands",
             place=Place(path=table.path),
         )
@@ -215,7 +215,7 @@ def _figures(predicted: Any, judged: Any, prompts: Sequence[str]) -> HeldOut:
     if not right:
         raise DataError(
             "no held-out prompt has two completions of different scores, so nothing can be measured",
-            remedy="give several scored completions a prompt",
+            remedy="give several scored completions per prompt",
         )
     return HeldOut(spearman(predicted, judged), bootstrap_mean(right, clusters=clusters))
 

@@ -110,7 +110,7 @@ def guess(sample: pl.DataFrame, columns: Columns, path: str) -> Layout:
     part_of = PartLookup(sample, columns, path)
     if "goal_pair_id" in part_of.schema:
         raise DataError(
-            "these are goal-conditioned pairs already: their sides have been chosen for a goal",
+            "these are goal-conditioned pairs already",
             remedy="read the data they were made from, or train on the file as it is",
             place=Place(path, column="goal_pair_id"),
         )
@@ -139,9 +139,9 @@ def _guess_from_names(part_of: PartLookup) -> Layout:
     if errors or best is None:
         raise errors[0] if errors else _describe_unknown(part_of)
     raise DataError(
-        f"the shape {best.shape} that fits these columns has no use for columns.{unused[0]}; found "
+        f"the shape {best.shape} that fits these columns does not use columns.{unused[0]}; found "
         f"{list_columns(part_of.schema)}",
-        remedy="leave it out, or name the other columns of the shape that is meant, e.g. columns.prompt=... "
+        remedy="leave it out, or name the other columns of the intended shape, e.g. columns.prompt=... "
         "columns.completion=... columns.score=...",
         place=Place(part_of.path, column=part_of.named.get(unused[0])),
     )
@@ -210,7 +210,7 @@ def _find_pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
     named = [part for part in ("score_chosen", "score_rejected") if part in part_of.named]
     if len(named) == 1:
         raise DataError(
-            f"columns.{named[0]} is given without its other half",
+            f"columns.{named[0]} is given without its counterpart",
             remedy="give columns.score_chosen and columns.score_rejected",
             place=Place(part_of.path),
         )
@@ -250,8 +250,8 @@ def _refuse_margin(part_of: PartLookup) -> None:
     margin = find_first_column(part_of.schema, MARGINS)
     if margin is not None:
         raise DataError(
-            f"the column {margin!r} tells the difference of two scores, not the scores: which goal each completion "
-            "reaches cannot be known from it",
+            f"the column {margin!r} holds the difference of two scores, not the scores: the goal that each completion "
+            "reaches is unknown",
             remedy=f"name the two score columns (columns.score_chosen, columns.score_rejected), or read the pairs as "
             f"binary ones: columns.ignore=[{margin}]",
             place=Place(part_of.path, column=margin),
@@ -332,7 +332,7 @@ def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dic
         missing = [name for name in part_of.named_aspects if find_dtype(schema, name) is None]
         if missing:
             raise DataError(
-                f"columns.aspects names {missing[0]!r}, which is not here; found {list_columns(schema)}",
+                f"columns.aspects names {missing[0]!r}, which does not exist; found {list_columns(schema)}",
                 remedy="give columns that exist",
                 place=Place(part_of.path, column=missing[0]),
             )

@@ -86,7 +86,7 @@ class PartLookup:
 
     def _describe_absent(self, part: str, name: str) -> DataError:
         return DataError(
-            f"columns.{part} names {name!r}, which is not here; found {list_columns(self.schema)}",
+            f"columns.{part} names {name!r}, which does not exist; found {list_columns(self.schema)}",
             remedy=f"give a column that exists as columns.{part}",
             place=Place(self.path, column=name),
         )

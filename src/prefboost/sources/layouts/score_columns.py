@@ -56,7 +56,7 @@ def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None
         fields = next(([item.name for item in dtype.fields] for dtype in dtypes if isinstance(dtype, pl.Struct)), [])
         if fields and column is not None:
             raise DataError(
-                f"the {part.replace('_', ' of ')} is no number, but holds {', '.join(fields[:8])}",
+                f"the {part.replace('_', ' of ')} is not a number, but has the fields {', '.join(fields[:8])}",
                 remedy=f"name one of them, e.g. columns.{part}={column}.{fields[0]}",
                 place=Place(path, column=column),
             )

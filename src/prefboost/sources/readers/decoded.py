@@ -249,7 +249,7 @@ def _encodes_messages(texts: Sequence[Any], name: str, path: str) -> bool:
         example = next(text for text in texts if looks_encoded(text))[:80]
         raise DataError(
             f"most texts of this column look like encoded conversations, but cannot be decoded, e.g. {example!r}",
-            remedy=f"write messages instead, or say that the text is meant as it stands: columns.plain=[{name}]",
+            remedy=f"write messages instead, or declare the text as plain: columns.plain=[{name}]",
             place=Place(path, column=name),
         )
     return False

@@ -50,8 +50,8 @@ def read_verdicts(path: str | Path) -> Table:
     file = Path(path)
     if not holds_verdicts(file):
         raise DataError(
-            "this is no file of verdicts",
-            remedy="name the file that `prefboost judge` has written",
+            "this is not a file of verdicts",
+            remedy="name a file that `prefboost judge` wrote",
             place=Place(str(file)),
         )
     try:

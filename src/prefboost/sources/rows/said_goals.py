@@ -47,7 +47,7 @@ def refuse_said_goals(sample: pl.DataFrame, layout: Layout, path: str) -> None:
     raise DataError(
         f"the prompts of {goals.height:,} of the first {rows.height:,} pairs ask for a score already"
         + _describe_contradictions(goals.filter(nearer)),
-        remedy="read the data they were made from: `prefboost augment` says the goals and flips the labels itself",
+        remedy="read the data they were made from: `prefboost augment` writes the goals and flips the labels itself",
         place=Place(path, column=layout.parts[next(iter(spoken))]),
     )
 

@@ -49,14 +49,14 @@ def refuse_inputs(outputs: Iterable[str | Path], data: Iterable[Any] = (), other
                 raise RunError(f"the output is the input {source}", remedy=_REMEDY, place=Place(str(output)))
             if _lies_in(source, target):
                 raise RunError(
-                    f"the output lies around the input {source}, which would be mixed with it or deleted",
+                    f"the output folder contains the input {source}, which would be mixed with it or deleted",
                     remedy=_REMEDY,
                     place=Place(str(output)),
                 )
         for pattern in read_whole:
             if _would_be_read(target, pattern):
                 raise RunError(
-                    f"the output lies in the input {pattern}: the next call would read it as data",
+                    f"the output is inside the input {pattern}: the next run would read it as data",
                     remedy=_REMEDY,
                     place=Place(str(output)),
                 )

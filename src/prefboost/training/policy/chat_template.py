@@ -283,7 +283,7 @@ def _split_around(segment: str, mark: str) -> Segment | None:
     before, separator, after = segment.partition(mark)
     if not separator or mark in after:
         raise SettingsError(
-            f"the wording prints a number {segment.count(mark)} times where it is said",
+            f"the wording prints a number {segment.count(mark)} times",
             remedy="print goal and each aspect's value once, without changing them",
         )
     return before, after
@@ -305,8 +305,8 @@ def _check_parts(say: SayGoal, names: list[str]) -> None:
 
 def _build_refusal(say: SayGoal) -> SettingsError:
     return SettingsError(
-        f"the wording does more with its numbers than print them, so it cannot become a chat template: {say.wording!r}",
-        remedy="let goal and aspects be printed one after the other, each with its own text",
+        f"the wording must print its numbers unchanged to become a chat template: {say.wording!r}",
+        remedy="print goal and aspects one after the other, each with its own text",
     )
 
 

@@ -115,8 +115,8 @@ def load_model(settings: Train, name: str, *, local_only: bool = False) -> Any:
         missing = sorted(report["missing_keys"])
         raise ModelError(
             f"the checkpoint {start!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}: "
-            "they would be drawn at random",
-            remedy="take a whole checkpoint of a causal language model, of the architecture that config.json names",
+            "they would be initialised at random",
+            remedy="use a complete checkpoint of a causal language model, of the architecture that config.json names",
         )
     for adapter in adapters:
         model = merge_adapter(model, adapter, revision if adapter == name else None)
@@ -189,18 +189,18 @@ def check_completion_forward(model: Any, ids: list[int], tolerance: float = 1e-3
     if not bool(expected.isfinite()):
         raise ModelError(
             f"{type(model).__name__} gives {float(expected)} as the log-prob of eight tokens, from finite weights",
-            remedy="its activations overflow: write precision: fp32, or take another checkpoint",
+            remedy="its activations overflow: write precision: fp32, or use another checkpoint",
         )
     # bfloat16 has 8 bits of precision, about three decimal digits fewer than the tolerance assumes.
     scale = 1.0 if next(model.parameters()).dtype == torch.float32 else 1000.0
     if not torch.allclose(later[:, :-1], logits[:, :-1], rtol=1e-3 * scale, atol=tolerance * scale):
         raise ModelError(
-            f"{type(model).__name__} looks at tokens that come later, so that it cannot generate text",
-            remedy="take a decoder-only model (GPT, Llama, Qwen ...), no encoder such as BERT",
+            f"{type(model).__name__} attends to later tokens, so it cannot generate text",
+            remedy="use a decoder-only model (GPT, Llama, Qwen ...), not an encoder such as BERT",
         )
     if not torch.isclose(computed, expected, rtol=1e-3 * scale, atol=tolerance * scale):
         raise ModelError(
-            f"{type(model).__name__} changes its logits in a way that is not known here: log-prob "
+            f"{type(model).__name__} changes its logits in an unknown way: log-prob "
             f"{float(computed):.4f} by its body and head, {float(expected):.4f} by its own logits",
             remedy="report the architecture; its output layer needs a line in losses/completion_logps.py",
         )

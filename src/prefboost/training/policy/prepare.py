@@ -78,7 +78,7 @@ def plan_units(trained: Tokenised, evaluated: Tokenised | None, settings: Train)
     at_once = settings.engine == "packed" or settings.loss.whole_batch
     if settings.loss.whole_batch and devices > 1 and settings.engine == "trl":
         raise SettingsError(
-            f"the loss {kind_of(settings.loss)!r} needs the whole batch, and train.engine: trl has parts of it on "
+            f"the loss {kind_of(settings.loss)!r} needs the whole batch, but train.engine: trl has only parts of it on "
             f"{devices} devices",
             remedy="write train.engine: packed, use one device, or another loss",
         )

@@ -99,7 +99,7 @@ class Tokenised:
         raise DataError(
             f"there is no pair to train on: of {self.rows:,} rows {sum(self.dropped.values()):,} were dropped"
             + (f", {reasons}" if reasons else ""),
-            remedy="where completions did not fit, raise max_length or lower max_prompt_length; else give more data",
+            remedy="if completions did not fit, raise max_length or lower max_prompt_length; otherwise give more data",
         )
 
 

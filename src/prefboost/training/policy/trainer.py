@@ -353,7 +353,7 @@ class PreferenceTrainer(BridgedTrainer):
         if support is not None and not support.ok:
             raise RunError(
                 f"the reference {self.settings.reference!r} cannot be packed: {support.reason}",
-                remedy="write train.engine: trl, or take another reference",
+                remedy="write train.engine: trl, or use another reference",
             )
         return model
 

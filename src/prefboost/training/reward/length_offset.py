@@ -47,7 +47,7 @@ def with_length_offset(settings: TrainReward, units: Dataset) -> tuple[TrainRewa
     fit = next((fit for kind, fit in _FITS if isinstance(loss, kind)), None)
     if fit is None:
         raise SettingsError(
-            f"what length explains cannot be fitted for the loss {loss.kind}",
+            f"the effect of length cannot be fitted for the loss {loss.kind}",
             remedy="write a number as loss.length_offset, or use bradley_terry or regression",
         )
     offset, notes = fit(loss, units)
@@ -129,9 +129,9 @@ def _fit_to_scores(loss: Regression, units: Dataset) -> tuple[tuple[float, ...],
     for head, slope in zip(loss.heads, slopes, strict=True):
         if np.isnan(slope):
             raise DataError(
-                f"what length explains of {head} cannot be fitted: no prompt has two rated completions of different "
+                f"the effect of length on {head} cannot be fitted: no prompt has two rated completions of different "
                 "length",
-                remedy="write a number as loss.length_offset, or give several rated completions a prompt",
+                remedy="write a number as loss.length_offset, or give several rated completions per prompt",
                 place=Place(column="score" if head == "overall" else f"score.{head}"),
             )
     offsets = tuple(float(slope) for slope in slopes)

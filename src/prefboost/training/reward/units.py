@@ -172,7 +172,7 @@ def _choose_sides(rows: pa.Table, needs: Wanted) -> tuple[str, ...]:
     is_pairs = set(_SIDES) <= names
     if not is_pairs and (needs.compares or "completion" not in names):
         raise DataError(
-            f"a reward model is trained on preference pairs{'' if needs.compares else ' or scored completions'}, "
+            f"a reward model needs preference pairs{'' if needs.compares else ' or scored completions'}, "
             f"found columns {', '.join(rows.column_names) or 'none'}",
             remedy="make pairs of scored completions with prefboost.pair, or write loss: regression",
             place=Place(column="chosen"),

@@ -51,7 +51,7 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(
-            f"training will write {_print_size(needed)} (checkpoints and the model), and {_print_size(free)} are free",
+            f"training will write {_print_size(needed)} (checkpoints and the model), but {_print_size(free)} are free",
             remedy="free space, give a folder on another disk, write save_type: bfloat16, or train adapters (lora)",
             place=Place(str(folder)),
         )
@@ -83,7 +83,7 @@ def explain_disk(folder: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RunError(
             f"cannot write: {reason} ({_print_size(free)} free)",
-            remedy="free space or mend the permissions, then give the same command: it resumes at the last checkpoint",
+            remedy="free space or correct the permissions; the same command then resumes at the last checkpoint",
             place=Place(str(path)),
         ) from error
 

@@ -167,7 +167,7 @@ def _save(save: Callable[[Path], object], folder: Path) -> None:
             raise
         raise ModelError(
             f"the trained model could not be saved: {_first_line(error)}",
-            remedy="nothing was trained yet: mend or replace the file of the model that the message names",
+            remedy="nothing was trained yet: correct or replace the file of the model that the message names",
         ) from error
 
 
@@ -215,7 +215,7 @@ def _load(folder: Path, plan: SavingTrial, seconds: float) -> list[str]:
     if report["missing_keys"]:
         raise ModelError(
             f"the saved model would lack weights: {', '.join(sorted(report['missing_keys'])[:3])}",
-            remedy="take a checkpoint of an architecture that transformers itself can save and load",
+            remedy="use a checkpoint of an architecture that transformers itself can save and load",
         )
     return []
 
@@ -250,16 +250,15 @@ def _ask(folder: Path, plan: SavingTrial) -> None:
     expected, rendered = _render(plan.tokenizer, messages, goal=False), _render(saved, _QUESTION)
     if rendered != expected:
         raise ModelError(
-            f"the chat template would be saved with another meaning: by itself it renders {rendered!r:.200}, "
-            f"in training {expected!r:.200}",
+            f"the saved chat template would change: alone it renders {rendered!r:.200}, in training {expected!r:.200}",
             remedy="give another template: chat_template: FILE.jinja",
         )
     # Slow tokenizers are converted when they are saved, and some conversions split text otherwise.
     ids = [each(expected, add_special_tokens=False)["input_ids"] for each in (plan.tokenizer, saved)]
     if ids[0] != ids[1]:
         raise ModelError(
-            "the tokenizer splits text into other tokens after it was saved and loaded",
-            remedy="take the tokenizer in the format of tokenizers (tokenizer.json)",
+            "the tokenizer splits text into other tokens after saving and loading",
+            remedy="use the tokenizer in the format of tokenizers (tokenizer.json)",
             place=Place(str(folder.parent)),
         )
 
@@ -269,7 +268,7 @@ def _render(tokenizer: Any, messages: Sequence[Any], **options: Any) -> str:
         text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **options)
     except Exception as error:  # a template is code of the model's author: it may raise anything
         raise ModelError(
-            f"the chat template cannot be asked a simple question: {_first_line(error)}",
+            f"the chat template cannot render a simple question: {_first_line(error)}",
             remedy="give another template: chat_template: FILE.jinja",
         ) from error
     return text
