@@ -123,5 +123,5 @@ def test_kappa_is_that_of_scikit_learn(rows: list[tuple[str, str]]) -> None:
 
 
 def test_verdicts_coded_otherwise_are_refused():
-    with pytest.raises(DataError, match=r"verdicts lie in -1\.\.1, found 1 to 2"):
+    with pytest.raises(DataError, match=r"verdicts must be in -1\.\.1, found 1 to 2"):
         measure_length_bias([1, 2], [3, 4])

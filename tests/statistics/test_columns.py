@@ -37,5 +37,5 @@ def test_a_label_too_many_is_refused():
 
 def test_a_range_includes_its_ends_and_names_what_is_beyond():
     check_range(np.array([-1.0, 1.0]), -1, 1, noun="verdicts", remedy="")
-    with pytest.raises(DataError, match=r"verdicts lie in -1\.\.1, found -1 to 2\n  -> mend it"):
+    with pytest.raises(DataError, match=r"verdicts must be in -1\.\.1, found -1 to 2\n  -> mend it"):
         check_range(np.array([-1.0, 2.0]), -1, 1, noun="verdicts", remedy="mend it")

@@ -31,7 +31,7 @@ __all__ = [
     "settle_ties",
 ]
 
-SAID_ALIKE = "the goals of both completions are said in the same words, so one goal would have two winners"
+SAID_ALIKE = "the goals of both completions have the same text, so one goal would have two winners"
 """Reason of ties between scores that differ by less than the wording prints."""
 
 _SWAP = {"chosen": "rejected", "rejected": "chosen"}

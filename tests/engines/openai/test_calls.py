@@ -149,7 +149,7 @@ def test_after_a_few_refusals_of_the_account_the_run_stops_and_says_so(refusal: 
     with pytest.raises(ModelError, match=r"refuses: HTTP 4.*3 rows in succession") as caught:
         calls(server, 10)
     assert len(server.times) == 4, "no call is made twice that money alone can mend"
-    assert "what is answered is kept" in str(caught.value)
+    assert "answered rows are kept" in str(caught.value)
 
 
 @pytest.mark.parametrize("refusal", NO_MONEY, ids=lambda each: each.text[:40])

@@ -257,7 +257,7 @@ def test_no_prompt_of_the_output_asks_for_both_sides_and_inspect_agrees(tmp_path
     frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
     sides = frame.group_by("pair_id", pl.col("prompt").hash(0)).agg(pl.col("flipped").n_unique())
     assert sides["flipped"].to_list() == [1] * frame.height
-    alike = [each.count for each in report.rejects if "has the same text" in each.reason]
+    alike = [each.count for each in report.rejects if "have the same text" in each.reason]
     assert alike == [1]  # three decimals on this scale: 0.5003 reads 0.5 as well
     assert report.pairs - 1 == frame.height / 2
     found = {finding.name for finding in inspect(tmp_path / "out").findings}

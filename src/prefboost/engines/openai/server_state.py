@@ -159,7 +159,7 @@ class ServerState:
 
     def _make_stop_error(self, trouble: Trouble, rows: int) -> ModelError:
         evidence = f"{rows} row{'s' * (rows > 1)} in succession, nothing answered in between"
-        safety = "what is answered is kept, and the same command goes on with the rest"
+        safety = "answered rows are kept, and the same command resumes with the rest"
         if trouble.kind == "account":
             return ModelError(
                 f"the server at {self.address} refuses: {trouble.reason} ({evidence})",
@@ -168,7 +168,7 @@ class ServerState:
             )
         if trouble.kind == "connection":
             return ModelError(
-                f"the server at {self.address} has gone: {trouble.reason} ({evidence})",
+                f"the server at {self.address} is gone: {trouble.reason} ({evidence})",
                 remedy=f"start the server; {safety}",
             )
         if trouble.kind in ("refused", "reply"):
