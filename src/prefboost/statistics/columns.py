@@ -52,7 +52,9 @@ def check_range(column: FloatColumn, low: float, high: float, *, noun: str, reme
         DataError: names the range and what was found.
     """
     if column.min() < low or column.max() > high:
-        raise DataError(f"{noun} must be in {low:g}..{high:g}, found {column.min():g} to {column.max():g}", remedy=remedy)
+        raise DataError(
+            f"{noun} must be in {low:g}..{high:g}, found {column.min():g} to {column.max():g}", remedy=remedy
+        )
 
 
 def number_labels(labels: ArrayLike | None, rows: int) -> tuple[NDArray[np.intp], int]:
