@@ -59,7 +59,9 @@ def check_gold(task: WritingTask, text: str) -> dict[str, bool]:
     return {
         "length": task.low <= len(words) <= task.high,
         "form": form,
-        "keywords": all(any(_uses(word, part) for part in whole) for word in task.keywords),
+        "keywords": all(
+            any(re.search(rf"\b{re.escape(word)}\b", part, re.IGNORECASE) for part in whole) for word in task.keywords
+        ),
         "topic": on_topic,
         "wording": len(words) >= task.low
         and len(set(repeats)) == len(repeats)
@@ -86,10 +88,6 @@ def with_gold(completions: pl.DataFrame) -> pl.DataFrame:
     columns = [pl.Series(f"gold.{name}", [row[name] for row in checks], pl.Boolean) for name in checks[0]]
     score = pl.Series("gold", [1 + 9 * sum(row.values()) / len(row) for row in checks], pl.Float64)
     return completions.with_columns(score, *columns)
-
-
-def _uses(word: str, text: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
 
 
 def _name_member(category: str, item: str) -> str | None:

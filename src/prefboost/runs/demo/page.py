@@ -63,10 +63,18 @@ def render_demo(findings: Findings, scored: Mapping[str, pl.DataFrame], facts: M
         scored: key of an arm -> its scored completions on held-out prompts.
         facts: what the run knows of itself; keys as in the template ``demo.html``.
     """
+    panels = {
+        f"{title} score": [FrontierPoint(top.arm.name, top.kl, getattr(top, title)) for top in findings.tops]
+        for title in ("proxy", "gold")
+    }
+    starts = {f"{title} score": findings.start[title] for title in ("proxy", "gold")}
+    changes = {change.policy: change.change for change in findings.changes}
     figures = {
         "goal_response": draw_goal_response(findings),
-        "frontier": _draw_frontier(findings),
-        "unlearning": _draw_changes(findings.changes) if findings.changes else "<p>There were no such completions.</p>",
+        "frontier": plot_frontier(panels, starts=starts),
+        "unlearning": plot_bars(changes, label="change of log-prob, nats per completion")
+        if changes
+        else "<p>There were no such completions.</p>",
     }
     checks = sorted(name.removeprefix("gold.") for name in scored["augmented"].columns if name.startswith("gold."))
     goal = max(findings.followings["augmented"].by_goal)
@@ -82,20 +90,6 @@ def render_demo(findings: Findings, scored: Mapping[str, pl.DataFrame], facts: M
         "seeds": SEEDS,
     }
     return render_page("demo.html", values, figures=figures)
-
-
-def _draw_frontier(findings: Findings) -> str:
-    panels = {
-        f"{title} score": [FrontierPoint(top.arm.name, top.kl, getattr(top, title)) for top in findings.tops]
-        for title in ("proxy", "gold")
-    }
-    return plot_frontier(panels, starts={f"{title} score": findings.start[title] for title in ("proxy", "gold")})
-
-
-def _draw_changes(changes: Sequence[Unlearning]) -> str:
-    return plot_bars(
-        {change.policy: change.change for change in changes}, label="change of log-prob, nats per completion"
-    )
 
 
 def _describe_top(top: TopScore, answers: pl.DataFrame, checks: Sequence[str]) -> dict[str, Any]:
