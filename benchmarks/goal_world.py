@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from goal_world_arms import ARMS, GOOD, Cell, Ground, build_ground, train_cell
+from goal_world_arms import ARMS, GOOD, Cell, Ground, build_ground, measure_start, train_cell
 from goal_world_model import Weights, pretrain
 from goal_world_report import draw_figure, print_report, read_outcomes
 from goal_world_truth import Truth, World, draw_truths
@@ -115,6 +115,7 @@ def run_cells(cells: Sequence[Cell], options: argparse.Namespace) -> None:
     seeds = list(range(options.seeds))
     due = [cell for cell in cells if not (options.missing and _is_kept(cell, seeds, options.keep))]
     grounds = functools.cache(lambda world: _make_ground(world, seeds, options))
+    starts = functools.cache(lambda world: measure_start(grounds(world)))
     tell = _Pace(sum(ARMS[cell.arm].rows * cell.steps[-1] for cell in due))
     for number, cell in enumerate(due, 1):
         ground, began = grounds(cell.world), time.process_time()
@@ -127,6 +128,7 @@ def run_cells(cells: Sequence[Cell], options: argparse.Namespace) -> None:
             "pairs": [len(pairs) for pairs in ground.pairs],
             "good_rejected_share": [float((each.frame["score_rejected"] >= GOOD).mean()) for each in ground.pairs],
             "top_share": [float((each.frame["score_chosen"] >= 10).mean()) for each in ground.pairs],
+            "start": starts(cell.world),
             "checkpoints": checkpoints,
         }
         write_atomically(options.keep / f"{cell.name}.json", json.dumps(kept) + "\n")

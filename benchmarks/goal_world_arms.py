@@ -19,7 +19,7 @@ from prefboost.losses import DPO, RPO, SFT, MarginDPO, PairLogps, Term, Weighted
 from prefboost.preferences import HighGoalOnly, Plain, Relabelling, RewardAugmented, relabel
 from prefboost.tables import Table
 
-__all__ = ["ARMS", "Arm", "Cell", "Ground", "build_ground", "train_cell"]
+__all__ = ["ARMS", "Arm", "Cell", "Ground", "build_ground", "measure_start", "train_cell"]
 
 GOOD = 6.0
 """A rejected answer is good from this score of the judge on."""
@@ -294,6 +294,19 @@ def measure(cell: Cell, ground: Ground, weights: Weights, step: int) -> dict[str
         asked = {goal: _answer(ground, weights, "test", goal, 70_000 + step)["gold"] for goal in (1, 4, 7)}
         result["goals"] = {str(goal): [float(np.mean(seed)) for seed in gold] for goal, gold in asked.items()}
     return result | _follow_good_rejected(ground, weights, top, arm.asks)
+
+
+def measure_start(ground: Ground) -> dict[str, dict[str, list[float]]]:
+    """Measure the start models on held-out topics.
+
+    Returns:
+        requested goal (0: none) -> gold and judge -> mean of every seed.
+    """
+    asked = {goal: _answer(ground, ground.start, "test", goal, 80_000) for goal in (NO_GOAL, 1, 4, 7, TOP)}
+    return {
+        str(goal): {name: [round(float(np.mean(seed)), 3) for seed in found[name]] for name in ("gold", "judge")}
+        for goal, found in asked.items()
+    }
 
 
 def _answer(ground: Ground, weights: Weights, part: str, goal: int, stream: int) -> dict[str, Any]:

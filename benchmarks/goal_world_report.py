@@ -117,9 +117,24 @@ def print_report(outcomes: Mapping[tuple[str, str], Outcome]) -> None:
             f"\n## {axis}\n\n{np.mean(facts['pairs']):.0f} pairs per seed, {len(facts['seeds'])} seeds; rejected "
             f"answers with a 6 or more {shares[0]}, chosen ones with a 10 {shares[1]}\n"
         )
+        start = find_start(outcomes, axis)
+        for figure in ("gold", "judge") if start else ():
+            print(f"start model, {figure}: {', '.join(_describe_start(start, figure))}\n")
         for step in dict.fromkeys(point.step for arm in arms.values() for point in arm.points):
             print("\n".join(_tabulate(arms, step)) + "\n")
         print("\n".join(_list_verdicts(arms)))
+
+
+def find_start(outcomes: Mapping[tuple[str, str], Outcome], axis: str) -> Mapping[str, Mapping[str, list[float]]]:
+    """Find what the start models of a world score; empty where no cell tells."""
+    told = (each.facts.get("start") for (name, _), each in outcomes.items() if name == axis)
+    return next((start for start in told if start), {})
+
+
+def _describe_start(start: Mapping[str, Mapping[str, list[float]]], figure: str) -> Iterator[str]:
+    for goal, scores in start.items():
+        asked = "not asked" if goal == "0" else f"asked for {goal}"
+        yield f"{asked} {bootstrap_mean(scores[figure]).format()}"
 
 
 def _tabulate(arms: Mapping[str, Outcome], step: int) -> Iterator[str]:
@@ -243,6 +258,8 @@ def draw_figure(outcomes: Mapping[tuple[str, str], Outcome], out: Path) -> None:
             panel.fill_between(
                 betas, [e.low for e in ends], [e.high for e in ends], alpha=0.15, color=SHOWN[arm], linewidth=0
             )
+        if start := find_start(outcomes, "main"):
+            panel.axhline(np.mean(start["0"]["gold"]), color="grey", linestyle=":", linewidth=1, label="start model")
         panel.set(xscale="log", xlabel="beta", ylabel="gold score, held-out topics", title=f"after {step} steps")
     _draw_frontier(panels[2], main, ("gold",), "all betas and checkpoints")
     judged = {arm: outcomes["judge", arm] for arm in SHOWN if ("judge", arm) in outcomes}
