@@ -12,9 +12,8 @@ from typing import Any
 
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.engines.engine import Engine, Failure, Request, Result, Sampling
+from prefboost.engines.store.pending import Finished, Logprobs
 from prefboost.engines.store.reuse import (
-    Finished,
-    Logprobs,
     generate_stored,
     generate_within_budget,
     logprobs_stored,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from prefboost.engines.budget import Budget
 from prefboost.engines.engine import Engine, Failure, Outcome, Request, Result, Sampling, SendsBodies
 from prefboost.engines.openai.logprobs import LOGPROBS_READER
 from prefboost.engines.openai.replies import READER
-from prefboost.engines.store.store import Store, Stored, StoreQuery
+from prefboost.engines.store.pending import (
+    Finished,
+    Logprobs,
+    Numbers,
+    PendingRows,
+    ask_in_batches,
+    ask_singly,
+)
+from prefboost.engines.store.store import Store, StoreQuery
 
 __all__ = [
-    "Finished",
-    "Logprobs",
-    "Numbers",
     "query_completion",
     "query_logprobs",
     "compute_stored",
@@ -29,26 +31,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Logprobs = tuple[float, ...]
 
-_CLAIMED_AT_ONCE = 16
-_POLL_S = 0.2
 _ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Numbers that a model computes from a sequence: one per head, or a log-prob."""
-
-    values: list[float]
-
-
-@dataclass(frozen=True)
-class Finished(Generic[T]):
-    """Rows that are done: (index of the request, answer or failure), and whether another call had done them."""
-
-    results: list[tuple[int, T | Failure]]
-    stored: bool
 
 
 def query_completion(engine: Engine, request: Request, sampling: Sampling) -> StoreQuery:
@@ -103,7 +87,7 @@ def generate_stored(
 
     compute = partial(generate_within_budget, engine, sampling=sampling)
     return _ask_missing(
-        engine, requests, _Rows(queries, store, lambda answer: Result(**answer)), stream, compute, sampling
+        engine, requests, PendingRows(queries, store, lambda answer: Result(**answer)), stream, compute, sampling
     )
 
 
@@ -153,7 +137,7 @@ def logprobs_stored(
             return server.logprobs_batches(some, choices)
         return ([pair] for pair in engine.logprobs_of(some, choices))
 
-    rows = _Rows(queries, store, lambda answer: tuple(answer["logprobs"]))
+    rows = PendingRows(queries, store, lambda answer: tuple(answer["logprobs"]))
     compute = partial(weigh_within_budget, engine, choices=choices)
     return _ask_missing(engine, requests, rows, stream, compute, _ONE_TOKEN)
 
@@ -206,7 +190,7 @@ def compute_stored(
         compute: numbers of a batch.
         store: open.
     """
-    rows = _Rows(queries, store, lambda answer: Numbers(**answer))
+    rows = PendingRows(queries, store, lambda answer: Numbers(**answer))
     stored = rows.read_stored()
     if stored.results:
         yield stored
@@ -217,124 +201,13 @@ def compute_stored(
 
     # No plan where all is stored: planning may load a model.
     batches = plan(rows.list_unique()) if rows.list_missing() else []
-    yield from _ask_in_batches(lambda: False, rows, list(batches), ask)
-
-
-class _Rows(Generic[T]):
-    """Rows of a request list by index; several indices may have the same key."""
-
-    def __init__(self, queries: Sequence[StoreQuery], store: Store, read: Callable[[Mapping[str, Any]], T]) -> None:
-        self.asked = queries
-        self.store = store
-        self.read = read
-        # Key -> indices; equal requests are asked once and answered at every index.
-        self.places: dict[str, list[int]] = {}
-        for index, each in enumerate(queries):
-            self.places.setdefault(each.key, []).append(index)
-        self.done: set[str] = set()
-
-    def list_unique(self) -> list[int]:
-        """List the first index of every key."""
-        return [places[0] for places in self.places.values()]
-
-    def list_missing(self) -> list[int]:
-        """List the first index of every key without an answer."""
-        return [places[0] for key, places in self.places.items() if key not in self.done]
-
-    def order_missing(self) -> list[int]:
-        """Order them: rows that failed in an earlier call last, so that the others are done if those stop this one."""
-        # A row that breaks a server would otherwise be the first that every new call asks.
-        missing = self.list_missing()
-        failed = self.store.failures(self.asked[index].key for index in missing)
-        return sorted(missing, key=lambda index: self.asked[index].key in failed)
-
-    def read_stored(self) -> Finished[T]:
-        """Read what the store has answered already."""
-        return self.collect(self.store.find_answers(self.places), stored=True)
-
-    def collect(self, stored_by_key: Mapping[str, Stored], *, stored: bool) -> Finished[T]:
-        """Spread answers over all the indices of their keys."""
-        self.done.update(stored_by_key)
-        return Finished(
-            [
-                (index, answer if isinstance(answer, Failure) else self.read(answer))
-                for key, answer in stored_by_key.items()
-                for index in self.places[key]
-            ],
-            stored,
-        )
-
-    def keep(self, outcomes: Sequence[tuple[int, Any]]) -> Finished[T]:
-        """Store answers that have come."""
-        rows: list[tuple[StoreQuery, Stored]] = []
-        for index, outcome in outcomes:
-            stored: Stored
-            if isinstance(outcome, Failure):
-                stored = outcome
-            elif isinstance(outcome, Result | Numbers):
-                # asdict() would copy every field in depth, for a quarter of what keeping an answer takes.
-                stored = dict(vars(outcome))
-            else:
-                stored = {"logprobs": list(outcome)}
-            rows.append((self.asked[index], stored))
-        return self.collect(self.store.finish(rows), stored=False)
-
-
-def _ask_singly(
-    engine: Engine,
-    rows: _Rows[T],
-    ask: Callable[[Iterable[int]], Generator[Sequence[tuple[int, Any]], None, None]],
-) -> Iterator[Finished[T]]:
-    """Claim rows as the engine gets to them, keep them as they come, and wait for what other processes ask."""
-    waiting = rows.order_missing()
-    while waiting:
-        # Filled by the generator below while the engine draws from it: position in the engine's order -> index.
-        taken: list[int] = []
-        held: list[int] = []
-        others: list[Finished[T]] = []
-        # Closed here, also where an answer cannot be kept: calls in flight are cancelled and settled before that error
-        # goes on, not whenever the interpreter collects the generator.
-        with closing(ask(_claim_rows(rows, waiting, taken, held, others))) as batches:
-            for batch in batches:
-                outcomes = [(taken[at], outcome) for at, outcome in batch]
-                try:
-                    finished = rows.keep(outcomes)
-                except KeyboardInterrupt:
-                    # Where Ctrl-C comes in between, answers are kept before it goes on: they are paid for.
-                    rows.keep(outcomes)
-                    raise
-                yield finished
-                while others:
-                    yield others.pop()
-        yield from others
-        if engine.ledger.exhausted:
-            return
-        waiting = held
-        if waiting:
-            # SQLite has no way to wake another process; five looks in a second cost nothing beside a call.
-            time.sleep(_POLL_S)
-
-
-def _claim_rows(
-    rows: _Rows[T], waiting: Sequence[int], taken: list[int], held: list[int], others: list[Finished[T]]
-) -> Iterator[int]:
-    for start in range(0, len(waiting), _CLAIMED_AT_ONCE):
-        # Claimed in chunks as the engine gets to them, so that processes that share a store share its work.
-        chunk = waiting[start : start + _CLAIMED_AT_ONCE]
-        claim = rows.store.claim([rows.asked[index] for index in chunk])
-        first = {rows.asked[index].key: index for index in chunk}
-        if claim.known:
-            others.append(rows.collect(claim.known, stored=True))
-        held.extend(first[key] for key in claim.held)
-        for key in claim.granted:
-            taken.append(first[key])
-            yield first[key]
+    yield from ask_in_batches(lambda: False, rows, list(batches), ask)
 
 
 def _ask_missing(
     engine: Engine,
     requests: Sequence[Request],
-    rows: _Rows[T],
+    rows: PendingRows[T],
     stream: Callable[[Iterator[Request]], Generator[Sequence[tuple[int, Any]], None, None]],
     compute: Callable[[Sequence[Request]], Iterator[tuple[int, Any]]],
     sampling: Sampling,
@@ -345,41 +218,11 @@ def _ask_missing(
         yield stored
     if engine.remote:
         # A server's calls are independent of each other, so each answer is kept as it comes.
-        yield from _ask_singly(engine, rows, lambda indices: stream(requests[index] for index in indices))
+        yield from ask_singly(engine, rows, lambda indices: stream(requests[index] for index in indices))
         return
     chosen = rows.list_unique()
     # Planned from all rows, stored ones too: an interrupted run must meet the same batches to the last bit.
     plan = [[chosen[at] for at in batch] for batch in engine.plan([requests[index] for index in chosen], sampling)]
-    yield from _ask_in_batches(
+    yield from ask_in_batches(
         lambda: engine.ledger.exhausted, rows, plan, lambda batch: compute([requests[index] for index in batch])
     )
-
-
-def _ask_in_batches(
-    stopped: Callable[[], bool],
-    rows: _Rows[T],
-    plan: Sequence[Sequence[int]],
-    ask: Callable[[Sequence[int]], Iterator[tuple[int, Any]]],
-) -> Iterator[Finished[T]]:
-    """Claim and keep whole batches."""
-    waiting = list(plan)
-    while waiting:
-        held: list[Sequence[int]] = []
-        for batch in waiting:
-            missing = [index for index in batch if rows.asked[index].key not in rows.done]
-            claim = rows.store.claim([rows.asked[index] for index in missing], whole=True)
-            if claim.known:
-                yield rows.collect(claim.known, stored=True)
-            if claim.held:
-                # Another process computes a part of this batch; it is looked at again after the others.
-                held.append(batch)
-                continue
-            granted = set(claim.granted)
-            granted_indices = [index for index in missing if rows.asked[index].key in granted]
-            if granted_indices:
-                yield rows.keep([(granted_indices[at], outcome) for at, outcome in ask(granted_indices)])
-            if stopped():
-                return
-        waiting = held
-        if waiting:
-            time.sleep(_POLL_S)
