@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from prefboost.engines.desk import Desk
 from prefboost.engines.engine import Failure
-from prefboost.engines.store.reuse import Finished, Numbers, compute_stored
+from prefboost.engines.store.pending import Finished, Numbers
+from prefboost.engines.store.reuse import compute_stored
 from prefboost.engines.store.store import StoreQuery
 from prefboost.progress import WorkProgress
 
