@@ -51,7 +51,8 @@ class Layout:
     ``shape`` is one of nested, parallel, flat, pairs, preference, prompts. ``parts`` maps a part (prompt, score, ...)
     to its column; ``further`` are columns whose text follows that of the prompt; ``aspects`` maps an aspect to its
     column (pairs: to the columns of both sides). ``ranks`` are the best and the worst rank of the source, None where
-    there are none or they are not known.
+    there are none or they are not known. ``forms`` maps columns of scores to the form of their texts
+    (`prefboost.sources.layouts.score_forms`).
     """
 
     shape: str
@@ -63,6 +64,7 @@ class Layout:
     ranks: tuple[float, float] | None = None
     further: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:
@@ -88,6 +90,10 @@ class Layout:
             words["aspects"] = dict(self.aspects)
         if self.ranks:
             words["ranks"] = f"{self.ranks[0]:g} (best) to {self.ranks[1]:g}, turned round"
+        if self.forms:
+            words["scores read as"] = {
+                path: "decimal comma" if form == "," else f"so many of {form[1:]}" for path, form in self.forms.items()
+            }
         if self.transcripts:
             words["transcripts"] = list(self.transcripts)
         if self.given:

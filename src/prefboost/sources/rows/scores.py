@@ -135,13 +135,29 @@ def parse_scores(values: pl.Series, *, ranks: tuple[float, float] | None = None)
         number, wrong = pl.lit(None, dtype=pl.Float64), column.is_not_null()
     fault = (
         pl.when(wrong)
-        .then(pl.lit("is not a number"))
+        .then(_name_form(column) if dtype == pl.String else pl.lit("is not a number"))
         .when(number.is_finite().not_())
         .then(pl.lit("is not a finite number"))
         .otherwise(pl.lit(None, dtype=pl.String))
     )
     parsed = frame.with_columns(score=(ranks[1] + 1.0 - number) if ranks else number, fault=fault)
     return parsed["score"], parsed["fault"]
+
+
+def _name_form(texts: pl.Expr) -> pl.Expr:
+    """Name the form of texts that are no numbers, and what to do about it."""
+    number = r"^\s*-?\d+(?:[.,]\d+)?"
+    return (
+        pl.when(texts.str.contains(rf"{number}\s*/\s*\d"))
+        .then(pl.lit("is a fraction, and the first ones do not all have that denominator: write the number alone"))
+        .when(texts.str.contains(r"^\s*-?\d+,\d+\s*$"))
+        .then(pl.lit("has a comma, which may part thousands: write decimals with a point"))
+        .when(texts.str.contains(rf"{number}\s*%\s*$"))
+        .then(pl.lit("is a percentage: write the number alone"))
+        .when(texts.str.contains(rf"{number}\s*[^\W\d]+\s*$"))
+        .then(pl.lit("is a number with a word: write the number alone"))
+        .otherwise(pl.lit("is not a number"))
+    )
 
 
 def _unwrap_lists(values: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -1,0 +1,74 @@
+"""Scores written as texts of one form are read where the form is certain, and named with a remedy where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefboost.sources import read, read_batches
+
+
+def write(path: Path, texts: list[Any]) -> Path:
+    rows = [{"prompt": f"q{at // 2}", "completion": f"a{at}", "score": text} for at, text in enumerate(texts)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6), st.integers(1, 100), st.sampled_from(["/", " / ", " /"]))
+def test_fractions_of_one_denominator_are_their_numerators(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int], of: int, mark: str
+) -> None:
+    path = write(tmp_path_factory.mktemp("f") / "a.jsonl", [f"{number}{mark}{of}" for number in numbers])
+    table = read(path)
+    assert table.frame["score"].to_list() == numbers and table.rejects.is_empty()
+    assert table.steps[0].notes["guess"]["scores read as"] == {"score": f"so many of {of}"}
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_a_later_fraction_of_another_denominator_is_a_reject(rows: int | None, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [*["8/10"] * 2500, "3/5", "N/A"])
+    tables = list(read_batches(path, rows=rows and 500))
+    assert sum(len(table) for table in tables) == 2500
+    reasons = [reason for table in tables for reason in table.rejects["reason"]]
+    assert len(reasons) == 2 and any("is a fraction" in reason for reason in reasons)
+
+
+def test_a_decimal_comma_is_read_where_it_cannot_part_thousands(tmp_path: Path) -> None:
+    table = read(write(tmp_path / "a.jsonl", ["7,5", "8", "1,234", "-0,25"]))
+    assert table.frame["score"].to_list() == [7.5, 8.0, 1.234, -0.25]
+    assert table.steps[0].notes["guess"]["scores read as"] == {"score": "decimal comma"}
+
+
+@pytest.mark.parametrize(
+    "texts, wrong",
+    [
+        (["8/10", "3/5"], "is a fraction"),
+        (["8/10", "7"], "is a fraction"),
+        (["1,234", "2,500"], "has a comma, which may part thousands"),
+        (["7,5", "7.5"], "has a comma"),
+        (["4 stars", "5 stars"], "is a number with a word"),
+        (["85%", "90 %"], "is a percentage"),
+        (["good", "bad"], "is not a number"),
+    ],
+)
+def test_what_is_not_certain_is_rejected_by_name(texts: list[str], wrong: str, tmp_path: Path) -> None:
+    rejects = read(write(tmp_path / "a.jsonl", texts)).rejects
+    assert wrong in rejects["reason"][0] and rejects["found"][0] == texts[0]
+
+
+def test_scores_inside_of_completions_and_in_lists_are_read_too(tmp_path: Path) -> None:
+    nested = [{"text": "a", "score": "8/10"}, {"text": "b", "score": "2/10"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"prompt": "q", "completions": nested}))
+    assert read(path).frame["score"].to_list() == [8.0, 2.0]
+    path.write_text(json.dumps({"prompt": "q", "responses": ["a", "b"], "scores": ["7,5", "3,25"]}))
+    assert read(path).frame["score"].to_list() == [7.5, 3.25]
+    path.write_text(
+        json.dumps({"prompt": "q", "chosen": "a", "rejected": "b", "score_chosen": "8/10", "score_rejected": "3/10"})
+    )
+    assert read(path).frame.select("score_chosen", "score_rejected").row(0) == (8.0, 3.0)
