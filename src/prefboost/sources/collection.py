@@ -124,11 +124,8 @@ class Collection(Settings):
         declared = self.score_range or self.find_makers_range(self._guess_layout(columns)[1])
         if declared is None or not self._is_guessed(declared):
             return declared
-        return (
-            None
-            if contradicts_range([table.frame for table in self.score_tables(columns, None)], declared)
-            else declared
-        )
+        frames = [table.frame for table in self.score_tables(columns, None)]
+        return None if contradicts_range(frames, declared) else declared
 
     def _is_guessed(self, declared: tuple[float, float]) -> bool:
         """Tell whether a range follows from the names of columns alone."""
@@ -170,9 +167,8 @@ class Collection(Settings):
         refuse_score_fields(sample, layout, self.path)
         if plain := list_plain_columns(sample, layout, named):
             reader = DecodedReader(reader, plain, rare=True)
-        if forms := find_score_forms(sample, layout):
-            holder = layout.parts.get("completions") if layout.shape == "nested" else None
-            reader, layout = FormedReader(reader, forms, holder), replace(layout, forms=forms)
+        layout = replace(layout, forms=find_score_forms(sample, layout))
+        reader = FormedReader(reader, layout) if layout.forms else reader
         fitted = add_later_parts(layout)
         fields = list_struct_fields(sample, layout.parts.get("completions"))
         reader = FittedReader(reader, named, list_seen_columns(sample, layout), fitted, fields)
@@ -309,9 +305,9 @@ class _SourceFacts:
 
 
 def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
-    shape, split = SHAPES[layout.shape], facts.split
+    shape, split, decoded = SHAPES[layout.shape], facts.split, 0
     spec = shape.scored if layout.scored else shape.bare
-    rejects, frames, rows_in, other, decoded = [batch.rejects], [], batch.rejects.height, 0, 0
+    rejects, frames, rows_in, other = [batch.rejects], [], batch.rejects.height, 0
     unmapped: list[dict[str, dict[str, int]]] = []
     for raw in batch.frames:
         chosen = raw if split is None else raw.filter(read_labels(read_column(raw, split)) == source.split)

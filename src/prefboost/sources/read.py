@@ -21,7 +21,7 @@ from prefboost.sources.rows.prompt_identity import PARTED, SHARED, find_disputes
 from prefboost.sources.rows.scores import TEN_FOR_ONE
 from prefboost.tables import Step, Table
 
-__all__ = ["read", "read_batches"]
+__all__ = ["read", "read_batches", "resolve_source"]
 
 NO_COLUMNS = Columns()
 
@@ -60,7 +60,7 @@ def read_batches(
         source, columns, raises: as in `read`.
         rows: records a batch, about; default: as many as make some 64 MB.
     """
-    settings = File(path=str(source)) if isinstance(source, str | Path) else source
+    settings = resolve_source(source)
     if isinstance(settings, File) and holds_verdicts(settings.path):
         return iter([pairs_of_verdicts(read_verdicts(settings.path))])
     return (
@@ -68,6 +68,11 @@ def read_batches(
         if isinstance(settings, Collection)
         else _read_plugged_in(settings, columns, rows)
     )
+
+
+def resolve_source(source: str | Path | Source) -> Source:
+    """Return the settings of a source; a path means a `File`."""
+    return File(path=str(source)) if isinstance(source, str | Path) else source
 
 
 def _read_plugged_in(source: Source, columns: Columns, rows: int | None) -> Iterator[Table]:

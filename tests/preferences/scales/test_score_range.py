@@ -58,3 +58,18 @@ def test_without_scores_the_published_scale_stands() -> None:
 
 def test_one_score_alone_within_the_published_scale_is_no_fault() -> None:
     assert fit_scale(DeclaredRange(), [scored_table([("q", [7.0, 7.0])]).frame["score"]]).knots == (1, 10)
+
+
+@pytest.mark.parametrize("high", [3, 4, 6, 7, 9])
+def test_whole_marks_that_end_between_the_usual_scales_are_told_with_the_range_to_declare(high: int) -> None:
+    shown = infer_score_range(np.tile(np.arange(1.0, high + 1), 40))
+    assert shown.ends == ((1, 5) if high < 6 else (1, 10))
+    assert shown.because.endswith(f"data.score_range=[1,{high}]")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [np.tile([1, 2, 3, 4, 5], 40), np.tile(np.arange(1, 11), 40), np.tile([1, 2, 3, 5, 7], 40), np.arange(1, 8)],
+)
+def test_no_range_is_suggested_where_the_marks_are_those_of_the_scale_or_too_few(scores: np.ndarray) -> None:
+    assert "data.score_range" not in infer_score_range(scores.astype(float)).because

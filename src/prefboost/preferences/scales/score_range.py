@@ -19,6 +19,9 @@ STARS = (1.0, 5.0)
 _FEW = 0.05
 """Share of scores that may lie outside an assumed range: slips and marks for "not rated", such as 99."""
 
+_SURE = 10
+"""Scores per mark from which on marks that nobody used are taken to be none of the scale."""
+
 _MOST_MARK = 100.0
 _TAILS = 2.0
 """Tails are scores outside the middle 98 %, where all scores spread over this many times its width."""
@@ -56,7 +59,7 @@ def infer_score_range(scores: NDArray[np.float64]) -> ScoreRange:
     seen = f"no range is declared, and the scores reach from {low:.6g} to {high:.6g}"
     assumed = _match_usual_range(scores)
     if assumed is not None:
-        return ScoreRange("declared", assumed, seen)
+        return ScoreRange("declared", assumed, f"{seen}{_suggest_likert(scores, assumed)}")
     marks = bool(np.all(scores * 2 == np.round(scores * 2)))
     if low < high and marks and low >= 0 and high <= _MOST_MARK:
         return ScoreRange("declared", (low, high), seen)
@@ -64,6 +67,21 @@ def infer_score_range(scores: NDArray[np.float64]) -> ScoreRange:
     if lower < upper and high - low > _TAILS * (upper - lower):
         return ScoreRange("quantile", (lower, upper), f"{seen}, 98 % of them from {lower:.6g} to {upper:.6g}")
     return ScoreRange("min_max", (low, high), seen)
+
+
+def _suggest_likert(scores: NDArray[np.float64], assumed: tuple[float, float]) -> str:
+    """Suggest the scale from 1 whose every mark the scores use, where it is not the assumed one; empty for none.
+
+    A scale of 1 to 7 fits 1 to 10 too, and only whoever made the scores knows which of the two it is.
+    """
+    marks, counts = np.unique(scores, return_counts=True)
+    used = len(marks) > 2 and np.array_equal(marks, np.arange(1, len(marks) + 1))
+    # Marks that are used this often leave no doubt that a higher one would have been used as well.
+    if not used or len(marks) == assumed[1] or counts.sum() < _SURE * len(marks):
+        return ""
+    return (
+        f": every whole mark from 1 to {len(marks)}; if that is their scale, say so: data.score_range=[1,{len(marks)}]"
+    )
 
 
 def _match_usual_range(scores: NDArray[np.float64]) -> tuple[float, float] | None:

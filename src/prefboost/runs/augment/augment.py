@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,15 +32,13 @@ from prefboost.runs.augment.selection import Selection
 from prefboost.runs.augment.settings import Augment, AugmentReport
 from prefboost.runs.folder.staging import Staging, locate_staging, open_staging
 from prefboost.runs.preparation import build_renderer, list_goal_aspects, make_goal_pairs
-from prefboost.sources import Collection, File, Source, read_batches
+from prefboost.sources import Collection, Source, read_batches
 from prefboost.sources.layouts.unmapped import refuse_unmapped
+from prefboost.sources.read import resolve_source
 from prefboost.sources.write import push, refuse_repository, shape
 from prefboost.sources.writers.exports import find_export
 from prefboost.sources.writers.file_types import FILE_TYPES
 from prefboost.tables import Table
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Augment", "AugmentReport", "Preview", "augment", "preview"]
 
@@ -182,7 +180,7 @@ def _settle_goals(
 
 def _read_declared_range(source: str | Path | Source, settings: Augment) -> tuple[float, float] | None:
     """Return the range that the source declares for its scores; a fitted scale takes ``score_range`` alone."""
-    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    resolved = resolve_source(source)
     if not isinstance(resolved, Collection):
         return None
     if not isinstance(settings.scale, DeclaredRange | None):
@@ -193,7 +191,7 @@ def _read_declared_range(source: str | Path | Source, settings: Augment) -> tupl
 
 def _suggest_range(error: DataError, source: str | Path | Source, settings: Augment) -> DataError:
     """Add the range that the scores have to an error, where all of them lie outside the declared one."""
-    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    resolved = resolve_source(source)
     if "outside the" not in error.message or not isinstance(resolved, Collection):
         return error
     whole = resolved.model_copy(update={"score_range": None})
@@ -217,7 +215,7 @@ def _suggest_range(error: DataError, source: str | Path | Source, settings: Augm
 
 def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     """Read what a scale is fitted to."""
-    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    resolved = resolve_source(source)
     if isinstance(resolved, Collection):
         return resolved.score_tables(settings.columns, settings.batch_rows)
     return _read_batches(source, settings)
@@ -225,7 +223,7 @@ def _read_scored(source: str | Path | Source, settings: Augment) -> Iterator[Tab
 
 def _read_batches(source: str | Path | Source, settings: Augment) -> Iterator[Table]:
     """Read batches; all rows of a prompt come in one batch only where its pairs are capped."""
-    resolved = File(path=str(source)) if isinstance(source, str | Path) else source
+    resolved = resolve_source(source)
     if isinstance(resolved, Collection):
         resolved = resolved.model_copy(update={"whole_prompts": settings.pair.cap is not None})
     return map(refuse_unmapped, read_batches(resolved, columns=settings.columns, rows=settings.batch_rows))

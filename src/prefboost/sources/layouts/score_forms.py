@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,10 @@ def _list_texts(sample: pl.DataFrame, layout: Layout, path: str) -> pl.Series:
     values = sample[holder].explode() if holder in sample.columns else None
     fields = values.dtype.fields if values is not None and isinstance(values.dtype, pl.Struct) else []
     if values is not None and path in {item.name for item in fields}:
-        found = values.struct.field(path)
+        scores = values.struct.field(path)
     else:
-        found = sample[path] if path in sample.columns else pl.Series([], dtype=pl.String)
-    flat = found.explode() if isinstance(found.dtype, pl.List) else found
+        scores = sample[path] if path in sample.columns else pl.Series([], dtype=pl.String)
+    flat = scores.explode() if isinstance(scores.dtype, pl.List) else scores
     return flat.drop_nulls() if flat.dtype == pl.String else pl.Series([], dtype=pl.String)
 
 
@@ -77,13 +77,11 @@ class FormedReader:
 
     Args:
         reader: of records as they stand.
-        forms: from `find_score_forms`.
-        holder: the column of completions that are structs; None where there is none.
+        layout: with the forms from `find_score_forms`.
     """
 
     reader: Reader
-    forms: Mapping[str, str]
-    holder: str | None
+    layout: Layout
 
     @property
     def path(self) -> str:
@@ -97,15 +95,17 @@ class FormedReader:
             yield RawBatch(frames, batch.rejects)
 
     def _convert(self, frame: pl.DataFrame) -> Iterator[pl.Expr]:
-        dtype: Any = frame.schema.get(self.holder or "")
+        forms = self.layout.forms
+        holder = self.layout.parts.get("completions", "") if self.layout.shape == "nested" else ""
+        dtype: Any = frame.schema.get(holder)
         inner = dtype.inner if isinstance(dtype, pl.List) else None
         fields = {item.name: item.dtype for item in inner.fields} if isinstance(inner, pl.Struct) else {}
-        inside = {path: form for path, form in self.forms.items() if fields.get(path) == pl.String}
+        inside = {path: form for path, form in forms.items() if fields.get(path) == pl.String}
         if inside:
             element = pl.element().struct
             written = [_write_plainly(element.field(path), form).alias(path) for path, form in inside.items()]
-            yield pl.col(self.holder or "").list.eval(element.with_fields(*written))
-        for path, form in self.forms.items():
+            yield pl.col(holder).list.eval(element.with_fields(*written))
+        for path, form in forms.items():
             if path not in inside and frame.schema.get(path) == pl.String:
                 yield _write_plainly(pl.col(path), form).alias(path)
             elif path not in inside and frame.schema.get(path) == pl.List(pl.String):
