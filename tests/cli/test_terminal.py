@@ -53,12 +53,29 @@ def test_a_home_folder_is_found_without_a_shell(scored: Path, monkeypatch: pytes
     assert (scored.parent / "best.jsonl").exists()
 
 
-@pytest.mark.parametrize("verb", ["augment", "select", "score", "generate"])
+@pytest.mark.parametrize("verb", ["score", "generate"])
 def test_standard_output_is_refused_by_name(verb: str, scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = ["replay:x.jsonl"] if verb == "generate" else []
     assert main([verb, *first, str(scored), "-o", "-"]) == 2
     assert "cannot be written to standard output" in capsys.readouterr().err
     assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(
+    "call", [["augment", "IN"], ["select", "IN", "kind=best_of_n"], ["augment", "IN", "--format=trl", "--json"]]
+)
+def test_a_verb_of_one_table_writes_json_lines_to_standard_output_and_its_report_to_stderr(
+    call: list[str], scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(scored) if each == "IN" else each for each in call]
+    assert main([*arguments, "-o", "file.jsonl"]) == 0
+    capsys.readouterr()
+    before = set(tmp_path.iterdir())
+    assert main([*arguments, "-o", "-"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == Path("file.jsonl").read_text() and printed.out
+    assert "standard output" in printed.err and set(tmp_path.iterdir()) == before
 
 
 def test_other_options_stay_as_they_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
 from prefboost.cli.report import format_columns, print_report
+from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,12 @@ def augment_command(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A folder, or one file: .parquet, .jsonl, .jsonl.gz or .jsonl.zst."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="A folder, or one file: .parquet, .jsonl, .jsonl.gz or .jsonl.zst; - for JSON lines to "
+            "standard output.",
+        ),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="prefboost, trl, llamafactory, axolotl, openrlhf or verl.")
@@ -70,9 +77,12 @@ def augment_command(
         return
     if out is None:
         raise SettingsError("no output is named", remedy="-o FOLDER, or -o FILE.parquet")
-    with show_work(hidden=quiet, begin="augmenting") as tell:
-        report = augment(data, out, settings, overwrite=overwrite, push_to=push, progress=tell)
-    print_report(report.as_json(), _list_report(report), as_json=as_json)
+    with open_output(out) as target:
+        with show_work(hidden=quiet, begin="augmenting") as tell:
+            report = augment(data, target, settings, overwrite=overwrite, push_to=push, progress=tell)
+        if target != out:
+            report = replace(report, out="standard output", rejects_path=None)
+        print_report(report.as_json(), _list_report(report), as_json=as_json)
 
 
 def _read_settings(overrides: list[str], flags: Mapping[str, str | None]) -> Augment:

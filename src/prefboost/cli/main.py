@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from prefboost import __version__
-from prefboost.cli.terminal import escape_unprintable, expand_paths
+from prefboost.cli.terminal import STREAMING, escape_unprintable, expand_paths
 from prefboost.devices import set_thread_environment
 from prefboost.errors import MissingExtra, Place, PrefboostError, RunError, UnreachableGoal, UnreadData
 
@@ -181,7 +181,7 @@ def _guard(function: Callable[..., Any], debug: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def run_guarded(*args: Any, **kwargs: Any) -> None:
         with _show_errors(debug):
-            function(*args, **expand_paths(kwargs))
+            function(*args, **expand_paths(kwargs, streams=function.__name__ in STREAMING))
 
     return run_guarded
 

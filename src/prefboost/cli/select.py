@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefboost.cli.report import print_report
+from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:
     from prefboost.runs.select import SelectCompletions
@@ -23,9 +24,9 @@ def select_command(
         typer.Argument(help="kind=best_of_n count=1, or kind=score_at_least score=8, rejection_sampling"),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write.")] = Path(
-        "selected.jsonl"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write; - for standard output.")
+    ] = Path("selected.jsonl"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other rows that select wrote.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -39,9 +40,10 @@ def select_command(
 
     settings = read_select(overrides or [])
     table = read(source, columns=settings.columns)
-    selection = select_completions(table, settings, out, overwrite=overwrite)
-    counts = {**count_selection(table, selection), "out": str(out)}
-    print_report(counts, _list_counts(counts), as_json=as_json)
+    with open_output(out) as target:
+        selection = select_completions(table, settings, target, overwrite=overwrite)
+        counts = {**count_selection(table, selection), "out": str(out) if target == out else "standard output"}
+        print_report(counts, _list_counts(counts), as_json=as_json)
 
 
 def read_select(overrides: list[str]) -> SelectCompletions:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from prefboost.errors import SettingsError
 
-__all__ = ["escape_unprintable", "expand_paths"]
+__all__ = ["STREAMING", "escape_unprintable", "expand_paths", "open_output"]
+
+STREAMING = ("augment_command", "select_command")
+"""Verbs that write one table, which may go to standard output as JSON lines: ``-o -``."""
 
 
 def escape_unprintable() -> None:
@@ -25,21 +31,41 @@ def escape_unprintable() -> None:
             stream.reconfigure(errors="json_escapes")
 
 
-def expand_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+def expand_paths(options: Mapping[str, Any], *, streams: bool = False) -> dict[str, Any]:
     """Expand ``~`` in paths, as shells do not after ``--out=`` or in quotes.
 
     Args:
         options: of a verb, by name.
+        streams: whether the verb is one of `STREAMING`.
 
     Raises:
-        SettingsError: an output is ``-``.
+        SettingsError: an output is ``-``, and the verb does not write one table.
     """
-    if str(options.get("out")) == "-":
+    if str(options.get("out")) == "-" and not streams:
         raise SettingsError(
-            "rows cannot be written to standard output, which is used for the report",
+            "rows cannot be written to standard output: this verb keeps its progress beside its rows, to resume there",
             remedy="name a file or folder: -o FILE (-o ./- for a file of that name)",
         )
     return {name: _expand(value) if isinstance(value, Path) else value for name, value in options.items()}
+
+
+@contextmanager
+def open_output(out: Path) -> Iterator[Path]:
+    """Yield the file to write: ``out``, or for ``-`` one whose lines go to standard output at the end.
+
+    What is printed within the block then goes to stderr, so that the lines alone are on standard output. The card, the
+    manifest and the rejects are deleted.
+    """
+    if str(out) != "-":
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="prefboost-") as folder:
+        waiting = Path(folder) / "rows.jsonl"
+        with redirect_stdout(sys.stderr):
+            yield waiting
+        with waiting.open("rb") as rows:
+            shutil.copyfileobj(rows, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 def _expand(path: Path) -> Path:
