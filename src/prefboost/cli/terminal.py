@@ -63,6 +63,8 @@ def open_output(out: Path) -> Iterator[Path]:
         waiting = Path(folder) / "rows.jsonl"
         with redirect_stdout(sys.stderr):
             yield waiting
+        # Rows are printed when all are written, so that a failed run gives a reader none instead of half of them.
+        # Bytes are copied past the text layer, whose encoding need not be UTF-8.
         with waiting.open("rb") as rows:
             shutil.copyfileobj(rows, sys.stdout.buffer)
         sys.stdout.buffer.flush()
