@@ -106,10 +106,14 @@ def forecast_policy(
     data, plan = plan_units(tokenised, evaluated, settings)
     # The device of this process; others of a launch are taken to be like it.
     device = torch.device(resolve_device())
-    laid_out = _lay_out_streams(data, plan, settings.seed, budget_of(settings, device.type))
-    streams = [stream for step in laid_out for stream in step]
+    sampled = _sample_steps(len(data.train), plan, settings.seed)
+    streams: list[Packed] = []
+    for step in sampled:
+        views: Views = UnitCollator()([data.train[index] for index in step])["tokens"]
+        parts = split_by_budget(views, budget_of(settings, device.type))
+        streams += [views.take(rows).pack_pairs() for rows in parts]
     steps = settings.max_steps or plan.steps
-    repeats = steps / len(laid_out)
+    repeats = steps / len(sampled)
     counts = {"real": "unshared_tokens", "packed": "tokens", "padded": "padded_tokens"}
     estimate = Forecast(
         settings.engine,
@@ -118,7 +122,7 @@ def forecast_policy(
         pairs=pc.sum(pc.list_value_length(data.train.data.table["view"])).as_py() or 0,
         steps=steps,
         tokens={name: round(repeats * sum(getattr(s, where) for s in streams)) for name, where in counts.items()},
-        guesses=[f"tokens: counted on {len(laid_out):,} of {steps:,} steps"] if len(laid_out) < steps else [],
+        guesses=[f"tokens: counted on {len(sampled):,} of {steps:,} steps"] if len(sampled) < steps else [],
         dropped=tokenised.dropped,
         losses=tokenised.loss.sentences,
     )
@@ -133,14 +137,6 @@ def _sample_steps(units: int, plan: Plan, seed: int) -> list[list[int]]:
     size = plan.units_per_step
     # A few steps stand for all: units are drawn at random, so that their averages settle quickly.
     return [order[start : start + size] for start in range(0, len(order), size)][:_SAMPLED_STEPS]
-
-
-def _lay_out_streams(data: Data, plan: Plan, seed: int, budget: int) -> list[list[Packed]]:
-    """Lay out the micro-batches of the first steps, as streams."""
-    batches = _sample_steps(len(data.train), plan, seed)
-    collate = UnitCollator()
-    views: list[Views] = [collate([data.train[index] for index in batch])["tokens"] for batch in batches]
-    return [[each.take(rows).pack_pairs() for rows in split_by_budget(each, budget)] for each in views]
 
 
 def _try_model(estimate: Forecast, settings: Train, data: Data, largest: Packed, passes: float) -> Forecast:

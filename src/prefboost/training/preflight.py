@@ -47,15 +47,12 @@ def check_request(settings: Optimisation) -> None:
     Raises:
         SettingsError: there is no such optimiser or tracker, or its library is not installed.
     """
-    check_trackers(settings.report_to)
-    _check_optimizer(settings.optimizer)
-
-
-def _check_optimizer(name: str) -> None:
     from transformers import Trainer, TrainingArguments
     from transformers.training_args import OptimizerNames
 
-    # Asked of transformers itself, whose list grows with every version.
+    check_trackers(settings.report_to)
+    name = settings.optimizer
+    # Names are asked of transformers itself, whose list grows with every version.
     names = [each.value for each in OptimizerNames]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
