@@ -20,12 +20,13 @@ from prefboost.runs.pipelines.goal_pairs import (
     make_recipe_pairs,
     write_goal_pairs,
 )
+from prefboost.runs.pipelines.parts import TOKEN_SETTINGS, take_part
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, score_table, write_table
 from prefboost.runs.pipelines.training import (
+    STATED_BY,
     build_training_stage,
     fingerprint_models,
     join_folder,
-    pick_token_settings,
     train_on_stage,
 )
 from prefboost.scoring import ImplicitReward
@@ -63,16 +64,20 @@ class _Stages:
     progress: Progress | None
 
     def pairs(self) -> Stage:
+        part = take_part(
+            self.recipe,
+            ("data", "select", "decontaminate", "pair", *TOKEN_SETTINGS),
+            free=("train.trust_remote_code",),
+        )
+
         def work() -> Mapping[str, Any]:
-            return write_table(
-                pair(choose_recipe_rows(self.recipe, read(self.recipe.data)), self.recipe.pair),
-                self.run.path / PREFERENCES,
-            )
+            recipe = part.recipe
+            rows = choose_recipe_rows(recipe, read(recipe.data))
+            return write_table(pair(rows, recipe.pair), self.run.path / PREFERENCES)
 
         return Stage(
             "pairs",
-            self._settings("data", "select", "decontaminate", "pair")
-            | {"train": pick_token_settings(self.recipe.train)},
+            part.settings,
             list_table_files(PREFERENCES),
             work,
             inputs={path: hash_path(path) for path in list_input_paths(self.recipe)},
@@ -87,12 +92,13 @@ class _Stages:
 
     def train(self, folder: str, settings: Train) -> Stage:
         before = f"{folder}/pairs"
+        part = take_part(self.recipe, (), free=(*STATED_BY, *TOKEN_SETTINGS, "train.trust_remote_code"))
         return build_training_stage(
             f"{folder}/train",
             folder,
             {"train": settings.model_dump(mode="json")},
             lambda: asdict(
-                train_on_stage(self.recipe, settings, self.run, before, folder=folder, progress=self.progress)
+                train_on_stage(part.recipe, settings, self.run, before, folder=folder, progress=self.progress)
             ),
             after=(before,),
             inputs=fingerprint_models(settings.model, settings.reference),
@@ -103,36 +109,35 @@ class _Stages:
         begins = first.reference in ("start", "none")
         reference = first.model if begins else first.reference
         revision = first.revision if begins else None
+        beta = self.recipe.beta
+        part = take_part(self.recipe, ("score",))
 
         def work() -> Mapping[str, Any]:
-            how = self.recipe.score.model_dump()
+            how = part.recipe.score.model_dump()
             policy = str((self.run.path / FIRST / "model").resolve())
-            scorer = ImplicitReward(
-                policy=policy, reference=reference, reference_revision=revision, beta=self.recipe.beta, **how
-            )
+            scorer = ImplicitReward(policy=policy, reference=reference, reference_revision=revision, beta=beta, **how)
             table = load_table(self.run.path / PREFERENCES, PREFERENCE_PAIRS)
             scored, notes = score_table(table, scorer, self.run.path / SCORED, tell_bar(self.progress))
             return {**notes, **scored.steps[-1].notes}
 
         return Stage(
             "score",
-            self._settings("score") | {"beta": self.recipe.beta, "reference": reference, "revision": revision},
+            {**part.settings} | {"beta": beta, "reference": reference, "revision": revision},
             list_table_files(SCORED),
             work,
             after=("pairs", f"{FIRST}/train"),
         )
 
     def goal_pairs(self) -> Stage:
+        part = take_part(
+            self.recipe,
+            ("scale", "pair", "relabel", "condition", *TOKEN_SETTINGS),
+            free=("keep", "train.trust_remote_code"),  # a recipe of this kind never has a keep
+        )
+
         def work() -> Mapping[str, Any]:
-            table = load_table(self.run.path / SCORED, PREFERENCE_PAIRS)
-            return write_goal_pairs(
-                make_recipe_pairs(self.recipe, table, load_renderer(self.recipe)), self.run.path / AUGMENTED
-            )
+            recipe, table = part.recipe, load_table(self.run.path / SCORED, PREFERENCE_PAIRS)
+            return write_goal_pairs(make_recipe_pairs(recipe, table, load_renderer(recipe)), self.run.path / AUGMENTED)
 
-        settings = self._settings("scale", "pair", "relabel", "condition") | {
-            "train": pick_token_settings(self.recipe.train)
-        }
-        return Stage(f"{AUGMENTED}/pairs", settings, join_folder(AUGMENTED, PAIRS, REJECTS), work, after=("score",))
-
-    def _settings(self, *names: str) -> dict[str, Any]:
-        return self.recipe.model_dump(mode="json", include=set(names))
+        outputs = join_folder(AUGMENTED, PAIRS, REJECTS)
+        return Stage(f"{AUGMENTED}/pairs", part.settings, outputs, work, after=("score",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefboost.recipes.recipe import Recipe
 from prefboost.runs.folder.manifest import Run, hash_path
@@ -21,10 +21,11 @@ from prefboost.runs.pipelines.goal_pairs import (
     split_rows,
     write_goal_pairs,
 )
+from prefboost.runs.pipelines.parts import TOKEN_SETTINGS, take_part
 from prefboost.runs.pipelines.training import (
+    STATED_BY,
     build_training_stage,
     fingerprint_models,
-    pick_token_settings,
     train_on_stage,
 )
 from prefboost.sources import read
@@ -54,19 +55,26 @@ def prepare(recipe: Recipe, render: Render | None = None) -> Table:
 
 def build_offline_stages(recipe: Recipe, run: Run, progress: Progress | None = None) -> list[Stage]:
     """Build the stages: pairs, then training on them."""
+    # Goal pairs depend on everything but training, of which the tokenizer counts.
+    data = take_part(
+        recipe,
+        (*(name for name in type(recipe).model_fields if name != "train"), *TOKEN_SETTINGS),
+        free=("train.trust_remote_code",),
+    )
+    training = take_part(recipe, ("train",), free=STATED_BY)
     return [
         Stage(
             "pairs",
-            _data_settings(recipe),
+            data.settings,
             (PAIRS, REJECTS),
-            lambda: write_goal_pairs(prepare(recipe, load_renderer(recipe)), run.path),
+            lambda: write_goal_pairs(prepare(data.recipe, load_renderer(data.recipe)), run.path),
             inputs={name: hash_path(name) for name in list_input_paths(recipe)},
         ),
         build_training_stage(
             "train",
             "",
-            {"train": recipe.train.model_dump(mode="json")},
-            lambda: asdict(train_on_stage(recipe, recipe.train, run, "pairs", progress=progress)),
+            training.settings,
+            lambda: asdict(train_on_stage(training.recipe, training.recipe.train, run, "pairs", progress=progress)),
             after=("pairs",),
             inputs=fingerprint_models(recipe.train.model, recipe.train.reference),
         ),
@@ -91,8 +99,3 @@ def forecast_recipe(recipe: Recipe, show: Callable[[PairCounts], object] | None 
         show(counts)
     pairs, evaluation = split_rows(table.frame.to_arrow())
     return counts, forecast_policy(pairs, recipe.train, eval_pairs=evaluation, say=recipe.condition)
-
-
-def _data_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return what goal pairs depend on: everything but training, of which the tokenizer counts."""
-    return {**recipe.model_dump(mode="json", exclude={"train"}), "train": pick_token_settings(recipe.train)}

@@ -26,13 +26,14 @@ from prefboost.runs.pipelines.goal_pairs import (
     make_recipe_pairs,
     write_goal_pairs,
 )
+from prefboost.runs.pipelines.parts import TOKEN_SETTINGS, take_part
 from prefboost.runs.pipelines.rounds import RoundPolicy
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, score_table, write_table
 from prefboost.runs.pipelines.training import (
+    STATED_BY,
     build_training_stage,
     fingerprint_models,
     join_folder,
-    pick_token_settings,
     train_on_stage,
 )
 from prefboost.runs.preparation import Scales
@@ -52,6 +53,9 @@ SCORES = "scores.store"
 """Folder of what the scorer has finished, of all rounds."""
 
 START = "start"
+
+_COST = ("budget", "prices")
+"""Settings that decide whether a stage can be done and what it costs, and not what it writes."""
 
 _SAID = ("condition", "scale", "relabel")
 """Settings that decide how the highest score is asked for."""
@@ -87,33 +91,43 @@ class _Stages:
     progress: Progress | None
 
     def prompts(self) -> Stage:
-        kept_settings = self._settings("prompts", "seed") | {"evaluate.share": self._get_evaluation("share")}
+        part = take_part(self.recipe, ("prompts", "seed"), flat=("evaluate.share",))
         paths = [path for path in list_input_paths(self.recipe) if path not in self.recipe.decontaminate]
         return Stage(
             "prompts",
-            kept_settings,
+            part.settings,
             list_table_files(PROMPTS_FILE),
-            lambda: write_table(rounds.read_round_prompts(self.recipe), self.run.path / PROMPTS_FILE),
+            lambda: write_table(rounds.read_round_prompts(part.recipe), self.run.path / PROMPTS_FILE),
             inputs={path: hash_path(path) for path in paths},
         )
 
     def generate(self, number: int) -> Stage:
         name = f"{_name_folder(number)}/{COMPLETED}"
-        settings = self._settings("generate", "seed", "prompts_a_round", "trust_remote_code")
-        if self.recipe.generate.goal != "plain":
-            settings |= self._settings(*_SAID) | {"evaluate.goal": self._get_evaluation("goal")}
+        plain, policy = self.recipe.generate.goal == "plain", self._policy(number - 1)
+        part = take_part(
+            self.recipe,
+            (
+                *("generate", "seed", "prompts_a_round"),
+                *(() if plain else _SAID),
+                *(("rounds",) if self.recipe.prompts_a_round == "parts" else ()),
+            ),
+            flat=() if plain else ("evaluate.goal",),
+            free=("scorer",),  # no more than its range, which is added
+        )
+        settings = {**part.settings} | {"trust_remote_code": self.recipe.train.trust_remote_code}
+        if not plain:
             # Before scores were seen the scale that prompts name is foreseen, by the range that the scorer declares.
             declared = rounds.read_declared_range(self.recipe) if number == 1 else None
             settings |= {} if declared is None else {"scorer range": declared}
-        if self.recipe.prompts_a_round == "parts":
-            settings["rounds"] = self.recipe.rounds
         settings |= self._template_of(number - 1)
 
         def work() -> Mapping[str, Any]:
-            out = self.run.path / name
-            wording = rounds.choose_wording(self.recipe, self._scales(number - 1) if number > 1 else None)
-            chosen = rounds.select_round_prompts(self._prompts(), self.recipe, number)
-            table = rounds.complete_round(self.recipe, chosen, self._policy(number - 1), wording, out, self.progress)
+            recipe, out = part.recipe, self.run.path / name
+            wording = None
+            if not plain:
+                wording = rounds.choose_wording(recipe, self._scales(number - 1) if number > 1 else None)
+            chosen = rounds.select_round_prompts(self._prompts(), recipe, number)
+            table = rounds.complete_round(recipe, chosen, policy, wording, out, self.progress)
             notes = write_table(table, out)
             return {**notes, **table.steps[-1].notes}
 
@@ -124,12 +138,14 @@ class _Stages:
     def score(self, number: int) -> Stage:
         source, name = (f"{_name_folder(number)}/{each}" for each in (COMPLETED, SCORED))
 
+        part = take_part(self.recipe, ("scorer",), free=_COST)
+
         def work() -> Mapping[str, Any]:
-            return self._score(load_table(self.run.path / source, COMPLETIONS), name)[1]
+            return self._score(part.recipe, load_table(self.run.path / source, COMPLETIONS), name)[1]
 
         return Stage(
             _name_stage(number, "score"),
-            self._settings("scorer"),
+            part.settings,
             list_table_files(name),
             work,
             after=(_name_stage(number, "generate"),),
@@ -138,19 +154,24 @@ class _Stages:
 
     def pairs(self, number: int) -> Stage:
         folder, first = _name_folder(number), self.recipe.scale_of == "first" and number > 1
-        settings = self._settings("select", "decontaminate", "scale", "scale_of", "keep", "pair", *_SAID)
+        part = take_part(
+            self.recipe,
+            ("select", "decontaminate", "scale_of", "keep", "pair", *_SAID, *TOKEN_SETTINGS),
+            free=("train.trust_remote_code",),
+        )
 
         def work() -> Mapping[str, Any]:
+            recipe = part.recipe
             scored = load_table(self.run.path / folder / SCORED, SCORED_COMPLETIONS)
             fitted = self._scales(1) if first else None
-            rows = choose_recipe_rows(self.recipe, scored)
+            rows = choose_recipe_rows(recipe, scored)
             return write_goal_pairs(
-                make_recipe_pairs(self.recipe, rows, load_renderer(self.recipe), fitted), self.run.path / folder
+                make_recipe_pairs(recipe, rows, load_renderer(recipe), fitted), self.run.path / folder
             )
 
         return Stage(
             _name_stage(number, "pairs"),
-            settings | {"train": pick_token_settings(self.recipe.train)},
+            part.settings,
             join_folder(folder, PAIRS, REJECTS),
             work,
             after=(_name_stage(number, "score"), *([_name_stage(1, "pairs")] if first else [])),
@@ -162,14 +183,14 @@ class _Stages:
         after = [_name_stage(number, "pairs")]
         if number > 1:
             after.append(_name_stage(number - 1, "train"))
+        part = take_part(self.recipe, ("train", "begin", "reference"), free=STATED_BY)
+        settings = self.build_training(number)
         return build_training_stage(
             _name_stage(number, "train"),
             folder,
-            self._settings("train", "begin", "reference"),
+            part.settings,
             lambda: asdict(
-                train_on_stage(
-                    self.recipe, self.build_training(number), self.run, after[0], folder=folder, progress=self.progress
-                )
+                train_on_stage(part.recipe, settings, self.run, after[0], folder=folder, progress=self.progress)
             ),
             after=tuple(after),
             inputs=fingerprint_models(self.recipe.train.model),
@@ -190,19 +211,18 @@ class _Stages:
         against = number > 0 and how.start
         relation = self._after_policy(number)
         after = [*relation["after"], *([_name_stage(number, "pairs")] if number else [])]
-        settings = self._settings("evaluate", "scorer", *_SAID) | {
-            "generate.engine": self._dumped["generate"]["engine"]
-        }
-        settings |= self._template_of(number)
+        part = take_part(self.recipe, ("evaluate", "scorer", *_SAID), flat=("generate.engine",), free=_COST)
+        policy = self._policy(number)
 
         def work() -> Mapping[str, Any]:
             place = self.run.path / folder / "held_out.completions.parquet"
-            wording = rounds.choose_wording(self.recipe, self._scales(number) if number else None)
-            generation = rounds.build_evaluation_settings(self.recipe, how, self._policy(number))
+            recipe = part.recipe
+            wording = rounds.choose_wording(recipe, self._scales(number) if number else None)
+            generation = rounds.build_evaluation_settings(recipe, how, policy)
             completions = rounds.complete_prompts(
                 rounds.select_held_out(self._prompts()), generation, wording, place, self.progress
             )
-            scored, notes = self._score(completions, name)
+            scored, notes = self._score(recipe, completions, name)
             start = pl.read_parquet(self.run.path / START / ANSWERS) if against else None
             figures = rounds.measure_policy(scored, wording, how.bootstrap, start)
             write_atomically(self.run.path / folder / EVALUATION, json.dumps(figures, indent=2) + "\n")
@@ -210,7 +230,7 @@ class _Stages:
 
         return Stage(
             _name_stage(number, "evaluate"),
-            settings,
+            {**part.settings} | self._template_of(number),
             (*list_table_files(name), f"{folder}/{EVALUATION}"),
             work,
             after=(*after, *([_name_stage(0, "evaluate")] if against else [])),
@@ -222,26 +242,14 @@ class _Stages:
         """Hash the benchmark files once; the pairs of every round depend on them."""
         return {path: hash_path(path) for path in self.recipe.decontaminate}
 
-    @property
-    def _dumped(self) -> dict[str, Any]:
-        return self.recipe.model_dump(mode="json")
-
-    def _settings(self, *names: str) -> dict[str, Any]:
-        dumped = self._dumped
-        of_train = {"trust_remote_code": self.recipe.train.trust_remote_code}
-        return {name: dumped[name] if name in dumped else of_train[name] for name in names}
-
-    def _get_evaluation(self, name: str) -> Any:
-        return None if self.recipe.evaluate is None else getattr(self.recipe.evaluate, name)
-
-    def _score(self, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
+    def _score(self, recipe: OnPolicy, table: Table, name: str) -> tuple[Table, dict[str, Any]]:
         """Score a table and write it; all rounds share a store, and the scorer's budget."""
         return score_table(
             table,
-            self.recipe.scorer,
+            recipe.scorer,
             self.run.path / name,
             tell_bar(self.progress),
-            spending=self.recipe.spending,
+            spending=recipe.spending,
             store=self.run.path / SCORES,
         )
 

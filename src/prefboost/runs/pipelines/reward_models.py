@@ -17,6 +17,7 @@ from prefboost.progress import tell_bar
 from prefboost.recipes.reward import RewardModels
 from prefboost.runs.folder.manifest import Run, hash_path
 from prefboost.runs.folder.schedule import Stage
+from prefboost.runs.pipelines.parts import take_part
 from prefboost.runs.pipelines.stage_tables import list_table_files, load_table, write_table
 from prefboost.runs.pipelines.train_reward import train_reward_on
 from prefboost.runs.pipelines.training import build_training_stage, fingerprint_models, join_folder
@@ -60,82 +61,84 @@ class _Stages:
 
     def data(self) -> Stage:
         """Build the stage that reads parts as pairs, picks those to measure on, and settles the size of mixtures."""
-        recipe = self.recipe
+        part = take_part(self.recipe, ("parts", "mixtures", "size", "test", "columns", "pair", "seed"))
 
         def work() -> Mapping[str, Any]:
-            parts = {name: self._pairs(part.data) for name, part in recipe.parts.items()}
-            test = _gather_test_pairs(parts) if recipe.test is None else gather(self._pairs(recipe.test))
+            recipe = part.recipe
+            parts = {name: _read_pairs(recipe, each.data) for name, each in recipe.parts.items()}
+            test = _gather_test_pairs(parts) if recipe.test is None else gather(_read_pairs(recipe, recipe.test))
             notes = write_table(test, self.run.path / DATA / TEST)
             rejected = {f"test: {reason}": count for reason, count in notes["rejected"].items()}
             for name, table in parts.items():
                 counts = write_table(_drop_evaluation_rows(table), self.run.path / DATA / "parts" / f"{name}.parquet")
                 rejected |= {f"{name}: {reason}": count for reason, count in counts["rejected"].items()}
-            return {"size": self._size(), "test pairs": len(test), **notes, "rejected": rejected}
+            return {"size": self._size(recipe), "test pairs": len(test), **notes, "rejected": rejected}
 
-        names = [TEST, *(f"parts/{name}.parquet" for name in recipe.parts)]
+        names = [TEST, *(f"parts/{name}.parquet" for name in self.recipe.parts)]
         return Stage(
             DATA,
-            self._settings("parts", "mixtures", "size", "test", "columns", "pair", "seed"),
+            part.settings,
             tuple(f"{DATA}/{file}" for name in names for file in list_table_files(name)),
             work,
-            inputs={path: hash_path(path) for path in list_reward_files(recipe)},
+            inputs={path: hash_path(path) for path in list_reward_files(self.recipe)},
         )
 
     def pairs(self, model: str) -> Stage:
         """Build the stage that mixes the pairs of one model."""
 
+        mixture = self.recipe.mixed[model]
+
         def work() -> Mapping[str, Any]:
-            how = self.recipe.mixed[model].model_copy(update={"size": self.run.notes(DATA)["size"]})
+            how = mixture.model_copy(update={"size": self.run.notes(DATA)["size"]})
             pairs = mix(self._parts(how.parts), how, evaluated=self._test())
             return {
                 **write_table(pairs, self.run.path / model / MIXED),
                 "drawn": pairs.steps[-1].notes["training pairs"],
             }
 
-        settings = {"mixture": self.recipe.mixed[model].model_dump(mode="json")}
+        settings = {"mixture": mixture.model_dump(mode="json")}
         return Stage(f"{model}/pairs", settings, join_folder(model, *list_table_files(MIXED)), work, after=(DATA,))
 
     def train(self, model: str) -> Stage:
         """Build the stage that trains one reward model."""
-        settings, folder = self.recipe.train, self.run.path / model
+        # The strategy plays no part: what it would pair is pairs already.
+        part, folder = take_part(self.recipe, ("train",), free=("pair",)), self.run.path / model
 
         def work() -> Mapping[str, Any]:
             table = load_table(folder / MIXED, PREFERENCE_PAIRS)
-            report = train_reward_on(table, settings, folder, strategy=self.recipe.pair, progress=self.progress)
+            report = train_reward_on(
+                table, part.recipe.train, folder, strategy=part.recipe.pair, progress=self.progress
+            )
             return {**asdict(report), "what": "pairs"}
 
         return build_training_stage(
             f"{model}/train",
             model,
-            {"train": settings.model_dump(mode="json")},
+            part.settings,
             work,
             after=(f"{model}/pairs",),
-            inputs=fingerprint_models(settings.model),
+            inputs=fingerprint_models(self.recipe.train.model),
         )
 
     def accuracy(self, model: str) -> Stage:
         """Build the stage that measures how often one model prefers what was preferred."""
-        folder = self.run.path / model
+        part, folder = take_part(self.recipe, ("accuracy",)), self.run.path / model
 
         def work() -> Mapping[str, Any]:
             scorer = RewardModelScorer(model=str((folder / MODEL).resolve()), dtype="float32")
             report: Any = reward_accuracy(
-                self._test(), scorer, self.recipe.accuracy, folder / ACCURACY, progress=tell_bar(self.progress)
+                self._test(), scorer, part.recipe.accuracy, folder / ACCURACY, progress=tell_bar(self.progress)
             )
             return _pick_figures(report)
 
         return Stage(
             f"{model}/accuracy",
-            self._settings("accuracy"),
+            part.settings,
             join_folder(model, ACCURACY),
             work,
             after=(DATA, f"{model}/train"),
             scraps=join_folder(model, "accuracy.scores.parquet", "accuracy.scores.parquet.store"),
         )
-
-    def _pairs(self, path: str) -> Table:
-        table = read(path, columns=self.recipe.columns)
-        return pair(table, self.recipe.pair) if table.spec is SCORED_COMPLETIONS else table
 
     def _parts(self, names: Mapping[str, Any]) -> dict[str, Table]:
         folder = self.run.path / DATA / "parts"
@@ -144,16 +147,18 @@ class _Stages:
     def _test(self) -> Table:
         return load_table(self.run.path / DATA / TEST, PREFERENCE_PAIRS)
 
-    def _size(self) -> int:
+    def _size(self, recipe: RewardModels) -> int:
         """Return the pairs of every mixture: as set, or as many as the smallest one can have."""
         test, sizes = self._test(), list[int]()
-        for how in self.recipe.mixed.values():
+        for how in recipe.mixed.values():
             drawn = mix(self._parts(how.parts), how, evaluated=test)
             sizes.append(sum(drawn.steps[-1].notes["training pairs"].values()))
         return min(sizes)
 
-    def _settings(self, *names: str) -> dict[str, Any]:
-        return self.recipe.model_dump(mode="json", include=set(names))
+
+def _read_pairs(recipe: RewardModels, path: str) -> Table:
+    table = read(path, columns=recipe.columns)
+    return pair(table, recipe.pair) if table.spec is SCORED_COMPLETIONS else table
 
 
 def _gather_test_pairs(parts: Mapping[str, Table]) -> Table:

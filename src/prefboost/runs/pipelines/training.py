@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     from prefboost.progress import Progress
 
 __all__ = [
+    "STATED_BY",
     "TRAINED_FILES",
     "UNFINISHED_FILES",
     "build_training_stage",
     "fingerprint_models",
     "join_folder",
-    "pick_token_settings",
     "read_train_report",
     "train_on",
     "train_on_stage",
 ]
+
+STATED_BY = ("condition", "relabel")
+"""Settings that a training reads free of its key, to learn how goals stand in the pairs (`read_stated_goals`).
+
+The stage that wrote the pairs depends on them.
+"""
 
 TRAINED_FILES = (MODEL, REPORT)
 """Files that a finished training leaves in its folder."""
@@ -112,11 +118,6 @@ def train_on(
 def read_train_report(folder: Path) -> TrainReport:
     """Read the report of a training that has come to its end."""
     return TrainReport(**json.loads((folder / REPORT).read_text(encoding="utf-8")))
-
-
-def pick_token_settings(settings: Train) -> dict[str, Any]:
-    """Pick the settings that decide how texts become tokens."""
-    return {name: getattr(settings, name) for name in ("model", "revision", "chat_template")}
 
 
 def fingerprint_models(*names: str) -> dict[str, str]:
