@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefboost.errors import BrokenFact, DataError
-from prefboost.tables.table import REJECTS, Column, Fact, Step, Table, TableSpec, aspects_of, conform, reject_where
+from prefboost.tables.table import (
+    REJECTS,
+    Column,
+    Fact,
+    Step,
+    Table,
+    TableSpec,
+    aspects_of,
+    conform,
+    reject_faulty,
+    reject_where,
+)
 
 SPEC = TableSpec(
     "Numbers",
@@ -74,3 +85,14 @@ def test_the_next_table_appends_rejects_and_history() -> None:
 
 def test_aspects_are_the_names_behind_the_dot_sorted() -> None:
     assert aspects_of(["score", "score.b", "score.a", "other.c"], "score") == ["a", "b"]
+
+
+def test_rows_with_faults_are_rejected_reason_by_reason() -> None:
+    frame = pl.DataFrame({"row": [10, 11, 12, 13], "prompt_id": list("abcd")})
+    faults = {2: ("too long", "9 tokens"), 0: ("too short", "0 tokens"), 3: ("too long", "8 tokens")}
+    usable, rejects = reject_faulty(frame, faults, stage="score", path="x.jsonl")
+    assert usable["row"].to_list() == [11] and usable.columns == frame.columns
+    assert rejects.select("row", "id", "reason", "found").rows() == [
+        (12, "c", "too long", "9 tokens"), (13, "d", "too long", "8 tokens"), (10, "a", "too short", "0 tokens"),
+    ]  # fmt: skip
+    assert reject_faulty(frame, {}, stage="score", path=None)[0].equals(frame)

@@ -13,7 +13,7 @@ from prefboost.errors import DataError, ModelError, Place
 from prefboost.preferences.scales.apply import apply_scale
 from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
-from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, REJECTS, SCORED_COMPLETIONS, Step, Table, reject_where
+from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_faulty
 
 __all__ = ["ScoredItem", "Scores", "list_scored_items", "with_scores"]
 
@@ -117,7 +117,7 @@ def with_scores(
     for (row, _), numbers in scores.values.items():
         if not all(number is None or abs(number) < float("inf") for number in numbers):
             faults.setdefault(row, ("the model gave a score that is not finite", str(list(numbers))))
-    usable, aside = _set_aside(_with_columns(table, scores), faults, table.path)
+    usable, aside = reject_faulty(_with_columns(table, scores), faults, stage="score", path=table.path)
     if faults and usable.is_empty():
         reason, example = next(iter(faults.values()))
         raise DataError(
@@ -158,22 +158,3 @@ def _with_columns(table: Table, scores: Scores) -> pl.DataFrame:
             masses = [scores.masses.get((row, side)) for row in range(frame.height)]
             columns.append(pl.Series(f"{_MASS}{column.removeprefix('score')}", masses, pl.Float64))
     return frame.with_columns(columns)
-
-
-def _set_aside(
-    frame: pl.DataFrame, faults: Mapping[int, tuple[str, str]], path: str | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split the frame into rows without a fault, and rejects."""
-    nothing = (None, None)
-    usable = frame.with_columns(
-        _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),
-        _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
-    )
-    rejects = [pl.DataFrame(schema=REJECTS)]
-    # A reject has one fixed reason, by which rejects are counted; what was found stands beside it.
-    for reason in dict.fromkeys(reason for reason, _ in faults.values()):
-        usable, aside = reject_where(
-            usable, pl.col("_reason") == reason, stage="score", reason=reason, path=path, value=pl.col("_found")
-        )
-        rejects.append(aside)
-    return usable.drop("_reason", "_found"), pl.concat(rejects)

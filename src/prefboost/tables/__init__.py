@@ -23,6 +23,7 @@ from prefboost.tables.table import (
     aspects_of,
     check_fact,
     conform,
+    reject_faulty,
     reject_where,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "aspects_of",
     "check_fact",
     "conform",
+    "reject_faulty",
     "reject_where",
 ]

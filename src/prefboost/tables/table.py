@@ -22,6 +22,7 @@ __all__ = [
     "aspects_of",
     "check_fact",
     "conform",
+    "reject_faulty",
     "reject_where",
 ]
 
@@ -224,3 +225,28 @@ def reject_where(
         found=(value.cast(pl.String).str.slice(0, 200) if value is not None else pl.lit(None, dtype=pl.String)),
     )
     return frame.filter(~mask), rejects
+
+
+def reject_faulty(
+    frame: pl.DataFrame, faults: Mapping[int, tuple[str, str]], *, stage: str, path: str | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a frame into the rows without a fault and a rejects frame of the others, reason by reason.
+
+    Args:
+        frame: see `reject_where`.
+        faults: number of the row in the frame -> reason, a fixed sentence, and what was found.
+        stage, path: see `reject_where`.
+    """
+    nothing = (None, None)
+    marked = frame.with_columns(
+        _reason=pl.Series([faults.get(row, nothing)[0] for row in range(frame.height)], dtype=pl.String),
+        _found=pl.Series([faults.get(row, nothing)[1] for row in range(frame.height)], dtype=pl.String),
+    )
+    rejects = [pl.DataFrame(schema=REJECTS)]
+    # A reject has one fixed reason, by which rejects are counted; what was found stands beside it.
+    for reason in dict.fromkeys(reason for reason, _ in faults.values()):
+        marked, aside = reject_where(
+            marked, pl.col("_reason") == reason, stage=stage, reason=reason, path=path, value=pl.col("_found")
+        )
+        rejects.append(aside)
+    return marked.drop("_reason", "_found"), pl.concat(rejects)

@@ -20,16 +20,17 @@ from pydantic import Field
 from prefboost.chat import join_text
 from prefboost.errors import DataError, Place
 from prefboost.evaluation.benchmark import MISSING_ALLOWED, is_withheld
+from prefboost.scoring.judges.verdicts import check_pairs
 from prefboost.scoring.scorer import Scorer
 from prefboost.settings import Settings
 from prefboost.statistics import Bootstrap, Interval, bootstrap_difference, bootstrap_mean
 from prefboost.statistics.calibration import Calibration, measure_calibration
 from prefboost.statistics.columns import FloatColumn
 from prefboost.statistics.json_form import replace_nan
-from prefboost.tables import PREFERENCE_PAIRS, Table, aspects_of
+from prefboost.tables import Table, aspects_of
 
 __all__ = [
-    "check_accuracy_pairs",
+    "PURPOSE",
     "AccuracyReport",
     "RewardAccuracy",
     "report_accuracy",
@@ -37,6 +38,9 @@ __all__ = [
     "name_slices",
     "mark_right_pairs",
 ]
+
+PURPOSE = "accuracy needs"
+"""Begins the error of a table without pairs."""
 
 
 class RewardAccuracy(Settings):
@@ -232,23 +236,9 @@ def name_slices(edges: Sequence[float]) -> list[str]:
     ]
 
 
-def check_accuracy_pairs(table: Table) -> None:
-    """Refuse anything but pairs.
-
-    Raises:
-        DataError: the table is no PreferencePairs.
-    """
-    if table.spec is not PREFERENCE_PAIRS:
-        raise DataError(
-            f"accuracy needs PreferencePairs, found {table.spec.name}",
-            remedy="give a file of pairs, or pair the completions first",
-            place=Place(path=table.path),
-        )
-
-
 def _join_scores(pairs: Table, scored: Table) -> pl.DataFrame:
-    check_accuracy_pairs(pairs)
-    check_accuracy_pairs(scored)
+    check_pairs(pairs, PURPOSE)
+    check_pairs(scored, PURPOSE)
     fresh = scored.frame.select("pair_id", now_chosen="score_chosen", now_rejected="score_rejected").drop_nulls()
     frame = pairs.frame.join(fresh, on="pair_id", how="inner", maintain_order="left")
     if frame.is_empty():

@@ -12,15 +12,16 @@ import numpy as np
 from prefboost.chat import join_text
 from prefboost.evaluation.benchmark import MISSING_ALLOWED, is_withheld
 from prefboost.evaluation.reward_models.accuracy import (
+    PURPOSE,
     AccuracyReport,
     RewardAccuracy,
-    check_accuracy_pairs,
     mark_right_pairs,
     measure_batch_change,
     report_accuracy,
 )
 from prefboost.evaluation.reward_models.scores import estimate_bench_figures, score_item
 from prefboost.evaluation.reward_models.sets import RewardSet, collect_items, read_bench_rows, read_reward_set
+from prefboost.scoring.judges.verdicts import check_pairs
 from prefboost.scoring.scorer import Scorer
 from prefboost.settings import Settings
 from prefboost.sources import Columns, read
@@ -115,7 +116,7 @@ def report_rewards(
     if bench is not None:
         return _report_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
     pairs = source if isinstance(source, Table) else read(source, columns=columns or Columns())
-    check_accuracy_pairs(pairs)
+    check_pairs(pairs, PURPOSE)
     first = None if isinstance(source, Table) else _find_chosen_first(source, pairs)
     pairs = pairs if limit is None else replace(pairs, frame=pairs.frame.head(limit))
     scored = score(pairs)

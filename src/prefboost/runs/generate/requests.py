@@ -13,7 +13,7 @@ from prefboost.engines.engine import Engine, Request
 from prefboost.engines.goal_requests import Ask, asker
 from prefboost.errors import DataError, ModelError, PrefboostError
 from prefboost.runs.generate.settings import Generate
-from prefboost.tables import PROMPTS, REJECTS, Table, reject_where
+from prefboost.tables import PROMPTS, REJECTS, Table, reject_faulty, reject_where
 
 __all__ = ["CompletionRequest", "split_renderable", "prepare_prompts", "list_requests"]
 
@@ -65,15 +65,10 @@ def split_renderable(prompts: Table, settings: Generate, engine: Engine) -> tupl
     frame, rejects = _drop_repeated(prompts)
     ask = asker(engine, settings.condition, silent=settings.silent)
     refused = [_find_refusal(prompt, settings.goals, ask, engine) for prompt in frame["prompt"].to_list()]
-    refusals = pl.DataFrame(refused, schema={"_reason": pl.String, "_found": pl.String}, orient="row")
-    frame = frame.hstack(refusals)
-    for reason in _REFUSALS.values():
-        frame, refusal = reject_where(
-            frame, pl.col("_reason") == reason, stage="generate", reason=reason, path=prompts.path,
-            value=pl.col("_found"),
-        )  # fmt: skip
-        rejects = pl.concat([rejects, refusal])
-    return frame.drop("_reason", "_found"), rejects
+    # Reason by reason, so that the order of the rejects does not depend on which prompt comes first.
+    faults = {at: fault for why in _REFUSALS.values() for at, fault in enumerate(refused) if fault and fault[0] == why}
+    frame, refusals = reject_faulty(frame, faults, stage="generate", path=prompts.path)
+    return frame, pl.concat([rejects, refusals])
 
 
 _REFUSALS: dict[type[PrefboostError], str] = {
@@ -83,14 +78,14 @@ _REFUSALS: dict[type[PrefboostError], str] = {
 """Error raised over a single prompt -> reason of the reject."""
 
 
-def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str | None, str | None]:
-    """Return why a prompt cannot be rendered, and its fault; two None where it can."""
+def _find_refusal(prompt: Any, goals: Sequence[float], ask: Ask, engine: Engine) -> tuple[str, str] | None:
+    """Return why a prompt cannot be rendered, and its fault; None where it can."""
     try:
         for goal in goals or (None,):
             engine.render(ask(prompt, goal, 0))
     except tuple(_REFUSALS) as error:
         return next(why for kind, why in _REFUSALS.items() if isinstance(error, kind)), error.message
-    return None, None
+    return None
 
 
 def _drop_long(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from prefboost.errors import DataError, Place
-from prefboost.tables import PREFERENCE_PAIRS, REJECTS, VERDICTS, Step, Table, reject_where
+from prefboost.tables import PREFERENCE_PAIRS, VERDICTS, Step, Table, reject_faulty
 
 __all__ = ["ORDERS", "Ruling", "Verdict", "check_pairs", "verdict_of", "verdicts_table"]
 
@@ -47,15 +47,19 @@ def verdict_of(first_wins: float, tie_within: float) -> Verdict:
     return "first" if first_wins > 0.5 else "second"
 
 
-def check_pairs(table: Table) -> None:
+def check_pairs(table: Table, purpose: str = "a judge compares") -> None:
     """Refuse anything but pairs.
+
+    Args:
+        table: any table.
+        purpose: what pairs are wanted for, as the error begins.
 
     Raises:
         DataError: the table is no PreferencePairs.
     """
     if table.spec is not PREFERENCE_PAIRS:
         raise DataError(
-            f"a judge compares PreferencePairs, found {table.spec.name}",
+            f"{purpose} PreferencePairs, found {table.spec.name}",
             remedy="give a file of pairs, or pair the completions first",
             place=Place(path=table.path),
         )
@@ -80,7 +84,11 @@ def verdicts_table(
     Raises:
         DataError: no pair at all could be judged.
     """
-    judged, rejects = _split_judged(pairs, rulings)
+    # One order alone would let a preference for a place into every figure, so a fault in either rejects the pair.
+    both_orders = enumerate(zip(*rulings.values(), strict=True))
+    first_faults = {at: next((ruling.fault for ruling in both if ruling.fault), None) for at, both in both_orders}
+    faults = {at: fault for at, fault in first_faults.items() if fault}
+    judged, rejects = reject_faulty(pairs.frame.with_row_index("_at"), faults, stage="judge", path=pairs.path)
     if len(pairs) and judged.is_empty():
         raise DataError(
             f"none of {len(pairs):,} pairs could be judged: {rejects['reason'][0]}: {str(rejects['found'][0])[:120]}",
@@ -98,25 +106,6 @@ def verdicts_table(
         notes={"judge": judge, "rows_in_are": "pairs", "rows_out_are": "verdicts, two a pair", **notes},
     )
     return pairs.derive(VERDICTS, frame, step, rejects=rejects, scales={})
-
-
-def _split_judged(pairs: Table, rulings: Mapping[str, Sequence[Ruling]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split pairs into those with a verdict in both orders, with their number ``_at``, and rejects."""
-    # One order alone would let a preference for a place into every figure, so a fault in either rejects the pair.
-    faults = [
-        next((ruling.fault for ruling in both if ruling.fault), None) for both in zip(*rulings.values(), strict=True)
-    ]
-    frame = pairs.frame.with_row_index("_at").with_columns(
-        _reason=pl.Series([fault[0] if fault else None for fault in faults], dtype=pl.String),
-        _found=pl.Series([fault[1] if fault else None for fault in faults], dtype=pl.String),
-    )
-    rejects = [pl.DataFrame(schema=REJECTS)]
-    for reason in dict.fromkeys(fault[0] for fault in faults if fault):
-        frame, aside = reject_where(
-            frame, pl.col("_reason") == reason, stage="judge", reason=reason, path=pairs.path, value=pl.col("_found")
-        )
-        rejects.append(aside)
-    return frame, pl.concat(rejects)
 
 
 def _build_rows(judged: pl.DataFrame, first: str, rulings: Sequence[Ruling], judge: str) -> pl.DataFrame:
