@@ -109,9 +109,9 @@ def test_an_unexpected_error_asks_for_a_report_and_shows_its_traceback_on_reques
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (OSError(28, "No space left on device", "out.parquet"), "out.parquet: the file system says: No space left"),
+        (OSError(28, "No space left on device", "out.parquet"), "out.parquet: the file system reports: No space left"),
         (RuntimeError("parquet: IO error: No space left on device (os error 28)"), "free some space"),
-        (PermissionError(13, "Permission denied", "x"), "x: the file system says: Permission denied"),
+        (PermissionError(13, "Permission denied", "x"), "x: the file system reports: Permission denied"),
         (OSError(30, "Read-only file system"), "may read or write"),
     ],
 )

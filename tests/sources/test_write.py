@@ -102,7 +102,7 @@ def test_a_hub_that_refuses_is_one_message_that_says_how_to_go_on(
             raise OSError("401 Client Error\nInvalid username or password.")
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
-    with pytest.raises(RunError, match="did not take it as me/pairs: 401 Client Error Invalid") as caught:
+    with pytest.raises(RunError, match="the hub refused it as me/pairs: 401 Client Error Invalid") as caught:
         push(tmp_path, "me/pairs")
     assert "hf auth login" in str(caught.value)
 

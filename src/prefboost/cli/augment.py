@@ -47,15 +47,15 @@ def augment_command(
         str | None, typer.Option("--format", help="prefboost, trl, llamafactory, axolotl, openrlhf or verl.")
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Hub id or folder of the model to train; settles place auto.")
+        str | None, typer.Option(help="Hub id or folder of the model to train; decides place auto.")
     ] = None,
     push: Annotated[str | None, typer.Option(help="Upload the folder to this data set of the hub: OWNER/NAME.")] = None,
     overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace an output of augment that was made otherwise; files of others stay."),
+        bool, typer.Option("--overwrite", help="Replace an earlier output of augment; other files stay.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the guess, counts and examples of the first records; write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show the columns, counts and examples of the first records; write nothing."),
     ] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -30,7 +30,7 @@ def chat_command(
     ] = None,
     goal: Annotated[float | None, typer.Option(help="The score to ask for; default: the model's own.")] = None,
     system: Annotated[str, typer.Option(help="A system message.")] = "",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print answers alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the answers.")] = False,
 ) -> None:
     """Talk to a model. Commands: /goal 3, /system TEXT, /reset, /quit."""
     from prefboost.cli.generate import read_generate

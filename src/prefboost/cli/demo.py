@@ -28,7 +28,7 @@ def demo_command(
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=1, help="Minutes that it may take (15); a slow machine leaves out prompts."),
+        typer.Option("--minutes", min=1, help="Time limit in minutes (15); a slow machine uses fewer prompts."),
     ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. held_out=64")] = None,
     quiet: Quiet = False,

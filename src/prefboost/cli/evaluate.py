@@ -51,25 +51,25 @@ def evaluate_command(
     *,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="A file with instruction and output: its prompts, and what all are compared with."),
+        typer.Option(
+            help="A file with instruction and output: its prompts are used, and all models are compared with it."
+        ),
     ] = None,
-    verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; nobody is asked.")] = None,
+    verdicts: Annotated[Path | None, typer.Option(help="Score these stored verdicts; call no model.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("evaluation"),
     retry: AskAgain = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first prompts only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count calls, tokens and dollars; ask nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch a benchmark's data.")] = False,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch a benchmark's data where they are absent.")
-    ] = False,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where benchmarks' data lie.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch a benchmark's data if they are missing.")] = False,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the benchmarks' data.")] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Give headline figures although more than 1 % is missing.")
+        bool, typer.Option("--allow-missing", help="Show headline figures even if more than 1 % is missing.")
     ] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     canary: Annotated[
-        bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; say what changed since the first time.")
+        bool, typer.Option("--canary", help="Ask the judge 50 fixed questions; report changes since the first time.")
     ] = False,
     selfcheck: Annotated[bool, typer.Option("--selfcheck", hidden=True)] = False,
     oracles: Annotated[Path | None, typer.Option("--oracles", hidden=True)] = None,
@@ -104,7 +104,10 @@ def compare_command(
     second: Annotated[Path, typer.Argument(metavar="DIR", help="Another, of the same prompts.")],
     *,
     drift: Annotated[
-        bool, typer.Option("--drift", help="The second judged completions of the first again: has the judge moved?")
+        bool,
+        typer.Option(
+            "--drift", help="Measure the judge's drift: the second folder judged completions of the first again."
+        ),
     ] = False,
 ) -> None:
     """Compare two evaluations prompt by prompt: paired differences, p-values after Holm, detectable differences."""

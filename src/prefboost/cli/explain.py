@@ -26,7 +26,7 @@ def explain_command(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the page as JSON.")] = False,
 ) -> None:
-    """Explain a setting: what it does, what it may hold, its default, and what stands below it.
+    """Explain a setting: its meaning, allowed values, default, and the settings below it.
 
     Paths begin in a recipe; those that begin with augment or train_reward, in the settings of prefboost augment or
     train-reward; those that begin with on_policy or implicit_reward, in a recipe of that kind.

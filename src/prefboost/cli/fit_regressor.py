@@ -25,7 +25,7 @@ def fit_regressor_command(
 ) -> None:
     """Fit ridge regression on sentence embeddings to judged data, for plumbing and triage.
 
-    Prints held-out correlation and pair accuracy, whole prompts apart, beside those of length alone. Then
+    Prints held-out correlation and pair accuracy, split by whole prompts, beside those of length alone. Then
     `prefboost score FILE kind=regressor model=OUT` scores with it.
     """
     from prefboost.cli.overrides import read_overrides

@@ -23,7 +23,7 @@ def generate_command(
     model: Annotated[
         str, typer.Argument(help="A folder, a hub id, package:NAME, openai:NAME (on a server), or replay:FILE.jsonl.")
     ],
-    prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt a line.")],
+    prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt per line.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, e.g. goals=[1,4,7,10] n=4 temperature=0.8 max_tokens=256")
     ] = None,

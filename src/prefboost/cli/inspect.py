@@ -30,18 +30,18 @@ def inspect_command(
         list[str] | None,
         typer.Argument(
             help="columns.NAME=COLUMN, e.g. columns.score=helpfulness; data=ultrafeedback data.split=test; of "
-            "synthetic pairs: further files to set beside it, judge.engine=MODEL, embedder=MODEL, pairs=200"
+            "synthetic pairs: further files to compare, judge.engine=MODEL, embedder=MODEL, pairs=200"
         ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="A benchmark's prompts: a data file, or a text file with one a line.")
+        Path | None, typer.Option(help="A benchmark's prompts: a data file, or a text file with one per line.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show rows, columns, scores, lengths, ties, duplicates, goal coverage, rejects and lints.
 
     Of pairs that `prefboost synthesize` wrote it also shows length and position bias, diversity, aspects and cost; with
-    judge.engine=MODEL the realised label noise, judged anew in both orders. Several such files make a table.
+    judge.engine=MODEL the realised label noise, judged anew in both orders. Several such files are compared in a table.
     """
     from prefboost.cli.audit import audit_files, print_audits, read_audit, record_audits
     from prefboost.diagnosis import inspect

@@ -64,13 +64,13 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "inspect": Verb(
-        "prefboost.cli.inspect:inspect_command", "Show what is in a file of preference data, and its faults."
+        "prefboost.cli.inspect:inspect_command", "Inspect a file of preference data, and report its faults."
     ),
     "augment": Verb(
         "prefboost.cli.augment:augment_command", "Turn scored preference data into goal-conditioned pairs."
     ),
     "train": Verb("prefboost.cli.train:train_command", "Train a policy by a recipe."),
-    "run": Verb("prefboost.cli.run:run_command", "Do all that a recipe says; skip what is done."),
+    "run": Verb("prefboost.cli.run:run_command", "Run all stages of a recipe; skip finished ones."),
     "train-reward": Verb(
         "prefboost.cli.train_reward:train_reward_command", "Train a reward model on pairs or scored completions."
     ),
@@ -86,18 +86,19 @@ VERBS: dict[str, Verb] = {
     ),
     "synthesize": Verb(
         "prefboost.cli.synthesize:synthesize_command",
-        "Make preference pairs of prompts, by RMBoost or others.",
+        "Generate preference pairs by RMBoost or its rivals.",
     ),
     "reward-accuracy": Verb(
-        "prefboost.cli.reward_accuracy:reward_accuracy_command", "Show how often a scorer prefers what was preferred."
+        "prefboost.cli.reward_accuracy:reward_accuracy_command",
+        "Measure how often a scorer agrees with preference labels.",
     ),
     "evaluate": Verb(
         "prefboost.cli.evaluate:evaluate_command",
-        "Judge completions against a baseline's.",
+        "Evaluate models on benchmarks, at one goal or several.",
     ),
     "compare": Verb("prefboost.cli.evaluate:compare_command", "Compare two evaluations prompt by prompt."),
     "diagnose": Verb(
-        "prefboost.cli.diagnose:diagnose_command", "Show what a training did to completions good and bad."
+        "prefboost.cli.diagnose:diagnose_command", "Measure how a training changed log-probs of completions."
     ),
     "reproduce": Verb(
         "prefboost.cli.reproduce:reproduce_command", "Compare reward augmentation with its rivals, over seeds."
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build_application(called: str | None, debug: bool) -> typer.Typer:
     application = typer.Typer(
         name="prefboost",
-        help="Scored preference data in, a policy you can ask for a score out.",
+        help="Turn scored preference data into a policy that can be asked for a score.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

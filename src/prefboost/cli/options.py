@@ -12,10 +12,10 @@ __all__ = ["AskAgain", "AskNothing", "Partial", "Quiet", "StoreFolder", "add_ret
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", help="Keep what is finished in this folder, not in OUT.store; may be shared.")
+    Path | None, typer.Option("--store", help="Store finished rows in this folder instead of OUT.store; may be shared.")
 ]
 
-AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show what would be asked and its cost, ask nothing.")]
+AskNothing = Annotated[bool, typer.Option("--dry-run", help="Show the calls and their cost; ask nothing.")]
 
 AskAgain = Annotated[
     str | None,
@@ -26,9 +26,7 @@ AskAgain = Annotated[
     ),
 ]
 
-Partial = Annotated[
-    bool, typer.Option("--partial", help="Write what is finished so far, ask nothing; works during a run.")
-]
+Partial = Annotated[bool, typer.Option("--partial", help="Write the finished rows, ask nothing; works during a run.")]
 
 
 def add_retry(overrides: list[str] | None, retry: str | None) -> list[str]:

@@ -29,13 +29,13 @@ def run_command(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. rounds=3 generate.n=8")] = None,
     *,
     runs_dir: Annotated[
-        Path, typer.Option(help="Where run folders are made; this one is named for the recipe.")
+        Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")
     ] = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the stages, done or to do and why; do nothing.")
+        bool, typer.Option("--dry-run", help="List the stages, finished or to do with the reason; run nothing.")
     ] = False,
     until: Annotated[
-        str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call goes on.")
+        str | None, typer.Option(help="The last stage to do, as --dry-run names it; a later call resumes.")
     ] = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -27,7 +27,7 @@ def select_command(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The .parquet or .jsonl file to write; - for standard output.")
     ] = Path("selected.jsonl"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other rows that select wrote.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of select.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Keep the best completions of every prompt: kind=best_of_n, score_at_least or rejection_sampling.

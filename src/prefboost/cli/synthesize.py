@@ -24,7 +24,7 @@ __all__ = ["read_synthesize", "synthesize_command"]
 
 def synthesize_command(
     method: Annotated[str, typer.Argument(help="rmboost, rlaif, rlcd, west_of_n, clair or ultrafeedback.")],
-    prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt a line.")],
+    prompts: Annotated[str, typer.Argument(help="A table with prompts, or a .txt file with one prompt per line.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(

@@ -27,7 +27,7 @@ def train_command(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`prefboost show`).")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. train.learning_rate=1e-6")] = None,
     runs_dir: Annotated[
-        Path, typer.Option(help="Where run folders are made; this one is named for the recipe.")
+        Path, typer.Option(help="Folder of all run folders; this run's is named after the recipe.")
     ] = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Prepare the data and predict time and memory; train nothing.")

@@ -46,7 +46,7 @@ def test_an_answer_in_between_is_evidence_for_the_server() -> None:
         server.conclude(Trouble("500"), 2)
     server.note_answer(frozenset())
     assert [server.conclude(Trouble("500"), 2) for _ in range(7)] == [Failure("500", 2)] * 7
-    with pytest.raises(ModelError, match=r"answers no more: 500 \(8 rows in succession"):
+    with pytest.raises(ModelError, match=r"does not answer any more: 500 \(8 rows in succession"):
         server.conclude(Trouble("500"), 2)
 
 

@@ -94,7 +94,7 @@ def test_what_the_user_names_steers_the_shape(named: dict[str, str], shape: str)
 
 
 def test_a_name_that_no_shape_has_a_use_for_is_refused() -> None:
-    with pytest.raises(DataError, match=r"the shape pairs .* has no use for columns.score"):
+    with pytest.raises(DataError, match=r"the shape pairs .* does not use columns.score"):
         guess(pl.DataFrame([{"prompt": "p", "chosen": "a", "rejected": "b", "s": 1}]), Columns(score="s"), "f")
 
 

@@ -36,7 +36,7 @@ def test_a_score_with_fields_is_refused_with_their_names(ending: str, tmp_path: 
     path = tmp_path / f"in.{ending}"
     frame = pl.DataFrame(rows)
     frame.write_parquet(path) if ending == "parquet" else frame.write_ndjson(path)
-    with pytest.raises(DataError, match=r"no number, but holds alpha, beta\n.*columns\.score=score\.alpha"):
+    with pytest.raises(DataError, match=r"not a number, but has the fields alpha, beta\n.*columns\.score=score\.alpha"):
         read(path)
     assert read(path, columns=Columns(score="score.alpha")).frame["score"].to_list() == [1.0, 2.0, 3.0]
 
@@ -47,5 +47,5 @@ def test_so_are_scores_of_sides_and_of_nested_completions(tmp_path: Path) -> Non
     nested = [{"prompt": "q", "completions": [{"text": "x", "score": score}, {"text": "y", "score": score}]}]
     for rows, part in ((sides, "score_chosen"), (nested, "score")):
         pl.DataFrame(rows).write_parquet(tmp_path / "in.parquet")
-        with pytest.raises(DataError, match=rf"holds a, b\n.*columns\.{part}={part}\.a"):
+        with pytest.raises(DataError, match=rf"has the fields a, b\n.*columns\.{part}={part}\.a"):
             read(tmp_path / "in.parquet")

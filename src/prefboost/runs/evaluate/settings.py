@@ -56,7 +56,7 @@ class Evaluate(Spending):
     )
     assets: Assets = Field(Assets(), description="Where published prompts, baselines and references are.")
     limit: int | None = Field(None, ge=1, description="Take a benchmark's first prompts only.")
-    allow_missing: bool = Field(False, description="Give headline figures although more than 1 % is missing.")
+    allow_missing: bool = Field(False, description="Show headline figures even if more than 1 % is missing.")
 
     @field_validator("goals")
     @classmethod

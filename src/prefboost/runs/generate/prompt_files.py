@@ -23,7 +23,7 @@ def read_prompts(path: str | Path) -> Table:
     """Read prompts.
 
     Args:
-        path: ``.txt`` with one prompt a line (empty lines are skipped), or anything that ``read`` takes; of tables with
+        path: ``.txt`` with one prompt per line (empty lines are skipped), or any file for ``read``; of tables with
             completions or pairs the prompts are taken.
 
     Raises:
@@ -56,7 +56,7 @@ def _read_lines(path: Path) -> Table:
     except OSError as error:
         raise UnreadableFile(
             f"the prompts cannot be read: {error.strerror}",
-            remedy="give a text file in UTF-8 with one prompt a line",
+            remedy="give a text file in UTF-8 with one prompt per line",
             place=Place(str(path)),
         ) from error
     encoding = detect_encoding(text[:4])
@@ -69,13 +69,13 @@ def _read_lines(path: Path) -> Table:
     lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     filled = [(row, line.strip()) for row, line in enumerate(lines) if line.strip()]
     if not filled:
-        raise DataError("the file holds no prompt", remedy="write one prompt a line", place=Place(str(path)))
+        raise DataError("the file holds no prompt", remedy="write one prompt per line", place=Place(str(path)))
     faults = {row: fault for row, line in filled if (fault := _find_fault(line))}
     if len(faults) == len(filled):
         row, fault = next(iter(faults.items()))
         raise UnreadableFile(
             f"no line of the file can be used; the first {fault}",
-            remedy="give a text file in UTF-8 with one prompt a line",
+            remedy="give a text file in UTF-8 with one prompt per line",
             place=Place(str(path), line=row + 1),
         )
     texts = [(row, line.decode().strip()) for row, line in filled if row not in faults]
