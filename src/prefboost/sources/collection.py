@@ -114,7 +114,7 @@ class Collection(Settings):
         scored = self.model_copy(update={"score": self.resolve_score(layout)})
         chosen = _find_split_column(self, reader, layout)
         for batch in reader.batches(layout.list_heads(names), rows):
-            yield _convert_batch(scored, batch, layout, _SourceFacts(chosen))
+            yield _convert_batch(scored, batch, layout, _SourceFacts(chosen, counts_texts=False))
 
     def resolve_score_range(self, columns: Columns) -> tuple[float, float] | None:
         """Return the lowest and highest possible score: ``score_range``, or what the makers declare of data like these.
@@ -297,11 +297,13 @@ class _SourceFacts:
         split: the column of splits; None where all records are read.
         repeated: hashes of ids that occur more than once.
         disputed: ids that stand for several prompts, and prompts under several ids.
+        counts_texts: whether columns and texts that look odd are counted, which takes a look at all of them.
     """
 
     split: str | None = None
     repeated: pl.Series = field(default_factory=lambda: NO_IDS)
     disputed: Disputed = field(default_factory=Disputed)
+    counts_texts: bool = True
 
 
 def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _SourceFacts) -> Table:
@@ -323,7 +325,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         decoded += accepted.height if DECODED in raw.columns else 0
         # Columns are counted in the rows that stay: a rejected row changes no question.
         stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
-        unmapped.append(count_unmapped(stay, layout))
+        unmapped += [count_unmapped(stay, layout)] if facts.counts_texts else []
     frame, disagreeing = settle_frame(_concat_frames(frames, layout, spec), facts.disputed)
     frame, distinguished = assign_ids(frame, facts.repeated)
     aside = pl.concat(rejects)
@@ -346,7 +348,7 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
             **({UNMAPPED: counts} if (counts := sum_unmapped(unmapped)) else {}),
             **disagreeing,
             **count_tens_for_ones(frame),
-            **count_encoded(frame),
+            **(count_encoded(frame) if facts.counts_texts else {}),
             **({DECODED_ROWS: decoded} if decoded else {}),
             **({LATER_LAYOUTS: layouts} if (layouts := sum_unmapped(map(count_layouts, batch.frames))) else {}),
             **({"score range": list(declared)} if declared and layout.scored else {}),
