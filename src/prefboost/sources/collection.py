@@ -249,18 +249,15 @@ def _open_reader(source: Collection) -> Reader:
     reader = open_path_reader(str(path), source.config, source.split)
     if reader is not None:
         return reader
-    if is_hub_id(source.path) and not _names_a_file(path):
+    # A path that does not exist was meant as a file's by its ending, or by the folder that it is in.
+    names_a_file = path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
+    if is_hub_id(source.path) and not names_a_file:
         return HubReader(source.path, source.split, source.revision, source.config, source.streaming)
     raise UnreadableFile(
         "no such file, folder or match",
         remedy="check the path; a data set on the hub is written organisation/name",
         place=Place(source.path),
     )
-
-
-def _names_a_file(path: Path) -> bool:
-    """Tell whether a path that does not exist was meant as a file's: by its ending, or by the folder that it is in."""
-    return path.suffix.lower() in (*FORMATS, ".txt", ".gz", ".zst") or path.parent.is_dir()
 
 
 def _check_score(score: str, layout: Layout, path: str) -> None:

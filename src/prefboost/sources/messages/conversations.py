@@ -82,12 +82,8 @@ def write_plain_texts(values: pl.Series) -> pl.Series:
 def _reject_all(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     nothing = pl.Series("m", [None], dtype=MESSAGES).new_from_index(0, values.len())
     present = "has no messages" if values.dtype == pl.List(pl.Null) else NOT_TEXT
-    return nothing, _choose_text(values.is_null(), "is missing", present)
-
-
-def _choose_text(mask: pl.Series, yes: str, no: str | None) -> pl.Series:
-    when = pl.when(pl.col("m")).then(pl.lit(yes)).otherwise(pl.lit(no, dtype=pl.String))
-    return mask.to_frame("m").select(when).to_series()
+    fault = pl.when(pl.col("m")).then(pl.lit("is missing")).otherwise(pl.lit(present))
+    return nothing, values.is_null().to_frame("m").select(fault).to_series()
 
 
 def _convert_texts(values: pl.Series, role: str) -> tuple[pl.Series, pl.Series]:

@@ -12,9 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from prefboost.chat import ROLES
 from prefboost.sources.messages.conversations import ROLE_KEYS, TEXT_KEYS
-from prefboost.sources.messages.keys import ROLE_NAMES
+from prefboost.sources.messages.keys import KNOWN_ROLES
 from prefboost.sources.messages.rendered import BEGINNINGS, LIKELY, MARKS, looks_rendered, parse_rendered
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "parse_literal",
 ]
 
-KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
 WRAPPERS = ("messages", "conversations", "conversation")
 
 ENCODED = "rows with a text that looks like an encoded conversation"

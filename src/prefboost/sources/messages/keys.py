@@ -19,6 +19,7 @@ from prefboost.chat.messages import extra_of
 
 __all__ = [
     "KEYS",
+    "KNOWN_ROLES",
     "ROLE_NAMES",
     "TOOL_COLUMNS",
     "drop_notes",
@@ -35,6 +36,9 @@ ROLE_NAMES = {
     "Assistant": "assistant", "developer": "system", "System": "system", "function": "tool", "observation": "tool",
 }  # fmt: skip
 """Names of the four roles in published data."""
+
+KNOWN_ROLES = frozenset((*ROLES, *ROLE_NAMES))
+"""All names of roles."""
 
 KEYS = (("role", "content"), ("from", "value"))
 """Names of role and text in messages that have further keys."""
@@ -149,14 +153,11 @@ def _find_message_keys(items: Sequence[Any]) -> tuple[str, str] | None:
     """Find the keys of role and text, if all of the items are messages."""
     for role, text in KEYS:
         if items and all(
-            isinstance(item, Mapping) and isinstance(item.get(role), str) and _is_role(item[role]) for item in items
+            isinstance(item, Mapping) and isinstance(item.get(role), str) and item[role] in KNOWN_ROLES
+            for item in items
         ):
             return role, text
     return None
-
-
-def _is_role(name: str) -> bool:
-    return name in ROLES or name in ROLE_NAMES
 
 
 def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str, Any]:

@@ -171,11 +171,9 @@ def parse_rendered(text: str) -> list[dict[str, Any]] | None:
     if end is None:
         return None
     content = text.rstrip().removesuffix(end).rstrip("\n")
-    return None if _has_end_token(content) or looks_rendered(content) else [{"role": "assistant", "content": content}]
-
-
-def _has_end_token(text: str) -> bool:
-    return any(end in text for markup in MARKUPS for end in markup.ends)
+    if looks_rendered(content) or any(end in content for markup in MARKUPS for end in markup.ends):
+        return None
+    return [{"role": "assistant", "content": content}]
 
 
 def _build_messages(text: str, turns: list[re.Match[str]], markup: Markup) -> list[dict[str, Any]] | None:

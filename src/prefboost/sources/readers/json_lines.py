@@ -81,7 +81,7 @@ def _parse_lines(block: Block, first_row: int, path: str) -> RawBatch:
         record = _parse_record(line)
         if isinstance(record, str):
             reason = NOT_JSON if _is_utf8(line) else NOT_UTF8
-            bad.append((row, block.line + offset, reason, record, _cut_line(line)))
+            bad.append((row, block.line + offset, reason, record, line[:160].decode("utf-8", "backslashreplace")))
         else:
             good.append((row, record))
         row += 1
@@ -170,7 +170,3 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _cut_line(line: bytes) -> str:
-    return line[:160].decode("utf-8", "backslashreplace")

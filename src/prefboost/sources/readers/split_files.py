@@ -45,7 +45,12 @@ def list_files(pattern: str, config: str | None = None) -> dict[Path, str | None
         card = list_card_files(path, config)
         if card is not None:
             return {file: split for split, file in card}
-        files = [item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path))]
+        visible = (
+            item
+            for item in path.rglob("*")
+            if not any(part.startswith((".", "_")) for part in item.relative_to(path).parts)
+        )
+        files = [item for item in visible if item.is_file()]
     elif glob.has_magic(pattern):
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
         files = [Path(item) for item in matches if Path(item).is_file()]
@@ -53,10 +58,6 @@ def list_files(pattern: str, config: str | None = None) -> dict[Path, str | None
         return None
     base = path if path.is_dir() else path.parent
     return {file: find_split_word(file.relative_to(base) if file.is_relative_to(base) else file) for file in files}
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def list_card_files(folder: Path, config: str | None) -> list[tuple[str, Path]] | None:

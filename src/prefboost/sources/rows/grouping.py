@@ -112,11 +112,6 @@ def _begins_with_system(names: list[str]) -> pl.Expr:
     return pl.col("m").list.first().struct.field(role) == "system"
 
 
-def _list_key_columns(layout: Layout) -> list[str]:
-    path = layout.parts.get("prompt") or layout.parts["chosen"]
-    return [path, *layout.further] if path == layout.parts.get("prompt") else [path]
-
-
 def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
     """Find the keys of prompts whose records are not adjacent, and the number of partitions that these need.
 
@@ -126,7 +121,7 @@ def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[p
     runs: list[pl.Series] = []
     read, batches = 0, 0
     previous = None
-    names = _list_key_columns(layout)
+    names = [layout.parts["prompt"], *layout.further] if "prompt" in layout.parts else [layout.parts["chosen"]]
     columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
     for batch in reader.batches(columns, rows):
         parts = [_add_key(frame, layout).select(ROW, KEY) for frame in batch.frames]
