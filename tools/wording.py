@@ -9,7 +9,7 @@ import ast
 import io
 import re
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ RULES = {
     "banned_variables": "variables and parameters whose name says nothing of what they hold",
     "docstring_mood": "docstrings that are noun clauses, or of a function and not imperative",
     "wide_functions": f"functions with more than {PARAMETERS} parameters once tuples are opened",
+    "single_call_functions": "private functions that one place uses",
     "missing_comments": "comment lines that are missing from the package's share",
 }
 """Rule -> what it counts."""
@@ -85,11 +86,18 @@ def find_faults(modules: Mapping[str, str]) -> list[Fault]:
     faults: list[Fault] = []
     definitions: dict[str, list[tuple[str, str]]] = defaultdict(list)
     comments: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    uses: Counter[str] = Counter()
+    private: list[tuple[str, str, str]] = []
     for path, text in modules.items():
         tree, package = ast.parse(text), find_package(path)
         for node in tree.body:
             if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
                 definitions[node.name].append((path, f"{path}:{node.lineno} {node.name}"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name | ast.Attribute):
+                uses[node.id if isinstance(node, ast.Name) else node.attr] += 1
+            elif isinstance(node, Function) and node.name.startswith("_") and not node.name.startswith("__"):
+                private.append((node.name, package, f"{path}:{node.lineno} {node.name}"))
         lines = text.splitlines()
         # A verb of the command line has its options as parameters; elsewhere a comment gives the reason.
         excused = {number for number, line in enumerate(lines, 1) if package == "cli" or "noqa: PLR0913" in line}
@@ -107,6 +115,8 @@ def find_faults(modules: Mapping[str, str]) -> list[Fault]:
         if len({path for path, _ in places}) > 1
         for path, place in places
     ]
+    # Uses are counted by name over all modules: a name that two functions share counts for both, in their favour.
+    faults += [Fault("single_call_functions", package, place) for name, package, place in private if uses[name] == 1]
     for package, (count, total) in comments.items():
         share = COMMENT_SHARE.get(package, LEAST_COMMENT_SHARE)
         place = f"{package}: {count} of {total} lines carry a comment, {share:.0%} should"

@@ -112,6 +112,15 @@ def test_a_tuple_of_fixed_length_counts_as_its_elements() -> None:
     assert list_faults(wide, "wide_functions", "pack/cli/a.py") == []
 
 
+def test_a_private_function_that_one_place_uses_is_a_fault_wherever_that_place_is() -> None:
+    modules = {
+        "prefboost/a/x.py": "def _once() -> int: ...\ndef _twice() -> int: ...\ndef public() -> int: return _twice()\n",
+        "prefboost/b/y.py": "import x\ndef __init__() -> None: ...\nvalue = x._once() + x._twice()\n",
+    }
+    faults = [fault for fault in find_faults(modules) if fault.rule == "single_call_functions"]
+    assert [(fault.package, fault.where) for fault in faults] == [("a", "prefboost/a/x.py:1 _once")]
+
+
 def test_comments_are_counted_for_readers_and_not_for_tools() -> None:
     text = "# why\nx = 1  # [B, K]\ny = 2  # noqa: E741\ns = '# no'\n"
     assert count_comments(text) == 2
