@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.diagnosis.test_controllability import build_table
 from tests.diagnosis.test_unlearning import scored_pairs
 from tests.scoring.conftest import policies  # noqa: F401 - a fixture
 
@@ -29,7 +30,20 @@ def test_it_prints_changes_by_side_and_score_and_writes_the_report(
     assert main([*line, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["completions"] == 8
-    assert {**json.loads(out.read_text()), "out": str(out)} == record
+    assert json.loads(out.read_text()) == {"diagnosis": "unlearning", **{k: v for k, v in record.items() if k != "out"}}
+
+
+def test_controllability_reads_scored_completions_of_several_goals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "scored.parquet", tmp_path / "controllability.json"
+    write(build_table(lambda goal, _: (goal, 5), prompts=6), source)
+    assert main(["diagnose", "controllability", str(source), "data_top=8", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "slope: 1.00 [1.00, 1.00]" in printed and "calibration error: 0.00" in printed
+    assert "above the training data's scores" in printed
+    assert json.loads(out.read_text())["diagnosis"] == "controllability"
+    assert main(["diagnose", "controllability", str(source), "-o", str(source)]) == 2
 
 
 def test_wrong_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,7 @@ class Columns(Settings):
     aspects: tuple[str, ...] | None = Field(None, description="Columns with scores of single aspects.")
     model: str | None = Field(None, description="Who wrote a completion.")
     finish_reason: str | None = Field(None, description="Why a completion ended: stop, or length where it was cut.")
+    goal: str | None = Field(None, description="Score that the writer of a completion was asked for: a number.")
     chosen: str | None = Field(None, description="The preferred completion of a pair.")
     rejected: str | None = Field(None, description="The other completion of a pair.")
     score_chosen: str | None = Field(None, description="Score of the preferred completion.")
@@ -100,6 +101,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "rank": ("rank", "ranks"),
     "model": ("model", "generator", "model_name", "models"),
     "finish_reason": ("finish_reason", "finish_reasons"),
+    "goal": ("goal",),
     "finish_chosen": ("finish_chosen", "finish_reason_chosen", "chosen_finish_reason"),
     "finish_rejected": ("finish_rejected", "finish_reason_rejected", "rejected_finish_reason"),
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import polars as pl
+import json
 
+import polars as pl
+import pytest
+
+from prefboost.sources import read
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
 from prefboost.sources.rows.completions import INDEX, convert_nested, convert_parallel
@@ -40,3 +44,15 @@ def test_why_completions_ended_is_read_from_lists_of_any_kind() -> None:
     beside = pl.DataFrame({ROW: [0], "p": ["x"], "c": [["a", "b"]], "why": [["length", None]]})
     rows = convert_parallel(beside, Layout("parallel", {"prompt": "p", "completions": "c", "finish_reason": "why"}))
     assert rows["finish_reason"].to_list() == ["length", None]
+
+
+@pytest.mark.parametrize(
+    ("goals", "expected"),
+    [([1.0, 4.5, None], [1.0, 4.5, None]), ([1, 4, 10], [1.0, 4.0, 10.0]), (["kind", "x", "y"], None)],
+)
+def test_a_goal_is_a_number_that_was_asked_for_and_text_is_none(tmp_path, goals, expected):
+    path = tmp_path / "asked.jsonl"
+    rows = [{"prompt": f"q{at}", "completion": "a", "score": 3.0, "goal": goal} for at, goal in enumerate(goals)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    frame = read(path).frame
+    assert (frame["goal"].to_list() if "goal" in frame.columns else None) == expected

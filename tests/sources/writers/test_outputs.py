@@ -32,6 +32,7 @@ FOLDER_VERBS = {
     "evaluate": lambda source, out: ["evaluate", "--baseline", source, source, "judge=openai:none", "-o", out],
     "evaluate --verdicts": lambda source, out: ["evaluate", "--verdicts", source, "-o", out],
     "demo": lambda source, out: ["demo", f"model={source}", "-o", out],
+    "reproduce": lambda source, out: ["reproduce", "reward_augmented", f"data={source}", "model=nowhere", "-o", out],
 }
 """Verbs that write a folder."""
 
@@ -69,7 +70,7 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_every_verb_that_writes_is_tried_here() -> None:
-    tried = {verb.split()[0] for verb in (*FILE_VERBS, *FOLDER_VERBS)} | {"train", "run", "reward-accuracy"}
+    tried = {verb.split()[0] for verb in (*FILE_VERBS, *FOLDER_VERBS)} | {"train", "run", "reward-accuracy", "diagnose"}
     assert tried | READS_ONLY == set(VERBS)
 
 
@@ -126,6 +127,17 @@ def test_a_file_of_someone_else_is_not_overwritten(
     (folder / "out.jsonl").write_text("mine\n")
     said = refused(FILE_VERBS[verb](str(source), str(folder / "out.jsonl")), folder, capsys)
     assert "did not write" in said or "exists" in said
+
+
+@pytest.mark.parametrize("diagnosis", [["unlearning", "m", "start=m"], ["controllability"]])
+def test_a_diagnosis_neither_overwrites_its_input_nor_a_file_of_someone_else(
+    diagnosis: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (folder / "scored.jsonl").rename(folder / "scored.json")
+    arguments = ["diagnose", diagnosis[0], str(source), *diagnosis[1:], "-o"]
+    assert "the output is the input" in refused([*arguments, str(source)], folder, capsys)
+    (folder / "mine.json").write_text("{}")
+    assert "did not write" in refused([*arguments, str(folder / "mine.json")], folder, capsys)
 
 
 @pytest.mark.parametrize("verb", FOLDER_VERBS)

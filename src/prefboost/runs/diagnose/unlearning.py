@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from prefboost.atomic import write_atomically
 from prefboost.diagnosis.unlearning import DiagnoseUnlearning, UnlearningReport, measure_changes
 from prefboost.engines.budget import UNLIMITED
-from prefboost.errors import DataError
 from prefboost.progress import Tell
+from prefboost.runs.diagnose.report_file import guard_report, write_report
 from prefboost.runs.score.questions import open_desk
-from prefboost.sources.writers.outputs import companions, refuse_foreign, refuse_inputs
 from prefboost.tables import Table
 
 __all__ = ["diagnose_unlearning"]
@@ -41,14 +38,9 @@ def diagnose_unlearning(
         RunError: the output is an input, or a file that `diagnose` did not write.
     """
     if out is not None:
-        target = Path(out)
-        if target.suffix != ".json":
-            raise DataError(f"the report is JSON, found {target.name}", remedy="name a file that ends in .json")
-        refuse_inputs(companions(target, ".store"), [table], [settings])
-        # The store stands beside every report that this function wrote, and beside no other file.
-        refuse_foreign([target], [companions(target, ".store")[-1]], "diagnose")
+        guard_report(out, [table], [settings])
     with open_desk(out, store, UNLIMITED, progress) as desk:
         report = measure_changes(table, settings, desk)
     if out is not None:
-        write_atomically(Path(out), json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n")
+        write_report(out, "unlearning", report.record())
     return report

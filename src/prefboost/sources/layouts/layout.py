@@ -364,7 +364,10 @@ def _guess_flat(part_of: PartLookup) -> Layout | None:
     prompt, completion = part_of("prompt"), part_of("completion")
     if prompt is None or completion is None or prompt == completion:
         return None
-    parts = part_of.find_prompt(*COMPLETION_PARTS, *PROMPT_PARTS, completion=completion)
+    parts = part_of.find_prompt(*COMPLETION_PARTS, "goal", *PROMPT_PARTS, completion=completion)
+    # A column goal of numbers is the score that was asked for; one of text is a task, and may belong to the prompt.
+    if "goal" in parts and not _is_number(part_of.schema, parts["goal"]):
+        parts.pop("goal")
     if "score" in parts:
         parts.pop("rank", None)
     return _build_layout("flat", parts, _find_aspects(part_of, part_of.schema), part_of)
@@ -374,6 +377,11 @@ def _guess_prompts(part_of: PartLookup) -> Layout | None:
     if part_of("prompt") is None or any(COMPLETION_LIKE.match(name.lower()) for name in part_of.schema):
         return None
     return _build_layout("prompts", part_of.find_prompt(*PROMPT_PARTS), {}, part_of)
+
+
+def _is_number(schema: Mapping[str, pl.DataType], column: str) -> bool:
+    dtype = find_dtype(schema, column)
+    return dtype is not None and instantiate_dtype(dtype).is_numeric()
 
 
 def _is_conversation(schema: Mapping[str, pl.DataType], column: str) -> bool:

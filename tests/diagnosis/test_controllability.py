@@ -1,0 +1,103 @@
+"""Control by goals: figures of policies that follow, ignore, saturate, or only write longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.scoring.conftest import said
+
+from prefboost.diagnosis.controllability import DiagnoseControllability, measure_controllability
+from prefboost.errors import DataError
+from prefboost.tables import MESSAGES, SCORED_COMPLETIONS, Table, conform
+
+GOALS = (1.0, 4.0, 7.0, 10.0)
+
+
+def build_table(respond: Any, prompts: int = 30, goals: tuple[float, ...] = GOALS, **columns: Any) -> Table:
+    """Completions of some prompts for every goal; ``respond(goal, rng)`` gives score and words."""
+    rng, rows = np.random.default_rng(3), []
+    for number in range(prompts):
+        for goal in goals:
+            score, words = respond(goal, rng)
+            rows.append(
+                {"row": len(rows), "prompt_id": f"p{number}", "prompt": said("user", f"q{number}"),
+                 "completion_id": f"c{len(rows)}", "completion": said("assistant", "w " * int(words) + "w"),
+                 "goal": goal, "score": float(score)}
+            )  # fmt: skip
+    types = {"prompt": MESSAGES, "completion": MESSAGES, "row": pl.Int64}
+    frame = pl.DataFrame(rows, schema_overrides=types).with_columns(**columns)
+    return Table(SCORED_COMPLETIONS, conform(frame, SCORED_COMPLETIONS), path="scored.parquet")
+
+
+def measure(table: Table, **settings: Any) -> Any:
+    return measure_controllability(table, DiagnoseControllability(**settings))
+
+
+def test_a_policy_that_follows_exactly_has_slope_1_and_no_calibration_error() -> None:
+    report = measure(build_table(lambda goal, _: (goal, 5)))
+    assert report.slope.estimate == pytest.approx(1.0) and report.spearman.estimate == pytest.approx(1.0)
+    assert report.calibration_error.estimate == pytest.approx(0.0)
+    assert [each.achieved.estimate for each in report.goals] == list(GOALS)
+    assert report.best.goal == 10.0 and report.best.gain.estimate == 0.0
+
+
+def test_a_policy_that_ignores_goals_has_no_slope_and_nothing_to_share() -> None:
+    report = measure(build_table(lambda _, rng: (5 + rng.normal(), 5 + rng.integers(3))))
+    assert not report.slope.excludes(0.0) and report.length_share is None
+    # Means of 5 against goals 1, 4, 7, 10.
+    assert report.calibration_error.estimate == pytest.approx(np.sqrt((16 + 1 + 4 + 25) / 4), abs=0.3)
+
+
+def test_a_score_that_follows_length_alone_leaves_no_slope_at_equal_length() -> None:
+    def respond(goal: float, rng: np.random.Generator) -> tuple[float, float]:
+        words = round(10 * goal + rng.normal(scale=20) + 40)
+        return words / 20, words
+
+    report = measure(build_table(respond))
+    assert report.slope.excludes(0.0)
+    assert not report.slope_at_equal_length.excludes(0.0)
+    assert report.length_share.estimate == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_best_goal_need_not_be_the_highest_and_is_chosen_on_other_prompts() -> None:
+    peaks = {1.0: 2.0, 4.0: 5.0, 7.0: 8.0, 10.0: 6.0}
+    report = measure(build_table(lambda goal, rng: (peaks[goal] + rng.normal(scale=0.2), 5)), data_top=8)
+    assert report.best.goal == 7.0 and report.best.gain.estimate == pytest.approx(2.0, abs=0.2)
+    assert [each.extrapolated for each in report.goals] == [False, False, False, True]
+    assert any("best goal by validation prompts: 7" in line for line in report.lines())
+    assert any("above the training data" in line for line in report.lines())
+
+
+def test_marked_splits_go_before_the_draw() -> None:
+    split = pl.when(pl.col("prompt_id").is_in(["p0", "p1"])).then(pl.lit("validation")).otherwise(pl.lit("test"))
+    report = measure(build_table(lambda goal, _: (goal, 5), split=split))
+    assert report.best.achieved.clusters == 28
+
+
+def test_aspects_have_slopes_of_their_own() -> None:
+    table = build_table(lambda goal, _: (goal, 5), **{"score.style": pl.col("goal") / 2})
+    assert measure(table).aspects["style"].estimate == pytest.approx(0.5)
+
+
+def test_completions_without_goal_or_score_are_counted_and_other_tables_refused() -> None:
+    table = build_table(lambda goal, _: (goal, 5))
+    some = pl.when(pl.col("row") < 3).then(None).otherwise(pl.col("score"))
+    partial = Table(SCORED_COMPLETIONS, table.frame.with_columns(score=some), path="x")
+    assert measure(partial).rejected == {"it has no score": 3}
+    with pytest.raises(DataError, match="without a column goal"):
+        measure(Table(SCORED_COMPLETIONS, table.frame.drop("goal"), path="x"))
+    with pytest.raises(DataError, match="none of 120 completions"):
+        measure(Table(SCORED_COMPLETIONS, table.frame.with_columns(score=pl.lit(None, pl.Float64)), path="x"))
+
+
+@given(st.floats(-2, 2), st.floats(-5, 5))
+def test_slope_and_calibration_move_with_a_linear_response(slope: float, offset: float) -> None:
+    report = measure(build_table(lambda goal, _: (slope * goal + offset, 5), prompts=3))
+    assert report.slope.estimate == pytest.approx(slope, abs=1e-6)
+    gaps = [(slope - 1) * goal + offset for goal in GOALS]
+    assert report.calibration_error.estimate == pytest.approx(np.sqrt(np.mean(np.square(gaps))), abs=1e-6)
