@@ -53,7 +53,7 @@ def test_an_aspect_has_a_scale_of_its_own() -> None:
     assert made.frame["score.wit"].to_list() == [1.0, 10.0, None]
     assert made.frame["score.tact"].to_list() == [1.0, 1.0, 1.0]  # no goal is made of it
     assert {name: scale.knots for name, scale in made.scales.items()} == {"": (2.0, 6.0), "wit": (10.0, 30.0)}
-    with pytest.raises(DataError, match="aspect tact: a scale needs two different scores"):
+    with pytest.raises(DataError, match="aspect tact: fitting a scale needs two different scores"):
         fit_scales(MinMax(), [table], aspects=("tact",))
 
 

@@ -17,7 +17,7 @@ def test_the_input_of_an_instruction_is_a_further_prompt_unless_the_user_names_t
     assert PartLookup(ALPACA, Columns(prompt="instruction"), "f").find_further_prompts("instruction") == ()
     named = PartLookup(ALPACA, Columns(prompt=("context", "instruction")), "f")
     assert (named("prompt"), named.find_further_prompts("context")) == ("context", ("instruction",))
-    with pytest.raises(DataError, match="names 'nope', which is not here"):
+    with pytest.raises(DataError, match="names 'nope', which does not exist"):
         PartLookup(ALPACA, Columns(prompt=("context", "nope")), "f").find_further_prompts("context")
 
 

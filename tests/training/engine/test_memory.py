@@ -51,7 +51,7 @@ def test_several_processes_and_the_smallest_budget_give_up_with_a_remedy(tmp_pat
         raise torch.OutOfMemoryError("tried to allocate")
 
     kept = tmp_path / "token_budget.json"
-    with pytest.raises(RunError, match=r"ran short in step 3 with token_budget 1,000") as error:
+    with pytest.raises(RunError, match=r"step 3 ran out of memory with token_budget 1,000") as error:
         TokenBudget(1000, alone=False, kept=kept).within(work, lambda: None, "step 3")
     assert "start the same command again: it resumes, with token_budget 500" in str(error.value)
     assert TokenBudget(1000, alone=False, kept=kept).tokens == 500
