@@ -97,9 +97,7 @@ VERBS: dict[str, Verb] = {
         "Evaluate models on benchmarks, at one goal or several.",
     ),
     "compare": Verb("prefboost.cli.evaluate:compare_command", "Compare two evaluations prompt by prompt."),
-    "diagnose": Verb(
-        "prefboost.cli.diagnose:diagnose_command", "Measure unlearning, or how goals are followed."
-    ),
+    "diagnose": Verb("prefboost.cli.diagnose:diagnose_command", "Measure unlearning, or how goals are followed."),
     "reproduce": Verb(
         "prefboost.cli.reproduce:reproduce_command", "Compare reward augmentation with its rivals, over seeds."
     ),
