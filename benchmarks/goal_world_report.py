@@ -177,6 +177,11 @@ def _list_verdicts(arms: Mapping[str, Outcome]) -> Iterator[str]:
         yield f"| {ARMS[arm].title} | " + " | ".join(cells) + " |"
     yield ""
     for arm, outcome in arms.items():
+        for beta, step in ((PUBLISHED_BETA, 200), (PUBLISHED_BETA, last), (0.1, 200)):
+            if facts := _describe_losses(_find(outcome, beta, step), _find(plain, beta, step)):
+                yield f"{ARMS[arm].title}, beta {beta:g}, {step} steps: {facts}"
+    yield ""
+    for arm, outcome in arms.items():
         best = choose_best(outcome.points)
         if best and best[0].others["goals"]:
             yield f"{ARMS[arm].title}: {_describe_goals(best)}"
@@ -224,6 +229,18 @@ def _write_verdict(outcome: Outcome, plain: Outcome, rule: Rule) -> str:
     lead = compare(ours, theirs)
     text = lead.format(signed=True)
     return f"{score:.2f}, " + (f"**{text}**" if lead.excludes(0) else text)
+
+
+def _describe_losses(point: Point | None, plain: Point | None) -> str:
+    """Write what became of good rejected answers, also less plain DPO's, and by how much the judge overrates."""
+    if point is None or plain is None or not point.others["good_rejected"]:
+        return ""
+    changes, others = point.others["good_rejected"], plain.others["good_rejected"]
+    gap = [point.measured["test"]["judge"][seed] - rows for seed, rows in enumerate(point.measured["test"]["gold"])]
+    lead = "" if point is plain else f", less DPO's {bootstrap_difference(changes, others).format(1, signed=True)}"
+    excess = bootstrap_mean([float(rows.mean()) for rows in gap])
+    overrated = f"; judge less gold {excess.format(signed=True)}" if excess.estimate else ""
+    return f"good rejected {bootstrap_mean(changes).format(1)} nats{lead}{overrated}"
 
 
 def _describe_goals(best: Sequence[Point]) -> str:

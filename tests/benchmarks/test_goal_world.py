@@ -159,6 +159,11 @@ def test_a_quick_run_is_kept_reported_drawn_and_resumed(tmp_path: Path, capsys: 
     assert again.keys() == cells.keys() and sum(again[path] != cells[path] for path in cells) == 1
     kept = json.loads(next(iter(cells)).read_text())
     assert len(kept["checkpoints"]["4"]["test"]["gold"]) == 2
+    outcomes = report.read_outcomes(keep)
+    plain, augmented = (outcomes["judge", arm].points[-1] for arm in ("dpo", "ra"))
+    assert "less DPO's" in report._describe_losses(augmented, plain)
+    assert "judge less gold +" in report._describe_losses(plain, plain)
+    assert "less DPO's" not in report._describe_losses(plain, plain)
     with pytest.raises(SystemExit, match="other settings"):
         benchmark.main(["--keep", str(keep), "--missing", "--arms", "dpo", "--betas", "0.1", "--seeds", "2"])
 
