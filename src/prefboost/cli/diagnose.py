@@ -14,7 +14,7 @@ from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefboost.diagnosis.controllability import ControllabilityReport
-    from prefboost.diagnosis.unlearning import DiagnoseUnlearning, UnlearningReport
+    from prefboost.diagnosis.unlearning import UnlearningReport
 
 __all__ = ["diagnose_command"]
 
@@ -64,11 +64,18 @@ def diagnose_command(
 def _diagnose_unlearning(
     source: str, arguments: Sequence[str], out: Path, store: Path | None, *, quiet: bool
 ) -> UnlearningReport:
+    from prefboost.cli.overrides import read_overrides
     from prefboost.cli.score import show_stages
+    from prefboost.diagnosis.unlearning import DiagnoseUnlearning
     from prefboost.runs.diagnose.unlearning import diagnose_unlearning
     from prefboost.sources import read
 
-    settings = _read_unlearning(arguments)
+    # Checkpoints stand alone, as the models of evaluate do; a path with an equals sign is given as models=[...].
+    models = [text for text in arguments if "=" not in text]
+    overrides = [text for text in arguments if "=" in text]
+    if not models and not any(text.startswith("models") for text in overrides):
+        raise SettingsError("no checkpoint is named", remedy="write prefboost diagnose unlearning IN MODEL start=MODEL")
+    settings = read_overrides(DiagnoseUnlearning, overrides, base={"models": models} if models else None)
     with show_stages(hidden=quiet) as tell:
         return diagnose_unlearning(read(source), settings, out, store=store, progress=tell)
 
@@ -84,20 +91,3 @@ def _diagnose_controllability(source: str, arguments: Sequence[str], out: Path) 
     report = measure_controllability(read(source), settings)
     write_report(out, "controllability", report.record())
     return report
-
-
-def _read_unlearning(arguments: Sequence[str]) -> DiagnoseUnlearning:
-    """Read settings from checkpoints and ``key=value``.
-
-    Raises:
-        SettingsError: no checkpoint is named, or one line for every wrong setting.
-    """
-    from prefboost.cli.overrides import read_overrides
-    from prefboost.diagnosis.unlearning import DiagnoseUnlearning
-
-    # Checkpoints stand alone, as the models of evaluate do; a path with an equals sign is given as models=[...].
-    models = [text for text in arguments if "=" not in text]
-    overrides = [text for text in arguments if "=" in text]
-    if not models and not any(text.startswith("models") for text in overrides):
-        raise SettingsError("no checkpoint is named", remedy="write prefboost diagnose unlearning IN MODEL start=MODEL")
-    return read_overrides(DiagnoseUnlearning, overrides, base={"models": models} if models else None)

@@ -46,13 +46,24 @@ def reproduce_command(
     taken on test prompts: by a scorer on new completions, and without one by log-probs of the file's own. OUT/report.md
     has a line per claim and a table with intervals over seeds and prompts. The same command resumes.
     """
+    from prefboost.cli.overrides import read_overrides, split_overrides
+    from prefboost.recipes.load import load
     from prefboost.runs.reproduce.reproduce import plan_cells, reproduce
+    from prefboost.runs.reproduce.settings import Reproduction
 
     if what != "reward_augmented":
         raise SettingsError(
             f"there is no reproduction of {what!r}", remedy="write prefboost reproduce reward_augmented"
         )
-    settings = _read_reproduction(overrides or [])
+    recipes = [text for text in overrides or [] if "=" not in text]
+    if len(recipes) > 1:
+        raise SettingsError(f"several recipes: {', '.join(recipes)}", remedy="give one, of which all arms are made")
+    names = [name for name in Reproduction.model_fields if name != "recipe"]
+    ours, others = split_overrides((text for text in overrides or [] if "=" in text), names)
+    # The model is what changes most often; in a recipe it is a setting of its training.
+    others = [f"train.{text}" if text.partition("=")[0].strip() == "model" else text for text in others]
+    recipe = load(recipes[0] if recipes else _BASE, others)
+    settings = read_overrides(Reproduction, ours, base={"recipe": recipe.model_dump(mode="json")})
     if dry_run:
         cells = plan_cells(settings)
         print_report(
@@ -64,23 +75,6 @@ def reproduce_command(
     with open_progress(hidden=quiet) as progress:
         report = reproduce(settings, out, progress=progress)
     print_report(report.record(), report.lines(), as_json=as_json)
-
-
-def _read_reproduction(arguments: Sequence[str]) -> Reproduction:
-    """Read the recipe and the settings of the comparison from the command line."""
-    from prefboost.cli.overrides import read_overrides, split_overrides
-    from prefboost.recipes.load import load
-    from prefboost.runs.reproduce.settings import Reproduction
-
-    recipes = [text for text in arguments if "=" not in text]
-    if len(recipes) > 1:
-        raise SettingsError(f"several recipes: {', '.join(recipes)}", remedy="give one, of which all arms are made")
-    names = [name for name in Reproduction.model_fields if name != "recipe"]
-    ours, others = split_overrides((text for text in arguments if "=" in text), names)
-    # The model is what changes most often; in a recipe it is a setting of its training.
-    others = [f"train.{text}" if text.partition("=")[0].strip() == "model" else text for text in others]
-    recipe = load(recipes[0] if recipes else _BASE, others)
-    return read_overrides(Reproduction, ours, base={"recipe": recipe.model_dump(mode="json")})
 
 
 def _list_plan(settings: Reproduction, cells: Sequence[Cell]) -> Iterator[str]:

@@ -165,30 +165,27 @@ def measure_controllability(table: Table, settings: DiagnoseControllability) -> 
         )
         for each in np.unique(goal)
     ]
+    aspects = {}
+    for aspect in aspects_of(frame.schema, "score"):
+        rated = frame.filter(pl.col(f"score.{aspect}").is_not_null())
+        if not rated.is_empty():
+            aspects[aspect] = bootstrap_slope(rated["goal"], rated[f"score.{aspect}"], clusters=rated["prompt_id"])
+
+    def compute_calibration_error(goal: np.ndarray, achieved: np.ndarray) -> float:
+        gaps = [achieved[goal == each].mean() - each for each in np.unique(goal)]
+        return float(np.sqrt(np.mean(np.square(gaps))))
+
     return ControllabilityReport(
         tuple(responses),
         slope,
         bootstrap(spearman, goal, achieved, clusters=clusters),
-        bootstrap(_compute_calibration_error, goal, achieved, clusters=clusters),
+        bootstrap(compute_calibration_error, goal, achieved, clusters=clusters),
         bootstrap(_fit_slope_at_equal_length, goal, achieved, words, clusters=clusters),
         bootstrap(_compute_length_share, goal, achieved, words, clusters=clusters) if slope.excludes(0.0) else None,
-        {aspect: each for aspect in aspects_of(frame.schema, "score") if (each := _fit_aspect(frame, aspect))},
+        aspects,
         _choose_best_goal(frame, settings),
         {reason: count for reason, count in rejected.items() if count},
     )
-
-
-def _fit_aspect(frame: pl.DataFrame, aspect: str) -> Interval | None:
-    """Fit the slope of an aspect's score on the goal; None where no completion is rated in it."""
-    rated = frame.filter(pl.col(f"score.{aspect}").is_not_null())
-    if rated.is_empty():
-        return None
-    return bootstrap_slope(rated["goal"], rated[f"score.{aspect}"], clusters=rated["prompt_id"])
-
-
-def _compute_calibration_error(goal: np.ndarray, achieved: np.ndarray) -> float:
-    gaps = [achieved[goal == each].mean() - each for each in np.unique(goal)]
-    return float(np.sqrt(np.mean(np.square(gaps))))
 
 
 def _fit_slope_at_equal_length(goal: np.ndarray, achieved: np.ndarray, words: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -185,11 +185,55 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
         DataError: the table holds no completions, or none could be measured.
         ModelError: a model cannot be loaded, or the models have different tokens.
     """
-    from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
-
     items, faults = list_scored_items(table), Scores()
     items = items[: settings.limit]
-    score_of = {(item.row, item.side): _read_score(table, item) for item in items}
+    columns = {side: name for side, name in _SCORE_OF.items() if name in table.frame.columns}
+    score_of: dict[tuple[int, str], float | None] = {
+        (item.row, item.side): table.frame[columns[item.side]][item.row] if item.side in columns else None
+        for item in items
+    }
+    readable = _encode_for_models(items, score_of, settings, faults)
+    # One set of completions for all checkpoints, or their figures could not be compared.
+    measured = [item for item in items if all((item.row, item.side) in ids for _, ids in readable.values())]
+    if not measured:
+        reason = next(iter(faults.faults.values()), ("there are no rows", ""))
+        raise DataError(
+            f"none of {len(items):,} completions can be measured: {': '.join(filter(None, reason))}",
+            remedy="give scored pairs or completions that the models can read",
+            place=Place(path=table.path),
+        )
+    prompts = [table.frame["prompt_id"][item.row] for item in measured]
+    scores = [score_of[item.row, item.side] for item in measured]
+    how = LogprobModel(
+        settings.start,
+        dtype=settings.dtype,
+        device=settings.device,
+        batch_tokens=settings.batch_tokens,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    changes = []
+    for name, (goals, ids) in readable.items():
+        encoded_items = [ids[item.row, item.side] for item in measured]
+        before, after = (
+            np.array(compute_item_logps(replace(how, name=model), encoded_items, desk, stage), dtype=float)
+            for model, stage in ((settings.start, "start"), (name, name))
+        )
+        lengths = np.array([len(answer) for _, answer in encoded_items], dtype=float)
+        rows = CompletionChanges(measured, prompts, scores, after - before, lengths)
+        changes.append(summarise_changes(name, str(goals), rows, settings.scores))
+    rejected = Counter(reason for reason, _ in faults.faults.values())
+    return UnlearningReport(settings.start, tuple(changes), len(measured), dict(rejected))
+
+
+def _encode_for_models(
+    items: Sequence[ScoredItem],
+    score_of: Mapping[tuple[int, str], float | None],
+    settings: DiagnoseUnlearning,
+    faults: Scores,
+) -> dict[str, tuple[Goals, dict[tuple[int, str], Encoded]]]:
+    """Encode the completions through every checkpoint's template: name -> its goals, and ids by row and side."""
+    from prefboost.engines.models.weights import context_of, load_config, load_tokenizer
+
     trusted = settings.trust_remote_code
     start = load_tokenizer(settings.start, trust_remote_code=trusted)
     limit = settings.max_length or context_of(load_config(settings.start, trust_remote_code=trusted))
@@ -202,29 +246,7 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
         usable = items if goals != "own" else _select_scored(items, score_of, faults)
         encoded = encode_items(usable, encoder, limit, faults, partial(_choose_goal, goals, score_of))
         readable[name] = goals, {(item.row, item.side): ids for item, ids in encoded}
-    # One set of completions for all checkpoints, or their figures could not be compared.
-    measured = [item for item in items if all((item.row, item.side) in ids for _, ids in readable.values())]
-    if not measured:
-        reason = next(iter(faults.faults.values()), ("there are no rows", ""))
-        raise DataError(
-            f"none of {len(items):,} completions can be measured: {': '.join(filter(None, reason))}",
-            remedy="give scored pairs or completions that the models can read",
-            place=Place(path=table.path),
-        )
-    prompts = [table.frame["prompt_id"][item.row] for item in measured]
-    scores = [score_of[item.row, item.side] for item in measured]
-    changes = []
-    for name, (goals, ids) in readable.items():
-        encoded_items = [ids[item.row, item.side] for item in measured]
-        before, after = (
-            np.array(compute_item_logps(_describe_model(model, settings), encoded_items, desk, stage), dtype=float)
-            for model, stage in ((settings.start, "start"), (name, name))
-        )
-        lengths = np.array([len(answer) for _, answer in encoded_items], dtype=float)
-        rows = CompletionChanges(measured, prompts, scores, after - before, lengths)
-        changes.append(summarise_changes(name, str(goals), rows, settings.scores))
-    rejected = Counter(reason for reason, _ in faults.faults.values())
-    return UnlearningReport(settings.start, tuple(changes), len(measured), dict(rejected))
+    return readable
 
 
 @dataclass(frozen=True)
@@ -308,21 +330,6 @@ def _measure_margin(rows: CompletionChanges) -> tuple[Interval | None, bool]:
     clusters = [rows.prompts[at] for at, _ in pairs]
     margin, chosen = bootstrap_mean(best - worst, clusters=clusters), bootstrap_mean(best, clusters=clusters)
     return margin, margin.low > 0 and chosen.high < 0
-
-
-def _describe_model(name: str, settings: DiagnoseUnlearning) -> LogprobModel:
-    return LogprobModel(
-        name,
-        dtype=settings.dtype,
-        device=settings.device,
-        batch_tokens=settings.batch_tokens,
-        trust_remote_code=settings.trust_remote_code,
-    )
-
-
-def _read_score(table: Table, item: ScoredItem) -> float | None:
-    column = _SCORE_OF[item.side]
-    return table.frame[column][item.row] if column in table.frame.columns else None
 
 
 def _resolve_goal(goal: Literal["auto", "own", "none"] | float, encoder: ChatEncoder) -> Goals:

@@ -168,15 +168,11 @@ def list_claims(
     for text, ours, theirs, setting, decides in statements:
         difference = compare_arms(get(ours, setting), get(theirs, setting), decides)
         if difference is not None:
-            claims.append(ClaimVerdict(text, _judge(difference), difference, _UNITS[decides]))
+            # An interval without ends (one seed) excludes nothing, and so decides nothing.
+            decided = "yes" if difference.estimate > 0 else "no"
+            verdict = decided if difference.excludes(0.0) else "undecided"
+            claims.append(ClaimVerdict(text, verdict, difference, _UNITS[decides]))
     return claims
-
-
-def _judge(difference: Interval) -> str:
-    # An interval without ends (one seed) excludes nothing, and so decides nothing.
-    if not difference.excludes(0.0):
-        return "undecided"
-    return "yes" if difference.estimate > 0 else "no"
 
 
 def format_table(figures: Sequence[ArmFigure]) -> list[str]:
