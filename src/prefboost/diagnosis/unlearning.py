@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -243,8 +242,18 @@ def _encode_for_models(
         check_vocabularies(name, tokenizer, settings.start, start)
         encoder = ChatEncoder(tokenizer)
         goals = _resolve_goal(settings.goal, encoder)
-        usable = items if goals != "own" else _select_scored(items, score_of, faults)
-        encoded = encode_items(usable, encoder, limit, faults, partial(_choose_goal, goals, score_of))
+        goal_of = score_of if goals == "own" else dict.fromkeys(score_of, None if goals == "none" else goals)
+        usable = [item for item in items if goals != "own" or goal_of[item.row, item.side] is not None]
+        for item in items:
+            if goals == "own" and goal_of[item.row, item.side] is None:
+                faults.faults[item.row, item.side] = ("it has no score that its prompt could ask for", "")
+        encoded = encode_items(
+            usable,
+            encoder,
+            limit,
+            faults,
+            lambda item, goal_of=goal_of: goal_of[item.row, item.side],  # type: ignore[misc]
+        )
         readable[name] = goals, {(item.row, item.side): ids for item, ids in encoded}
     return readable
 
@@ -338,19 +347,3 @@ def _resolve_goal(goal: Literal["auto", "own", "none"] | float, encoder: ChatEnc
         return goal
     probe = [{"role": "user", "content": "Hello"}]
     return "own" if encoder.render_prompt(probe, 3.0) != encoder.render_prompt(probe, 7.0) else "none"
-
-
-def _choose_goal(goal: Goals, score_of: Mapping[tuple[int, str], float | None], item: ScoredItem) -> float | None:
-    if goal == "own":
-        return score_of[item.row, item.side]
-    return None if goal == "none" else goal
-
-
-def _select_scored(
-    items: Sequence[ScoredItem], score_of: Mapping[tuple[int, str], float | None], faults: Scores
-) -> list[ScoredItem]:
-    """Select the items with a score; the others have no goal of their own, and get a fault."""
-    for item in items:
-        if score_of[item.row, item.side] is None:
-            faults.faults[item.row, item.side] = ("it has no score that its prompt could ask for", "")
-    return [item for item in items if score_of[item.row, item.side] is not None]
