@@ -123,7 +123,8 @@ def plot_goal_response(
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    # Below the axes: a policy that ignores its goal fills any corner of the plot.
+    axes.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14), fontsize=9)
     return _as_svg(figure, pyplot)
 
 

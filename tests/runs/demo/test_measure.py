@@ -62,7 +62,10 @@ def test_a_policy_that_follows_is_said_to_follow() -> None:
     assert "follows the goal" in sentences[0] and "rises with every step" in sentences[1]
     assert sentences[2].startswith("At beta 0.2") and sentences[3].startswith("At beta 0.03")
     assert "is above plain DPO in gold score" in sentences[2] and "2.0 against 7.5 nats" in sentences[2]
-    assert "has reward-augmented, beta 0.2" in sentences[4] and "5.00" in sentences[4]
+    assert (
+        "has reward-augmented, beta 0.2" in sentences[4]
+        and "above the start model without a goal (5.00)" in sentences[4]
+    )
     assert "-1.50 [-2.00, -1.00] nats" in sentences[5]
 
 
@@ -71,6 +74,7 @@ def test_a_null_effect_is_said_to_be_one() -> None:
     assert not follows
     assert "does not visibly follow" in sentences[0]
     assert "not distinguishable from plain DPO" in sentences[2]
+    assert "not told apart from the start model" in sentences[4]
 
 
 def test_the_comparison_is_of_gold_even_where_the_proxy_says_the_opposite() -> None:

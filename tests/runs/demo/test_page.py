@@ -67,7 +67,7 @@ def page() -> str:
 def test_every_policy_has_its_row_at_the_top_goal(page: str) -> None:
     table = page.partition("<h2>Asked for the top score")[2].partition("<table>")[2].partition("</table>")[0]
     assert all(arm.name in table for arm in ARMS)
-    assert table.count('class="n">3.50 [') == 8, "KL and gold of four policies"
+    assert table.count('class="n w">3.50 [') == 8, "KL and gold of four policies"
     assert table.count("50%") == 4, "one of two completions was cut"
     assert table.count("100%") == 2 and table.count('"n">0%') == 2, "share of answers on topic"
 

@@ -150,9 +150,17 @@ def state_verdict(
         theirs = next(top for top in tops if top.arm.kind == "plain" and top.arm.small == ours.arm.small)
         sentences.append(_compare_tops(ours, theirs, goal, scores))
     best = max(tops, key=lambda top: top.gold.estimate)
+    gain = (
+        "above"
+        if best.gold.low > start["gold"]
+        else "below"
+        if best.gold.high < start["gold"]
+        else "not told apart from"
+    )
     sentences.append(
-        f"The highest gold score at the top goal has {best.arm.name}: {best.gold.format()} (start model, not asked: "
-        f"{start['gold']:.2f}); the proxy puts {max(tops, key=lambda top: top.proxy.estimate).arm.name} first."
+        f"The highest gold score at the top goal has {best.arm.name}: {best.gold.format()}, {gain} the start model "
+        f"without a goal ({start['gold']:.2f}); the proxy puts "
+        f"{max(tops, key=lambda top: top.proxy.estimate).arm.name} first."
     )
     unlearned = "; ".join(f"{change.policy} {change.change.format(signed=True)} nats" for change in changes)
     sentences.append(f"Log-prob of good answers that no pair chose: {unlearned or 'there were none'}.")
