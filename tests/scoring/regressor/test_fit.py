@@ -54,5 +54,5 @@ def test_pairs_are_compared_within_a_prompt_and_ties_count_half() -> None:
 
 
 def test_too_little_judged_data_is_an_error(encoder: Path, tmp_path: Path) -> None:  # noqa: F811
-    with pytest.raises(DataError, match="0 scores"):
+    with pytest.raises(DataError, match="have 0"):
         fit_regressor(completions_table([("q", "a")] * 4), FitRegressor(embedder=str(encoder)), tmp_path)
