@@ -121,7 +121,8 @@ def _run(settings: Evaluate, out: Path, *, dry_run: bool, quiet: bool, as_json: 
     from prefboost.runs.evaluate.forecast import forecast_evaluation
 
     if dry_run:
-        _print_forecast(forecast_evaluation(settings, out), as_json)
+        lines = forecast_evaluation(settings, out)
+        print_report([asdict(line) for line in lines], _list_forecast(lines), as_json=as_json)
         return
     with show_benchmarks(hidden=quiet) as tell:
         results = evaluate(settings, out, tell=tell)
@@ -155,10 +156,6 @@ def _list_results(results: Mapping[str, Results]) -> Iterator[str]:
         if len(results) > 1:
             yield name
         yield each.markdown()
-
-
-def _print_forecast(lines: Sequence[ForecastLine], as_json: bool) -> None:
-    print_report([asdict(line) for line in lines], _list_forecast(lines), as_json=as_json)
 
 
 def _list_forecast(lines: Sequence[ForecastLine]) -> Iterator[str]:

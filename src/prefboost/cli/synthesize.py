@@ -93,14 +93,11 @@ def read_synthesize(method: str, overrides: list[str]) -> Synthesize:
     placed = place_overrides(map(expand_model, overrides), names)
     # Whole models come first, then single settings of theirs, which would be lost under them.
     placed.sort(key=lambda text: not re.match(r"[^=]*=\{", text))
-    placed = [*(f"method.{part}.kind=llm" for part in _list_unnamed_judges(placed)), *placed]
-    return read_overrides(Synthesize, placed, base={"method": {"kind": method}})
-
-
-def _list_unnamed_judges(placed: list[str]) -> list[str]:
-    """List the judges that have settings and no kind: they are language models."""
+    # Judges that have settings and no kind are language models.
     parts = [part for part in ("judge", "rescore") if any(text.startswith(f"method.{part}.") for text in placed)]
-    return [part for part in parts if not any(text.startswith(f"method.{part}.kind") for text in placed)]
+    unnamed = [part for part in parts if not any(text.startswith(f"method.{part}.kind") for text in placed)]
+    placed = [*(f"method.{part}.kind=llm" for part in unnamed), *placed]
+    return read_overrides(Synthesize, placed, base={"method": {"kind": method}})
 
 
 def _list_plan(plan: SynthesisForecast) -> Iterator[str]:

@@ -170,6 +170,7 @@ def apply_overrides(document: Document, overrides: Iterable[str], begins: Begins
             raise SettingsError(f"{source}: not of the form key=value", remedy="write e.g. train.learning_rate=1e-6")
         value = parse_value(text, source)
         path = _put(values, key.split("."), value, source, begins)
+        # The lines of the file that the override replaces must not be blamed for its values.
         for below in [at for at in origins if at[: len(path)] == path]:
             del origins[below]
         origins[path] = source
@@ -190,6 +191,7 @@ def parse_value(text: str, source: str) -> Any:
     """
     if not text.strip():
         return None
+    # `{{ goal }}` is a template of Jinja, although YAML would read a mapping.
     in_brackets = text.lstrip().startswith(("[", "{", "'", '"')) and not text.lstrip().startswith("{{")
     try:
         value = parse(text).values
@@ -211,9 +213,10 @@ def _put(values: Any, steps: Sequence[str], value: Any, source: str, begins: Beg
             break
         below = here[place] if isinstance(here, list) else here.get(place)
         if below is None:
+            # A branch that is absent begins with its defaults; one that is null was emptied on purpose.
             absent = isinstance(here, dict) and place not in here
             below = begins(values, tuple(path)) if absent else {}
-        elif isinstance(below, str):
+        elif isinstance(below, str):  # the short form: a kind alone
             below = {"kind": below}
         elif not isinstance(below, (dict, list)):
             raise SettingsError(

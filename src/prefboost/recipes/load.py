@@ -77,6 +77,7 @@ def of_kind(document: Document) -> AnyRecipe:
             f"{document.origin(('kind',))}: kind {kind!r} is not a kind of recipe",
             remedy=f"{hint}kinds: {', '.join(RECIPES)}",
         )
+    # Recipes of the first kind name none: the settings have no field for it.
     if kind == OFFLINE and isinstance(values, Mapping):
         document = Document({key: value for key, value in values.items() if key != "kind"}, document.origins)
     return validate(RECIPES[kind], document)
@@ -96,6 +97,7 @@ def _begins(values: Any, path: KeyPath) -> dict[str, Any]:
     """Return the default of a branch that a recipe leaves out."""
     kind = values.get("kind", OFFLINE) if isinstance(values, Mapping) else OFFLINE
     root = RECIPES.get(kind) if isinstance(kind, str) else None
+    # An unknown kind has no defaults; `of_kind` refuses it with the kinds that there are.
     return {} if root is None else default_at(root, values, path)
 
 

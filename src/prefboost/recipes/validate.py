@@ -37,7 +37,9 @@ def validate(cls: type[S], document: Document) -> S:
         return cls.model_validate(document.values)
     except ValidationError as error:
         faults = sorted(_fault(cls, document, detail) for detail in error.errors(include_url=False))
-        raise _join_faults(faults) from None
+        # In reading order, so that the first line is the first to mend.
+        lines = [f"{where}: {what}" if where else what for _, where, what in faults]
+        raise SettingsError("\n".join(lines), remedy="`prefboost explain KEY` describes a setting") from None
 
 
 def override(settings: S, overrides: Iterable[str]) -> S:
@@ -72,6 +74,7 @@ def _fault(cls: type[Settings], document: Document, detail: ErrorDetails) -> Fau
 
 
 def _sentence(cls: type[Settings], document: Document, path: KeyPath, dotted: str, detail: ErrorDetails) -> str:
+    # Several classes where the document does not settle which arm of a union is meant.
     classes = classes_at(cls, path[:-1], document.values)
     if detail["type"] == "extra_forbidden":
         names = list(dict.fromkeys(name for each in classes for name in each.model_fields))
@@ -112,8 +115,3 @@ def _holds(values: Any, step: str | int) -> bool:
     if isinstance(values, Mapping):
         return step in values
     return isinstance(values, list) and isinstance(step, int) and step < len(values)
-
-
-def _join_faults(faults: list[Fault]) -> SettingsError:
-    remedy = "`prefboost explain KEY` describes a setting"
-    return SettingsError("\n".join(f"{where}: {what}" if where else what for _, where, what in faults), remedy=remedy)
