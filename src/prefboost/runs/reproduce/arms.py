@@ -46,6 +46,7 @@ def _without_goals(recipe: Recipe) -> Mapping[str, Any]:
 
 def _with_loss(loss: Any, *, goals: bool = False) -> Callable[[Recipe], Mapping[str, Any]]:
     def change(recipe: Recipe) -> Mapping[str, Any]:
+        # A loss without a reference refuses one, and spares the pass that computes it.
         part = {} if goals else _without_goals(recipe)
         reference = "none" if not loss.needs_reference else recipe.train.reference
         return {**part, "train": recipe.train.model_copy(update={"loss": loss, "reference": reference})}

@@ -127,6 +127,7 @@ def measure_cell(cell: Cell, setup: CellSetup, progress: Progress | None = None)
         taken = max(1, round(setup.steps * arm.pace))
         training = {"learning_rate": cell.learning_rate, "seed": cell.seed, "max_steps": taken}
         trained = build_arm_recipe(cell.arm, recipe, training, cell.beta)
+        # The cell's own run folder: a training that was interrupted goes on at its last checkpoint.
         report = run(trained.model_copy(update={"name": cell.name}), folder, progress=progress)
         assert report.model is not None
         model = report.model

@@ -65,6 +65,7 @@ def hold_prompts_out(table: Table, settings: Reproduction) -> HeldOutRows:
     Raises:
         DataError: a part has no prompt.
     """
+    # By the hash of the prompt's id: a row that is added to the file moves no other prompt into another part.
     share = draw_share(_SEED, "prompt_id")
     part = (
         pl.when(share < settings.validation)
@@ -130,6 +131,7 @@ def measure_pairs(pairs: Table, model: str, settings: Reproduction, store: Path,
         for at, row in enumerate(frame.select("prompt", "chosen", "rejected").iter_rows(named=True))
         for side in ("chosen", "rejected")
     ]
+    # Goals stand in these prompts already, so that the template is told to add none.
     changes = _compare_log_probs(items, [None] * len(items), model, settings, store, tell)
     both = [(at, changes.get((at, "chosen")), changes.get((at, "rejected"))) for at in range(frame.height)]
     scores = np.concatenate([frame["score_chosen"].to_numpy(), frame["score_rejected"].to_numpy()])
@@ -189,6 +191,7 @@ def measure_completions(
         for at, row in enumerate(scored.select("prompt", "completion", "finish_reason").iter_rows(named=True))
     ]
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    # The start model against itself: zero by definition, and no pass over its completions.
     drift = (
         dict.fromkeys(((item.row, item.side) for item in items), 0.0)
         if model == settings.recipe.train.model

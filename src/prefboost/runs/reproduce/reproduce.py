@@ -119,11 +119,13 @@ def reproduce(
     with hold_folder(folder):
         open_run(folder, "reproduce", settings.model_dump(mode="json"), list_input_paths(recipe))
         held_out = hold_prompts_out(choose_recipe_rows(recipe, read(recipe.data)), settings)
+        # Cells read a file, not the source: their run folders then name its hash, and a hub is asked once.
         rows = folder / TRAIN
         if not rows.exists():
             write(held_out.select("train"), rows)
         ours = recipe.model_copy(update={"data": File(path=str(rows)), "select": None, "decontaminate": ()})
         pairs = make_recipe_pairs(ours, held_out.select("train"), load_renderer(ours))
+        # One pass of the augmented rows; plain arms hold each pair twice, so that this is one pass of theirs too.
         steps = settings.steps or max(1, len(pairs) // recipe.train.batch_size)
         setup = CellSetup(settings, ours, held_out, steps, folder / CELLS)
         report = _compare(setup, str(folder), progress, tell)
@@ -141,6 +143,7 @@ def _compare(
     further = 2 * len(settings.arms) * (len(settings.seeds) - 1)
     cells = _Cells(setup, len(first) + further, progress, tell)
     tried = [cells.measure(cell) for cell in first]
+    # Which measure decides is read off the results: without a scorer there is none of new completions.
     measure = name_measure(tried)
     chosen: dict[tuple[str, str], list[CellResult]] = {(START, BEST): tried[:1]}
     for arm in settings.arms:
@@ -177,6 +180,7 @@ class _Cells:
             stored = read_cell(self.setup.folder, cell)
             self.results[cell] = stored or measure_cell(cell, self.setup, self.progress)
             done = len(self.results)
+            # Cells differ in length; their mean is the best guess once a few are done.
             left = max(0, self.most - done) * self.seconds / done
             self.tell(f"{cell.name}: {done} of at most {self.most} cells, at most {duration(left)} left")
         return self.results[cell]

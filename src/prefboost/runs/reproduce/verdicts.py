@@ -134,6 +134,7 @@ def compare_arms(ours: Sequence[CellResult], theirs: Sequence[CellResult], measu
         for result in ours
         if fixed is not None or result.cell.seed in others
     ]
+    # Prompts that one side lacks (a completion that failed, no good rejected one) would compare different prompts.
     prompts = sorted(set.intersection(*({*a} & {*b} for a, b in pairs))) if pairs else []
     if not prompts:
         return None
