@@ -18,8 +18,9 @@ from prefboost.statistics import Interval
 __all__ = ["Findings", "draw_goal_response", "render_demo"]
 
 SEEDS = (
-    "At full size the gold score at the top goal, augmented less plain DPO, was measured for seed 1 alone so far: "
-    "+1.24 [+0.23, +2.32] at beta 0.2 and -0.86 [-1.88, +0.15] at beta 0.03 (docs/log.md, 2026-11-29)."
+    "At full size two seeds were measured. Gold score at the top goal, augmented less plain DPO: at beta 0.2 "
+    "+1.24 [+0.23, +2.32] and +1.24 [+0.37, +2.10]; at beta 0.03 -0.86 [-1.88, +0.15] and +0.45 [-0.52, +1.42] "
+    "(docs/log.md, 2026-11-29)."
 )
 """Sentence on several seeds, from docs/log.md."""
 
