@@ -14,7 +14,13 @@ from prefboost.engines.desk import Desk
 from prefboost.engines.models.weights import load_tokenizer
 from prefboost.engines.store.store import Store
 from prefboost.errors import ModelError
-from prefboost.scoring.sequence_logps import LogprobModel, check_vocabularies, compute_item_logps, encode_items
+from prefboost.scoring.sequence_logps import (
+    LogprobModel,
+    check_vocabularies,
+    compute_item_logps,
+    compute_log_ratios,
+    encode_items,
+)
 from prefboost.scoring.sides import Scores, list_scored_items
 
 pytestmark = pytest.mark.torch
@@ -79,3 +85,14 @@ def test_models_with_other_tokens_are_refused(policies: tuple[Path, Path]) -> No
     other.add_tokens(["<new>"])
     with pytest.raises(ModelError, match="different tokens"):
         check_vocabularies("a", tokenizer, "b", other)
+
+
+def test_a_log_ratio_is_the_difference_of_both_models(policies: tuple[Path, Path]) -> None:
+    policy, reference = (LogprobModel(str(folder)) for folder in policies)
+    items = list_scored_items(completions_table(TEXTS))
+    encoded = [ids for _, ids in encode_items(items, ChatEncoder(load_tokenizer(policy.name)), None, Scores())]
+    told: list[str] = []
+    ratios = compute_log_ratios(policy, reference, encoded, Desk(tell=lambda work: told.append(work.name)), ("a", "b"))
+    ours, theirs = (compute_item_logps(model, encoded, Desk(), "m") for model in (policy, reference))
+    assert ratios == [mine - other for mine, other in zip(ours, theirs, strict=True)]
+    assert list(dict.fromkeys(told)) == ["a", "b"]

@@ -6,7 +6,7 @@ import pytest
 from tests.scoring.conftest import completions_table, pairs_table
 
 from prefboost.errors import DataError, ModelError
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores, with_scores
 from prefboost.tables import GOAL_PAIRS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Table
 
 
@@ -56,3 +56,16 @@ def test_a_refusal_of_the_chat_template_is_a_fault_of_that_row_alone() -> None:
     assert scores.try_item(item, refuse) is None
     assert scores.faults == {(3, "chosen"): ("the chat template refuses the messages", "no system role")}
     assert scores.try_item(item, lambda each: each.row) == 3
+
+
+def test_the_scores_of_items_are_those_of_their_sides() -> None:
+    table = completions_table([("q", "a"), ("q", "b")])
+    assert read_item_scores(table, list_scored_items(table)) == [None, None]
+    values = {(0, "completion"): [1.0], (1, "completion"): [3.0]}
+    scored = with_scores(table, Scores(values=values), {}, {}, None)
+    assert read_item_scores(scored, list_scored_items(scored)) == [1.0, 3.0]
+    pairs = pairs_table([("q", "a", "b"), ("r", "c", "d")])
+    values = {(row, side): [row + (side == "chosen") / 2] for row in range(2) for side in ("chosen", "rejected")}
+    rated = with_scores(pairs, Scores(values=values), {}, {}, None)
+    items = list_scored_items(rated)
+    assert read_item_scores(rated, items[::-1]) == [values[item.row, item.side][0] for item in items[::-1]]

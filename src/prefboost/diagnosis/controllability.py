@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from prefboost.chat import join_text
 from prefboost.errors import DataError, Place
 from prefboost.preferences.draw import draw_share
 from prefboost.settings import Settings
-from prefboost.statistics import Interval, bootstrap, bootstrap_mean, bootstrap_slope
+from prefboost.statistics import Interval, bootstrap, bootstrap_mean, bootstrap_slope, fit_slope
+from prefboost.statistics.json_form import replace_nan
 from prefboost.statistics.rank_correlation import spearman
 from prefboost.tables import EVALUATION_SPLITS, SCORED_COMPLETIONS, Table, aspects_of
 
@@ -101,7 +101,7 @@ class ControllabilityReport:
 
     def record(self) -> dict[str, Any]:
         """Return the JSON form; unknown ends of intervals are null."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        values: dict[str, Any] = replace_nan(asdict(self))
         return values
 
     def lines(self) -> Iterator[str]:
@@ -196,8 +196,7 @@ def _fit_slope_at_equal_length(goal: np.ndarray, achieved: np.ndarray, words: np
 
 
 def _compute_length_share(goal: np.ndarray, achieved: np.ndarray, words: np.ndarray) -> float:
-    centred = goal - goal.mean()
-    slope = float(centred @ achieved) / float(centred @ centred)
+    slope = fit_slope(goal, achieved)
     return 1 - _fit_slope_at_equal_length(goal, achieved, words) / slope if slope else float("nan")
 
 

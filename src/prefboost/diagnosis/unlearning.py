@@ -7,7 +7,6 @@ trained on, or of held-out ones, against the model that the training began with.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,12 +23,13 @@ from prefboost.scoring.sequence_logps import (
     Encoded,
     LogprobModel,
     check_vocabularies,
-    compute_item_logps,
+    compute_log_ratios,
     encode_items,
 )
-from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items
+from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, read_item_scores
 from prefboost.settings import Settings
 from prefboost.statistics import Interval, bootstrap, bootstrap_mean
+from prefboost.statistics.json_form import replace_nan
 
 if TYPE_CHECKING:
     from prefboost.engines.desk import Desk
@@ -47,9 +47,6 @@ __all__ = [
 
 Goals = Literal["own", "none"] | float
 """Goal of the prompts: each completion's own score, none, or a number."""
-
-_SCORE_OF = {"completion": "score", "chosen": "score_chosen", "rejected": "score_rejected"}
-"""Column of a completion -> column of its score."""
 
 
 class DiagnoseUnlearning(Settings):
@@ -143,7 +140,7 @@ class UnlearningReport:
 
     def record(self) -> dict[str, Any]:
         """Return the JSON form; ends of intervals that are unknown are null, since JSON has no NaN."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        values: dict[str, Any] = replace_nan(asdict(self))
         return values
 
     def lines(self) -> Iterator[str]:
@@ -186,11 +183,7 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
     """
     items, faults = list_scored_items(table), Scores()
     items = items[: settings.limit]
-    columns = {side: name for side, name in _SCORE_OF.items() if name in table.frame.columns}
-    score_of: dict[tuple[int, str], float | None] = {
-        (item.row, item.side): table.frame[columns[item.side]][item.row] if item.side in columns else None
-        for item in items
-    }
+    score_of = {(item.row, item.side): score for item, score in zip(items, read_item_scores(table, items), strict=True)}
     readable = _encode_for_models(items, score_of, settings, faults)
     # One set of completions for all checkpoints, or their figures could not be compared.
     measured = [item for item in items if all((item.row, item.side) in ids for _, ids in readable.values())]
@@ -203,7 +196,7 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
         )
     prompts = [table.frame["prompt_id"][item.row] for item in measured]
     scores = [score_of[item.row, item.side] for item in measured]
-    how = LogprobModel(
+    start = LogprobModel(
         settings.start,
         dtype=settings.dtype,
         device=settings.device,
@@ -213,12 +206,12 @@ def measure_changes(table: Table, settings: DiagnoseUnlearning, desk: Desk) -> U
     changes = []
     for name, (goals, ids) in readable.items():
         encoded_items = [ids[item.row, item.side] for item in measured]
-        before, after = (
-            np.array(compute_item_logps(replace(how, name=model), encoded_items, desk, stage), dtype=float)
-            for model, stage in ((settings.start, "start"), (name, name))
+        # The desk computes what its store lacks, so that no value is missing.
+        ratios = np.array(
+            compute_log_ratios(replace(start, name=name), start, encoded_items, desk, (name, "start")), dtype=float
         )
         lengths = np.array([len(answer) for _, answer in encoded_items], dtype=float)
-        rows = CompletionChanges(measured, prompts, scores, after - before, lengths)
+        rows = CompletionChanges(measured, prompts, scores, ratios, lengths)
         changes.append(summarise_changes(name, str(goals), rows, settings.scores))
     rejected = Counter(reason for reason, _ in faults.faults.values())
     return UnlearningReport(settings.start, tuple(changes), len(measured), dict(rejected))

@@ -64,18 +64,15 @@ class InWords:
         """Return the row of the store that holds the answer."""
         return query_completion(engine, request, self.sampling)
 
-    def ask(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        store: Store | None,
-        queries: Sequence[StoreQuery] | None = None,
+    def ask_stored(
+        self, engine: Engine, requests: Sequence[Request], store: Store, queries: Sequence[StoreQuery] | None = None
     ) -> Iterator[Finished[Any]]:
-        """Complete every request, through the store where there is one."""
-        if store is not None:
-            return generate_stored(engine, requests, self.sampling, store, queries)
-        # Nothing is kept, so each answer is a batch of its own: progress moves with every one.
-        return (Finished([pair], stored=False) for pair in generate_within_budget(engine, requests, self.sampling))
+        """Complete every request through the store; ``queries`` of `describe`, where the caller has them."""
+        return generate_stored(engine, requests, self.sampling, store, queries)
+
+    def ask_directly(self, engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """Complete every request within the budget, without a store."""
+        return generate_within_budget(engine, requests, self.sampling)
 
 
 @dataclass(frozen=True)
@@ -97,17 +94,15 @@ class ChoiceLogprobs:
         """Return the row of the store that holds the log-probs."""
         return query_logprobs(engine, request, self.choices)
 
-    def ask(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        store: Store | None,
-        queries: Sequence[StoreQuery] | None = None,
+    def ask_stored(
+        self, engine: Engine, requests: Sequence[Request], store: Store, queries: Sequence[StoreQuery] | None = None
     ) -> Iterator[Finished[Any]]:
-        """Read the log-probs of every request, through the store where there is one."""
-        if store is not None:
-            return logprobs_stored(engine, requests, self.choices, store, queries)
-        return (Finished([pair], stored=False) for pair in weigh_within_budget(engine, requests, self.choices))
+        """Read the log-probs of every request through the store; ``queries`` as for `InWords`."""
+        return logprobs_stored(engine, requests, self.choices, store, queries)
+
+    def ask_directly(self, engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """Read the log-probs of every request within the budget, without a store."""
+        return weigh_within_budget(engine, requests, self.choices)
 
 
 Reading = InWords | ChoiceLogprobs
@@ -173,7 +168,12 @@ class Inquiry:
         # 4. The rest is asked. A key takes a rendered prompt, so the store is handed those of above.
         firsts = [indices[key][0] for key in keys]
         chosen = [requests[at] for at in firsts]
-        for batch in reading.ask(self.engine, chosen, self.desk.store, [queries[at] for at in firsts]):
+        if self.desk.store is not None:
+            batches = reading.ask_stored(self.engine, chosen, self.desk.store, [queries[at] for at in firsts])
+        else:
+            # Nothing is kept, so each answer is a batch of its own: progress moves with every one.
+            batches = (Finished([pair], stored=False) for pair in reading.ask_directly(self.engine, chosen))
+        for batch in batches:
             # A server may change the model behind its name at any call; stored replies say nothing new of it.
             if self.watch is not None and not batch.stored:
                 self.watch.look()

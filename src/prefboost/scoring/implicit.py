@@ -14,7 +14,7 @@ from pydantic import Field
 from prefboost.devices import NumberSetting
 from prefboost.engines.desk import NOT_YET, Desk
 from prefboost.preferences.scales.kinds import SCALES, Scale
-from prefboost.scoring.sequence_logps import Encoded, LogprobModel, check_vocabularies, compute_item_logps, encode_items
+from prefboost.scoring.sequence_logps import Encoded, LogprobModel, check_vocabularies, compute_log_ratios, encode_items
 from prefboost.scoring.sides import ScoredItem, Scores, list_scored_items, with_scores
 from prefboost.settings import Settings, choice
 from prefboost.tables import Table
@@ -74,14 +74,14 @@ class ImplicitReward(LogRatio):
         items = list_scored_items(table)
         scores = Scores()
         usable = self._encode_items(items, scores)
-        policy = self._compute_logps(self.policy, "policy", usable, desk)
-        reference = self._compute_logps(self.reference, "reference", usable, desk)
-        for (item, (_, completion)), ours, theirs in zip(usable, policy, reference, strict=True):
-            if ours is None or theirs is None:
+        policy, reference = self._describe_model(self.policy), self._describe_model(self.reference)
+        ratios = compute_log_ratios(policy, reference, [ids for _, ids in usable], desk)
+        for (item, (_, completion)), ratio in zip(usable, ratios, strict=True):
+            if ratio is None:
                 scores.faults[item.row, item.side] = (NOT_YET, "")
                 continue
             share = len(completion) if self.length_normalise else 1
-            scores.values[item.row, item.side] = [self.beta * (ours - theirs) / share]
+            scores.values[item.row, item.side] = [self.beta * ratio / share]
         chosen, rejected = (
             {row: numbers[0] or 0.0 for (row, side), numbers in scores.values.items() if side == name}
             for name in ("chosen", "rejected")
@@ -102,16 +102,6 @@ class ImplicitReward(LogRatio):
         limit = self.max_length or context_of(load_config(self.policy, trust_remote_code=self.trust_remote_code))
         return encode_items(items, ChatEncoder(ours), limit, scores)
 
-    def _compute_logps(
-        self, name: str, stage: str, usable: Sequence[tuple[ScoredItem, Encoded]], desk: Desk
-    ) -> list[float | None]:
-        """Compute log-probs of all items under one model; None where ``partial`` and the store lacks it."""
-        model = LogprobModel(
-            name,
-            self.reference_revision if name == self.reference else None,
-            self.dtype,
-            self.device,
-            self.batch_tokens,
-            self.trust_remote_code,
-        )
-        return compute_item_logps(model, [ids for _, ids in usable], desk, stage)
+    def _describe_model(self, name: str) -> LogprobModel:
+        revision = self.reference_revision if name == self.reference else None
+        return LogprobModel(name, revision, self.dtype, self.device, self.batch_tokens, self.trust_remote_code)

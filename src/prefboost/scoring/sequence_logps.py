@@ -15,7 +15,7 @@ from prefboost.scoring.stored import fill_numbers, key_of_ids
 if TYPE_CHECKING:
     from prefboost.chat.rendering import ChatEncoder
 
-__all__ = ["Encoded", "LogprobModel", "check_vocabularies", "compute_item_logps", "encode_items"]
+__all__ = ["Encoded", "LogprobModel", "check_vocabularies", "compute_item_logps", "compute_log_ratios", "encode_items"]
 
 Encoded = tuple[list[int], list[int]]
 """Token ids of a prompt and of its completion."""
@@ -142,3 +142,31 @@ def compute_item_logps(model: LogprobModel, encoded: Sequence[Encoded], desk: De
     # Ids and not texts: a template or tokenizer that changes makes other ids, and so other keys.
     keys = [key_of_ids(identity, *ids) for ids in encoded]
     return [None if row is None else row[0] for row in fill_numbers(keys, plan, compute, desk, stage)]
+
+
+def compute_log_ratios(
+    policy: LogprobModel,
+    reference: LogprobModel,
+    encoded: Sequence[Encoded],
+    desk: Desk,
+    stages: tuple[str, str] = ("policy", "reference"),
+) -> list[float | None]:
+    """Compute log-prob under the policy minus that under the reference, of every completion given its prompt.
+
+    Args:
+        policy, reference: models with the same tokens.
+        encoded: token ids.
+        desk: its store holds what has been computed.
+        stages: names of both passes in progress reports.
+
+    Returns:
+        nats, in the order of ``encoded``; None where only stored values are wanted and one is missing.
+
+    Raises:
+        ModelError: a model cannot be loaded.
+    """
+    ours, theirs = (
+        compute_item_logps(model, encoded, desk, stage)
+        for model, stage in zip((policy, reference), stages, strict=True)
+    )
+    return [None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)]

@@ -15,7 +15,7 @@ from prefboost.preferences.scales.fit import find_score_columns, fit_scale
 from prefboost.preferences.scales.kinds import Scale
 from prefboost.tables import COMPLETIONS, PREFERENCE_PAIRS, SCORED_COMPLETIONS, Step, Table, reject_faulty
 
-__all__ = ["ScoredItem", "Scores", "list_scored_items", "with_scores"]
+__all__ = ["ScoredItem", "Scores", "list_scored_items", "read_item_scores", "with_scores"]
 
 _SIDES = {
     COMPLETIONS.name: {"completion": ("score", "finish_reason")},
@@ -94,6 +94,12 @@ def list_scored_items(table: Table) -> list[ScoredItem]:
         for at, row in enumerate(table.frame.select(columns).iter_rows(named=True))
         for side, (_, ends) in sides.items()
     ]
+
+
+def read_item_scores(table: Table, items: Sequence[ScoredItem]) -> list[float | None]:
+    """Read the scores that a table has for its items; None where it has none."""
+    columns = {side: score for side, (score, _) in _SIDES[table.spec.name].items() if score in table.frame.columns}
+    return [table.frame[columns[item.side]][item.row] if item.side in columns else None for item in items]
 
 
 def with_scores(

@@ -143,7 +143,7 @@ def test_keys_come_from_the_environment_and_appear_nowhere(monkeypatch: pytest.M
     assert b"MY_SERVER" not in stored
     assert KEY.encode() not in stored
     monkeypatch.delenv("MY_SERVER")
-    with pytest.raises(SettingsError, match="MY_SERVER"):
+    with pytest.raises(SettingsError, match="the environment variable MY_SERVER for the server's key is not set"):
         OpenAICompatible(model="m", api_key_env="MY_SERVER").open()
 
 

@@ -265,7 +265,7 @@ def read_key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise SettingsError(
-            f"the environment variable {variable}for the server's key is not set",
+            f"the environment variable {variable} for the server's key is not set",
             remedy=f"export {variable}=..., or set api_key_env to null for a server without keys",
         )
     return key

@@ -100,7 +100,7 @@ def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> s
     reason = ""
     for question in questions:
         try:
-            batches = list(ChoiceLogprobs(question.choices).ask(engine, [build_request(question)], store))
+            batches = list(ChoiceLogprobs(question.choices).ask_stored(engine, [build_request(question)], store))
         except (ModelError, NotImplementedError) as error:
             reason = error.message if isinstance(error, ModelError) else "the engine gives no log-probs"
             break
@@ -113,7 +113,7 @@ def _probe(questions: Sequence[JudgeRequest], engine: Engine, store: Store) -> s
             break
     if not reason:
         return ""
-    batches = list(choose_reading(questions[0], in_words=True).ask(engine, [build_request(questions[0])], store))
+    batches = list(choose_reading(questions[0], in_words=True).ask_stored(engine, [build_request(questions[0])], store))
     answers = [reply for batch in batches for _, reply in batch.results]
     return reason if any(isinstance(answer, Result) for answer in answers) else ""
 

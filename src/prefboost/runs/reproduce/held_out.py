@@ -27,7 +27,7 @@ from prefboost.runs.reproduce.arms import ArmRecipe
 from prefboost.runs.reproduce.settings import Reproduction
 from prefboost.runs.score.questions import open_desk
 from prefboost.runs.score.score import score
-from prefboost.scoring.sequence_logps import LogprobModel, compute_item_logps, encode_items
+from prefboost.scoring.sequence_logps import LogprobModel, compute_log_ratios, encode_items
 from prefboost.scoring.sides import ScoredItem, Scores
 from prefboost.tables import PROMPTS, Step, Table
 
@@ -221,27 +221,15 @@ def _compare_log_probs(
     tokenizer = load_tokenizer(model, trust_remote_code=train.trust_remote_code)
     limit = context_of(load_config(model, trust_remote_code=train.trust_remote_code))
     encoded = encode_items(items, ChatEncoder(tokenizer), limit, Scores(), lambda item: goal_of[item.row, item.side])
-    ids = [each for _, each in encoded]
+    start = LogprobModel(
+        train.model, train.revision, batch_tokens=settings.batch_tokens, trust_remote_code=train.trust_remote_code
+    )
+    stages = ("log-probs of the policy", "log-probs of the start model")
     with open_desk(None, store, UNLIMITED, tell) as desk:
-        before, after = (
-            compute_item_logps(
-                LogprobModel(
-                    name,
-                    train.revision if name == train.model else None,
-                    batch_tokens=settings.batch_tokens,
-                    trust_remote_code=train.trust_remote_code,
-                ),
-                ids,
-                desk,
-                stage,
-            )
-            for name, stage in ((train.model, "log-probs of the start model"), (model, "log-probs of the policy"))
+        ratios = compute_log_ratios(
+            replace(start, name=model, revision=None), start, [ids for _, ids in encoded], desk, stages
         )
-    return {
-        (item.row, item.side): ours - theirs
-        for (item, _), ours, theirs in zip(encoded, after, before, strict=True)
-        if ours is not None and theirs is not None
-    }
+    return {(item.row, item.side): ratio for (item, _), ratio in zip(encoded, ratios, strict=True) if ratio is not None}
 
 
 def _average(values: dict[str, dict[str, list[float]]]) -> Values:

@@ -29,6 +29,7 @@ from prefboost.runs.reproduce.verdicts import (
 from prefboost.sources import File, read
 from prefboost.sources.write import write
 from prefboost.sources.writers.outputs import refuse_inputs
+from prefboost.statistics.json_form import replace_nan
 from prefboost.training.claim import hold_folder
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ReproductionReport:
 
     def record(self) -> dict[str, Any]:
         """Return the JSON form; unknown ends of intervals are null."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        values: dict[str, Any] = replace_nan(asdict(self))
         return values
 
     def lines(self) -> Iterator[str]:

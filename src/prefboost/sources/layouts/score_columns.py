@@ -12,7 +12,7 @@ from prefboost.sources.columns import find_dtype
 from prefboost.sources.layouts.layout import Layout
 from prefboost.sources.readers.raw import ROW
 
-__all__ = ["list_number_columns", "refuse_score_fields"]
+__all__ = ["list_number_columns", "refuse_score_fields", "unnest_completions"]
 
 _LOOKED_AT = 200
 _NO_SCORE = re.compile(
@@ -36,7 +36,7 @@ def list_number_columns(frames: Iterable[pl.DataFrame], layout: Layout) -> list[
     if frame is None:
         return []
     seen = frame.head(_LOOKED_AT)
-    inner = _unnest_completions(seen, layout)
+    inner = unnest_completions(seen, layout)
     used = {*layout.parts.values(), *layout.aspects.values(), *layout.aspects_rejected.values(), ROW}
     columns = [*_list_numbers(seen), *(() if inner is None else _list_numbers(inner))]
     return [name for name in dict.fromkeys(columns) if name not in used and not _NO_SCORE.match(name)]
@@ -48,7 +48,7 @@ def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None
     Raises:
         DataError: lists its fields.
     """
-    inner = _unnest_completions(sample, layout)
+    inner = unnest_completions(sample, layout)
     schemas: list[Mapping[str, pl.DataType]] = [sample.schema, *([] if inner is None else [inner.schema])]
     for part in ("score", "rank", "score_chosen", "score_rejected"):
         column = layout.parts.get(part)
@@ -62,7 +62,7 @@ def refuse_score_fields(sample: pl.DataFrame, layout: Layout, path: str) -> None
             )
 
 
-def _unnest_completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
+def unnest_completions(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
     """Return the completions of nested records as a frame of their own."""
     column = layout.parts.get("completions")
     dtype = None if column is None else frame.schema.get(column)

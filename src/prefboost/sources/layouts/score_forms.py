@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from prefboost.sources.layouts.layout import Layout
+from prefboost.sources.layouts.score_columns import unnest_completions
 from prefboost.sources.readers.raw import RawBatch, Reader
 
 __all__ = ["FormedReader", "find_score_forms"]
@@ -52,13 +53,9 @@ def _find_form(texts: pl.Series) -> str | None:
 
 def _list_texts(sample: pl.DataFrame, layout: Layout, path: str) -> pl.Series:
     """List the texts at a path; none where something else is there."""
-    holder = layout.parts.get("completions") if layout.shape == "nested" else None
-    values = sample[holder].explode() if holder in sample.columns else None
-    fields = values.dtype.fields if values is not None and isinstance(values.dtype, pl.Struct) else []
-    if values is not None and path in {item.name for item in fields}:
-        scores = values.struct.field(path)
-    else:
-        scores = sample[path] if path in sample.columns else pl.Series([], dtype=pl.String)
+    inside = unnest_completions(sample, layout) if layout.shape == "nested" else None
+    frame = inside if inside is not None and path in inside.columns else sample
+    scores = frame[path] if path in frame.columns else pl.Series([], dtype=pl.String)
     flat = scores.explode() if isinstance(scores.dtype, pl.List) else scores
     return flat.drop_nulls() if flat.dtype == pl.String else pl.Series([], dtype=pl.String)
 
