@@ -26,7 +26,8 @@ class TrainReport:
         resumed_from: step at which this call took up the work; 0 for a fresh run.
         engine: packed or trl (padded for reward models), the one that was used.
         precision: bf16, pure_bf16 or fp32, the one that was used.
-        messages: why another engine than the setting's was used, and where memory ran short.
+        messages: why another engine than the setting's was used, and where memory ran short, and warnings of
+            likelihood displacement and divergence.
         speed: tokens by kind, seconds by part of the work, what packing saved, peak memory, of this call.
     """
 

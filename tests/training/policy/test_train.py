@@ -307,6 +307,11 @@ def test_two_processes_train_as_one_does(loss: str, tiny: Path, pairs: pa.Table,
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
     both, alone = (read_log(tmp_path / name / "train_log.jsonl")[0] for name in ("two", "one"))
     assert both["rewards/margins"] == pytest.approx(alone["rewards/margins"], abs=1e-5)
+    # The third step: at the first one nothing has changed yet.
+    both, alone = (read_log(tmp_path / name / "train_log.jsonl")[2] for name in ("two", "one"))
+    watched = [name for name in alone if name.startswith("displacement/")]
+    assert len(watched) == 4 and alone["displacement/distance_token_mean"] > 1e-3
+    assert [both[name] for name in watched] == pytest.approx([alone[name] for name in watched], abs=1e-4)
 
 
 def test_a_run_resumed_on_another_day_sees_the_tokens_it_began_with(

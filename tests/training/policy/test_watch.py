@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from prefboost.losses import DPO, PairLogps
+from prefboost.losses import DPO, PairLogps, SimPO
 from prefboost.training.policy.watch import observe
 
 
@@ -38,3 +40,24 @@ def test_views_without_a_name_keep_theirs_and_missing_scores_fall_in_no_bucket()
     found = observe(DPO()(pairs), pairs, batch, (3.0, 7.0))
     assert found["accuracy/grid"] == [1.0]
     assert [name for name in found if name.startswith("logp_change/")] == ["logp_change/rejected_score<3"]
+
+
+def test_displacement_is_measured_per_completion_and_per_token_and_only_against_a_reference() -> None:
+    pairs = PairLogps(
+        chosen=torch.tensor([-5.0, -9.0]),
+        rejected=torch.tensor([-7.0, -8.0]),
+        length_chosen=torch.tensor([2, 3]),
+        length_rejected=torch.tensor([1, 4]),
+        ref_chosen=torch.tensor([-6.0, -6.0]),
+        ref_rejected=torch.tensor([-6.0, -6.0]),
+    )
+    batch = {"views": ["a", "b"], "score_chosen": torch.ones(2), "score_rejected": torch.ones(2)}
+    metrics = observe(DPO(beta=0.5)(pairs), pairs, batch, ())
+    assert metrics["displacement/chosen"] == [1.0, -3.0]
+    assert metrics["displacement/chosen_token_mean"] == [0.5, -1.0]
+    assert metrics["displacement/margin"] == [2.0, -1.0]
+    # Means of |1/2| and |-1/1|, and of |-3/3| and |-2/4|.
+    assert metrics["displacement/distance_token_mean"] == [0.75, 0.75]
+    alone = replace(pairs, ref_chosen=None, ref_rejected=None)
+    metrics = observe(SimPO()(alone), alone, batch, ())
+    assert not [name for name in metrics if name.startswith("displacement/")]

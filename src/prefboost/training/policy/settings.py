@@ -72,6 +72,24 @@ class Train(Optimisation):
     score_buckets: tuple[float, ...] = Field(
         (5.0,), description="Scores at which completions are told apart when their log-probs are watched."
     )
+    warn_displacement: float = Field(
+        0.1,
+        ge=0,
+        description="Nats per token by which chosen completions become less likely, while the margin grows, before a "
+        "warning of likelihood displacement (0.1: each token a tenth less likely); 0: no such warning.",
+    )
+    warn_displacement_sum: float = Field(
+        3.0,
+        ge=0,
+        description="Nats per completion that they must lose as well (3: 20 times less likely), so that very short "
+        "completions do not warn; 0: the change per token decides alone.",
+    )
+    warn_divergence: float = Field(
+        1.0,
+        ge=0,
+        description="Mean absolute change of log-prob in nats per token, over chosen and rejected completions, before "
+        "a warning of divergence (1: each token's probability changed by a factor of e); 0: no such warning.",
+    )
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Train:

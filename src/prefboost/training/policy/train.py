@@ -272,7 +272,7 @@ def _complete_report(
         resumed_from=resumed_from,
         engine=trainer.settings.engine,
         precision=trainer.settings.precision,
-        messages=[*trainer.notes, *trainer.budget.messages],
+        messages=[*trainer.notes, *trainer.watch.messages, *trainer.budget.messages],
         speed=trainer.meter.summary(),
     )
 

@@ -26,6 +26,7 @@ from prefboost.training.engine.micro_batches import split_by_budget
 from prefboost.training.engine.throughput import Meter, cost_of
 from prefboost.training.engine.unit_trainer import list_options, open_token_budget
 from prefboost.training.policy.batches import PaddedCollator, UnitCollator, as_pair_logps, select_views
+from prefboost.training.policy.displacement import DisplacementWatch
 from prefboost.training.policy.model import Policy, add_completion_forward, load_model
 from prefboost.training.policy.settings import Train
 from prefboost.training.policy.trl_bridge import BridgedTrainer, trainer_config, without_hashing
@@ -84,6 +85,8 @@ class PreferenceTrainer(BridgedTrainer):
         # Known only once TRL's trainer has made its accelerator.
         self.meter.processes = self.accelerator.num_processes
         self.add_callback(OptimizerClock(self.meter))
+        self.watch = DisplacementWatch(settings)
+        self.add_callback(self.watch)
 
     def read_meter(self) -> dict[str, float]:
         """Read speed and memory since the last line of the log, and estimate the seconds of the remaining steps."""

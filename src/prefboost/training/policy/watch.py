@@ -1,4 +1,4 @@
-"""Metrics of a policy that learns: rewards, accuracy per view, and log-probs per score bucket."""
+"""Metrics of a policy that learns: rewards, accuracy per view, and changes of log-probs, overall and by score."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ def observe(
     Returns:
         ``rewards/*`` and ``accuracy/*`` (accuracy: the chosen completion has the higher implicit reward), ``logps/*``
         (nats), and ``logp_change/chosen_score>=5`` etc.: log-prob minus the reference's, by the completion's score.
+        ``displacement/*``, where there is a reference: change of the chosen log-prob against the reference in nats per
+        completion and per token, change of the margin (nats, without beta), and the mean absolute change per token of
+        both completions.
     """
     # float64, since the log averages thousands of views.
     with torch.no_grad():
@@ -42,6 +45,20 @@ def observe(
         for view, hit in zip(batch["views"], right, strict=True):
             by_view[f"accuracy/{VIEW_NAMES.get(view, view)}"].append(hit)
         metrics.update(by_view)
+        if pairs.ref_chosen is not None and pairs.ref_rejected is not None:
+            change_chosen, change_rejected = pairs.ratio_chosen.double(), pairs.ratio_rejected.double()  # [V] each
+            per_token_chosen = change_chosen / pairs.length_chosen.clamp(min=1)
+            per_token_rejected = change_rejected / pairs.length_rejected.clamp(min=1)
+            # Rewards would not do: some losses scale and shift them. No name ends in "token": the manifest has these
+            # numbers, and would hide them as access tokens.
+            columns = {
+                "displacement/chosen": change_chosen,
+                "displacement/chosen_token_mean": per_token_chosen,
+                "displacement/margin": change_chosen - change_rejected,
+                "displacement/distance_token_mean": (per_token_chosen.abs() + per_token_rejected.abs()) / 2,
+            }
+            # One copy from the device for all of them, since each waits for it.
+            metrics.update(zip(columns, torch.stack(list(columns.values())).tolist(), strict=True))
         for side in ("chosen", "rejected"):
             reference = getattr(pairs, f"ref_{side}")
             # Unlearning shows here: log-probs of well-scored rejected completions that fall below the reference's.
