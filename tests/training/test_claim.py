@@ -144,7 +144,8 @@ def test_a_second_training_in_the_same_folder_is_refused_and_does_no_harm(
     what: str, tiny: Path, pairs: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefboost.training import train
-    from prefboost.training.engine.callbacks import JsonLog, read_log
+    from prefboost.training.claim import read_log
+    from prefboost.training.engine.callbacks import JsonLog
     from prefboost.training.reward.settings import TrainReward
     from prefboost.training.reward.train import train_reward
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from prefboost.cli.report import list_rejected
+from prefboost.cli.printing import list_rejected
 from prefboost.statistics.json_form import replace_nan
 
 if TYPE_CHECKING:

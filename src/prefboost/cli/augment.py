@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import show_work
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import format_columns, print_report
+from prefboost.cli.printing import format_columns, print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:

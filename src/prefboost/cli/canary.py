@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.evaluate.settings import Evaluate

@@ -11,7 +11,7 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.demo import DemoReport

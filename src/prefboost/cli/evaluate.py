@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefboost.cli.options import AskAgain, Quiet, add_retry
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:

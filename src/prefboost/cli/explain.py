@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.report import print_json
+from prefboost.cli.printing import print_json
 
 if TYPE_CHECKING:
     from rich.table import Table

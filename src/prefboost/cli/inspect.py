@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefboost.cli.report import format_columns, print_json
+from prefboost.cli.printing import format_columns, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import show_wait
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.report import list_changes, list_rejected, print_report
+from prefboost.cli.printing import list_changes, list_rejected, print_report
 
 __all__ = ["judge_command"]
 

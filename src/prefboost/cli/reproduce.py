@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 from prefboost.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 
 __all__ = ["reward_accuracy_command"]
 

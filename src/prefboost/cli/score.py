@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, AskNothing, Partial, Quiet, StoreFolder, add_retry
-from prefboost.cli.report import list_costs, list_rejected, list_stored, print_report
+from prefboost.cli.printing import list_costs, list_rejected, list_stored, print_report
 
 if TYPE_CHECKING:
     from prefboost.progress import Tell

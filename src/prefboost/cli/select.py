@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 from prefboost.cli.terminal import open_output
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 
 __all__ = ["show_command"]
 

@@ -13,7 +13,7 @@ import typer
 
 from prefboost.cli.bars import show_wait, show_work
 from prefboost.cli.options import AskAgain, Quiet, add_retry
-from prefboost.cli.report import list_rejected, print_report
+from prefboost.cli.printing import list_rejected, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.synthesize.synthesize import SynthesisForecast, Synthesize

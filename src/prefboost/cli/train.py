@@ -12,7 +12,7 @@ import typer
 
 from prefboost.cli.bars import open_progress
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import print_report
+from prefboost.cli.printing import print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.folder.schedule import StageOutcome

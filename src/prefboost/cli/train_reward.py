@@ -10,7 +10,7 @@ import typer
 
 from prefboost.cli.bars import open_progress, show_wait
 from prefboost.cli.options import Quiet
-from prefboost.cli.report import list_rejected, print_report
+from prefboost.cli.printing import list_rejected, print_report
 
 if TYPE_CHECKING:
     from prefboost.runs.pipelines.train_reward import RewardRun

@@ -36,6 +36,7 @@ __all__ = [
     "leads",
     "part_in_order",
     "read_claim",
+    "read_log",
     "run_day",
 ]
 
@@ -181,10 +182,20 @@ def _read_json(path: Path) -> dict[str, Any]:
     return record
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a `JsonLog`, without a half-written last one; none where there is no file."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        # A kill in the middle of a write leaves half a line, which can only be the last one.
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
 def last_metrics(out: Path) -> dict[str, float]:
     """Read the last number of every metric in a run's log."""
-    from prefboost.training.engine.callbacks import read_log
-
     metrics: dict[str, float] = {}
     for line in read_log(out / LOG):
         # Later lines win; metrics of evaluation stand in lines of their own.

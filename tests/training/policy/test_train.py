@@ -23,7 +23,7 @@ from prefboost.losses import LOSSES
 from prefboost.preferences import FittedScale
 from prefboost.preferences.stated_goals import StatedGoals
 from prefboost.training import Lora, Train, train
-from prefboost.training.engine.callbacks import read_log
+from prefboost.training.claim import read_log
 
 GOLDEN = [0.6931, 0.6917, 0.7081, 0.5851, 0.6613, 0.6275]
 """Losses of the first six steps of `settings_of(tiny)` on `build_pairs(12)`: any change of the path moves them."""

@@ -12,8 +12,8 @@ import trl
 from tests.training.conftest import GOALS, build_model, build_pairs, build_tokenizer
 
 from prefboost.training import Lora, Train, train
+from prefboost.training.claim import read_log
 from prefboost.training.data.units import UnitSampler
-from prefboost.training.engine.callbacks import read_log
 
 # Nothing is written behind the end of a turn, which TRL would train on and we would not.
 TIGHT = (

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from prefboost.training.claim import read_log
+
 if TYPE_CHECKING:
     from prefboost.progress import Progress
 
-__all__ = ["JsonLog", "OptimizerClock", "SaveByTime", "StepProgress", "read_log"]
+__all__ = ["JsonLog", "OptimizerClock", "SaveByTime", "StepProgress"]
 
 
 class StepProgress(TrainerCallback):
@@ -132,15 +134,3 @@ class JsonLog(TrainerCallback):
         if state.is_world_process_zero and logs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a `JsonLog`, without a half-written last one; none where there is no file."""
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        # A kill in the middle of a write leaves half a line, which can only be the last one.
-        except json.JSONDecodeError:
-            break
-    return lines

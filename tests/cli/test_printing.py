@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prefboost.cli.report import (
+from prefboost.cli.printing import (
     format_columns,
     list_changes,
     list_costs,
