@@ -7,7 +7,7 @@ python tools/docs_check.py [PAGE.md ...]
 - blocks marked ```python run are executed, with a name behind it as a file of that name; ```console run are typed into
   a shell: a command must succeed (`# exits 2` behind it says otherwise) and every line of output that is shown must be
   printed ("..." stands for any lines, and at the end of a line for its rest);
-- the generated reference pages are current.
+- the generated reference pages and the figure of the README are current.
 
 Blocks run in an empty folder that holds copies of the files in examples/; the blocks of one page share it.
 """
@@ -144,7 +144,10 @@ def stale_reference() -> Iterator[str]:
     """Generated pages that differ from what the code says now."""
     sys.path.insert(0, str(Path(__file__).parent))
     import docs_reference
+    import readme_figure
 
+    if readme_figure.read_drawn() != readme_figure.read_figures():
+        yield "docs/images/control.svg: not current; run `python tools/readme_figure.py`"
     for name, text in docs_reference.pages().items():
         file = docs_reference.FOLDER / name
         if not file.exists() or file.read_text(encoding="utf-8") != text:
