@@ -53,10 +53,6 @@ def _on_github(repository: str, revision: str, path: str, sha256: str, is_for: s
     return Asset(url, revision, sha256, "Apache-2.0", is_for)
 
 
-def _in_git(repository: str, revision: str, path: str, blob: str, is_for: str) -> Asset:
-    return _on_github(repository, revision, path, "", is_for)._replace(git_blob=blob)
-
-
 def _alpaca(filename: str, sha256: str, is_for: str) -> Asset:
     revision = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
     url = f"https://huggingface.co/datasets/tatsu-lab/alpaca_eval/resolve/{revision}/{filename}"
@@ -107,12 +103,12 @@ ASSETS: Mapping[str, Asset] = {
         "c23a7c255eead99f7f86ad48aa1d8ccdb5b3334f2097e0e1e09184df87265e03",
         "answers of o3-mini-2025-01-31",
     ),
-    "arena_hard_v20_creative_baseline": _in_git(
+    "arena_hard_v20_creative_baseline": _on_github(
         *_ARENA,
         "data/arena-hard-v2.0/model_answer/gemini-2.0-flash-001.jsonl",
-        "75513a4feb8e2f642a9bdb952d1c3ed245b9c952",
+        "",
         "answers of gemini-2.0-flash-001",
-    ),
+    )._replace(git_blob="75513a4feb8e2f642a9bdb952d1c3ed245b9c952"),
     "mt_bench_questions": _on_github(
         *_FASTCHAT,
         f"{_MT}/question.jsonl",
@@ -160,47 +156,34 @@ class Assets(Settings):
         if name not in assets:
             raise DataError(f"there is no asset {name}", remedy=f"the assets are {', '.join(assets)}")
         asset = assets[name]
+        file = asset.filename
+        # Not the published name alone: several files are called question.jsonl there.
+        file_of_user = f"{name}{Path(file).suffix}"
+        places = [cache_folder() / "assets" / name / asset.revision[:12] / file]
+        if self.data_dir is not None:
+            places = [self.data_dir / file_of_user, self.data_dir / name / file, self.data_dir / file, *places]
         # A file of the user is checked too: figures on another revision would not be comparable.
-        for path in self._list_places(name, asset):
+        for path in places:
             if path.is_file():
                 _check_content(path.read_bytes(), asset, path)
                 return path
         if self.offline or not self.download:
-            # Not the published name: several files are called question.jsonl there.
-            by_hand = f"put {asset.url} into data_dir as {name}{Path(asset.filename).suffix}"
+            by_hand = f"put {asset.url} into data_dir as {file_of_user}"
             raise DataError(
                 f"{name} ({asset.is_for}; {asset.licence}) is not on this machine",
                 remedy=by_hand if self.offline else f"set download to fetch it, or {by_hand}",
             )
-        return _fetch(name, asset, self.timeout_s)
-
-    def _list_places(self, name: str, asset: Asset) -> list[Path]:
-        """List its possible places: under the asset's name, in a folder so named, under its own name, in the cache."""
-        cached = [_locate_in_cache(name, asset)]
-        if self.data_dir is None:
-            return cached
-        ending = Path(asset.filename).suffix
-        folder = self.data_dir / name
-        return [folder.with_name(f"{name}{ending}"), folder / asset.filename, self.data_dir / asset.filename, *cached]
-
-
-def _locate_in_cache(name: str, asset: Asset) -> Path:
-    return cache_folder() / "assets" / name / asset.revision[:12] / asset.filename
-
-
-def _fetch(name: str, asset: Asset, timeout_s: float) -> Path:
-    try:
-        with urllib.request.urlopen(asset.url, timeout=timeout_s) as reply:
-            content = reply.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise DataError(
-            f"{name} could not be fetched from {asset.url}: {error}",
-            remedy=f"try again, or put it into data_dir as {asset.filename}",
-        ) from error
-    path = _locate_in_cache(name, asset)
-    _check_content(content, asset, path)
-    write_atomically(path, content)
-    return path
+        try:
+            with urllib.request.urlopen(asset.url, timeout=self.timeout_s) as reply:
+                content = reply.read()
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise DataError(
+                f"{name} could not be fetched from {asset.url}: {error}",
+                remedy=f"try again, or put it into data_dir as {file}",
+            ) from error
+        _check_content(content, asset, places[-1])
+        write_atomically(places[-1], content)
+        return places[-1]
 
 
 def _check_content(content: bytes, asset: Asset, path: Path) -> None:

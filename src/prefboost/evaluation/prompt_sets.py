@@ -56,7 +56,12 @@ def read_arena_answers(path: str | Path) -> dict[str, tuple[str, ...]]:
         uid = row.get("uid", row.get("question_id"))
         if uid is None:
             raise DataError("a record has no uid", remedy="give a file of model_answer", place=place)
-        return str(uid), _read_choice(row, place)[:1] if "choices" in row else (_read_last_message(row, place),)
+        if "choices" in row:
+            return str(uid), _read_choice(row, place)[:1]
+        messages = row.get("messages")
+        if not isinstance(messages, list) or not messages or not isinstance(messages[-1], Mapping):
+            raise DataError("a record of answers has no answer", remedy="give a file of model_answer", place=place)
+        return str(uid), (read_answer(messages[-1].get("content"), "messages[-1].content", place),)
 
     return _group_by_uid(read_each(_read_rows(Path(path), ()), read_completion, str(path)), path)
 
@@ -165,14 +170,6 @@ def _read_choice(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
             place=place,
         )
     return read_answer_turns(first.get("turns"), "choices[0].turns", place)
-
-
-def _read_last_message(row: Mapping[str, Any], place: Place) -> str:
-    """Read the last message, whose content is text or holds the answer."""
-    messages = row.get("messages")
-    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], Mapping):
-        raise DataError("a record of answers has no answer", remedy="give a file of model_answer", place=place)
-    return read_answer(messages[-1].get("content"), "messages[-1].content", place)
 
 
 def _read_rows(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:

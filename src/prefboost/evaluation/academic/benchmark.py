@@ -34,11 +34,28 @@ class AcademicSet(Academic):
         limit: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Measured:
-        """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`."""
+        """Measure every contestant in a folder of its own; see `prefboost.evaluation.protocols.MeasuredBenchmark`.
+
+        Raises:
+            DataError: data are neither present nor may be fetched; benchmarks without data are named.
+        """
         settings = self.model_copy(
             update={"data_dir": self.data_dir or assets.data_dir, "limit": limit if self.limit is None else self.limit}
         )
-        _check_data(settings, assets)
+        # Hours of computing must not end at a benchmark without data.
+        if settings.data_dir is not None and (missing := find_missing_data(settings)):
+            present = [name for name in settings.benchmarks if name not in missing]
+            raise DataError(
+                f"{settings.data_dir} has no data of {', '.join(missing)}",
+                remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl"
+                + (f", or write academic.benchmarks=[{','.join(present)}]" if present else ""),
+            )
+        if settings.data_dir is None and (assets.offline or not assets.download):
+            raise DataError(
+                f"data of {', '.join(settings.benchmarks)} may not be fetched from the hub",
+                remedy="put them into data_dir as TASK/SPLIT.jsonl, e.g. gsm8k/test.jsonl"
+                + ("" if assets.offline else ", or set assets.download to fetch them"),
+            )
         figures: list[Figure] = []
         verdicts: list[JudgeVerdict] = []
         runs = dict[str, Any]()
@@ -159,29 +176,6 @@ _BACKENDS: Mapping[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     "openai_compatible": _configure_server,
 }
 """Kind of engine -> function to the model's name in lm-eval and the settings of its backend."""
-
-
-def _check_data(settings: Academic, assets: Assets) -> None:
-    """Check that data are present or may be fetched.
-
-    Raises:
-        DataError: neither; benchmarks without data are named.
-    """
-    if settings.data_dir is not None:
-        missing = find_missing_data(settings)
-        if missing:
-            present = [name for name in settings.benchmarks if name not in missing]
-            raise DataError(
-                f"{settings.data_dir} has no data of {', '.join(missing)}",
-                remedy="put them there as TASK/SPLIT.jsonl, e.g. gsm8k/train.jsonl and gsm8k/test.jsonl"
-                + (f", or write academic.benchmarks=[{','.join(present)}]" if present else ""),
-            )
-    elif assets.offline or not assets.download:
-        raise DataError(
-            f"data of {', '.join(settings.benchmarks)} may not be fetched from the hub",
-            remedy="put them into data_dir as TASK/SPLIT.jsonl, e.g. gsm8k/test.jsonl"
-            + ("" if assets.offline else ", or set assets.download to fetch them"),
-        )
 
 
 def _build_figures(model: str, score: AcademicScore) -> Iterator[Figure]:

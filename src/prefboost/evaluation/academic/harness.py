@@ -124,7 +124,11 @@ def academic(
     """
     lm_eval = _import_library()
     folder = None if out is None else Path(out)
-    finished = _read_finished(folder, settings, model)
+    finished: dict[str, AcademicScore] = {}
+    if folder is not None and (folder / "academic.json").exists():
+        stored = json.loads((folder / "academic.json").read_text(encoding="utf-8"))
+        if stored.get("key") == _hash_settings(settings, model):
+            finished = {record["benchmark"]: read_academic_score(record) for record in stored["scores"]}
     scores, language_model = [], None
     for name in settings.benchmarks:
         if name in finished:
@@ -133,7 +137,6 @@ def academic(
             continue
         if language_model is None:
             language_model = _load_model(model, settings)
-            _check_template(language_model, settings)
         tell(f"{name}: begins")
         samples, notes = _run(lm_eval, language_model, name, settings, folder)
         score = score_samples(name, samples, how=settings.interval, settings=notes)
@@ -181,26 +184,20 @@ def _import_library() -> Any:
 
 
 def _load_model(model: Any, settings: Academic) -> Any:
-    """Return lm-eval's model object; a model given by name is loaded once for all benchmarks."""
-    if not isinstance(model, str | Path):
-        return model
-    registry = importlib.import_module("lm_eval.api.registry")
-    named = {"model" if settings.backend == "local-completions" else "pretrained": str(model)}
-    options = {"chat_template_args": dict(settings.template_options)} if settings.template_options else {}
-    return registry.get_model(settings.backend).create_from_arg_obj(
-        {**named, **settings.model_args, **options}, {"batch_size": settings.batch_size}
-    )
-
-
-def _check_template(language_model: Any, settings: Academic) -> None:
-    """Render a question before anything is computed, and check that it contains the required text."""
+    """Return lm-eval's model object, whose chat template keeps the required text."""
+    if isinstance(model, str | Path):
+        registry = importlib.import_module("lm_eval.api.registry")
+        named = {"model" if settings.backend == "local-completions" else "pretrained": str(model)}
+        options = {"chat_template_args": dict(settings.template_options)} if settings.template_options else {}
+        model = registry.get_model(settings.backend).create_from_arg_obj(
+            {**named, **settings.model_args, **options}, {"batch_size": settings.batch_size}
+        )
     # A run takes hours: what the template drops must be noticed in its first second.
-    if settings.required_text is None or not settings.chat:
-        return
-    turns = [{"role": "user", "content": "?"}]
-    if settings.system is not None:
-        turns = [{"role": "system", "content": settings.system}, *turns]
-    _check_prompts([str(language_model.apply_chat_template(turns))], settings)
+    if settings.required_text is not None and settings.chat:
+        system = [] if settings.system is None else [{"role": "system", "content": settings.system}]
+        turns = [*system, {"role": "user", "content": "?"}]
+        _check_prompts([str(model.apply_chat_template(turns))], settings)
+    return model
 
 
 def _check_prompts(prompts: Sequence[str], settings: Academic) -> None:
@@ -258,7 +255,10 @@ def _run(
 def _open_tasks(
     lm_eval: Any, benchmark: AcademicTask, settings: Academic
 ) -> Iterator[tuple[list[str], Any, list[str]]]:
-    """Yield names of tasks, their task manager, and tasks without local data."""
+    """Yield names of tasks, their task manager, and tasks without local data.
+
+    Tasks on local files include lm-eval's own YAML, and replace its data.
+    """
     managers = importlib.import_module("lm_eval.tasks")
     if settings.data_dir is None:
         yield [benchmark.tasks], managers.TaskManager(), []
@@ -271,7 +271,17 @@ def _open_tasks(
             if not files:
                 left_out.append(task)
                 continue
-            (Path(folder) / f"{task}.yaml").write_text(_write_local_task(path, task, files), encoding="utf-8")
+            kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
+            if len(kinds) > 1:
+                raise DataError(
+                    f"{task} has files of several kinds: {', '.join(sorted(files.values()))}",
+                    remedy="give all splits as files of one kind",
+                )
+            local = {
+                "include": str(path), "task": f"{task}_local", "dataset_path": kinds.pop(), "dataset_name": None,
+                "dataset_kwargs": {"data_files": files},
+            }  # fmt: skip
+            (Path(folder) / f"{task}.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
             names.append(f"{task}_local")
         if not names:
             raise DataError(
@@ -293,40 +303,11 @@ def _list_files(folder: Path) -> dict[str, str]:
     return {path.stem: str(path.resolve()) for path in sorted(folder.glob("*")) if path.suffix in _ENDINGS}
 
 
-def _write_local_task(path: Path, task: str, files: Mapping[str, str]) -> str:
-    """Write the YAML of the same task on local files."""
-    kinds = {_ENDINGS[Path(file).suffix] for file in files.values()}
-    if len(kinds) > 1:
-        raise DataError(
-            f"{task} has files of several kinds: {', '.join(sorted(files.values()))}",
-            remedy="give all splits as files of one kind",
-        )
-    return yaml.safe_dump(
-        {
-            "include": str(path),
-            "task": f"{task}_local",
-            "dataset_path": kinds.pop(),
-            "dataset_name": None,
-            "dataset_kwargs": {"data_files": dict(files)},
-        }
-    )
-
-
 def _hash_settings(settings: Academic, model: Any) -> str:
     """Hash what a finished score depends on: the model and all settings but the list of benchmarks."""
     who = str(model) if isinstance(model, str | Path) else getattr(model, "pretrained", type(model).__name__)
     text = json.dumps([str(who), settings.model_dump(mode="json", exclude={"benchmarks"})], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read_finished(folder: Path | None, settings: Academic, model: Any) -> dict[str, AcademicScore]:
-    path = None if folder is None else folder / "academic.json"
-    if path is None or not path.exists():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored.get("key") != _hash_settings(settings, model):
-        return {}
-    return {record["benchmark"]: read_academic_score(record) for record in stored["scores"]}
 
 
 def _write_scores(folder: Path, settings: Academic, model: Any, scores: Mapping[str, AcademicScore]) -> None:

@@ -116,11 +116,18 @@ def score_samples(
     by_task: dict[str, list[Sample]] = {}
     for sample in next(iter(by_reading.values())):
         by_task.setdefault(sample.task, []).append(sample)
+    rescaled = None
+    if all(sample.choices for rows in by_task.values() for sample in rows):
+        # Guessing among n choices earns 1 / n; the rescaled share is 0 there and 100 where all is right.
+        chances = [float(np.mean([1 / sample.choices for sample in rows])) for rows in by_task.values()]
+        shares = [float(np.mean([sample.value for sample in rows])) for rows in by_task.values()]
+        scaled = [max(0.0, 100 * (share - at) / (1 - at)) for share, at in zip(shares, chances, strict=True)]
+        rescaled = float(np.mean(scaled))
     return AcademicScore(
         benchmark,
         {name: _average(rows, how) for name, rows in by_reading.items()},
         {name: _average(rows, how) for name, rows in by_task.items()},
-        _rescale(by_task),
+        rescaled,
         dict(settings or {}),
     )
 
@@ -157,15 +164,3 @@ def _average(samples: Sequence[Sample], how: Bootstrap) -> Interval:
     return bootstrap_mean(
         [100 * sample.value for sample in samples], clusters=[sample.question for sample in samples], how=how
     )
-
-
-def _rescale(by_task: Mapping[str, Sequence[Sample]]) -> float | None:
-    shares = []
-    for samples in by_task.values():
-        if not all(sample.choices for sample in samples):
-            return None
-        # Guessing among n choices earns 1 / n; the rescaled share is 0 there and 100 where all is right.
-        chance = float(np.mean([1 / sample.choices for sample in samples]))
-        share = float(np.mean([sample.value for sample in samples]))
-        shares.append(max(0.0, 100 * (share - chance) / (1 - chance)))
-    return float(np.mean(shares))

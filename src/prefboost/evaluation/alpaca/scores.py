@@ -221,7 +221,17 @@ def _compute_figures(
     if lengths is not None:
         mean = bootstrap_mean(lengths, clusters=rows.prompts, how=rules.interval)
         yield rows.build_figure("avg_length", mean, unit="characters")
-    yield from _compare_orders(rows, rules)
+    if all("model_first" in verdict.facts for verdict in rows.verdicts):
+        first = [bool(_read_facts(verdict)["model_first"]) for verdict in rows.verdicts]
+        report = report_positions(rows.shares, first, rows.prompts, how=rules.interval)
+        values = {
+            "win_rate_shown_first": report.shown_first,
+            "win_rate_shown_second": report.shown_second,
+            "consistency": report.consistency,
+        }
+        for name, value in values.items():
+            if value is not None:
+                yield rows.build_figure(name, value.scale(100))
 
 
 def _control_length(
@@ -230,7 +240,17 @@ def _control_length(
     first, second = rows.collect_lengths("len_1"), rows.collect_lengths("len_2")
     if first is None or second is None:
         return rows.build_figure("lc_win_rate", None, note=NO_LC)
-    difficulties = None if difficulty is None else _align_difficulty(rows, difficulty, rules.mode)
+    difficulties: FloatColumn | None = None
+    if difficulty is not None and rules.mode == "official" and len(rows.verdicts) <= len(difficulty):
+        # Upstream aligns rows by their position in the file.
+        difficulties = np.array(list(difficulty.values())[: len(rows.verdicts)], dtype=np.float64)
+    elif difficulty is not None:
+        if missing := [uid for uid in rows.prompts if uid not in difficulty]:
+            raise DataError(
+                f"{len(missing)} prompts have no difficulty, such as {missing[0]}",
+                remedy="leave difficulty out for your own prompts: the minimal form is fitted",
+            )
+        difficulties = np.array([difficulty[uid] for uid in rows.prompts], dtype=np.float64)
     # Without prompts each row is a cluster of its own, as upstream has it.
     prompts = None if rules.mode == "official" else rows.prompts
     # Gamed rows were fitted with difficulties, so they are of no use without.
@@ -244,32 +264,3 @@ def _control_length(
         return rows.build_figure("lc_win_rate", value, error=100 * fit.upstream_error, note=note)
     interval, error = estimate_length_control(length_rows, rules.interval, rules.threads)
     return rows.build_figure("lc_win_rate", interval.scale(100), error=100 * error, note=note)
-
-
-def _align_difficulty(rows: _Rows, difficulty: Mapping[str, float], mode: Mode) -> FloatColumn:
-    """Return the difficulty of every row: by uid, or in the official mode by its position, as upstream has it."""
-    if mode == "official" and len(rows.verdicts) <= len(difficulty):
-        return np.array(list(difficulty.values())[: len(rows.verdicts)], dtype=np.float64)
-    missing = [uid for uid in rows.prompts if uid not in difficulty]
-    if missing:
-        raise DataError(
-            f"{len(missing)} prompts have no difficulty, such as {missing[0]}",
-            remedy="leave difficulty out for your own prompts: the minimal form is fitted",
-        )
-    return np.array([difficulty[uid] for uid in rows.prompts], dtype=np.float64)
-
-
-def _compare_orders(rows: _Rows, rules: AlpacaRules) -> Iterator[Figure]:
-    """Yield the win rate in each order, and how often both orders name the same winner."""
-    if any("model_first" not in verdict.facts for verdict in rows.verdicts):
-        return
-    first = [bool(_read_facts(verdict)["model_first"]) for verdict in rows.verdicts]
-    report = report_positions(rows.shares, first, rows.prompts, how=rules.interval)
-    values = {
-        "win_rate_shown_first": report.shown_first,
-        "win_rate_shown_second": report.shown_second,
-        "consistency": report.consistency,
-    }
-    for name, value in values.items():
-        if value is not None:
-            yield rows.build_figure(name, value.scale(100))

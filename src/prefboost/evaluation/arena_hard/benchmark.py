@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,17 @@ class ArenaHard(ArenaRules):
         model of the run, or a file of completions. Prompts of a user's file are compared with the first model where
         none is named.
         """
-        prompts = self._read_published_prompts(assets) if self.prompts is None else read_user_prompts(self.prompts)
+        prompts = read_arena_prompts(assets, self.version) if self.prompts is None else read_user_prompts(self.prompts)
+        if self.prompts is None:
+            parts = {part for prompt in prompts for part in prompt.category.split("/")}
+            unknown = [name for name in self.categories if name not in parts]
+            if unknown:
+                raise SettingsError(
+                    f"Arena-Hard {self.version} has no category {', '.join(unknown)}",
+                    remedy=f"its categories are {', '.join(sorted(parts))}",
+                )
+            names = {*self.categories} or parts
+            prompts = [prompt for prompt in prompts if names.intersection(prompt.category.split("/"))]
         if self.prompts is None and self.baseline is None:
             baselines = {self.find_baseline(_split_category(prompt)[0]) for prompt in prompts} - {*models}
             answers = {name: read_arena_answers(assets.path(_BASELINES[name])) for name in sorted(baselines)}
@@ -72,12 +83,32 @@ class ArenaHard(ArenaRules):
         """
         baselines = {prompt.uid: self.find_baseline(_split_category(prompt)[0]) for prompt in prompts}
         requests = []
-        for model in completions:
-            if model in baselines.values():
+        for model, prompt in product((model for model in completions if model not in baselines.values()), prompts):
+            completion = completions[model].get(prompt.uid)
+            baseline = completions.get(baselines[prompt.uid], {}).get(prompt.uid)
+            category, subcategory = _split_category(prompt)
+            facts: dict[str, object] = {"category": category, "subcategory": subcategory}
+            if not completion or not baseline:
+                fault = f"{'the baseline' if completion else 'the model'} has no completion of this prompt"
+                requests += [
+                    JudgeRequest(prompt.uid, model, f"game{game}", facts={**facts, "game": game}, fault=fault)
+                    for game in (1, 2)
+                ]
                 continue
-            for prompt in prompts:
-                baseline = completions.get(baselines[prompt.uid], {}).get(prompt.uid)
-                requests += self._build_games(prompt, model, completions[model].get(prompt.uid), baseline)
+            facts |= asdict(count_style(completion[-1]))
+            facts |= {f"baseline_{name}": count for name, count in asdict(count_style(baseline[-1])).items()}
+            orders = {1: (baseline[-1], completion[-1]), 2: (completion[-1], baseline[-1])}
+            requests += [
+                JudgeRequest(
+                    prompt.uid,
+                    model,
+                    f"game{game}",
+                    build_arena_messages(prompt.text, answers, category, self.version),
+                    max_tokens=_TOKENS[self.version],
+                    facts={**facts, "game": game},
+                )
+                for game, answers in orders.items()
+            ]
         return requests
 
     def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
@@ -104,44 +135,6 @@ class ArenaHard(ArenaRules):
         }
         figures = tuple(figure for score in scores for figure in score.figures)
         return Results("arena_hard", self.mode, figures, facts=facts)
-
-    def _read_published_prompts(self, assets: Assets) -> list[BenchmarkPrompt]:
-        prompts = read_arena_prompts(assets, self.version)
-        parts = {part for prompt in prompts for part in prompt.category.split("/")}
-        unknown = [name for name in self.categories if name not in parts]
-        if unknown:
-            raise SettingsError(
-                f"Arena-Hard {self.version} has no category {', '.join(unknown)}",
-                remedy=f"its categories are {', '.join(sorted(parts))}",
-            )
-        names = {*self.categories} or parts
-        return [prompt for prompt in prompts if names.intersection(prompt.category.split("/"))]
-
-    def _build_games(
-        self, prompt: BenchmarkPrompt, model: str, completion: Sequence[str] | None, baseline: Sequence[str] | None
-    ) -> list[JudgeRequest]:
-        category, subcategory = _split_category(prompt)
-        facts: dict[str, object] = {"category": category, "subcategory": subcategory}
-        if not completion or not baseline:
-            fault = f"{'the baseline' if completion else 'the model'} has no completion of this prompt"
-            return [
-                JudgeRequest(prompt.uid, model, f"game{game}", facts={**facts, "game": game}, fault=fault)
-                for game in (1, 2)
-            ]
-        facts |= asdict(count_style(completion[-1]))
-        facts |= {f"baseline_{name}": count for name, count in asdict(count_style(baseline[-1])).items()}
-        orders = {1: (baseline[-1], completion[-1]), 2: (completion[-1], baseline[-1])}
-        return [
-            JudgeRequest(
-                prompt.uid,
-                model,
-                f"game{game}",
-                build_arena_messages(prompt.text, answers, category, self.version),
-                max_tokens=_TOKENS[self.version],
-                facts={**facts, "game": game},
-            )
-            for game, answers in orders.items()
-        ]
 
 
 def _choose_sampling(prompt: BenchmarkPrompt) -> Sampling:

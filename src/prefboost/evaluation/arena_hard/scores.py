@@ -102,15 +102,30 @@ def score_categories(
 
 
 def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
-    usable = _select_usable(contest)
-    fit = _Fit({}, {}, {})
-    if usable:
-        fit = (_fit_official if contest.rules.mode == "official" else _fit_robust)(usable, contest)
-    control = " and ".join(contest.rules.control)
+    rules, usable = contest.rules, _select_usable(contest)
+    if not usable:
+        fit = _Fit({}, {}, {})
+    elif rules.mode == "official":
+        fit = _fit_official(usable, contest)
+    else:
+        # Clusters are questions: both games and all judges of a question share its difficulty.
+        weights = [float(rules.weight if is_decisive(verdict) else 1) for verdict in usable]
+        battles = _build_battles(usable, contest, weights, [verdict.uid for verdict in usable])
+        fit = _Fit(
+            estimate_win_rates(battles, contest.baseline, how=rules.interval),
+            estimate_win_rate_errors(battles, contest.baseline),
+            fit_bradley_terry(battles, contest.baseline).style,
+        )
+    control = " and ".join(rules.control)
     figures = []
     for model in dict.fromkeys(verdict.model for verdict in contest.verdicts if verdict.model != contest.baseline):
         group = [verdict for verdict in contest.verdicts if verdict.model == model]
         missing = sum(verdict.value is None for verdict in group)
+        # Bounds: every missing verdict was a heavy loss, or a heavy win. It may have been decisive: it has full weight.
+        shares = [(verdict.value, rules.weight if is_decisive(verdict) else 1) for verdict in group]
+        wins = sum(share * times for share, times in shares if share is not None)
+        heavy = rules.weight * missing
+        total = sum(times for share, times in shares if share is not None) + heavy
         error = fit.errors.get(model, math.nan)
         withheld = model not in fit.rates or is_withheld(missing, len(group), allow_missing=allow_missing)
         figures.append(
@@ -122,7 +137,7 @@ def _score_category(contest: _Contest, allow_missing: bool) -> CategoryScore:
                 len(group),
                 group=contest.category,
                 error=None if math.isnan(error) else 100 * error,
-                bounds=_compute_bounds(group, contest.rules.weight),
+                bounds=(100 * wins / total, 100 * (wins + heavy) / total),
                 note=f"{control} held equal" if control else "",
             )
         )
@@ -144,17 +159,6 @@ def _select_usable(contest: _Contest) -> list[JudgeVerdict]:
     return [v for v in rated if games.get((v.uid, v.model, v.judge)) == {1, 2}]
 
 
-def _fit_robust(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
-    # Clusters are questions: both games and all judges of a question share its difficulty.
-    weights = [float(contest.rules.weight if is_decisive(verdict) else 1) for verdict in verdicts]
-    battles = _build_battles(verdicts, contest, weights, [verdict.uid for verdict in verdicts])
-    return _Fit(
-        estimate_win_rates(battles, contest.baseline, how=contest.rules.interval),
-        estimate_win_rate_errors(battles, contest.baseline),
-        fit_bradley_terry(battles, contest.baseline).style,
-    )
-
-
 def _fit_official(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
     # Upstream repeats a decisive verdict instead of weighting it, and resamples the repeated rows.
     rows = [row for row in verdicts for _ in range(contest.rules.weight if is_decisive(row) else 1)]
@@ -173,7 +177,17 @@ def _fit_official(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
         estimates = {model: float(np.median(draw)) for model, draw in draws.items()}
         style = fit_bradley_terry(battles, contest.baseline, ridge=1e-9).style
     else:
-        return _Fit(_resample_means(rows, how), {}, {})
+        # Without style control v2.0 publishes each model's mean over resamples of its own rows.
+        means = {}
+        for model in dict.fromkeys(row.model for row in rows):
+            shares = np.array([row.value or 0.0 for row in rows if row.model == model], dtype=np.float64)
+            # Upstream starts the generator anew for every model.
+            places = np.random.default_rng(how.seed).integers(len(shares), size=(how.resamples, len(shares)))
+            draw = shares[places].mean(1)
+            means[model] = Interval.from_percentiles(
+                float(draw.mean()), draw, level=how.level, rows=len(shares), clusters=len(shares)
+            )
+        return _Fit(means, {}, {})
     rates = {
         model: Interval.from_percentiles(
             estimates[model], draw, level=how.level, rows=len(rows), clusters=len(rows)
@@ -181,22 +195,6 @@ def _fit_official(verdicts: Sequence[JudgeVerdict], contest: _Contest) -> _Fit:
         for model, draw in draws.items()
     }  # fmt: skip
     return _Fit(rates, {}, style)
-
-
-def _resample_means(rows: Sequence[JudgeVerdict], how: Bootstrap) -> dict[str, Interval]:
-    """Compute each model's mean over resamples of its rows, which v2.0 publishes as the win rate."""
-    shares: dict[str, list[float]] = {}
-    for row in rows:
-        shares.setdefault(row.model, []).append(row.value or 0.0)
-    rates = {}
-    for model, values in shares.items():
-        column, count = np.array(values, dtype=np.float64), len(values)
-        # Upstream starts the generator anew for every model.
-        draws = column[np.random.default_rng(how.seed).integers(count, size=(how.resamples, count))].mean(1)
-        rates[model] = Interval.from_percentiles(
-            float(draws.mean()), draws, level=how.level, rows=count, clusters=count
-        )
-    return rates
 
 
 def _build_battles(
@@ -253,13 +251,3 @@ def _read_style(verdict: JudgeVerdict, prefix: str) -> Style | None:
     """Read the style of the model's completion (no prefix) or the baseline's; None where a count is absent."""
     counts: list[Any] = [verdict.facts.get(f"{prefix}{name}") for name in ("length", "headers", "lists", "bold")]
     return None if None in counts else Style(*map(int, counts))
-
-
-def _compute_bounds(verdicts: Sequence[JudgeVerdict], weight: int) -> tuple[float, float]:
-    """Return the win rate in percent if every missing verdict was a heavy loss, and if it was a heavy win."""
-    # A missing verdict may have been a decisive one, so it counts with the full weight.
-    rows = [(verdict.value, weight if is_decisive(verdict) else 1) for verdict in verdicts]
-    missing = weight * sum(share is None for share, _ in rows)
-    wins = sum(share * times for share, times in rows if share is not None)
-    total = sum(times for share, times in rows if share is not None) + missing
-    return (100 * wins / total, 100 * (wins + missing) / total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,23 +66,28 @@ class MtBench(MtRules):
         Raises:
             SettingsError: pairwise, and no baseline is named.
         """
-        if self.grading == "single":
-            return [
-                request
-                for model, answers in completions.items()
-                for prompt in prompts
-                for request in self._build_grade_requests(prompt, model, answers.get(prompt.uid))
-            ]
-        if self.baseline is None:
+        is_single = self.grading == "single"
+        if not is_single and self.baseline is None:
             raise SettingsError("pairwise grading needs a baseline", remedy="write mt_bench.baseline=MODEL")
-        baselines = completions.get(self.baseline, {})
-        return [
-            request
-            for model, answers in completions.items()
-            if model != self.baseline
-            for prompt in prompts
-            for request in self._build_pair_requests(prompt, model, answers.get(prompt.uid), baselines.get(prompt.uid))
-        ]
+        models = [model for model in completions if is_single or model != self.baseline]
+        baselines = {} if self.baseline is None else completions.get(self.baseline, {})
+        requests = []
+        for model, prompt in product(models, prompts):
+            answers = completions[model].get(prompt.uid, ())
+            baseline = baselines.get(prompt.uid, ())
+            fault = _find_fault(prompt, {"the model": answers} | ({} if is_single else {"the baseline": baseline}))
+            for turn, game in product(_TURNS, (None,) if is_single else (1, 2)):
+                facts: dict[str, object] = {"category": prompt.category, "turn": turn}
+                facts |= {} if game is None else {"game": game}
+                messages: tuple[Mapping[str, str], ...] = ()
+                if not fault and game is None:
+                    facts["template"], messages = build_grade_messages(prompt, turn, answers)
+                elif not fault:
+                    first, second = (answers, baseline) if game == 1 else (baseline, answers)
+                    facts["template"], messages = build_pair_messages(prompt, turn, first, second)
+                part = f"turn{turn}" if game is None else f"turn{turn}/game{game}"
+                requests.append(JudgeRequest(prompt.uid, model, part, messages, facts=facts, fault=fault))
+        return requests
 
     def parse(self, request: JudgeRequest, reply: JudgeReply) -> JudgeVerdict:
         """Read the grade of a reply, 1 to 10; pairwise the rated model's share of the win."""
@@ -110,46 +116,17 @@ class MtBench(MtRules):
         }
         return Results("mt_bench", self.mode, tuple(figures), facts=facts)
 
-    def _build_grade_requests(
-        self, prompt: BenchmarkPrompt, model: str, answers: Sequence[str] | None
-    ) -> list[JudgeRequest]:
-        fault = _find_fault(prompt, {"the model": answers})
-        requests = []
-        for turn in _TURNS:
-            facts: dict[str, object] = {"category": prompt.category, "turn": turn}
-            messages: tuple[Mapping[str, str], ...] = ()
-            if answers and not fault:
-                facts["template"], messages = build_grade_messages(prompt, turn, answers)
-            requests.append(JudgeRequest(prompt.uid, model, f"turn{turn}", messages, facts=facts, fault=fault))
-        return requests
-
-    def _build_pair_requests(
-        self, prompt: BenchmarkPrompt, model: str, answers: Sequence[str] | None, baseline: Sequence[str] | None
-    ) -> list[JudgeRequest]:
-        fault = _find_fault(prompt, {"the model": answers, "the baseline": baseline})
-        requests = []
-        for turn in _TURNS:
-            for game in (1, 2):
-                facts: dict[str, object] = {"category": prompt.category, "turn": turn, "game": game}
-                messages: tuple[Mapping[str, str], ...] = ()
-                if answers and baseline and not fault:
-                    first, second = (answers, baseline) if game == 1 else (baseline, answers)
-                    facts["template"], messages = build_pair_messages(prompt, turn, first, second)
-                part = f"turn{turn}/game{game}"
-                requests.append(JudgeRequest(prompt.uid, model, part, messages, facts=facts, fault=fault))
-        return requests
-
 
 def _choose_sampling(prompt: BenchmarkPrompt) -> Sampling:
     """Return FastChat's sampling: the temperature of the category (0.7 for others), at most 1024 tokens."""
     return Sampling(temperature=TEMPERATURES.get(prompt.category, 0.7), top_p=1.0, max_tokens=1024)
 
 
-def _find_fault(prompt: BenchmarkPrompt, answers: Mapping[str, Sequence[str] | None]) -> str:
+def _find_fault(prompt: BenchmarkPrompt, answers: Mapping[str, Sequence[str]]) -> str:
     """Return why a prompt cannot be judged; an empty string where it can."""
     if len(prompt.turns) != 2:
         return f"the prompt has {len(prompt.turns)} turns, not two"
     if prompt.category in REFERENCED and len(prompt.reference) != 2:
         return "the judge has no reference for this prompt"
-    lacking = [side for side, turns in answers.items() if turns is None or len(turns) != 2]
+    lacking = [side for side, turns in answers.items() if len(turns) != 2]
     return f"{' and '.join(lacking)} did not complete both turns" if lacking else ""

@@ -173,7 +173,10 @@ def report_accuracy(
         longer=mean(longer_wins, every),
         first=None if is_first is None else mean(is_first, every),
         over_length=bootstrap_difference(right, longer_wins, clusters=prompts, how=settings.interval),
-        calibration=_calibrate(margin, settings.bins),
+        # How sure the scorer is of the side it prefers: sigmoid(|margin|).
+        calibration=measure_calibration(
+            0.5 * (1 + np.tanh(0.5 * np.abs(margin))), _compare_sides(margin), bins=settings.bins
+        ),
         batch_change=batch_change,
     )
 
@@ -275,10 +278,24 @@ def _slice_accuracy(
     slices["length"] = _slice_by_label(at, right, mean, names)
     margins = (frame["score_chosen"] - frame["score_rejected"]).abs().to_numpy()
     if np.isfinite(margins).any():
-        slices["margin"] = _slice_by_margin(margins, right, settings.margin_slices, mean)
-    aspects = {name: _compare_aspect(frame, name, mean) for name in aspects_of(frame.columns, "score_chosen")}
-    present = {name: interval for name, interval in aspects.items() if interval is not None}
-    return {**slices, "aspect": present} if present else slices
+        # Parts of about equal size, by the margin of the given scores; pairs without given scores are in none.
+        edges = np.unique(np.nanquantile(margins, np.linspace(0, 1, settings.margin_slices + 1)))
+        by_margin = {}
+        for low, high in pairwise(edges):
+            # The last slice holds its upper edge too.
+            inside = (margins >= low) & (margins <= high if high == edges[-1] else margins < high)
+            if inside.any():
+                by_margin[f"{low:.3g} to {high:.3g}"] = mean(right, np.flatnonzero(inside))
+        slices["margin"] = by_margin or {f"{edges[0]:.3g}": mean(right, np.flatnonzero(margins == edges[0]))}
+    now = (frame["now_chosen"] - frame["now_rejected"]).to_numpy()
+    aspects = {}
+    for aspect in aspects_of(frame.columns, "score_chosen"):
+        # Of the pairs that differ in the aspect: how often its better side scores higher.
+        ahead = (frame[f"score_chosen.{aspect}"] - frame[f"score_rejected.{aspect}"]).to_numpy()
+        differ = np.flatnonzero(np.isfinite(ahead) & (ahead != 0))
+        if len(differ):
+            aspects[aspect] = mean(_compare_sides(now * np.sign(np.nan_to_num(ahead))), differ)
+    return {**slices, "aspect": aspects} if aspects else slices
 
 
 def _slice_by_label(
@@ -289,35 +306,6 @@ def _slice_by_label(
 ) -> dict[str, Interval]:
     names = [name for name in order if (labels == name).any()] if order else [str(label) for label in np.unique(labels)]
     return {name: mean(right, np.flatnonzero(labels == name)) for name in names}
-
-
-def _slice_by_margin(
-    margins: FloatColumn, right: FloatColumn, count: int, mean: Callable[[FloatColumn, NDArray[Any]], Interval]
-) -> dict[str, Interval]:
-    """Slice by the margin of the given scores, in parts of about equal size; pairs without given scores are in none."""
-    edges = np.unique(np.nanquantile(margins, np.linspace(0, 1, count + 1)))
-    slices = {}
-    for low, high in pairwise(edges):
-        # The last slice holds its upper edge too.
-        inside = (margins >= low) & ((margins < high) | ((high == edges[-1]) & (margins == high)))
-        if inside.any():
-            slices[f"{low:.3g} to {high:.3g}"] = mean(right, np.flatnonzero(inside))
-    return slices or {f"{edges[0]:.3g}": mean(right, np.flatnonzero(margins == edges[0]))}
-
-
-def _compare_aspect(
-    frame: pl.DataFrame, aspect: str, mean: Callable[[FloatColumn, NDArray[Any]], Interval]
-) -> Interval | None:
-    """Return the share of pairs that differ in an aspect whose better side scores higher."""
-    ahead = (frame[f"score_chosen.{aspect}"] - frame[f"score_rejected.{aspect}"]).to_numpy()
-    differ = np.flatnonzero(np.isfinite(ahead) & (ahead != 0))
-    margin = (frame["now_chosen"] - frame["now_rejected"]).to_numpy()
-    return mean(_compare_sides(margin * np.sign(np.nan_to_num(ahead))), differ) if len(differ) else None
-
-
-def _calibrate(margin: FloatColumn, bins: int) -> Calibration:
-    sure = 0.5 * (1 + np.tanh(0.5 * np.abs(margin)))
-    return measure_calibration(sure, _compare_sides(margin), bins=bins)
 
 
 def _take_rows(table: Table, start: int, stop: int) -> Table:

@@ -117,7 +117,12 @@ def report_rewards(
         return _report_bench(bench if limit is None else bench.first(limit), scorer, score, settings)
     pairs = source if isinstance(source, Table) else read(source, columns=columns or Columns())
     check_pairs(pairs, PURPOSE)
-    first = None if isinstance(source, Table) else _find_chosen_first(source, pairs)
+    first = None
+    guess = pairs.steps[0].notes.get("guess", {}) if pairs.steps else {}
+    if not isinstance(source, Table) and guess.get("shape") == "preference" and (records := read_bench_rows(source)):
+        # A file of two columns and a label says which completion is listed first.
+        rows = pairs.frame.select("pair_id", "row", "chosen").iter_rows()
+        first = {name: join_text(chosen) == str(records[row].get(guess["first"])) for name, row, chosen in rows}
     pairs = pairs if limit is None else replace(pairs, frame=pairs.frame.head(limit))
     scored = score(pairs)
     change = measure_batch_change(pairs, scored, scorer, settings.batch_check) if settings.batch_check else None
@@ -126,42 +131,22 @@ def report_rewards(
     return RewardOutcome(report, shares, tuple(name for name in pairs.frame["pair_id"] if name not in shares))
 
 
-def _find_chosen_first(source: str | Path, pairs: Table) -> dict[str, bool] | None:
-    """Return pair_id -> True if the chosen completion is listed first, where a file has two columns and a label."""
-    guess = pairs.steps[0].notes.get("guess", {}) if pairs.steps else {}
-    records = read_bench_rows(source) if guess.get("shape") == "preference" else []
-    if not records:
-        return None
-    rows = pairs.frame.select("pair_id", "row", "chosen").iter_rows()
-    return {name: join_text(chosen) == str(records[row].get(guess["first"])) for name, row, chosen in rows}
-
-
 def _report_bench(bench: RewardSet, scorer: Scorer, score: ScoreTable, settings: RewardAccuracy) -> RewardOutcome:
     scored = score(bench.table)
     items, missing = collect_items(bench, scored)
     withheld = is_withheld(sum(missing.values()), len(bench.items), allow_missing=settings.allow_missing)
     figures = None if withheld else estimate_bench_figures(bench.bench, items, how=settings.interval)
-    change = _score_alone(bench.table, scored, scorer, settings.batch_check)
+    change = None
+    # A scorer without batches cannot depend on them, and is not called again.
+    if settings.batch_check and hasattr(scorer, "batch_tokens") and isinstance(scorer, Settings):
+        few = replace(bench.table, frame=bench.table.frame.head(settings.batch_check))
+        alone = scorer.model_copy(update={"batch_tokens": 1}).score(few).frame.select("completion_id", "score")
+        both = scored.frame.select("completion_id", "score").join(alone, on="completion_id", suffix="_alone")
+        if both.height >= 2:
+            change = float(np.max(np.abs((both["score"] - both["score_alone"]).to_numpy())))
+            spread = float(np.std(both["score"].to_numpy()))
+            change = change / spread if spread > 0 else change
     report = BenchReport(bench.bench, figures, len(bench.items), missing, change)
     shares = {f"{item.subset}/{item.item_id}": score_item(bench.bench, item) for item in items}
     names = [f"{subset}/{item_id}" for item_id, subset, *_ in bench.items]
     return RewardOutcome(report, shares, tuple(name for name in names if name not in shares))
-
-
-def _score_alone(table: Table, scored: Table, scorer: Scorer, count: int) -> float | None:
-    """Return the greatest change of a score, in standard deviations, where some completions are scored alone.
-
-    A scorer without batches cannot depend on them, and is not called again.
-    """
-    if not count or not (hasattr(scorer, "batch_tokens") and isinstance(scorer, Settings)):
-        return None
-    few = replace(table, frame=table.frame.head(count))
-    alone = scorer.model_copy(update={"batch_tokens": 1}).score(few).frame
-    both = scored.frame.select("completion_id", "score").join(
-        alone.select("completion_id", "score"), on="completion_id", suffix="_alone"
-    )
-    if both.height < 2:
-        return None
-    change = float(np.max(np.abs((both["score"] - both["score_alone"]).to_numpy())))
-    spread = float(np.std(both["score"].to_numpy()))
-    return change / spread if spread > 0 else change

@@ -103,7 +103,11 @@ def score_rewardbench(items: Sequence[RewardItem]) -> dict[str, float]:
     Raises:
         DataError: a subset is none of RewardBench's.
     """
-    _check_subsets(items, set(_COUNTS), "RewardBench")
+    if unknown := sorted({item.subset for item in items} - _COUNTS.keys()):
+        raise DataError(
+            f"RewardBench has no subset {', '.join(unknown[:3])}",
+            remedy=f"its subsets are {', '.join(sorted(_COUNTS)[:6])} ...",
+        )
     shares = _average_by_subset(items, lambda item: float(item.chosen[0] > item.rejected[0]))
     sections = average_sections(shares)
     return {**shares, **sections, "overall": float(np.mean(list(sections.values())))}
@@ -256,12 +260,3 @@ def _average_by_subset(items: Sequence[RewardItem], value: Callable[[RewardItem]
     for item in items:
         by_subset.setdefault(item.subset, []).append(value(item))
     return {name: float(np.mean(values)) for name, values in by_subset.items()}
-
-
-def _check_subsets(items: Sequence[RewardItem], subsets: set[str], bench: str) -> None:
-    unknown = sorted({item.subset for item in items} - subsets)
-    if unknown:
-        raise DataError(
-            f"{bench} has no subset {', '.join(unknown[:3])}",
-            remedy=f"its subsets are {', '.join(sorted(subsets)[:6])} ...",
-        )
