@@ -17,7 +17,8 @@ def find_line(text: str) -> int:
 
 def test_the_readme_is_short_and_leads_with_a_record_then_the_figure_then_what_was_not_run() -> None:
     assert len(LINES) <= 130
-    record, figure, limits = find_line("$ prefboost augment pair.jsonl"), find_line("control.svg"), find_line("on a GPU")
+    record, figure = find_line("$ prefboost augment pair.jsonl"), find_line("control.svg")
+    limits = find_line("on a GPU")
     assert record < figure < limits < 45 < find_line("## Beside other libraries")
     assert "make demo" in "\n".join(LINES) and "make test" in "\n".join(LINES)
 
