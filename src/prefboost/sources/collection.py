@@ -163,7 +163,14 @@ class Collection(Settings):
             sample = sample_records(reader)
         layout = guess(sample, named, self.path)
         refuse_said_goals(sample, layout, self.path)
-        _check_score(self.resolve_score(layout), layout, self.path)
+        score, aspects = self.resolve_score(layout), layout.aspects
+        names = ["overall", *(["mean"] if aspects else []), *aspects]
+        if score not in names:
+            raise DataError(
+                f"score={score!r} is not in these data; they have {', '.join(names)}",
+                remedy="choose one of them, or name aspects with columns.aspects=[...]",
+                place=Place(self.path),
+            )
         refuse_score_fields(sample, layout, self.path)
         if plain := list_plain_columns(sample, layout, named):
             reader = DecodedReader(reader, plain, rare=True)
@@ -260,17 +267,6 @@ def _open_reader(source: Collection) -> Reader:
     )
 
 
-def _check_score(score: str, layout: Layout, path: str) -> None:
-    if score in ("overall", *layout.aspects) or (score == "mean" and layout.aspects):
-        return
-    names = ", ".join(["overall", *(["mean"] if layout.aspects else []), *layout.aspects])
-    raise DataError(
-        f"score={score!r} is not in these data; they have {names}",
-        remedy="choose one of them, or name aspects with columns.aspects=[...]",
-        place=Place(path),
-    )
-
-
 def _find_split_column(source: Collection, reader: Reader, layout: Layout) -> str | None:
     """Find the column that tells splits apart; None where all records are read."""
     while (inner := getattr(reader, "reader", None)) is not None:
@@ -317,13 +313,13 @@ def _convert_batch(source: Collection, batch: RawBatch, layout: Layout, facts: _
         rows_in += rows.height
         values = {name.removeprefix("raw."): name for name in rows.columns if name.startswith("raw.")}
         accepted, aside = split_rejects(rows, source.path, values)
-        frames.append(accepted.select(*_list_declared(accepted, spec), *([INDEX] if INDEX in accepted.columns else [])))
+        frames.append(accepted)
         rejects.append(aside)
         decoded += accepted.height if DECODED in raw.columns else 0
         # Columns are counted in the rows that stay: a rejected row changes no question.
         stay = chosen.filter(pl.col(ROW).is_in(accepted["row"].implode())) if aside.height else chosen
         unmapped += [count_unmapped(stay, layout)] if facts.counts_texts else []
-    frame, disagreeing = settle_frame(_concat_frames(frames, layout, spec), facts.disputed)
+    frame, disagreeing = settle_frame(_concat_declared(frames, layout, spec), facts.disputed)
     frame, distinguished = assign_ids(frame, facts.repeated)
     aside = pl.concat(rejects)
     declared = source.score_range or source.find_makers_range(layout)
@@ -372,26 +368,18 @@ def _apply_score(source: Collection, rows: pl.DataFrame, layout: Layout) -> pl.D
     return judged.with_columns(doubted.alias(FAULT))
 
 
-def _list_declared(frame: pl.DataFrame, spec: TableSpec) -> list[str]:
-    names = {item.name for item in spec.columns if not item.name.endswith(".*")}
+def _concat_declared(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
+    """Stack the declared columns of converted rows in the order of the file; without rows, make them empty."""
     families = tuple(item.name.removesuffix("*") for item in spec.columns if item.name.endswith(".*"))
-    return [name for name in frame.columns if name in names or name.startswith(families or ("\0",))]
-
-
-def _concat_frames(frames: list[pl.DataFrame], layout: Layout, spec: TableSpec) -> pl.DataFrame:
     if not frames:
-        return _build_empty(layout, spec)
-    if len(frames) == 1:
-        return frames[0]
-    order = ["row", *([INDEX] if INDEX in frames[0].columns else [])]
-    return pl.concat(frames, how="diagonal").sort(order)
-
-
-def _build_empty(layout: Layout, spec: TableSpec) -> pl.DataFrame:
-    columns: dict[str, pl.DataType | type[pl.DataType]] = {}
-    for item in spec.columns:
-        if item.name.endswith(".*"):
-            columns |= {item.name[:-1] + aspect: item.dtype for aspect in layout.aspects}
-        elif item.required or item.name in layout.parts:
-            columns[item.name] = item.dtype
-    return pl.DataFrame(schema=columns)
+        columns = {item.name: item.dtype for item in spec.columns if item.required or item.name in layout.parts}
+        columns |= {family + aspect: pl.Float64 for family in families for aspect in layout.aspects}
+        return pl.DataFrame(schema=columns)
+    names = {INDEX, *(item.name for item in spec.columns)}
+    declared = [
+        frame.select(name for name in frame.columns if name in names or name.startswith(families)) for frame in frames
+    ]
+    if len(declared) == 1:
+        return declared[0]
+    order = ["row", *([INDEX] if INDEX in declared[0].columns else [])]
+    return pl.concat(declared, how="diagonal").sort(order)

@@ -41,7 +41,10 @@ class SafeRLHF(Collection):
         sides = {"chosen": pl.col("__index__"), "rejected": 1 - pl.col("__index__")}
         columns = {side: _choose_by(at, "response_0", "response_1") for side, at in sides.items()}
         severity = [f"response_{number}_severity_level" for number in (0, 1)]
-        texts = _write_texts(frame, "response_0", "response_1")
+        # Numbers become texts, lists and structs null, so that two columns fit into one.
+        written = [write_plain_texts(frame[name]) for name in ("response_0", "response_1")]
+        absent = pl.lit(None, dtype=pl.String)
+        texts = frame.with_columns(each if each.dtype == pl.String else absent.alias(each.name) for each in written)
         if set(severity) <= set(frame.columns):
             texts = texts.with_columns(_parse_numbers(frame[name]) for name in severity)
             columns |= {f"score_{side}.safety": NO_HARM - _choose_by(at, *severity) for side, at in sides.items()}
@@ -53,14 +56,6 @@ def _parse_numbers(values: pl.Series) -> pl.Series:
     if values.dtype.is_numeric() or values.dtype == pl.String:
         return values.cast(pl.Float64, strict=False)
     return pl.Series(values.name, [None], dtype=pl.Float64).new_from_index(0, values.len())
-
-
-def _write_texts(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
-    """Write columns as texts: numbers become texts, lists and structs null, so that two columns fit into one."""
-    columns = [write_plain_texts(frame[name]) for name in names]
-    return frame.with_columns(
-        column if column.dtype == pl.String else pl.lit(None, dtype=pl.String).alias(column.name) for column in columns
-    )
 
 
 def _choose_by(index: pl.Expr, first: str, second: str) -> pl.Expr:

@@ -36,13 +36,6 @@ class Comparison:
     scores: tuple[str, str] | None = None
 
 
-def _list_scored_sides(*names: tuple[str, str, str, str]) -> tuple[Comparison, ...]:
-    return tuple(
-        Comparison(first, second, score_second, "scores", opposite=score_first, scores=(score_first, score_second))
-        for first, second, score_first, score_second in names
-    )
-
-
 COMPARISONS = (
     Comparison("response1", "response2", "overall_preference", "sign"),
     Comparison("response_1", "response_2", "preference_strength", "sign"),
@@ -55,12 +48,15 @@ COMPARISONS = (
     Comparison("conversation_a", "conversation_b", "winner", "words", prompt=""),
     Comparison("response_a", "response_b", "winner", "words"),
     Comparison("answer_0", "answer_1", "score_1", "scores", "question.full_text", "score_0", ("score_0", "score_1")),
-    *_list_scored_sides(
-        ("answer_0", "answer_1", "score_0", "score_1"),
-        ("response_a", "response_b", "score_a", "score_b"),
-        ("response_0", "response_1", "score_0", "score_1"),
-        ("response_1", "response_2", "score_1", "score_2"),
-        ("completion_a", "completion_b", "score_a", "score_b"),
+    *(
+        Comparison(first, second, score_second, "scores", opposite=score_first, scores=(score_first, score_second))
+        for first, second, score_first, score_second in (
+            ("answer_0", "answer_1", "score_0", "score_1"),
+            ("response_a", "response_b", "score_a", "score_b"),
+            ("response_0", "response_1", "score_0", "score_1"),
+            ("response_1", "response_2", "score_1", "score_2"),
+            ("completion_a", "completion_b", "score_a", "score_b"),
+        )
     ),
 )
 """Forms in use, in this order: HelpSteer3, HelpSteer2-Preference, PKU-SafeRLHF (helpful or safe), a label of 0 or 1 for
@@ -71,16 +67,11 @@ the better of two (anything else is a tie) as comparisons of judges and people a
 PAIR_PARTS = ("prompt_id", "pair_id", "pair_weight", "source", "split")
 
 WINNERS = {
-    -1.0: ("model_a", "a", "first", "left", "response_a", "assistant_a", "conversation_a"),
-    1.0: ("model_b", "b", "second", "right", "response_b", "assistant_b", "conversation_b"),
-    0.0: ("tie", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "draw"),
+    **dict.fromkeys(("model_a", "a", "first", "left", "response_a", "assistant_a", "conversation_a"), -1.0),
+    **dict.fromkeys(("model_b", "b", "second", "right", "response_b", "assistant_b", "conversation_b"), 1.0),
+    **dict.fromkeys(("tie", "tie (bothbad)", "both_bad", "bothbad", "both", "neither", "draw"), 0.0),
 }
 """Words for the better of two -> sign."""
-
-
-def _read_winner(value: pl.Expr) -> pl.Expr:
-    words = {word: sign for sign, spelled in WINNERS.items() for word in spelled}
-    return value.str.strip_chars().str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Float64)
 
 
 def _compare_codes(first: float, second: float) -> Callable[[pl.Expr], pl.Expr]:
@@ -95,7 +86,9 @@ STATED: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "index": _compare_codes(0, 1),
     "number": _compare_codes(1, 2),
     "one is first": _compare_codes(1, 0),
-    "words": _read_winner,
+    "words": lambda value: (
+        value.str.strip_chars().str.to_lowercase().replace_strict(WINNERS, default=None, return_dtype=pl.Float64)
+    ),
     "scores": lambda value: value.sign(),
     "flags": lambda value: value.sign(),
 }

@@ -171,22 +171,16 @@ class FittedReader:
             frames: list[pl.DataFrame] = []
             rejects = [batch.rejects]
             for frame in batch.frames:
-                for part, fault in self._fit(frame):
+                for part, fault in self._fit_fields(frame):
                     frames += [part] if fault is None else []
                     rejects += [] if fault is None else [self._build_rejects(part, fault)]
             yield RawBatch(tuple(frames), pl.concat(rejects))
 
-    def _fit(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """Yield the parts of a frame, each with what is wrong with its records."""
-        for part, fault in self._fit_fields(frame):
-            if fault is None:
-                yield from self._fit_columns(part)
-            else:
-                yield part, fault
-
     def _fit_columns(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """Fit records whose completions have the fields of the first ones, as `_fit` does."""
-        new = [name for name in frame.columns if name not in self.known and name not in OWN and self._may_play(name)]
+        """Yield the parts of a frame by the columns in which its records hold something, as `_fit_fields` does."""
+        named = {value for value in self.columns.model_dump().values() if isinstance(value, str)}
+        later = [name for name in frame.columns if name not in (*self.known, *OWN, *self.columns.ignore)]
+        new = [name for name in later if name in named or _can_play_a_part(name)]
         if not new:
             yield frame, None
             return
@@ -194,31 +188,35 @@ class FittedReader:
         odd = frame.select(pl.any_horizontal(tests[name] for name in new)).to_series()
         if not odd.all():
             yield frame.filter(~odd).drop(new), None
-        if odd.any():
-            later = frame.filter(odd)
-            for part, present in _group_by_presence(later, tests):
-                others = [name for name in tests if name in self.known or name in present]
-                for piece in _drop_foreign_fields(part, [name for name in present if name in new]):
-                    yield self._rename_columns(piece, present, others)
+        for part, present in _group_by_presence(frame.filter(odd), tests):
+            others = [name for name in tests if name in self.known or name in present]
+            for piece in _drop_foreign_fields(part, [name for name in present if name in new]):
+                yield self._rename_columns(piece, present, others)
 
     def _fit_fields(self, frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, str | None]]:
-        """Yield the parts of a frame by the fields of their completions, new ones renamed to those of the layout."""
+        """Yield the parts of a frame in the layout, or each with what is wrong with its records.
+
+        Fields of completions come first: new ones are renamed to those of the layout, before the columns are.
+        """
         name = self.layout.parts.get("completions", "")
         new = list_struct_fields(frame, name) - self.fields if self.fields else frozenset()
         if not new:
-            yield frame, None
+            yield from self._fit_columns(frame)
             return
         tests = _test_fields(frame, name)
         odd = frame.select(pl.any_horizontal(tests[each] for each in new).fill_null(False)).to_series()
         first = [each for each in tests if each in self.fields]
         if not odd.all():
-            yield frame.filter(~odd).with_columns(_select_fields(name, first)), None
+            yield from self._fit_columns(frame.filter(~odd).with_columns(_select_fields(name, first)))
         for part, held in _group_by_presence(frame.filter(odd), tests):
             # Fields that only other records hold are dropped, since the guess goes by names and types alone.
             slim = part.with_columns(_select_fields(name, [each for each in tests if each in first or each in held]))
             plans = [self._guess_plan(each) for each in (slim.with_columns(_select_fields(name, held)), slim)]
             plan = next((plan for plan in plans if not isinstance(plan, str)), plans[-1])
-            yield (slim, plan) if isinstance(plan, str) else (self._rename_fields(slim, plan), None)
+            if isinstance(plan, str):
+                yield slim, plan
+            else:
+                yield from self._fit_columns(self._rename_fields(slim, plan))
 
     def _rename_fields(self, frame: pl.DataFrame, plan: Layout) -> pl.DataFrame:
         """Rename the fields of completions to those of the layout."""
@@ -238,13 +236,6 @@ class FittedReader:
         words = {part: plan.parts[part] for part in both if self.layout.parts[part] in moved}
         words |= {aspect: path for aspect, path in plan.aspects.items() if self.layout.aspects[aspect] in moved}
         return _note_renames(frame.with_columns(pl.col(name).list.eval(pl.struct(*unchanged, *fields))), words)
-
-    def _may_play(self, name: str) -> bool:
-        if name in self.columns.ignore:
-            return False
-        return _can_play_a_part(name) or name in (
-            value for value in self.columns.model_dump().values() if isinstance(value, str)
-        )
 
     def _rename_columns(self, frame: pl.DataFrame, *choices: list[str]) -> tuple[pl.DataFrame, str | None]:
         """Rename the columns of records to those of the layout, or return what is wrong with them.
@@ -277,24 +268,26 @@ class FittedReader:
         """Guess the layout of records with these columns, or say why they do not fit, from names and types alone."""
         # A file has few combinations of columns, so a plan is guessed once for each.
         key = tuple(sorted((name, str(dtype)) for name, dtype in frame.schema.items()))
-        if key not in self.plans:
-            try:
-                self.plans[key] = self._compare_layout(guess(frame, self.columns, self.path))
-            except DataError as error:
-                self.plans[key] = f"the record has other columns than the first ones, and {error.message}"
-        return self.plans[key]
-
-    def _compare_layout(self, layout: Layout) -> Layout | str:
-        if layout.shape != self.layout.shape:
-            return f"the record has another shape ({layout.shape}) than the first ones ({self.layout.shape})"
-        lacking = [part for part in layout.parts if part not in (*self.layout.parts, *IDLE)]
-        lacking += [name for name in layout.aspects if name not in self.layout.aspects]
-        lacking += ["prompt"] if len(layout.further) > len(self.layout.further) else []
-        if lacking:
-            return f"the record has a part that the first ones lack: {lacking[0]}"
-        if layout.parts.get("reads") != self.layout.parts.get("reads"):
-            return "the record says which completion is better in another way than the first ones"
-        return layout
+        if key in self.plans:
+            return self.plans[key]
+        first = self.layout
+        plan: Layout | str
+        try:
+            plan = layout = guess(frame, self.columns, self.path)
+        except DataError as error:
+            plan = f"the record has other columns than the first ones, and {error.message}"
+        else:
+            lacking = [part for part in layout.parts if part not in (*first.parts, *IDLE)]
+            lacking += [name for name in layout.aspects if name not in first.aspects]
+            lacking += ["prompt"] if len(layout.further) > len(first.further) else []
+            if layout.shape != first.shape:
+                plan = f"the record has another shape ({layout.shape}) than the first ones ({first.shape})"
+            elif lacking:
+                plan = f"the record has a part that the first ones lack: {lacking[0]}"
+            elif layout.parts.get("reads") != first.parts.get("reads"):
+                plan = "the record says which completion is better in another way than the first ones"
+        self.plans[key] = plan
+        return plan
 
     def _build_rejects(self, frame: pl.DataFrame, fault: str) -> pl.DataFrame:
         names = f"columns: {', '.join(name for name in frame.columns if name != ROW)}"[:200]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -175,10 +175,11 @@ def _find_further(part_of: PartLookup, parts: Mapping[str, str]) -> tuple[str, .
 
 
 def _guess_pairs(part_of: PartLookup) -> Layout | None:
-    chosen, rejected = _find_sides(part_of)
+    schema = part_of.schema
+    chosen, rejected = part_of("chosen"), part_of("rejected") or find_first_column(schema, tuple(WHOLE_CHOSEN))
+    chosen = chosen or find_first_column(schema, WHOLE_CHOSEN.get(normalize_name(rejected or ""), ()))
     if chosen is None or rejected is None:
         return None
-    schema = part_of.schema
     transcripts = part_of.find_transcripts(chosen, rejected, part_of("prompt"))
     parts = part_of.find_prompt(*PAIR_PARTS, *FINISH_PARTS, *SYNTHETIC_PARTS, chosen=chosen, rejected=rejected)
     if parts.get("prompt") == chosen:
@@ -193,8 +194,15 @@ def _guess_pairs(part_of: PartLookup) -> Layout | None:
     if scores:
         parts |= {"score_chosen": scores[0], "score_rejected": scores[1]}
     aspects = _find_pair_aspects(part_of)
-    if not scores and not aspects:
-        _refuse_margin(part_of)
+    margin = find_first_column(schema, MARGINS)
+    if margin is not None and not scores and not aspects:
+        raise DataError(
+            f"the column {margin!r} holds the difference of two scores, not the scores: the goal that each completion "
+            "reaches is unknown",
+            remedy=f"name the two score columns (columns.score_chosen, columns.score_rejected), or read the pairs as "
+            f"binary ones: columns.ignore=[{margin}]",
+            place=Place(part_of.path, column=margin),
+        )
     return Layout(
         "pairs",
         parts,
@@ -204,12 +212,6 @@ def _guess_pairs(part_of: PartLookup) -> Layout | None:
         given=part_of.list_named_parts(),
         further=_find_further(part_of, parts),
     )
-
-
-def _find_sides(part_of: PartLookup) -> tuple[str | None, str | None]:
-    chosen, rejected = part_of("chosen"), part_of("rejected")
-    rejected = rejected or find_first_column(part_of.schema, tuple(WHOLE_CHOSEN))
-    return chosen or find_first_column(part_of.schema, WHOLE_CHOSEN.get(normalize_name(rejected or ""), ())), rejected
 
 
 def _find_pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
@@ -223,14 +225,11 @@ def _find_pair_scores(part_of: PartLookup) -> tuple[str, str] | None:
     if named:
         chosen, rejected = part_of("score_chosen"), part_of("score_rejected")
         return (chosen, rejected) if chosen and rejected else None
-    candidates = (find_side_columns(part_of.schema, word) for word in SCORE_WORDS)
-    return next((pair for pair in candidates if pair and not _are_empty(part_of.sample, pair)), None)
-
-
-def _are_empty(sample: pl.DataFrame, names: Sequence[str]) -> bool:
-    """Tell whether columns hold nothing at all: scores of binary pairs as they are written."""
-    present = [name for name in names if name in sample.columns]
-    return len(present) == len(names) and all(sample[name].null_count() == sample.height for name in present)
+    sample = part_of.sample
+    empty = {name for name in sample.columns if sample[name].null_count() == sample.height}
+    pairs = (find_side_columns(part_of.schema, word) for word in SCORE_WORDS)
+    # Score columns that hold nothing at all are those of binary pairs as they are written.
+    return next((pair for pair in pairs if pair and not empty.issuperset(pair)), None)
 
 
 def _find_pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
@@ -250,18 +249,6 @@ def _find_pair_aspects(part_of: PartLookup) -> dict[str, tuple[str, str]]:
             place=Place(part_of.path),
         )
     return {name: pair for name, pair in pairs.items() if pair is not None}
-
-
-def _refuse_margin(part_of: PartLookup) -> None:
-    margin = find_first_column(part_of.schema, MARGINS)
-    if margin is not None:
-        raise DataError(
-            f"the column {margin!r} holds the difference of two scores, not the scores: the goal that each completion "
-            "reaches is unknown",
-            remedy=f"name the two score columns (columns.score_chosen, columns.score_rejected), or read the pairs as "
-            f"binary ones: columns.ignore=[{margin}]",
-            place=Place(part_of.path, column=margin),
-        )
 
 
 def _guess_preference(part_of: PartLookup) -> Layout | None:
@@ -344,7 +331,8 @@ def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dic
             )
         return {name.removeprefix("score.").rpartition(".")[2]: name for name in part_of.named_aspects}
     aspects = {name.removeprefix("score."): name for name in schema if name.startswith("score.")}
-    aspects |= {name: name for name in KNOWN_ASPECTS if name in schema and _is_ratable(schema[name])}
+    ratable = {name for name, dtype in schema.items() if dtype.is_numeric() or dtype in (pl.String, pl.Null)}
+    aspects |= {name: name for name in KNOWN_ASPECTS if name in ratable}
     annotations = schema.get("annotations")
     if isinstance(annotations, pl.Struct):
         for item in annotations.fields:
@@ -354,10 +342,6 @@ def _find_aspects(part_of: PartLookup, schema: Mapping[str, pl.DataType]) -> dic
             if ratings:
                 aspects[item.name] = f"annotations.{item.name}.{ratings[0]}"
     return aspects
-
-
-def _is_ratable(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype in (pl.String, pl.Null)
 
 
 def _guess_flat(part_of: PartLookup) -> Layout | None:

@@ -82,7 +82,13 @@ class PartLookup:
 
     def find_transcripts(self, *columns: str | None) -> tuple[str, ...]:
         """Find those of the columns whose text is a transcript (Human: ... Assistant: ...)."""
-        return tuple(column for column in columns if column and _is_transcript(self.sample, column))
+        texts = {
+            name: self.sample[name].drop_nulls().head(20)
+            for name in columns
+            if name and self.schema.get(name) == pl.String
+        }
+        counts = {name: (int(each.str.contains(TRANSCRIPT).sum()), len(each)) for name, each in texts.items()}
+        return tuple(name for name, (count, total) in counts.items() if count * 2 > total)
 
     def _describe_absent(self, part: str, name: str) -> DataError:
         return DataError(
@@ -96,10 +102,3 @@ def list_columns(schema: Mapping[str, pl.DataType]) -> str:
     """List the names of columns, cut to 400 characters, for a message."""
     names = ", ".join(schema)
     return names if len(names) <= 400 else names[:400] + "..."
-
-
-def _is_transcript(sample: pl.DataFrame, column: str) -> bool:
-    if sample.schema.get(column) != pl.String:
-        return False
-    texts = sample[column].drop_nulls().head(20)
-    return texts.len() > 0 and int(texts.str.contains(TRANSCRIPT).sum()) * 2 > texts.len()

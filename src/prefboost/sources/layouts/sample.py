@@ -30,14 +30,12 @@ def sample_records(reader: Reader) -> pl.DataFrame:
             return max(batch.frames, key=lambda frame: frame.height)
         reasons.update(batch.rejects["reason"])
         first = batch.rejects["found"][0] if first is None and batch.rejects.height else first
+    path = Path(reader.path)
+    ending = detect_ending(path) if path.is_file() else None
+    misnamed = ending is not None and FORMATS[ending] != FORMATS.get(get_format_ending(path))
+    remedy = f"its bytes look like {ending}: name the file so" if misnamed else "check how the file was written"
     raise DataError(
         "the file has no rows" if first is None else f"no line is a usable record; first: {first}",
-        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else _suggest_remedy(Path(reader.path)),
+        remedy=NOT_UTF8.partition(": ")[2] if reasons == {NOT_UTF8} else remedy,
         place=Place(reader.path),
     )
-
-
-def _suggest_remedy(path: Path) -> str:
-    ending = detect_ending(path) if path.is_file() else None
-    other = ending is not None and FORMATS[ending] != FORMATS.get(get_format_ending(path))
-    return f"its bytes look like {ending}: name the file so" if other else "check how the file was written"

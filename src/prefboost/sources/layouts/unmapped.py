@@ -95,18 +95,23 @@ def count_unmapped(frame: pl.DataFrame, layout: Layout) -> dict[str, dict[str, i
     A column counts where its name says that it may be a part of the question, no part of the layout uses it, and it
     holds a text that stands in none of the columns that are used (a copy of the prompt changes nothing).
     """
-    used = {*layout.list_heads(frame.columns), *layout.ignored, ROW}
+    used = layout.list_heads(frame.columns)
+    parts = [layout.parts[part] for part in ("prompt", "system", "history") if part in layout.parts]
+    asks = [name for name in used if any(f"{path}.".startswith(f"{name}.") for path in (*parts, *layout.further))]
     counts = {}
     for name in frame.columns:
         dtype = frame.schema[name]
         holds_text = dtype.is_nested() or dtype in (pl.String, pl.Binary)
-        if name in used or not holds_text or not looks_like_question(name):
+        if name in (*used, *layout.ignored, ROW) or not holds_text or not looks_like_question(name):
             continue
-        rows = frame.filter(holds_value(pl.col(name), dtype))
-        beside = rows.select(ROW, name, *_list_reference_columns(rows, layout, nested=dtype.is_nested()))
-        apart = [
-            int(record[ROW]) for record in beside.iter_rows(named=True) if not _stands_in(record.pop(name), record)
-        ]
+        # A copy of the question is looked for where the question is; a conversation's copy holds the answers too.
+        beside = used if dtype.is_nested() or "prompt" not in layout.parts else asks
+        rows = frame.filter(holds_value(pl.col(name), dtype)).select(ROW, name, *beside)
+        apart = []
+        for row, value, *others in rows.iter_rows():
+            whole = "\n".join(_walk_texts(others))
+            if not all(text.strip() in whole for text in _walk_texts(value)):
+                apart.append(int(row))
         if apart:
             counts[name] = {"records": len(apart), "first": min(apart)}
     return counts
@@ -123,20 +128,6 @@ def sum_unmapped(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, 
                 "first": min(held["first"], counts["first"]),
             }
     return whole
-
-
-def _list_reference_columns(frame: pl.DataFrame, layout: Layout, *, nested: bool) -> list[str]:
-    """List the columns in which a copy of the question would occur; a conversation's copy holds the answers too."""
-    heads = layout.list_heads(frame.columns)
-    parts = ("prompt", "system", "history")
-    paths = [layout.parts[part] for part in parts if part in layout.parts] + list(layout.further)
-    question_columns = [name for name in heads if any(path == name or path.startswith(f"{name}.") for path in paths)]
-    return heads if nested or "prompt" not in layout.parts else question_columns
-
-
-def _stands_in(value: Any, record: Mapping[str, Any]) -> bool:
-    whole = "\n".join(text for name, other in record.items() if name != ROW for text in _walk_texts(other))
-    return all(text.strip() in whole for text in _walk_texts(value))
 
 
 def _walk_texts(value: Any) -> Iterator[str]:

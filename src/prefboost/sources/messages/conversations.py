@@ -152,19 +152,14 @@ def _tidy_extra(lists: pl.Series, struct: pl.Struct, text_key: str) -> pl.Series
         return lists
     columns: dict[str, Any] = {item.name: item.dtype for item in struct.fields}
     encoded = pl.Struct({**columns, "content": columns[text_key]})
-    tidied = [[_tidy(message, encoded) for message in row] for row in lists.filter(some).to_list()]
-    chosen = pl.Series("m", tidied, dtype=MESSAGES)
+    rows: list[list[Message]] = lists.filter(some).to_list()
+    for message in (message for row in rows for message in row if message["extra"]):
+        further = drop_filled_nulls(json.loads(message["extra"] or "{}"), encoded)
+        message["extra"] = json.dumps(further, ensure_ascii=False) if further else None
+    chosen = pl.Series("m", rows, dtype=MESSAGES)
     index = some.cast(pl.Int64).cum_sum() - 1
     frame = pl.DataFrame({"m": lists, "some": some, "new": chosen.gather(index.clip(lower_bound=0))})
     return frame.select(pl.when("some").then("new").otherwise("m").alias("m")).to_series()
-
-
-def _tidy(message: Message, struct: pl.Struct) -> Message:
-    if message["extra"] is None:
-        return message
-    others = drop_filled_nulls(json.loads(message["extra"]), struct)
-    extra = json.dumps(others, ensure_ascii=False) if others else None
-    return {**message, "extra": extra}
 
 
 def find_text_faults(lists: pl.Series) -> pl.Series:
@@ -222,22 +217,17 @@ def parse_transcripts(texts: pl.Series) -> pl.Series:
 
     Text that begins with neither is null.
     """
-    return pl.Series(texts.name, [_parse_turns(text) for text in texts.to_list()], dtype=MESSAGES)
-
-
-def _parse_turns(text: str | None) -> list[dict[str, Any]] | None:
-    if text is None:
-        return None
-    head, *rest = TURN.split(text)
-    if head.strip() or not rest:
-        return None
-    turns = [
-        {"role": ROLE_NAMES[speaker], "content": speech.strip(), "extra": None}
-        for speaker, speech in zip(rest[::2], rest[1::2], strict=True)
-    ]
-    if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
-        turns.pop()
-    return turns
+    parsed: list[list[Message] | None] = []
+    for text in texts.to_list():
+        head, *rest = TURN.split(text or "")
+        turns: list[Message] = [
+            {"role": ROLE_NAMES[speaker], "content": speech.strip(), "extra": None}
+            for speaker, speech in zip(rest[::2], rest[1::2], strict=True)
+        ]
+        parsed.append(None if head.strip() or not turns else turns)
+        if turns and turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
+            turns.pop()
+    return pl.Series(texts.name, parsed, dtype=MESSAGES)
 
 
 def hash_prompts(prompts: pl.Series) -> pl.Series:

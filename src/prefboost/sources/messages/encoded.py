@@ -100,14 +100,11 @@ def decode_list(items: Sequence[Any]) -> list[dict[str, Any]] | None:
 
 
 def _are_messages(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(_is_message(item) for item in value)
-
-
-def _is_message(item: Any) -> bool:
-    if not isinstance(item, dict):
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
         return False
-    role = next((item[key] for key in ROLE_KEYS if key in item), None)
-    return isinstance(role, str) and role in KNOWN_ROLES and any(key in item for key in (*TEXT_KEYS, "tool_calls"))
+    roles = [next((item[key] for key in ROLE_KEYS if key in item), None) for item in value]
+    texts = [any(key in item for key in (*TEXT_KEYS, "tool_calls")) for item in value]
+    return all(texts) and all(isinstance(role, str) and role in KNOWN_ROLES for role in roles)
 
 
 def parse_literal(text: str) -> Any:

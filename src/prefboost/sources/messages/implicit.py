@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from prefboost.sources.messages.keys import drop_notes
@@ -84,8 +82,14 @@ def _complete_sides(frame: pl.DataFrame) -> pl.DataFrame:
 def _split_each(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
     rows = frame.filter(hard)
     bare = zip(*(drop_notes(rows[side]).to_list() for side in ("chosen", "rejected")), strict=True)
-    sides = zip(rows["chosen"].to_list(), rows["rejected"].to_list(), bare, strict=True)
-    split = [_split_pair(chosen, rejected, *both) for chosen, rejected, both in sides]
+    split = []
+    for chosen, rejected, sides in zip(rows["chosen"].to_list(), rows["rejected"].to_list(), bare, strict=True):
+        # Without one of the sides there are no pairs of messages, and nothing is cut off.
+        same = [first == second for first, second in zip(*(side or () for side in sides), strict=False)]
+        length = same.index(False) if False in same else len(same)
+        while length and chosen[length - 1]["role"] not in ("user", "tool"):
+            length -= 1
+        split.append((chosen[:length] if length else None, *(side and side[length:] for side in (chosen, rejected))))
     index = (hard.cast(pl.Int64).cum_sum() - 1).clip(lower_bound=0)
     columns = {}
     for place, name in enumerate(("prompt", "chosen", "rejected")):
@@ -93,14 +97,3 @@ def _split_each(frame: pl.DataFrame, hard: pl.Series) -> pl.DataFrame:
         both = pl.DataFrame({"hard": hard, "old": frame[name], "new": replaced})
         columns[name] = both.select(pl.when("hard").then("new").otherwise("old")).to_series()
     return pl.DataFrame(columns)
-
-
-def _split_pair(chosen: Any, rejected: Any, bare_chosen: Any, bare_rejected: Any) -> tuple[Any, Any, Any]:
-    if not chosen or not rejected:
-        return None, chosen, rejected
-    length = 0
-    while length < min(len(chosen), len(rejected)) and bare_chosen[length] == bare_rejected[length]:
-        length += 1
-    while length and chosen[length - 1]["role"] not in ("user", "tool"):
-        length -= 1
-    return (chosen[:length] if length else None), chosen[length:], rejected[length:]

@@ -35,21 +35,15 @@ def convert_preferences(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     for word, raw in whole.items():
         if word not in lists:
             lists[word], faults[f"{word} completion"] = convert_messages(raw, "assistant")
-    paths = {"score_chosen": "score_first", "score_rejected": "score_second"}
-    scores = {name: read_column(frame, layout.parts[part]) for name, part in paths.items() if part in layout.parts}
-    sides = pl.DataFrame({"sign": sign, **lists}).select(
-        pl.when(pl.col("sign") <= 0).then("first").otherwise("second").alias(SIDE_COLUMNS["chosen"]),
-        pl.when(pl.col("sign") <= 0).then("second").otherwise("first").alias(SIDE_COLUMNS["rejected"]),
-    )
-    sided = frame.with_columns(sides)
+    sided = frame.with_columns(_sort_by_side(sign, lists["first"], lists["second"], "__{}__"))
     parts = {part: path for part, path in layout.parts.items() if part not in _PREFERENCE_PARTS}
     parts |= {side: SIDE_COLUMNS[side] for side in SIDES}
-    if scores:
-        numbers = {name: parse_scores(values) for name, values in scores.items()}
-        faults |= {f"score of the {word} completion": numbers[name][1]
-                   for word, name in (("first", "score_chosen"), ("second", "score_rejected"))}  # fmt: skip
-        sided = sided.with_columns(_sort_by_side(sign, *(values for values, _ in numbers.values())))
-        parts |= {name: f"__{name}__" for name in numbers}
+    if "score_first" in layout.parts:
+        columns = [read_column(frame, layout.parts[part]) for part in ("score_first", "score_second")]
+        (first, first_fault), (second, second_fault) = map(parse_scores, columns)
+        faults |= {"score of the first completion": first_fault, "score of the second completion": second_fault}
+        sided = sided.with_columns(_sort_by_side(sign, first, second, "__score_{}__"))
+        parts |= {f"score_{side}": f"__score_{side}__" for side in SIDES}
     if parts.get("pair_weight") == layout.parts["preference"]:
         strength = parse_scores(read_column(frame, layout.parts["preference"]))[0].abs()
         sided = sided.with_columns(strength.alias(SIDE_COLUMNS["pair_weight"]))
@@ -86,12 +80,12 @@ def _read_preference(frame: pl.DataFrame, layout: Layout) -> tuple[pl.Series, di
     return sign, {"preference": wrong, "preference of the pair": states}
 
 
-def _sort_by_side(sign: pl.Series, first: pl.Series, second: pl.Series) -> pl.DataFrame:
-    both = pl.DataFrame({"sign": sign, "first": first, "second": second})
+def _sort_by_side(sign: pl.Series, first: pl.Series, second: pl.Series, name: str) -> pl.DataFrame:
+    """Move values of the better completion to the column of the chosen side, those of the other to the rejected's."""
     ahead = pl.col("sign") <= 0
-    return both.select(
-        pl.when(ahead).then("first").otherwise("second").alias("__score_chosen__"),
-        pl.when(ahead).then("second").otherwise("first").alias("__score_rejected__"),
+    return pl.DataFrame({"sign": sign, "first": first, "second": second}).select(
+        pl.when(ahead).then("first").otherwise("second").alias(name.format("chosen")),
+        pl.when(ahead).then("second").otherwise("first").alias(name.format("rejected")),
     )
 
 

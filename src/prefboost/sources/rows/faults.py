@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
@@ -50,23 +49,20 @@ def split_rejects(
     columns = {word: column for word, column in value_columns.items() if column in frame.columns}
     ids = [name for name in ("pair_id", "completion_id", "prompt_id") if name in frame.columns]
     faulty = frame.filter(bad).select("row", FAULT, *dict.fromkeys((*ids, *columns.values())))
-    records = [
-        {
-            "stage": "read",
-            "path": path,
-            "row": record["row"],
-            "id": next((str(record[name]) for name in ids if record[name] is not None), None),
-            "reason": record[FAULT],
-            "found": _describe_value(record, columns),
-        }
-        for record in faulty.iter_rows(named=True)
-    ]
+    records = []
+    for record in faulty.iter_rows(named=True):
+        # A reason about "score.honesty" begins with "score" too, so the longest word names the value.
+        about = max((word for word in columns if record[FAULT].startswith(f"the {word}")), key=len, default=None)
+        value = None if about is None else record[columns[about]]
+        text = value if isinstance(value, str) else repr(value)
+        records.append(
+            {
+                "stage": "read",
+                "path": path,
+                "row": record["row"],
+                "id": next((str(record[name]) for name in ids if record[name] is not None), None),
+                "reason": record[FAULT],
+                "found": None if about is None else text[:SHOWN].replace("\0", "\\0"),
+            }
+        )
     return frame.filter(~bad).drop(FAULT), pl.DataFrame(records, schema=REJECTS)
-
-
-def _describe_value(record: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
-    about = sorted((word for word in columns if record[FAULT].startswith(f"the {word}")), key=len, reverse=True)
-    if not about:
-        return None
-    value = record[columns[about[0]]]
-    return (value if isinstance(value, str) else repr(value))[:SHOWN].replace("\0", "\\0")

@@ -42,7 +42,7 @@ def group_prompts(reader: Reader, layout: Layout, rows: int | None) -> Iterator[
         spill = _Spill(Path(folder), share)
         held: tuple[pl.DataFrame, ...] = ()
         for batch in chain(begin, stream):
-            keyed = [_add_key(frame, layout) for frame in batch.frames]
+            keyed = [frame.with_columns(_compute_keys(frame, layout)) for frame in batch.frames]
             staying = keyed
             if scattered.len():
                 for frame in keyed:
@@ -81,35 +81,29 @@ def _hold_back(frames: list[pl.DataFrame]) -> tuple[list[pl.DataFrame], tuple[pl
     return [frame for frame in ready if frame.height], tuple(frame for frame in held if frame.height)
 
 
-def _add_key(frame: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    return frame.with_columns(_join_key_texts(frame, layout).hash().alias(KEY))
-
-
-def _join_key_texts(frame: pl.DataFrame, layout: Layout) -> pl.Series:
-    """Build a text that is equal for records of equal prompts (and may be equal for others)."""
+def _compute_keys(frame: pl.DataFrame, layout: Layout) -> pl.Series:
+    """Compute keys that are equal for records of equal prompts (and may be equal for others)."""
     explicit = layout.parts.get("prompt")
     values = read_raw_part(frame, layout, "prompt") if explicit else read_column(frame, layout.parts["chosen"])
+    texts = pl.Series([""]).new_from_index(0, frame.height)
     if not is_conversation(values.dtype):
         texts = read_labels(values).fill_null("")
-        return texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
-    if isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
+        texts = texts if explicit else texts.str.extract(FIRST_TURN).fill_null("")
+    elif isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct):
         # The role is a short field, the text is one of the others: all are put together.
         fields = values.dtype.inner.fields
         if any(are_parts(item.dtype) for item in fields):
             values, fields = convert_messages(values, "user")[0], MESSAGE.fields
         names = [item.name for item in fields if item.dtype == pl.String and item.name != "extra"]
-        if not names:
-            return pl.Series([""]).new_from_index(0, frame.height)
-        joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")
-        messages = pl.col("m").list.eval(joined)
-        chosen = messages if explicit else messages.list.head(pl.when(_begins_with_system(names)).then(2).otherwise(1))
-        return values.to_frame("m").select(chosen.list.join("\x1f").fill_null("")).to_series()
-    return pl.Series([""]).new_from_index(0, frame.height)
-
-
-def _begins_with_system(names: list[str]) -> pl.Expr:
-    role = next((name for name in ROLE_KEYS if name in names), names[0])
-    return pl.col("m").list.first().struct.field(role) == "system"
+        if names:
+            joined = pl.concat_str([pl.element().struct.field(name).fill_null("") for name in names], separator="\x1e")
+            role = next((name for name in ROLE_KEYS if name in names), names[0])
+            led = pl.col("m").list.first().struct.field(role) == "system"
+            messages = pl.col("m").list.eval(joined)
+            # Without a prompt of its own a pair begins with the question, behind a system message.
+            chosen = messages if explicit else messages.list.head(pl.when(led).then(2).otherwise(1))
+            texts = values.to_frame("m").select(chosen.list.join("\x1f").fill_null("")).to_series()
+    return texts.hash().alias(KEY)
 
 
 def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[pl.Series, int]:
@@ -124,7 +118,7 @@ def _find_scattered(reader: Reader, layout: Layout, rows: int | None) -> tuple[p
     names = [layout.parts["prompt"], *layout.further] if "prompt" in layout.parts else [layout.parts["chosen"]]
     columns = None if any("." in name for name in names) else [name for name in names if not name.startswith("__")]
     for batch in reader.batches(columns, rows):
-        parts = [_add_key(frame, layout).select(ROW, KEY) for frame in batch.frames]
+        parts = [frame.select(ROW, _compute_keys(frame, layout)) for frame in batch.frames]
         if not parts:
             continue
         keys = (pl.concat(parts).sort(ROW) if len(parts) > 1 else parts[0])[KEY]

@@ -31,8 +31,9 @@ def find_repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Se
     if part is None:
         return NO_IDS
     holder = find_holder(layout, part)
+    # Nulls are dropped first, since the hash of null is a number too.
     seen = [
-        _hash_ids(read_labels(read_inner_values(frame, layout, part))).drop_nulls().to_numpy()
+        read_labels(read_inner_values(frame, layout, part)).drop_nulls().hash(0).to_numpy()
         for batch in reader.batches(None if "." in holder else [holder], rows)
         for frame in batch.frames
     ]
@@ -40,11 +41,6 @@ def find_repeated_ids(reader: Reader, layout: Layout, rows: int | None) -> pl.Se
     ordered = np.concatenate(seen) if seen else np.empty(0, np.uint64)
     ordered.sort()
     return pl.Series("id", np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
-
-
-def _hash_ids(ids: pl.Series) -> pl.Series:
-    # The hash of null is a number too.
-    return ids.to_frame("id").select(pl.when(pl.col("id").is_not_null()).then(pl.col("id").hash(0))).to_series()
 
 
 def assign_ids(frame: pl.DataFrame, repeated: pl.Series) -> tuple[pl.DataFrame, int]:

@@ -102,18 +102,11 @@ def _add_scores(rows: pl.DataFrame, frame: pl.DataFrame, layout: Layout) -> pl.D
             faults[f"{name} of the pair"] = bounds.to_series()
     if "lineage" in layout.parts:
         columns["lineage"] = read_labels(read_column(frame, layout.parts["lineage"]))
-    faults["two completions"] = _find_equal_sides(rows)
+    # Plain texts are compared as such, which is faster than messages.
+    texts = all(rows.schema.get(f"raw.{side}") == pl.String for side in SIDES)
+    both = {side: rows[f"raw.{side}"] if texts else drop_notes(rows[side]) for side in SIDES}
+    same = pl.when(pl.col("chosen") == pl.col("rejected")).then(pl.lit("are the same"))
+    faults["two completions"] = pl.DataFrame(both).select(same).to_series()
     ids = read_labels(read_column(frame, layout.parts.get("pair_id")))
     generated = rows.select(pl.format("{}/{}", "prompt_id", "row")).to_series()
     return add_fault(rows.with_columns(**columns, pair_id=ids.fill_null(generated)), faults)
-
-
-def _find_equal_sides(rows: pl.DataFrame) -> pl.Series:
-    """Find pairs of equal completions; plain texts are compared as such, which is faster than messages."""
-    texts = all(rows.schema.get(f"raw.{side}") == pl.String for side in SIDES)
-    prefix = "raw." if texts else ""
-    both = rows.select(**{side: f"{prefix}{side}" for side in SIDES})
-    if not texts:
-        both = both.with_columns(drop_notes(both[side]).alias(side) for side in SIDES)
-    same = pl.col("chosen") == pl.col("rejected")
-    return both.select(pl.when(same).then(pl.lit("are the same"))).to_series()

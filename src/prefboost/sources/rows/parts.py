@@ -100,22 +100,15 @@ def read_messages(frame: pl.DataFrame, layout: Layout, part: str, role: str) -> 
     raw = read_raw_part(frame, layout, part)
     if path not in layout.transcripts or raw.dtype != pl.String:
         lists, fault = convert_messages(raw, role)
-        return lists, (
-            _find_further_faults(frame, layout, raw, fault) if part == "prompt" and layout.further else fault
-        )
+        texts = _read_further_texts(frame, layout) if part == "prompt" else {}
+        if not texts or all(text.dtype in (pl.String, pl.Null) for text in (raw, *texts.values())):
+            return lists, fault
+        present = pl.any_horizontal(pl.col(name).is_not_null() for name in texts)
+        odd = pl.when(present).then(pl.lit("has several columns, one of which is no text"))
+        return lists, pl.DataFrame({**texts, "f": fault}).select(pl.coalesce("f", odd)).to_series()
     lists, fault = convert_messages(parse_transcripts(raw), role)
     other = pl.when(pl.col("m").is_null() & pl.col("raw").str.contains(r"\S")).then(pl.lit(NO_TRANSCRIPT))
     return lists, pl.DataFrame({"m": lists, "raw": raw, "f": fault}).select(other.otherwise("f")).to_series()
-
-
-def _find_further_faults(frame: pl.DataFrame, layout: Layout, raw: pl.Series, fault: pl.Series) -> pl.Series:
-    """Add a fault where further columns of a prompt hold something that could not be joined to it."""
-    texts = _read_further_texts(frame, layout)
-    if not texts or all(text.dtype in (pl.String, pl.Null) for text in (raw, *texts.values())):
-        return fault
-    present = pl.any_horizontal(pl.col(name).is_not_null() for name in texts)
-    odd = pl.when(present).then(pl.lit("has several columns, one of which is no text"))
-    return pl.DataFrame({**texts, "f": fault}).select(pl.coalesce("f", odd)).to_series()
 
 
 def has_messages(frame: pl.DataFrame, layout: Layout, part: str) -> bool:

@@ -7,7 +7,7 @@ content stand for each other alone, in the whole source, and the content's hash 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,22 +72,23 @@ def find_source_disputes(
     # Later records of other formats may have further parts of the question, which no list of names holds.
     settled = Path(reader.path).suffix in (".parquet", ".arrow", ".feather") and Path(reader.path).is_file()
     columns = [name for name in layout.list_heads(names) if name not in answers] if settled else None
-    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
-    for batch in reader.batches(columns, None):
-        for raw in batch.frames:
+    sides = [side for side in ("chosen", "rejected") if side in layout.parts]
+
+    def convert_records() -> Iterator[pl.DataFrame]:
+        for raw in (raw for batch in reader.batches(columns, None) for raw in batch.frames):
             frame = raw if split is None else raw.filter(read_labels(read_column(raw, split[0])) == split[1])
-            rows = convert_prompts(frame, layout) if _has_own_column(frame, layout) else convert(frame, layout)
-            # Unique after each batch, so that memory grows with prompts, not with rows.
-            seen = pl.concat([seen, _hash_pairs(rows.filter(pl.col(FAULT).is_null()))]).unique()
-    return _collect_disputes(seen)
+            beside = "prompt" in layout.parts and layout.shape != "preference"
+            # Where answers hold whole conversations, the prompt or a part of it has to be taken out of them.
+            apart = beside and not any(has_messages(frame, layout, side) for side in sides)
+            rows = convert_prompts(frame, layout) if apart else convert(frame, layout)
+            yield rows.filter(pl.col(FAULT).is_null())
+
+    return _collect_disputes(convert_records())
 
 
 def find_disputes(tables: Iterable[Table]) -> Disputed:
     """Find the ids of a source that plugs in that disagree with its prompts."""
-    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
-    for table in tables:
-        seen = pl.concat([seen, _hash_pairs(table.frame)]).unique()
-    return _collect_disputes(seen)
+    return _collect_disputes(table.frame for table in tables)
 
 
 def settle_ids(table: Table, disputed: Disputed) -> Table:
@@ -100,26 +101,18 @@ def settle_ids(table: Table, disputed: Disputed) -> Table:
     return replace(table, frame=conform(frame, table.spec, path=table.path), steps=steps)
 
 
-def _collect_disputes(seen: pl.DataFrame) -> Disputed:
-    """Collect what disagrees among the different pairs of an id's hash and a prompt's."""
+def _collect_disputes(frames: Iterable[pl.DataFrame]) -> Disputed:
+    """Collect what disagrees among the ids and the prompts of all rows."""
+    seen = pl.DataFrame(schema={"id": pl.UInt64, "content": pl.UInt64})
+    for rows in frames:
+        pairs = pl.DataFrame({"id": rows["prompt_id"], "content": hash_prompts(rows["prompt"])}).drop_nulls()
+        # Unique after each batch, so that memory grows with prompts, not with rows.
+        seen = pl.concat([seen, pairs.select(pl.all().hash(0))]).unique()
     # The pairs are different ones, so an id that occurs twice has two prompts, and the reverse.
     return Disputed(
         seen.filter(pl.col("id").is_duplicated())["id"].unique(),
         seen.filter(pl.col("content").is_duplicated())["content"].unique(),
     )
-
-
-def _has_own_column(frame: pl.DataFrame, layout: Layout) -> bool:
-    """Tell whether the prompt has columns of its own; else it, or a part of it, has to be taken out of the answers."""
-    sides = [side for side in ("chosen", "rejected") if side in layout.parts]
-    beside = "prompt" in layout.parts and layout.shape != "preference"
-    return beside and not any(has_messages(frame, layout, side) for side in sides)
-
-
-def _hash_pairs(rows: pl.DataFrame) -> pl.DataFrame:
-    content = hash_prompts(rows["prompt"])
-    pairs = pl.DataFrame({"id": rows["prompt_id"], "content": content}).drop_nulls()
-    return pairs.select(pl.all().hash(0)).unique()
 
 
 def settle_frame(frame: pl.DataFrame, disputed: Disputed) -> tuple[pl.DataFrame, dict[str, int]]:

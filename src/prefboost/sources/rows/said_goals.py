@@ -44,19 +44,16 @@ def refuse_said_goals(sample: pl.DataFrame, layout: Layout, path: str) -> None:
     if goals.height * 2 <= rows.height:
         return
     nearer = (pl.col("goal") - pl.col("rejected")).abs() < (pl.col("goal") - pl.col("chosen")).abs()
+    wrong = goals.filter(nearer)
+    contradictions = ""
+    if wrong.height:
+        row, goal, chosen, rejected = wrong.row(0)
+        contradictions = (
+            f", and {wrong.height:,} of them prefer the completion that is farther from it: row {row} asks for "
+            f"{goal:g} and prefers a completion scored {chosen:g} to one scored {rejected:g}"
+        )
     raise DataError(
-        f"the prompts of {goals.height:,} of the first {rows.height:,} pairs ask for a score already"
-        + _describe_contradictions(goals.filter(nearer)),
+        f"the prompts of {goals.height:,} of the first {rows.height:,} pairs ask for a score already" + contradictions,
         remedy="read the data they were made from: `prefboost augment` writes the goals and flips the labels itself",
         place=Place(path, column=layout.parts[next(iter(spoken))]),
-    )
-
-
-def _describe_contradictions(wrong: pl.DataFrame) -> str:
-    if wrong.is_empty():
-        return ""
-    row, goal, chosen, rejected = wrong.row(0)
-    return (
-        f", and {wrong.height:,} of them prefer the completion that is farther from it: row {row} asks for {goal:g} "
-        f"and prefers a completion scored {chosen:g} to one scored {rejected:g}"
     )
