@@ -44,7 +44,13 @@ def read(source: str | Path | Source, *, columns: Columns = NO_COLUMNS) -> Table
         DataError: any other fault of the whole source, such as a column that may belong to the question and plays no
             part: it is named (``columns.prompt``, ``columns.system``) or ignored (``columns.ignore``).
     """
-    return refuse_unmapped(_join_tables(list(read_batches(source, columns=columns))))
+    tables = list(read_batches(source, columns=columns))
+    if len(tables) == 1 and LATER_LAYOUTS not in tables[0].steps[0].notes:
+        return refuse_unmapped(tables[0])
+    frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
+    rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
+    step = _sum_steps([table.steps[0] for table in tables])
+    return refuse_unmapped(replace(tables[0], frame=frame, rejects=rejects, steps=(step,)))
 
 
 def read_batches(
@@ -63,32 +69,16 @@ def read_batches(
     settings = resolve_source(source)
     if isinstance(settings, File) and holds_verdicts(settings.path):
         return iter([pairs_of_verdicts(read_verdicts(settings.path))])
-    return (
-        settings.batches(columns, rows)
-        if isinstance(settings, Collection)
-        else _read_plugged_in(settings, columns, rows)
-    )
+    if isinstance(settings, Collection):
+        return settings.batches(columns, rows)
+    # Someone else's source is read twice: its ids are believed only where prompts confirm them.
+    disputed = find_disputes(settings.batches(columns, rows))
+    return (settle_ids(table, disputed) for table in settings.batches(columns, rows))
 
 
 def resolve_source(source: str | Path | Source) -> Source:
     """Return the settings of a source; a path means a `File`."""
     return File(path=str(source)) if isinstance(source, str | Path) else source
-
-
-def _read_plugged_in(source: Source, columns: Columns, rows: int | None) -> Iterator[Table]:
-    """Yield tables of someone else's source, read twice: ids are believed only where prompts confirm them."""
-    disputed = find_disputes(source.batches(columns, rows))
-    for table in source.batches(columns, rows):
-        yield settle_ids(table, disputed)
-
-
-def _join_tables(tables: Sequence[Table]) -> Table:
-    if len(tables) == 1 and LATER_LAYOUTS not in tables[0].steps[0].notes:
-        return tables[0]
-    frame = pl.concat([table.frame for table in tables]).sort("row", maintain_order=True)
-    rejects = pl.concat([table.rejects for table in tables]).sort("row", maintain_order=True)
-    first = tables[0]
-    return replace(first, frame=frame, rejects=rejects, steps=(_sum_steps([table.steps[0] for table in tables]),))
 
 
 def _sum_steps(steps: Sequence[Step]) -> Step:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -101,7 +100,11 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     rejects = pl.DataFrame(schema=REJECTS)
     refusals = [(refusal.reason, refusal.holds()) for refusal in export.refusals]
     # Trainers take texts: parts are joined for them, and only prefboost's own format keeps them.
-    extras = _list_columns_with_extra(frame, parts=export.name == "prefboost")
+    extra = pl.element().struct.field("extra")
+    in_parts = extra.str.contains(r'"content": \[').fill_null(False)
+    further = has_further_values(extra) | in_parts if export.name == "prefboost" else has_further_values(extra)
+    messages = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
+    extras = [name for name in messages if frame[name].list.eval(further).list.any().any()]
     if extras and export.name != "prefboost" and export.spreads_extra and not kind.is_json:
         reason = f"tool calls and other keys of messages need JSON lines in format {export.name} (file_type=jsonl)"
         refusals.append((reason, pl.any_horizontal([has_read_extra(column) for column in extras])))
@@ -111,9 +114,9 @@ def shape(frame: pl.DataFrame, export: Export, kind: FileType, *, path: str | No
     trimmed = frame.select(has_white_ends().sum()).item() if export.trims and frame.height else 0
     # A frame has one type per column, so messages with keys of their own leave as finished lines.
     if kind.is_json and extras and export.spreads_extra:
-        return Shaped(_build_lines(frame, export), rejects, trimmed)
+        return Shaped(_build_lines(frame, export, messages), rejects, trimmed)
     if kind.is_json:
-        frame = frame.with_columns(select_role_and_content(name) for name in _list_message_columns(frame))
+        frame = frame.with_columns(select_role_and_content(name) for name in messages)
     return Shaped(frame.select(export.select(frame.columns)), rejects, trimmed)
 
 
@@ -159,32 +162,15 @@ def refuse_repository(name: str) -> None:
         )
 
 
-def _list_message_columns(frame: pl.DataFrame) -> list[str]:
-    return [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
-
-
-def _list_columns_with_extra(frame: pl.DataFrame, *, parts: bool) -> list[str]:
-    extra = pl.element().struct.field("extra")
-    further = (
-        extra.str.contains(r'"content": \[') & extra.is_not_null() if parts else pl.lit(False)
-    ) | has_further_values(extra)
-    return [name for name in _list_message_columns(frame) if frame[name].list.eval(further).list.any().any()]
-
-
-def _spread_messages(record: Mapping[str, Any], sides: Sequence[str], *, parts: bool) -> dict[str, Any]:
-    """Spread messages with their further keys; the tools get a key of their own, as chat templates take them."""
-    spread: dict[str, Any] = {side: [to_record(message, parts=parts) for message in record[side]] for side in sides}
-    tools = tools_of(record[sides[0]]) if sides else None
-    return spread if tools is None else {**spread, "tools": tools}
-
-
-def _build_lines(frame: pl.DataFrame, export: Export) -> pl.DataFrame:
+def _build_lines(frame: pl.DataFrame, export: Export, messages: Sequence[str]) -> pl.DataFrame:
     """Build one text column of finished JSON lines, for messages with keys of their own."""
     shaped = frame.select(export.select(frame.columns))
-    sides = [name for name in _list_message_columns(frame) if name in shaped.columns]
-    records = frame.select(sides).iter_rows(named=True)
-    lines = [
-        json.dumps({**row, **_spread_messages(record, sides, parts=export.name == "prefboost")}, ensure_ascii=False)
-        for row, record in zip(shaped.iter_rows(named=True), records, strict=True)
-    ]
+    sides = [name for name in messages if name in shaped.columns]
+    lines = []
+    for row, record in zip(shaped.iter_rows(named=True), frame.select(sides).iter_rows(named=True), strict=True):
+        for side in sides:
+            row[side] = [to_record(message, parts=export.name == "prefboost") for message in record[side]]
+        # Tools get a key of their own, as chat templates take them.
+        tools = tools_of(record[sides[0]]) if sides else None
+        lines.append(json.dumps(row if tools is None else {**row, "tools": tools}, ensure_ascii=False))
     return pl.DataFrame({LINE: lines}, schema={LINE: pl.String})

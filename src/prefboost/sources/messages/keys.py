@@ -16,6 +16,7 @@ import polars as pl
 from prefboost.chat import ROLES
 from prefboost.chat.contents import are_text_parts, join_parts
 from prefboost.chat.messages import extra_of
+from prefboost.sources.readers.json_objects import parse_object
 
 __all__ = [
     "KEYS",
@@ -166,13 +167,8 @@ def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str
     content = message.get(text)
     if are_text_parts(content):
         return {role: message[role], text: join_parts(content), "extra": extra_of(message, role, text)}
-    if set(message) <= {role, text, "extra"} and (extra is None or (isinstance(extra, str) and _is_object(extra))):
+    if set(message) <= {role, text, "extra"} and (
+        extra is None or (isinstance(extra, str) and parse_object(extra) is not None)
+    ):
         return dict(message)
     return {role: message[role], text: content, "extra": extra_of(message, role, text)}
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False

@@ -58,25 +58,17 @@ class ParquetReader:
             most = min(MOST_ROWS, max([step, *(group.num_rows for group in groups)]))  # a group is decoded whole anyhow
             # A slice of a row group decodes the whole group, so groups of several batches are streamed by Arrow.
             vast = max((group.total_byte_size for group in groups), default=0) > 2 * BATCH_BYTES
-            frames = (
-                self._read_batches(columns, step)
-                if vast
-                else self._read_slices(
-                    columns, _plan_slices([group.num_rows for group in groups], step if rows else most)
-                )
-            )
+            scan = pl.scan_parquet(self.path, glob=False)
+            selected = scan if columns is None else scan.select(columns)
+            spans = _plan_slices([group.num_rows for group in groups], step if rows else most)
+            slices = (selected.slice(offset, length).collect() for offset, length in spans)
+            frames = self._read_batches(columns, step) if vast else slices
             first = 0
             for frame in frames:
                 yield RawBatch((add_row_numbers(frame, first),))
                 first += frame.height
         except DAMAGE as error:
             raise _describe_damage(self.path, "Parquet", error) from error
-
-    def _read_slices(self, columns: Sequence[str] | None, spans: Sequence[tuple[int, int]]) -> Iterator[pl.DataFrame]:
-        scan = pl.scan_parquet(self.path, glob=False)
-        selected = scan if columns is None else scan.select(columns)
-        for offset, length in spans:
-            yield selected.slice(offset, length).collect()
 
     def _read_batches(self, columns: Sequence[str] | None, step: int) -> Iterator[pl.DataFrame]:
         """Read row groups larger than a batch, which slices would decode again and again; text has to be validated."""
@@ -130,22 +122,20 @@ class JsonReader:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        first = 0
-        for block in self._blocks():
+        first, is_array = 0, self._is_array()
+        read_blocks = read_array_blocks if is_array else read_line_blocks
+        for block in read_blocks(Path(self.path), BATCH_BYTES // 2):
             # Refused at once, before thousands of its lines become rejects that hide the cause.
-            if block.line == 1 and not self._is_array():
+            if block.line == 1 and not is_array:
                 refuse_single_object(block.text, self.path)
-            for piece in _split_block(block, rows):
+            lines = block.text.split(b"\n") if rows else [block.text]
+            step = rows or 1
+            for offset in range(0, len(lines), step):
+                piece = Block(b"\n".join(lines[offset : offset + step]), block.line + offset)
                 batch = parse_block(piece, first, self.path)
                 if batch.records:
                     first += batch.records
                     yield batch
-
-    def _blocks(self) -> Iterator[Block]:
-        path = Path(self.path)
-        return (
-            read_array_blocks(path, BATCH_BYTES // 2) if self._is_array() else read_line_blocks(path, BATCH_BYTES // 2)
-        )
 
     def _is_array(self) -> bool:
         """Tell whether the file begins with ``[`` and its first line is not a whole value of its own."""
@@ -221,32 +211,29 @@ class Readers:
 
     def batches(self, columns: Sequence[str] | None, rows: int | None) -> Iterator[RawBatch]:
         """See `Reader`."""
-        # In a file with other columns, a part may have another name, which a selection would drop.
-        first, columns = 0, columns if self._are_alike() else None
-        values: Sequence[str | None] = list_split_values(self.splits) or [None] * len(self.members)
-        for member, value in zip(self.members, values, strict=True):
-            read = 0
-            for batch in member.batches(columns, rows):
-                read += batch.records
-                frames = tuple(_add_split(frame, value).with_columns(pl.col(ROW) + first) for frame in batch.frames)
-                yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
-            first += read
-
-    def _are_alike(self) -> bool:
-        """Tell whether all files certainly have the same columns: in others, columns of other names may play a part."""
+        first = 0
         try:
             names = [
                 sorted(pq.read_schema(each.path).names) if isinstance(each, ParquetReader) else [each.path]
                 for each in self.members
             ]
+            # In a file with other columns, a part may have another name, which a selection would drop.
+            columns = columns if all(each == names[0] for each in names) else None
         except DAMAGE:
-            return False  # the file is named when its rows are read
-        return all(each == names[0] for each in names)
-
-
-def _add_split(frame: pl.DataFrame, value: str | None) -> pl.DataFrame:
-    """Add the split of their file to records, unless they name one themselves."""
-    return frame if value is None or "split" in frame.columns else frame.with_columns(split=pl.lit(value))
+            columns = None  # the file is named when its rows are read
+        values: Sequence[str | None] = list_split_values(self.splits) or [None] * len(self.members)
+        for member, value in zip(self.members, values, strict=True):
+            read = 0
+            for batch in member.batches(columns, rows):
+                read += batch.records
+                # Records that name their split themselves keep it.
+                named = [] if value is None else [pl.lit(value).alias("split")]
+                frames = tuple(
+                    frame.with_columns(pl.col(ROW) + first, *([] if "split" in frame.columns else named))
+                    for frame in batch.frames
+                )
+                yield RawBatch(frames, batch.rejects.with_columns(pl.col("row") + first))
+            first += read
 
 
 FORMATS: dict[str, Callable[[str], Reader]] = {
@@ -366,15 +353,6 @@ def _convert_table(table: pa.Table) -> pl.DataFrame:
 
 def _parts(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
     return (frame.slice(offset, rows) for offset in range(0, frame.height, rows))
-
-
-def _split_block(block: Block, rows: int | None) -> Iterator[Block]:
-    lines = block.text.split(b"\n") if rows else []
-    if not rows or len(lines) <= rows:
-        yield block
-        return
-    for offset in range(0, len(lines), rows):
-        yield Block(b"\n".join(lines[offset : offset + rows]), block.line + offset)
 
 
 def _refuse_duplicates(names: Sequence[str], path: str) -> None:

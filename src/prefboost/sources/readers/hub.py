@@ -109,7 +109,9 @@ def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
             remedy="name one of them: split=...",
             place=Place(path),
         )
-    others = ", ".join(f"{name} ({_describe_size(loaded[name])})" for name in names if name != chosen)
+    counts = {name: getattr(loaded[name], "num_rows", None) for name in names if name != chosen}
+    sizes = {name: f"{count:,} rows" if isinstance(count, int) else "not counted" for name, count in counts.items()}
+    others = ", ".join(f"{name} ({size})" for name, size in sizes.items())
     if split is None and others:
         warnings.warn(
             f"{path}: only the split {chosen} is read, not {others}; another is read with data.split=NAME",
@@ -117,10 +119,6 @@ def _pick_split(loaded: Any, split: str | None, path: str) -> Any:
             stacklevel=2,
         )
     return loaded[chosen]
-
-
-def _describe_size(data: Any) -> str:
-    return f"{data.num_rows:,} rows" if isinstance(getattr(data, "num_rows", None), int) else "not counted"
 
 
 def _read_batches(data: Any, columns: Sequence[str] | None, rows: int | None, path: str) -> Iterator[RawBatch]:

@@ -30,7 +30,26 @@ def parse_block(block: Block, first_row: int, path: str) -> RawBatch:
     frame = _parse_whole(block.text)
     if frame is not None:
         return RawBatch((add_row_numbers(frame, first_row),))
-    return _parse_lines(block, first_row, path)
+    good: list[tuple[int, dict[str, Any]]] = []
+    bad: list[tuple[int, int, str, str, str]] = []
+    row = first_row
+    for number, line in enumerate(block.text.split(b"\n"), block.line):
+        if not line.strip():
+            continue
+        reason, wrong = NOT_JSON, ""
+        try:
+            record = json.loads(line.decode("utf-8"))
+            wrong = "" if isinstance(record, dict) else f"a JSON {type(record).__name__} instead of an object"
+        except UnicodeDecodeError as error:
+            reason, wrong = NOT_UTF8, str(error)
+        except (ValueError, RecursionError) as error:
+            wrong = str(error)
+        if wrong:
+            bad.append((row, number, reason, wrong, line[:160].decode("utf-8", "backslashreplace")))
+        else:
+            good.append((row, record))
+        row += 1
+    return RawBatch(build_frames_by_kind(good), build_line_rejects(bad, path))
 
 
 def _parse_whole(text: bytes) -> pl.DataFrame | None:
@@ -41,11 +60,16 @@ def _parse_whole(text: bytes) -> pl.DataFrame | None:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
         return None
     # A line of several values, or one that was skipped, shows as another number of records.
-    if frame.width == 0 or frame.height != _count_records(text) or has_further_keys(frame.schema):
+    count = sum(1 for line in text.split(b"\n") if line.strip())
+    if frame.width == 0 or frame.height != count or has_further_keys(frame.schema):
         return None
     # Polars writes a structure into text where other lines hold text; such blocks are taken apart.
     suspects = {name for column in frame.get_columns() for name in _find_structured_texts(column)}
-    return None if any(_holds_structure(text, name) for name in suspects) else frame
+    for key in (json.dumps(name).encode() for name in suspects):
+        # Somewhere the key has a list or an object as value, or it is written in an unusual way.
+        if key not in text or re.search(re.escape(key) + rb"\s*:\s*[\[{]", text):
+            return None
+    return frame
 
 
 def _find_structured_texts(values: pl.Series) -> Iterator[str]:
@@ -61,33 +85,6 @@ def _find_structured_texts(values: pl.Series) -> Iterator[str]:
             yield from _find_structured_texts(column)
 
 
-def _holds_structure(text: bytes, name: str) -> bool:
-    """Tell whether a key has a list or an object as value anywhere, or is written in an unusual way."""
-    key = json.dumps(name).encode()
-    return key not in text or re.search(re.escape(key) + rb"\s*:\s*[\[{]", text) is not None
-
-
-def _count_records(text: bytes) -> int:
-    return sum(1 for line in text.split(b"\n") if line.strip())
-
-
-def _parse_lines(block: Block, first_row: int, path: str) -> RawBatch:
-    good: list[tuple[int, dict[str, Any]]] = []
-    bad: list[tuple[int, int, str, str, str]] = []
-    row = first_row
-    for offset, line in enumerate(block.text.split(b"\n")):
-        if not line.strip():
-            continue
-        record = _parse_record(line)
-        if isinstance(record, str):
-            reason = NOT_JSON if _is_utf8(line) else NOT_UTF8
-            bad.append((row, block.line + offset, reason, record, line[:160].decode("utf-8", "backslashreplace")))
-        else:
-            good.append((row, record))
-        row += 1
-    return RawBatch(build_frames_by_kind(good), build_line_rejects(bad, path))
-
-
 def build_frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pl.DataFrame, ...]:
     """Build frames of records with their row numbers, one for each combination of types that the records hold."""
     groups: dict[Hashable, list[tuple[int, dict[str, Any]]]] = {}
@@ -98,17 +95,6 @@ def build_frames_by_kind(records: Sequence[tuple[int, dict[str, Any]]]) -> tuple
         for members in groups.values()
         for rows, frame in _build_frames(members)
     )
-
-
-def _parse_record(line: bytes) -> dict[str, Any] | str:
-    """Parse the object on a line; a text is what is wrong with it."""
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        return str(error)
-    if not isinstance(record, dict):
-        return f"a JSON {type(record).__name__} instead of an object"
-    return record
 
 
 def _build_frames(members: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[list[int], pl.DataFrame]]:
@@ -162,11 +148,3 @@ def _list_kinds(value: Any) -> Hashable:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     return type(value).__name__
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

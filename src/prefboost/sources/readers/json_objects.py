@@ -8,7 +8,7 @@ from typing import Any
 
 from prefboost.errors import Place, UnreadableFile
 
-__all__ = ["refuse_single_object"]
+__all__ = ["parse_object", "refuse_single_object"]
 
 _AS_LINES = 'one object per row, e.g. pandas.DataFrame(...).to_json(FILE, orient="records", lines=True)'
 
@@ -25,17 +25,18 @@ def refuse_single_object(text: bytes, path: str) -> None:
     """
     start = text.lstrip(b"\xef\xbb\xbf \t\r\n")
     line, _, rest = start.partition(b"\n")
-    if not line.startswith(b"{") or (_parse_object(line) is not None and rest.strip()):
+    if not line.startswith(b"{") or (parse_object(line) is not None and rest.strip()):
         return  # lines of objects, or nothing that this is about
-    whole = _parse_object(start)
-    fault = None if whole is None else _describe_columns(whole) or _describe_wrapper(whole)
+    whole = parse_object(start)
+    fault = None if whole is None else _describe_object(whole)
     if fault is None and rest.strip() and (whole is not None or _begins_an_object(start)):
         fault = "a JSON object stands on several lines", "write one object a line, e.g. jq -c . FILE > FILE.jsonl"
     if fault is not None:
         raise UnreadableFile(fault[0], remedy=fault[1], place=Place(path))
 
 
-def _parse_object(text: bytes) -> dict[str, Any] | None:
+def parse_object(text: str | bytes) -> dict[str, Any] | None:
+    """Parse a text of JSON that is an object; None where it is anything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -51,11 +52,15 @@ def _begins_an_object(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     behind = decoded[end : end + 100_000].split("\n")[:20]
-    return "\n" in decoded[:end] and not any(_parse_object(line.encode("utf-8", "replace")) for line in behind)
+    return "\n" in decoded[:end] and not any(parse_object(line.encode("utf-8", "replace")) for line in behind)
 
 
-def _describe_columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Describe columns as pandas writes them by default, as its ``orient="list"`` and as its ``orient="split"``."""
+def _describe_object(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Describe an object that holds rows, and what to do about it; None for an object that is a row.
+
+    These are columns as pandas writes them by default, as its ``orient="list"`` and as its ``orient="split"``; rows by
+    name or by split; and rows in a list of an object: ``{"data": [{...}, ...], "version": 1}``.
+    """
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return (
             f"the file holds one object of columns ({_list_names(value['columns'])}) and their data, not rows",
@@ -75,13 +80,8 @@ def _describe_columns(value: Mapping[str, Any]) -> tuple[str, str] | None:
         return f"the file holds one object of rows by name ({_list_names(value)})", "jq -c '.[]' FILE > FILE.jsonl"
     lists = all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1
     indexed = all(isinstance(column, dict) and _is_numbered(column) for column in columns)
-    if len(columns) < 2 or not (indexed or (lists and columns[0] and not any(map(_is_conversation, columns)))):
-        return None
-    return f"the file holds one object of columns ({_list_names(value)}), not rows", _AS_LINES
-
-
-def _describe_wrapper(value: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Describe rows in a list of one object: ``{"data": [{...}, ...], "version": 1}``."""
+    if len(columns) > 1 and (indexed or (lists and columns[0] and not any(map(_is_conversation, columns)))):
+        return f"the file holds one object of columns ({_list_names(value)}), not rows", _AS_LINES
     rows = [
         name
         for name, inner in value.items()

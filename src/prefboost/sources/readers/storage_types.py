@@ -31,7 +31,14 @@ def convert_stored_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
             row = int(record.pop(ROW))
             records.append((row, {name: _convert_value(value, frame.schema[name]) for name, value in record.items()}))
         return build_frames_by_kind(records)
-    return (frame.with_columns(_convert_column(frame[name], _find_plain_type(dtype)) for name, dtype in odd.items()),)
+    columns = {}
+    for name, dtype in odd.items():
+        plain = _find_plain_type(dtype)
+        try:
+            columns[name] = frame[name].cast(plain)
+        except pl.exceptions.PolarsError:  # bytes that are no UTF-8
+            columns[name] = pl.Series([_convert_value(value, dtype) for value in frame[name].to_list()], dtype=plain)
+    return (frame.with_columns(**columns),)
 
 
 def _find_plain_type(dtype: Any) -> Any:
@@ -54,13 +61,6 @@ def _holds_json(dtype: Any) -> bool:
     if isinstance(dtype, pl.Struct):
         return any(_holds_json(item.dtype) for item in dtype.fields)
     return isinstance(dtype, pl.List | pl.Array) and _holds_json(dtype.inner)
-
-
-def _convert_column(values: pl.Series, dtype: Any) -> pl.Series:
-    try:
-        return values.cast(dtype)
-    except pl.exceptions.PolarsError:  # bytes that are no UTF-8
-        return pl.Series(values.name, [_convert_value(value, values.dtype) for value in values.to_list()], dtype=dtype)
 
 
 def _convert_value(value: Any, dtype: Any) -> Any:

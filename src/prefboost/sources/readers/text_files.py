@@ -52,7 +52,8 @@ def _unpack(path: Path) -> Iterator[bytes]:
             head = file.read(4)
             file.seek(0)
             if head.startswith(GZIP_MAGIC):
-                yield from _gunzip(file)
+                with gzip.open(file, "rb") as unpacked:
+                    yield from iter(lambda: unpacked.read(CHUNK_BYTES), b"")
             elif head == ZSTD_MAGIC:
                 yield from _unzstd(file, path)
             else:
@@ -63,11 +64,6 @@ def _unpack(path: Path) -> Iterator[bytes]:
         raise UnreadableFile(
             f"cannot be read: {error.strerror or error}", remedy="check the path", place=Place(str(path))
         ) from error
-
-
-def _gunzip(file: io.BufferedReader) -> Iterator[bytes]:
-    with gzip.open(file, "rb") as unpacked:
-        yield from iter(lambda: unpacked.read(CHUNK_BYTES), b"")
 
 
 def _unzstd(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
@@ -144,7 +140,8 @@ def read_csv_rows(path: Path, delimiter: str, *, recover: bool = False) -> Itera
         UnreadableFile: the header is broken; without ``recover``, any row is.
     """
     csv.field_size_limit(LONGEST_CELL)
-    lines = _Lines(_read_text_lines(path))
+    pieces = (block.text.removesuffix(b"\n").split(b"\n") for block in read_line_blocks(path, CHUNK_BYTES))
+    lines = _Lines(line.decode("utf-8", "surrogateescape") + "\n" for piece in pieces for line in piece)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     recovery = _Recovery()
     while True:
@@ -244,9 +241,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_text_lines(path: Path) -> Iterator[str]:
-    for block in read_line_blocks(path, CHUNK_BYTES):
-        for line in block.text.removesuffix(b"\n").split(b"\n"):
-            yield line.decode("utf-8", "surrogateescape") + "\n"
