@@ -131,7 +131,11 @@ def build_report(
         guess=add_later_layouts(read["notes"].get("guess", {}), read["notes"].get(LATER_LAYOUTS, {})),
         rejects_path=rejects_path if rejects else None,
         command=_format_command(about),
-        findings=_list_findings(read["notes"]),
+        findings=tuple(
+            f"{name}: {read['notes'][note]:,} {words}"
+            for note, (name, words) in _FINDINGS.items()
+            if read["notes"].get(note)
+        ),
         messages=_list_messages(parts, about),
     )
 
@@ -162,10 +166,6 @@ _FINDINGS = {
     ),
 }
 """Notes of the step ``read`` -> the name under which `inspect` knows the fault, and what it means."""
-
-
-def _list_findings(notes: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{name}: {notes[note]:,} {words}" for note, (name, words) in _FINDINGS.items() if notes.get(note))
 
 
 def _list_messages(parts: Sequence[PartCounts], about: AugmentFacts) -> tuple[str, ...]:

@@ -167,8 +167,7 @@ def _fold_message(message: Mapping[str, Any], keys: tuple[str, str]) -> dict[str
     content = message.get(text)
     if are_text_parts(content):
         return {role: message[role], text: join_parts(content), "extra": extra_of(message, role, text)}
-    if set(message) <= {role, text, "extra"} and (
-        extra is None or (isinstance(extra, str) and parse_object(extra) is not None)
-    ):
+    folded = extra is None or (isinstance(extra, str) and parse_object(extra) is not None)
+    if folded and set(message) <= {role, text, "extra"}:
         return dict(message)
     return {role: message[role], text: content, "extra": extra_of(message, role, text)}
